@@ -1,0 +1,47 @@
+"""Where the real programs lie that the tests run: a map of names to WebAssembly files.
+
+Their bytes are not in this repository.  `make guests` (or ``npm ci`` in ``tests/guests``) installs them from the lock
+file, with versions pinned and contents checked by hash.  Each is named as package-version.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+INSTALLED = Path(__file__).parent / "guests" / "node_modules"
+
+_FILES = {
+    "sh-syntax-0.3.7": "sh-syntax-0.3.7/main.wasm",
+    "sh-syntax-0.4.0": "sh-syntax-0.4.0/main.wasm",
+    "sh-syntax-0.4.2": "sh-syntax-0.4.2/main.wasm",
+    "sh-syntax-0.5.8": "sh-syntax-0.5.8/main.wasm",
+    "sh-syntax-0.6.0": "sh-syntax-0.6.0/main.wasm",
+    "sh-syntax-0.7.0": "sh-syntax-0.7.0/main.wasm",
+    "gofmt-0.4.9": "gofmt-0.4.9/gofmt.wasm",
+    "gofmt-0.6.1": "gofmt-0.6.1/gofmt.wasm",
+    "gofmt-0.7.3": "gofmt-0.7.3/gofmt.wasm",
+    "shfmt-0.2.7": "shfmt-0.2.7/shfmt.wasm",
+    "micropython-1.27.0": "@micropython/micropython-webassembly-pyscript/micropython.wasm",
+}
+
+NAMES = tuple(_FILES)
+"""Every module there is, for ``pytest.mark.parametrize``."""
+
+
+def path(name: str) -> Path:
+    """The file of a module in ``NAMES``; where it is not installed the test is skipped, or fails when CI=true."""
+    file = INSTALLED / _FILES[name]
+    if not file.is_file():
+        message = f"{name} is not installed: run `make guests` (it needs npm)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return file
+
+
+def read(name: str) -> bytes:
+    """The bytes of a module in ``NAMES``, as `path` finds it."""
+    return path(name).read_bytes()
