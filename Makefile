@@ -1,0 +1,58 @@
+# Every task of the project.  All set-up happens in .venv; nothing outside this folder is touched.
+# A fresh machine needs Python 3.11 or newer (with venv and pip), make, and a C compiler.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --custom-compile-command "make lock"
+KERNEL_SOURCES := $(filter %.py %.pxd %.h,$(wildcard src/tinyheap/*/_kernel*))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format types layers docs bench lock clean
+
+help: ## Show these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-8s %s\n", $$1, $$2 }'
+
+setup: .venv/.package ## Make .venv: locked tools, the package, its compiled kernel
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.tools: requirements/dev.txt | $(BIN)/python
+	@echo "installing the locked tools into .venv"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/.package: .venv/.tools pyproject.toml setup.py $(KERNEL_SOURCES)
+	@echo "installing tinyheap into .venv, with its compiled kernel"
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+test: setup ## Run all tests (ARGS="..." goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Check style and format
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+format: setup ## Format the code and mend what lint can mend
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+types: setup ## Check types
+	@$(BIN)/mypy
+
+layers: setup ## Check that rooms import only downward
+	@$(BIN)/lint-imports --no-logo
+
+docs: setup ## Build the documentation into build/docs
+	@$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env docs build/docs
+
+lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
+	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt
+	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --output-file requirements/dev.txt
+
+clean: ## Remove everything that these targets made
+	@rm -rf .venv build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find src tests -name '*.so' -delete -o -name __pycache__ -prune -exec rm -rf {} +
