@@ -1,0 +1,93 @@
+"""The command `tinyheap`: a table of its commands, each imported from a module of its own when it is used.
+
+A command is the object `command` of its module.  Its entry in the table holds all that `tinyheap --help`
+shows, so that help imports neither the commands nor the libraries behind them.
+
+An error that tinyheap raises on purpose ends a command with its message and exit code 1.  Anything else is a
+bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+from tinyheap import __version__
+from tinyheap.errors import TinyheapError
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and what `--help` says of it."""
+
+    module: str
+    help: str
+    extra: str | None = None
+    """The optional dependencies that it needs, by their name in `pip install 'tinyheap[NAME]'`."""
+
+
+COMMANDS = {
+    "replay": Entry("tinyheap.cli.replay", "Run recorded allocation traces on a heap."),
+    "generate": Entry("tinyheap.cli.generate", "Write traces of made-up workloads."),
+}
+
+
+class CommandTable(click.Group):
+    """A group of commands that are imported one by one, when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None where there is none.
+
+        Raises:
+            click.ClickException: A library that the command needs is missing or does not load.
+        """
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else load(cmd_name, entry)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table of commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs a command; an error raised on purpose becomes its message and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except TinyheapError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def load(name: str, entry: Entry) -> click.Command:
+    """The command `name`, imported from the module that its entry names.
+
+    Raises:
+        click.ClickException: A library that the command needs is missing or does not load.
+    """
+    try:
+        command: click.Command = importlib.import_module(entry.module).command
+    except ImportError as error:
+        # A module of ours that is missing is a bug, which the traceback shows best.
+        if (error.name or "").partition(".")[0] == "tinyheap":
+            raise
+        raise click.ClickException(explain_missing(name, entry, error)) from error
+    return command
+
+
+def explain_missing(name: str, entry: Entry, error: ImportError) -> str:
+    """One sentence on what the command lacks and how to get it."""
+    package = f"tinyheap[{entry.extra}]" if entry.extra else "tinyheap"
+    return (
+        f"`tinyheap {name}` needs a library that does not load here ({error}): "
+        f"install it with pip install --upgrade '{package}'."
+    )
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tinyheap")
+def main() -> None:
+    """Run, replay, open and measure the heaps of tiny runtimes."""
