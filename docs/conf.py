@@ -1,0 +1,24 @@
+"""Configuration of the documentation: Markdown pages, docstrings in Google's style."""
+
+from __future__ import annotations
+
+import tinyheap
+
+project = "tinyheap"
+author = "The tinyheap authors"
+copyright = author
+version = release = tinyheap.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["build"]
+nitpicky = True
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = f"tinyheap {release}"
