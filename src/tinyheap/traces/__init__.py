@@ -1,0 +1,1 @@
+"""Recorded and made-up mutator programs, and running them again."""

@@ -1,0 +1,541 @@
+"""Mutator programs: what a program asked of its heap, as a list of steps that any collector can run again.
+
+A *program* is a header and steps of four 32-bit words, `op a b c`.  Objects go by *ids* and roots by *slots*,
+so that a program says nothing of addresses: those are the collector's business.  On disk everything is a
+little-endian u32, eight header words first; a file may be compressed with gzip, whatever its name is.
+
+    header  magic, word bytes, object ids, root slots, heap bytes, limit bytes, growth, header alignment
+    step    op, a, b, c
+
+Invariants of a program that passed `check`: every operation is known; ids and slots are below the header's
+counts; id 0 is never bound; a step that writes an object or takes its address names an id that is bound; a
+write hits a word inside the object's size as requested (a reallocation makes the size the larger of old and
+new).  Sizes of ids are known without running anything, so all of this is found before the first step.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from tinyheap.errors import TraceError
+from tinyheap.units import GIB, KIB, MIB
+
+MAGIC: Final = 0x54434742
+WORD_SIZES_BYTES: Final = (2, 4, 8)
+HEADER_WORDS: Final = 8
+STEP_WORDS: Final = 4
+STEP_BYTES: Final = 4 * STEP_WORDS
+STORE_WORD_MASK: Final = 0xFFFFF
+"""The low bits of `b` in STORE: the word that is written; the bits above are an interior offset in words."""
+STORE_INTERIOR_SHIFT: Final = 20
+BLOCK_WORDS: Final = 4
+
+FILE_LIMIT_BYTES: Final = 4 * GIB
+"""The longest program that is read, after decompression."""
+BOMB_RATIO: Final = 1000
+"""Gzip cannot do better than about 1030:1, and no honest program comes near."""
+BOMB_FLOOR_BYTES: Final = 16 * MIB
+"""A file that decompresses to less than this is never taken for a bomb."""
+COUNT_FLOOR: Final = 1 << 20
+"""The header may always count this many ids and slots; more only if the steps could use them."""
+HEADER_ALIGNMENT_LIMIT_BYTES: Final = 64
+LAYOUT_LIMIT_BYTES: Final = 16 * MIB
+"""What all distinct out-of-line bitmaps of one program may take together."""
+
+
+class Op(IntEnum):
+    """What a step does; the words that it uses are in `OPERANDS`."""
+
+    ALLOC = 0
+    STORE = 1
+    ROOT = 2
+    COLLECT = 3
+    STORE_ADDRESS = 4
+    REALLOC = 5
+    STORE_INTEGER = 6
+    COPY = 7
+
+
+OPERANDS: Final = {
+    Op.ALLOC: "id={a} size={b} layout={c:#x}",
+    Op.STORE: "id={a} word={word} value=id {c} + {interior} words",
+    Op.ROOT: "slot={a} id={b} offset={c}",
+    Op.COLLECT: "",
+    Op.STORE_ADDRESS: "id={a} word={b} value=heap start + {c}",
+    Op.REALLOC: "id={a} size={b}",
+    Op.STORE_INTEGER: "id={a} word={b} value={c}",
+    Op.COPY: "id={a} from={b}",
+}
+
+
+class Growth(IntEnum):
+    """How the heap grows when it must: both forms end at the program's limit."""
+
+    DOUBLE = 0
+    FOUR_THIRDS = 1
+    """To 4/3 of its size, rounded down to 4096 bytes."""
+
+
+class Fault(IntEnum):
+    """Why a step cannot be run.  The numbers are shared with compiled code that checks the same rules."""
+
+    NONE = 0
+    UNKNOWN_OPERATION = 1
+    ID_OUT_OF_RANGE = 2
+    SLOT_OUT_OF_RANGE = 3
+    NULL_ID = 4
+    UNBOUND_ID = 5
+    OUTSIDE_OBJECT = 6
+    SIZE_BEYOND_ADDRESS_SPACE = 7
+    LAYOUT_BEYOND_WORD = 8
+    LAYOUTS_TOO_LARGE = 9
+    ZERO_SIZED_REALLOC = 10
+    STRAY_WRITE = 11
+    """Found only by running: a dangling id, reallocated in place, was written past the memory of the heap."""
+
+
+REASONS: Final = {
+    Fault.UNKNOWN_OPERATION: "there are only operations 0 to 7; is the file shifted, or of a newer form?",
+    Fault.ID_OUT_OF_RANGE: "an id must be below the header's count of object ids",
+    Fault.SLOT_OUT_OF_RANGE: "a root slot must be below the header's count of root slots",
+    Fault.NULL_ID: "id 0 stands for null and is never bound; number objects from 1",
+    Fault.UNBOUND_ID: "the id is bound to no object here; allocate it first",
+    Fault.OUTSIDE_OBJECT: "the word lies outside the object's size as requested; write inside it",
+    Fault.SIZE_BEYOND_ADDRESS_SPACE: "the size and its header do not fit the address space of the word size",
+    Fault.LAYOUT_BEYOND_WORD: "the layout word does not fit the word size",
+    Fault.LAYOUTS_TOO_LARGE: f"all out-of-line layouts together pass {LAYOUT_LIMIT_BYTES} bytes",
+    Fault.ZERO_SIZED_REALLOC: "a zero-sized object is not on the heap and cannot be reallocated",
+    Fault.STRAY_WRITE: "the id dangles and its write would leave the heap; keep it reachable",
+}
+
+
+def fault_message(index: int, step: tuple[int, int, int, int], fault: Fault) -> str:
+    """One sentence on the fault of a step: where it is, what it says, and what it should be.
+
+    Args:
+        index: The step's place in the program, from 0.
+        step: Its four words.
+        fault: Why it cannot be run.
+    """
+    op, a, b, c = step
+    if op in OPERANDS:
+        named = OPERANDS[Op(op)].format(
+            a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT
+        )
+        said = f"{Op(op).name} {named}".rstrip()
+    else:
+        said = f"operation {op}"
+    return f"step {index} ({said}): {REASONS[fault]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A mutator program.  Its header is checked when it is made, its steps by `check`.
+
+    Raises:
+        TraceError: A header field makes no sense.
+    """
+
+    word_bytes: int
+    object_ids: int
+    """One more than the highest id."""
+    root_slots: int
+    heap_bytes: int
+    """The heap's size at the start, its block table included."""
+    limit_bytes: int
+    """The size beyond which it does not grow."""
+    growth: Growth
+    header_alignment_bytes: int
+    """What an object's layout word is rounded up to under a precise scanner; 0 means the word size."""
+    ops: array[int] = field(repr=False)
+    """Four words a step."""
+
+    def __post_init__(self) -> None:
+        check_header(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Program:
+        """The program in the bytes of an uncompressed file; its steps are not looked at yet.
+
+        Raises:
+            TraceError: The magic is wrong, a header or step is cut short, or a header field makes no sense.
+        """
+        header_bytes = 4 * HEADER_WORDS
+        if len(data) < header_bytes:
+            raise TraceError(
+                f"truncated header: the file has {len(data)} of its {header_bytes} bytes; it was cut"
+            )
+        magic, *fields = _words_from(data[:header_bytes])
+        if magic != MAGIC:
+            raise TraceError(f"bad magic {magic:#010x} at byte 0: a trace starts with {MAGIC:#010x} ('BGCT')")
+        whole, rest = divmod(len(data) - header_bytes, STEP_BYTES)
+        if rest:
+            raise TraceError(
+                f"truncated operation: step {whole} at byte {len(data) - rest} has {rest} of its "
+                f"{STEP_BYTES} bytes; the file was cut"
+            )
+        word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, growth, alignment = fields
+        if growth not in set(Growth):
+            raise TraceError(f"unknown growth mode {growth} in the header: it is 0 (doubling) or 1 (by 4/3)")
+        ops = _words_from(data[header_bytes:])
+        return cls(
+            word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, Growth(growth), alignment, ops
+        )
+
+    def to_bytes(self) -> bytes:
+        """The program as the bytes of an uncompressed file."""
+        header = (
+            MAGIC,
+            self.word_bytes,
+            self.object_ids,
+            self.root_slots,
+            self.heap_bytes,
+            self.limit_bytes,
+            self.growth,
+            self.header_alignment_bytes,
+        )
+        return _bytes_from(array("I", header)) + _bytes_from(self.ops)
+
+    @property
+    def step_count(self) -> int:
+        """The number of steps."""
+        return len(self.ops) // STEP_WORDS
+
+    @property
+    def header_bytes(self) -> int:
+        """The bytes in front of an object that a precise scanner takes for its layout word."""
+        alignment = self.header_alignment_bytes or self.word_bytes
+        return -(-self.word_bytes // alignment) * alignment
+
+    def step(self, index: int) -> tuple[int, int, int, int]:
+        """The four words of a step, `op a b c`.
+
+        Raises:
+            IndexError: There is no such step.
+        """
+        if not 0 <= index < self.step_count:
+            raise IndexError(f"step {index} of a program of {self.step_count} steps")
+        op, a, b, c = self.ops[index * STEP_WORDS : (index + 1) * STEP_WORDS]
+        return op, a, b, c
+
+    def check(self) -> None:
+        """Walks all steps without running them.
+
+        Raises:
+            TraceError: A step that no collector could run, the first one, with its place.
+        """
+        index, fault = first_fault(self)
+        if fault:
+            raise TraceError(fault_message(index, self.step(index), fault))
+
+
+def check_header(program: Program) -> None:
+    """Raises TraceError where a header field makes no sense in itself or for the number of steps."""
+    if program.word_bytes not in WORD_SIZES_BYTES:
+        raise TraceError(f"unsupported word size {program.word_bytes} in the header: it is 2, 4 or 8 bytes")
+    if program.heap_bytes == 0:
+        raise TraceError("a heap of 0 bytes in the header: it needs room for a block and its state")
+    if program.limit_bytes < program.heap_bytes:
+        raise TraceError(
+            f"the limit of {program.limit_bytes} bytes in the header is below the initial heap of "
+            f"{program.heap_bytes} bytes"
+        )
+    if program.word_bytes == 2 and program.limit_bytes >= 64 * KIB:
+        raise TraceError(
+            f"a limit of {program.limit_bytes} bytes in the header: 2-byte words address less than 64 KiB"
+        )
+    alignment = program.header_alignment_bytes
+    if alignment & (alignment - 1) or alignment > HEADER_ALIGNMENT_LIMIT_BYTES:
+        raise TraceError(
+            f"a header alignment of {alignment} bytes in the header: it is 0 or a power of two up to "
+            f"{HEADER_ALIGNMENT_LIMIT_BYTES}"
+        )
+    most = max(COUNT_FLOOR, program.step_count + 2)
+    for what, count in (("object ids", program.object_ids), ("root slots", program.root_slots)):
+        if count > most:
+            raise TraceError(
+                f"the header counts {count} {what}, which {program.step_count} steps cannot use; "
+                f"it may count {most}"
+            )
+
+
+def first_fault(program: Program) -> tuple[int, Fault]:
+    """The first step that cannot be run and why; `(step_count, Fault.NONE)` for a good program."""
+    rules = StepRules(program)
+    verbs = (
+        rules.alloc,
+        rules.store,
+        rules.root,
+        rules.collect,
+        rules.store_word,
+        rules.realloc,
+        rules.store_word,
+        rules.copy,
+    )
+    ops = program.ops
+    for index, (op, a, b, c) in enumerate(zip(ops[::4], ops[1::4], ops[2::4], ops[3::4], strict=True)):
+        if op >= len(verbs):
+            return index, Fault.UNKNOWN_OPERATION
+        fault = verbs[op](a, b, c)
+        if fault:
+            return index, fault
+    return program.step_count, Fault.NONE
+
+
+class StepRules:
+    """What each operation asks of its operands, given the steps before it; one method an operation."""
+
+    def __init__(self, program: Program) -> None:
+        self.word_bytes = program.word_bytes
+        self.object_ids = program.object_ids
+        self.root_slots = program.root_slots
+        self.sizes_bytes = array("q", [-1]) * program.object_ids
+        """Of each id as requested; -1 where it is not bound."""
+        address_space_bytes = 1 << 8 * program.word_bytes
+        self.most_bytes = address_space_bytes - program.header_bytes - BLOCK_WORDS * program.word_bytes
+        self.most_layout = address_space_bytes - 1
+        self.layouts = {0}
+        self.bitmap_bytes = 0
+
+    def alloc(self, a: int, b: int, c: int) -> Fault:
+        """Binds id `a` to `b` bytes with layout `c`."""
+        if b > self.most_bytes:
+            return Fault.SIZE_BEYOND_ADDRESS_SPACE
+        fault = self.binding(a) or self.layout(c)
+        if not fault:
+            self.sizes_bytes[a] = b
+        return fault
+
+    def realloc(self, a: int, b: int, _c: int) -> Fault:
+        """Makes id `a`, bound or not, at least `b` bytes large."""
+        if b > self.most_bytes:
+            return Fault.SIZE_BEYOND_ADDRESS_SPACE
+        fault = self.binding(a)
+        if not fault and self.sizes_bytes[a] == 0:
+            return Fault.ZERO_SIZED_REALLOC
+        if not fault:
+            self.sizes_bytes[a] = max(self.sizes_bytes[a], b)
+        return fault
+
+    def store(self, a: int, b: int, c: int) -> Fault:
+        """Writes the low bits of `b` as a word's place; a value that is not bound counts as null."""
+        if c >= self.object_ids:
+            return Fault.ID_OUT_OF_RANGE
+        return self.store_word(a, b & STORE_WORD_MASK, 0)
+
+    def store_word(self, a: int, b: int, _c: int) -> Fault:
+        """Writes word `b` of id `a`."""
+        fault = self.bound(a)
+        if not fault and (b + 1) * self.word_bytes > self.sizes_bytes[a]:
+            return Fault.OUTSIDE_OBJECT
+        return fault
+
+    def root(self, a: int, b: int, _c: int) -> Fault:
+        """Points slot `a` at id `b`, or clears it."""
+        if a >= self.root_slots:
+            return Fault.SLOT_OUT_OF_RANGE
+        return self.bound(b) if b else Fault.NONE
+
+    def copy(self, a: int, b: int, _c: int) -> Fault:
+        """Binds id `a` to what `b` is bound to, which may be nothing."""
+        if b >= self.object_ids:
+            return Fault.ID_OUT_OF_RANGE
+        fault = self.binding(a)
+        if not fault:
+            self.sizes_bytes[a] = self.sizes_bytes[b]
+        return fault
+
+    def collect(self, _a: int, _b: int, _c: int) -> Fault:
+        """Has no operands."""
+        return Fault.NONE
+
+    def binding(self, object_id: int) -> Fault:
+        """Why the id cannot be bound."""
+        if object_id >= self.object_ids:
+            return Fault.ID_OUT_OF_RANGE
+        return Fault.NONE if object_id else Fault.NULL_ID
+
+    def bound(self, object_id: int) -> Fault:
+        """Why the id names no object."""
+        if object_id >= self.object_ids:
+            return Fault.ID_OUT_OF_RANGE
+        return Fault.UNBOUND_ID if self.sizes_bytes[object_id] < 0 else Fault.NONE
+
+    def layout(self, layout: int) -> Fault:
+        """Why the layout cannot be used; adds up the out-of-line bitmaps met so far."""
+        if layout > self.most_layout:
+            return Fault.LAYOUT_BEYOND_WORD
+        if layout % 2 == 0 and layout not in self.layouts:
+            self.layouts.add(layout)
+            self.bitmap_bytes += -(-layout // 16)
+            if self.bitmap_bytes > LAYOUT_LIMIT_BYTES:
+                return Fault.LAYOUTS_TOO_LARGE
+        return Fault.NONE
+
+
+class ProgramBuilder:
+    """Writes a program step by step; what it leaves to `Program.check` is only what depends on other steps.
+
+    Args:
+        heap_bytes: The heap's size at the start.
+        word_bytes: 2, 4 or 8.
+        limit_bytes: The size beyond which it does not grow; by default it never grows.
+        growth: How it grows.
+        header_alignment_bytes: What a precise layout word is rounded up to; 0 means the word size.
+    """
+
+    def __init__(
+        self,
+        heap_bytes: int,
+        *,
+        word_bytes: int = 4,
+        limit_bytes: int | None = None,
+        growth: Growth = Growth.DOUBLE,
+        header_alignment_bytes: int = 0,
+    ) -> None:
+        self.word_bytes = word_bytes
+        self.heap_bytes = heap_bytes
+        self.limit_bytes = heap_bytes if limit_bytes is None else limit_bytes
+        self.growth = growth
+        self.header_alignment_bytes = header_alignment_bytes
+        self.object_ids = 1
+        self.root_slots = 0
+        self._ops = array("I")
+        self._add = self._ops.extend
+
+    @property
+    def step_count(self) -> int:
+        """The number of steps so far."""
+        return len(self._ops) // STEP_WORDS
+
+    def alloc(self, size_bytes: int, layout: int = 0, *, id: int = 0) -> int:  # noqa: A002
+        """Allocates an object; its id, a fresh one unless `id` names one to bind again."""
+        if not id:
+            id = self.object_ids  # noqa: A001
+            self.object_ids += 1
+        self._add((0, id, size_bytes, layout))
+        return id
+
+    def store(self, target: int, word: int, value: int = 0, *, interior_words: int = 0) -> None:
+        """Writes the address of object `value`, or null, to a word of object `target`.
+
+        Raises:
+            TraceError: The word or the interior offset does not fit its field (20 and 12 bits).
+        """
+        if not 0 <= word <= STORE_WORD_MASK or not 0 <= interior_words < 1 << 12:
+            raise TraceError(
+                f"word {word} with an interior offset of {interior_words} words: a STORE has 20 bits "
+                "for the word and 12 for the offset"
+            )
+        self._add((1, target, word | interior_words << STORE_INTERIOR_SHIFT, value))
+
+    def root(self, slot: int, id: int = 0, *, offset_bytes: int = 0) -> None:  # noqa: A002
+        """Points a root slot at an object, or clears it; slots exist as far as they are named."""
+        self.root_slots = max(self.root_slots, slot + 1)
+        self._add((2, slot, id, offset_bytes))
+
+    def collect(self) -> None:
+        """Asks for a collection."""
+        self._add((3, 0, 0, 0))
+
+    def store_address(self, target: int, word: int, offset_bytes: int) -> None:
+        """Writes heap start + `offset_bytes`, maybe a dangling address, to a word of an object."""
+        self._add((4, target, word, offset_bytes))
+
+    def realloc(self, id: int, size_bytes: int) -> None:  # noqa: A002
+        """Reallocates an object; the id follows it."""
+        self._add((5, id, size_bytes, 0))
+
+    def store_integer(self, target: int, word: int, value: int) -> None:
+        """Writes an integer to a word of an object."""
+        self._add((6, target, word, value))
+
+    def copy(self, target: int, source: int) -> None:
+        """Makes one id name what another one names."""
+        self._add((7, target, source, 0))
+
+    def build(self) -> Program:
+        """The program, which stays as it is when more steps are added here.
+
+        Raises:
+            TraceError: A header field makes no sense.
+        """
+        return Program(
+            self.word_bytes,
+            self.object_ids,
+            self.root_slots,
+            self.heap_bytes,
+            self.limit_bytes,
+            self.growth,
+            self.header_alignment_bytes,
+            self._ops[:],
+        )
+
+
+def read_program(path: Path | str) -> Program:
+    """The program in a file, compressed or not; its steps are not looked at yet.
+
+    Raises:
+        TraceError: As `Program.from_bytes`; also where gzip data is damaged or unfolds to too much.
+        OSError: The file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    return Program.from_bytes(_unfold(data) if data[:2] == b"\x1f\x8b" else data)
+
+
+def write_program(path: Path | str, program: Program) -> None:
+    """Writes a program to a file, compressed with gzip if its name ends in `.gz`.
+
+    The same program makes the same bytes: the compressed form carries no time and no name.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    data = program.to_bytes()
+    if Path(path).suffix == ".gz":
+        packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+        data = packer.compress(data) + packer.flush()
+    Path(path).write_bytes(data)
+
+
+def _unfold(data: bytes) -> bytes:
+    """The bytes in gzip data of one or more members, never more than a trace of that size could hold."""
+    most = min(FILE_LIMIT_BYTES, max(BOMB_FLOOR_BYTES, BOMB_RATIO * len(data)))
+    parts, total, rest = [], 0, data
+    while rest:
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            part = unpacker.decompress(rest, most - total + 1)
+        except zlib.error as error:
+            raise TraceError(f"damaged gzip data after {total} bytes of the trace: {error}") from error
+        total += len(part)
+        if total > most:
+            raise TraceError(
+                f"{len(data)} bytes of gzip data unfold to more than {most}: no honest trace does"
+            )
+        if not unpacker.eof:
+            raise TraceError(f"truncated gzip data after {total} bytes of the trace; the file was cut")
+        parts.append(part)
+        rest = unpacker.unused_data.lstrip(b"\0")  # gzip allows zero padding behind a member
+    return b"".join(parts)
+
+
+def _words_from(data: bytes | bytearray | memoryview) -> array[int]:
+    words = array("I")
+    words.frombytes(data)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
+
+
+def _bytes_from(words: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        words = words[:]
+        words.byteswap()
+    return words.tobytes()
