@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 # Modules in Cython's pure Python mode.  Their compiler directives stand in their own header comments.
-COMPILED_MODULES: list[str] = []
+COMPILED_MODULES = ["tinyheap.heap._kernel"]
 
 KERNEL_REQUIRED = os.environ.get("TINYHEAP_REQUIRE_KERNEL") == "1"
 
@@ -26,7 +26,6 @@ def extension(module: str) -> Extension:
         include_dirs=[str(path.parent)],
         # Portable on purpose: a wheel must run on machines older than the one that built it.
         extra_compile_args=["-O3"],
-        optional=not KERNEL_REQUIRED,
     )
 
 
@@ -38,9 +37,12 @@ def extensions() -> list[Extension]:
         if KERNEL_REQUIRED:
             raise
         return []
-    # The generated C goes to build/, so that no source folder ever holds a generated file.
     modules = [extension(module) for module in COMPILED_MODULES]
-    return list(cythonize(modules, build_dir="build/cython", language_level=3))  # type: ignore[no-untyped-call]
+    # The generated C goes to build/, so that no source folder ever holds a generated file.
+    translated: list[Extension] = cythonize(modules, build_dir="build/cython")  # type: ignore[no-untyped-call]
+    for module in translated:
+        module.optional = not KERNEL_REQUIRED  # set here, because Cython's translation drops it
+    return translated
 
 
 setup(ext_modules=extensions())
