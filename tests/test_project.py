@@ -163,14 +163,38 @@ class TestInstallation:
         options = ["--quiet", "--no-build-isolation", "--no-deps", "--no-index", "--target"]
         return run_python("-m", "pip", "install", *options, target, source, **environment)
 
-    def test_without_a_compiler_the_package_installs_and_runs(self, source: Path, tmp_path: Path) -> None:
-        target = tmp_path / "site"
-        installed = self.install(source, target, CC="false", TINYHEAP_REQUIRE_KERNEL="0")
-        assert installed.returncode == 0, installed.stderr
+    @pytest.fixture
+    def no_cython(self, tmp_path: Path) -> str:
+        """A folder that, when first on the path, hides Cython from the build."""
+        hidden = tmp_path / "hidden"
+        (hidden / "Cython").mkdir(parents=True)
+        (hidden / "Cython/__init__.py").write_text("raise ImportError('hidden')\n")
+        return str(hidden)
+
+    @staticmethod
+    def check_runs_without_kernel(target: Path) -> None:
         assert not list(target.rglob("_kernel*.so"))
         result = run_python("-m", "tinyheap", "--version", PYTHONPATH=str(target))
         assert tinyheap.__version__ in result.stdout
 
-    def test_without_a_compiler_a_required_kernel_is_a_failure(self, source: Path, tmp_path: Path) -> None:
+    def test_without_a_compiler_it_installs_and_runs(self, source: Path, tmp_path: Path) -> None:
+        target = tmp_path / "site"
+        installed = self.install(source, target, CC="false", TINYHEAP_REQUIRE_KERNEL="0")
+        assert installed.returncode == 0, installed.stderr
+        self.check_runs_without_kernel(target)
+
+    def test_without_cython_it_installs_and_runs(self, source: Path, tmp_path: Path, no_cython: str) -> None:
+        target = tmp_path / "site"
+        installed = self.install(source, target, PYTHONPATH=no_cython, TINYHEAP_REQUIRE_KERNEL="0")
+        assert installed.returncode == 0, installed.stderr
+        self.check_runs_without_kernel(target)
+
+    def test_a_required_kernel_needs_a_compiler(self, source: Path, tmp_path: Path) -> None:
         installed = self.install(source, tmp_path / "site", CC="false", TINYHEAP_REQUIRE_KERNEL="1")
         assert installed.returncode != 0
+        assert "'false'" in installed.stderr
+
+    def test_a_required_kernel_needs_cython(self, source: Path, tmp_path: Path, no_cython: str) -> None:
+        installed = self.install(source, tmp_path / "site", PYTHONPATH=no_cython, TINYHEAP_REQUIRE_KERNEL="1")
+        assert installed.returncode != 0
+        assert "ImportError: hidden" in installed.stderr
