@@ -59,6 +59,13 @@ class TestVersion:
         assert headings[0] == "Unreleased"
 
 
+class TestRooms:
+    def test_every_folder_with_code_is_a_package(self) -> None:
+        # Otherwise the layers are not checked there.
+        folders = {path.parent for path in (ROOT / "src/tinyheap").rglob("*.py")}
+        assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 class TestRequirements:
     @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
     def test_every_locked_requirement_has_a_hash(self, lock: Path) -> None:
