@@ -1,0 +1,96 @@
+"""Every error that tinyheap raises on purpose, in one small tree.
+
+A message says what was found, where, and what to do about it.  Errors that mean the same as a built-in one also derive
+from it (``OutOfMemoryError`` is a ``MemoryError``), so that callers who know nothing of tinyheap can catch them.
+"""
+
+from __future__ import annotations
+
+
+class TinyheapError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class HeapError(TinyheapError):
+    """Something about a heap, its memory or a request made of it."""
+
+
+class GeometryError(HeapError, ValueError):
+    """A heap cannot be laid out as asked: word size, start address, buffer or limit do not fit together."""
+
+
+class InvalidSizeError(HeapError, ValueError):
+    """A size in bytes that is negative or does not fit the address space."""
+
+
+class InvalidAddressError(HeapError, ValueError):
+    """An address that is not on the heap, not of a live object, or not an object's start where one is needed."""
+
+
+class LayoutError(HeapError, ValueError):
+    """A layout that cannot be read, encoded or applied to an object."""
+
+
+class OutOfMemoryError(HeapError, MemoryError):
+    """No run of free blocks is long enough, and the heap cannot grow."""
+
+
+class InterruptError(HeapError):
+    """The heap was asked to allocate inside an interrupt."""
+
+
+class HeapBusyError(HeapError):
+    """The heap was changed while a collection was running."""
+
+
+class HeapCorruptError(HeapError):
+    """The block table, a layout word or a poisoned free block is not as the collector left it."""
+
+
+class TraceError(TinyheapError, ValueError):
+    """A trace program that is truncated, malformed or asks for the impossible."""
+
+
+class WasmError(TinyheapError, ValueError):
+    """A WebAssembly module that is malformed, or an edit that it does not admit."""
+
+
+class MalformedModuleError(WasmError):
+    """Bytes that are not a WebAssembly module, or use a feature that is not read; says the section and byte offset."""
+
+
+class ModuleEditError(WasmError):
+    """An edit that a WebAssembly module does not admit: an index, offset or type that does not fit it."""
+
+
+class HostError(TinyheapError):
+    """A host cannot offer what a guest imports, or a host call failed."""
+
+
+class GuestError(TinyheapError):
+    """A guest cannot be served: unknown runtime, unsupported collector, or a trap while it ran."""
+
+
+class GuestTrapError(GuestError):
+    """The program trapped; ``exit_code`` is what a shell should see, ``frames`` the innermost functions first."""
+
+    def __init__(self, message: str, exit_code: int = 134, frames: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.frames = frames
+
+
+class GuestTimeoutError(GuestError, TimeoutError):
+    """The program was stopped because it ran longer than it was allowed to."""
+
+
+class GuestExitError(GuestError):
+    """The program ended itself, with ``exit_code``, while the host waited for the result of a call."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class DriverError(GuestError):
+    """A driver's request that its module refuses, such as a source text with a syntax error."""

@@ -1,0 +1,156 @@
+# Types, constants and signatures of the kernel.  They stand here so that `_kernel.py` stays plain Python to read, and so
+# that other compiled modules (programs of traces, guests' allocators) call the kernel without Python in between.
+
+from libc.stdint cimport uint64_t
+
+ctypedef uint64_t u64
+
+# One heap.  `memory` and `table` are addresses on this machine; `start` and everything that mutators see are the
+# mutator's own addresses; blocks are indices.
+cdef struct HeapState:
+    u64 memory              # where the heap's first byte lies here
+    u64 table               # where the block table lies here
+    u64 start               # the mutator's address of the first byte
+    u64 heap_bytes
+    u64 pool_bytes
+    u64 table_bytes
+    u64 end_block
+    u64 word_shift          # log2 of a word's bytes
+    u64 block_shift         # log2 of a block's bytes
+    u64 step_bytes          # from one word that may be a pointer to the next
+    u64 header_bytes        # in front of a precise object; 0 when conservative
+    u64 precise
+    u64 clear_blocks
+    u64 poison              # poison byte + 1; 0 for no asserts
+    u64 zero_size_address
+    u64 statics             # where out-of-line layouts lie here
+    u64 statics_start       # and for the mutator
+    u64 statics_bytes
+    # The allocator.
+    u64 next_alloc
+    u64 free_until          # blocks next_alloc..free_until are free; more may be
+    u64 run_blocks          # free run that ends where a search gave up
+    u64 bump                # the leaking collector's pointer
+    # Marking.
+    u64 stack               # where the mark stack lies here: 32-bit block indices, room for every block
+    u64 stack_top           # entries on it
+    u64 stack_limit         # entries of the bounded mark stack; 0 = never overflows
+    u64 overflowed
+    u64 unreadable          # block of the first unreadable layout, + 1; 0 for none
+    # Counters, as contract.Counters names them.
+    u64 total_alloc_bytes
+    u64 total_blocks
+    u64 mallocs
+    u64 frees
+    u64 freed_blocks
+    u64 overflows
+    u64 rescans
+    u64 table_reads
+    u64 words_scanned
+    u64 stack_peak
+    # What the last sweep or census saw.
+    u64 free_blocks
+    u64 heads
+    u64 tails
+
+ctypedef HeapState* Heap
+
+cdef extern from "_kernel_ops.h" nogil:
+    """
+    #define TH_EVEN 0x5555555555555555ULL
+    #define TH_ODD 0xAAAAAAAAAAAAAAAAULL
+    #define TH_ONES 0xFFFFFFFFFFFFFFFFULL
+    #define TH_PAIRS 0x3333333333333333ULL
+    #define TH_NIBBLES 0x0F0F0F0F0F0F0F0FULL
+    #define TH_WIDE_BYTES 0x00FF00FF00FF00FFULL
+    #define TH_WIDE_ONES 0x0001000100010001ULL
+    #define TH_FNV_BASIS 14695981039346656037ULL
+    #define TH_FNV_PRIME 1099511628211ULL
+    """
+    const u64 EVEN "TH_EVEN"        # the low bit of each state
+    const u64 ODD "TH_ODD"          # the high bit: 32 tails
+    const u64 ONES "TH_ONES"
+    const u64 PAIRS "TH_PAIRS"
+    const u64 NIBBLES "TH_NIBBLES"
+    const u64 WIDE_BYTES "TH_WIDE_BYTES"
+    const u64 WIDE_ONES "TH_WIDE_ONES"
+    const u64 FNV_BASIS "TH_FNV_BASIS"
+    const u64 FNV_PRIME "TH_FNV_PRIME"
+    u64 load8(u64 address) noexcept
+    u64 load16(u64 address) noexcept
+    u64 load32(u64 address) noexcept
+    u64 load64(u64 address) noexcept
+    void store8(u64 address, u64 value) noexcept
+    void store16(u64 address, u64 value) noexcept
+    void store32(u64 address, u64 value) noexcept
+    void store64(u64 address, u64 value) noexcept
+    void fill(u64 address, u64 bytes, u64 byte) noexcept
+    void move(u64 to, u64 source, u64 bytes) noexcept
+    u64 ctz64(u64 x) noexcept
+    u64 clz64(u64 x) noexcept
+    void prefetch(u64 address) noexcept
+    u64 clock_ns() noexcept
+
+cdef void lay_out(Heap heap, u64 heap_bytes) noexcept nogil
+cdef u64 load_word(Heap heap, u64 at) noexcept nogil
+cdef void store_word(Heap heap, u64 at, u64 value) noexcept nogil
+cdef u64 ragged_word(Heap heap, u64 word) noexcept nogil
+cdef u64 table_word(Heap heap, u64 word) noexcept nogil
+cdef void put_table_word(Heap heap, u64 word, u64 value) noexcept nogil
+cdef u64 state_of(Heap heap, u64 block) noexcept nogil
+cdef u64 head_of(Heap heap, u64 block) noexcept nogil
+cdef u64 next_of(Heap heap, u64 block) noexcept nogil
+cdef u64 skip_tails(Heap heap, u64 block) noexcept nogil
+
+cdef u64 alloc(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 alloc_again(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 commit(Heap heap, u64 end, u64 needed, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 find_room(Heap heap, u64 needed) noexcept nogil
+cdef u64 find_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
+cdef u64 find_long_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
+cdef u64 free_end(Heap heap, u64 block, u64 most) noexcept nogil
+cdef u64 last_occupied(Heap heap, u64 first, u64 last) noexcept nogil
+cdef void set_states(Heap heap, u64 head, u64 end) noexcept nogil
+cdef void clear_states(Heap heap, u64 head, u64 end) noexcept nogil
+cdef void clear(u64 at, u64 bytes) noexcept nogil
+cdef u64 alloc_leaking(Heap heap, u64 size_bytes) noexcept nogil
+cdef u64 free_object(Heap heap, u64 head) noexcept nogil
+cdef u64 old_size(Heap heap, u64 address) noexcept nogil
+cdef void resize(Heap heap, u64 heap_bytes) noexcept nogil
+
+cdef void mark_range(Heap heap, u64 at, u64 bytes) noexcept nogil
+cdef void mark_address(Heap heap, u64 address) noexcept nogil
+cdef void mark_object_children(Heap heap, u64 head) noexcept nogil
+cdef void finish_mark(Heap heap) noexcept nogil
+cdef void unmark(Heap heap) noexcept nogil
+cdef u64 sweep(Heap heap) noexcept nogil
+cdef u64 count_fields(u64 x) noexcept nogil
+cdef void count_blocks(Heap heap) noexcept nogil
+cdef u64 hash_table(Heap heap) noexcept nogil
+
+cdef class Kernel:
+    cdef HeapState _heap
+    cdef Py_buffer _memory
+    cdef Py_buffer _statics_memory
+    cdef bint _held             # whether `_memory` is ours to use
+    cdef bint _statics_held
+    cdef bint _busy
+    cdef bint _in_interrupt
+    cdef bint _leaking
+    cdef bint _special          # whether allocations need more than the fast path
+    cdef u64 _align_mask
+    cdef u64 _size_limit
+    cdef object _geometry
+    cdef object _options
+    cdef object _statics
+    cdef object _surroundings
+    cdef void _notice(self)
+    cdef int _check_block(self, u64 block, u64 limit) except -1
+    cdef int _check_held(self) except -1
+    cdef u64 _place(self, u64 address) except 0
+    cdef int _prepare_marking(self) except -1
+    cdef void _end_marking(self)
+    cdef object _alloc_special(self, long long size_bytes, u64 layout_word)
+    cdef object _alloc_slowly(self, u64 size_bytes, u64 layout_word)
+    cdef object _alloc_asserting(self, u64 size_bytes, u64 layout_word)
+    cdef object _alloc_leaking(self, u64 size_bytes)

@@ -1,0 +1,1279 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The kernel: the collector on 64-bit words of the block table, in place.  Behaves as ``model.py``, to the bit.
+
+The functions up to "The engine" are written in a narrow dialect: unsigned 64-bit integers, loads and stores, bit counts,
+fields of one ``HeapState``, calls among themselves; no Python objects, no globals.  Types, constants and signatures stand
+in ``_kernel.pxd``, primitives in ``_kernel_ops.h``.  Compiled by Cython; never run as Python.
+
+A word of the table holds 32 blocks, block b in bits ``2 * (b % 32)``.  Three shapes of it recur::
+
+    x                       states         10 10 01 00   (tail, tail, head, free: the lowest block stands last)
+    x & EVEN                low bits       00 00 01 00   head or mark
+    (x | x >> 1) & EVEN     taken          01 01 01 00   not free
+    x ^ ODD                 no tails       00 00 11 10   zero exactly where a block is a tail
+
+The table lies at any alignment and its last word may be short: it is read without touching a byte past its end, and
+reads as if free blocks followed.
+
+Invariants: blocks ``next_alloc..free_until`` are free (a lower bound of the run, so that allocation can bump through it);
+while marking, each object is pushed once, so a mark stack of one entry a block never overflows.
+"""
+
+import cython
+from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.libc.stdlib import free as c_free
+from cython.cimports.libc.stdlib import malloc as c_malloc
+from cython.cimports.libc.string import memcpy, memset
+
+from tinyheap.errors import (
+    GeometryError,
+    HeapBusyError,
+    HeapCorruptError,
+    HeapError,
+    InterruptError,
+    InvalidAddressError,
+    InvalidSizeError,
+)
+from tinyheap.heap.contract import BUSY, IN_INTERRUPT, NO_BLOCK, Census, Counters, Gc, State
+
+if not cython.compiled:
+    raise ImportError("tinyheap.heap._kernel is not compiled")
+
+# ---- geometry and words -------------------------------------------------------------------------------------------------
+
+
+def lay_out(heap: Heap, heap_bytes: u64) -> cython.void:
+    """Place pool and table; the dialect's form of ``geometry.Geometry``."""
+    share: u64 = (4 << heap.block_shift) + 1
+    heap.heap_bytes = heap_bytes
+    heap.table_bytes = (heap_bytes + share - 1) // share
+    heap.pool_bytes = heap_bytes - heap.table_bytes
+    heap.table = heap.memory + heap.pool_bytes
+    heap.end_block = heap.pool_bytes >> heap.block_shift
+
+
+def load_word(heap: Heap, at: u64) -> u64:
+    """A word of the mutator's size."""
+    if heap.word_shift == 3:
+        return load64(at)
+    if heap.word_shift == 2:
+        return load32(at)
+    return load16(at)
+
+
+def store_word(heap: Heap, at: u64, value: u64) -> cython.void:
+    if heap.word_shift == 3:
+        store64(at, value)
+    elif heap.word_shift == 2:
+        store32(at, value)
+    else:
+        store16(at, value)
+
+
+def ragged_word(heap: Heap, word: u64) -> u64:
+    """The table's short last word."""
+    have: u64 = heap.table_bytes - (word << 3)
+    x: u64 = 0
+    if heap.table_bytes >= 8:
+        # The eight bytes that end with the table, without those of the word before.
+        return load64(heap.table + heap.table_bytes - 8) >> (64 - (have << 3))
+    while have > 0:
+        have -= 1
+        x = (x << 8) | load8(heap.table + have)
+    return x
+
+
+def table_word(heap: Heap, word: u64) -> u64:
+    if (word << 3) + 8 <= heap.table_bytes:
+        return load64(heap.table + (word << 3))
+    return ragged_word(heap, word)
+
+
+def put_table_word(heap: Heap, word: u64, value: u64) -> cython.void:
+    at: u64 = heap.table + (word << 3)
+    end: u64 = heap.table + heap.table_bytes
+    if at + 8 <= end:
+        store64(at, value)
+        return
+    while at < end:
+        store8(at, value & 255)
+        value >>= 8
+        at += 1
+
+
+def state_of(heap: Heap, block: u64) -> u64:
+    return (load8(heap.table + (block >> 2)) >> ((block & 3) << 1)) & 3
+
+
+def head_of(heap: Heap, block: u64) -> u64:
+    """The nearest block at or below that is no tail, + 1; 0 when there is none."""
+    word: u64 = block >> 5
+    others: u64 = (table_word(heap, word) ^ ODD) << (62 - ((block & 31) << 1))
+    if others != 0:
+        return block + 1 - (clz64(others) >> 1)
+    while word > 0:
+        word -= 1
+        others = load64(heap.table + (word << 3)) ^ ODD
+        if others != 0:
+            return (word << 5) + 32 - (clz64(others) >> 1)
+    return 0
+
+
+def skip_tails(heap: Heap, block: u64) -> u64:
+    """The first block from here on that is no tail, or the end."""
+    others: u64
+    if block >= heap.end_block:
+        return heap.end_block
+    others = (table_word(heap, block >> 5) ^ ODD) >> ((block & 31) << 1)
+    if others != 0:
+        return block + (ctz64(others) >> 1)
+    block = (block | 31) + 1
+    while block < heap.end_block:
+        others = table_word(heap, block >> 5) ^ ODD
+        if others != 0:
+            return block + (ctz64(others) >> 1)
+        block += 32
+    return heap.end_block
+
+
+def next_of(heap: Heap, block: u64) -> u64:
+    """The first block past the object, or past the tails, that begin here."""
+    if block < heap.end_block and state_of(heap, block) & 1:
+        block += 1
+    return skip_tails(heap, block)
+
+
+# ---- allocation ---------------------------------------------------------------------------------------------------------
+
+
+def alloc(heap: Heap, size_bytes: u64, layout: u64) -> u64:
+    """An object's address; 0 when the search failed: then collect or grow, and call ``alloc_again``."""
+    needed: u64
+    end: u64
+    if size_bytes == 0:
+        return heap.zero_size_address
+    size_bytes += heap.header_bytes
+    needed = (size_bytes + (1 << heap.block_shift) - 1) >> heap.block_shift
+    heap.total_alloc_bytes += size_bytes
+    heap.mallocs += 1
+    heap.total_blocks += needed
+    end = heap.next_alloc + needed
+    if end > heap.free_until:
+        heap.run_blocks = 0
+        end = find_room(heap, needed)
+        if end == 0:
+            return 0
+    return commit(heap, end, needed, size_bytes, layout)
+
+
+def alloc_again(heap: Heap, size_bytes: u64, layout: u64) -> u64:
+    """Search once more for the object that ``alloc`` found no room for, after a collection or a growth."""
+    needed: u64
+    end: u64
+    size_bytes += heap.header_bytes
+    needed = (size_bytes + (1 << heap.block_shift) - 1) >> heap.block_shift
+    end = find_room(heap, needed)
+    if end == 0:
+        return 0
+    return commit(heap, end, needed, size_bytes, layout)
+
+
+def commit(heap: Heap, end: u64, needed: u64, size_bytes: u64, layout: u64) -> u64:
+    """Make the free blocks that end here an object: states, layout, zeros.  Returns its address for the mutator."""
+    offset: u64 = (end - needed) << heap.block_shift
+    heap.next_alloc = end
+    set_states(heap, end - needed, end)
+    if heap.clear_blocks != 0:
+        size_bytes = needed << heap.block_shift
+    if heap.precise != 0:
+        # The header's padding keeps its old bytes.
+        store_word(heap, heap.memory + offset, layout)
+        offset += heap.header_bytes
+        size_bytes -= heap.header_bytes
+    clear(heap.memory + offset, size_bytes)
+    return heap.start + offset
+
+
+def clear(at: u64, bytes: u64) -> cython.void:
+    """Zero exactly so many bytes; small sizes by stores that overlap."""
+    end: u64 = at + bytes
+    if bytes > 64:
+        fill(at, bytes, 0)
+        return
+    if bytes >= 8:
+        while at + 8 < end:
+            store64(at, 0)
+            at += 8
+        store64(end - 8, 0)
+        return
+    while at < end:
+        store8(at, 0)
+        at += 1
+
+
+def set_states(heap: Heap, head: u64, end: u64) -> cython.void:
+    """Free blocks become a head and its tails."""
+    word: u64 = head >> 5
+    last: u64 = (end - 1) >> 5
+    bit: u64 = (head & 31) << 1
+    end_mask: u64 = ONES >> (62 - (((end - 1) & 31) << 1))
+    states: u64 = (ODD << bit) ^ (cython.cast(u64, 3) << bit)
+    if word == last:
+        put_table_word(heap, word, table_word(heap, word) | (states & end_mask))
+        return
+    put_table_word(heap, word, table_word(heap, word) | states)
+    word += 1
+    while word < last:
+        store64(heap.table + (word << 3), ODD)
+        word += 1
+    put_table_word(heap, last, table_word(heap, last) | (ODD & end_mask))
+
+
+def find_room(heap: Heap, needed: u64) -> u64:
+    """Search the whole heap once, from ``next_alloc`` around to it; the block past the run, or 0.
+
+    ``run_blocks`` comes in as the free run found just before ``next_alloc`` and goes out so for the next search.
+    """
+    end: u64 = find_run(heap, heap.next_alloc, heap.end_block, needed)
+    if end == 0:
+        # Objects do not wrap around the end of the heap.
+        heap.run_blocks = 0
+        end = find_run(heap, 0, heap.next_alloc, needed)
+    if end != 0:
+        # What is known to be free behind it lets the next allocations bump; a few words pay for themselves.
+        heap.free_until = free_end(heap, end, 128)
+    return end
+
+
+def find_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
+    """``model.Model.find_run``, 32 blocks at a time; 0 for none."""
+    run: u64 = heap.run_blocks
+    block: u64 = first
+    count: u64
+    taken: u64
+    starts: u64
+    lead: u64
+    have: u64
+    if needed > 64:
+        return find_long_run(heap, first, last, needed)
+    while block < last:
+        count = 32 - (block & 31)
+        taken = table_word(heap, block >> 5)
+        taken = ((taken | (taken >> 1)) & EVEN) >> ((block & 31) << 1)
+        if last - block < count:
+            count = last - block
+        if count < 32:
+            # Where this piece ends, as if the next block were taken.
+            taken |= EVEN << (count << 1)
+        if taken == EVEN:
+            run = 0
+            block += count
+            continue
+        if taken == 0:
+            run += 32
+            block += 32
+            if run >= needed:
+                heap.table_reads += ((block - first) >> 5) + 1
+                return block - (run - needed)
+            continue
+        lead = ctz64(taken) >> 1
+        if run + lead >= needed:
+            heap.table_reads += ((block - first) >> 5) + 1
+            return block + needed - run
+        if lead == count:
+            run += count
+        else:
+            # Keep the starts of runs of 1, 2, 4, ... free blocks, and last of as many as are needed.
+            starts = ~taken & EVEN
+            have = 1
+            while have << 1 <= needed and starts != 0:
+                starts &= starts >> (have << 1)
+                have <<= 1
+            if needed - have < 32:
+                starts &= starts >> ((needed - have) << 1)
+                if starts != 0:
+                    heap.table_reads += ((block - first) >> 5) + 1
+                    return block + (ctz64(starts) >> 1) + needed
+            run = clz64(taken << (64 - (count << 1))) >> 1
+        block += count
+    heap.run_blocks = run
+    if last > first:
+        heap.table_reads += ((last - first) >> 5) + 1
+    return 0
+
+
+def find_long_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
+    """``find_run`` for long runs: look from the far end back (as Boyer and Moore do in strings).
+
+    ``run`` blocks before ``known`` are free.  If a block of the rest is taken, no run that begins before it can do.
+    """
+    run: u64 = heap.run_blocks
+    known: u64 = first
+    end: u64
+    taken: u64
+    while last - known >= needed - run:
+        end = known + needed - run
+        taken = last_occupied(heap, known, end)
+        if taken == 0:
+            return end
+        run = end - taken
+        known = end
+    taken = last_occupied(heap, known, last)
+    heap.run_blocks = run + last - known if taken == 0 else last - taken
+    return 0
+
+
+def last_occupied(heap: Heap, first: u64, last: u64) -> u64:
+    """The last block of ``first..last`` that is not free, + 1; 0 when all are free."""
+    word: u64
+    x: u64
+    reads: u64 = 1
+    if first >= last:
+        return 0
+    word = (last - 1) >> 5
+    # The states up to last, moved to the top.
+    x = table_word(heap, word) << (62 - (((last - 1) & 31) << 1))
+    while x == 0 and word > first >> 5:
+        word -= 1
+        x = load64(heap.table + (word << 3))
+        last = (word << 5) + 32
+        reads += 1
+    heap.table_reads += reads
+    if x == 0:
+        return 0
+    last -= clz64(x) >> 1
+    return last if last > first else 0
+
+
+def free_end(heap: Heap, block: u64, most: u64) -> u64:
+    """Where the free run that begins here ends, looking no further than about ``most`` blocks."""
+    limit: u64 = block + most
+    x: u64
+    if limit > heap.end_block:
+        limit = heap.end_block
+    while block < limit:
+        x = table_word(heap, block >> 5) >> ((block & 31) << 1)
+        if x != 0:
+            block += ctz64(x) >> 1
+            break
+        block = (block | 31) + 1
+    return block if block < limit else limit
+
+
+def alloc_leaking(heap: Heap, size_bytes: u64) -> u64:
+    """Bump a pointer; 0 when the heap must grow first.  ``size_bytes`` is aligned by the caller, who counts."""
+    address: u64 = heap.bump
+    # The last byte of the heap is never used, as in the original.
+    if heap.start + heap.heap_bytes - address <= size_bytes:
+        return 0
+    heap.bump = address + size_bytes
+    fill(heap.memory + (address - heap.start), size_bytes, 0)
+    return address
+
+
+def old_size(heap: Heap, address: u64) -> u64:
+    """Bytes from an address to its object's end; a stale address may give a very large number, as in the seed."""
+    end: u64 = next_of(heap, (address - heap.start) >> heap.block_shift)
+    size: u64 = heap.start + (end << heap.block_shift) - address
+    if heap.word_shift < 3:
+        size &= (cython.cast(u64, 1) << (8 << heap.word_shift)) - 1
+    return size
+
+
+def free_object(heap: Heap, head: u64) -> u64:
+    """Free an object on request; returns its blocks."""
+    end: u64 = next_of(heap, head)
+    clear_states(heap, head, end)
+    if heap.poison != 0:
+        fill(heap.memory + (head << heap.block_shift), (end - head) << heap.block_shift, heap.poison - 1)
+    heap.frees += 1
+    heap.freed_blocks += end - head
+    return end - head
+
+
+def clear_states(heap: Heap, head: u64, end: u64) -> cython.void:
+    word: u64 = head >> 5
+    last: u64 = (end - 1) >> 5
+    keep: u64 = ~(ONES << ((head & 31) << 1))
+    while word < last:
+        put_table_word(heap, word, table_word(heap, word) & keep)
+        keep = 0
+        word += 1
+    keep |= ~(ONES >> (62 - (((end - 1) & 31) << 1)))
+    put_table_word(heap, last, table_word(heap, last) & keep)
+
+
+def resize(heap: Heap, heap_bytes: u64) -> cython.void:
+    """Move the table to the end of a larger heap.  Its old place becomes heap and keeps its bytes."""
+    table: u64 = heap.table
+    table_bytes: u64 = heap.table_bytes
+    lay_out(heap, heap_bytes)
+    move(heap.table, table, table_bytes)
+    fill(heap.table + table_bytes, heap.table_bytes - table_bytes, 0)
+
+
+# ---- mark ---------------------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def push(heap: Heap, block: u64, top: u64, limit: u64) -> u64:
+    """Mark the object that a block belongs to and put it on the mark stack, unless it was reached before."""
+    shift: u64 = (block & 3) << 1
+    at: u64 = heap.table + (block >> 2)
+    byte: u64 = load8(at)
+    state: u64 = (byte >> shift) & 3
+    if state == 2:
+        block = head_of(heap, block)
+        if block == 0:
+            return top
+        block -= 1
+        shift = (block & 3) << 1
+        at = heap.table + (block >> 2)
+        byte = load8(at)
+        state = (byte >> shift) & 3
+    if state != 1:
+        return top
+    store8(at, byte | (cython.cast(u64, 2) << shift))
+    if top == limit:
+        heap.overflows += 1
+        heap.overflowed = 1
+        return top
+    store32(heap.stack + (top << 2), block)
+    return top + 1
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_words(heap: Heap, at: u64, stop: u64, top: u64, limit: u64) -> u64:
+    """Push what the words ``at..stop`` refer to."""
+    start: u64 = heap.start
+    pool_bytes: u64 = heap.pool_bytes
+    block_shift: u64 = heap.block_shift
+    step: u64 = heap.step_bytes
+    offset: u64
+    if step == 8:
+        while at < stop:
+            offset = load64(at) - start
+            at += 8
+            if offset < pool_bytes:
+                top = push(heap, offset >> block_shift, top, limit)
+    elif step == 4:
+        while at < stop:
+            offset = load32(at) - start
+            at += 4
+            if offset < pool_bytes:
+                top = push(heap, offset >> block_shift, top, limit)
+    else:
+        # 16-bit words, aligned to one byte or two.
+        while at < stop:
+            offset = load_word(heap, at) - start
+            at += step
+            if offset < pool_bytes:
+                top = push(heap, offset >> block_shift, top, limit)
+    return top
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_pattern(heap: Heap, at: u64, stop: u64, size: u64, bitmap: u64, top: u64, limit: u64) -> u64:
+    """Push what the words of an inline layout refer to: ``size`` bits that repeat, none of them past ``stop``."""
+    step: u64 = heap.step_bytes
+    words: u64 = (stop - at) // step
+    bits: u64
+    word_at: u64
+    offset: u64
+    if size == 0:
+        # A pattern of no length does not repeat.
+        size = words
+    else:
+        bitmap &= (cython.cast(u64, 1) << size) - 1
+        while size <= 32 and size < words:
+            bitmap |= bitmap << size
+            size <<= 1
+    while bitmap != 0 and at < stop:
+        bits = bitmap
+        while bits != 0:
+            word_at = at + ctz64(bits) * step
+            if word_at >= stop:
+                break
+            bits &= bits - 1
+            offset = load_word(heap, word_at) - heap.start
+            if offset < heap.pool_bytes:
+                top = push(heap, offset >> heap.block_shift, top, limit)
+        at += size * step
+    return top
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_static(heap: Heap, at: u64, stop: u64, layout: u64, top: u64, limit: u64) -> u64:
+    """Push what the words of an out-of-line layout refer to: ``{size word, bitmap bytes}`` among the statics."""
+    step: u64 = heap.step_bytes
+    bitmap: u64 = heap.statics + (layout - heap.statics_start) + (cython.cast(u64, 1) << heap.word_shift)
+    size: u64 = static_layout_size(heap, layout)
+    index: u64 = 0
+    offset: u64
+    while at < stop:
+        if (load8(bitmap + (index >> 3)) >> (index & 7)) & 1:
+            offset = load_word(heap, at) - heap.start
+            if offset < heap.pool_bytes:
+                top = push(heap, offset >> heap.block_shift, top, limit)
+        at += step
+        index += 1
+        if index == size:
+            index = 0
+    return top
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def static_layout_size(heap: Heap, layout: u64) -> u64:
+    """Number of bits of an out-of-line layout; 0 when it does not lie among the statics."""
+    word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
+    at: u64 = layout - heap.statics_start
+    size: u64
+    if at >= heap.statics_bytes or heap.statics_bytes - at < word_bytes:
+        return 0
+    size = load_word(heap, heap.statics + at)
+    at += word_bytes
+    if size > (heap.statics_bytes - at) << 3:
+        return 0
+    return size
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_object(heap: Heap, head: u64, top: u64, limit: u64) -> u64:
+    """Push what an object refers to."""
+    at: u64 = heap.memory + (head << heap.block_shift)
+    stop: u64 = heap.memory + (skip_tails(heap, head + 1) << heap.block_shift)
+    layout: u64
+    if heap.precise == 0:
+        heap.words_scanned += (stop - at) // heap.step_bytes
+        return scan_words(heap, at, stop, top, limit)
+    layout = load_word(heap, at)
+    at += heap.header_bytes
+    if at >= stop:
+        return top
+    if layout == 0:
+        heap.words_scanned += (stop - at) // heap.step_bytes
+        return scan_words(heap, at, stop, top, limit)
+    if layout & 1:
+        # Inline: 1, a size field of 4, 5 or 6 bits, the bitmap.
+        if layout >> (heap.word_shift + 4) == 0:
+            return top
+        heap.words_scanned += (stop - at) // heap.step_bytes
+        return scan_pattern(
+            heap,
+            at,
+            stop,
+            (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1),
+            layout >> (heap.word_shift + 4),
+            top,
+            limit,
+        )
+    if static_layout_size(heap, layout) == 0:
+        if heap.unreadable == 0:
+            heap.unreadable = head + 1
+        return top
+    heap.words_scanned += (stop - at) // heap.step_bytes
+    return scan_static(heap, at, stop, layout, top, limit)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def drain(heap: Heap, top: u64) -> cython.void:
+    """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
+    limit: u64 = heap.stack_limit if heap.stack_limit != 0 else ONES
+    peak: u64 = heap.stack_peak
+    while top > 0:
+        if top > peak:
+            peak = top
+        top = scan_object(heap, load32(heap.stack + ((top - 1) << 2)), top - 1, limit)
+    heap.stack_peak = peak
+
+
+def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
+    """Mark from a range of root words, which lie anywhere."""
+    step: u64 = heap.step_bytes
+    word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
+    end: u64 = at + bytes
+    offset: u64
+    top: u64 = 0
+    # The end is lowered, so that where words overlap (AVR) no read crosses it.
+    while at + word_bytes <= end:
+        offset = load_word(heap, at) - heap.start
+        at += step
+        if offset < heap.pool_bytes:
+            top = push(heap, offset >> heap.block_shift, top, ONES)
+            if heap.stack_limit != 0:
+                # The bounded mark stack serves one root at a time.
+                drain(heap, top)
+                top = 0
+    drain(heap, top)
+
+
+def mark_address(heap: Heap, address: u64) -> cython.void:
+    """Mark from one address."""
+    offset: u64 = address - heap.start
+    if offset < heap.pool_bytes:
+        drain(heap, push(heap, offset >> heap.block_shift, 0, ONES))
+
+
+def mark_object_children(heap: Heap, head: u64) -> cython.void:
+    """Mark from what an object refers to, not the object itself."""
+    store32(heap.stack, head)
+    drain(heap, 1)
+
+
+def finish_mark(heap: Heap) -> cython.void:
+    """Scan all marked objects again for as long as the bounded mark stack overflowed."""
+    word: u64
+    marks: u64
+    head: u64
+    while heap.overflowed != 0:
+        heap.overflowed = 0
+        heap.rescans += 1
+        word = 0
+        while word << 5 < heap.end_block:
+            marks = table_word(heap, word)
+            marks &= (marks >> 1) & EVEN
+            while marks != 0:
+                head = (word << 5) + (ctz64(marks) >> 1)
+                store32(heap.stack, head)
+                drain(heap, 1)
+                # Marks that this scan made further on in the word are to be seen, too.
+                marks = table_word(heap, word)
+                marks &= (marks >> 1) & EVEN
+                marks &= (ONES << 1) << ((head & 31) << 1)
+            word += 1
+
+
+def unmark(heap: Heap) -> cython.void:
+    """Give a collection up: marks become heads again."""
+    word: u64 = 0
+    x: u64
+    heap.overflowed = 0
+    heap.unreadable = 0
+    while word << 3 < heap.table_bytes:
+        x = table_word(heap, word)
+        put_table_word(heap, word, x & ~(((x & EVEN) << 1) & x))
+        word += 1
+
+
+# ---- sweep --------------------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def count_bytes(x: u64) -> u64:
+    """Bits set among the even ones, summed into each byte (at most 4)."""
+    x = (x & PAIRS) + ((x >> 2) & PAIRS)
+    return (x + (x >> 4)) & NIBBLES
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def sum_bytes(x: u64) -> u64:
+    """Sum of eight bytes, whatever it comes to."""
+    x = (x & WIDE_BYTES) + ((x >> 8) & WIDE_BYTES)
+    return (x * WIDE_ONES) >> 48
+
+
+def count_fields(x: u64) -> u64:
+    """Number of bits set among the even ones."""
+    return sum_bytes(count_bytes(x))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def poison_fields(heap: Heap, word: u64, fields: u64) -> cython.void:
+    """Fill the blocks of a table word whose (even) bits are set."""
+    block: u64
+    while fields != 0:
+        block = (word << 5) + (ctz64(fields) >> 1)
+        fill(heap.memory + (block << heap.block_shift), cython.cast(u64, 1) << heap.block_shift, heap.poison - 1)
+        fields &= fields - 1
+
+
+def sweep(heap: Heap) -> u64:
+    """Free what is not marked, and unmark the rest; returns the free bytes.
+
+    A one added after a dead head runs, as a carry, through the fields after it that hold 11: those of tails and of free
+    blocks, up to the next head or mark.  Tails whose field it changed are the dead object's.  So the seed's flag
+    ``freeCurrentObject`` is the carry, from block to block and from word to word::
+
+        states   mark tail tail HEAD      10 is a tail of the dead 01: from the lowest, right
+                  11   10   10   01
+        field     00   11   11   00       11 where the low bit is 0
+        + one     00   00   01   00       after the head
+        sum       01   00   00   00       tails that no longer hold 11 go
+    """
+    words: u64 = (heap.table_bytes + 7) >> 3
+    word: u64 = 0
+    batch: u64
+    carry: u64 = 0
+    taken: u64 = 0
+    dead: u64 = 0
+    x: u64
+    low: u64
+    high: u64
+    head: u64
+    mark: u64
+    kept: u64
+    fields: u64
+    total: u64
+    taken_sums: u64
+    dead_sums: u64
+    mark_sums: u64
+    kept_sums: u64
+    heap.heads = 0
+    heap.tails = 0
+    heap.table_reads += words
+    while word < words:
+        # Sums of up to 63 words stay below 256 in each byte.
+        batch = word + 63 if words - word > 63 else words
+        taken_sums = 0
+        dead_sums = 0
+        mark_sums = 0
+        kept_sums = 0
+        while word < batch:
+            x = table_word(heap, word)
+            low = x & EVEN
+            high = (x >> 1) & EVEN
+            head = low & ~high
+            mark = low & high
+            fields = (low ^ EVEN) * 3
+            total = fields + ((head << 2) | carry)
+            carry = (head >> 62) | cython.cast(u64, total < fields)
+            kept = high & ~low & total
+            put_table_word(heap, word, mark | (kept << 1))
+            if heap.poison != 0:
+                poison_fields(heap, word, (low | high) ^ mark ^ kept)
+            taken_sums += count_bytes(low | high)
+            dead_sums += count_bytes(head)
+            mark_sums += count_bytes(mark)
+            kept_sums += count_bytes(kept)
+            word += 1
+        taken += sum_bytes(taken_sums)
+        dead += sum_bytes(dead_sums)
+        heap.heads += sum_bytes(mark_sums)
+        heap.tails += sum_bytes(kept_sums)
+    heap.frees += dead
+    heap.freed_blocks += taken - heap.heads - heap.tails
+    heap.free_blocks = heap.end_block - heap.heads - heap.tails
+    return heap.free_blocks << heap.block_shift
+
+
+def count_blocks(heap: Heap) -> cython.void:
+    """Count free blocks, heads (marked ones too) and tails, as a sweep does, without changing anything."""
+    words: u64 = (heap.table_bytes + 7) >> 3
+    word: u64 = 0
+    x: u64
+    heap.heads = 0
+    heap.tails = 0
+    while word < words:
+        x = table_word(heap, word)
+        heap.heads += count_fields(x & EVEN)
+        heap.tails += count_fields((x >> 1) & ~x & EVEN)
+        word += 1
+    heap.free_blocks = heap.end_block - heap.heads - heap.tails
+
+
+def hash_table(heap: Heap) -> u64:
+    """FNV-1a (64 bits) of the table bytes that cover blocks."""
+    at: u64 = heap.table
+    end: u64 = at + ((heap.end_block + 3) >> 2)
+    hash: u64 = FNV_BASIS
+    while at < end:
+        hash = (hash ^ load8(at)) * FNV_PRIME
+        at += 1
+    return hash
+
+
+# ---- the engine ---------------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def free_runs(heap: Heap, runs: cython.pointer(u64), largest: cython.pointer(u64)) -> cython.void:
+    """Number of free runs and the blocks of the largest."""
+    first: u64 = 0
+    taken: u64
+    runs[0] = 0
+    largest[0] = 0
+    while first < heap.end_block:
+        taken = free_end(heap, first, heap.end_block)
+        if taken > first:
+            runs[0] += 1
+            if taken - first > largest[0]:
+                largest[0] = taken - first
+        first = next_of(heap, taken)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def wrong_fields(heap: Heap, word: u64, before: u64) -> u64:
+    """Blocks of a table word (even bits) that no allocations leave; ``before`` is the state of the block before."""
+    x: u64 = table_word(heap, word)
+    low: u64 = x & EVEN
+    high: u64 = (x >> 1) & EVEN
+    wrong: u64 = low & high
+    past: u64 = heap.end_block - (word << 5)
+    # Tails whose neighbor below is free.
+    wrong |= high & ~low & ~(((low | high) << 2) | cython.cast(u64, before != 0))
+    if heap.end_block < (word << 5):
+        wrong |= low | high
+    elif past < 32:
+        wrong |= (low | high) & (ONES << (past << 1))
+    return wrong
+
+
+@cython.cclass
+class Kernel:
+    """An engine (``contract.Engine``) around one ``HeapState``: the border, where everything is checked."""
+
+    def __init__(self, memory, geometry, options, statics, surroundings):
+        heap: Heap = cython.address(self._heap)
+        memset(heap, 0, cython.sizeof(HeapState))
+        PyObject_GetBuffer(memory, cython.address(self._memory), PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self._held = True
+        if self._memory.len < geometry.heap_bytes:
+            raise GeometryError(f"the buffer has {self._memory.len} bytes; the heap needs {geometry.heap_bytes}")
+        self._geometry = geometry
+        self._options = options
+        self._statics = statics
+        self._surroundings = surroundings
+        self._leaking = options.gc is Gc.LEAKING
+        self._align_mask = max(geometry.header_alignment_bytes, geometry.word_bytes) - 1
+        self._size_limit = min(geometry.address_space_bytes, 1 << 62) - 1
+        heap.memory = cython.cast(cython.size_t, self._memory.buf)
+        heap.start = geometry.start_address
+        heap.word_shift = geometry.word_bytes.bit_length() - 1
+        heap.block_shift = heap.word_shift + 2
+        heap.step_bytes = geometry.word_alignment_bytes
+        heap.precise = options.gc is Gc.PRECISE
+        heap.header_bytes = geometry.header_bytes if heap.precise else 0
+        heap.clear_blocks = options.clear_blocks
+        heap.poison = options.poison_byte + 1 if options.asserts else 0
+        heap.stack_limit = options.mark_stack_entries
+        heap.bump = heap.start
+        lay_out(heap, geometry.heap_bytes)
+        self._notice()
+
+    def __dealloc__(self):
+        free_stack(cython.address(self._heap))
+        if self._held:
+            PyBuffer_Release(cython.address(self._memory))
+
+    def release_memory(self):
+        if self._held:
+            self._held = False
+            PyBuffer_Release(cython.address(self._memory))
+        self._notice()
+
+    @cython.cfunc
+    def _notice(self) -> cython.void:
+        """Whether allocations need more than the fast path."""
+        self._special = self._leaking or self._heap.poison != 0 or self._busy or self._in_interrupt or not self._held
+
+    @property
+    def busy(self):
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: cython.bint):
+        self._busy = busy
+        self._notice()
+
+    @property
+    def in_interrupt(self):
+        return self._in_interrupt
+
+    @in_interrupt.setter
+    def in_interrupt(self, in_interrupt: cython.bint):
+        self._in_interrupt = in_interrupt
+        self._notice()
+
+    @property
+    def zero_size_address(self):
+        return self._heap.zero_size_address
+
+    @zero_size_address.setter
+    def zero_size_address(self, address: u64):
+        self._heap.zero_size_address = address
+
+    @property
+    def next_alloc(self):
+        return self._heap.next_alloc
+
+    @next_alloc.setter
+    def next_alloc(self, block: u64):
+        self._check_block(block, self._heap.end_block + 1)
+        self._heap.next_alloc = block
+        self._heap.free_until = block
+
+    @property
+    def bump_address(self):
+        return self._heap.bump
+
+    @property
+    def geometry(self):
+        return self._geometry
+
+    @property
+    def counters(self):
+        heap: Heap = cython.address(self._heap)
+        return Counters(
+            heap.total_alloc_bytes,
+            heap.total_blocks,
+            heap.mallocs,
+            heap.frees,
+            heap.freed_blocks,
+            heap.overflows,
+            heap.rescans,
+            heap.table_reads,
+            heap.words_scanned,
+            heap.stack_peak,
+        )
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _check_block(self, block: u64, limit: u64) -> cython.int:
+        self._check_held()
+        if block >= limit:
+            raise InvalidAddressError(f"block {block} is past the heap's last block, {self._heap.end_block - 1}")
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _check_held(self) -> cython.int:
+        if not self._held:
+            raise HeapError("this heap is closed; its memory was given back")
+        return 0
+
+    # ---- the block table ------------------------------------------------------------------------------------------------
+
+    def state(self, block: u64):
+        self._check_block(block, self._heap.table_bytes * 4)
+        return State(state_of(cython.address(self._heap), block))
+
+    def read_table(self):
+        self._check_held()
+        return cython.cast(cython.p_char, self._heap.table)[: self._heap.table_bytes]
+
+    def write_table(self, table: bytes):
+        self._check_held()
+        if len(table) != self._heap.table_bytes:
+            raise GeometryError(f"a table of {len(table)} bytes; this heap's has {self._heap.table_bytes}")
+        memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
+        self._heap.free_until = self._heap.next_alloc
+
+    def find_head(self, block: u64):
+        self._check_block(block, self._heap.end_block)
+        return cython.cast(cython.longlong, head_of(cython.address(self._heap), block)) - 1
+
+    def find_next(self, block: u64):
+        self._check_block(block, self._heap.end_block)
+        return next_of(cython.address(self._heap), block)
+
+    def find_run(self, first: u64, last: u64, needed_blocks: u64, run_blocks: u64):
+        heap: Heap = cython.address(self._heap)
+        end: u64
+        self._check_block(last, heap.end_block + 1)
+        if first > last or not 0 <= run_blocks < needed_blocks:
+            raise InvalidAddressError(f"no search for {needed_blocks} blocks in {first}..{last} after {run_blocks}")
+        heap.run_blocks = run_blocks
+        end = find_run(heap, first, last, needed_blocks)
+        return (end, needed_blocks) if end else (NO_BLOCK, heap.run_blocks)
+
+    def check_table(self, most: cython.int = 16):
+        heap: Heap = cython.address(self._heap)
+        wrong: list = []
+        fields: u64
+        word: u64 = 0
+        self._check_held()
+        while word << 3 < heap.table_bytes:
+            fields = wrong_fields(heap, word, 0 if word == 0 else state_of(heap, (word << 5) - 1))
+            while fields != 0:
+                wrong.append((word << 5) + (ctz64(fields) >> 1))
+                if len(wrong) == most:
+                    return wrong
+                fields &= fields - 1
+            word += 1
+        return wrong
+
+    def census(self):
+        heap: Heap = cython.address(self._heap)
+        runs: u64 = 0
+        largest: u64 = 0
+        marks: u64 = 0
+        word: u64 = 0
+        self._check_held()
+        with cython.nogil:
+            count_blocks(heap)
+            free_runs(heap, cython.address(runs), cython.address(largest))
+            while word << 3 < heap.table_bytes:
+                marks += count_fields((table_word(heap, word) >> 1) & table_word(heap, word) & EVEN)
+                word += 1
+        return Census(heap.free_blocks, heap.heads - marks, heap.tails, marks, runs, largest)
+
+    def hash_table(self):
+        """FNV-1a (64 bits) of the table bytes that cover blocks."""
+        self._check_held()
+        return hash_table(cython.address(self._heap))
+
+    # ---- the mutator's side -----------------------------------------------------------------------------------------------
+
+    def alloc(self, size_bytes: cython.longlong, layout_word: u64 = 0):
+        address: u64
+        if self._special or size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
+            return self._alloc_special(size_bytes, layout_word)
+        address = alloc(cython.address(self._heap), size_bytes, layout_word)
+        if address == 0:
+            return self._alloc_slowly(size_bytes, layout_word)
+        return address
+
+    def alloc_many(self, addresses, size_bytes: cython.longlong, layout_word: u64 = 0):
+        """Fill a writable buffer of 64-bit words with addresses; returns how many there was room for."""
+        buffer: Py_buffer
+        count: u64
+        done: u64 = 0
+        address: u64
+        PyObject_GetBuffer(addresses, cython.address(buffer), PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            count = buffer.len >> 3
+            while done < count:
+                if self._special or size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
+                    address = self._alloc_special(size_bytes, layout_word)
+                else:
+                    address = alloc(cython.address(self._heap), size_bytes, layout_word)
+                    if address == 0:
+                        address = self._alloc_slowly(size_bytes, layout_word)
+                if address == 0:
+                    break
+                cython.cast(cython.pointer(u64), buffer.buf)[done] = address
+                done += 1
+        finally:
+            PyBuffer_Release(cython.address(buffer))
+        return done
+
+    @cython.cfunc
+    def _alloc_special(self, size_bytes: cython.longlong, layout_word: u64):
+        """What the fast path does not serve: refusals, asserts, the leaking collector."""
+        self._check_held()
+        if size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
+            raise InvalidSizeError(
+                f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words"
+            )
+        if size_bytes == 0 and not self._leaking:
+            return self._heap.zero_size_address
+        if self._in_interrupt:
+            raise InterruptError(IN_INTERRUPT)
+        if self._busy:
+            raise HeapBusyError(BUSY)
+        if self._leaking:
+            return self._alloc_leaking(size_bytes)
+        return self._alloc_asserting(size_bytes, layout_word)
+
+    @cython.cfunc
+    def _alloc_slowly(self, size_bytes: u64, layout_word: u64):
+        """Collect, grow, give up: the policy of the seed's ``alloc`` when the heap has been searched whole."""
+        heap: Heap = cython.address(self._heap)
+        address: u64 = 0
+        needed: u64 = (size_bytes + heap.header_bytes + (1 << heap.block_shift) - 1) >> heap.block_shift
+        try:
+            free_bytes: u64 = self._surroundings.exhausted()
+            if free_bytes < heap.pool_bytes // 3:
+                # Keep a third of headroom, or the next collections would come ever closer together.
+                self._surroundings.grow(needed)
+            while True:
+                address = alloc_again(heap, size_bytes, layout_word)
+                if address != 0 or not self._surroundings.grow(needed):
+                    return address
+        except BaseException:
+            heap.total_alloc_bytes -= size_bytes + heap.header_bytes
+            heap.total_blocks -= needed
+            heap.mallocs -= 1
+            raise
+
+    @cython.cfunc
+    def _alloc_asserting(self, size_bytes: u64, layout_word: u64):
+        heap: Heap = cython.address(self._heap)
+        head: u64
+        # Nothing remembered: each block of the run is looked at.
+        heap.free_until = heap.next_alloc
+        address: u64 = alloc(heap, size_bytes, layout_word)
+        if address == 0:
+            address = self._alloc_slowly(size_bytes, layout_word)
+        if address != 0:
+            head = (address - heap.header_bytes - heap.start) >> heap.block_shift
+            if head_of(heap, heap.next_alloc - 1) != head + 1 or state_of(heap, head) != 1:
+                raise HeapCorruptError(f"blocks {head}..{heap.next_alloc} did not become an object")
+        return address
+
+    @cython.cfunc
+    def _alloc_leaking(self, size_bytes: u64):
+        heap: Heap = cython.address(self._heap)
+        address: u64
+        size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
+        heap.total_alloc_bytes += size_bytes
+        heap.mallocs += 1
+        while True:
+            address = alloc_leaking(heap, size_bytes)
+            if address != 0 or not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
+                return address
+
+    def realloc(self, address: u64, size_bytes: cython.longlong):
+        heap: Heap = cython.address(self._heap)
+        old: u64
+        if self._leaking:
+            new = self.alloc(size_bytes)
+            if new and heap.start <= address < new:
+                # The old size is not known; what lies behind the object is copied too.
+                move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), size_bytes)
+            return new
+        self._check_held()
+        if address - heap.start >= heap.pool_bytes:
+            # Nil, or the place of all objects without bytes.
+            return self.alloc(size_bytes)
+        old = old_size(heap, address)
+        if size_bytes >= 0 and cython.cast(u64, size_bytes) <= old:
+            return address
+        new = self.alloc(size_bytes)
+        if new:
+            move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), old)
+        return new
+
+    def free(self, head: u64):
+        self._check_block(head, self._heap.end_block)
+        return free_object(cython.address(self._heap), head)
+
+    def load_word(self, address: u64):
+        return load_word(cython.address(self._heap), self._place(address))
+
+    def store_word(self, address: u64, value: u64):
+        store_word(cython.address(self._heap), self._place(address), value)
+
+    @cython.cfunc
+    @cython.exceptval(0)
+    def _place(self, address: u64) -> u64:
+        """Where a word of the heap lies here."""
+        heap: Heap = cython.address(self._heap)
+        word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
+        self._check_held()
+        if address < heap.start or heap.pool_bytes < word_bytes or address - heap.start > heap.pool_bytes - word_bytes:
+            raise InvalidAddressError(
+                f"{word_bytes} bytes at {address:#x} do not lie on the heap, "
+                f"{heap.start:#x}..{heap.start + heap.pool_bytes:#x}"
+            )
+        return heap.memory + (address - heap.start)
+
+    # ---- a collection's steps -----------------------------------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _prepare_marking(self) -> cython.int:
+        """A mark stack with room for every block (memory that costs what is touched), and the statics' place."""
+        heap: Heap = cython.address(self._heap)
+        self._check_held()
+        if heap.stack == 0:
+            heap.stack = cython.cast(cython.size_t, c_malloc((heap.end_block + 64) * 4))
+            if heap.stack == 0:
+                raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
+        if not self._statics_held:
+            PyObject_GetBuffer(self._statics.memory, cython.address(self._statics_memory), PyBUF_SIMPLE)
+            self._statics_held = True
+            heap.statics = cython.cast(cython.size_t, self._statics_memory.buf)
+            heap.statics_bytes = self._statics_memory.len
+            heap.statics_start = self._statics.start_address
+        return 0
+
+    @cython.cfunc
+    def _end_marking(self) -> cython.void:
+        free_stack(cython.address(self._heap))
+        if self._statics_held:
+            PyBuffer_Release(cython.address(self._statics_memory))
+            self._statics_held = False
+
+    def mark_roots(self, words):
+        buffer: Py_buffer
+        heap: Heap = cython.address(self._heap)
+        self._prepare_marking()
+        PyObject_GetBuffer(words, cython.address(buffer), PyBUF_SIMPLE)
+        try:
+            with cython.nogil:
+                mark_range(heap, cython.cast(cython.size_t, buffer.buf), buffer.len)
+        finally:
+            PyBuffer_Release(cython.address(buffer))
+
+    def mark_addresses(self, addresses):
+        address: u64
+        self._prepare_marking()
+        for address in addresses:
+            mark_address(cython.address(self._heap), address)
+
+    def mark_children(self, head: u64):
+        self._check_block(head, self._heap.end_block)
+        self._prepare_marking()
+        mark_object_children(cython.address(self._heap), head)
+
+    def finish_mark(self):
+        heap: Heap = cython.address(self._heap)
+        unreadable: cython.longlong
+        self._prepare_marking()
+        with cython.nogil:
+            finish_mark(heap)
+        unreadable = cython.cast(cython.longlong, heap.unreadable) - 1
+        heap.unreadable = 0
+        return unreadable
+
+    def unmark(self):
+        self._check_held()
+        unmark(cython.address(self._heap))
+        self._end_marking()
+
+    def sweep(self):
+        heap: Heap = cython.address(self._heap)
+        free_bytes: u64
+        self._check_held()
+        self._end_marking()
+        with cython.nogil:
+            free_bytes = sweep(heap)
+        return free_bytes
+
+    def resize(self, heap_bytes: u64):
+        self._check_held()
+        if heap_bytes > cython.cast(u64, self._memory.len):
+            raise GeometryError(f"the buffer has {self._memory.len} bytes; a heap of {heap_bytes} does not fit")
+        self._geometry = self._geometry.resized(heap_bytes)
+        if self._leaking:
+            lay_out(cython.address(self._heap), heap_bytes)
+        else:
+            resize(cython.address(self._heap), heap_bytes)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def free_stack(heap: Heap) -> cython.void:
+    c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, heap.stack)))
+    heap.stack = 0

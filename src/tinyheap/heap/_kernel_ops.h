@@ -1,0 +1,55 @@
+/* The primitives that the kernel's dialect is made of: loads and stores at any alignment, bit counts, a clock.
+   Words of memory and of the block table are little-endian on every host.  Nothing here depends on the CPU's extensions,
+   so that results and speed class are the same wherever the package was built. */
+#ifndef TINYHEAP_KERNEL_OPS_H
+#define TINYHEAP_KERNEL_OPS_H
+
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define TH_LE16(x) __builtin_bswap16(x)
+#define TH_LE32(x) __builtin_bswap32(x)
+#define TH_LE64(x) __builtin_bswap64(x)
+#else
+#define TH_LE16(x) (x)
+#define TH_LE32(x) (x)
+#define TH_LE64(x) (x)
+#endif
+
+#define TH_AT(address) ((void *)(uintptr_t)(address))
+
+static inline uint64_t load8(uint64_t address) { return *(const uint8_t *)TH_AT(address); }
+static inline uint64_t load16(uint64_t address) { uint16_t v; memcpy(&v, TH_AT(address), 2); return TH_LE16(v); }
+static inline uint64_t load32(uint64_t address) { uint32_t v; memcpy(&v, TH_AT(address), 4); return TH_LE32(v); }
+static inline uint64_t load64(uint64_t address) { uint64_t v; memcpy(&v, TH_AT(address), 8); return TH_LE64(v); }
+static inline void store8(uint64_t address, uint64_t value) { *(uint8_t *)TH_AT(address) = (uint8_t)value; }
+static inline void store16(uint64_t address, uint64_t value) { uint16_t v = TH_LE16((uint16_t)value); memcpy(TH_AT(address), &v, 2); }
+static inline void store32(uint64_t address, uint64_t value) { uint32_t v = TH_LE32((uint32_t)value); memcpy(TH_AT(address), &v, 4); }
+static inline void store64(uint64_t address, uint64_t value) { uint64_t v = TH_LE64(value); memcpy(TH_AT(address), &v, 8); }
+static inline void fill(uint64_t address, uint64_t bytes, uint64_t byte) { memset(TH_AT(address), (int)byte, (size_t)bytes); }
+static inline void move(uint64_t to, uint64_t from, uint64_t bytes) { memmove(TH_AT(to), TH_AT(from), (size_t)bytes); }
+
+#if defined(__GNUC__) || defined(__clang__)
+static inline uint64_t ctz64(uint64_t x) { return (uint64_t)__builtin_ctzll(x); }
+static inline uint64_t clz64(uint64_t x) { return (uint64_t)__builtin_clzll(x); }
+static inline void prefetch(uint64_t address) { __builtin_prefetch(TH_AT(address)); }
+#else
+#include <intrin.h>
+static inline uint64_t ctz64(uint64_t x) { unsigned long i; _BitScanForward64(&i, x); return i; }
+static inline uint64_t clz64(uint64_t x) { unsigned long i; _BitScanReverse64(&i, x); return 63 - i; }
+static inline void prefetch(uint64_t address) { (void)address; }
+#endif
+
+static inline uint64_t clock_ns(void) {
+    struct timespec now;
+#if defined(CLOCK_MONOTONIC)
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#else
+    timespec_get(&now, TIME_UTC);
+#endif
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+#endif

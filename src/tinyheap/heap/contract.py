@@ -1,0 +1,202 @@
+"""The contract of an engine: what the model and the kernel both do, and what they ask of their surroundings.
+
+An *engine* owns a block table and the memory under it.  It finds runs, commits them, marks, sweeps and counts; every
+decision that a user may influence (which roots there are, how far the heap may grow, who listens) is its surroundings'.
+
+States of a block, two bits each, block b in bits ``2 * (b % 4)`` of table byte ``b // 4``::
+
+    00 free    01 head (an object's first block)    10 tail (its other blocks)    11 mark (a head that was reached)
+
+    b0 = 0b10_10_01_00      blocks 0..3:  free, head, tail, tail      drawn  ·*--
+
+Transitions: free to head or tail (allocation), head to mark (mark), mark to head and head or tail to free (sweep).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from tinyheap.heap.buffers import Buffer
+from tinyheap.heap.geometry import Geometry
+
+NO_BLOCK: Final = -1
+IN_INTERRUPT: Final = "heap alloc in interrupt: allocate before entering it, or defer the work to a task"
+BUSY: Final = "the heap cannot be changed while a collection runs; try again when it has ended"
+
+
+class State(IntEnum):
+    """The four states of a block, as the table holds them."""
+
+    FREE = 0
+    HEAD = 1
+    TAIL = 2
+    MARK = 3
+
+    @property
+    def glyph(self) -> str:
+        """How the seed's ``dumpHeap`` draws it."""
+        return "·*-#"[self]
+
+
+class Gc(StrEnum):
+    """Which collector, by the name that TinyGo's ``-gc`` option gives it."""
+
+    CONSERVATIVE = "conservative"
+    """Every aligned word of an object may be a pointer."""
+    PRECISE = "precise"
+    """An object's first word, its layout, says which words may be pointers."""
+    LEAKING = "leaking"
+    """A bump pointer; nothing is ever freed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine works; one for its whole life.
+
+    Args:
+        gc: which collector.
+        mark_stack_entries: size of the seed's bounded mark stack, with overflows and rescans; 0 for a mark stack that
+            never overflows.  Survivors are the same either way.
+        clear_blocks: clear an object's blocks whole, not only the bytes asked for (closes the seed's known leak).
+        asserts: make the checks of the seed's ``gcAsserts``, and poison freed blocks.
+        poison_byte: what freed blocks are filled with under ``asserts``.
+    """
+
+    gc: Gc = Gc.CONSERVATIVE
+    mark_stack_entries: int = 0
+    clear_blocks: bool = False
+    asserts: bool = False
+    poison_byte: int = 0
+
+
+class Counters(NamedTuple):
+    """What an engine counted since it was made.
+
+    The first five are the seed's own and equal in both engines; so are ``overflows`` and ``rescans`` where the mark
+    stack is bounded.  The last three are work counters: how much an engine read, which is where engines differ.
+    """
+
+    total_alloc_bytes: int
+    total_blocks: int
+    mallocs: int
+    frees: int
+    freed_blocks: int
+    overflows: int
+    rescans: int
+    table_reads: int
+    """Reads of the block table while searching and sweeping: bytes for the model, 64-bit words for the kernel."""
+    words_scanned: int
+    mark_stack_peak: int
+    """The most entries that the mark stack ever held."""
+
+
+class Census(NamedTuple):
+    """The blocks of a heap, counted."""
+
+    free_blocks: int
+    heads: int
+    tails: int
+    marks: int
+    free_runs: int
+    largest_free_run_blocks: int
+
+
+class Surroundings(Protocol):
+    """What an engine asks for when an allocation finds no room."""
+
+    def exhausted(self) -> int:
+        """Collect, because the heap was searched whole; return the free bytes after the sweep."""
+
+    def grow(self, needed_blocks: int) -> bool:
+        """Make the heap larger; False when it cannot be."""
+
+
+class Statics(Protocol):
+    """Bytes at addresses outside the heap, where out-of-line layouts lie."""
+
+    start_address: int
+    memory: bytearray | memoryview
+
+
+class Engine(Protocol):
+    """One block mark/sweep collector over flat memory.
+
+    Addresses are the mutator's.  Blocks are indices.  An engine checks what would take it out of its memory; whether a
+    request makes sense (is this an object's start?) is for ``Heap`` to find out by the same primitives.
+    """
+
+    next_alloc: int
+    """Block where the next search begins."""
+    in_interrupt: bool
+    busy: bool
+    """True while a collection runs: nothing may be allocated."""
+    zero_size_address: int
+
+    def __init__(
+        self, memory: Buffer, geometry: Geometry, options: Options, statics: Statics, surroundings: Surroundings
+    ) -> None: ...
+
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def counters(self) -> Counters: ...
+    def release_memory(self) -> None:
+        """Let go of the buffer; the engine cannot be used any more."""
+
+    # The block table.
+    def state(self, block: int) -> State: ...
+    def read_table(self) -> bytes: ...
+    def write_table(self, table: bytes) -> None:
+        """Replace the table, forgetting all that was remembered about it; for adopting a heap and for tests."""
+
+    def find_head(self, block: int) -> int:
+        """The nearest block at or below that is no tail; ``NO_BLOCK`` when there is none."""
+
+    def find_next(self, block: int) -> int:
+        """The first block past the object, or past the tails, that begin at ``block``."""
+
+    def find_run(self, first: int, last: int, needed_blocks: int, run_blocks: int) -> tuple[int, int]:
+        """Search ``first..last`` for free blocks, ``run_blocks`` of which were found just before ``first``.
+
+        Returns the block past the first run of ``needed_blocks`` (``NO_BLOCK`` where there is none) and the length of
+        the free run that ends there, or at ``last``.
+        """
+
+    def check_table(self, most: int = 16) -> list[int]:
+        """Blocks that no sequence of allocations leaves: tails that follow no object, marks, states past the end."""
+
+    def census(self) -> Census: ...
+
+    # The mutator's side.
+    def alloc(self, size_bytes: int, layout_word: int = 0) -> int: ...
+    def realloc(self, address: int, size_bytes: int) -> int: ...
+    def free(self, head: int) -> int:
+        """Free the object whose head is ``head``; returns its blocks."""
+
+    def load_word(self, address: int) -> int: ...
+    def store_word(self, address: int, value: int) -> None: ...
+
+    # A collection's steps, in this order; see ``Heap.collect``.
+    def mark_roots(self, words: Buffer) -> None:
+        """Mark from each word of a buffer that looks like a heap address."""
+
+    def mark_addresses(self, addresses: Sequence[int]) -> None:
+        """Mark from addresses one by one."""
+
+    def mark_children(self, head: int) -> None:
+        """Mark from what an object refers to, not the object itself."""
+
+    def finish_mark(self) -> int:
+        """Rescan while the mark stack overflowed; returns the block of an unreadable layout word, or ``NO_BLOCK``."""
+
+    def unmark(self) -> None:
+        """Give up a collection: marks become heads again."""
+
+    def sweep(self) -> int:
+        """Free what is not marked; returns the free bytes."""
+
+    def resize(self, heap_bytes: int) -> None:
+        """Move the table to the end of a larger heap; the memory is there already."""

@@ -1,0 +1,136 @@
+"""Where things lie: words, blocks, the pool of blocks and the block table behind it.
+
+::
+
+    start_address                     table_address         end_address
+    |  block 0  |  block 1  |  ...  | slack |  block table  |
+    <------------- pool_bytes ------------->< table_bytes  >
+                                             2 bits a block, lowest bits first
+
+A *block* is four words.  The table stands at the end of the heap and covers every block; the *slack* (less than a block)
+belongs to no block.  Addresses are the mutator's own: the heap may start at 0x20000400 although its bytes lie in a
+``bytearray``.  Address 0 is nil and never on the heap.
+
+Source: ``calculateHeapAddresses`` and the constants of TinyGo's ``gc_blocks.go``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tinyheap.errors import GeometryError
+
+WORDS_PER_BLOCK: Final = 4
+BLOCKS_PER_TABLE_BYTE: Final = 4
+"""Two state bits a block."""
+WORD_SIZES: Final = (2, 4, 8)
+"""AVR; WebAssembly and Cortex-M; hosted 64-bit systems."""
+NIL: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The places of one heap at one moment; a grown heap has another geometry.
+
+    Args:
+        start_address: the first byte of block 0; positive, a multiple of ``word_alignment_bytes``.
+        heap_bytes: pool, slack and table together.
+        word_bytes: a pointer's size: 2, 4 or 8.
+        word_alignment_bytes: the step between words that may hold a pointer: ``word_bytes``, or 1 as on AVR.
+        header_alignment_bytes: what the layout word of a precise object is padded to: 16 on WebAssembly, 8 on Cortex-M;
+            0 means the word size.
+
+    Raises:
+        GeometryError: these do not describe a heap.
+    """
+
+    start_address: int
+    heap_bytes: int
+    word_bytes: int = 8
+    word_alignment_bytes: int = 0
+    header_alignment_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.word_bytes not in WORD_SIZES:
+            raise GeometryError(f"word size is {self.word_bytes!r} bytes; it must be 2, 4 or 8")
+        if self.word_alignment_bytes == 0:
+            object.__setattr__(self, "word_alignment_bytes", self.word_bytes)
+        if self.word_alignment_bytes not in (1, self.word_bytes):
+            raise GeometryError(
+                f"words are aligned to {self.word_alignment_bytes} bytes; it must be 1 or the word size, {self.word_bytes}"
+            )
+        align = self.header_alignment_bytes
+        if align < 0 or align > 64 or align & (align - 1):
+            raise GeometryError(f"header alignment is {align} bytes; it must be 0 or a power of two up to 64")
+        if self.start_address <= NIL or self.start_address % self.word_alignment_bytes:
+            raise GeometryError(
+                f"heap start {self.start_address:#x} must be positive and a multiple of {self.word_alignment_bytes}"
+            )
+        if self.heap_bytes < 0 or self.end_address > self.address_space_bytes:
+            raise GeometryError(
+                f"a heap of {self.heap_bytes} bytes at {self.start_address:#x} does not fit the "
+                f"{8 * self.word_bytes}-bit address space"
+            )
+
+    @property
+    def address_space_bytes(self) -> int:
+        """Number of addresses that a word can hold."""
+        return 1 << (8 * self.word_bytes)
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block."""
+        return WORDS_PER_BLOCK * self.word_bytes
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes that the layout word takes in front of a precise object."""
+        align = max(self.header_alignment_bytes, self.word_bytes)
+        return -(-self.word_bytes // align) * align
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the block table: one for each four blocks and itself, rounded up."""
+        share = BLOCKS_PER_TABLE_BYTE * self.block_bytes
+        return (self.heap_bytes + share) // (1 + share)
+
+    @property
+    def pool_bytes(self) -> int:
+        """Bytes in front of the table; an address is on the heap when it lies in them."""
+        return self.heap_bytes - self.table_bytes
+
+    @property
+    def end_block(self) -> int:
+        """Number of blocks: the block just past the last."""
+        return self.pool_bytes // self.block_bytes
+
+    @property
+    def table_address(self) -> int:
+        """Address of the block table's first byte."""
+        return self.start_address + self.pool_bytes
+
+    @property
+    def end_address(self) -> int:
+        """Address just past the heap."""
+        return self.start_address + self.heap_bytes
+
+    def is_on_heap(self, address: int) -> bool:
+        """Whether the address lies in the pool, the slack included."""
+        return 0 <= address - self.start_address < self.pool_bytes
+
+    def block_of(self, address: int) -> int:
+        """Index of the block that holds the address, which must be on the heap."""
+        return (address - self.start_address) // self.block_bytes
+
+    def address_of(self, block: int) -> int:
+        """Address of a block's first byte."""
+        return self.start_address + block * self.block_bytes
+
+    def blocks_for(self, size_bytes: int) -> int:
+        """Number of blocks that hold so many bytes."""
+        return -(-size_bytes // self.block_bytes)
+
+    def resized(self, heap_bytes: int) -> Geometry:
+        """The same heap with another size in bytes."""
+        return replace(self, heap_bytes=heap_bytes)

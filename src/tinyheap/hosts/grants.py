@@ -1,0 +1,121 @@
+"""What a program is given: arguments, streams, folders, time, and how much of each resource.
+
+Everything is refused unless it is granted.  `Grants()` alone gives a program this process's standard output and error
+and the real clock and randomness, an empty standard input, no arguments but its name, no environment, no files.  There
+is no network: WASI preview 1 as offered here has no way to open a connection, and the JavaScript host has none.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from tinyheap.errors import HostError
+
+
+class Output(Protocol):
+    """Where a program's output goes: a binary file, or anything else that takes bytes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of ``data``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of this machine that the program sees as ``guest_path``, read-only unless ``writable``."""
+
+    host_path: Path
+    guest_path: str
+    writable: bool = False
+
+
+class Inherit:
+    """Stands for this process's own standard input; use the instance `INHERIT`."""
+
+    def __repr__(self) -> str:
+        return "INHERIT"
+
+
+INHERIT = Inherit()
+
+
+def _standard_output() -> BinaryIO:
+    return sys.stdout.buffer
+
+
+def _standard_error() -> BinaryIO:
+    return sys.stderr.buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What one program may have.
+
+    Args:
+        arguments: The command line, the program's own name first.
+        environment: Environment variables by name.
+        stdin: All of standard input as bytes, a file to read it from, or `INHERIT`.
+        stdout: Takes what the program writes to standard output, unchanged.
+        stderr: The same for standard error.
+        folders: The folders that the program can open files in.
+        seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs are
+            equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
+        timeout_s: Seconds, above zero, that the program may run in all; None for no limit.
+        memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its own.
+        script_limit_bytes: The most that the values held by the JavaScript host may take, roughly.
+
+    Raises:
+        HostError: If a limit is not above zero.
+    """
+
+    arguments: tuple[str, ...] = ("guest",)
+    environment: dict[str, str] = field(default_factory=dict)
+    stdin: bytes | Path | Inherit = b""
+    stdout: Output = field(default_factory=_standard_output)
+    stderr: Output = field(default_factory=_standard_error)
+    folders: tuple[Folder, ...] = ()
+    seed: int | None = None
+    timeout_s: float | None = None
+    memory_limit_bytes: int | None = None
+    script_limit_bytes: int = 1 << 28
+
+    def __post_init__(self) -> None:
+        limits = {
+            "timeout_s": self.timeout_s,
+            "memory_limit_bytes": self.memory_limit_bytes,
+            "script_limit_bytes": self.script_limit_bytes,
+        }
+        for name, limit in limits.items():
+            if limit is not None and not limit > 0:
+                raise HostError(f"{name} is {limit}: give a number above zero")
+
+
+class Sink:
+    """An `Output` that remembers its first failure instead of raising inside the program's call."""
+
+    def __init__(self, name: str, output: Output) -> None:
+        self.name = name
+        self.failure: Exception | None = None
+        self._output = output
+
+    def write(self, data: bytes) -> bool:
+        """Whether all of ``data`` was taken."""
+        try:
+            self._output.write(data)
+        except Exception as failure:  # noqa: BLE001 - a sink is the user's; nothing may cross the program's frames
+            self.failure = self.failure or failure
+            return False
+        return True
+
+    def raise_failure(self) -> None:
+        """Raise the first failure of a write, once.
+
+        Raises:
+            HostError: If a write failed since the last call.
+        """
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise HostError(f"the program's {self.name} could not be written: {failure}") from failure

@@ -1,0 +1,87 @@
+"""How a host puts one function behind one import of a program.
+
+wasmtime keeps a callback alive as long as the store that it was defined for.  A callback that held its host, which holds
+the store, would keep both for ever; so callbacks hold their host weakly, and the session holds it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wasmtime import FuncType, ValType
+
+from tinyheap.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wasmtime import ImportType, Linker
+
+_VALUE_TYPES = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The type of a function, as names: ``Signature(("i32", "i64"), ("f64",))``."""
+
+    parameters: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.parameters)}) -> ({', '.join(self.results)})"
+
+    def to_wasmtime(self) -> FuncType:
+        """The same type in wasmtime's terms."""
+        return FuncType(
+            [_VALUE_TYPES[name]() for name in self.parameters], [_VALUE_TYPES[name]() for name in self.results]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Something that a program needs: a module's name, a name in it, and what kind of thing it is."""
+
+    module: str
+    name: str
+    signature: Signature | None
+    """The type of a function; None for anything else."""
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}: {self.kind} {self.signature or ''}".rstrip()
+
+
+def describe(wanted: ImportType) -> Import:
+    """An import of a compiled module in this room's terms."""
+    kind = type(wanted.type).__name__.removesuffix("Type").lower()
+    signature = None
+    if isinstance(wanted.type, FuncType):
+        kind = "function"
+        signature = Signature(tuple(map(str, wanted.type.params)), tuple(map(str, wanted.type.results)))
+    return Import(wanted.module, wanted.name or "", signature, kind)
+
+
+def define_method(linker: Linker, place: Import, method: Callable[..., Any]) -> None:
+    """Put a bound method behind a function import, without keeping its object alive.
+
+    Args:
+        linker: Where the import is looked up; shadowing must be allowed if it is there already.
+        place: The import; its signature says how the method is called.
+        method: Gets the parameters as Python numbers, i32 and i64 signed, and returns the results alike.
+
+    Raises:
+        HostError: If the import is no function.
+    """
+    if place.signature is None:
+        raise HostError(f"{place} is not a function, so no host function can serve it")
+    weak_method = weakref.WeakMethod(method)
+
+    def callback(*values: Any) -> Any:  # noqa: ANN401 - whatever the import's type says
+        bound = weak_method()
+        if bound is None:
+            raise HostError(f"the program called {place.module}.{place.name} after its session was closed")
+        return bound(*values)
+
+    linker.define_func(place.module, place.name, place.signature.to_wasmtime(), callback)

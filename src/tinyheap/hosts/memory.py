@@ -1,0 +1,110 @@
+"""A program's linear memory as its host sees it: bounds-checked copies, nothing that outlives a growth.
+
+Growth may move a memory, so no view of it is ever kept: each access asks for the base address again and copies.
+Addresses come out of the program as signed 32-bit numbers; every method here takes them as they come.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinyheap.errors import HostError
+
+if TYPE_CHECKING:
+    from wasmtime import Memory, Store
+
+MASK_32 = (1 << 32) - 1
+MASK_64 = (1 << 64) - 1
+
+
+class GuestMemory:
+    """One memory of one running program.
+
+    Args:
+        store: The store that the program runs in.
+        memory: The exported memory.
+    """
+
+    def __init__(self, store: Store, memory: Memory) -> None:
+        self._store = store
+        self._memory = memory
+
+    @property
+    def raw(self) -> Memory:
+        """The memory itself, for code that works on it in place."""
+        return self._memory
+
+    def __len__(self) -> int:
+        return self._memory.data_len(self._store)
+
+    def read(self, address: int, length_bytes: int) -> bytes:
+        """A copy of ``length_bytes`` bytes.
+
+        Args:
+            address: Where they begin, signed or unsigned.
+            length_bytes: How many, signed or unsigned.
+
+        Raises:
+            HostError: If any of them is outside the memory.
+        """
+        start, length = self._checked("read", address, length_bytes)
+        return bytes(self._memory.read(self._store, start, start + length))
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy ``data`` into the memory.
+
+        Args:
+            address: Where it begins, signed or unsigned.
+            data: The bytes.
+
+        Raises:
+            HostError: If any of it would fall outside the memory.
+        """
+        start, length = self._checked("write", address, len(data))
+        if length:
+            self._memory.write(self._store, bytearray(data), start)
+
+    def read_u32(self, address: int) -> int:
+        """The unsigned 32-bit little-endian number at ``address``; HostError if it is outside the memory."""
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def read_u64(self, address: int) -> int:
+        """The unsigned 64-bit little-endian number at ``address``; HostError if it is outside the memory."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def write_u32(self, address: int, value: int) -> None:
+        """Store the low 32 bits of ``value``; HostError if ``address`` is outside the memory."""
+        self.write(address, (value & MASK_32).to_bytes(4, "little"))
+
+    def write_u64(self, address: int, value: int) -> None:
+        """Store the low 64 bits of ``value``; HostError if ``address`` is outside the memory."""
+        self.write(address, (value & MASK_64).to_bytes(8, "little"))
+
+    def read_until_zero(self, address: int) -> bytes:
+        """The bytes from ``address`` up to the first zero byte, or to the end of the memory.
+
+        Raises:
+            HostError: If ``address`` is outside the memory.
+        """
+        start = address & MASK_32
+        size = len(self)
+        self._checked("read", start, 1)
+        parts = []
+        while start < size:
+            part = self.read(start, min(1 << 16, size - start))
+            end = part.find(b"\0")
+            if end >= 0:
+                parts.append(part[:end])
+                break
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+    def _checked(self, verb: str, address: int, length_bytes: int) -> tuple[int, int]:
+        start, length, size = address & MASK_32, length_bytes & MASK_32, len(self)
+        if length > size or start > size - length:
+            raise HostError(
+                f"the program asked its host to {verb} {length} bytes at {start:#x}, "
+                f"but its memory ends at {size:#x}"
+            )
+        return start, length
