@@ -69,5 +69,5 @@ lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer
 	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --output-file requirements/dev.txt
 
 clean: ## Remove everything that these targets made
-	@rm -rf .venv build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv tests/guests/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests -name '*.so' -delete -o -name __pycache__ -prune -exec rm -rf {} +
