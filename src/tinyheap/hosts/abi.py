@@ -1,11 +1,11 @@
 """How the functions of the Go/JavaScript bridge are called: shapes, and the two ABIs that programs speak.
 
 boxed       TinyGo 0.28 on: a reference crosses as an i64.
-addressed   before: a reference crosses as the address of its 64 bits, a result that is one is stored through a leading
-            pointer, and one context word follows the parameters.
+addressed   before: a reference crosses as the address of its 64 bits, a result that is one is stored through
+            a leading pointer, and one context word follows the parameters.
 
-The type that a program declares for an import says which ABI it speaks.  Each function's shape is written down once,
-in `SHAPES`; types, decoding and encoding of both ABIs follow from it.
+The type that a program declares for an import says which ABI it speaks.  Each function's shape is written
+down once, in `SHAPES`; types, decoding and encoding of both ABIs follow from it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _WORDS = {"text": ("i32", "i32"), "slice": ("i32", "i32", "i32"), "int": ("i32",
 class Shape:
     """The parameters and the result of one function, whatever the ABI.
 
-    Parameters are of the kinds ``ref`` (a value), ``handle`` (the reference itself), ``text`` (pointer, length),
-    ``slice`` (pointer, length, capacity) and ``int``.  Results are nothing, ``int``, ``ref``, or one of these pairs,
-    which are stored through a leading pointer in both ABIs:
+    Parameters are of the kinds ``ref`` (a value), ``handle`` (the reference itself), ``text`` (pointer,
+    length), ``slice`` (pointer, length, capacity) and ``int``.  Results are nothing, ``int``, ``ref``, or one
+    of these pairs, which are stored through a leading pointer in both ABIs:
 
         attempt     reference at 0, byte at 8: the result and 1, or what was thrown and 0
         prepared    reference at 0, length at 8

@@ -1,14 +1,15 @@
-"""The Go/JavaScript bridge: what ``syscall/js`` and TinyGo's runtime import in a program made for a JavaScript host.
+"""The Go/JavaScript bridge: what ``syscall/js`` and TinyGo's runtime import from a JavaScript host.
 
 Terms
 -----
-event       a call of a Go function from outside: ``_makeFuncWrapper`` gave the host a function; calling it leaves an
-            object in ``_pendingEvent`` and runs the export ``resume``, which puts the result into that object.
+event       a call of a Go function from outside: ``_makeFuncWrapper`` gave the host a function; calling it
+            leaves an object in ``_pendingEvent`` and runs the export ``resume``, which puts the result into
+            that object.
 references  how values cross: `tinyheap.hosts.references` and `tinyheap.hosts.abi`.
 
-What the functions do was learned from programs and from the JavaScript that comes with them.  JavaScript's errors go to
-the program where it can take them (calls and ``new``); everything else that goes wrong is a HostError that says what the
-program asked for, and what it had looked for in vain before.
+What the functions do was learned from programs and from the JavaScript that comes with them.  JavaScript's
+errors go to the program where it can take them (calls and ``new``); everything else that goes wrong is a
+HostError that says what the program asked for, and what it had looked for in vain before.
 """
 
 from __future__ import annotations
@@ -146,7 +147,9 @@ class Bridge:
 
     def _call_go(self, identity: Value, this: Value, arguments: Sequence[Value]) -> Value:
         if self._nested_events >= _NESTED_EVENTS_LIMIT:
-            raise HostError(f"the program and its JavaScript host called each other {_NESTED_EVENTS_LIMIT} deep")
+            raise HostError(
+                f"the program and its JavaScript host called each other {_NESTED_EVENTS_LIMIT} deep"
+            )
         event = self.realm.make_object("event")
         event.put("id", identity)
         event.put("this", this)
@@ -210,7 +213,9 @@ class Bridge:
         """Call a method."""
         method = self._object(place, f"call {name!r}").get(name)
         if method is UNDEFINED and isinstance(place, ScriptObject) and place.name.startswith("global"):
-            raise HostError(f"the program called {place.name}.{name}, which its JavaScript host does not offer")
+            raise HostError(
+                f"the program called {place.name}.{name}, which its JavaScript host does not offer"
+            )
         return self.realm.call(method, place, arguments)
 
     def value_invoke(self, function: Value, arguments: list[Value]) -> Value:

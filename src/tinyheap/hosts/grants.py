@@ -1,8 +1,9 @@
 """What a program is given: arguments, streams, folders, time, and how much of each resource.
 
-Everything is refused unless it is granted.  `Grants()` alone gives a program this process's standard output and error
-and the real clock and randomness, an empty standard input, no arguments but its name, no environment, no files.  There
-is no network: WASI preview 1 as offered here has no way to open a connection, and the JavaScript host has none.
+Everything is refused unless it is granted.  `Grants()` alone gives a program this process's standard output
+and error and the real clock and randomness, an empty standard input, no arguments but its name, no
+environment, no files.  There is no network: WASI preview 1 as offered here has no way to open a connection,
+and the JavaScript host has none.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ class Grants:
         stdout: Takes what the program writes to standard output, unchanged.
         stderr: The same for standard error.
         folders: The folders that the program can open files in.
-        seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs are
-            equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
+        seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs
+            are equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
         timeout_s: Seconds, above zero, that the program may run in all; None for no limit.
-        memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its own.
+        memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its
+            own.
         script_limit_bytes: The most that the values held by the JavaScript host may take, roughly.
 
     Raises:
@@ -105,7 +107,7 @@ class Sink:
         """Whether all of ``data`` was taken."""
         try:
             self._output.write(data)
-        except Exception as failure:  # noqa: BLE001 - a sink is the user's; nothing may cross the program's frames
+        except Exception as failure:
             self.failure = self.failure or failure
             return False
         return True

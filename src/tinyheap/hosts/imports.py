@@ -1,7 +1,8 @@
 """How a host puts one function behind one import of a program.
 
-wasmtime keeps a callback alive as long as the store that it was defined for.  A callback that held its host, which holds
-the store, would keep both for ever; so callbacks hold their host weakly, and the session holds it.
+wasmtime keeps a callback alive as long as the store that it was defined for.  A callback that held its host,
+which holds the store, would keep both for ever; so callbacks hold their host weakly, and the session holds
+it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Signature:
     def to_wasmtime(self) -> FuncType:
         """The same type in wasmtime's terms."""
         return FuncType(
-            [_VALUE_TYPES[name]() for name in self.parameters], [_VALUE_TYPES[name]() for name in self.results]
+            [_VALUE_TYPES[name]() for name in self.parameters],
+            [_VALUE_TYPES[name]() for name in self.results],
         )
 
 

@@ -1,7 +1,7 @@
 """A program's linear memory as its host sees it: bounds-checked copies, nothing that outlives a growth.
 
-Growth may move a memory, so no view of it is ever kept: each access asks for the base address again and copies.
-Addresses come out of the program as signed 32-bit numbers; every method here takes them as they come.
+Growth may move a memory, so no view of it is ever kept: each access asks for the base address again and
+copies. Addresses come out of the program as signed 32-bit numbers; every method here takes them as they come.
 """
 
 from __future__ import annotations

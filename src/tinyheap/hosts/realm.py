@@ -1,9 +1,10 @@
 """The global object that a Go program finds in its JavaScript host, and everything that hangs from it.
 
-It offers what programs that TinyGo compiled ask for: constructors (Object, Array, Uint8Array, Function, Error, Date),
-``crypto.getRandomValues``, ``performance.now``, ``console``, ``setTimeout``, and of Node's ``fs`` and ``process`` what a
-program without files needs: writing to the standard streams; every other file operation answers "not implemented".
-Another property of the global object is ``undefined``, as in any JavaScript host that lacks it.
+It offers what programs that TinyGo compiled ask for: constructors (Object, Array, Uint8Array, Function,
+Error, Date), ``crypto.getRandomValues``, ``performance.now``, ``console``, ``setTimeout``, and of Node's
+``fs`` and ``process`` what a program without files needs: writing to the standard streams; every other file
+operation answers "not implemented". Another property of the global object is ``undefined``, as in any
+JavaScript host that lacks it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,30 @@ if TYPE_CHECKING:
 
 _PENDING_TIMERS_LIMIT = 1 << 16
 _ARRAY_LENGTH_LIMIT = (1 << 32) - 1
-_UNSUPPORTED_FILE_OPERATIONS = (
-    "chmod chown close fchmod fchown fstat ftruncate lchown link lstat mkdir open read readdir readlink rename rmdir "
-    "stat symlink truncate unlink utimes"
-).split()
+_UNSUPPORTED_FILE_OPERATIONS = [
+    "chmod",
+    "chown",
+    "close",
+    "fchmod",
+    "fchown",
+    "fstat",
+    "ftruncate",
+    "lchown",
+    "link",
+    "lstat",
+    "mkdir",
+    "open",
+    "read",
+    "readdir",
+    "readlink",
+    "rename",
+    "rmdir",
+    "stat",
+    "symlink",
+    "truncate",
+    "unlink",
+    "utimes",
+]
 
 
 class Timers:
@@ -125,7 +146,7 @@ class Realm:
         """A new array of ``items``."""
         return ScriptArray(self.ledger, self._array_prototype, items)
 
-    def make_bytes(self, data: bytes) -> ScriptBytes:
+    def make_bytes(self, data: bytes | bytearray) -> ScriptBytes:
         """A new Uint8Array with a copy of ``data``."""
         return ScriptBytes(self.ledger, self._bytes_prototype, memoryview(bytearray(data)))
 
@@ -191,7 +212,9 @@ class Realm:
             for key, value in item.items():
                 made.put(str(key), self.value_of(value))
             return made
-        raise HostError(f"a {type(item).__name__} cannot be passed to JavaScript; pass text, bytes, numbers or lists")
+        raise HostError(
+            f"a {type(item).__name__} cannot be passed to JavaScript; pass text, bytes, numbers or lists"
+        )
 
     def _add_constructors(self) -> None:
         new_object: Callable[[Sequence[Value]], ScriptObject] = self._new_object
@@ -229,7 +252,9 @@ class Realm:
         }
         for prototype, members in methods.items():
             self._fill(prototype, members)
-        keys = self.make_function("Object.keys", lambda _this, arguments: self.make_array(_own_keys(arguments)))
+        keys = self.make_function(
+            "Object.keys", lambda _this, arguments: self.make_array(_own_keys(arguments))
+        )
         _object(self.global_object.get("Object")).put("keys", keys)
         now = self.make_function("Date.now", lambda _this, _: self.world.wall_ns() // 1_000_000)
         _object(self.global_object.get("Date")).put("now", now)
@@ -248,7 +273,11 @@ class Realm:
         files = self._namespace(
             "fs",
             operations
-            | {"write": self._write, "writeSync": self._write_now, "fsync": lambda _, a: self._answer(a, None)},
+            | {
+                "write": self._write,
+                "writeSync": self._write_now,
+                "fsync": lambda _, a: self._answer(a, None),
+            },
         )
         constants = self.make_object("fs.constants")
         for name in ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL", "O_DIRECTORY"):
@@ -274,7 +303,9 @@ class Realm:
         return arguments[0] if arguments and isinstance(arguments[0], ScriptObject) else self.make_object()
 
     def _new_function(self, _: Sequence[Value]) -> ScriptObject:
-        raise HostError("the program asked its host to run JavaScript source (new Function), which is not offered")
+        raise HostError(
+            "the program asked its host to run JavaScript source (new Function), which is not offered"
+        )
 
     def _new_array(self, arguments: Sequence[Value]) -> ScriptObject:
         if len(arguments) != 1 or isinstance(arguments[0], (str, bool)) or not _is_number(arguments[0]):
@@ -290,7 +321,9 @@ class Realm:
         if isinstance(source, ScriptArray):
             return self.make_bytes(bytes(map(byte_of, source.items)))
         if isinstance(source, ScriptObject):
-            raise HostError(f"new Uint8Array of {source.name} is not offered; give a length, bytes or an array")
+            raise HostError(
+                f"new Uint8Array of {source.name} is not offered; give a length, bytes or an array"
+            )
         count = self._length(source, self.ledger.limit_bytes - self.ledger.held_bytes)
         return self.make_bytes(bytes(count))
 
@@ -346,7 +379,11 @@ class Realm:
         return UNDEFINED
 
     def _write_now(self, _this: Value, arguments: Sequence[Value]) -> Value:
-        stream = self._streams.get(int(number_of(arguments[0]))) if arguments and _is_number(arguments[0]) else None
+        stream = (
+            self._streams.get(int(number_of(arguments[0])))
+            if arguments and _is_number(arguments[0])
+            else None
+        )
         if stream is None or len(arguments) < 2:
             raise Thrown(self._unsupported())
         data = bytes(_bytes(arguments[1]).data)
@@ -432,7 +469,9 @@ def _array(value: Value) -> ScriptArray:
 
 def _bytes(value: Value) -> ScriptBytes:
     if not isinstance(value, ScriptBytes):
-        raise HostError(f"the program passed its JavaScript host {text_of(value)} where a Uint8Array is needed")
+        raise HostError(
+            f"the program passed its JavaScript host {text_of(value)} where a Uint8Array is needed"
+        )
     return value
 
 

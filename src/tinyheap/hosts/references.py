@@ -1,16 +1,17 @@
 """References: the 64-bit words that stand for script values in a Go program, and the table behind them.
 
-A number is itself, as an IEEE double.  Everything else is a NaN whose low half is an index into the table and whose high
-half tells the type::
+A number is itself, as an IEEE double.  Everything else is a NaN whose low half is an index into the table and
+whose high half tells the type::
 
     63            48 47   35 34  32 31                          0
     0111111111111000 0 ... 0 [type] [ index in the table        ]     type: 1 object, 2 string, 4 function
 
-    0 is undefined; 0x7FF80000_00000000 is NaN, .._00000001 zero, .._00000002 null, .._00000003 true, .._00000004 false.
-    Example: 0x7FF80004_00000009 is the function at index 9.
+    0 is undefined; 0x7FF80000_00000000 is NaN, .._00000001 zero, .._00000002 null, .._00000003 true,
+    .._00000004 false. Example: 0x7FF80004_00000009 is the function at index 9.
 
-Invariant: a place of the table is free if and only if the program has given back every count of its reference.  Places
-are numbered and reused in the same order as by the JavaScript that comes with TinyGo, so a program sees the same words.
+Invariant: a place of the table is free if and only if the program has given back every count of its
+reference.  Places are numbered and reused in the same order as by the JavaScript that comes with TinyGo, so a
+program sees the same words.
 """
 
 from __future__ import annotations

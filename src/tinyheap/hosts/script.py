@@ -1,15 +1,15 @@
 """The values of JavaScript that a Go program can touch, as Python objects.
 
-There is no JavaScript engine here: only its *values* and what can be done to them from outside, which is all that a
-program's imports can reach.  Primitives are Python's own (`UNDEFINED`, None for null, bool, int or float for numbers,
-str); everything else is a `ScriptObject`, with properties, a prototype, and in subclasses the exotic behavior of
-functions, arrays and byte arrays.
+There is no JavaScript engine here: only its *values* and what can be done to them from outside, which is all
+that a program's imports can reach.  Primitives are Python's own (`UNDEFINED`, None for null, bool, int or
+float for numbers, str); everything else is a `ScriptObject`, with properties, a prototype, and in subclasses
+the exotic behavior of functions, arrays and byte arrays.
 
-A script error is a `Thrown` that carries the value thrown.  What a real JavaScript engine would offer and this one does
-not is a `tinyheap.errors.HostError` that names it.
+A script error is a `Thrown` that carries the value thrown.  What a real JavaScript engine would offer and
+this one does not is a `tinyheap.errors.HostError` that names it.
 
-Invariant: all memory that a program can make its host hold is charged to one `Ledger` and given back when the object
-that it was charged for dies, so that a hostile program meets a limit and not an exhausted machine.
+Invariant: all memory that a program can make its host hold is charged to one `Ledger` and given back when the
+object that it was charged for dies, so that a hostile program meets a limit and not an exhausted machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Undefined(enum.Enum):
 
 UNDEFINED = Undefined.UNDEFINED
 
-Value: TypeAlias = "Undefined | None | bool | int | float | str | ScriptObject"
+Value: TypeAlias = "Undefined | bool | int | float | str | ScriptObject | None"
 Body: TypeAlias = "Callable[[Value, Sequence[Value]], Value]"
 """What a function does: it takes ``this`` and its arguments."""
 
@@ -320,7 +320,7 @@ def _length_of(value: Value) -> int:
 
 
 def _number_text(number: float) -> str:
-    """A number as JavaScript writes it: the shortest digits that read back, exponents from 1e21 and below 1e-6."""
+    """A number as JavaScript writes it: shortest digits that read back, exponents from 1e21 and below 1e-6."""
     if not math.isfinite(number):
         return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
     if number == 0:

@@ -6,8 +6,8 @@ A few functions are served here instead, because wasmtime's cannot do what a ses
 ``poll_oneoff``     sleeps on the session's world, so that a timeout ends it and a seeded world does not wait.
 ``clock_*``, ``random_get``   only with a seed: wasmtime-py has no switch for its clocks and randomness.
 
-With a seed everything that a program sees is then repeatable but the files of its folders: their times and numbers are
-what they are on this machine.
+With a seed everything that a program sees is then repeatable but the files of its folders: their times and
+numbers are what they are on this machine.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class Wasi:
         self._configure_input(config)
         for folder in self._grants.folders:
             if not folder.host_path.is_dir():
-                raise HostError(f"{folder.host_path} is no folder; it was to be the program's {folder.guest_path}")
+                raise HostError(
+                    f"{folder.host_path} is no folder; it was to be the program's {folder.guest_path}"
+                )
             config.preopen_dir(str(folder.host_path), folder.guest_path, folder.writable)
         return config
 
@@ -178,7 +180,11 @@ class Wasi:
         if not ready:
             delays_ns = [self._delay_ns(*subscription[2:]) for subscription in subscriptions]
             self._sleep(min(delays_ns))
-            due = [user for (user, *_), delay in zip(subscriptions, delays_ns, strict=True) if delay <= min(delays_ns)]
+            due = [
+                user
+                for (user, *_), delay in zip(subscriptions, delays_ns, strict=True)
+                if delay <= min(delays_ns)
+            ]
             ready = [_EVENT.pack(user, 0, _CLOCK_EVENT, 0, 0) for user in due]
         return self._store(events, b"".join(ready)) or self._store(event_count, struct.pack("<I", len(ready)))
 

@@ -1,8 +1,9 @@
 """Time and randomness, as a program meets them: real, or made from a seed.
 
-A program that sees the real world is not repeatable.  `SeededWorld` is a world whose every answer follows from its
-seed and from what was asked before: a clock that starts at a fixed moment and moves a fixed step each time somebody
-looks at it (so that a loop that waits for time to pass ends), sleep that takes no time, and a seeded generator.
+A program that sees the real world is not repeatable.  `SeededWorld` is a world whose every answer follows
+from its seed and from what was asked before: a clock that starts at a fixed moment and moves a fixed step
+each time somebody looks at it (so that a loop that waits for time to pass ends), sleep that takes no time,
+and a seeded generator.
 """
 
 from __future__ import annotations

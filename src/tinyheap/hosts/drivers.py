@@ -1,0 +1,221 @@
+"""Drivers: each knows how one family of programs wants to be called by its host.
+
+A driver sees only a started session: its exports, its memory, and the functions that the program left in
+JavaScript's global object.  So it drives a program the same way whatever serves its memory.  The calling
+conventions were learned from the JavaScript that comes with each package.
+
+    session = load(Path("gofmt.wasm").read_bytes())
+    session.start()
+    formatted = find(session).format(source)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from tinyheap.errors import DriverError, GuestError
+from tinyheap.hosts.memory import MASK_32
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tinyheap.hosts.session import HostSession
+
+
+class Formatter(Protocol):
+    """A driver of a program that formats source texts."""
+
+    name: ClassVar[str]
+
+    def format(self, source: str, path: str = "") -> str:
+        """The formatted text.
+
+        Args:
+            source: The text.
+            path: Its file's name, for messages and for guessing a dialect.
+
+        Raises:
+            DriverError: If the program refuses the text; the message is the program's.
+        """
+        ...
+
+
+def _number(session: HostSession, name: str, *arguments: int) -> int:
+    """An exported function's result as an unsigned 32-bit number, 0 for none."""
+    return int(session.call(name, *arguments) or 0) & MASK_32
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFormatter:
+    """Drives a program that leaves ``format`` in JavaScript's global object: @wasm-fmt/gofmt up to 0.4."""
+
+    session: HostSession
+    name: ClassVar[str] = "script"
+
+    def format(self, source: str, path: str = "") -> str:
+        """The formatted text; DriverError with the program's message if it refuses."""
+        result = self.session.call_script("format", source)
+        match result:
+            case [bool(refused), str(text)]:
+                if refused:
+                    raise DriverError(text)
+                return text
+        raise GuestError(f"the program's function format returned {result!r}; expected a flag and a text")
+
+    @staticmethod
+    def fits(session: HostSession) -> bool:
+        """Whether the session's program is one of these."""
+        return session.bridge is not None and "format" in session.bridge.functions()
+
+
+@dataclass(frozen=True, slots=True)
+class ReactorFormatter:
+    """Drives a program that exports alloc, format and output_ptr: @wasm-fmt/gofmt from 0.5, @wasm-fmt/shfmt.
+
+    ``options`` are passed to a program that takes any, as JSON.
+    """
+
+    session: HostSession
+    options: Mapping[str, object] | None = None
+    name: ClassVar[str] = "reactor"
+
+    def format(self, source: str, path: str = "") -> str:
+        """The formatted text; DriverError with the program's message if it refuses."""
+        try:
+            self._configure(path)
+            self._pass(source)
+            verdict = _number(self.session, "format")
+            if verdict == 0:
+                return source
+            text = self._output()
+        finally:
+            self.session.call("dispose")
+        if verdict != 1:
+            raise DriverError(text)
+        return text
+
+    def _configure(self, path: str) -> None:
+        if self.options is not None and "set_options" in self.session.exports:
+            self._pass(json.dumps(self.options, separators=(",", ":")))
+            self.session.call("set_options")
+        if path and "set_path" in self.session.exports:
+            self._pass(path)
+            self.session.call("set_path")
+
+    def _pass(self, text: str) -> None:
+        data = text.encode()
+        self.session.memory.write(_number(self.session, "alloc", len(data)), data)
+
+    def _output(self) -> str:
+        address = _number(self.session, "output_ptr")
+        length_bytes = _number(self.session, "output_len")
+        return self.session.memory.read(address, length_bytes).decode("utf-8", "replace")
+
+    @staticmethod
+    def fits(session: HostSession) -> bool:
+        """Whether the session's program is one of these."""
+        return session.exports >= {"alloc", "dispose", "format", "output_ptr", "output_len"}
+
+
+@dataclass(frozen=True, slots=True)
+class ShellOptions:
+    """How sh-syntax lays a shell script out; the defaults are the package's."""
+
+    keep_comments: bool = True
+    variant: int = 0
+    """0 bash, 1 POSIX, 2 mksh, 3 bats, 4 by the file's name."""
+    stop_at: str = ""
+    recover_errors: int = 0
+    simplify: bool = False
+    indent: int = 2
+    """Spaces; 0 for tabs."""
+    binary_next_line: bool = True
+    switch_case_indent: bool = True
+    space_redirects: bool = True
+    keep_padding: bool = False
+    minify: bool = False
+    single_line: bool = False
+    function_next_line: bool = False
+
+
+_Slice = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ShSyntaxFormatter:
+    """Drives sh-syntax, whose export ``process`` takes 19, 21 or 22 numbers by version.
+
+    The program's ``wasmAlloc`` returns the address of a slice (pointer, length, capacity) whose pointer is
+    the buffer. The package's own JavaScript takes that address for the buffer's and writes its text over the
+    slice and what lies behind it.  With ``overrun`` this driver does the same, to show what comes of it;
+    otherwise it follows the pointer.
+    """
+
+    session: HostSession
+    options: ShellOptions = ShellOptions()
+    overrun: bool = False
+    name: ClassVar[str] = "sh-syntax"
+
+    def format(self, source: str, path: str = "script.sh") -> str:
+        """The formatted text; DriverError with the program's message if it refuses."""
+        handles: list[int] = []
+        texts = [self._pass(text, handles) for text in (path, source, self.options.stop_at)]
+        result = _number(self.session, "process", *self._arguments(*texts))
+        for handle in handles:
+            self.session.call("wasmFree", handle)
+        return self._answer(self.session.memory.read_until_zero(result).decode("utf-8", "replace"))
+
+    def _pass(self, text: str, handles: list[int]) -> _Slice:
+        data = text.encode()
+        handle = _number(self.session, "wasmAlloc", len(data))
+        handles.append(handle)
+        address = handle if self.overrun else self.session.memory.read_u32(handle)
+        self.session.memory.write(address, data)
+        return address, len(data), len(data)
+
+    def _arguments(self, path: _Slice, source: _Slice, stop_at: _Slice) -> list[int]:
+        """The numbers that this version of ``process`` takes, in its order."""
+        options = self.options
+        count = len(self.session.function("process").type(self.session.store).params)
+        prints = True
+        layout = (
+            options.binary_next_line,
+            options.switch_case_indent,
+            options.space_redirects,
+            options.keep_padding,
+        )
+        head = [*path, *source, prints, options.keep_comments]
+        tail = [options.indent, *layout, options.minify]
+        if count == 19:
+            return [*head, *stop_at, options.variant, *tail, options.function_next_line]
+        if count not in {21, 22}:
+            raise GuestError(f"this sh-syntax takes {count} numbers in process; 19, 21 and 22 are known")
+        simplify = [options.simplify] if count == 22 else []
+        tail += [options.single_line, options.function_next_line]
+        return [*head, options.variant, *stop_at, options.recover_errors, *simplify, *tail]
+
+    @staticmethod
+    def _answer(text: str) -> str:
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            raise DriverError(text or "the program returned nothing") from None
+        match answer:
+            case {"parseError": {"Text": str(message)}} | {"message": str(message)} if message:
+                raise DriverError(message)
+            case {"text": str(formatted)}:
+                return formatted
+        raise GuestError(f"the program returned {text[:200]!r}; expected a formatted text")
+
+    @staticmethod
+    def fits(session: HostSession) -> bool:
+        """Whether the session's program is one of these."""
+        return session.exports >= {"wasmAlloc", "wasmFree", "process"}
+
+
+def find(session: HostSession) -> Formatter | None:
+    """The driver of a started session's program, or None if none is known for it."""
+    drivers = (ShSyntaxFormatter, ReactorFormatter, ScriptFormatter)
+    return next((driver(session) for driver in drivers if driver.fits(session)), None)

@@ -1,0 +1,470 @@
+"""A program and its host for one run: imports offered, instance attached, exports called, timers served.
+
+The order of things::
+
+    engine  = new_engine(grants)              once, may serve many programs
+    module  = compile_module(engine, wasm)
+    session = offer(Store(engine), Linker(engine), module, grants)      imports are defined or refused here
+    session.instantiate(module)               or: session.attach(linker.instantiate(store, module))
+    session.run()                             or: session.start(), session.call("export", 1, 2), ...
+
+Whoever wants to serve imports of its own defines them in the linker before `offer`, which leaves them alone.
+
+Invariants: one time limit covers all that a session runs; no wasmtime exception leaves a session, each
+becomes one of `tinyheap.errors`; a session that is dropped frees its program.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from wasmtime import (
+    Config,
+    Engine,
+    Func,
+    Global,
+    Linker,
+    Memory,
+    Module,
+    Store,
+    Trap,
+    TrapCode,
+    WasmtimeError,
+)
+
+from tinyheap.errors import GuestError, GuestExitError, GuestTimeoutError, GuestTrapError, HostError
+from tinyheap.hosts.bridge import MODULES as BRIDGE_MODULES
+from tinyheap.hosts.bridge import Bridge
+from tinyheap.hosts.grants import Grants, Sink
+from tinyheap.hosts.imports import Import, describe
+from tinyheap.hosts.memory import GuestMemory
+from tinyheap.hosts.realm import Realm
+from tinyheap.hosts.wasi import MODULE as WASI_MODULE
+from tinyheap.hosts.wasi import Wasi
+from tinyheap.hosts.world import world_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from wasmtime import Instance
+
+    from tinyheap.hosts.realm import Timers
+
+_NO_DEADLINE = 1 << 62
+_FRAMES_SHOWN = 8
+_PANIC_EXIT_CODE = 2
+"""What a Go program that panics exits with; TinyGo's panics end in ``unreachable``."""
+
+
+class _Exit(BaseException):
+    """Unwinds a program that ended itself; past ``except Exception`` of everything between."""
+
+
+def new_engine(grants: Grants | None = None) -> Engine:
+    """An engine that can do what ``grants`` ask for: with a time limit, its programs can be interrupted."""
+    config = Config()
+    if grants is not None and grants.timeout_s is not None:
+        config.epoch_interruption = True
+    return Engine(config)
+
+
+def compile_module(engine: Engine, wasm: bytes) -> Module:
+    """The compiled module.
+
+    Raises:
+        GuestError: If ``wasm`` is not a WebAssembly module that wasmtime accepts.
+    """
+    try:
+        return Module(engine, wasm)
+    except WasmtimeError as error:
+        raise GuestError(f"this is not a WebAssembly module that can run: {_first_line(error)}") from error
+
+
+def offer(store: Store, linker: Linker, module: Module, grants: Grants) -> HostSession:
+    """A session whose host serves all of ``module``'s imports that the linker does not have yet.
+
+    Args:
+        store: Where the program will live; its limits and its WASI state are set here.
+        linker: Gets the imports.
+        module: The compiled program.
+        grants: What it may have.
+
+    Raises:
+        HostError: If imports remain that nobody offers; the message lists every one with its type.
+    """
+    session = HostSession(store, linker, grants)
+    session.offer(module)
+    return session
+
+
+def load(wasm: bytes, grants: Grants | None = None) -> HostSession:
+    """A session with the program as it is, instantiated and not yet started.
+
+    Args:
+        wasm: The module's bytes.
+        grants: What it may have; `Grants()` if None.
+
+    Raises:
+        GuestError: If it is no module that can run.
+        HostError: If it imports what no host offers.
+    """
+    grants = grants or Grants()
+    engine = new_engine(grants)
+    module = compile_module(engine, wasm)
+    session = offer(Store(engine), Linker(engine), module, grants)
+    session.instantiate(module)
+    return session
+
+
+class HostSession:
+    """One program and what it is given; made by `offer` or `load`.
+
+    Args:
+        store: Where the program lives.
+        linker: Where its imports are defined.
+        grants: What it may have.
+    """
+
+    def __init__(self, store: Store, linker: Linker, grants: Grants) -> None:
+        self.store = store
+        self.linker = linker
+        self.grants = grants
+        self.exit_code: int | None = None
+        self.world = world_of(grants.seed)
+        self._stdout = Sink("standard output", grants.stdout)
+        self._stderr = Sink("standard error", grants.stderr)
+        self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
+        self._deadline_s = math.inf
+        self._depth = 0
+        self._memory: GuestMemory | None = None
+        self._functions: dict[str, Func] = {}
+        self._globals: dict[str, Global] = {}
+        self._realm: Realm | None = None
+        self._bridge: Bridge | None = None
+        self._wasi: Wasi | None = None
+        store.set_epoch_deadline(_NO_DEADLINE)
+        if grants.memory_limit_bytes is not None:
+            store.set_limits(memory_size=grants.memory_limit_bytes)
+
+    @property
+    def bridge(self) -> Bridge | None:
+        """The Go/JavaScript bridge, if the program imports it."""
+        return self._bridge
+
+    @property
+    def memory(self) -> GuestMemory:
+        """The program's exported memory.
+
+        Raises:
+            HostError: If it exports none, or is not attached yet.
+        """
+        if self._memory is None:
+            raise HostError("the program has no exported memory that its host could use")
+        return self._memory
+
+    @property
+    def exports(self) -> frozenset[str]:
+        """The names of the functions that the program exports."""
+        return frozenset(self._functions)
+
+    def function(self, name: str) -> Func:
+        """An exported function, as wasmtime has it.
+
+        Raises:
+            GuestError: If there is none of that name; the message lists those that there are.
+        """
+        if name not in self._functions:
+            raise GuestError(
+                f"no function {name!r} is exported; there are {', '.join(sorted(self._functions)) or 'none'}"
+            )
+        return self._functions[name]
+
+    def read_global(self, name: str) -> int | float:
+        """The value of an exported global number.
+
+        Raises:
+            GuestError: If there is none of that name.
+        """
+        if name not in self._globals:
+            raise GuestError(
+                f"no global {name!r} is exported; there are {', '.join(sorted(self._globals)) or 'none'}"
+            )
+        value: int | float = self._globals[name].value(self.store)
+        return value
+
+    def offer(self, module: Module) -> None:
+        """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.session.offer`."""
+        wanted = [describe(item) for item in module.imports]
+        lacking = [item for item in wanted if not self._is_defined(item)]
+        if any(item.module == WASI_MODULE for item in lacking):
+            self._wasi = Wasi(
+                self.grants,
+                self._stdout,
+                self._stderr,
+                self.world,
+                lambda: self.memory,
+                self.sleep,
+                self._leave,
+            )
+            self._wasi.prepare(self.store, self.linker)
+        refused = [item for item in lacking if not self._offer_one(item)]
+        if refused:
+            listing = "".join(f"\n  {item}" for item in refused)
+            raise HostError(f"the program imports what no host here offers:{listing}")
+
+    def _offer_one(self, wanted: Import) -> bool:
+        if wanted.module == WASI_MODULE and self._wasi is not None:
+            self._wasi.offer(self.linker, wanted)
+            return self._is_defined(wanted)
+        if wanted.module not in BRIDGE_MODULES:
+            return False
+        if self._bridge is None:
+            self._realm = Realm(self.world, self._stdout, self._stderr, self.grants.script_limit_bytes)
+            self._bridge = Bridge(
+                self._realm,
+                lambda: self.memory,
+                lambda: self._call_from_host("resume"),
+                lambda: self._call_from_host("go_scheduler"),
+            )
+        return self._bridge.offer(self.linker, wanted)
+
+    def _is_defined(self, wanted: Import) -> bool:
+        try:
+            return self.linker.get(self.store, wanted.module, wanted.name) is not None
+        except WasmtimeError:
+            return False
+
+    def instantiate(self, module: Module) -> Instance:
+        """The new instance of ``module``, attached.
+
+        Raises:
+            GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
+        """
+        made: list[Instance] = []
+        self._run_for_result(
+            "instantiating it", lambda: made.append(self.linker.instantiate(self.store, module))
+        )
+        self.attach(made[0])
+        return made[0]
+
+    def attach(self, instance: Instance) -> None:
+        """Let the host use the exports of ``instance``, which was made with this session's linker."""
+        exports = instance.exports(self.store)
+        items = {name: exports[name] for name in exports}
+        self._functions = {name: item for name, item in items.items() if isinstance(item, Func)}
+        self._globals = {name: item for name, item in items.items() if isinstance(item, Global)}
+        memory = items.get("memory")
+        self._memory = GuestMemory(self.store, memory) if isinstance(memory, Memory) else None
+
+    def start(self) -> None:
+        """Run the program's ``_start`` or ``_initialize``, if it has either; an exit is kept in `exit_code`.
+
+        Raises:
+            GuestTrapError: If it traps.
+            GuestTimeoutError: If its time is over.
+            HostError: If its host cannot do what it asks for.
+        """
+        entries = [self._functions[name] for name in ("_start", "_initialize") if name in self._functions]
+        if entries:
+            self._run_to_exit(lambda: entries[0](self.store))
+
+    def run(self) -> int:
+        """The exit code of the whole program: started, and its timers served until none is left or it exits.
+
+        Raises:
+            GuestTrapError: If it traps.
+            GuestTimeoutError: If its time is over.
+            HostError: If its host cannot do what it asks for.
+        """
+        self.start()
+        self.run_timers()
+        return self.exit_code or 0
+
+    def run_timers(self) -> None:
+        """Serve the program's timers, waiting for each, until none is left or it exits."""
+        if self._realm is not None and self.exit_code is None:
+            timers = self._realm.timers
+            self._run_to_exit(lambda: self._serve(timers))
+
+    def _serve(self, timers: Timers) -> None:
+        while (delay_ns := timers.next_delay_ns()) is not None:
+            if delay_ns:
+                self.sleep(delay_ns)
+            else:
+                timers.run_first()
+
+    def call(self, name: str, *arguments: float) -> int | float | None:
+        """What an exported function returns: None, or one number, i32 and i64 signed.
+
+        Args:
+            name: The export.
+            arguments: Its parameters; integers may be given signed or unsigned.
+
+        Raises:
+            GuestError: If there is no such export, or it takes other arguments.
+            GuestExitError: If the program ends itself meanwhile.
+            GuestTrapError: If it traps.
+            GuestTimeoutError: If its time is over.
+            HostError: If its host cannot do what it asks for.
+        """
+        function = self.function(name)
+        self._check_arguments(name, function, arguments)
+        result: int | float | None = None
+
+        def body() -> None:
+            nonlocal result
+            result = function(self.store, *arguments)
+
+        self._run_for_result(name, body)
+        return result
+
+    def call_script(self, name: str, *arguments: object) -> object:
+        """What a function returns that the program has put into JavaScript's global object.
+
+        See `tinyheap.hosts.bridge.Bridge.call_global`.
+
+        Raises:
+            HostError: If there is none, or it throws.
+            GuestError: As for `call`.
+        """
+        result: object = None
+
+        def body() -> None:
+            nonlocal result
+            if self._bridge is None:
+                raise HostError(
+                    "the program does not use the Go/JavaScript bridge, so it has no functions there"
+                )
+            result = self._bridge.call_global(name, *arguments)
+
+        self._run_for_result(name, body)
+        return result
+
+    def arguments_from_text(self, name: str, texts: Sequence[str]) -> list[int | float]:
+        """A command line's words as the arguments of an export; integers in any of Python's notations.
+
+        Raises:
+            GuestError: If there are too few or too many, or one is no number of the right kind.
+        """
+        kinds = [str(kind) for kind in self.function(name).type(self.store).params]
+        if len(kinds) != len(texts):
+            raise GuestError(f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), got {len(texts)}")
+        try:
+            return [
+                int(text, 0) if kind in {"i32", "i64"} else float(text)
+                for kind, text in zip(kinds, texts, strict=True)
+            ]
+        except ValueError as error:
+            raise GuestError(f"{name} takes ({', '.join(kinds)}): {error}") from error
+
+    def sleep(self, duration_ns: int) -> None:
+        """Let ``duration_ns`` pass in the program's world.
+
+        Raises:
+            GuestTimeoutError: If the program's time is over before.
+        """
+        if not self.world.repeatable:
+            left_ns = (self._deadline_s - time.monotonic()) * 1e9
+            if duration_ns > left_ns:
+                time.sleep(max(0.0, left_ns / 1e9))
+                raise self._timeout()
+            duration_ns = min(duration_ns, _NO_DEADLINE)
+        self.world.sleep(duration_ns)
+
+    def _check_arguments(self, name: str, function: Func, arguments: Sequence[float]) -> None:
+        kinds = [str(kind) for kind in function.type(self.store).params]
+        fits = len(kinds) == len(arguments) and all(
+            (isinstance(value, int) and -(1 << int(kind[1:]) - 1) <= value < 1 << int(kind[1:]))
+            or kind[0] == "f"
+            for kind, value in zip(kinds, arguments, strict=False)
+        )
+        if not fits:
+            raise GuestError(f"{name} takes ({', '.join(kinds)}), not {arguments}")
+
+    def _call_from_host(self, name: str) -> None:
+        if self.exit_code is not None:
+            raise HostError(f"{name} was to run after the program had ended with exit code {self.exit_code}")
+        self.function(name)(self.store)
+
+    def _leave(self, code: int) -> NoReturn:
+        self.exit_code = code
+        raise _Exit
+
+    def _run_to_exit(self, body: Callable[[], object]) -> bool:
+        """Whether ``body``, run under the time limit, ended the program."""
+        try:
+            with self._running():
+                body()
+        except _Exit:
+            return True
+        finally:
+            self._stdout.raise_failure()
+            self._stderr.raise_failure()
+        return False
+
+    def _run_for_result(self, name: str, body: Callable[[], object]) -> None:
+        if self._run_to_exit(body):
+            message = f"the program ended with exit code {self.exit_code} before {name} had a result"
+            raise GuestExitError(message, self.exit_code or 0)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Around everything that runs the program: its time is counted, and errors are translated."""
+        alarm = self._enter()
+        try:
+            yield
+        except (Trap, WasmtimeError) as error:
+            raise self._translated(error) from error
+        except RecursionError as error:
+            raise HostError("the program and its host called each other too deep") from error
+        except MemoryError as error:
+            raise HostError("the host has no memory left for what the program asks for") from error
+        finally:
+            self._exit(alarm)
+
+    def _enter(self) -> threading.Timer | None:
+        self._depth += 1
+        if self._depth > 1 or self._time_left_s == math.inf:
+            return None
+        if self._time_left_s <= 0:
+            self._depth -= 1
+            raise self._timeout()
+        self._deadline_s = time.monotonic() + self._time_left_s
+        self.store.set_epoch_deadline(1)
+        alarm = threading.Timer(self._time_left_s, self.store.engine.increment_epoch)
+        alarm.daemon = True
+        alarm.start()
+        return alarm
+
+    def _exit(self, alarm: threading.Timer | None) -> None:
+        self._depth -= 1
+        if alarm is not None:
+            alarm.cancel()
+            alarm.join()
+            self._time_left_s = self._deadline_s - time.monotonic()
+            self._deadline_s = math.inf
+
+    def _timeout(self) -> GuestTimeoutError:
+        return GuestTimeoutError(f"the program ran longer than its {self.grants.timeout_s} seconds")
+
+    def _translated(self, error: Trap | WasmtimeError) -> GuestError:
+        if not isinstance(error, Trap):
+            return GuestError(f"the program cannot run: {_first_line(error)}")
+        code = error.trap_code
+        if code is TrapCode.INTERRUPT:
+            return self._timeout()
+        frames = tuple(frame.func_name or f"function {frame.func_index}" for frame in error.frames)
+        where = " < ".join(frames[:_FRAMES_SHOWN]) + (" < ..." if len(frames) > _FRAMES_SHOWN else "")
+        kind = code.name.lower().replace("_", " ") if code is not None else _first_line(error)
+        exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
+        return GuestTrapError(f"the program trapped ({kind}) in {where or 'its start'}", exit_code, frames)
+
+
+def _first_line(error: Exception) -> str:
+    """Wasmtime's own words without its backtrace: its last cause, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("0: ") if lines else type(error).__name__
