@@ -35,9 +35,12 @@ def run_python(*arguments: str | Path, **environment: str) -> subprocess.Complet
     )
 
 
-def tracked_files() -> list[Path]:
-    git = needs.tool("git")
-    listing = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+def project_files() -> list[Path]:
+    """All files of the project: those that git tracks, and new ones that it does not ignore."""
+    options = ["-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(
+        [needs.tool("git"), "ls-files", *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listing.returncode:
         pytest.skip("this is not a git checkout")
     return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -94,20 +97,20 @@ class TestRequirements:
         assert {re.split(r"[<>=]", requirement)[0] for requirement in wanted} <= locked
 
 
-class TestTrackedFiles:
+class TestFiles:
     def test_no_lock_file_with_addresses(self) -> None:
         assert not [
-            path for path in tracked_files() if path.name in {"uv.lock", "poetry.lock", "Pipfile.lock"}
+            path for path in project_files() if path.name in {"uv.lock", "poetry.lock", "Pipfile.lock"}
         ]
 
     def test_no_registry_host(self) -> None:
         hosts = re.compile(rb"pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|deb[.]debian[.]org")
-        offenders = [path for path in tracked_files() if hosts.search(path.read_bytes())]
+        offenders = [path for path in project_files() if hosts.search(path.read_bytes())]
         assert not offenders
 
     def test_no_path_of_the_machine_that_it_was_written_on(self) -> None:
         places = [f"{place}/".encode() for place in (ROOT, Path.home())]
-        offenders = [path for path in tracked_files() if any(place in path.read_bytes() for place in places)]
+        offenders = [path for path in project_files() if any(place in path.read_bytes() for place in places)]
         assert not offenders
 
 
@@ -158,7 +161,7 @@ class TestInstallation:
     def source(self, tmp_path: Path) -> Path:
         """A copy of what the build reads, free of anything already built."""
         copy = tmp_path / "source"
-        for path in tracked_files():
+        for path in project_files():
             place = path.relative_to(ROOT)
             if place.parts[0] == "src" or len(place.parts) == 1:
                 (copy / place).parent.mkdir(parents=True, exist_ok=True)
