@@ -17,7 +17,8 @@ help: ## Show these targets
 setup: .venv/.package ## Make .venv: locked tools, the package, its compiled kernel
 
 $(BIN)/python:
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyheap needs Python 3.11 or newer: make PYTHON=...")'
+	@$(PYTHON) -m venv .venv
 
 .venv/.tools: requirements/dev.txt | $(BIN)/python
 	@echo "installing the locked tools into .venv"
