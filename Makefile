@@ -6,7 +6,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock"
-KERNEL_SOURCES := $(filter %.py %.pxd %.h,$(wildcard src/tinyheap/*/_kernel*))
+DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
+COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup guests demo test lint format types layers docs bench lock clean
@@ -25,7 +26,7 @@ $(BIN)/python:
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv/.package: .venv/.tools pyproject.toml setup.py $(KERNEL_SOURCES)
+.venv/.package: .venv/.tools pyproject.toml setup.py $(COMPILED)
 	@echo "installing tinyheap into .venv, with its compiled kernel"
 	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@

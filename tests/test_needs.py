@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import needs
 import pytest
+
+import needs
 
 
 def test_a_tool_that_is_there_is_returned() -> None:
