@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 # Modules in Cython's pure Python mode.  Their compiler directives stand in their own header comments.
-COMPILED_MODULES = ["tinyheap.heap._kernel"]
+COMPILED_MODULES = ["tinyheap.heap._kernel", "tinyheap.traces._replay"]
 
 KERNEL_REQUIRED = os.environ.get("TINYHEAP_REQUIRE_KERNEL") == "1"
 
@@ -23,7 +23,7 @@ def extension(module: str) -> Extension:
     return Extension(
         module,
         [str(path)],
-        include_dirs=[str(path.parent)],
+        include_dirs=["src/tinyheap/heap"],
         # Portable on purpose: a wheel must run on machines older than the one that built it.
         extra_compile_args=["-O3"],
     )

@@ -20,6 +20,7 @@ cdef struct HeapState:
     u64 step_bytes          # from one word that may be a pointer to the next
     u64 header_bytes        # in front of a precise object; 0 when conservative
     u64 precise
+    u64 leaking
     u64 clear_blocks
     u64 poison              # poison byte + 1; 0 for no asserts
     u64 zero_size_address
@@ -92,8 +93,8 @@ cdef extern from "_kernel_ops.h" nogil:
     u64 clock_ns() noexcept
 
 cdef void lay_out(Heap heap, u64 heap_bytes) noexcept nogil
-cdef u64 load_word(Heap heap, u64 at) noexcept nogil
-cdef void store_word(Heap heap, u64 at, u64 value) noexcept nogil
+cdef u64 load(Heap heap, u64 at) noexcept nogil
+cdef void store(Heap heap, u64 at, u64 value) noexcept nogil
 cdef u64 ragged_word(Heap heap, u64 word) noexcept nogil
 cdef u64 table_word(Heap heap, u64 word) noexcept nogil
 cdef void put_table_word(Heap heap, u64 word, u64 value) noexcept nogil
@@ -102,11 +103,11 @@ cdef u64 head_of(Heap heap, u64 block) noexcept nogil
 cdef u64 next_of(Heap heap, u64 block) noexcept nogil
 cdef u64 skip_tails(Heap heap, u64 block) noexcept nogil
 
-cdef u64 alloc(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 alloc_object(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 alloc_again(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 commit(Heap heap, u64 end, u64 needed, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 find_room(Heap heap, u64 needed) noexcept nogil
-cdef u64 find_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
+cdef u64 find_free_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
 cdef u64 find_long_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
 cdef u64 free_end(Heap heap, u64 block, u64 most) noexcept nogil
 cdef u64 last_occupied(Heap heap, u64 first, u64 last) noexcept nogil
@@ -116,17 +117,30 @@ cdef void clear(u64 at, u64 bytes) noexcept nogil
 cdef u64 alloc_leaking(Heap heap, u64 size_bytes) noexcept nogil
 cdef u64 free_object(Heap heap, u64 head) noexcept nogil
 cdef u64 old_size(Heap heap, u64 address) noexcept nogil
-cdef void resize(Heap heap, u64 heap_bytes) noexcept nogil
+cdef void move_table(Heap heap, u64 heap_bytes) noexcept nogil
 
 cdef void mark_range(Heap heap, u64 at, u64 bytes) noexcept nogil
 cdef void mark_address(Heap heap, u64 address) noexcept nogil
 cdef void mark_object_children(Heap heap, u64 head) noexcept nogil
-cdef void finish_mark(Heap heap) noexcept nogil
-cdef void unmark(Heap heap) noexcept nogil
-cdef u64 sweep(Heap heap) noexcept nogil
+cdef void finish_marking(Heap heap) noexcept nogil
+cdef void unmark_all(Heap heap) noexcept nogil
+cdef u64 push(Heap heap, u64 block, u64 top, u64 limit) noexcept nogil
+cdef u64 scan_words(Heap heap, u64 at, u64 stop, u64 top, u64 limit) noexcept nogil
+cdef u64 scan_pattern(Heap heap, u64 at, u64 stop, u64 size, u64 bitmap, u64 top, u64 limit) noexcept nogil
+cdef u64 scan_static(Heap heap, u64 at, u64 stop, u64 layout, u64 top, u64 limit) noexcept nogil
+cdef u64 static_layout_size(Heap heap, u64 layout) noexcept nogil
+cdef u64 scan_object(Heap heap, u64 head, u64 top, u64 limit) noexcept nogil
+cdef void drain(Heap heap, u64 top) noexcept nogil
+cdef u64 sweep_table(Heap heap) noexcept nogil
+cdef u64 count_bytes(u64 x) noexcept nogil
+cdef u64 sum_bytes(u64 x) noexcept nogil
+cdef void poison_fields(Heap heap, u64 word, u64 fields) noexcept nogil
 cdef u64 count_fields(u64 x) noexcept nogil
 cdef void count_blocks(Heap heap) noexcept nogil
-cdef u64 hash_table(Heap heap) noexcept nogil
+cdef u64 hash_states(Heap heap) noexcept nogil
+cdef void free_runs(Heap heap, u64* runs, u64* largest) noexcept nogil
+cdef u64 wrong_fields(Heap heap, u64 word, u64 before) noexcept nogil
+cdef void free_stack(Heap heap) noexcept nogil
 
 cdef class Kernel:
     cdef HeapState _heap
@@ -145,10 +159,10 @@ cdef class Kernel:
     cdef object _statics
     cdef object _surroundings
     cdef void _notice(self)
-    cdef int _check_block(self, u64 block, u64 limit) except -1
-    cdef int _check_held(self) except -1
-    cdef u64 _place(self, u64 address) except 0
-    cdef int _prepare_marking(self) except -1
+    cdef int _check_block(self, u64 block, u64 limit) except? -1
+    cdef int _check_held(self) except? -1
+    cdef u64 _place(self, u64 address) except? 0
+    cdef int _prepare_marking(self) except? -1
     cdef void _end_marking(self)
     cdef object _alloc_special(self, long long size_bytes, u64 layout_word)
     cdef object _alloc_slowly(self, u64 size_bytes, u64 layout_word)

@@ -46,13 +46,13 @@ def lay_out(heap: Heap, heap_bytes: u64) -> cython.void:
     """Place pool and table; the dialect's form of ``geometry.Geometry``."""
     share: u64 = (4 << heap.block_shift) + 1
     heap.heap_bytes = heap_bytes
-    heap.table_bytes = (heap_bytes + share - 1) // share
+    heap.table_bytes = 0 if heap.leaking else (heap_bytes + share - 1) // share
     heap.pool_bytes = heap_bytes - heap.table_bytes
     heap.table = heap.memory + heap.pool_bytes
-    heap.end_block = heap.pool_bytes >> heap.block_shift
+    heap.end_block = 0 if heap.leaking else heap.pool_bytes >> heap.block_shift
 
 
-def load_word(heap: Heap, at: u64) -> u64:
+def load(heap: Heap, at: u64) -> u64:
     """A word of the mutator's size."""
     if heap.word_shift == 3:
         return load64(at)
@@ -61,7 +61,7 @@ def load_word(heap: Heap, at: u64) -> u64:
     return load16(at)
 
 
-def store_word(heap: Heap, at: u64, value: u64) -> cython.void:
+def store(heap: Heap, at: u64, value: u64) -> cython.void:
     if heap.word_shift == 3:
         store64(at, value)
     elif heap.word_shift == 2:
@@ -146,7 +146,7 @@ def next_of(heap: Heap, block: u64) -> u64:
 # ---- allocation ---------------------------------------------------------------------------------------------------------
 
 
-def alloc(heap: Heap, size_bytes: u64, layout: u64) -> u64:
+def alloc_object(heap: Heap, size_bytes: u64, layout: u64) -> u64:
     """An object's address; 0 when the search failed: then collect or grow, and call ``alloc_again``."""
     needed: u64
     end: u64
@@ -187,7 +187,7 @@ def commit(heap: Heap, end: u64, needed: u64, size_bytes: u64, layout: u64) -> u
         size_bytes = needed << heap.block_shift
     if heap.precise != 0:
         # The header's padding keeps its old bytes.
-        store_word(heap, heap.memory + offset, layout)
+        store(heap, heap.memory + offset, layout)
         offset += heap.header_bytes
         size_bytes -= heap.header_bytes
     clear(heap.memory + offset, size_bytes)
@@ -234,18 +234,18 @@ def find_room(heap: Heap, needed: u64) -> u64:
 
     ``run_blocks`` comes in as the free run found just before ``next_alloc`` and goes out so for the next search.
     """
-    end: u64 = find_run(heap, heap.next_alloc, heap.end_block, needed)
+    end: u64 = find_free_run(heap, heap.next_alloc, heap.end_block, needed)
     if end == 0:
         # Objects do not wrap around the end of the heap.
         heap.run_blocks = 0
-        end = find_run(heap, 0, heap.next_alloc, needed)
+        end = find_free_run(heap, 0, heap.next_alloc, needed)
     if end != 0:
         # What is known to be free behind it lets the next allocations bump; a few words pay for themselves.
         heap.free_until = free_end(heap, end, 128)
     return end
 
 
-def find_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
+def find_free_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
     """``model.Model.find_run``, 32 blocks at a time; 0 for none."""
     run: u64 = heap.run_blocks
     block: u64 = first
@@ -403,7 +403,7 @@ def clear_states(heap: Heap, head: u64, end: u64) -> cython.void:
     put_table_word(heap, last, table_word(heap, last) & keep)
 
 
-def resize(heap: Heap, heap_bytes: u64) -> cython.void:
+def move_table(heap: Heap, heap_bytes: u64) -> cython.void:
     """Move the table to the end of a larger heap.  Its old place becomes heap and keeps its bytes."""
     table: u64 = heap.table
     table_bytes: u64 = heap.table_bytes
@@ -415,10 +415,6 @@ def resize(heap: Heap, heap_bytes: u64) -> cython.void:
 # ---- mark ---------------------------------------------------------------------------------------------------------------
 
 
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
 def push(heap: Heap, block: u64, top: u64, limit: u64) -> u64:
     """Mark the object that a block belongs to and put it on the mark stack, unless it was reached before."""
     shift: u64 = (block & 3) << 1
@@ -445,10 +441,6 @@ def push(heap: Heap, block: u64, top: u64, limit: u64) -> u64:
     return top + 1
 
 
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
 def scan_words(heap: Heap, at: u64, stop: u64, top: u64, limit: u64) -> u64:
     """Push what the words ``at..stop`` refer to."""
     start: u64 = heap.start
@@ -471,16 +463,13 @@ def scan_words(heap: Heap, at: u64, stop: u64, top: u64, limit: u64) -> u64:
     else:
         # 16-bit words, aligned to one byte or two.
         while at < stop:
-            offset = load_word(heap, at) - start
+            offset = load(heap, at) - start
             at += step
             if offset < pool_bytes:
                 top = push(heap, offset >> block_shift, top, limit)
     return top
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def scan_pattern(heap: Heap, at: u64, stop: u64, size: u64, bitmap: u64, top: u64, limit: u64) -> u64:
     """Push what the words of an inline layout refer to: ``size`` bits that repeat, none of them past ``stop``."""
     step: u64 = heap.step_bytes
@@ -503,16 +492,13 @@ def scan_pattern(heap: Heap, at: u64, stop: u64, size: u64, bitmap: u64, top: u6
             if word_at >= stop:
                 break
             bits &= bits - 1
-            offset = load_word(heap, word_at) - heap.start
+            offset = load(heap, word_at) - heap.start
             if offset < heap.pool_bytes:
                 top = push(heap, offset >> heap.block_shift, top, limit)
         at += size * step
     return top
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def scan_static(heap: Heap, at: u64, stop: u64, layout: u64, top: u64, limit: u64) -> u64:
     """Push what the words of an out-of-line layout refer to: ``{size word, bitmap bytes}`` among the statics."""
     step: u64 = heap.step_bytes
@@ -522,7 +508,7 @@ def scan_static(heap: Heap, at: u64, stop: u64, layout: u64, top: u64, limit: u6
     offset: u64
     while at < stop:
         if (load8(bitmap + (index >> 3)) >> (index & 7)) & 1:
-            offset = load_word(heap, at) - heap.start
+            offset = load(heap, at) - heap.start
             if offset < heap.pool_bytes:
                 top = push(heap, offset >> heap.block_shift, top, limit)
         at += step
@@ -532,9 +518,6 @@ def scan_static(heap: Heap, at: u64, stop: u64, layout: u64, top: u64, limit: u6
     return top
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def static_layout_size(heap: Heap, layout: u64) -> u64:
     """Number of bits of an out-of-line layout; 0 when it does not lie among the statics."""
     word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
@@ -542,17 +525,13 @@ def static_layout_size(heap: Heap, layout: u64) -> u64:
     size: u64
     if at >= heap.statics_bytes or heap.statics_bytes - at < word_bytes:
         return 0
-    size = load_word(heap, heap.statics + at)
+    size = load(heap, heap.statics + at)
     at += word_bytes
     if size > (heap.statics_bytes - at) << 3:
         return 0
     return size
 
 
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
 def scan_object(heap: Heap, head: u64, top: u64, limit: u64) -> u64:
     """Push what an object refers to."""
     at: u64 = heap.memory + (head << heap.block_shift)
@@ -561,7 +540,7 @@ def scan_object(heap: Heap, head: u64, top: u64, limit: u64) -> u64:
     if heap.precise == 0:
         heap.words_scanned += (stop - at) // heap.step_bytes
         return scan_words(heap, at, stop, top, limit)
-    layout = load_word(heap, at)
+    layout = load(heap, at)
     at += heap.header_bytes
     if at >= stop:
         return top
@@ -590,9 +569,6 @@ def scan_object(heap: Heap, head: u64, top: u64, limit: u64) -> u64:
     return scan_static(heap, at, stop, layout, top, limit)
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def drain(heap: Heap, top: u64) -> cython.void:
     """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
     limit: u64 = heap.stack_limit if heap.stack_limit != 0 else ONES
@@ -613,7 +589,7 @@ def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
     top: u64 = 0
     # The end is lowered, so that where words overlap (AVR) no read crosses it.
     while at + word_bytes <= end:
-        offset = load_word(heap, at) - heap.start
+        offset = load(heap, at) - heap.start
         at += step
         if offset < heap.pool_bytes:
             top = push(heap, offset >> heap.block_shift, top, ONES)
@@ -637,7 +613,7 @@ def mark_object_children(heap: Heap, head: u64) -> cython.void:
     drain(heap, 1)
 
 
-def finish_mark(heap: Heap) -> cython.void:
+def finish_marking(heap: Heap) -> cython.void:
     """Scan all marked objects again for as long as the bounded mark stack overflowed."""
     word: u64
     marks: u64
@@ -660,7 +636,7 @@ def finish_mark(heap: Heap) -> cython.void:
             word += 1
 
 
-def unmark(heap: Heap) -> cython.void:
+def unmark_all(heap: Heap) -> cython.void:
     """Give a collection up: marks become heads again."""
     word: u64 = 0
     x: u64
@@ -675,20 +651,12 @@ def unmark(heap: Heap) -> cython.void:
 # ---- sweep --------------------------------------------------------------------------------------------------------------
 
 
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
 def count_bytes(x: u64) -> u64:
     """Bits set among the even ones, summed into each byte (at most 4)."""
     x = (x & PAIRS) + ((x >> 2) & PAIRS)
     return (x + (x >> 4)) & NIBBLES
 
 
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
 def sum_bytes(x: u64) -> u64:
     """Sum of eight bytes, whatever it comes to."""
     x = (x & WIDE_BYTES) + ((x >> 8) & WIDE_BYTES)
@@ -700,9 +668,6 @@ def count_fields(x: u64) -> u64:
     return sum_bytes(count_bytes(x))
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def poison_fields(heap: Heap, word: u64, fields: u64) -> cython.void:
     """Fill the blocks of a table word whose (even) bits are set."""
     block: u64
@@ -712,7 +677,7 @@ def poison_fields(heap: Heap, word: u64, fields: u64) -> cython.void:
         fields &= fields - 1
 
 
-def sweep(heap: Heap) -> u64:
+def sweep_table(heap: Heap) -> u64:
     """Free what is not marked, and unmark the rest; returns the free bytes.
 
     A one added after a dead head runs, as a carry, through the fields after it that hold 11: those of tails and of free
@@ -796,7 +761,7 @@ def count_blocks(heap: Heap) -> cython.void:
     heap.free_blocks = heap.end_block - heap.heads - heap.tails
 
 
-def hash_table(heap: Heap) -> u64:
+def hash_states(heap: Heap) -> u64:
     """FNV-1a (64 bits) of the table bytes that cover blocks."""
     at: u64 = heap.table
     end: u64 = at + ((heap.end_block + 3) >> 2)
@@ -810,9 +775,6 @@ def hash_table(heap: Heap) -> u64:
 # ---- the engine ---------------------------------------------------------------------------------------------------------
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def free_runs(heap: Heap, runs: cython.pointer(u64), largest: cython.pointer(u64)) -> cython.void:
     """Number of free runs and the blocks of the largest."""
     first: u64 = 0
@@ -828,9 +790,6 @@ def free_runs(heap: Heap, runs: cython.pointer(u64), largest: cython.pointer(u64
         first = next_of(heap, taken)
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def wrong_fields(heap: Heap, word: u64, before: u64) -> u64:
     """Blocks of a table word (even bits) that no allocations leave; ``before`` is the state of the block before."""
     x: u64 = table_word(heap, word)
@@ -876,6 +835,7 @@ class Kernel:
         heap.poison = options.poison_byte + 1 if options.asserts else 0
         heap.stack_limit = options.mark_stack_entries
         heap.bump = heap.start
+        heap.leaking = self._leaking
         lay_out(heap, geometry.heap_bytes)
         self._notice()
 
@@ -890,7 +850,6 @@ class Kernel:
             PyBuffer_Release(cython.address(self._memory))
         self._notice()
 
-    @cython.cfunc
     def _notice(self) -> cython.void:
         """Whether allocations need more than the fast path."""
         self._special = self._leaking or self._heap.poison != 0 or self._busy or self._in_interrupt or not self._held
@@ -955,16 +914,12 @@ class Kernel:
             heap.stack_peak,
         )
 
-    @cython.cfunc
-    @cython.exceptval(-1)
     def _check_block(self, block: u64, limit: u64) -> cython.int:
         self._check_held()
         if block >= limit:
             raise InvalidAddressError(f"block {block} is past the heap's last block, {self._heap.end_block - 1}")
         return 0
 
-    @cython.cfunc
-    @cython.exceptval(-1)
     def _check_held(self) -> cython.int:
         if not self._held:
             raise HeapError("this heap is closed; its memory was given back")
@@ -1002,7 +957,7 @@ class Kernel:
         if first > last or not 0 <= run_blocks < needed_blocks:
             raise InvalidAddressError(f"no search for {needed_blocks} blocks in {first}..{last} after {run_blocks}")
         heap.run_blocks = run_blocks
-        end = find_run(heap, first, last, needed_blocks)
+        end = find_free_run(heap, first, last, needed_blocks)
         return (end, needed_blocks) if end else (NO_BLOCK, heap.run_blocks)
 
     def check_table(self, most: cython.int = 16):
@@ -1039,7 +994,7 @@ class Kernel:
     def hash_table(self):
         """FNV-1a (64 bits) of the table bytes that cover blocks."""
         self._check_held()
-        return hash_table(cython.address(self._heap))
+        return hash_states(cython.address(self._heap))
 
     # ---- the mutator's side -----------------------------------------------------------------------------------------------
 
@@ -1047,7 +1002,7 @@ class Kernel:
         address: u64
         if self._special or size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
             return self._alloc_special(size_bytes, layout_word)
-        address = alloc(cython.address(self._heap), size_bytes, layout_word)
+        address = alloc_object(cython.address(self._heap), size_bytes, layout_word)
         if address == 0:
             return self._alloc_slowly(size_bytes, layout_word)
         return address
@@ -1065,7 +1020,7 @@ class Kernel:
                 if self._special or size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
                     address = self._alloc_special(size_bytes, layout_word)
                 else:
-                    address = alloc(cython.address(self._heap), size_bytes, layout_word)
+                    address = alloc_object(cython.address(self._heap), size_bytes, layout_word)
                     if address == 0:
                         address = self._alloc_slowly(size_bytes, layout_word)
                 if address == 0:
@@ -1076,7 +1031,6 @@ class Kernel:
             PyBuffer_Release(cython.address(buffer))
         return done
 
-    @cython.cfunc
     def _alloc_special(self, size_bytes: cython.longlong, layout_word: u64):
         """What the fast path does not serve: refusals, asserts, the leaking collector."""
         self._check_held()
@@ -1094,7 +1048,6 @@ class Kernel:
             return self._alloc_leaking(size_bytes)
         return self._alloc_asserting(size_bytes, layout_word)
 
-    @cython.cfunc
     def _alloc_slowly(self, size_bytes: u64, layout_word: u64):
         """Collect, grow, give up: the policy of the seed's ``alloc`` when the heap has been searched whole."""
         heap: Heap = cython.address(self._heap)
@@ -1115,13 +1068,12 @@ class Kernel:
             heap.mallocs -= 1
             raise
 
-    @cython.cfunc
     def _alloc_asserting(self, size_bytes: u64, layout_word: u64):
         heap: Heap = cython.address(self._heap)
         head: u64
         # Nothing remembered: each block of the run is looked at.
         heap.free_until = heap.next_alloc
-        address: u64 = alloc(heap, size_bytes, layout_word)
+        address: u64 = alloc_object(heap, size_bytes, layout_word)
         if address == 0:
             address = self._alloc_slowly(size_bytes, layout_word)
         if address != 0:
@@ -1130,7 +1082,6 @@ class Kernel:
                 raise HeapCorruptError(f"blocks {head}..{heap.next_alloc} did not become an object")
         return address
 
-    @cython.cfunc
     def _alloc_leaking(self, size_bytes: u64):
         heap: Heap = cython.address(self._heap)
         address: u64
@@ -1168,13 +1119,11 @@ class Kernel:
         return free_object(cython.address(self._heap), head)
 
     def load_word(self, address: u64):
-        return load_word(cython.address(self._heap), self._place(address))
+        return load(cython.address(self._heap), self._place(address))
 
     def store_word(self, address: u64, value: u64):
-        store_word(cython.address(self._heap), self._place(address), value)
+        store(cython.address(self._heap), self._place(address), value)
 
-    @cython.cfunc
-    @cython.exceptval(0)
     def _place(self, address: u64) -> u64:
         """Where a word of the heap lies here."""
         heap: Heap = cython.address(self._heap)
@@ -1189,8 +1138,6 @@ class Kernel:
 
     # ---- a collection's steps -----------------------------------------------------------------------------------------------
 
-    @cython.cfunc
-    @cython.exceptval(-1)
     def _prepare_marking(self) -> cython.int:
         """A mark stack with room for every block (memory that costs what is touched), and the statics' place."""
         heap: Heap = cython.address(self._heap)
@@ -1207,7 +1154,6 @@ class Kernel:
             heap.statics_start = self._statics.start_address
         return 0
 
-    @cython.cfunc
     def _end_marking(self) -> cython.void:
         free_stack(cython.address(self._heap))
         if self._statics_held:
@@ -1241,14 +1187,14 @@ class Kernel:
         unreadable: cython.longlong
         self._prepare_marking()
         with cython.nogil:
-            finish_mark(heap)
+            finish_marking(heap)
         unreadable = cython.cast(cython.longlong, heap.unreadable) - 1
         heap.unreadable = 0
         return unreadable
 
     def unmark(self):
         self._check_held()
-        unmark(cython.address(self._heap))
+        unmark_all(cython.address(self._heap))
         self._end_marking()
 
     def sweep(self):
@@ -1257,7 +1203,7 @@ class Kernel:
         self._check_held()
         self._end_marking()
         with cython.nogil:
-            free_bytes = sweep(heap)
+            free_bytes = sweep_table(heap)
         return free_bytes
 
     def resize(self, heap_bytes: u64):
@@ -1268,12 +1214,9 @@ class Kernel:
         if self._leaking:
             lay_out(cython.address(self._heap), heap_bytes)
         else:
-            resize(cython.address(self._heap), heap_bytes)
+            move_table(cython.address(self._heap), heap_bytes)
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def free_stack(heap: Heap) -> cython.void:
     c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, heap.stack)))
     heap.stack = 0

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from tinyheap.errors import GeometryError
 
-Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap | array[int]
+Buffer: TypeAlias = "bytes | bytearray | memoryview | mmap.mmap | array[int]"
 """Objects with the buffer protocol (``collections.abc.Buffer`` from Python 3.12 on); others of that kind serve too."""
 
 

@@ -40,6 +40,7 @@ class Geometry:
         word_alignment_bytes: the step between words that may hold a pointer: ``word_bytes``, or 1 as on AVR.
         header_alignment_bytes: what the layout word of a precise object is padded to: 16 on WebAssembly, 8 on Cortex-M;
             0 means the word size.
+        has_table: False for the leaking collector, which has no blocks: the heap is all pool.
 
     Raises:
         GeometryError: these do not describe a heap.
@@ -50,6 +51,7 @@ class Geometry:
     word_bytes: int = 8
     word_alignment_bytes: int = 0
     header_alignment_bytes: int = 0
+    has_table: bool = True
 
     def __post_init__(self) -> None:
         if self.word_bytes not in WORD_SIZES:
@@ -92,6 +94,8 @@ class Geometry:
     @property
     def table_bytes(self) -> int:
         """Bytes of the block table: one for each four blocks and itself, rounded up."""
+        if not self.has_table:
+            return 0
         share = BLOCKS_PER_TABLE_BYTE * self.block_bytes
         return (self.heap_bytes + share) // (1 + share)
 
@@ -103,7 +107,7 @@ class Geometry:
     @property
     def end_block(self) -> int:
         """Number of blocks: the block just past the last."""
-        return self.pool_bytes // self.block_bytes
+        return self.pool_bytes // self.block_bytes if self.has_table else 0
 
     @property
     def table_address(self) -> int:

@@ -1,8 +1,8 @@
-"""Made-up mutator programs: shapes of data that a collector meets, at a chosen size and occupancy of the heap.
+"""Made-up mutator programs: shapes of data that a collector meets, at a chosen heap size and occupancy.
 
-A workload first *builds up* the data that stays alive, then *churns*: it allocates and drops until it has done the
-wanted number of steps.  What is alive takes a given share of the heap's blocks, the *occupancy*; everything that
-the builders allocate is counted in blocks, as the collector rounds it.  The same options make the same program.
+A workload first *builds up* the data that stays alive, then *churns*: it allocates and drops until it has
+done the wanted number of steps.  What is alive takes a given share of the heap's blocks, the *occupancy*; all that
+the builders allocate is counted in blocks, as the collector rounds it.  Same options, same program.
 
 A *record* refers to others at words 0 and 3: an out-of-line layout of a program marks every third word.
 """
@@ -10,15 +10,17 @@ A *record* refers to others at words 0 and 3: an out-of-line layout of a program
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, repeat
 from random import Random
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tinyheap.errors import TraceError
 from tinyheap.traces.program import BLOCK_WORDS, Growth, Program, ProgramBuilder
 from tinyheap.units import KIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 POINTER_FREE_LAYOUT: Final = 0b11
 """Inline, a pattern of one word (the size field is 1), an empty bitmap."""
@@ -87,7 +89,7 @@ class Mutator:
             growth=Growth.DOUBLE,
             header_alignment_bytes=options.header_alignment_bytes,
         )
-        self.random = Random(options.seed)  # noqa: S311
+        self.random = Random(options.seed)
         self.word_bytes = options.word_bytes
         self.block_bytes = BLOCK_WORDS * options.word_bytes
         self.header_bytes = self.program.build().header_bytes if options.precise else 0
@@ -108,8 +110,8 @@ class Mutator:
     def record(self, size_bytes: int, pointers: int = 0b1001, *, id: int = 0) -> Node:  # noqa: A002
         """Allocates an object with pointers at the words whose bits are set in `pointers`.
 
-        An inline layout holds a few dozen words.  A longer object gets an out-of-line layout, which admits pointers
-        at every third word whatever is asked.
+        An inline layout holds a few dozen words.  A longer object gets an out-of-line layout, which
+        admits pointers at every third word whatever is asked.
         """
         words = min(size_bytes // self.word_bytes, 128)
         if words > self.bitmap_words:
@@ -212,16 +214,21 @@ def log_uniform_sizes(mutator: Mutator, least_bytes: int, most_bytes: int) -> li
     return [int(least_bytes * math.exp(span * draw())) for _ in range(SIZE_SAMPLES)]
 
 
-def largest_bytes(mutator: Mutator, share_of_spare: int, most_bytes: int) -> int:
-    """How large an object may be when fragmentation must leave room for it, in bytes."""
-    return max(
-        4 * mutator.word_bytes, min(most_bytes, mutator.spare_blocks // share_of_spare * mutator.block_bytes)
-    )
+def fitting_bytes(mutator: Mutator, typical_bytes: int) -> int:
+    """How large an object may be so that fragmentation leaves room for it, in bytes.
+
+    Where a share f of n neighbors is dead, n * f**k runs of k dead ones are to be expected, so that runs get no
+    longer than log n / log 1/f objects.  (Some are shorter by bad luck: a quarter is kept back.)
+    """
+    typical_blocks = mutator.blocks_for(typical_bytes)
+    neighbors = max(2, mutator.heap_blocks // typical_blocks)
+    run = math.log(neighbors) / -math.log(mutator.spare_blocks / mutator.heap_blocks)
+    return max(4 * mutator.word_bytes, int(0.75 * run * typical_blocks) * mutator.block_bytes)
 
 
 def mixed(mutator: Mutator) -> Iterator[bool]:
     """Log-normal sizes: a quarter of the live data is stable, the rest comes and goes in clusters of one to three."""
-    sizes = log_normal_sizes(mutator, 48, 1.2, largest_bytes(mutator, 16, 64 * KIB))
+    sizes = log_normal_sizes(mutator, 48, 1.2, min(2 * KIB, fitting_bytes(mutator, 48)))
     pick, random, program = mutator.pick, mutator.random.random, mutator.program
     stable = LiveSet(mutator, mutator.live_blocks // 4)
     while stable.room_blocks > 0:
@@ -252,7 +259,7 @@ def mixed(mutator: Mutator) -> Iterator[bool]:
 
 def arrays(mutator: Mutator) -> Iterator[bool]:
     """Pointer-free arrays of 4 to 64 KiB (smaller in a small heap), log-uniform."""
-    most = largest_bytes(mutator, 8, 64 * KIB)
+    most = min(64 * KIB, mutator.spare_blocks // 16 * mutator.block_bytes)
     sizes = log_uniform_sizes(mutator, min(4 * KIB, most), most)
     yield from held(mutator, LiveSet(mutator, mutator.live_blocks), sizes, mutator.data)
 
@@ -280,7 +287,7 @@ def fragment(mutator: Mutator) -> Iterator[bool]:
     live = LiveSet(mutator, mutator.live_blocks - island_blocks)
     unit = 4 * mutator.word_bytes
     phases = [[unit, 2 * unit], [3 * unit, 6 * unit], [unit], [5 * unit, 12 * unit], [2 * unit, 3 * unit]]
-    largest = largest_bytes(mutator, 32, 12 * unit)
+    largest = fitting_bytes(mutator, unit)
     while islands.room_blocks > 0:
         place = islands.claim(0)
         islands.keep(place, mutator.data(unit))
@@ -315,10 +322,9 @@ def trees(mutator: Mutator) -> Iterator[bool]:
 
 
 def grow_tree(mutator: Mutator, size: int, ids: list[int], slot: int, *, stands: bool) -> Iterator[bool]:
-    """Builds a full binary tree of `len(ids)` nodes depth first, each node linked before the next one is allocated.
+    """Builds a full binary tree of `len(ids)` nodes, depth first, each linked before the next one.
 
-    Args:
-        ids: Of the nodes, in heap order (the children of i are at 2 i + 1 and 2 i + 2); 0 takes a fresh one.
+    The children of node i are nodes 2 i + 1 and 2 i + 2.  An id of 0 stands for a fresh one, which replaces it.
     """
     pending = [0]
     while pending:
@@ -367,8 +373,8 @@ def litter(mutator: Mutator) -> Iterator[bool]:
 def overflow(mutator: Mutator) -> Iterator[bool]:
     """Wide nodes in a row, each just too wide for the original's mark stack, with lists hanging from them.
 
-    What overflows the stack is the link to the next wide node, which lies below in memory: a rescan gets only one
-    node further, so that the bounded mark stack goes over the whole heap once for each of them.
+    What overflows the stack is the link to the next wide node, which lies below in memory: a rescan gets
+    only one node further, so that the bounded mark stack goes over the whole heap once for each of them.
     """
     program = mutator.program
     lists = 8 * mutator.word_bytes + 8
@@ -435,7 +441,13 @@ def lists(mutator: Mutator) -> Iterator[bool]:
         yield True
 
 
-def push(mutator: Mutator, place: tuple[int, int], nodes: list[int], size_bytes: int, id: int) -> None:  # noqa: A002
+def push(
+    mutator: Mutator,
+    place: tuple[int, int],
+    nodes: list[int],
+    size_bytes: int,
+    id: int,  # noqa: A002
+) -> None:
     """Puts a new node in front of a list that is held at a place."""
     node = mutator.record(size_bytes, 1, id=id).id
     if nodes:
@@ -479,8 +491,8 @@ def generate(name: str, options: Options, progress: Callable[[int], object] | No
     mutator = Mutator(options)
     if mutator.spare_blocks < LEAST_SPARE_BLOCKS or mutator.live_blocks < LEAST_SPARE_BLOCKS:
         raise TraceError(
-            f"a heap of {options.heap_bytes} bytes at an occupancy of {options.occupancy} is too small for a workload: "
-            f"it keeps {mutator.live_blocks} blocks and spares {mutator.spare_blocks}; both must be at least "
+            f"a heap of {options.heap_bytes} bytes at an occupancy of {options.occupancy} is "
+            f"too small: {mutator.live_blocks} blocks live and {mutator.spare_blocks} do not; make both at least "
             f"{LEAST_SPARE_BLOCKS}"
         )
     program, last = mutator.program, None

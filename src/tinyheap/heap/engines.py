@@ -1,0 +1,54 @@
+"""Which engine serves: the compiled kernel where it is there, else the model, with one warning."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Final
+
+from tinyheap.errors import HeapError
+from tinyheap.heap.contract import Engine
+from tinyheap.heap.model import Model
+
+try:
+    from tinyheap.heap._kernel import Kernel
+except ImportError as error:
+    KERNEL: type[Engine] | None = None
+    WHY_NO_KERNEL: str = str(error)
+else:
+    KERNEL = Kernel
+    WHY_NO_KERNEL = ""
+
+ENGINES: Final = ("kernel", "model")
+
+
+class SlowEngineWarning(RuntimeWarning):
+    """The model serves because the kernel was not compiled: some hundred times slower, otherwise the same."""
+
+
+def choose_engine(name: str | None = None) -> type[Engine]:
+    """The engine of that name; without one the kernel, or the model where there is no kernel.
+
+    Raises:
+        HeapError: there is no such engine, or the kernel was asked for and is not there.
+    """
+    if name == "model":
+        return Model
+    if name not in (None, "kernel"):
+        raise HeapError(f"no engine {name!r}; there are {' and '.join(ENGINES)}")
+    if KERNEL is not None:
+        return KERNEL
+    missing = f"the compiled kernel is not there ({WHY_NO_KERNEL}); install a C compiler and reinstall tinyheap"
+    if name == "kernel":
+        raise HeapError(missing)
+    _warn_once(f"{missing}. The model serves: exact, and some hundred times slower.")
+    return Model
+
+
+def _warn_once(message: str) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(message, SlowEngineWarning, stacklevel=4)
+
+
+_warned = False

@@ -1,0 +1,480 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The player: runs a mutator program on the kernel with no Python between its steps.
+
+``replay.py`` makes it, gives it a program that passed ``check``, advances it and reads the results; what the steps mean
+stands in ``program.py``.  ``_fault`` numbers are ``program.Fault``.
+"""
+
+from array import array
+
+import cython
+from cython.cimports.libc.stdlib import free as c_free
+from cython.cimports.libc.stdlib import malloc as c_malloc
+from cython.cimports.libc.stdlib import realloc as c_realloc
+from cython.cimports.libc.string import memset
+from cython.cimports.tinyheap.heap._kernel import (
+    Heap,
+    HeapState,
+    alloc_again,
+    alloc_leaking,
+    alloc_object,
+    clock_ns,
+    count_blocks,
+    finish_marking,
+    hash_states,
+    lay_out,
+    mark_range,
+    move,
+    move_table,
+    old_size,
+    store16,
+    store32,
+    store64,
+    sweep_table,
+    u64,
+)
+
+from tinyheap.heap.contract import Counters
+from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
+
+if not cython.compiled:
+    raise ImportError("tinyheap.traces._replay is not compiled")
+
+
+@cython.cclass
+class Player:
+    """Plays one program.
+
+    Args:
+        program: checked.
+        memory: zeroed, writable, ``limit_bytes`` long.
+        start_address: the mutator's address of its first byte.
+        heap_bytes, limit_bytes: sizes at the start and at most.
+        gc: ``precise``, ``leaking``, or else conservative.
+        mark_stack_entries: of the bounded mark stack; 0 for one that never overflows.
+        statics: bytes of the out-of-line layouts, at ``statics_address``; ``layouts`` and ``layout_addresses`` say which
+            lies where.
+        addresses: room for the result of each allocation and reallocation, 64 bits each.
+        timing: read the clock around each allocation.
+        hashes: hash the table after each collection.
+    """
+
+    def __init__(
+        self,
+        program,
+        memory,
+        start_address: u64,
+        heap_bytes: u64,
+        limit_bytes: u64,
+        gc: str,
+        mark_stack_entries: u64,
+        zero_size_address: u64,
+        statics,
+        statics_address: u64,
+        layouts,
+        layout_addresses,
+        addresses,
+        timing: cython.bint,
+        hashes: cython.bint,
+    ):
+        heap: Heap = cython.address(self._heap)
+        memset(heap, 0, cython.sizeof(HeapState))
+        self._program = program
+        self._memory = memory
+        self._memory_view = memory
+        self._statics = statics
+        self._layouts = layouts
+        self._layout_addresses = layout_addresses
+        self._addresses = addresses
+        self._ids = array("Q", bytes(8 * max(program.object_ids, 1)))
+        self._ops = program.ops
+        self._steps = program.step_count
+        # One byte more, so that there is one to point at.
+        self._roots = bytearray(program.root_slots * program.word_bytes + 1)
+        self._limit_bytes = limit_bytes
+        self._by_thirds = program.growth
+        self._align_mask = max(program.header_alignment_bytes, program.word_bytes) - 1
+        self._timing = timing
+        self._hashes = hashes
+        heap.memory = cython.cast(cython.size_t, cython.address(self._memory_view[0]))
+        heap.start = start_address
+        heap.bump = start_address
+        heap.word_shift = program.word_bytes.bit_length() - 1
+        heap.block_shift = heap.word_shift + 2
+        heap.step_bytes = program.word_bytes
+        heap.precise = gc == "precise"
+        heap.leaking = gc == "leaking"
+        heap.header_bytes = program.header_bytes if heap.precise else 0
+        heap.zero_size_address = zero_size_address
+        heap.statics = cython.cast(cython.size_t, cython.address(self._statics[0]))
+        heap.statics_start = statics_address
+        heap.statics_bytes = len(statics)
+        heap.stack_limit = mark_stack_entries
+        lay_out(heap, limit_bytes)
+        # Room for every block there may ever be; untouched memory costs nothing.
+        heap.stack = cython.cast(cython.size_t, c_malloc((heap.end_block + 64) * 4))
+        if heap.stack == 0:
+            raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
+        lay_out(heap, heap_bytes)
+
+    def __dealloc__(self):
+        c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, self._heap.stack)))
+        c_free(self._rows)
+
+    # ---- playing --------------------------------------------------------------------------------------------------------
+
+    def advance(self, steps: u64) -> bool:
+        """Play so many steps more; False when the program has ended."""
+        stop: u64 = min(self._step + steps, self._steps)
+        begun_ns: u64 = clock_ns()
+        with cython.nogil:
+            self._play(stop)
+        self._total_ns += clock_ns() - begun_ns
+        return self._step < self._steps and not self._out_of_memory and not self._stray
+
+    def _play(self, stop: u64) -> cython.void:
+        heap: Heap = cython.address(self._heap)
+        ids: cython.pointer(u64) = cython.address(self._ids[0])
+        ops: cython.pointer(cython.const[uint32_t])
+        shift: u64 = heap.word_shift
+        op: uint32_t
+        a: u64
+        b: u64
+        c: u64
+        address: u64
+        begun_ns: u64 = 0
+        while self._step < stop:
+            ops = cython.address(self._ops[self._step << 2])
+            op = ops[0]
+            a = ops[1]
+            b = ops[2]
+            c = ops[3]
+            if op == 1:
+                # STORE
+                address = ids[c]
+                if address != 0:
+                    address += (b >> 20) << shift
+                self._write(ids[a], b & 0xFFFFF, address)
+            elif op == 2:
+                # ROOT
+                address = ids[b] + c if b != 0 else 0
+                if shift == 3:
+                    store64(cython.cast(cython.size_t, cython.address(self._roots[a << 3])), address)
+                elif shift == 2:
+                    store32(cython.cast(cython.size_t, cython.address(self._roots[a << 2])), address)
+                else:
+                    store16(cython.cast(cython.size_t, cython.address(self._roots[a << 1])), address)
+            elif op == 0 or op == 5:
+                # ALLOC, REALLOC
+                if self._timing:
+                    begun_ns = clock_ns() - self._mark_ns - self._sweep_ns
+                if op == 0:
+                    address = self._allocate(b, self._layout_word(c))
+                else:
+                    address = self._reallocate(ids[a], b)
+                if self._timing:
+                    self._alloc_ns += clock_ns() - self._mark_ns - self._sweep_ns - begun_ns
+                if address == 0:
+                    self._out_of_memory = True
+                    return
+                ids[a] = address
+                self._addresses[self._addresses_done] = (
+                    -1 if address == heap.zero_size_address else cython.cast(int64_t, address - heap.start)
+                )
+                self._addresses_done += 1
+            elif op == 3:
+                # COLLECT
+                if not heap.leaking:
+                    self._collect()
+            elif op == 4:
+                # STORE_ADDRESS
+                self._write(ids[a], b, heap.start + c)
+            elif op == 6:
+                # STORE_INTEGER
+                self._write(ids[a], b, c)
+            else:
+                # COPY
+                ids[a] = ids[b]
+            if self._stray:
+                return
+            self._step += 1
+
+    def _write(self, address: u64, word: u64, value: u64) -> cython.void:
+        """Write a word of an object; a stale id that was "reallocated" in place may point past the heap."""
+        heap: Heap = cython.address(self._heap)
+        at: u64 = address - heap.start + (word << heap.word_shift)
+        if at + (cython.cast(u64, 1) << heap.word_shift) > heap.pool_bytes:
+            self._stray = True
+        elif heap.word_shift == 3:
+            store64(heap.memory + at, value)
+        elif heap.word_shift == 2:
+            store32(heap.memory + at, value)
+        else:
+            store16(heap.memory + at, value)
+
+    def _layout_word(self, layout: u64) -> u64:
+        """The word for an object's header: inline as it is, out of line by its address."""
+        low: u64 = 0
+        high: u64 = len(self._layouts)
+        middle: u64
+        if layout == 0 or layout & 1 or self._heap.precise == 0:
+            return layout
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if self._layouts[middle] <= layout:
+                low = middle
+            else:
+                high = middle
+        return self._layout_addresses[low]
+
+    def _allocate(self, size_bytes: u64, layout: u64) -> u64:
+        heap: Heap = cython.address(self._heap)
+        address: u64
+        if heap.leaking:
+            size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
+            heap.total_alloc_bytes += size_bytes
+            heap.mallocs += 1
+            address = alloc_leaking(heap, size_bytes)
+            while address == 0 and self._grow():
+                address = alloc_leaking(heap, size_bytes)
+            return address
+        address = alloc_object(heap, size_bytes, layout)
+        return address if address != 0 else self._allocate_slowly(size_bytes, layout)
+
+    def _allocate_slowly(self, size_bytes: u64, layout: u64) -> u64:
+        heap: Heap = cython.address(self._heap)
+        address: u64
+        if self._collect() < heap.pool_bytes // 3:
+            self._grow()
+        address = alloc_again(heap, size_bytes, layout)
+        while address == 0 and self._grow():
+            address = alloc_again(heap, size_bytes, layout)
+        return address
+
+    def _reallocate(self, address: u64, size_bytes: u64) -> u64:
+        heap: Heap = cython.address(self._heap)
+        new: u64
+        old: u64
+        if address == 0:
+            return self._allocate(size_bytes, 0)
+        old = size_bytes if heap.leaking else old_size(heap, address)
+        if size_bytes <= old and not heap.leaking:
+            return address
+        new = self._allocate(size_bytes, 0)
+        if new != 0:
+            move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), old)
+        return new
+
+    def _grow(self) -> cython.bint:
+        heap: Heap = cython.address(self._heap)
+        size: u64 = heap.heap_bytes << 1
+        if self._by_thirds:
+            size = (heap.heap_bytes * 4 // 3) & ~cython.cast(u64, 4095)
+        if size > self._limit_bytes:
+            size = self._limit_bytes
+        if size <= heap.heap_bytes:
+            # At the limit, or a third of so little that rounding down takes it away.
+            return False
+        if heap.leaking:
+            lay_out(heap, size)
+        else:
+            move_table(heap, size)
+        return True
+
+    def _collect(self) -> u64:
+        """A whole collection; returns the free bytes."""
+        heap: Heap = cython.address(self._heap)
+        row: Row
+        free_bytes: u64
+        begun_ns: u64 = clock_ns()
+        marked_ns: u64
+        row.overflows = heap.overflows
+        row.rescans = heap.rescans
+        mark_range(heap, cython.cast(cython.size_t, cython.address(self._roots[0])), len(self._roots) - 1)
+        finish_marking(heap)
+        marked_ns = clock_ns()
+        free_bytes = sweep_table(heap)
+        row.sweep_ns = clock_ns() - marked_ns
+        row.mark_ns = marked_ns - begun_ns
+        row.free_blocks = heap.free_blocks
+        row.heads = heap.heads
+        row.tails = heap.tails
+        row.overflows = heap.overflows - row.overflows
+        row.rescans = heap.rescans - row.rescans
+        row.table_hash = hash_states(heap) if self._hashes else 0
+        self._mark_ns += row.mark_ns
+        self._sweep_ns += row.sweep_ns
+        if self._rows_done == self._rows_room:
+            self._rows_room = self._rows_room * 2 + 64
+            self._rows = cython.cast(
+                cython.pointer(Row), c_realloc(self._rows, self._rows_room * cython.sizeof(Row))
+            )
+        self._rows[self._rows_done] = row
+        self._rows_done += 1
+        return free_bytes
+
+    # ---- results --------------------------------------------------------------------------------------------------------
+
+    @property
+    def step(self):
+        """How many steps have been played whole."""
+        return self._step
+
+    @property
+    def addresses_done(self):
+        return self._addresses_done
+
+    @property
+    def out_of_memory(self):
+        return self._out_of_memory
+
+    @property
+    def stray(self):
+        return self._stray
+
+    @property
+    def heap_bytes(self):
+        return self._heap.heap_bytes
+
+    @property
+    def next_alloc(self):
+        return self._heap.next_alloc
+
+    @property
+    def bump_address(self):
+        return self._heap.bump
+
+    @property
+    def times_ns(self):
+        """``(total, allocation, mark, sweep)``."""
+        return self._total_ns, self._alloc_ns, self._mark_ns, self._sweep_ns
+
+    @property
+    def rows(self):
+        """A tuple for each collection, as the ``Row`` of ``_replay.pxd``."""
+        return [
+            (
+                row.free_blocks,
+                row.heads,
+                row.tails,
+                row.overflows,
+                row.rescans,
+                row.table_hash,
+                row.mark_ns,
+                row.sweep_ns,
+            )
+            for row in self._rows[: self._rows_done]
+        ]
+
+    @property
+    def census(self):
+        """``(free blocks, heads, tails)``."""
+        count_blocks(cython.address(self._heap))
+        return self._heap.free_blocks, self._heap.heads, self._heap.tails
+
+    @property
+    def counters(self):
+        heap: Heap = cython.address(self._heap)
+        return Counters(
+            heap.total_alloc_bytes,
+            heap.total_blocks,
+            heap.mallocs,
+            heap.frees,
+            heap.freed_blocks,
+            heap.overflows,
+            heap.rescans,
+            heap.table_reads,
+            heap.words_scanned,
+            heap.stack_peak,
+        )
+
+    def read_table(self):
+        return bytes(self._memory_view[self._heap.pool_bytes : self._heap.heap_bytes])
+
+
+# ---- checking -----------------------------------------------------------------------------------------------------------
+
+
+def first_fault(program) -> tuple[int, int]:
+    """``program.first_fault``, compiled: the first step that cannot be run and the number of its fault; 0 for none."""
+    rules: Rules
+    ops: cython.const[uint32_t][::1] = program.ops
+    # One more, so that there is one to point at.
+    sizes: int64_t[::1] = array("q", [-1]) * (program.object_ids + 1)
+    steps: u64 = program.step_count
+    step: u64 = 0
+    fault: u64 = 0
+    layouts: set = {0}
+    layout_bytes: u64 = 0
+    most_layout_bytes: u64 = LAYOUT_LIMIT_BYTES
+    rules.sizes = cython.address(sizes[0])
+    rules.object_ids = program.object_ids
+    rules.root_slots = program.root_slots
+    rules.word_bytes = program.word_bytes
+    rules.most_bytes = min((1 << 8 * program.word_bytes) - program.header_bytes - 4 * program.word_bytes, 1 << 62)
+    rules.most_layout = min((1 << 8 * program.word_bytes) - 1, 1 << 62)
+    while step < steps:
+        fault = step_fault(cython.address(rules), cython.address(ops[step << 2]))
+        if fault != 0:
+            break
+        if ops[step << 2] == 0 and ops[(step << 2) + 3] & 1 == 0 and ops[(step << 2) + 3] not in layouts:
+            layouts.add(ops[(step << 2) + 3])
+            layout_bytes += (ops[(step << 2) + 3] + 15) >> 4
+            if layout_bytes > most_layout_bytes:
+                fault = LAYOUTS_TOO_LARGE
+                break
+        step += 1
+    return step, fault
+
+
+def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[uint32_t])) -> u64:
+    """Why a step cannot be run, given the sizes of the ids so far; binds what it binds."""
+    op: u64 = ops[0]
+    a: u64 = ops[1]
+    b: u64 = ops[2]
+    c: u64 = ops[3]
+    if op > 7:
+        return UNKNOWN_OPERATION
+    if op == 3:
+        return 0
+    if op == 2:
+        if a >= rules.root_slots:
+            return SLOT_OUT_OF_RANGE
+        return 0 if b == 0 else bound_fault(rules, b)
+    if op == 0 or op == 5:
+        if b > rules.most_bytes:
+            return SIZE_BEYOND_ADDRESS_SPACE
+    if op == 1:
+        if c >= rules.object_ids:
+            return ID_OUT_OF_RANGE
+        b &= 0xFFFFF
+    if op == 7 and b >= rules.object_ids:
+        return ID_OUT_OF_RANGE
+    if op == 1 or op == 4 or op == 6:
+        fault: u64 = bound_fault(rules, a)
+        if fault == 0 and cython.cast(int64_t, (b + 1) * rules.word_bytes) > rules.sizes[a]:
+            return OUTSIDE_OBJECT
+        return fault
+    if a >= rules.object_ids:
+        return ID_OUT_OF_RANGE
+    if a == 0:
+        return NULL_ID
+    if op == 7:
+        rules.sizes[a] = rules.sizes[b]
+    elif op == 0:
+        if c > rules.most_layout:
+            return LAYOUT_BEYOND_WORD
+        rules.sizes[a] = b
+    else:
+        if rules.sizes[a] == 0:
+            return ZERO_SIZED_REALLOC
+        if rules.sizes[a] < cython.cast(int64_t, b):
+            rules.sizes[a] = b
+    return 0
+
+
+def bound_fault(rules: cython.pointer(Rules), object_id: u64) -> u64:
+    """Why an id names no object."""
+    if object_id >= rules.object_ids:
+        return ID_OUT_OF_RANGE
+    return UNBOUND_ID if rules.sizes[object_id] < 0 else 0

@@ -1,0 +1,448 @@
+"""Run a mutator program on a collector and say what the collector did.
+
+A program plays on either engine: on the kernel in compiled code (``_replay``), on the model step by step (`ModelPlayer`).
+Both players are made from the same `Stage` (where heap, layouts and sentinel lie) and give the same `Replay`, whose JSON
+form has the keys of the conformance vectors.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from tinyheap.errors import InvalidAddressError, TraceError
+from tinyheap.heap.buffers import reserve
+from tinyheap.heap.contract import Counters, Gc, Options
+from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
+from tinyheap.heap.engines import KERNEL, choose_engine
+from tinyheap.heap.model import Model
+from tinyheap.heap.stats import MemStats, mem_stats
+from tinyheap.traces.program import (
+    STORE_INTERIOR_SHIFT,
+    STORE_WORD_MASK,
+    Fault,
+    Growth,
+    Op,
+    Program,
+    fault_message,
+)
+
+START_ADDRESSES: Final = {2: 0x100, 4: 0x2000_0000, 8: 0x10_0000_0000}
+"""Where heaps of programs begin, by word size: AVR's and Cortex-M's memory, and the place the vectors were recorded at."""
+STATICS_ADDRESS: Final = 0x1_0000
+ZERO_SIZE_ADDRESS: Final = 0x10
+MAP_LIMIT_BLOCKS: Final = 4096
+"""Larger heaps have an empty ``final_map``; the vectors' largest with a map has 4032 blocks."""
+OUT_OF_MEMORY: Final = "out of memory"
+FNV_BASIS: Final = 14695981039346656037
+FNV_PRIME: Final = 1099511628211
+ROUND_STEPS: Final = 1 << 20
+"""Steps between two reports of progress."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """A collection of a replay, right after its sweep.
+
+    ``overflows`` and ``rescans`` are zero where the mark stack is not bounded; ``table_hash`` (FNV-1a, 64 bits) is zero
+    where hashes were not asked for.
+    """
+
+    free_blocks: int
+    heads: int
+    tails: int
+    overflows: int
+    rescans: int
+    table_hash: int
+    mark_ns: int
+    sweep_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a collector did with a program.
+
+    ``addresses`` holds, for each allocation and reallocation, the address minus the heap's start; -1 for the place of
+    objects without bytes.  ``out_of_memory`` says whether the program ended early, at step ``ops_done``.
+    """
+
+    program: Program
+    gc: Gc
+    engine: str
+    addresses: array[int]
+    collections: tuple[CollectionRow, ...]
+    table: bytes
+    geometry: Geometry
+    next_alloc: int
+    counters: Counters
+    mem_stats: MemStats
+    out_of_memory: bool
+    ops_done: int
+    total_ns: int
+    alloc_ns: int
+    """Time inside allocations without collections, the clock's own included; 0 unless timing was asked for."""
+    mark_ns: int
+    sweep_ns: int
+
+    def final_map(self) -> str:
+        """A glyph a block (``.`` free, ``*`` head, ``-`` tail); empty for large heaps."""
+        if self.geometry.end_block > MAP_LIMIT_BLOCKS:
+            return ""
+        return "".join(".*-#"[byte >> shift & 3] for byte in self.table for shift in (0, 2, 4, 6))[
+            : self.geometry.end_block
+        ]
+
+    def as_vector(self) -> dict[str, Any]:
+        """The replay under the keys of the conformance vectors."""
+        return {
+            "addresses": self.addresses.tolist(),
+            "collections": [
+                [row.free_blocks, row.heads, row.tails, row.overflows, row.rescans, f"{row.table_hash:016x}"]
+                for row in self.collections
+            ],
+            "end_block": self.geometry.end_block,
+            "final_map": self.final_map(),
+            "final_table_fnv1a": f"{fnv1a(self.table, self.geometry.end_block):016x}",
+            "heap_base": self.geometry.start_address,
+            "heap_bytes": self.geometry.heap_bytes,
+            "mem_stats": self.mem_stats.as_go(),
+            "next_alloc": self.next_alloc,
+            "oom": OUT_OF_MEMORY if self.out_of_memory else "",
+            "ops_done": self.ops_done,
+            "precise": self.gc is Gc.PRECISE,
+            "word_bytes": self.geometry.word_bytes,
+        }
+
+
+def fnv1a(table: bytes, end_block: int) -> int:
+    """FNV-1a (64 bits) of the table bytes that cover blocks."""
+    value = FNV_BASIS
+    for byte in table[: -(-end_block // BLOCKS_PER_TABLE_BYTE)]:
+        value = (value ^ byte) * FNV_PRIME & 0xFFFF_FFFF_FFFF_FFFF
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a program plays: its heap, its layouts and the place of objects without bytes."""
+
+    program: Program
+    gc: Gc
+    geometry: Geometry
+    limit_bytes: int
+    start_address: int
+    """Of the statics: where out-of-line layouts lie."""
+    memory: bytearray
+    """The statics' bytes."""
+    layouts: dict[int, int]
+    """Addresses of out-of-line layouts, by the program's number for them, ascending."""
+
+    @classmethod
+    def of(cls, program: Program, gc: Gc, heap_bytes: int | None, limit_bytes: int | None) -> Stage:
+        """Lay a program's memory out; sizes in bytes override the program's own."""
+        heap_bytes = heap_bytes or program.heap_bytes
+        limit_bytes = max(limit_bytes or program.limit_bytes, heap_bytes)
+        word_bytes = program.word_bytes
+        geometry = Geometry(
+            START_ADDRESSES[word_bytes],
+            heap_bytes,
+            word_bytes,
+            header_alignment_bytes=program.header_alignment_bytes,
+            has_table=gc is not Gc.LEAKING,
+        )
+        # The address space has to hold the heap at its largest.
+        end_address = geometry.resized(limit_bytes).end_address
+        statics_address = end_address + -end_address % word_bytes if word_bytes == 2 else STATICS_ADDRESS
+        statics, layouts = cls._place_layouts(program, statics_address)
+        return cls(program, gc, geometry, limit_bytes, statics_address, statics, layouts)
+
+    @staticmethod
+    def _place_layouts(program: Program, address: int) -> tuple[bytearray, dict[int, int]]:
+        """Lay the program's out-of-line bitmaps out one after the other, each behind its size word."""
+        ops = program.ops
+        used = {c for op, c in zip(ops[::4], ops[3::4], strict=True) if op == Op.ALLOC and c and not c & 1}
+        # One byte at least, so that there is one to point at.
+        statics, layouts = bytearray(program.word_bytes), {}
+        for layout in sorted(used):
+            layouts[layout] = address + len(statics)
+            statics += (layout // 2).to_bytes(program.word_bytes, "little") + bitmap_of(layout // 2)
+            statics += bytes(-len(statics) % program.word_bytes)
+        return statics, layouts
+
+
+def bitmap_of(bits: int) -> bytes:
+    """The bitmap of out-of-line layouts in programs: every third word may be a pointer, the first one too."""
+    period = bytes([0b01001001, 0b10010010, 0b00100100])
+    bitmap = bytearray((period * (bits // 24 + 1))[: (bits + 7) // 8])
+    if bits % 8:
+        bitmap[-1] &= (1 << bits % 8) - 1
+    return bytes(bitmap)
+
+
+class Player(Protocol):
+    """Plays a program, some steps at a time."""
+
+    step: int
+    addresses_done: int
+    out_of_memory: bool
+    stray: bool
+    heap_bytes: int
+    next_alloc: int
+    bump_address: int
+    times_ns: tuple[int, int, int, int]
+    rows: list[tuple[int, int, int, int, int, int, int, int]]
+    census: tuple[int, int, int]
+    counters: Counters
+
+    def advance(self, steps: int) -> bool:
+        """Play so many steps more; False when the program has ended."""
+
+    def read_table(self) -> bytes: ...
+
+
+def replay(
+    program: Program,
+    gc: Gc | str = Gc.CONSERVATIVE,
+    engine: str | None = None,
+    *,
+    heap_bytes: int | None = None,
+    limit_bytes: int | None = None,
+    mark_stack_entries: int | None = None,
+    timing: bool = True,
+    hashes: bool = True,
+    progress: Progress | None = None,
+) -> Replay:
+    """Run a program from its first step to its last, or to where memory runs out.
+
+    Args:
+        program: what to run.
+        gc: ``conservative``, ``precise`` or ``leaking``.
+        engine: ``kernel`` or ``model``; the kernel where it is there, by default.
+        heap_bytes, limit_bytes: instead of the program's own sizes.
+        mark_stack_entries: of the bounded mark stack; 0 for one that never overflows (the kernel's default), None for
+            the engine's default (the model's is the seed's own, 8 words' worth).
+        timing: measure the time in allocations, too (reads the clock around each).
+        hashes: hash the block table after each collection.
+        progress: called now and then with the number of steps played.
+
+    Raises:
+        TraceError: a step asks for the impossible.
+        GeometryError: the heap does not fit its address space, or the machine.
+    """
+    stage = Stage.of(program, Gc(gc), heap_bytes, limit_bytes)
+    compiled = choose_engine(engine) is KERNEL
+    make = _kernel_player if compiled else ModelPlayer
+    allocations = sum(program.ops[::4].count(op) for op in (Op.ALLOC, Op.REALLOC))
+    addresses = array("q", bytes(8 * max(allocations, 1)))
+    player: Player = make(stage, mark_stack_entries or 0, addresses, timing, hashes)
+    while player.advance(ROUND_STEPS if compiled else ROUND_STEPS >> 8):
+        if progress is not None:
+            progress(player.step)
+    if player.stray:
+        raise TraceError(fault_message(player.step, program.step(player.step), Fault.STRAY_WRITE))
+    return _result(stage, player, "kernel" if compiled else "model", addresses[: player.addresses_done])
+
+
+def _kernel_player(
+    stage: Stage, mark_stack_entries: int, addresses: array[int], timing: bool, hashes: bool
+) -> Player:
+    from tinyheap.traces import _replay
+
+    program = stage.program
+    index, fault = _replay.first_fault(program)
+    if fault:
+        raise TraceError(fault_message(index, program.step(index), Fault(fault)))
+    player: Player = _replay.Player(
+        program,
+        reserve(stage.limit_bytes),
+        stage.geometry.start_address,
+        stage.geometry.heap_bytes,
+        stage.limit_bytes,
+        str(stage.gc),
+        mark_stack_entries,
+        ZERO_SIZE_ADDRESS,
+        stage.memory,
+        stage.start_address,
+        array("I", stage.layouts.keys()),
+        array("Q", stage.layouts.values()),
+        addresses,
+        timing,
+        hashes,
+    )
+    return player
+
+
+class ModelPlayer:
+    """Plays a program on the model; see `Player`.
+
+    It is the model's surroundings, too: its only roots are the program's slots, and it grows as the header says.
+    """
+
+    def __init__(
+        self, stage: Stage, mark_stack_entries: int, addresses: array[int], timing: bool, hashes: bool
+    ) -> None:
+        self.program = stage.program
+        self.program.check()
+        self.limit_bytes = stage.limit_bytes
+        self.memory = reserve(stage.limit_bytes)
+        self.layouts = stage.layouts
+        options = Options(stage.gc, mark_stack_entries)
+        self.engine = Model(self.memory, stage.geometry, options, stage, self)
+        self.engine.zero_size_address = ZERO_SIZE_ADDRESS
+        self.ids = array("Q", bytes(8 * max(self.program.object_ids, 1)))
+        self.roots = bytearray(self.program.root_slots * self.program.word_bytes)
+        self.addresses = addresses
+        self.addresses_done = 0
+        self.hashes = hashes
+        self.timing = timing
+        self.out_of_memory = False
+        self.stray = False
+        self.step = 0
+        self.rows: list[tuple[int, int, int, int, int, int, int, int]] = []
+        self._total_ns = self._alloc_ns = self._mark_ns = self._sweep_ns = 0
+
+    def advance(self, steps: int) -> bool:
+        stop = min(self.step + steps, self.program.step_count)
+        begun_ns = time.perf_counter_ns()
+        while self.step < stop and not self.out_of_memory and not self.stray:
+            self._play(*self.program.step(self.step))
+        self._total_ns += time.perf_counter_ns() - begun_ns
+        return self.step < self.program.step_count and not self.out_of_memory and not self.stray
+
+    def _play(self, op: int, a: int, b: int, c: int) -> None:
+        word_bytes = self.program.word_bytes
+        match op:
+            case Op.ALLOC:
+                self._bind(a, lambda: self.engine.alloc(b, self._layout_word(c)))
+            case Op.REALLOC:
+                self._bind(a, lambda: self.engine.realloc(self.ids[a], b))
+            case Op.STORE:
+                value = self.ids[c] and self.ids[c] + (b >> STORE_INTERIOR_SHIFT) * word_bytes
+                self._write(self.ids[a], b & STORE_WORD_MASK, value)
+            case Op.STORE_ADDRESS:
+                self._write(self.ids[a], b, self.engine.geometry.start_address + c)
+            case Op.STORE_INTEGER:
+                self._write(self.ids[a], b, c)
+            case Op.ROOT:
+                value = (self.ids[b] + c if b else 0) % self.engine.geometry.address_space_bytes
+                self.roots[a * word_bytes : (a + 1) * word_bytes] = value.to_bytes(word_bytes, "little")
+            case Op.COLLECT if self.engine.geometry.has_table:
+                self.exhausted()
+            case Op.COPY:
+                self.ids[a] = self.ids[b]
+        if not self.out_of_memory and not self.stray:
+            self.step += 1
+
+    def _bind(self, object_id: int, allocate: Callable[[], int]) -> None:
+        begun_ns = time.perf_counter_ns() - self._mark_ns - self._sweep_ns
+        address = allocate()
+        if self.timing:
+            self._alloc_ns += time.perf_counter_ns() - self._mark_ns - self._sweep_ns - begun_ns
+        if address == 0:
+            self.out_of_memory = True
+            return
+        self.ids[object_id] = address
+        self.addresses[self.addresses_done] = (
+            -1 if address == ZERO_SIZE_ADDRESS else address - self.engine.geometry.start_address
+        )
+        self.addresses_done += 1
+
+    def _layout_word(self, layout: int) -> int:
+        return self.layouts.get(layout, layout)
+
+    def _write(self, address: int, word: int, value: int) -> None:
+        try:
+            self.engine.store_word(address + word * self.program.word_bytes, value)
+        except InvalidAddressError:
+            self.stray = True
+
+    def exhausted(self) -> int:
+        """A whole collection; returns the free bytes."""
+        before = self.engine.counters
+        begun_ns = time.perf_counter_ns()
+        self.engine.mark_roots(self.roots)
+        self.engine.finish_mark()
+        marked_ns = time.perf_counter_ns()
+        free_bytes = self.engine.sweep()
+        mark_ns, sweep_ns = marked_ns - begun_ns, time.perf_counter_ns() - marked_ns
+        census, after = self.engine.census(), self.engine.counters
+        table_hash = fnv1a(self.engine.read_table(), self.engine.geometry.end_block) if self.hashes else 0
+        self.rows.append(
+            (
+                *census[:3],
+                after.overflows - before.overflows,
+                after.rescans - before.rescans,
+                table_hash,
+                mark_ns,
+                sweep_ns,
+            )
+        )
+        self._mark_ns += mark_ns
+        self._sweep_ns += sweep_ns
+        return free_bytes
+
+    def grow(self, needed_blocks: int) -> bool:
+        """Grow as the program's header says; False at the limit, or where rounding down takes the growth away."""
+        old_bytes = self.heap_bytes
+        new_bytes = old_bytes * 4 // 3 // 4096 * 4096 if self.program.growth is Growth.FOUR_THIRDS else old_bytes * 2
+        new_bytes = min(new_bytes, self.limit_bytes)
+        if new_bytes <= old_bytes:
+            return False
+        self.engine.resize(new_bytes)
+        return True
+
+    @property
+    def heap_bytes(self) -> int:
+        return self.engine.geometry.heap_bytes
+
+    @property
+    def next_alloc(self) -> int:
+        return self.engine.next_alloc
+
+    @property
+    def bump_address(self) -> int:
+        return self.engine.bump_address
+
+    @property
+    def times_ns(self) -> tuple[int, int, int, int]:
+        return self._total_ns, self._alloc_ns, self._mark_ns, self._sweep_ns
+
+    @property
+    def census(self) -> tuple[int, int, int]:
+        return self.engine.census()[:3]
+
+    @property
+    def counters(self) -> Counters:
+        return self.engine.counters
+
+    def read_table(self) -> bytes:
+        return self.engine.read_table()
+
+
+def _result(stage: Stage, player: Player, engine: str, addresses: array[int]) -> Replay:
+    geometry = stage.geometry.resized(player.heap_bytes)
+    total_ns, alloc_ns, mark_ns, sweep_ns = player.times_ns
+    free_blocks = player.census[0]
+    return Replay(
+        program=stage.program,
+        gc=stage.gc,
+        engine=engine,
+        addresses=addresses,
+        collections=tuple(CollectionRow(*row) for row in player.rows),
+        table=player.read_table(),
+        geometry=geometry,
+        next_alloc=player.next_alloc,
+        counters=player.counters,
+        mem_stats=mem_stats(geometry, player.counters, stage.gc, free_blocks, player.bump_address),
+        out_of_memory=player.out_of_memory,
+        ops_done=player.step if player.out_of_memory else max(player.step - 1, 0),
+        total_ns=total_ns,
+        alloc_ns=alloc_ns,
+        mark_ns=mark_ns,
+        sweep_ns=sweep_ns,
+    )
