@@ -1,7 +1,7 @@
 """What a module is made of, once read: types, imports, functions, memories, globals, segments.
 
-Everything that lives in an index space (functions, tables, memories, globals, tags) is either imported or defined
-here; the imported ones come first.  All offsets are those of the module's file, in bytes.
+Everything that lives in an index space (functions, tables, memories, globals, tags) is either imported or
+defined here; the imported ones come first.  All offsets are those of the module's file, in bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FunctionType:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A size at the start and at most (None: unlimited), in pages of 64 KiB for memories and entries for tables."""
+    """A size at the start and at most (None: unlimited): pages of 64 KiB of a memory, entries of a table."""
 
     minimum: int
     maximum: int | None = None
@@ -202,7 +202,7 @@ Entity = Function | Table | Memory | Global | Tag
 
 @dataclass(frozen=True, slots=True)
 class ElementSegment:
-    """References for tables: `mode` is active, passive or declarative; active ones go to `table` at `offset`."""
+    """References for tables.  `mode`: active (they go to `table` at `offset`), passive or declarative."""
 
     mode: str
     type: ValueType
@@ -218,7 +218,7 @@ class ElementSegment:
 
 @dataclass(frozen=True, slots=True)
 class DataSegment:
-    """Bytes for memory: active ones (with an `offset`) go to `memory` at the start, passive ones by `memory.init`."""
+    """Bytes for `memory`: active ones, at `offset`, when the module starts; passive ones by `memory.init`."""
 
     data: bytes = field(repr=False)
     memory: int = 0

@@ -1,12 +1,13 @@
-"""What may follow an opcode: each kind of immediate with its pattern, reader, writer and the index space it points into.
+"""What may follow an opcode: each kind of immediate with its pattern, reader, writer and index space.
 
     call 5            10 05              one immediate: a function index
     i32.load 8        28 02 08           one immediate: a memory argument (alignment 2^2, offset 8, memory 0)
     br_table 0 1 0    0e 02 00 01 00     two immediates: labels, default label
 
-A *pattern* is a regular expression for exactly the spellings that `read` accepts.  Three kinds hold a counted list,
-which no regular expression describes; their pattern is None, and who walks instructions stops there and reads.
-Source: WebAssembly Core Specification, 5.4 Instructions; the exception handling proposals, legacy and final.
+A *pattern* is a regular expression for exactly the spellings that `read` accepts.  Three kinds hold a counted
+list, which no regular expression describes; their pattern is None, and who walks instructions stops there and
+reads.  Source: WebAssembly Core Specification, 5.4 Instructions; the exception handling proposals, legacy and
+final.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tinyheap.wasm.leb128 import encode_signed, encode_unsigned, natural_pattern, signed_pattern, unsigned_pattern
+from tinyheap.wasm.leb128 import (
+    encode_signed,
+    encode_unsigned,
+    natural_pattern,
+    signed_pattern,
+    unsigned_pattern,
+)
 from tinyheap.wasm.reader import Reader
 
 ValueType = str
-"""``i32 i64 f32 f64 v128 funcref externref exnref`` or ``(ref [null] TYPE)`` with a type index, func, extern or exn."""
+"""``i32 i64 f32 f64 v128 funcref externref exnref`` or ``(ref [null] X)``: X a type index, func, extern or exn."""
 
 BlockType = str | int | None
 """What a block leaves: nothing (None), one value (its type) or a function type (its index)."""
@@ -43,7 +50,7 @@ _CATCHES = ("catch", "catch_ref", "catch_all", "catch_all_ref")
 
 
 class MemoryArgument(NamedTuple):
-    """Where a load or store goes: bytes added to the address, alignment as a power of two (a hint), memory index."""
+    """Where a load or store goes: bytes added to the address, log2 of the alignment (a hint), memory."""
 
     offset_bytes: int
     alignment_exponent: int = 0
@@ -51,7 +58,7 @@ class MemoryArgument(NamedTuple):
 
 
 class Catch(NamedTuple):
-    """One handler of a try_table: ``catch catch_ref catch_all catch_all_ref``, its tag (None for all) and label."""
+    """A handler of a try_table: ``catch catch_ref catch_all catch_all_ref``, its tag (if any) and label."""
 
     kind: str
     tag: int | None
@@ -72,13 +79,16 @@ class Immediate:
     write: Callable[[Any], bytes]
     space: str = ""
 
-    def move(self, value: Any, move: Move) -> Any:
+    def move(self, value: object, move: Move) -> object:
         """The same immediate after its index space was renumbered."""
+        if isinstance(value, int):
+            return move(self.space, value)
         if isinstance(value, MemoryArgument):
             return value._replace(memory=move(self.space, value.memory))
-        if self.name == "catches":
-            return tuple(catch if catch.tag is None else catch._replace(tag=move("tag", catch.tag)) for catch in value)
-        return move(self.space, value)
+        assert isinstance(value, tuple), "only handlers are left that point into an index space"
+        return tuple(
+            catch if catch.tag is None else catch._replace(tag=move("tag", catch.tag)) for catch in value
+        )
 
 
 def read_value_type(reader: Reader) -> ValueType:
@@ -99,7 +109,9 @@ def write_value_type(value_type: ValueType) -> bytes:
         raise ValueError(f"{value_type!r} is no value type: expected one of {', '.join(_VALUE_TYPE_BYTES)}")
     nullable = value_type.startswith("(ref null ")
     heap_type = value_type.rstrip(")").split()[-1]
-    return bytes([0x63 if nullable else 0x64]) + write_heap_type(int(heap_type) if heap_type.isdigit() else heap_type)
+    return bytes([0x63 if nullable else 0x64]) + write_heap_type(
+        int(heap_type) if heap_type.isdigit() else heap_type
+    )
 
 
 def read_heap_type(reader: Reader) -> str | int:
@@ -183,7 +195,9 @@ def _float(code: str, length_bytes: int) -> Immediate:
         value: float = struct.unpack(code, reader.take(length_bytes))[0]
         return value
 
-    return Immediate(f"f{8 * length_bytes}", rb".{%d}" % length_bytes, read, lambda value: struct.pack(code, value))
+    return Immediate(
+        f"f{8 * length_bytes}", rb".{%d}" % length_bytes, read, lambda value: struct.pack(code, value)
+    )
 
 
 def _index(space: str) -> Immediate:

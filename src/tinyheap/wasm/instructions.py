@@ -1,13 +1,14 @@
 """Walking instructions, and the one fact that makes it fast: an instruction is a regular expression.
 
-Opcodes are single bytes or a prefix and an integer, and nearly all immediates have patterns (see `immediates`), so a
-run of instructions is one possessive match of `(?:one|another|...)*+`, done in C without backtracking and without a
-stack.  No instruction is a proper prefix of another, so there is one way only to cut a body into instructions.  The
-walk stops at the few instructions that hold a counted list (`br_table`, `select_typed`, `try_table`), reads those one
-by one, and goes on.  Decoding is remembered by the instruction's bytes, since programs repeat themselves.
+Opcodes are single bytes or a prefix and an integer, and nearly all immediates have patterns (see
+`immediates`), so a run of instructions is one possessive match of `(?:one|another|...)*+`, done in C without
+backtracking and without a stack.  No instruction is a proper prefix of another, so there is one way only to
+cut a body into instructions.  The walk stops at the few instructions that hold a counted list (`br_table`,
+`select_typed`, `try_table`), reads those one by one, and goes on.  Decoding is remembered by the
+instruction's bytes, since programs repeat themselves.
 
-What remains at a stop that is no such instruction is malformed, and said to be.  Nesting and types are not checked:
-that is what a validator does.
+What remains at a stop that is no such instruction is malformed, and said to be.  Nesting and types are not
+checked: that is what a validator does.
 """
 
 from __future__ import annotations
@@ -52,25 +53,29 @@ class ImmediateSpan:
     end: int
 
 
-def encode(name: str, *immediates: Any) -> bytes:
+def encode(name: str, *immediates: object) -> bytes:
     """The bytes of one instruction, every integer in its shortest spelling."""
     opcode = BY_NAME.get(name)
     if opcode is None:
-        raise ModuleEditError(f"{name!r} is no instruction of WebAssembly; names are spelled like 'i32.const'")
+        raise ModuleEditError(
+            f"{name!r} is no instruction of WebAssembly; names are spelled like 'i32.const'"
+        )
     if len(immediates) != len(opcode.immediates):
         kinds = ", ".join(kind.name for kind in opcode.immediates) or "none"
         raise ModuleEditError(f"{name} has {len(immediates)} immediates where it takes {kinds}")
     return opcode.encoding + b"".join(map(_encode_immediate, opcode.immediates, immediates))
 
 
-def _encode_immediate(kind: Immediate, value: Any) -> bytes:
+def _encode_immediate(kind: Immediate, value: object) -> bytes:
     try:
         encoding = kind.write(value)
         reader = Reader(encoding)
         kind.read(reader)
         reader.finish()
     except Exception as error:
-        raise ModuleEditError(f"{value!r} cannot be written as an immediate of kind {kind.name}: {error}") from error
+        raise ModuleEditError(
+            f"{value!r} cannot be written as an immediate of kind {kind.name}: {error}"
+        ) from error
     return encoding
 
 
@@ -100,14 +105,16 @@ def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[t
             start = stop
         else:
             encodings = one.findall(data, start, stop)
-            yield from zip(accumulate(map(len, encodings), initial=start), map(decode, encodings), strict=False)
+            yield from zip(
+                accumulate(map(len, encodings), initial=start), map(decode, encodings), strict=False
+            )
             start = stop
 
 
 def find(
     data: bytes, start: int, end: int, names: Iterable[str], section: str = "code"
 ) -> Iterator[tuple[int, Instruction]]:
-    """As `walk`, but yields only the instructions called `names`; the others are skipped at the speed of `re`."""
+    """As `walk`, but yields only the instructions called `names`, and skips the others at the speed of `re`."""
     for offset, encoding in find_encodings(data, start, end, frozenset(names), section):
         yield offset, decode(encoding)
 
@@ -149,7 +156,9 @@ def _read(reader: Reader) -> tuple[Opcode, list[ImmediateSpan]]:
     key = (first, reader.u32()) if first in PREFIXES else (0, first)
     opcode = BY_CODE.get(key)
     if opcode is None:
-        raise reader.error(f"{reader.data[base : reader.position].hex(' ')} is no instruction that is known", base)
+        raise reader.error(
+            f"{reader.data[base : reader.position].hex(' ')} is no instruction that is known", base
+        )
     spans = []
     for kind in opcode.immediates:
         start = reader.position

@@ -1,11 +1,12 @@
-"""LEB128, the variable-length integers of WebAssembly: seven bits a byte, low ones first, bit 7 set if more follow.
+"""LEB128, WebAssembly's integers of variable length: seven bits a byte, low first, bit 7 set if more follow.
 
-A value has many spellings: `05` and `85 80 00` both say 5.  A linker writes the long one to leave room for a later
-patch.  The shortest is written here unless a width is asked for, so that a patched integer keeps its place.
+A value has many spellings: `05` and `85 80 00` both say 5.  A linker writes the long one to leave room for a
+later patch.  The shortest is written here unless a width is asked for, so that a patched integer keeps its
+place.
 
-Besides the writers there are *patterns*: regular expressions (as bytes) for every spelling of an integer that the
-specification admits, and no other.  They make it possible to walk millions of instructions at the speed of `re`.
-Source: WebAssembly Core Specification, 5.2.2 Integers.
+Besides the writers there are *patterns*: regular expressions (as bytes) for every spelling of an integer that
+the specification admits, and no other.  They make it possible to walk millions of instructions at the speed
+of `re`.  Source: WebAssembly Core Specification, 5.2.2 Integers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def byte_class(values: range | list[int]) -> bytes:
 
 
 def _any_length(bits: int, short_last: range, long_last: list[int]) -> bytes:
-    """A pattern: fewer bytes than the most that `bits` can take end in `short_last`, the most end in `long_last`."""
+    """A pattern for integers of `bits`: the longest end in a byte of `long_last`, others of `short_last`."""
     most = -(-bits // 7)
     return rb"(?:%s|[\x80-\xff]{1,%d}%s|[\x80-\xff]{%d}%s)" % (
         byte_class(short_last),

@@ -1,9 +1,9 @@
 """The custom sections `name` and `producers`: what things are called, and what made the module.
 
-The name section is a list of subsections.  Most map an index to a name; those of locals, labels and fields map a
-function's (or type's) index and then the index within it.  The spelling of subsections that are not known is kept.
-Sources: WebAssembly Core Specification, 7.4 Custom Sections, with the extended name section proposal; tool-conventions,
-ProducersSection.
+The name section is a list of subsections.  Most map an index to a name; those of locals, labels and fields
+map a function's (or type's) index and then the index within it.  The spelling of subsections that are not
+known is kept.  Sources: WebAssembly Core Specification, 7.4 Custom Sections, with the extended name section
+proposal; tool-conventions, ProducersSection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tinyheap.wasm.immediates import write_vector
 from tinyheap.wasm.leb128 import encode_unsigned
 from tinyheap.wasm.reader import Reader
-from tinyheap.wasm.sections import Section, write_name
+from tinyheap.wasm.sections import write_name
 
 NameMap = Mapping[int, str]
 
@@ -40,7 +40,7 @@ class Names:
     by_space: Mapping[str, NameMap] = field(default_factory=dict)
     """Names by index space (``function type table memory global element data tag``) and index."""
     within: Mapping[str, Mapping[int, NameMap]] = field(default_factory=dict)
-    """Names of ``local`` and ``label`` by function index, of ``field`` by type index, and the index within."""
+    """Names of ``local`` and ``label`` by function, of ``field`` by type, and then the index within."""
     unknown: tuple[tuple[int, bytes], ...] = ()
     """Subsections that are not read: identifier and bytes."""
 
@@ -60,9 +60,8 @@ class Names:
         return self.within.get("local", {})
 
 
-def read_names(section: Section) -> Names:
-    """The name section, read; raises MalformedModuleError where it does not hold what it announces."""
-    reader = _reader(section)
+def read_names(reader: Reader) -> Names:
+    """The payload of a name section, read; raises MalformedModuleError where it is malformed."""
     module: str | None = None
     by_space: dict[str, NameMap] = {}
     within: dict[str, Mapping[int, NameMap]] = {}
@@ -83,7 +82,7 @@ def read_names(section: Section) -> Names:
 
 
 def write_names(names: Names) -> bytes:
-    """The payload of a name section: subsections in the order of their identifiers, entries in that of indices."""
+    """The payload of a name section: subsections and entries in the order of their numbers."""
     subsections = dict(names.unknown)
     if names.module is not None:
         subsections[_MODULE] = write_name(names.module)
@@ -93,25 +92,22 @@ def write_names(names: Names) -> bytes:
     for code, space in _INDIRECT.items():
         if space in names.within:
             maps = sorted(names.within[space].items())
-            subsections[code] = write_vector([encode_unsigned(index) + _write_name_map(inner) for index, inner in maps])
+            subsections[code] = write_vector(
+                [encode_unsigned(index) + _write_name_map(inner) for index, inner in maps]
+            )
     return b"".join(
-        bytes([code]) + encode_unsigned(len(payload)) + payload for code, payload in sorted(subsections.items())
+        bytes([code]) + encode_unsigned(len(payload)) + payload
+        for code, payload in sorted(subsections.items())
     )
 
 
-def read_producers(section: Section) -> dict[str, dict[str, str]]:
-    """The producers section: what made the module and its version, by field (``language processed-by sdk``)."""
-    reader = _reader(section)
+def read_producers(reader: Reader) -> dict[str, dict[str, str]]:
+    """The payload of a producers section: what made the module and which version, by field."""
     fields = reader.vector(
-        lambda item: (item.name(), dict(item.vector(lambda value: (value.name(), value.name()))))
+        lambda item: (item.name(), dict(item.vector(lambda tool: (tool.name(), tool.name()))))
     )
     reader.finish()
     return dict(fields)
-
-
-def _reader(section: Section) -> Reader:
-    """A reader of one section alone, whose offsets are those of the file."""
-    return Reader(section.payload, section=f"custom section {section.name!r}", base=section.offset)
 
 
 def _read_name_map(reader: Reader) -> dict[int, str]:

@@ -1,12 +1,13 @@
 """Every instruction of WebAssembly that is read: its name, opcode and immediates, as one table.
 
-A row names consecutive opcodes that take the same immediates: prefix byte (0 for none), first opcode, kinds of
-immediates, names.  A name that begins with a dot belongs to the family of the one before it (`i32.eqz .eq` is
-`i32.eqz i32.eq`); a lone `-` leaves an opcode unassigned.
+A row names consecutive opcodes that take the same immediates: prefix byte (0 for none), first opcode, kinds
+of immediates, names.  A name that begins with a dot belongs to the family of the one before it (`i32.eqz .eq`
+is `i32.eqz i32.eq`); a lone `-` leaves an opcode unassigned.
 
 Covered: the core specification 2.0, tail calls, both kinds of exceptions, typed function references, threads,
-multiple memories, SIMD with the relaxed instructions.  Not covered: the garbage collection proposal (structs, arrays).
-Sources: the opcode tables of WebAssembly Core Specification, 7 Appendix, and of the proposals named.
+multiple memories, SIMD with the relaxed instructions.  Not covered: the garbage collection proposal (structs,
+arrays).  Sources: the opcode tables of WebAssembly Core Specification, 7 Appendix, and of the proposals
+named.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class _Row(NamedTuple):
 _COMPARE = ".eq .ne .lt_s .lt_u .gt_s .gt_u .le_s .le_u .ge_s .ge_u"
 _COMPARE_FLOAT = ".eq .ne .lt .gt .le .ge"
 _INTEGER = (
-    ".clz .ctz .popcnt .add .sub .mul .div_s .div_u .rem_s .rem_u .and .or .xor .shl .shr_s .shr_u .rotl .rotr"
+    ".clz .ctz .popcnt .add .sub .mul .div_s .div_u .rem_s .rem_u"
+    " .and .or .xor .shl .shr_s .shr_u .rotl .rotr"
 )
 _FLOAT = ".abs .neg .ceil .floor .trunc .nearest .sqrt .add .sub .mul .div .min .max .copysign"
 _VECTOR_FLOAT = ".abs .neg - .sqrt .add .sub .mul .div .min .max .pmin .pmax"
@@ -103,7 +105,12 @@ _ROWS = (
     _Row(0xFC, 0x0E, "table table", "table.copy"),
     _Row(0xFC, 0x0F, "table", "table.grow .size .fill"),
     # SIMD
-    _Row(0xFD, 0x00, "memarg", "v128.load .load8x8_s .load8x8_u .load16x4_s .load16x4_u .load32x2_s .load32x2_u"),
+    _Row(
+        0xFD,
+        0x00,
+        "memarg",
+        "v128.load .load8x8_s .load8x8_u .load16x4_s .load16x4_u .load32x2_s .load32x2_u",
+    ),
     _Row(0xFD, 0x07, "memarg", "v128.load8_splat .load16_splat .load32_splat .load64_splat .store"),
     _Row(0xFD, 0x0C, "v128", "v128.const"),
     _Row(0xFD, 0x0D, "lanes", "i8x16.shuffle"),
@@ -126,18 +133,53 @@ _ROWS = (
     _Row(0xFD, 0x7C, "", "i16x8.extadd_pairwise_i8x16_s .extadd_pairwise_i8x16_u"),
     _Row(0xFD, 0x7E, "", "i32x4.extadd_pairwise_i16x8_s .extadd_pairwise_i16x8_u"),
     _Row(0xFD, 0x80, "", "i16x8.abs .neg .q15mulr_sat_s .all_true .bitmask .narrow_i32x4_s .narrow_i32x4_u"),
-    _Row(0xFD, 0x87, "", "i16x8.extend_low_i8x16_s .extend_high_i8x16_s .extend_low_i8x16_u .extend_high_i8x16_u"),
+    _Row(
+        0xFD,
+        0x87,
+        "",
+        "i16x8.extend_low_i8x16_s .extend_high_i8x16_s .extend_low_i8x16_u .extend_high_i8x16_u",
+    ),
     _Row(0xFD, 0x8B, "", "i16x8.shl .shr_s .shr_u .add .add_sat_s .add_sat_u .sub .sub_sat_s .sub_sat_u"),
     _Row(0xFD, 0x94, "", "f64x2.nearest i16x8.mul .min_s .min_u .max_s .max_u - .avgr_u"),
-    _Row(0xFD, 0x9C, "", "i16x8.extmul_low_i8x16_s .extmul_high_i8x16_s .extmul_low_i8x16_u .extmul_high_i8x16_u"),
+    _Row(
+        0xFD,
+        0x9C,
+        "",
+        "i16x8.extmul_low_i8x16_s .extmul_high_i8x16_s .extmul_low_i8x16_u .extmul_high_i8x16_u",
+    ),
     _Row(0xFD, 0xA0, "", "i32x4.abs .neg - .all_true .bitmask"),
-    _Row(0xFD, 0xA7, "", "i32x4.extend_low_i16x8_s .extend_high_i16x8_s .extend_low_i16x8_u .extend_high_i16x8_u"),
-    _Row(0xFD, 0xAB, "", "i32x4.shl .shr_s .shr_u .add - - .sub - - - .mul .min_s .min_u .max_s .max_u .dot_i16x8_s"),
-    _Row(0xFD, 0xBC, "", "i32x4.extmul_low_i16x8_s .extmul_high_i16x8_s .extmul_low_i16x8_u .extmul_high_i16x8_u"),
+    _Row(
+        0xFD,
+        0xA7,
+        "",
+        "i32x4.extend_low_i16x8_s .extend_high_i16x8_s .extend_low_i16x8_u .extend_high_i16x8_u",
+    ),
+    _Row(
+        0xFD,
+        0xAB,
+        "",
+        "i32x4.shl .shr_s .shr_u .add - - .sub - - - .mul .min_s .min_u .max_s .max_u .dot_i16x8_s",
+    ),
+    _Row(
+        0xFD,
+        0xBC,
+        "",
+        "i32x4.extmul_low_i16x8_s .extmul_high_i16x8_s .extmul_low_i16x8_u .extmul_high_i16x8_u",
+    ),
     _Row(0xFD, 0xC0, "", "i64x2.abs .neg - .all_true .bitmask"),
-    _Row(0xFD, 0xC7, "", "i64x2.extend_low_i32x4_s .extend_high_i32x4_s .extend_low_i32x4_u .extend_high_i32x4_u"),
+    _Row(
+        0xFD,
+        0xC7,
+        "",
+        "i64x2.extend_low_i32x4_s .extend_high_i32x4_s .extend_low_i32x4_u .extend_high_i32x4_u",
+    ),
     _Row(0xFD, 0xCB, "", "i64x2.shl .shr_s .shr_u .add - - .sub - - - .mul .eq .ne .lt_s .gt_s .le_s .ge_s"),
-    _Row(0xFD, 0xDC, "", "i64x2.extmul_low_i32x4_s .extmul_high_i32x4_s .extmul_low_i32x4_u .extmul_high_i32x4_u"),
+    _Row(
+        0xFD,
+        0xDC,
+        "",
+        "i64x2.extmul_low_i32x4_s .extmul_high_i32x4_s .extmul_low_i32x4_u .extmul_high_i32x4_u",
+    ),
     _Row(0xFD, 0xE0, "", f"f32x4{_VECTOR_FLOAT} f64x2{_VECTOR_FLOAT}"),
     _Row(0xFD, 0xF8, "", "i32x4.trunc_sat_f32x4_s .trunc_sat_f32x4_u f32x4.convert_i32x4_s .convert_i32x4_u"),
     _Row(0xFD, 0xFC, "", "i32x4.trunc_sat_f64x2_s_zero .trunc_sat_f64x2_u_zero"),
@@ -148,7 +190,12 @@ _ROWS = (
     _Row(0xFD, 0x109, "", "i8x16.relaxed_laneselect i16x8.relaxed_laneselect"),
     _Row(0xFD, 0x10B, "", "i32x4.relaxed_laneselect i64x2.relaxed_laneselect"),
     _Row(0xFD, 0x10D, "", "f32x4.relaxed_min .relaxed_max f64x2.relaxed_min .relaxed_max"),
-    _Row(0xFD, 0x111, "", "i16x8.relaxed_q15mulr_s .relaxed_dot_i8x16_i7x16_s i32x4.relaxed_dot_i8x16_i7x16_add_s"),
+    _Row(
+        0xFD,
+        0x111,
+        "",
+        "i16x8.relaxed_q15mulr_s .relaxed_dot_i8x16_i7x16_s i32x4.relaxed_dot_i8x16_i7x16_add_s",
+    ),
     # Threads
     _Row(0xFE, 0x00, "memarg", "memory.atomic.notify memory.atomic.wait32 memory.atomic.wait64"),
     _Row(0xFE, 0x03, "fence", "atomic.fence"),
@@ -178,9 +225,9 @@ class Opcode:
 def _opcodes(row: _Row) -> list[Opcode]:
     immediates = tuple(IMMEDIATES[kind] for kind in row.immediates.split())
     opcodes, family = [], ""
-    for offset, name in enumerate(row.names.split()):
-        if name != "-":
-            name = family + name if name.startswith(".") else name
+    for offset, spelling in enumerate(row.names.split()):
+        if spelling != "-":
+            name = family + spelling if spelling.startswith(".") else spelling
             family = name.partition(".")[0]
             opcodes.append(Opcode(name, row.prefix, row.first + offset, immediates))
     return opcodes

@@ -1,8 +1,8 @@
 """A cursor over untrusted bytes that never runs past its end.
 
-Every count and length is checked against the bytes that are left before anything is made of it, so that memory and
-time stay bounded by the input.  What does not fit raises `MalformedModuleError`, which names section and offset.
-Offsets are those of the file, the same that other tools print.
+Every count and length is checked against the bytes that are left before anything is made of it, so that
+memory and time stay bounded by the input.  What does not fit raises `MalformedModuleError`, which names
+section and offset.  Offsets are those of the file, the same that other tools print.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ class Reader:
 
     __slots__ = ("data", "end", "position", "section")
 
-    def __init__(self, data: bytes, position: int = 0, end: int | None = None, section: str = "module") -> None:
+    def __init__(
+        self, data: bytes, position: int = 0, end: int | None = None, section: str = "module"
+    ) -> None:
         self.data = data
         self.position = position
         self.end = len(data) if end is None else end
         self.section = section
 
     def error(self, what: str, at: int | None = None) -> MalformedModuleError:
-        """An error that says `what` was found at byte `at` (by default the present one), to be raised by the caller."""
+        """An error to raise, which says `what` was found at byte `at` (if not given, the present one)."""
         return MalformedModuleError(f"{self.section}, byte {self.position if at is None else at:#x}: {what}")
 
     @property
@@ -89,7 +91,9 @@ class Reader:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-        raise self.error(f"an integer of {bits} bits that does not end within {self.position - start} bytes", start)
+        raise self.error(
+            f"an integer of {bits} bits that does not end within {self.position - start} bytes", start
+        )
 
     def count(self) -> int:
         """How many entries follow: never more than bytes are left, since an entry takes at least one."""

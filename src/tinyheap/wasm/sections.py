@@ -1,15 +1,15 @@
 """The sections of a module, each with its reader and writer side by side.
 
-A module is a header of eight bytes and then sections: an identifier, a length, the payload.  All but custom sections
-come once and in a fixed order.  A reader takes a payload to the entities that it holds; the writer takes them back to
-the same bytes, where integers were in their shortest spelling.
-Source: WebAssembly Core Specification, 5.5 Modules.
+A module is a header of eight bytes and then sections: an identifier, a length, the payload.  All but custom
+sections come once and in a fixed order.  A reader takes a payload to the entities that it holds; the writer
+takes them back to the same bytes, where integers were in their shortest spelling.  Source: WebAssembly Core
+Specification, 5.5 Modules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from tinyheap.wasm import instructions
@@ -72,17 +72,17 @@ ORDER = {section: rank for rank, section in enumerate(SectionId)}
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section: identifier, name (of custom sections, else its kind), payload and the payload's offset in the file.
+    """A section: identifier, name (of a custom section, else its kind), payload and its offset in the file.
 
-    The payload of a custom section begins behind its name.  `prefix` is what stands before the payload: identifier,
-    length and name.
+    The payload of a custom section begins behind its name.  `prefix` is what stands before the payload:
+    identifier, length and name.
     """
 
     id: SectionId
     name: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     offset: int = 0
-    prefix: bytes = b""
+    prefix: bytes = field(default=b"", repr=False)
 
     def encode(self) -> bytes:
         """The whole section as bytes."""
@@ -107,7 +107,9 @@ def read_sections(data: bytes) -> tuple[Section, ...]:
     if data[:8] == _COMPONENT:
         raise Reader(data).error("a WebAssembly component: only core modules are read")
     if data[:8] != HEADER:
-        raise Reader(data).error(f"begins with {data[:8].hex(' ') or 'nothing'} where {HEADER.hex(' ')} is expected")
+        raise Reader(data).error(
+            f"begins with {data[:8].hex(' ') or 'nothing'} where {HEADER.hex(' ')} is expected"
+        )
     reader, sections, rank = Reader(data, len(HEADER)), [], 0
     while reader.left:
         start = reader.position
@@ -148,7 +150,9 @@ def read_function_type(reader: Reader) -> FunctionType:
     """An entry of the type section."""
     start, form = reader.position, reader.byte()
     if form != 0x60:
-        raise reader.error(f"a type of form {form:#04x}: only functions (0x60) are read, no structs, arrays or groups", start)
+        raise reader.error(
+            f"a type of form {form:#04x}: only functions (0x60) are read, no structs, arrays or groups", start
+        )
     return FunctionType(reader.vector(read_value_type), reader.vector(read_value_type))
 
 
@@ -163,7 +167,9 @@ def write_function_type(function_type: FunctionType) -> bytes:
 def _read_limits(reader: Reader) -> Limits:
     start, flags = reader.position, reader.byte()
     if flags & 4:
-        raise reader.error("a memory or table with 64-bit addresses, which is not supported (memory64)", start)
+        raise reader.error(
+            "a memory or table with 64-bit addresses, which is not supported (memory64)", start
+        )
     if flags > 3:
         raise reader.error(f"limits with unknown flags {flags:#04x}", start)
     return Limits(reader.u32(), reader.u32() if flags & 1 else None, shared=bool(flags & 2))
@@ -312,7 +318,8 @@ def write_export(export: Export) -> bytes:
 def read_element_segment(reader: Reader) -> ElementSegment:
     """An entry of the element section.
 
-    Flags: bit 0 not active, bit 1 names the table (or, not active, is declarative), bit 2 spelled with expressions.
+    Flags: bit 0 not active, bit 1 names the table (or, not active, is declarative), bit 2 spelled with
+    expressions.
     """
     start, flags = reader.position, reader.u32()
     if flags > 7:
@@ -375,7 +382,7 @@ def write_body(encoding: bytes) -> bytes:
 
 
 def read_data_segment(reader: Reader) -> DataSegment:
-    """An entry of the data section.  Flags: 0 active in memory 0, 1 passive, 2 active in the memory that is named."""
+    """An entry of the data section.  Flags: 0 active in memory 0, 1 passive, 2 active in a memory it names."""
     start, flags = reader.position, reader.u32()
     if flags > 2:
         raise reader.error(f"a data segment with unknown flags {flags:#x}", start)
