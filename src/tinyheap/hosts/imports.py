@@ -30,6 +30,11 @@ class Signature:
     parameters: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, function: FuncType) -> Signature:
+        """A function type of wasmtime's."""
+        return cls(tuple(map(str, function.params)), tuple(map(str, function.results)))
+
     def __str__(self) -> str:
         return f"({', '.join(self.parameters)}) -> ({', '.join(self.results)})"
 
@@ -61,7 +66,7 @@ def describe(wanted: ImportType) -> Import:
     signature = None
     if isinstance(wanted.type, FuncType):
         kind = "function"
-        signature = Signature(tuple(map(str, wanted.type.params)), tuple(map(str, wanted.type.results)))
+        signature = Signature.of(wanted.type)
     return Import(wanted.module, wanted.name or "", signature, kind)
 
 

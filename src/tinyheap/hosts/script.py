@@ -320,7 +320,7 @@ def _length_of(value: Value) -> int:
 
 
 def _number_text(number: float) -> str:
-    """A number as JavaScript writes it: shortest digits that read back, exponents from 1e21 and below 1e-6."""
+    """A number as JavaScript writes it: shortest digits that read back; exponents from 1e21, below 1e-6."""
     if not math.isfinite(number):
         return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
     if number == 0:

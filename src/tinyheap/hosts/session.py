@@ -17,10 +17,11 @@ becomes one of `tinyheap.errors`; a session that is dropped frees its program.
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from wasmtime import (
     Config,
@@ -40,7 +41,7 @@ from tinyheap.errors import GuestError, GuestExitError, GuestTimeoutError, Guest
 from tinyheap.hosts.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.bridge import Bridge
 from tinyheap.hosts.grants import Grants, Sink
-from tinyheap.hosts.imports import Import, describe
+from tinyheap.hosts.imports import Import, Signature, describe
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.hosts.realm import Realm
 from tinyheap.hosts.wasi import MODULE as WASI_MODULE
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from wasmtime import Instance
 
     from tinyheap.hosts.realm import Timers
+
+_T = TypeVar("_T")
 
 _NO_DEADLINE = 1 << 62
 _FRAMES_SHOWN = 8
@@ -81,7 +84,7 @@ def compile_module(engine: Engine, wasm: bytes) -> Module:
     try:
         return Module(engine, wasm)
     except WasmtimeError as error:
-        raise GuestError(f"this is not a WebAssembly module that can run: {_first_line(error)}") from error
+        raise GuestError(f"this is not a WebAssembly module that can run: {_last_cause(error)}") from error
 
 
 def offer(store: Store, linker: Linker, module: Module, grants: Grants) -> HostSession:
@@ -233,10 +236,13 @@ class HostSession:
         return self._bridge.offer(self.linker, wanted)
 
     def _is_defined(self, wanted: Import) -> bool:
+        """Whether the linker has something of that name and, if it is a function, of that type."""
         try:
-            return self.linker.get(self.store, wanted.module, wanted.name) is not None
+            found = self.linker.get(self.store, wanted.module, wanted.name)
         except WasmtimeError:
             return False
+        signature = Signature.of(found.type(self.store)) if isinstance(found, Func) else None
+        return signature == wanted.signature
 
     def instantiate(self, module: Module) -> Instance:
         """The new instance of ``module``, attached.
@@ -244,12 +250,9 @@ class HostSession:
         Raises:
             GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
         """
-        made: list[Instance] = []
-        self._run_for_result(
-            "instantiating it", lambda: made.append(self.linker.instantiate(self.store, module))
-        )
-        self.attach(made[0])
-        return made[0]
+        instance = self._result_of("its start", lambda: self.linker.instantiate(self.store, module))
+        self.attach(instance)
+        return instance
 
     def attach(self, instance: Instance) -> None:
         """Let the host use the exports of ``instance``, which was made with this session's linker."""
@@ -312,14 +315,8 @@ class HostSession:
             HostError: If its host cannot do what it asks for.
         """
         function = self.function(name)
-        self._check_arguments(name, function, arguments)
-        result: int | float | None = None
-
-        def body() -> None:
-            nonlocal result
-            result = function(self.store, *arguments)
-
-        self._run_for_result(name, body)
+        numbers = self._converted(name, function, arguments)
+        result: int | float | None = self._result_of(name, lambda: function(self.store, *numbers))
         return result
 
     def call_script(self, name: str, *arguments: object) -> object:
@@ -331,18 +328,10 @@ class HostSession:
             HostError: If there is none, or it throws.
             GuestError: As for `call`.
         """
-        result: object = None
-
-        def body() -> None:
-            nonlocal result
-            if self._bridge is None:
-                raise HostError(
-                    "the program does not use the Go/JavaScript bridge, so it has no functions there"
-                )
-            result = self._bridge.call_global(name, *arguments)
-
-        self._run_for_result(name, body)
-        return result
+        bridge = self._bridge
+        if bridge is None:
+            raise HostError("the program does not use the Go/JavaScript bridge, so it has no functions there")
+        return self._result_of(name, lambda: bridge.call_global(name, *arguments))
 
     def arguments_from_text(self, name: str, texts: Sequence[str]) -> list[int | float]:
         """A command line's words as the arguments of an export; integers in any of Python's notations.
@@ -375,15 +364,14 @@ class HostSession:
             duration_ns = min(duration_ns, _NO_DEADLINE)
         self.world.sleep(duration_ns)
 
-    def _check_arguments(self, name: str, function: Func, arguments: Sequence[float]) -> None:
+    def _converted(self, name: str, function: Func, arguments: Sequence[float]) -> list[float]:
+        """``arguments`` as numbers of the kinds that the function takes."""
         kinds = [str(kind) for kind in function.type(self.store).params]
-        fits = len(kinds) == len(arguments) and all(
-            (isinstance(value, int) and -(1 << int(kind[1:]) - 1) <= value < 1 << int(kind[1:]))
-            or kind[0] == "f"
-            for kind, value in zip(kinds, arguments, strict=False)
-        )
-        if not fits:
+        if len(kinds) != len(arguments) or not all(map(_fits, kinds, arguments)):
             raise GuestError(f"{name} takes ({', '.join(kinds)}), not {arguments}")
+        return [
+            float(value) if kind[0] == "f" else value for kind, value in zip(kinds, arguments, strict=True)
+        ]
 
     def _call_from_host(self, name: str) -> None:
         if self.exit_code is not None:
@@ -406,10 +394,13 @@ class HostSession:
             self._stderr.raise_failure()
         return False
 
-    def _run_for_result(self, name: str, body: Callable[[], object]) -> None:
-        if self._run_to_exit(body):
+    def _result_of(self, name: str, body: Callable[[], _T]) -> _T:
+        """What ``body`` returns; ``name`` is what an error says has no result if the program ends itself."""
+        results: list[_T] = []
+        if self._run_to_exit(lambda: results.append(body())):
             message = f"the program ended with exit code {self.exit_code} before {name} had a result"
             raise GuestExitError(message, self.exit_code or 0)
+        return results[0]
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -453,18 +444,26 @@ class HostSession:
 
     def _translated(self, error: Trap | WasmtimeError) -> GuestError:
         if not isinstance(error, Trap):
-            return GuestError(f"the program cannot run: {_first_line(error)}")
+            return GuestError(f"the program cannot run: {_last_cause(error)}")
         code = error.trap_code
         if code is TrapCode.INTERRUPT:
             return self._timeout()
         frames = tuple(frame.func_name or f"function {frame.func_index}" for frame in error.frames)
         where = " < ".join(frames[:_FRAMES_SHOWN]) + (" < ..." if len(frames) > _FRAMES_SHOWN else "")
-        kind = code.name.lower().replace("_", " ") if code is not None else _first_line(error)
+        kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
         return GuestTrapError(f"the program trapped ({kind}) in {where or 'its start'}", exit_code, frames)
 
 
-def _first_line(error: Exception) -> str:
+def _fits(kind: str, value: float) -> bool:
+    """Whether a number can be passed as that kind; integers signed or unsigned."""
+    if kind in {"i32", "i64"}:
+        bits = int(kind[1:])
+        return isinstance(value, int) and -(1 << bits - 1) <= value < 1 << bits
+    return kind in {"f32", "f64"}
+
+
+def _last_cause(error: Exception) -> str:
     """Wasmtime's own words without its backtrace: its last cause, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("0: ") if lines else type(error).__name__
+    return re.sub(r"^\d+: ", "", lines[-1]) if lines else type(error).__name__
