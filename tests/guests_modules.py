@@ -6,10 +6,9 @@ file, with versions pinned and contents checked by hash.  Each is named as packa
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
+import needs
 
 INSTALLED = Path(__file__).parent / "guests" / "node_modules"
 
@@ -33,13 +32,7 @@ NAMES = tuple(_FILES)
 
 def path(name: str) -> Path:
     """The file of a module in ``NAMES``; where it is not installed the test is skipped, or fails when CI=true."""
-    file = INSTALLED / _FILES[name]
-    if not file.is_file():
-        message = f"{name} is not installed: run `make guests` (it needs npm)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return file
+    return needs.path(INSTALLED / _FILES[name], f"the program {name} (`make guests` installs it)")
 
 
 def read(name: str) -> bytes:

@@ -27,7 +27,7 @@ from tinyheap.wasm.leb128 import (
 from tinyheap.wasm.reader import Reader
 
 ValueType = str
-"""``i32 i64 f32 f64 v128 funcref externref exnref`` or ``(ref [null] X)``: X a type index, func, extern or exn."""
+"""``i32 i64 f32 f64 v128 funcref externref exnref`` or ``(ref [null] X)``, X an index or func, extern, exn."""
 
 BlockType = str | int | None
 """What a block leaves: nothing (None), one value (its type) or a function type (its index)."""

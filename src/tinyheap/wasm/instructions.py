@@ -94,7 +94,7 @@ def spans(encoding: bytes) -> list[ImmediateSpan]:
 
 
 def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[tuple[int, Instruction]]:
-    """Every instruction of `data[start:end]` with its offset in `data`; raises MalformedModuleError where none fits."""
+    """Every instruction of `data[start:end]`, with its offset; raises MalformedModuleError where none fits."""
     one = _one(_REGULAR)
     run = _run(_REGULAR)
     while start < end:
@@ -114,7 +114,7 @@ def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[t
 def find(
     data: bytes, start: int, end: int, names: Iterable[str], section: str = "code"
 ) -> Iterator[tuple[int, Instruction]]:
-    """As `walk`, but yields only the instructions called `names`, and skips the others at the speed of `re`."""
+    """As `walk`, but yields only the instructions called `names`; the others cost next to nothing."""
     for offset, encoding in find_encodings(data, start, end, frozenset(names), section):
         yield offset, decode(encoding)
 

@@ -15,7 +15,7 @@ print them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -141,7 +141,7 @@ class Module:
         return body
 
     def find(self, *names: str) -> Iterator[tuple[int, int, Instruction]]:
-        """Every instruction called `names` in all code: its function's index, its offset in the file, itself."""
+        """Every instruction called `names` in all code: its function's index, its offset, itself."""
         for function in self.defined_functions:
             if function.body is not None:
                 for offset, instruction in function.body.find(*names):

@@ -382,7 +382,7 @@ def write_body(encoding: bytes) -> bytes:
 
 
 def read_data_segment(reader: Reader) -> DataSegment:
-    """An entry of the data section.  Flags: 0 active in memory 0, 1 passive, 2 active in a memory it names."""
+    """An entry of the data section.  Flags: 0 active in memory 0, 1 passive, 2 active, memory named."""
     start, flags = reader.position, reader.u32()
     if flags > 2:
         raise reader.error(f"a data segment with unknown flags {flags:#x}", start)
