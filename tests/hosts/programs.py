@@ -51,7 +51,8 @@ def command(body: str, uses: Iterable[str] = (), head: str = "") -> bytes:
         signature = _POINTERS.get(name) or f"(param {'i32 ' * _WIDTHS[name]}) (result i32)"
         imports.append(f'(import "{WASI}" "{name}" (func ${name} {signature}))')
     return module_bytes(
-        f'{" ".join(dict.fromkeys(imports))} (memory (export "memory") 1) {head} (func (export "_start") {body})'
+        f'{" ".join(dict.fromkeys(imports))} (memory (export "memory") 1) {head}'
+        f'(func (export "_start") {body})'
     )
 
 
@@ -60,7 +61,7 @@ def module_bytes(text: str) -> bytes:
     return bytes(wasmtime.wat2wasm(f"(module {text})"))
 
 
-def run(wasm: bytes, **grants: Any) -> tuple[int, bytes, bytes, hosts.HostSession]:
+def run(wasm: bytes, **grants: Any) -> tuple[int, bytes, bytes, hosts.HostSession]:  # noqa: ANN401 - whatever Grants takes
     """Run a program to its end: exit code, standard output, standard error, session."""
     out, err = io.BytesIO(), io.BytesIO()
     session = hosts.load(wasm, hosts.Grants(stdout=out, stderr=err, **grants))
@@ -68,7 +69,7 @@ def run(wasm: bytes, **grants: Any) -> tuple[int, bytes, bytes, hosts.HostSessio
 
 
 def say(address: int, length: str, stream: int = 1) -> str:
-    """Instructions that write ``length`` bytes at ``address`` to a stream; they use the first 16 bytes of memory."""
+    """Instructions that write ``length`` bytes at ``address`` to a stream, by way of the first 16 bytes."""
     return f"""
       (i32.store (i32.const 0) (i32.const {address})) (i32.store (i32.const 4) {length})
       (drop (call $fd_write (i32.const {stream}) (i32.const 0) (i32.const 1) (i32.const 8)))"""

@@ -1,4 +1,4 @@
-"""The real formatters on this room's hosts, against node with each package's own JavaScript, and against gofmt."""
+"""Real formatters on our hosts, against node with each package's own JavaScript, and against gofmt."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def texts_of(module: str) -> tuple[list[str], str]:
     return (GO_TEXTS, "x.go") if module in GO_FORMATTERS else (SHELL_TEXTS, "x.sh")
 
 
-def formatted(module: str, text: str, path: str, **options: bool) -> tuple[bool, str]:
+def formatted(module: str, text: str, path: str, overrun: bool = False) -> tuple[bool, str]:
     session = programs.real(module)
     driver = drivers.find(session)
     assert driver is not None
-    if options:
-        driver = drivers.ShSyntaxFormatter(session, **options)
+    if overrun:
+        driver = drivers.ShSyntaxFormatter(session, overrun=True)
     try:
         return True, driver.format(text, path)
     except errors.DriverError as error:

@@ -1,10 +1,12 @@
-"""Small WASI commands: what they are given reaches them, what they write and exit with comes out, nothing else does."""
+"""Small WASI commands: what they are given reaches them, what they write and exit with comes out."""
 
 from __future__ import annotations
 
+import gc
 import io
 import struct
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -222,7 +224,7 @@ class Broken(io.BytesIO):
 
 def test_a_stream_that_cannot_be_written_is_a_host_error() -> None:
     session = hosts.load(COMPLAIN, hosts.Grants(stderr=Broken()))
-    with pytest.raises(errors.HostError, match="standard error.*nobody reads"):
+    with pytest.raises(errors.HostError, match=r"standard error.*nobody reads"):
         session.run()
 
 
@@ -243,7 +245,8 @@ def test_grants_that_cannot_be_given_are_refused(grants: dict[str, object], mess
 
 def test_calls_check_their_arguments_and_text_is_parsed_by_type() -> None:
     wasm = module_bytes(
-        '(func (export "add") (param i32 f64) (result f64) (f64.add (f64.convert_i32_s (local.get 0)) (local.get 1)))'
+        '(func (export "add") (param i32 f64) (result f64)'
+        " (f64.add (f64.convert_i32_s (local.get 0)) (local.get 1)))"
     )
     session = hosts.load(wasm)
     assert session.call("add", *session.arguments_from_text("add", ["0x10", "0.5"])) == 16.5
@@ -291,9 +294,6 @@ def test_wild_pointers_are_answered_with_an_error_number() -> None:
 
 
 def test_a_session_that_is_dropped_frees_its_program() -> None:
-    import gc
-    import weakref
-
     session = hosts.load(NOISE, hosts.Grants(seed=1))
     session.run()
     store = weakref.ref(session.store)
