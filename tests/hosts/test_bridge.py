@@ -7,6 +7,7 @@ import json
 import math
 import struct
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -69,7 +70,7 @@ ADDRESSED = {
 class Go:
     """A program that only passes its calls on to the bridge, so that a test can be the program.
 
-    References go in and out as numbers in both ABIs; texts and arrays of references are laid out in its memory.
+    References go in and out as numbers in both ABIs; texts and arrays of references are laid in its memory.
     """
 
     TEXT, VALUES, RESULT, REFERENCES = 1024, 8192, 256, 512
