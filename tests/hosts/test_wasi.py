@@ -10,6 +10,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import wasmtime
 
 from hosts.programs import WASI, command, module_bytes, run, say
 from tinyheap import errors, hosts
@@ -300,3 +301,38 @@ def test_a_session_that_is_dropped_frees_its_program() -> None:
     del session
     gc.collect()
     assert store() is None
+
+
+def test_what_the_linker_has_already_is_left_alone() -> None:
+    wasm = module_bytes(
+        '(import "tinyheap" "alloc" (func $alloc (param i32) (result i32)))'
+        f'(import "{WASI}" "sched_yield" (func $yield (result i32)))'
+        f'(import "{WASI}" "proc_exit" (func $exit (param i32)))'
+        '(memory (export "memory") 1)'
+        '(func (export "_start") (call $exit (i32.add (call $alloc (i32.const 7)) (call $yield))))'
+    )
+    engine = hosts.new_engine()
+    module = hosts.compile_module(engine, wasm)
+    store, linker = wasmtime.Store(engine), wasmtime.Linker(engine)
+    i32 = wasmtime.ValType.i32()
+    linker.define_func("tinyheap", "alloc", wasmtime.FuncType([i32], [i32]), lambda size: size + 1)
+    linker.define_func(WASI, "sched_yield", wasmtime.FuncType([], [i32]), lambda: 100)
+    session = hosts.offer(store, linker, module, hosts.Grants())
+    session.attach(linker.instantiate(store, module))
+    assert session.run() == 108
+
+
+def test_deep_recursion_is_a_trap() -> None:
+    wasm = module_bytes('(func $f (export "_start") (call $f) (call $f))')
+    with pytest.raises(errors.GuestTrapError, match="stack overflow"):
+        run(wasm)
+
+
+def test_tables_and_memories_cannot_grow_without_end() -> None:
+    wasm = module_bytes(
+        "(table 1 funcref)"
+        '(func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 100000000)))'
+    )
+    assert hosts.load(wasm).call("grow") == -1
+    with pytest.raises(errors.GuestError, match="cannot run"):
+        hosts.load(module_bytes("(memory 1)" * 5))

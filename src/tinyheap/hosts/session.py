@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from wasmtime import Instance
+    from wasmtime._exportable import AsExtern
 
     from tinyheap.hosts.realm import Timers
 
@@ -59,6 +60,9 @@ _T = TypeVar("_T")
 
 _NO_DEADLINE = 1 << 62
 _FRAMES_SHOWN = 8
+_ADDRESS_SPACE_BYTES = 1 << 32
+_TABLE_ELEMENTS_LIMIT = 1 << 20
+_MEMORIES_LIMIT = 4
 _PANIC_EXIT_CODE = 2
 """What a Go program that panics exits with; TinyGo's panics end in ``unreachable``."""
 
@@ -150,8 +154,11 @@ class HostSession:
         self._bridge: Bridge | None = None
         self._wasi: Wasi | None = None
         store.set_epoch_deadline(_NO_DEADLINE)
-        if grants.memory_limit_bytes is not None:
-            store.set_limits(memory_size=grants.memory_limit_bytes)
+        store.set_limits(
+            memory_size=grants.memory_limit_bytes or _ADDRESS_SPACE_BYTES,
+            table_elements=_TABLE_ELEMENTS_LIMIT,
+            memories=_MEMORIES_LIMIT,
+        )
 
     @property
     def bridge(self) -> Bridge | None:
@@ -202,7 +209,8 @@ class HostSession:
     def offer(self, module: Module) -> None:
         """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.session.offer`."""
         wanted = [describe(item) for item in module.imports]
-        lacking = [item for item in wanted if not self._is_defined(item)]
+        kept = {item: found for item in wanted if (found := self._defined(item)) is not None}
+        lacking = [item for item in wanted if item not in kept]
         if any(item.module == WASI_MODULE for item in lacking):
             self._wasi = Wasi(
                 self.grants,
@@ -214,6 +222,8 @@ class HostSession:
                 self._leave,
             )
             self._wasi.prepare(self.store, self.linker)
+            for item, found in kept.items():
+                self.linker.define(self.store, item.module, item.name, found)
         refused = [item for item in lacking if not self._offer_one(item)]
         if refused:
             listing = "".join(f"\n  {item}" for item in refused)
@@ -222,7 +232,7 @@ class HostSession:
     def _offer_one(self, wanted: Import) -> bool:
         if wanted.module == WASI_MODULE and self._wasi is not None:
             self._wasi.offer(self.linker, wanted)
-            return self._is_defined(wanted)
+            return self._defined(wanted) is not None
         if wanted.module not in BRIDGE_MODULES:
             return False
         if self._bridge is None:
@@ -235,14 +245,14 @@ class HostSession:
             )
         return self._bridge.offer(self.linker, wanted)
 
-    def _is_defined(self, wanted: Import) -> bool:
-        """Whether the linker has something of that name and, if it is a function, of that type."""
+    def _defined(self, wanted: Import) -> AsExtern | None:
+        """What the linker has of that name, if it is a function of that type or no function is wanted."""
         try:
             found = self.linker.get(self.store, wanted.module, wanted.name)
         except WasmtimeError:
-            return False
+            return None
         signature = Signature.of(found.type(self.store)) if isinstance(found, Func) else None
-        return signature == wanted.signature
+        return found if signature == wanted.signature else None
 
     def instantiate(self, module: Module) -> Instance:
         """The new instance of ``module``, attached.

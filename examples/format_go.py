@@ -1,0 +1,27 @@
+"""Format a Go file with a gofmt that TinyGo compiled: python format_go.py gofmt.wasm file.go."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tinyheap.errors import TinyheapError
+from tinyheap.hosts import Grants, load
+from tinyheap.hosts.drivers import find
+
+
+def formatted(module: Path, file: Path) -> str:
+    """The text of ``file``, formatted by the program in ``module``; any of the packages that format Go."""
+    session = load(module.read_bytes(), Grants(stdout=sys.stderr.buffer))
+    session.start()
+    driver = find(session)
+    if driver is None:
+        sys.exit(f"{module} is no formatter that a driver is known for")
+    return driver.format(file.read_text(), file.name)
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(formatted(Path(sys.argv[1]), Path(sys.argv[2])))
+    except TinyheapError as error:
+        sys.exit(f"{sys.argv[2]}: {error}")
