@@ -20,18 +20,19 @@ def tool(name: str) -> Path:
     search_path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_FURTHER_FOLDERS])
     found = shutil.which(name, path=search_path)
     if found is None:
-        _missing(f"the program {name!r} is not installed")
+        fail_or_skip(f"the program {name!r} is not installed")
     return Path(found)
 
 
 def path(place: Path, what: str) -> Path:
     """That file or folder; the test is skipped (in CI: fails) where it does not exist."""
     if not place.exists():
-        _missing(f"{what} is not at {place}")
+        fail_or_skip(f"{what} is not at {place}")
     return place
 
 
-def _missing(what: str) -> NoReturn:
+def fail_or_skip(what: str) -> NoReturn:
+    """Ends the test: in CI it fails, elsewhere it is skipped.  `what` says what is missing."""
     if IN_CI:
         pytest.fail(f"{what}, and CI must have it")
     pytest.skip(what)

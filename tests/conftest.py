@@ -1,0 +1,47 @@
+"""Fixtures of tests that hold for both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+
+import needs
+from tinyheap.heap.contract import Engine
+from tinyheap.heap.engines import KERNEL, WHY_NO_KERNEL
+from tinyheap.heap.model import Model
+from workbench import Workbench
+
+MakeBench: TypeAlias = Callable[..., Workbench]
+
+
+@pytest.fixture(scope="session")
+def kernel() -> type[Engine]:
+    """The compiled engine."""
+    if KERNEL is None:
+        needs.fail_or_skip(f"the compiled kernel is not there ({WHY_NO_KERNEL})")
+    return KERNEL
+
+
+@pytest.fixture(params=["kernel", "model"])
+def engine(request: pytest.FixtureRequest) -> type[Engine]:
+    """Each engine in turn: a test that takes it holds for both."""
+    if request.param == "model":
+        return Model
+    compiled: type[Engine] = request.getfixturevalue("kernel")
+    return compiled
+
+
+@pytest.fixture
+def bench(engine: type[Engine]) -> Iterator[MakeBench]:
+    """Makes benches of an engine; in the end, looks whether their guards still stand."""
+    benches: list[Workbench] = []
+
+    def make(*args: Any, **options: Any) -> Workbench:
+        benches.append(Workbench(engine, *args, **options))
+        return benches[-1]
+
+    yield make
+    for made in benches:
+        made.close()
