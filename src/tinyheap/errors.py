@@ -51,6 +51,10 @@ class TraceError(TinyheapError, ValueError):
     """A trace program that is truncated, malformed or asks for the impossible."""
 
 
+class ExpectationError(TinyheapError, ValueError):
+    """What a replay is held against cannot be read: not JSON, a key is missing, or a figure is of the wrong kind."""
+
+
 class WasmError(TinyheapError, ValueError):
     """A WebAssembly module that is malformed, or an edit that it does not admit."""
 

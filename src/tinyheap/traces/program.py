@@ -115,6 +115,17 @@ REASONS: Final = {
 }
 
 
+def describe_step(index: int, step: tuple[int, int, int, int]) -> str:
+    """A step in words: its place in the program, from 0, its operation and operands."""
+    op, a, b, c = step
+    if op not in OPERANDS:
+        return f"step {index} (operation {op})"
+    operands = OPERANDS[Op(op)].format(
+        a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT
+    )
+    return f"step {index} ({Op(op).name} {operands}".rstrip() + ")"
+
+
 def fault_message(index: int, step: tuple[int, int, int, int], fault: Fault) -> str:
     """One sentence on the fault of a step: where it is, what it says, and what it should be.
 
@@ -123,15 +134,7 @@ def fault_message(index: int, step: tuple[int, int, int, int], fault: Fault) -> 
         step: Its four words.
         fault: Why it cannot be run.
     """
-    op, a, b, c = step
-    if op in OPERANDS:
-        named = OPERANDS[Op(op)].format(
-            a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT
-        )
-        said = f"{Op(op).name} {named}".rstrip()
-    else:
-        said = f"operation {op}"
-    return f"step {index} ({said}): {REASONS[fault]}"
+    return f"{describe_step(index, step)}: {REASONS[fault]}"
 
 
 @dataclass(frozen=True, slots=True)
