@@ -7,6 +7,7 @@ form has the keys of the conformance vectors.
 
 from __future__ import annotations
 
+import sys
 import time
 from array import array
 from collections.abc import Callable
@@ -239,7 +240,10 @@ def replay(
     make = _kernel_player if compiled else ModelPlayer
     allocations = sum(program.ops[::4].count(op) for op in (Op.ALLOC, Op.REALLOC))
     addresses = array("q", bytes(8 * max(allocations, 1)))
-    player: Player = make(stage, mark_stack_entries or 0, addresses, timing, hashes)
+    # The model's mark stack has some bound always; no heap has so many objects.
+    unbounded = 0 if compiled else sys.maxsize
+    entries = 0 if mark_stack_entries is None else mark_stack_entries or unbounded
+    player: Player = make(stage, entries, addresses, timing, hashes)
     while player.advance(ROUND_STEPS if compiled else ROUND_STEPS >> 8):
         if progress is not None:
             progress(player.step)
