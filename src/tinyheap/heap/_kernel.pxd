@@ -140,6 +140,7 @@ cdef void count_blocks(Heap heap) noexcept nogil
 cdef u64 hash_states(Heap heap) noexcept nogil
 cdef void free_runs(Heap heap, u64* runs, u64* largest) noexcept nogil
 cdef u64 wrong_fields(Heap heap, u64 word, u64 before) noexcept nogil
+cdef bint is_poisoned(Heap heap, u64 block) noexcept nogil
 cdef void free_stack(Heap heap) noexcept nogil
 
 cdef class Kernel:

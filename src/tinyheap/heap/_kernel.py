@@ -20,6 +20,10 @@ while marking, each object is pushed once, so a mark stack of one entry a block 
 """
 
 import cython
+
+if not cython.compiled:
+    raise ImportError("tinyheap.heap._kernel is not compiled")
+
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import malloc as c_malloc
@@ -35,9 +39,6 @@ from tinyheap.errors import (
     InvalidSizeError,
 )
 from tinyheap.heap.contract import BUSY, IN_INTERRUPT, NO_BLOCK, Census, Counters, Gc, State
-
-if not cython.compiled:
-    raise ImportError("tinyheap.heap._kernel is not compiled")
 
 # ---- geometry and words -------------------------------------------------------------------------------------------------
 
@@ -806,6 +807,17 @@ def wrong_fields(heap: Heap, word: u64, before: u64) -> u64:
     return wrong
 
 
+def is_poisoned(heap: Heap, block: u64) -> cython.bint:
+    """Whether a block holds nothing but the poison byte."""
+    at: u64 = heap.memory + (block << heap.block_shift)
+    end: u64 = at + (cython.cast(u64, 1) << heap.block_shift)
+    while at < end:
+        if load8(at) != heap.poison - 1:
+            return False
+        at += 1
+    return True
+
+
 @cython.cclass
 class Kernel:
     """An engine (``contract.Engine``) around one ``HeapState``: the border, where everything is checked."""
@@ -975,6 +987,52 @@ class Kernel:
                 fields &= fields - 1
             word += 1
         return wrong
+
+    def check_layouts(self, most: cython.int = 16):
+        heap: Heap = cython.address(self._heap)
+        wrong: list = []
+        heads: u64
+        head: u64
+        layout: u64
+        word: u64 = 0
+        if not heap.precise:
+            return wrong
+        self._prepare_marking()
+        while word << 3 < heap.table_bytes and len(wrong) < most:
+            heads = table_word(heap, word) & EVEN
+            while heads != 0:
+                head = (word << 5) + (ctz64(heads) >> 1)
+                heads &= heads - 1
+                layout = load(heap, heap.memory + (head << heap.block_shift))
+                if layout != 0 and layout & 1 == 0 and static_layout_size(heap, layout) == 0:
+                    wrong.append(head)
+            word += 1
+        self._end_marking()
+        return wrong[:most]
+
+    def check_poison(self, most: cython.int = 16):
+        heap: Heap = cython.address(self._heap)
+        wrong: list = []
+        block: u64 = 0
+        self._check_held()
+        while block < heap.end_block and len(wrong) < most:
+            if state_of(heap, block) == 0 and not is_poisoned(heap, block):
+                wrong.append(block)
+            block += 1
+        return wrong
+
+    def poison_free(self):
+        heap: Heap = cython.address(self._heap)
+        word: u64 = 0
+        x: u64
+        self._check_held()
+        while word << 5 < heap.end_block:
+            x = table_word(heap, word)
+            x = ~(x | (x >> 1)) & EVEN
+            if heap.end_block - (word << 5) < 32:
+                x &= (cython.cast(u64, 1) << ((heap.end_block & 31) << 1)) - 1
+            poison_fields(heap, word, x)
+            word += 1
 
     def census(self):
         heap: Heap = cython.address(self._heap)

@@ -14,6 +14,7 @@ Transitions: free to head or tail (allocation), head to mark (mark), mark to hea
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -140,15 +141,27 @@ class Engine(Protocol):
     ) -> None: ...
 
     @property
-    def geometry(self) -> Geometry: ...
+    def geometry(self) -> Geometry:
+        """Where things lie now."""
+
     @property
-    def counters(self) -> Counters: ...
+    def counters(self) -> Counters:
+        """What was counted so far."""
+
+    @property
+    def bump_address(self) -> int:
+        """Where the leaking collector's next object goes."""
+
     def release_memory(self) -> None:
         """Let go of the buffer; the engine cannot be used any more."""
 
     # The block table.
-    def state(self, block: int) -> State: ...
-    def read_table(self) -> bytes: ...
+    def state(self, block: int) -> State:
+        """The state of a block that the table covers."""
+
+    def read_table(self) -> bytes:
+        """A copy of the block table."""
+
     def write_table(self, table: bytes) -> None:
         """Replace the table, forgetting all that was remembered about it; for adopting a heap and for tests."""
 
@@ -168,16 +181,41 @@ class Engine(Protocol):
     def check_table(self, most: int = 16) -> list[int]:
         """Blocks that no sequence of allocations leaves: tails that follow no object, marks, states past the end."""
 
-    def census(self) -> Census: ...
+    def check_layouts(self, most: int = 16) -> list[int]:
+        """Heads of precise objects whose layout word is an address where no layout lies."""
+
+    def check_poison(self, most: int = 16) -> list[int]:
+        """Free blocks that hold something else than poison; only where the options ask for asserts."""
+
+    def poison_free(self) -> None:
+        """Poison all free blocks; only where the options ask for asserts."""
+
+    def census(self) -> Census:
+        """Count blocks and free runs."""
 
     # The mutator's side.
-    def alloc(self, size_bytes: int, layout_word: int = 0) -> int: ...
-    def realloc(self, address: int, size_bytes: int) -> int: ...
+    def alloc(self, size_bytes: int, layout_word: int = 0) -> int:
+        """The address of a new object; 0 when there is no room, after asking the surroundings for all they can do.
+
+        Raises:
+            InvalidSizeError, OverflowError: the size is negative or beyond the address space.
+            InterruptError, HeapBusyError: not now.
+        """
+
+    def alloc_many(self, addresses: array[int], size_bytes: int, layout_word: int = 0) -> int:
+        """Fill an array of 64-bit integers with new objects; returns how many there was room for."""
+
+    def realloc(self, address: int, size_bytes: int) -> int:
+        """The address of an object at least as large with the same bytes; 0 when there is no room."""
+
     def free(self, head: int) -> int:
         """Free the object whose head is ``head``; returns its blocks."""
 
-    def load_word(self, address: int) -> int: ...
-    def store_word(self, address: int, value: int) -> None: ...
+    def load_word(self, address: int) -> int:
+        """The word at an address of the pool."""
+
+    def store_word(self, address: int, value: int) -> None:
+        """Write a word at an address of the pool."""
 
     # A collection's steps, in this order; see ``Heap.collect``.
     def mark_roots(self, words: Buffer) -> None:

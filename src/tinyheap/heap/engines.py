@@ -11,12 +11,10 @@ from tinyheap.heap.model import Model
 
 try:
     from tinyheap.heap._kernel import Kernel
-except ImportError as error:
+except ImportError:
     KERNEL: type[Engine] | None = None
-    WHY_NO_KERNEL: str = str(error)
 else:
     KERNEL = Kernel
-    WHY_NO_KERNEL = ""
 
 ENGINES: Final = ("kernel", "model")
 
@@ -37,7 +35,7 @@ def choose_engine(name: str | None = None) -> type[Engine]:
         raise HeapError(f"no engine {name!r}; there are {' and '.join(ENGINES)}")
     if KERNEL is not None:
         return KERNEL
-    missing = f"the compiled kernel is not there ({WHY_NO_KERNEL}); install a C compiler and reinstall tinyheap"
+    missing = "the compiled kernel is not there; install a C compiler and reinstall tinyheap"
     if name == "kernel":
         raise HeapError(missing)
     _warn_once(f"{missing}. The model serves: exact, and some hundred times slower.")

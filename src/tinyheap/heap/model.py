@@ -513,6 +513,31 @@ class Model:
             before = state
         return wrong
 
+    def check_layouts(self, most: int = 16) -> list[int]:
+        wrong: list[int] = []
+        for block in range(self._geometry.end_block if self._precise else 0):
+            if self.state(block) in (State.HEAD, State.MARK):
+                self._read_layout(block)
+                if self._unreadable_layout != NO_BLOCK:
+                    wrong.append(block)
+                    self._unreadable_layout = NO_BLOCK
+        return wrong[:most]
+
+    def check_poison(self, most: int = 16) -> list[int]:
+        geometry = self._geometry
+        poison = bytes([self._options.poison_byte]) * geometry.block_bytes
+        wrong = []
+        for block in range(geometry.end_block):
+            at = block * geometry.block_bytes
+            if self.state(block) is State.FREE and self._memory[at : at + geometry.block_bytes] != poison:
+                wrong.append(block)
+        return wrong[:most]
+
+    def poison_free(self) -> None:
+        for block in range(self._geometry.end_block):
+            if self.state(block) is State.FREE:
+                self._mark_free(block)
+
     def census(self) -> Census:
         counts = dict.fromkeys(State, 0)
         runs = largest_run = run = 0

@@ -8,6 +8,10 @@ stands in ``program.py``.  ``_fault`` numbers are ``program.Fault``.
 from array import array
 
 import cython
+
+if not cython.compiled:
+    raise ImportError("tinyheap.traces._replay is not compiled")
+
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.stdlib import realloc as c_realloc
@@ -36,9 +40,6 @@ from cython.cimports.tinyheap.heap._kernel import (
 
 from tinyheap.heap.contract import Counters
 from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
-
-if not cython.compiled:
-    raise ImportError("tinyheap.traces._replay is not compiled")
 
 
 @cython.cclass

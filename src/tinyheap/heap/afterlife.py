@@ -1,0 +1,135 @@
+"""What happens to an object when nothing reaches it any more: weak references, then finalizers.
+
+The seed has neither.  Between mark and sweep:
+
+1. *Weak references* whose object was not reached are cleared, even if a finalizer is about to bring it back.
+2. *Finalizers* of objects that were not reached become due, referrers before what they refer to: an object waits as long
+   as another object that is due, or waits itself, leads to it.  Objects that wait or are due, and all that they lead to,
+   live on through this collection (*resurrection*).  An object that leads to itself is never finalized: no order of such
+   a cycle is right; break it by a weak reference.
+3. After the sweep the finalizers that are due run, in the order in which they were set.  Each runs once; whether the
+   object lives on is then up to the roots, like that of any other object.
+
+This is Go's order (``runtime.SetFinalizer``), and bdwgc's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+
+from tinyheap.heap.contract import Engine, State
+
+Finalizer = Callable[[int], object]
+
+
+class WeakReference:
+    """An address that does not keep its object alive."""
+
+    def __init__(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> None:
+        self._address = address
+        self._on_clear = on_clear
+
+    def __call__(self) -> int | None:
+        """The object's address, or None when it is gone."""
+        return self._address or None
+
+    def clear(self) -> None:
+        """Forget the object, as its death does."""
+        self._address = 0
+        if self._on_clear is not None:
+            on_clear, self._on_clear = self._on_clear, None
+            report_errors(on_clear, self)
+
+    def __repr__(self) -> str:
+        return f"<WeakReference to {self._address:#x}>" if self._address else "<WeakReference, cleared>"
+
+
+def report_errors(function: Callable[..., object], *arguments: object) -> None:
+    """Call what a user hooked in; its errors are shown as Python shows those of finalizers, and end there."""
+    try:
+        function(*arguments)
+    except Exception as error:  # noqa: BLE001  an observer's fault must not end a collection half done
+        sys.unraisablehook(_Unraisable(error, function))
+
+
+class _Unraisable:
+    """The argument of ``sys.unraisablehook``."""
+
+    def __init__(self, error: Exception, hook: object) -> None:
+        self.exc_type = type(error)
+        self.exc_value = error
+        self.exc_traceback = error.__traceback__
+        self.err_msg = "Exception ignored in a heap's hook"
+        self.object = hook
+
+
+class Afterlife:
+    """The weak references and finalizers of one heap, by the head block of their object."""
+
+    def __init__(self) -> None:
+        self._weak: dict[int, list[WeakReference]] = {}
+        self._finalizers: dict[int, tuple[int, Finalizer]] = {}
+        self._cleared: list[WeakReference] = []
+        self._due: deque[tuple[int, Finalizer]] = deque()
+
+    def add_weak(self, head: int, reference: WeakReference) -> None:
+        self._weak.setdefault(head, []).append(reference)
+
+    def set_finalizer(self, head: int, address: int, finalizer: Finalizer | None) -> None:
+        """One finalizer an object: a later one takes the earlier one's place, None takes it away."""
+        self._finalizers.pop(head, None)
+        if finalizer is not None:
+            self._finalizers[head] = (address, finalizer)
+
+    def moved(self, old_head: int, new_head: int, new_address: int) -> None:
+        """A reallocation moved an object: its finalizer goes with it; weak references stay with the old place."""
+        if old_head in self._finalizers:
+            self._finalizers[new_head] = (new_address, self._finalizers.pop(old_head)[1])
+
+    def forget(self, head: int) -> None:
+        """An object was freed on request: its finalizer does not run, its weak references are cleared."""
+        self._finalizers.pop(head, None)
+        for reference in self._weak.pop(head, ()):
+            reference.clear()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether finalizers are due."""
+        return bool(self._due or self._cleared)
+
+    def due_addresses(self) -> list[int]:
+        """Objects whose finalizers are due: roots until they have run."""
+        return [address for address, _ in self._due]
+
+    def after_mark(self, engine: Engine) -> None:
+        """Decide who is gone and who comes back; marks, and leaves ``finish_mark`` to the caller."""
+        self._clear_weak(engine)
+        self._resurrect(engine)
+
+    def _clear_weak(self, engine: Engine) -> None:
+        for head in [head for head in self._weak if engine.state(head) is not State.MARK]:
+            self._cleared += self._weak.pop(head)
+
+    def _resurrect(self, engine: Engine) -> None:
+        lost = [head for head in self._finalizers if engine.state(head) is not State.MARK]
+        for head in lost:
+            engine.mark_children(head)
+            engine.finish_mark()
+        # What another lost object leads to is marked by now, and waits.
+        due = [head for head in lost if engine.state(head) is not State.MARK]
+        self._due += [self._finalizers.pop(head) for head in due]
+        engine.mark_addresses([address for address, _ in self._due])
+
+    def run(self) -> int:
+        """Run the finalizers that are due; returns how many.  They may use the heap as they like."""
+        cleared, self._cleared = self._cleared, []
+        for reference in cleared:
+            reference.clear()
+        count = 0
+        while self._due:
+            address, finalizer = self._due.popleft()
+            report_errors(finalizer, address)
+            count += 1
+        return count

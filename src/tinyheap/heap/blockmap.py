@@ -1,0 +1,80 @@
+"""The picture of a heap: a glyph a block, as the seed's ``dumpHeap`` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from tinyheap.heap.contract import State
+from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
+
+LINE_BLOCKS: Final = 64
+GLYPHS: Final = tuple(state.glyph for state in State)
+STYLES: Final = ("bright_black", "bold cyan", "cyan", "bold magenta")
+"""By state, for terminals."""
+COLORS: Final = ("#8a8f98", "#0b7285", "#22b8cf", "#ae3ec9")
+"""By state, for notebooks: readable on light and dark."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMap:
+    """The states of all blocks at one moment.
+
+    ``str()`` is the seed's text, 64 blocks a line; in a terminal (``rich``) and in a notebook it is colored, with the
+    address of each line and equal free lines folded.
+    """
+
+    geometry: Geometry
+    table: bytes
+
+    def states(self) -> Iterator[State]:
+        """The state of each block, from block 0 on."""
+        states = (State(byte >> shift & 3) for byte in self.table for shift in range(0, 2 * BLOCKS_PER_TABLE_BYTE, 2))
+        return (state for _, state in zip(range(self.geometry.end_block), states, strict=False))
+
+    def lines(self) -> list[str]:
+        """Glyphs, 64 blocks a line, without addresses."""
+        glyphs = "".join(state.glyph for state in self.states())
+        return [glyphs[at : at + LINE_BLOCKS] for at in range(0, len(glyphs), LINE_BLOCKS)]
+
+    def __str__(self) -> str:
+        return "\n".join(["heap:", *self.lines()])
+
+    def _folded(self) -> Iterator[tuple[int, str, int]]:
+        """``(first block, glyphs, times)`` of each line; equal lines of one kind of glyph come once."""
+        block = 0
+        for line, equal in groupby(self.lines()):
+            count = len(list(equal))
+            times = 1 if len(set(line)) > 1 else count
+            for _ in range(count // times):
+                yield block, line, times
+                block += times * LINE_BLOCKS
+
+    def __rich__(self) -> str:
+        lines = []
+        for block, line, times in self._folded():
+            runs = "".join(_terminal_run(glyph, len(list(run))) for glyph, run in groupby(line))
+            more = f" [dim]× {times} lines[/]" if times > 1 else ""
+            lines.append(f"[dim]{self.geometry.address_of(block):#10x}[/] {runs}{more}")
+        legend = "  ".join(f"{_terminal_run(state.glyph, 1)} {state.name.lower()}" for state in State)
+        return "\n".join([*lines, f"[dim]{'':10}[/] {legend}"])
+
+    def _repr_html_(self) -> str:
+        lines = []
+        for block, line, times in self._folded():
+            runs = "".join(_notebook_run(glyph, len(list(run))) for glyph, run in groupby(line))
+            more = f" &times; {times} lines" if times > 1 else ""
+            lines.append(f"{self.geometry.address_of(block):#10x} {runs}{more}")
+        legend = "  ".join(f"{_notebook_run(state.glyph, 1)} {state.name.lower()}" for state in State)
+        body = "\n".join([*lines, f"{'':10} {legend}"])
+        return f'<pre style="line-height:1.15;font-family:monospace">{body}</pre>'
+
+
+def _terminal_run(glyph: str, count: int) -> str:
+    return f"[{STYLES[GLYPHS.index(glyph)]}]{glyph * count}[/]"
+
+
+def _notebook_run(glyph: str, count: int) -> str:
+    return f'<span style="color:{COLORS[GLYPHS.index(glyph)]}">{glyph * count}</span>'

@@ -1,0 +1,105 @@
+"""How a heap grows when a collection did not free enough: one small object decides the next size.
+
+A policy that does not grow (at its limit, or because rounding takes the growth away) ends in `OutOfMemoryError`, never in a
+loop.  Sizes are of the whole heap in bytes, block table included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tinyheap.errors import GeometryError
+from tinyheap.units import KIB
+
+WASM_PAGE_BYTES: Final = 64 * KIB
+
+
+class Growth(Protocol):
+    """Says how large a heap becomes next."""
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The size that it never passes; None where only the address space or the buffer ends it."""
+
+    def next_bytes(self, heap_bytes: int) -> int:
+        """The size after one step of growth; ``heap_bytes`` or less says that there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoGrowth:
+    """All memory is the heap's from the start, as on bare metal."""
+
+    @property
+    def limit_bytes(self) -> int:
+        return 0
+
+    def next_bytes(self, heap_bytes: int) -> int:
+        return heap_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Doubling:
+    """Twice as large each time, as on hosted systems."""
+
+    limit_bytes: int | None = None
+
+    def next_bytes(self, heap_bytes: int) -> int:
+        return _capped(heap_bytes * 2, self.limit_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Twice as large, in whole pages, as on WebAssembly."""
+
+    limit_bytes: int | None = None
+    page_bytes: int = WASM_PAGE_BYTES
+
+    def __post_init__(self) -> None:
+        _check_positive("page", self.page_bytes)
+
+    def next_bytes(self, heap_bytes: int) -> int:
+        pages = -(-2 * heap_bytes // self.page_bytes)
+        return _capped(pages * self.page_bytes, self.limit_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedStep:
+    """By the same number of bytes each time."""
+
+    step_bytes: int
+    limit_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("step", self.step_bytes)
+
+    def next_bytes(self, heap_bytes: int) -> int:
+        return _capped(heap_bytes + self.step_bytes, self.limit_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class ByRatio:
+    """By a ratio, rounded down to a multiple; small heaps do not grow where rounding takes it all away."""
+
+    numerator: int = 4
+    denominator: int = 3
+    multiple_bytes: int = 4 * KIB
+    limit_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("multiple", self.multiple_bytes)
+        if not 0 < self.denominator < self.numerator:
+            raise GeometryError(f"growing to {self.numerator}/{self.denominator} is no growth; the ratio must be above 1")
+
+    def next_bytes(self, heap_bytes: int) -> int:
+        size = heap_bytes * self.numerator // self.denominator
+        return _capped(size // self.multiple_bytes * self.multiple_bytes, self.limit_bytes)
+
+
+def _capped(size_bytes: int, limit_bytes: int | None) -> int:
+    return size_bytes if limit_bytes is None else min(size_bytes, limit_bytes)
+
+
+def _check_positive(what: str, size_bytes: int) -> None:
+    if size_bytes <= 0:
+        raise GeometryError(f"a {what} of {size_bytes} bytes is no growth; it must be positive")

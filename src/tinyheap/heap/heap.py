@@ -1,0 +1,764 @@
+"""The heap that a mutator uses: allocation, roots, collections, and what one wants to know of them.
+
+An engine does the work on blocks; this is everything around it.  `Heap.collect` is the whole of a collection, top to
+bottom: roots, the run queue, weak references, finalizers, sweep.  A collection is all or nothing: whatever is found wrong
+before the sweep (a corrupt table, an overwritten layout) is raised with the heap as it was.
+
+A heap belongs to one thread at a time.  Large collections release the GIL; while one runs, whatever would change the heap
+is refused with `HeapBusyError`, except pushing tasks.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from tinyheap.errors import (
+    GeometryError,
+    HeapBusyError,
+    HeapCorruptError,
+    HeapError,
+    InvalidAddressError,
+    InvalidSizeError,
+    LayoutError,
+    OutOfMemoryError,
+)
+from tinyheap.heap.afterlife import Afterlife, Finalizer, WeakReference, report_errors
+from tinyheap.heap.blockmap import BlockMap
+from tinyheap.heap.buffers import Buffer, reserve, writable_bytes
+from tinyheap.heap.contract import BUSY, NO_BLOCK, Census, Counters, Engine, Gc, Options, State
+from tinyheap.heap.engines import choose_engine
+from tinyheap.heap.geometry import NIL, Geometry
+from tinyheap.heap.growth import Growth, NoGrowth
+from tinyheap.heap.layout import Layout, StaticLayouts
+from tinyheap.heap.model import Model
+from tinyheap.heap.roots import Roots
+from tinyheap.heap.stats import Collection, MemStats, mem_stats
+from tinyheap.units import GIB, KIB
+
+DEFAULT_START_ADDRESSES: Final = {2: 0x100, 4: 64 * KIB, 8: 64 * KIB}
+"""By word size: where AVR's memory begins; the end of WebAssembly's first page."""
+DEFAULT_LIMIT_BYTES: Final = GIB
+"""How far a heap over memory of its own may grow where its policy names no limit."""
+POISON_BYTES: Final = (0xA5, 0x5A, 0xDB, 0xEF, 0x00)
+"""Candidates: the first that does not read as an address of the heap."""
+PROBLEMS: Final = 16
+"""So many problems are named, of each kind."""
+
+
+class Listener:
+    """Observes a heap; override what you want to know.
+
+    The order is always ``collection_began``, ``marked``, ``collection_ended``; ``grew`` and ``out_of_memory`` may follow.
+    Listeners cannot change the heap, and their errors do not reach the mutator.
+    """
+
+    def collection_began(self, heap: Heap, reason: str) -> None:
+        """Before the first root is read."""
+
+    def marked(self, heap: Heap) -> None:
+        """After the mark phase: what is not marked will be freed."""
+
+    def collection_ended(self, heap: Heap, collection: Collection) -> None:
+        """After the sweep."""
+
+    def grew(self, heap: Heap, old_bytes: int, new_bytes: int) -> None:
+        """After the table has moved."""
+
+    def out_of_memory(self, heap: Heap, size_bytes: int) -> None:
+        """Before `OutOfMemoryError` is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeapObject:
+    """A live object.
+
+    Args:
+        address: what the mutator holds.
+        head: its first block.
+        blocks: how many it has.
+        size_bytes: from ``address`` to the end of its last block: at least what was asked for.
+        layout: where its pointers may be; None where the collector does not know (conservative).
+    """
+
+    address: int
+    head: int
+    blocks: int
+    size_bytes: int
+    layout: Layout | None
+
+
+class Heap:
+    """A garbage-collected heap over flat memory.
+
+    Args:
+        memory: a size in bytes, for memory of its own, or any writable buffer (``bytearray``, ``mmap``, shared memory, a
+            guest's linear memory), whose first byte is the heap's first.
+        gc: ``conservative``, ``precise`` or ``leaking``.
+        word_bytes: a pointer's size: 2, 4 or 8.
+        start_address: the mutator's address of the first byte.
+        size_bytes: of the heap at first, where it is less than the buffer; growth takes the rest.
+        growth: how it grows; not at all by default.
+        engine: ``kernel`` or ``model``; the kernel where it is there, by default.
+        word_alignment_bytes: step between words that may be pointers; 1 on AVR, else the word size.
+        header_alignment_bytes: what a precise object's layout word is padded to: 16 on WebAssembly, 8 on Cortex-M.
+        mark_stack_entries: size of the seed's bounded mark stack; 0 for one that never overflows (in the model: 8 words'
+            worth, as in the seed).
+        clear_blocks: clear whole blocks, not only the bytes asked for; closes the seed's known leak.
+        asserts: check what the seed checks under ``gcAsserts``, and poison free blocks, so that `verify` finds writes
+            after free.
+        adopt: keep the block table that the buffer holds already, instead of starting with an empty heap.
+        debug: called with a line for each step of the collector, as the seed prints; takes the model.
+
+    Raises:
+        GeometryError: these do not fit together, or the buffer is too small for a block, or read-only.
+        HeapCorruptError: the adopted table makes no sense.
+        HeapError: the engine asked for is not there.
+
+    Source: TinyGo's ``gc_blocks.go``.
+    """
+
+    def __init__(
+        self,
+        memory: int | Buffer,
+        *,
+        gc: Gc | str = Gc.CONSERVATIVE,
+        word_bytes: int = 8,
+        start_address: int | None = None,
+        size_bytes: int | None = None,
+        growth: Growth | None = None,
+        engine: str | None = None,
+        word_alignment_bytes: int = 0,
+        header_alignment_bytes: int = 0,
+        mark_stack_entries: int = 0,
+        clear_blocks: bool = False,
+        asserts: bool = False,
+        adopt: bool = False,
+        debug: Callable[[str], None] | None = None,
+    ) -> None:
+        self.gc = _named_gc(gc)
+        self.growth: Growth = growth or NoGrowth()
+        if start_address is None:
+            start_address = DEFAULT_START_ADDRESSES.get(word_bytes, NIL + word_bytes)
+        place = Geometry(
+            start_address, 0, word_bytes, word_alignment_bytes, header_alignment_bytes, self.gc is not Gc.LEAKING
+        )
+        self._memory = self._take_memory(memory, place, size_bytes)
+        geometry = place.resized(self._memory.nbytes if size_bytes is None else size_bytes)
+        if isinstance(memory, int):
+            geometry = place.resized(memory)
+        if geometry.resized(self.capacity_bytes).pool_bytes < geometry.block_bytes:
+            raise GeometryError(
+                f"{self.capacity_bytes} bytes are too small for a block of {geometry.block_bytes} bytes and its state"
+            )
+        options = Options(
+            self.gc, mark_stack_entries, clear_blocks, asserts, _poison_byte(geometry.resized(self.capacity_bytes))
+        )
+        self._layouts = StaticLayouts(geometry, self.capacity_bytes)
+        self._engine = self._make_engine(engine, geometry, options, debug)
+        self._engine.zero_size_address = self._layouts.zero_size_address
+        self._alloc = self._engine.alloc
+        self._debug = debug
+        self._asserts = asserts
+        self.roots = Roots(word_bytes)
+        self._afterlife = Afterlife()
+        self._listeners: list[Listener] = []
+        self._collections = 0
+        self._last_collection: Collection | None = None
+        self._interrupts = 0
+        self._batch: array[int] | None = None
+        self._failed_mallocs = self._failed_blocks = 0
+        self._adopted = Census(0, 0, 0, 0, 0, 0)
+        if adopt:
+            self._check_table()
+            self._adopted = self._engine.census()
+        else:
+            self._engine.write_table(bytes(geometry.table_bytes))
+        if asserts:
+            self._engine.poison_free()
+
+    # ---- making -----------------------------------------------------------------------------------------------------
+
+    def _take_memory(self, memory: int | Buffer, place: Geometry, size_bytes: int | None) -> memoryview:
+        if isinstance(memory, bool) or not isinstance(memory, int):
+            view = writable_bytes(memory)
+            if size_bytes is not None and not 0 <= size_bytes <= view.nbytes:
+                raise GeometryError(f"a heap of {size_bytes} bytes does not fit the buffer's {view.nbytes}")
+            place.resized(view.nbytes)
+            return view
+        if size_bytes is not None:
+            raise GeometryError("size_bytes goes with a buffer; without one the size is the first argument")
+        if memory <= 0:
+            raise GeometryError(f"a heap of {memory} bytes is too small for a block")
+        place.resized(memory)
+        limit_bytes = self.growth.limit_bytes
+        room_bytes = place.address_space_bytes - place.start_address - 2 * place.word_bytes
+        capacity_bytes = min(DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes, room_bytes)
+        return memoryview(reserve(max(memory, capacity_bytes)))
+
+    def _make_engine(
+        self, name: str | None, geometry: Geometry, options: Options, debug: Callable[[str], None] | None
+    ) -> Engine:
+        if debug is None:
+            return choose_engine(name)(self._memory, geometry, options, self._layouts, self)
+        if name == "kernel":
+            raise HeapError("debug tracing shows each step, which only the model takes one by one; use engine='model'")
+        return Model(self._memory, geometry, options, self._layouts, self, debug)
+
+    # ---- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where things lie now."""
+        return self._engine.geometry
+
+    @property
+    def engine_name(self) -> str:
+        """``kernel`` or ``model``."""
+        return "model" if isinstance(self._engine, Model) else "kernel"
+
+    @property
+    def capacity_bytes(self) -> int:
+        """The size in bytes that the heap can grow to in its memory."""
+        return self._memory.nbytes
+
+    @property
+    def zero_size_address(self) -> int:
+        """Where all objects of size zero are: outside the heap."""
+        return self._layouts.zero_size_address
+
+    @property
+    def next_alloc(self) -> int:
+        """Block where the next search for room begins."""
+        return self._engine.next_alloc
+
+    @property
+    def last_collection(self) -> Collection | None:
+        """The last run of the collector, if there was one."""
+        return self._last_collection
+
+    def __repr__(self) -> str:
+        try:
+            stats, geometry = self.stats(), self.geometry
+        except HeapError:
+            return "<Heap, closed>"
+        live = stats.mallocs - stats.frees - self._failed_mallocs + self._adopted.heads
+        return (
+            f"<Heap of {_readable(geometry.heap_bytes)} at {geometry.start_address:#x}, {8 * geometry.word_bytes}-bit, "
+            f"{self.gc}, {self.engine_name}: {live} objects in {_readable(stats.heap_inuse)}>"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory back; the heap cannot be used any more."""
+        self._engine.release_memory()
+        self._memory.release()
+
+    # ---- allocating -------------------------------------------------------------------------------------------------
+
+    def alloc(self, size_bytes: int, layout: Layout | int | None = None) -> int:
+        """The address of a new object of zeros, which may run a collection first.
+
+        Args:
+            size_bytes: 0 or more.  All objects of size zero share one address outside the heap.
+            layout: for a precise heap: a `Layout`, or a raw layout word; every word may be a pointer without one.
+
+        Raises:
+            InvalidSizeError: the size is negative or beyond the address space.
+            LayoutError: the layout fits no object of this size.
+            OutOfMemoryError: there is no room after a collection, and the heap cannot grow.
+            InterruptError: inside an interrupt.
+            HeapBusyError: while a collection runs.
+            HeapCorruptError: the collection found the block table or a layout overwritten.
+        """
+        try:
+            address = self._alloc(size_bytes, 0 if layout is None else self._layout_word(layout, size_bytes))
+        except OverflowError:
+            raise self._invalid_size(size_bytes) from None
+        if self._afterlife.has_work:
+            self._run_afterlife(address)
+        if not address:
+            raise self._out_of_memory(size_bytes)
+        return address
+
+    def alloc_many(self, count: int, size_bytes: int, layout: Layout | int | None = None) -> array[int]:
+        """The addresses of ``count`` new objects, all of them alive until the last has been made.
+
+        Raises:
+            InvalidSizeError: the count is negative; otherwise as `alloc` does, and then none of them is kept.
+        """
+        if count < 0:
+            raise InvalidSizeError(f"cannot allocate {count} objects")
+        addresses = array("Q", [0]) * count
+        word = 0 if layout is None else self._layout_word(layout, size_bytes)
+        self._batch = addresses
+        try:
+            done = self._engine.alloc_many(addresses, size_bytes, word)
+        except OverflowError:
+            raise self._invalid_size(size_bytes) from None
+        finally:
+            self._batch = None
+        if self._afterlife.has_work:
+            self._run_afterlife(*addresses)
+        if done < count:
+            raise self._out_of_memory(size_bytes)
+        return addresses
+
+    def realloc(self, address: int, size_bytes: int) -> int:
+        """An object at least as large with the same bytes: the same one where it fits its blocks, else a new one.
+
+        The new object's layout is unknown, as in the seed; the old one is left to the collector.  Nil allocates.
+
+        Raises:
+            InvalidAddressError: no live object is there.
+            InvalidSizeError, OutOfMemoryError, InterruptError, HeapBusyError, HeapCorruptError: as `alloc`.
+        """
+        self._check_idle()
+        on_heap = address not in (NIL, self.zero_size_address)
+        old = self._object_at(address) if on_heap and self.gc is not Gc.LEAKING else None
+        try:
+            new_address = self._engine.realloc(address if on_heap else NIL, size_bytes)
+        except OverflowError:
+            raise self._invalid_size(size_bytes) from None
+        if old is not None and new_address not in (NIL, address):
+            new = self._object_at(new_address)
+            self._afterlife.moved(old.head, new.head, new_address)
+        if self._afterlife.has_work:
+            self._run_afterlife(new_address)
+        if not new_address:
+            raise self._out_of_memory(size_bytes)
+        return new_address
+
+    def free(self, address: int) -> None:
+        """Free an object on request (the seed only plans to).
+
+        Its weak references are cleared; its finalizer does not run.  Nil and objects of size zero are left as they are.
+
+        Raises:
+            InvalidAddressError: no live object begins there: it was freed before, or lies inside an object.
+            HeapBusyError: while a collection runs.
+        """
+        self._check_idle()
+        if address in (NIL, self.zero_size_address) or self.gc is Gc.LEAKING:
+            return
+        found = self._object_at(address)
+        if found.address != address:
+            raise InvalidAddressError(
+                f"{address:#x} lies inside the object at {found.address:#x} ({found.size_bytes} bytes); free its start"
+            )
+        self._engine.free(found.head)
+        self._afterlife.forget(found.head)
+
+    def _layout_word(self, layout: Layout | int, size_bytes: int) -> int:
+        if isinstance(layout, Layout):
+            words = -(-size_bytes // self.geometry.word_bytes)
+            if size_bytes and layout.shortest().words > words:
+                raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
+            return self._layouts.word_of(layout)
+        self._layouts.layout_of(layout)
+        return layout
+
+    def _invalid_size(self, size_bytes: int) -> InvalidSizeError:
+        return InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self.geometry.word_bytes}-byte words")
+
+    def _out_of_memory(self, size_bytes: int) -> OutOfMemoryError:
+        geometry, census = self.geometry, self._engine.census()
+        needed_bytes = size_bytes + (geometry.header_bytes if self.gc is Gc.PRECISE else 0)
+        self._failed_mallocs += 1
+        self._failed_blocks += geometry.blocks_for(needed_bytes)
+        self._tell("out_of_memory", size_bytes)
+        free_bytes = census.free_blocks * geometry.block_bytes
+        largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
+        return OutOfMemoryError(
+            f"no room for {size_bytes} bytes in a heap of {geometry.heap_bytes}: {free_bytes} bytes are free, at most "
+            f"{largest_bytes} in one piece, and it cannot grow (capacity {self.capacity_bytes} bytes)"
+        )
+
+    # ---- memory -----------------------------------------------------------------------------------------------------
+
+    def load_word(self, address: int) -> int:
+        """The word at an address of the heap.
+
+        Raises:
+            InvalidAddressError: it does not lie on the heap, or, under asserts, not in a live object.
+        """
+        self._check_access(address, self.geometry.word_bytes)
+        return self._engine.load_word(address)
+
+    def store_word(self, address: int, value: int) -> None:
+        """Write a word; a value that does not fit loses its high bits.
+
+        Raises:
+            InvalidAddressError: as `load_word`.
+        """
+        self._check_access(address, self.geometry.word_bytes)
+        self._engine.store_word(address, value & self.geometry.address_space_bytes - 1)
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """A copy of bytes of the heap.
+
+        Raises:
+            InvalidAddressError: as `load_word`.
+        """
+        return bytes(self._view(address, size_bytes))
+
+    def write(self, address: int, data: Buffer) -> None:
+        """Write bytes to the heap.
+
+        Raises:
+            InvalidAddressError: as `load_word`.
+        """
+        source = memoryview(data).cast("B")
+        self._view(address, source.nbytes)[:] = source
+
+    def _view(self, address: int, size_bytes: int) -> memoryview:
+        self._check_access(address, size_bytes)
+        at = address - self.geometry.start_address
+        return self._memory[at : at + size_bytes]
+
+    def _check_access(self, address: int, size_bytes: int) -> None:
+        geometry = self.geometry
+        at = address - geometry.start_address
+        if size_bytes < 0 or not 0 <= at <= geometry.pool_bytes - size_bytes:
+            raise InvalidAddressError(
+                f"{size_bytes} bytes at {address:#x} do not lie on the heap, "
+                f"{geometry.start_address:#x}..{geometry.table_address:#x}"
+            )
+        if self._asserts and size_bytes and self.gc is not Gc.LEAKING:
+            found = self._object_at(address)
+            if address + size_bytes > found.address + found.size_bytes:
+                raise InvalidAddressError(
+                    f"{size_bytes} bytes at {address:#x} reach past the object at {found.address:#x}, "
+                    f"which has {found.size_bytes}"
+                )
+
+    # ---- objects ----------------------------------------------------------------------------------------------------
+
+    def object_at(self, address: int) -> HeapObject:
+        """The live object that an address lies in.
+
+        Raises:
+            InvalidAddressError: it lies in none.
+        """
+        return self._object_at(address)
+
+    def objects(self) -> Iterator[HeapObject]:
+        """All live objects, by address; the heap must not change meanwhile."""
+        block, end_block = 0, self.geometry.end_block
+        while block < end_block:
+            if self._engine.state(block) in (State.HEAD, State.MARK):
+                found = self._describe(block)
+                yield found
+                block += found.blocks
+            else:
+                block += 1
+
+    def _object_at(self, address: int) -> HeapObject:
+        geometry = self.geometry
+        if not geometry.is_on_heap(address):
+            raise InvalidAddressError(
+                f"{address:#x} is not on the heap, {geometry.start_address:#x}..{geometry.table_address:#x}"
+            )
+        block = geometry.block_of(address)
+        if block >= geometry.end_block or self._engine.state(block) is State.FREE:
+            raise InvalidAddressError(f"{address:#x} is in block {block}, which is free: nothing is there (any more)")
+        head = self._engine.find_head(block)
+        if head == NO_BLOCK or self._engine.state(head) is State.FREE:
+            raise HeapCorruptError(f"block {block} at {geometry.address_of(block):#x} is a tail without a head")
+        return self._describe(head)
+
+    def _describe(self, head: int) -> HeapObject:
+        geometry = self.geometry
+        address = geometry.address_of(head)
+        blocks = self._engine.find_next(head) - head
+        if self.gc is not Gc.PRECISE:
+            return HeapObject(address, head, blocks, blocks * geometry.block_bytes, None)
+        try:
+            layout = self._layouts.layout_of(self._engine.load_word(address))
+        except LayoutError:
+            layout = None
+        header_bytes = geometry.header_bytes
+        return HeapObject(
+            address + header_bytes, head, blocks, blocks * geometry.block_bytes - header_bytes, layout
+        )
+
+    def set_finalizer(self, address: int, finalizer: Finalizer | None) -> None:
+        """Call ``finalizer(address)`` once nothing reaches the object any more; None takes a finalizer away.
+
+        See `afterlife` for order and resurrection.
+
+        Raises:
+            InvalidAddressError: no live object begins there.
+        """
+        self._check_idle()
+        found = self._object_at(address)
+        self._afterlife.set_finalizer(found.head, found.address, finalizer)
+
+    def weak(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> WeakReference:
+        """A reference that does not keep the object alive; calling it gives the address, or None.
+
+        Args:
+            address: in the object; the reference keeps it as it is.
+            on_clear: called with the reference after the collection that cleared it.
+
+        Raises:
+            InvalidAddressError: no live object is there.
+        """
+        self._check_idle()
+        reference = WeakReference(address, on_clear)
+        self._afterlife.add_weak(self._object_at(address).head, reference)
+        return reference
+
+    def _run_afterlife(self, *fresh_addresses: int) -> None:
+        """Run what is due, with objects that the mutator does not hold yet kept alive."""
+        kept = [self.roots.add(address) for address in fresh_addresses if address]
+        try:
+            self._afterlife.run()
+        finally:
+            for root in kept:
+                root.remove()
+
+    # ---- collecting -------------------------------------------------------------------------------------------------
+
+    def collect(self) -> Collection:
+        """Run the collector, then the finalizers that are due.
+
+        Raises:
+            HeapBusyError: one is running.
+            HeapCorruptError: the block table or a layout was overwritten; the heap is as it was.
+        """
+        collection = self._collect("requested")
+        if self._afterlife.has_work:
+            self._run_afterlife()
+        return collection
+
+    def _collect(self, reason: str) -> Collection:
+        begun_ns = time.perf_counter_ns()
+        with self._busy():
+            self._debug_line("running collection cycle...")
+            self._tell("collection_began", reason)
+            before = self._engine.counters
+            swept_from_ns = begun_ns
+            if self.gc is not Gc.LEAKING:
+                self._mark()
+                self._tell("marked")
+                swept_from_ns = time.perf_counter_ns()
+                self._engine.sweep()
+                self._debug_line(lambda: str(self.dump()))
+            ended_ns = time.perf_counter_ns()
+            collection = self._describe_collection(reason, before, begun_ns, swept_from_ns, ended_ns)
+            self._last_collection = collection
+            self._tell("collection_ended", collection)
+        return collection
+
+    def _mark(self) -> None:
+        """The mark phase; on any error everything is unmarked again."""
+        engine = self._engine
+        self._check_table()
+        try:
+            self.roots.mark(engine)
+            engine.mark_addresses(self._afterlife.due_addresses())
+            if self._batch is not None:
+                engine.mark_addresses(self._batch)
+            unreadable = self.roots.mark_tasks(engine)
+            self._afterlife.after_mark(engine)
+            unreadable = max(unreadable, engine.finish_mark())
+            if unreadable != NO_BLOCK:
+                raise HeapCorruptError(self._unreadable_layout(unreadable))
+        except BaseException:
+            engine.unmark()
+            raise
+
+    def _describe_collection(
+        self, reason: str, before: Counters, begun_ns: int, swept_from_ns: int, ended_ns: int
+    ) -> Collection:
+        self._collections += 1
+        after, census = self._engine.counters, self._engine.census()
+        return Collection(
+            number=self._collections,
+            reason=reason,
+            freed_objects=after.frees - before.frees,
+            freed_blocks=after.freed_blocks - before.freed_blocks,
+            live_objects=census.heads,
+            live_blocks=census.heads + census.tails,
+            free_blocks=census.free_blocks,
+            overflows=after.overflows - before.overflows,
+            rescans=after.rescans - before.rescans,
+            words_scanned=after.words_scanned - before.words_scanned,
+            mark_ns=swept_from_ns - begun_ns,
+            sweep_ns=ended_ns - swept_from_ns,
+            pause_ns=time.perf_counter_ns() - begun_ns,
+        )
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._check_idle()
+        self._engine.busy = self._layouts.busy = True
+        try:
+            yield
+        finally:
+            self._engine.busy = self._layouts.busy = False
+
+    def _check_idle(self) -> None:
+        if self._engine.busy:
+            raise HeapBusyError(BUSY)
+
+    @contextmanager
+    def interrupt(self) -> Iterator[None]:
+        """Inside, as in an interrupt handler, allocating is an error; pushing tasks is not."""
+        self._interrupts += 1
+        self._engine.in_interrupt = True
+        try:
+            yield
+        finally:
+            self._interrupts -= 1
+            self._engine.in_interrupt = self._interrupts > 0
+
+    # ---- growing ----------------------------------------------------------------------------------------------------
+
+    def exhausted(self) -> int:
+        """Collect on behalf of the engine, which searched the whole heap in vain; returns the free bytes."""
+        return self._collect("exhausted").free_blocks * self.geometry.block_bytes
+
+    def grow(self, needed_blocks: int = 0) -> bool:
+        """Grow by one step of the policy; False when that is no growth, or there is no memory for it.
+
+        Args:
+            needed_blocks: what an allocation is looking for; the seed's growth takes no notice of it.
+        """
+        old_bytes = self.geometry.heap_bytes
+        new_bytes = min(self.growth.next_bytes(old_bytes), self.capacity_bytes)
+        if new_bytes <= old_bytes:
+            return False
+        with self._busy():
+            self._check_far_enough(new_bytes)
+            self._engine.resize(new_bytes)
+            if self._asserts:
+                self._engine.poison_free()
+            self._debug_line(f"heap grew from {old_bytes} to {new_bytes} bytes")
+            self._tell("grew", old_bytes, new_bytes)
+        return True
+
+    def _check_far_enough(self, new_bytes: int) -> None:
+        """The seed asserts that the table's new place does not overlap the old one; here it may, outside of asserts."""
+        old = self.geometry
+        if self._asserts and old.resized(new_bytes).table_address < old.end_address:
+            raise HeapError(
+                f"the heap did not grow enough at once: from {old.heap_bytes} to {new_bytes} bytes its table overlaps "
+                "its old place; let the growth policy take larger steps"
+            )
+
+    # ---- looking ----------------------------------------------------------------------------------------------------
+
+    def stats(self) -> MemStats:
+        """The fields of Go's MemStats, as they are now."""
+        census = self._engine.census()
+        return mem_stats(self.geometry, self._engine.counters, self.gc, census.free_blocks, self._engine.bump_address)
+
+    def counters(self) -> Counters:
+        """What the engine counted since the heap was made, its work included."""
+        return self._engine.counters
+
+    def census(self) -> Census:
+        """The blocks, counted by state, and the free runs among them."""
+        return self._engine.census()
+
+    def dump(self) -> BlockMap:
+        """The picture of the heap; print it."""
+        return BlockMap(self.geometry, self._engine.read_table())
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Have a listener told what happens, until the function that this returns is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        for listener in list(self._listeners):
+            report_errors(getattr(listener, event), self, *arguments)
+
+    def _debug_line(self, line: str | Callable[[], str]) -> None:
+        if self._debug is not None:
+            self._debug(line if isinstance(line, str) else line())
+
+    # ---- verifying --------------------------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        """Check the heap: block table, layouts, counters, and under asserts that nothing wrote to free blocks.
+
+        Raises:
+            HeapCorruptError: names each problem found and its place.
+        """
+        problems = self.problems()
+        if problems:
+            raise HeapCorruptError("; ".join(problems))
+
+    def problems(self) -> list[str]:
+        """What `verify` finds, a line each; empty for a sound heap."""
+        engine, geometry = self._engine, self.geometry
+        problems = [self._wrong_block(block) for block in engine.check_table(PROBLEMS)]
+        if problems or self.gc is Gc.LEAKING:
+            return problems
+        problems += [self._unreadable_layout(block) for block in engine.check_layouts(PROBLEMS)]
+        if self._asserts:
+            problems += [
+                f"block {block} at {geometry.address_of(block):#x} is free, but something wrote to it after that"
+                for block in engine.check_poison(PROBLEMS)
+            ]
+        return problems + self._wrong_counts()
+
+    def _check_table(self) -> None:
+        wrong = self._engine.check_table(PROBLEMS)
+        if wrong:
+            raise HeapCorruptError("; ".join(self._wrong_block(block) for block in wrong))
+
+    def _wrong_block(self, block: int) -> str:
+        geometry, state = self.geometry, self._engine.state(block)
+        where = f"block {block} at {geometry.address_of(block):#x}"
+        if block >= geometry.end_block:
+            return f"{where} is {state.name.lower()}, but the heap ends at block {geometry.end_block}"
+        if state is State.MARK:
+            return f"{where} is marked, but no collection runs"
+        return f"{where} is a tail without a head"
+
+    def _unreadable_layout(self, block: int) -> str:
+        address = self.geometry.address_of(block)
+        word = self._engine.load_word(address)
+        text = word.to_bytes(self.geometry.word_bytes, "little")
+        return f"the object at block {block} ({address:#x}) has layout word {word:#x} ({text!r}): it was overwritten"
+
+    def _wrong_counts(self) -> list[str]:
+        counters, census, adopted = self._engine.counters, self._engine.census(), self._adopted
+        objects = counters.mallocs - counters.frees - self._failed_mallocs + adopted.heads
+        blocks = counters.total_blocks - counters.freed_blocks - self._failed_blocks + adopted.heads + adopted.tails
+        problems = []
+        if census.heads != objects:
+            problems.append(f"the table holds {census.heads} objects, but {objects} were allocated and not freed")
+        if census.heads + census.tails != blocks:
+            problems.append(f"{census.heads + census.tails} blocks are taken, but {blocks} were allocated and not freed")
+        return problems
+
+
+def _named_gc(gc: Gc | str) -> Gc:
+    try:
+        return Gc(gc)
+    except ValueError:
+        raise HeapError(f"no collector {gc!r}; there are {', '.join(Gc)}") from None
+
+
+def _poison_byte(largest: Geometry) -> int:
+    """A byte that, repeated over a word, is no address of the heap however far it grows."""
+    words = {byte: int.from_bytes(bytes([byte]) * largest.word_bytes, "little") for byte in POISON_BYTES}
+    return next(byte for byte, word in words.items() if not largest.is_on_heap(word))
+
+
+def _readable(size_bytes: int) -> str:
+    return f"{size_bytes} B" if size_bytes < KIB else f"{size_bytes / KIB:.1f} KiB"
