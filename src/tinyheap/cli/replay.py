@@ -1,0 +1,314 @@
+"""`tinyheap replay`: runs mutator programs and shows what the collector did, or holds it against expectations.
+
+A trace that cannot be run is an error of its own: the others still run, and the exit code is 1 in the end.  So
+it is where a replay is not as expected.  Running out of memory is a result like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from tinyheap.cli.parameters import SIZE
+from tinyheap.cli.progress import progress_bar
+from tinyheap.errors import GeometryError, TinyheapError
+from tinyheap.heap.contract import Gc
+from tinyheap.heap.engines import ENGINES, KERNEL, choose_engine
+from tinyheap.heap.model import MARK_STACK_WORDS
+from tinyheap.report.heap_map import HeapMap
+from tinyheap.report.replays import Outcome, ReplayCard, ReplayTable, verdict
+from tinyheap.traces.expectation import Difference, first_difference, read_expectation
+from tinyheap.traces.program import Program, read_program
+from tinyheap.traces.replay import Replay, replay
+from tinyheap.traces.summary import summary_of, unpack_states
+
+STANDARD_INPUT: Final = {"-": "/dev/stdin"}
+FAITHFUL: Final = "faithful"
+UNBOUNDED: Final = "unbounded"
+
+
+class MarkStackType(click.ParamType[int | str]):
+    """How many entries the mark stack holds, or one of two words."""
+
+    name = "entries"
+
+    def convert(self, value: int | str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """A positive number, `faithful` or `unbounded`; else a usage error."""
+        if value in (FAITHFUL, UNBOUNDED) or isinstance(value, int):
+            return value
+        if not (value.isascii() and value.isdigit() and 0 < int(value[:10]) <= 1 << 32):
+            self.fail(f"{value!r} is not {FAITHFUL}, {UNBOUNDED} or a number from 1 to 2**32", param, ctx)
+        return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How traces are run; None leaves a choice to the trace, its expectation or the engine."""
+
+    gc: Gc | None
+    engine: str
+    heap_bytes: int | None
+    limit_bytes: int | None
+    mark_stack: int | str | None
+
+    def mark_stack_entries(self, program: Program) -> int | None:
+        """What `replay` is to be told; 0 for a mark stack that never overflows."""
+        if self.mark_stack == FAITHFUL:
+            return MARK_STACK_WORDS * program.word_bytes
+        if self.mark_stack == UNBOUNDED:
+            return 0
+        return None if self.mark_stack is None else int(self.mark_stack)
+
+    def marks_faithfully(self, program: Program) -> bool:
+        """Whether overflows and rescans are those of the original."""
+        entries = self.mark_stack_entries(program)
+        return entries == MARK_STACK_WORDS * program.word_bytes or (entries is None and self.engine == "model")
+
+
+class Output(Protocol):
+    """Where the results of replays go."""
+
+    hashes: bool
+    """Whether it shows hashes of the block table, which take time to make."""
+
+    def replayed(self, trace: str, result: Replay, outcome: Outcome) -> None:
+        """A trace was replayed."""
+
+    def failed(self, trace: str, message: str) -> None:
+        """A trace could not be replayed."""
+
+    def finish(self) -> None:
+        """There are no more traces."""
+
+
+class JsonOutput:
+    """A line of JSON a trace on standard output, and nothing else there."""
+
+    hashes = True
+
+    def replayed(self, trace: str, result: Replay, outcome: Outcome) -> None:
+        """Prints the figures; a difference is for people and goes to standard error."""
+        more = {"trace": trace, "engine": result.engine}
+        times = {"alloc_ns": result.alloc_ns, "mark_ns": result.mark_ns, "sweep_ns": result.sweep_ns}
+        click.echo(json.dumps({**more, **result.as_vector(), **times}, separators=(",", ":")))
+        if outcome.difference:
+            click.echo(f"{outcome.name}: differs in {outcome.difference}", err=True)
+
+    def failed(self, trace: str, message: str) -> None:
+        """Prints the error."""
+        click.echo(json.dumps({"trace": trace, "error": message}, separators=(",", ":")))
+
+    def finish(self) -> None:
+        """All is printed."""
+
+
+class ScreenOutput:
+    """Tables and heap maps for people."""
+
+    hashes = False
+
+    def __init__(self, console: Console, errors: Console, *, alone: bool, maps: bool) -> None:
+        self.console = console
+        self.errors = errors
+        self.alone = alone
+        self.maps = maps
+        self.outcomes: list[Outcome] = []
+
+    def replayed(self, trace: str, result: Replay, outcome: Outcome) -> None:
+        """Prints a trace that is alone; others wait for the table.  Maps are not kept waiting."""
+        self.outcomes.append(outcome)
+        if self.alone:
+            self.console.print(ReplayCard(outcome))
+        if self.maps:
+            self._print_map(result, outcome)
+
+    def _print_map(self, result: Replay, outcome: Outcome) -> None:
+        self.console.print(Text("" if self.alone else outcome.name, "bold"))
+        if result.gc is Gc.LEAKING:
+            self.console.print("no heap map: the leaking collector has no blocks")
+            return
+        geometry = result.geometry
+        states = unpack_states(result.table, geometry.end_block)
+        self.console.print(HeapMap(states, geometry.start_address, geometry.block_bytes))
+
+    def failed(self, trace: str, message: str) -> None:
+        """Prints the error, on standard error."""
+        self.errors.print(Text.assemble((trace, "bold"), ": ", ("error", "bold red"), f": {message}"))
+
+    def finish(self) -> None:
+        """Prints the table, and what became of expectations."""
+        if self.outcomes and not self.alone:
+            self.console.print(ReplayTable(self.outcomes))
+        for line in verdict(self.outcomes):
+            self.console.print(line, soft_wrap=True)
+
+
+@click.command(short_help="Run recorded allocation traces on a heap.")
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
+@click.option(
+    "--gc",
+    type=click.Choice([str(gc) for gc in Gc]),
+    help="Collector; by default the expectation's, or conservative.",
+)
+@click.option("--engine", type=click.Choice(ENGINES), help="By default the kernel, where it was compiled.")
+@click.option("--heap", "heap_bytes", type=SIZE, help="Heap size at the start (64KiB, 16M) instead of the trace's.")
+@click.option("--limit", "limit_bytes", type=SIZE, help="Size that the heap may grow to instead of the trace's.")
+@click.option(
+    "--mark-stack",
+    type=MarkStackType(),
+    metavar="N|faithful|unbounded",
+    help="Entries of the mark stack; `faithful` is the original's, 8 words' worth. "
+    "By default the kernel's is unbounded and the model's faithful.",
+)
+@click.option(
+    "--expect",
+    "expected",
+    multiple=True,
+    metavar="FILE",
+    help="Hold the replay against these figures: a file, or a folder in which NAME.json belongs to NAME.trace[.gz]; "
+    "may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a trace.")
+@click.option("--map/--no-map", "maps", default=None, help="Draw the heap at the end; by default for a single trace.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    traces: tuple[str, ...],
+    gc: str | None,
+    engine: str | None,
+    heap_bytes: int | None,
+    limit_bytes: int | None,
+    mark_stack: int | str | None,
+    expected: tuple[str, ...],
+    as_json: bool,
+    maps: bool | None,
+) -> None:
+    """Run mutator programs (`-` reads standard input) on a heap and show what the collector did.
+
+    The exit code is 1 where a trace cannot be run or is not as expected.
+    """
+    if heap_bytes and limit_bytes and limit_bytes < heap_bytes:
+        raise click.UsageError("--limit is below --heap")
+    files = pair_expectations(traces, [Path(name) for name in expected])
+    setting = Setting(Gc(gc) if gc else None, engine_name(engine), heap_bytes, limit_bytes, mark_stack)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    alone = len(traces) == 1
+    output: Output = JsonOutput()
+    if not as_json:
+        console = Console(highlight=False)
+        output = ScreenOutput(console, errors, alone=alone, maps=alone if maps is None else maps)
+    good = True
+    for trace, file in zip(traces, files, strict=True):
+        good &= run(trace, file, setting, output, errors)
+    output.finish()
+    ctx.exit(0 if good else 1)
+
+
+def run(trace: str, file: Path | None, setting: Setting, output: Output, errors: Console) -> bool:
+    """Replays one trace and hands over what came of it; whether it ran and is as expected."""
+    try:
+        result, difference = attempt(trace, file, setting, errors, hashes=output.hashes)
+    except (TinyheapError, OSError, MemoryError) as error:
+        output.failed(trace, explain(error))
+        return False
+    summary = summary_of(result, limit_bytes=setting.limit_bytes)
+    output.replayed(trace, result, Outcome(short_name(trace), summary, file is not None, difference))
+    return difference is None
+
+
+def attempt(
+    trace: str, file: Path | None, setting: Setting, errors: Console, *, hashes: bool
+) -> tuple[Replay, Difference | None]:
+    """A trace's replay, and the first difference from the expectation in a file.
+
+    Raises:
+        TinyheapError: The expectation or the trace is broken, or the heap cannot be laid out.
+        OSError: One of them cannot be read.
+        MemoryError: This machine has too little memory for it.
+    """
+    expectation = read_expectation(file) if file else None
+    program = read_program(STANDARD_INPUT.get(trace, trace))
+    heap_bytes = setting.heap_bytes or program.heap_bytes
+    if setting.limit_bytes and setting.limit_bytes < heap_bytes:
+        raise GeometryError(
+            f"the limit of {setting.limit_bytes} bytes is below the trace's heap of {heap_bytes}; "
+            "make --heap smaller, too"
+        )
+    with progress_bar(errors, short_name(trace), program.step_count) as progress:
+        result = replay(
+            program,
+            setting.gc or (Gc.PRECISE if expectation and expectation["precise"] else Gc.CONSERVATIVE),
+            setting.engine,
+            heap_bytes=setting.heap_bytes,
+            limit_bytes=setting.limit_bytes,
+            mark_stack_entries=setting.mark_stack_entries(program),
+            hashes=hashes or expectation is not None,
+            progress=progress,
+        )
+    if expectation is None:
+        return result, None
+    return result, first_difference(expectation, result, mark_stack=setting.marks_faithfully(program))
+
+
+def pair_expectations(traces: Sequence[str], expected: Sequence[Path]) -> list[Path | None]:
+    """For each trace the file with its expectation, which may not exist; None for all where none are given.
+
+    Raises:
+        click.UsageError: A trace has none, or a file is of no trace or of one that another file is of.
+    """
+    if not expected:
+        return [None] * len(traces)
+    folders = [path for path in expected if path.is_dir()]
+    files = [path for path in expected if path not in folders]
+    if len(traces) == len(expected) == len(files) == 1:
+        return list(files)
+    names = [f"{short_name(trace)}.json" for trace in traces]
+    by_name: dict[str, Path] = {}
+    for file in files:
+        if file.name not in names:
+            raise click.UsageError(f"--expect {file}: no trace of that name; NAME.json belongs to NAME.trace[.gz]")
+        if by_name.setdefault(file.name, file) != file:
+            raise click.UsageError(f"--expect {file}: {by_name[file.name]} has the same name")
+    return [by_name.get(name) or _in_folders(name, folders) for name in names]
+
+
+def _in_folders(name: str, folders: Sequence[Path]) -> Path:
+    """The file of that name in the first folder that has it; else where it should be, for an error to tell."""
+    if not folders:
+        raise click.UsageError(f"no --expect names a {name}")
+    places = [folder / name for folder in folders]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def short_name(trace: str) -> str:
+    """NAME of a trace at `.../NAME.trace.gz`."""
+    return click.format_filename(Path(trace).name.removesuffix(".gz").removesuffix(".trace"))
+
+
+def engine_name(name: str | None) -> str:
+    """The engine that serves; that it is the slow one by necessity is said on standard error.
+
+    Raises:
+        HeapError: The kernel was asked for and is not there.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        engine = choose_engine(name)
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
+    return "kernel" if engine is KERNEL else "model"
+
+
+def explain(error: Exception) -> str:
+    """One line on what went wrong."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or "this machine has too little memory for it"

@@ -1,0 +1,35 @@
+"""Figures as short text: sizes, times, shares.  ASCII only, so that every terminal can show them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tinyheap.units import GIB, KIB, MIB
+
+SIZE_UNITS: Final = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
+TIME_UNITS: Final = ((10**9, "s"), (10**6, "ms"), (10**3, "us"))
+
+
+def size_text(size_bytes: int) -> str:
+    """`64 KiB`, `1.5 MiB`, `512 B`."""
+    return _scaled(size_bytes, SIZE_UNITS, "B")
+
+
+def time_text(time_ns: int) -> str:
+    """`3.2 ms`, `812 ns`."""
+    return _scaled(time_ns, TIME_UNITS, "ns")
+
+
+def share_text(part: int, whole: int) -> str:
+    """`19%`; `-` where the whole is nothing."""
+    return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
+def _scaled(value: int, units: tuple[tuple[int, str], ...], base_unit: str) -> str:
+    for scale, unit in units:
+        if value >= scale:
+            # Three digits, as far as they say anything.
+            scaled = value / scale
+            digits = 0 if scaled >= 100 or value % scale == 0 else 1 if scaled >= 10 else 2
+            return f"{scaled:,.{digits}f} {unit}"
+    return f"{value} {base_unit}"
