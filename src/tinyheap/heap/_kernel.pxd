@@ -165,7 +165,8 @@ cdef class Kernel:
     cdef u64 _place(self, u64 address) except? 0
     cdef int _prepare_marking(self) except? -1
     cdef void _end_marking(self)
-    cdef object _alloc_special(self, long long size_bytes, u64 layout_word)
+    cdef u64 _checked_size(self, size_bytes) except? 1
+    cdef object _alloc_special(self, size_bytes, layout)
     cdef object _alloc_slowly(self, u64 size_bytes, u64 layout_word)
     cdef object _alloc_asserting(self, u64 size_bytes, u64 layout_word)
     cdef object _alloc_leaking(self, u64 size_bytes)

@@ -25,6 +25,7 @@ if not cython.compiled:
     raise ImportError("tinyheap.heap._kernel is not compiled")
 
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.long import PyLong_AsLongLongAndOverflow
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.string import memcpy, memset
@@ -1056,82 +1057,97 @@ class Kernel:
 
     # ---- the mutator's side -----------------------------------------------------------------------------------------------
 
-    def alloc(self, size_bytes: cython.longlong, layout_word: u64 = 0):
+    def alloc(self, size_bytes, layout=None):
+        overflow: cython.int = 0
+        size: cython.longlong = PyLong_AsLongLongAndOverflow(size_bytes, cython.address(overflow))
         address: u64
-        if self._special or size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
-            return self._alloc_special(size_bytes, layout_word)
-        address = alloc_object(cython.address(self._heap), size_bytes, layout_word)
+        if overflow or self._special or size < 0 or cython.cast(u64, size) > self._size_limit or layout is not None:
+            return self._alloc_special(size_bytes, layout)
+        address = alloc_object(cython.address(self._heap), size, 0)
         if address == 0:
-            return self._alloc_slowly(size_bytes, layout_word)
+            return self._alloc_slowly(size, 0)
         return address
 
-    def alloc_many(self, addresses, size_bytes: cython.longlong, layout_word: u64 = 0):
-        """Fill a writable buffer of 64-bit words with addresses; returns how many there was room for."""
+    def alloc_many(self, addresses, size_bytes, layout=None):
         buffer: Py_buffer
-        count: u64
+        heap: Heap = cython.address(self._heap)
         done: u64 = 0
         address: u64
+        size: u64 = 0
+        word: u64 = 0
+        if not self._special:
+            size = self._checked_size(size_bytes)
+            word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
         PyObject_GetBuffer(addresses, cython.address(buffer), PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
-            count = buffer.len >> 3
-            while done < count:
-                if self._special or size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
-                    address = self._alloc_special(size_bytes, layout_word)
+            while done < cython.cast(u64, buffer.len) >> 3:
+                if self._special:
+                    address = self._alloc_special(size_bytes, layout)
                 else:
-                    address = alloc_object(cython.address(self._heap), size_bytes, layout_word)
+                    address = alloc_object(heap, size, word)
                     if address == 0:
-                        address = self._alloc_slowly(size_bytes, layout_word)
-                if address == 0:
-                    break
+                        address = self._alloc_slowly(size, word)
                 cython.cast(cython.pointer(u64), buffer.buf)[done] = address
                 done += 1
         finally:
             PyBuffer_Release(cython.address(buffer))
-        return done
 
-    def _alloc_special(self, size_bytes: cython.longlong, layout_word: u64):
-        """What the fast path does not serve: refusals, asserts, the leaking collector."""
+    def _checked_size(self, size_bytes) -> u64:
+        if not 0 <= size_bytes <= self._size_limit:
+            raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
+        return size_bytes
+
+    def _alloc_special(self, size_bytes, layout):
+        """What the fast path does not serve: layouts, refusals, asserts, the leaking collector."""
+        heap: Heap = cython.address(self._heap)
+        size: u64
+        word: u64
+        address: u64
         self._check_held()
-        if size_bytes < 0 or cython.cast(u64, size_bytes) > self._size_limit:
-            raise InvalidSizeError(
-                f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words"
-            )
-        if size_bytes == 0 and not self._leaking:
-            return self._heap.zero_size_address
+        size = self._checked_size(size_bytes)
+        word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
+        if size == 0 and not self._leaking:
+            return heap.zero_size_address
         if self._in_interrupt:
             raise InterruptError(IN_INTERRUPT)
         if self._busy:
             raise HeapBusyError(BUSY)
         if self._leaking:
-            return self._alloc_leaking(size_bytes)
-        return self._alloc_asserting(size_bytes, layout_word)
+            return self._alloc_leaking(size)
+        if heap.poison != 0:
+            return self._alloc_asserting(size, word)
+        address = alloc_object(heap, size, word)
+        return address if address != 0 else self._alloc_slowly(size, word)
 
     def _alloc_slowly(self, size_bytes: u64, layout_word: u64):
         """Collect, grow, give up: the policy of the seed's ``alloc`` when the heap has been searched whole."""
         heap: Heap = cython.address(self._heap)
         address: u64 = 0
+        free_bytes: u64
         needed: u64 = (size_bytes + heap.header_bytes + (1 << heap.block_shift) - 1) >> heap.block_shift
         try:
-            free_bytes: u64 = self._surroundings.exhausted()
+            free_bytes = self._surroundings.exhausted()
             if free_bytes < heap.pool_bytes // 3:
                 # Keep a third of headroom, or the next collections would come ever closer together.
                 self._surroundings.grow(needed)
-            while True:
+            address = alloc_again(heap, size_bytes, layout_word)
+            while address == 0 and self._surroundings.grow(needed):
                 address = alloc_again(heap, size_bytes, layout_word)
-                if address != 0 or not self._surroundings.grow(needed):
-                    return address
         except BaseException:
+            # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
             heap.total_alloc_bytes -= size_bytes + heap.header_bytes
             heap.total_blocks -= needed
             heap.mallocs -= 1
             raise
+        return self._surroundings.settle(address, size_bytes)
 
     def _alloc_asserting(self, size_bytes: u64, layout_word: u64):
         heap: Heap = cython.address(self._heap)
         head: u64
+        address: u64
         # Nothing remembered: each block of the run is looked at.
         heap.free_until = heap.next_alloc
-        address: u64 = alloc_object(heap, size_bytes, layout_word)
+        address = alloc_object(heap, size_bytes, layout_word)
         if address == 0:
             address = self._alloc_slowly(size_bytes, layout_word)
         if address != 0:
@@ -1146,29 +1162,33 @@ class Kernel:
         size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
         heap.total_alloc_bytes += size_bytes
         heap.mallocs += 1
-        while True:
+        address = alloc_leaking(heap, size_bytes)
+        while address == 0:
+            if not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
+                return self._surroundings.settle(0, size_bytes)
             address = alloc_leaking(heap, size_bytes)
-            if address != 0 or not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
-                return address
+        return address
 
-    def realloc(self, address: u64, size_bytes: cython.longlong):
+    def realloc(self, address: u64, size_bytes):
         heap: Heap = cython.address(self._heap)
         old: u64
+        new: u64
+        size: u64 = self._checked_size(size_bytes)
         if self._leaking:
             new = self.alloc(size_bytes)
-            if new and heap.start <= address < new:
+            if new != 0 and heap.start <= address < new:
                 # The old size is not known; what lies behind the object is copied too.
-                move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), size_bytes)
+                move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), size)
             return new
         self._check_held()
         if address - heap.start >= heap.pool_bytes:
             # Nil, or the place of all objects without bytes.
             return self.alloc(size_bytes)
         old = old_size(heap, address)
-        if size_bytes >= 0 and cython.cast(u64, size_bytes) <= old:
+        if size <= old:
             return address
         new = self.alloc(size_bytes)
-        if new:
+        if new != 0:
             move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), old)
         return new
 

@@ -19,7 +19,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from tinyheap.heap.contract import Engine, State
+from tinyheap.heap.contract import NO_BLOCK, Engine, State
 
 Finalizer = Callable[[int], object]
 
@@ -29,7 +29,7 @@ class WeakReference:
 
     def __init__(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> None:
         self._address = address
-        self._on_clear = on_clear
+        self.on_clear = on_clear
 
     def __call__(self) -> int | None:
         """The object's address, or None when it is gone."""
@@ -38,9 +38,6 @@ class WeakReference:
     def clear(self) -> None:
         """Forget the object, as its death does."""
         self._address = 0
-        if self._on_clear is not None:
-            on_clear, self._on_clear = self._on_clear, None
-            report_errors(on_clear, self)
 
     def __repr__(self) -> str:
         return f"<WeakReference to {self._address:#x}>" if self._address else "<WeakReference, cleared>"
@@ -71,10 +68,13 @@ class Afterlife:
     def __init__(self) -> None:
         self._weak: dict[int, list[WeakReference]] = {}
         self._finalizers: dict[int, tuple[int, Finalizer]] = {}
-        self._cleared: list[WeakReference] = []
-        self._due: deque[tuple[int, Finalizer]] = deque()
+        self._gone: list[int] = []
+        self._ready: list[int] = []
+        self.due: deque[tuple[int | WeakReference, Callable[..., object]]] = deque()
+        """What is to be called after a collection: finalizers with addresses, hooks with cleared weak references."""
 
     def add_weak(self, head: int, reference: WeakReference) -> None:
+        """Clear a reference when the object dies."""
         self._weak.setdefault(head, []).append(reference)
 
     def set_finalizer(self, head: int, address: int, finalizer: Finalizer | None) -> None:
@@ -91,45 +91,42 @@ class Afterlife:
     def forget(self, head: int) -> None:
         """An object was freed on request: its finalizer does not run, its weak references are cleared."""
         self._finalizers.pop(head, None)
-        for reference in self._weak.pop(head, ()):
-            reference.clear()
-
-    @property
-    def has_work(self) -> bool:
-        """Whether finalizers are due."""
-        return bool(self._due or self._cleared)
+        self._clear(head)
 
     def due_addresses(self) -> list[int]:
         """Objects whose finalizers are due: roots until they have run."""
-        return [address for address, _ in self._due]
+        return [argument for argument, _ in self.due if isinstance(argument, int)]
 
-    def after_mark(self, engine: Engine) -> None:
-        """Decide who is gone and who comes back; marks, and leaves ``finish_mark`` to the caller."""
-        self._clear_weak(engine)
-        self._resurrect(engine)
+    def after_mark(self, engine: Engine) -> int:
+        """Decide who is gone and who comes back, marking those; returns what ``Engine.finish_mark`` does.
 
-    def _clear_weak(self, engine: Engine) -> None:
-        for head in [head for head in self._weak if engine.state(head) is not State.MARK]:
-            self._cleared += self._weak.pop(head)
-
-    def _resurrect(self, engine: Engine) -> None:
+        Nothing is cleared or due before `commit`, so that a collection that fails has no effect.
+        """
+        self._gone = [head for head in self._weak if engine.state(head) is not State.MARK]
         lost = [head for head in self._finalizers if engine.state(head) is not State.MARK]
+        unreadable = NO_BLOCK
         for head in lost:
             engine.mark_children(head)
-            engine.finish_mark()
+            unreadable = max(unreadable, engine.finish_mark())
         # What another lost object leads to is marked by now, and waits.
-        due = [head for head in lost if engine.state(head) is not State.MARK]
-        self._due += [self._finalizers.pop(head) for head in due]
-        engine.mark_addresses([address for address, _ in self._due])
+        self._ready = [head for head in lost if engine.state(head) is not State.MARK]
+        engine.mark_addresses([self._finalizers[head][0] for head in self._ready])
+        return max(unreadable, engine.finish_mark())
 
-    def run(self) -> int:
-        """Run the finalizers that are due; returns how many.  They may use the heap as they like."""
-        cleared, self._cleared = self._cleared, []
-        for reference in cleared:
+    def commit(self) -> None:
+        """Carry out what the mark phase decided."""
+        for head in self._gone:
+            self._clear(head)
+        self.due += [self._finalizers.pop(head) for head in self._ready]
+
+    def _clear(self, head: int) -> None:
+        for reference in self._weak.pop(head, ()):
             reference.clear()
-        count = 0
-        while self._due:
-            address, finalizer = self._due.popleft()
-            report_errors(finalizer, address)
-            count += 1
-        return count
+            if reference.on_clear is not None:
+                self.due.append((reference, reference.on_clear))
+
+    def run(self) -> None:
+        """Call what is due; it may use the heap as it likes."""
+        while self.due:
+            argument, function = self.due.popleft()
+            report_errors(function, argument)

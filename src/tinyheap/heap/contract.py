@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from tinyheap.heap.buffers import Buffer
 from tinyheap.heap.geometry import Geometry
@@ -114,6 +114,12 @@ class Surroundings(Protocol):
     def grow(self, needed_blocks: int) -> bool:
         """Make the heap larger; False when it cannot be."""
 
+    def settle(self, address: int, size_bytes: int) -> int:
+        """End an allocation that had to ask: its address, or 0 where there was no room.  Returns what the mutator gets."""
+
+    def layout_word(self, layout: Any, size_bytes: int) -> int:
+        """The layout word for what an allocation was given as its layout."""
+
 
 class Statics(Protocol):
     """Bytes at addresses outside the heap, where out-of-line layouts lie."""
@@ -194,19 +200,23 @@ class Engine(Protocol):
         """Count blocks and free runs."""
 
     # The mutator's side.
-    def alloc(self, size_bytes: int, layout_word: int = 0) -> int:
-        """The address of a new object; 0 when there is no room, after asking the surroundings for all they can do.
+    def alloc(self, size_bytes: int, layout: Any = None) -> int:
+        """The address of a new object; when there was no room at once, what `Surroundings.settle` makes of it.
+
+        Args:
+            size_bytes: without the header of precise objects.
+            layout: None for the word 0; anything else is for `Surroundings.layout_word` to read.
 
         Raises:
-            InvalidSizeError, OverflowError: the size is negative or beyond the address space.
+            InvalidSizeError: the size is negative or beyond the address space.
             InterruptError, HeapBusyError: not now.
         """
 
-    def alloc_many(self, addresses: array[int], size_bytes: int, layout_word: int = 0) -> int:
-        """Fill an array of 64-bit integers with new objects; returns how many there was room for."""
+    def alloc_many(self, addresses: array[int], size_bytes: int, layout: Any = None) -> None:
+        """Fill an array of 64-bit integers with the addresses of new objects, as `alloc` makes them one by one."""
 
     def realloc(self, address: int, size_bytes: int) -> int:
-        """The address of an object at least as large with the same bytes; 0 when there is no room."""
+        """The address of an object at least as large with the same bytes; 0 when `alloc` returns that."""
 
     def free(self, head: int) -> int:
         """Free the object whose head is ``head``; returns its blocks."""

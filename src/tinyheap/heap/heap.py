@@ -161,7 +161,8 @@ class Heap:
         self._layouts = StaticLayouts(geometry, self.capacity_bytes)
         self._engine = self._make_engine(engine, geometry, options, debug)
         self._engine.zero_size_address = self._layouts.zero_size_address
-        self._alloc = self._engine.alloc
+        # What `alloc` does, without a Python frame around it.
+        self.alloc = self._engine.alloc  # type: ignore[method-assign]
         self._debug = debug
         self._asserts = asserts
         self.roots = Roots(word_bytes)
@@ -280,15 +281,7 @@ class Heap:
             HeapBusyError: while a collection runs.
             HeapCorruptError: the collection found the block table or a layout overwritten.
         """
-        try:
-            address = self._alloc(size_bytes, 0 if layout is None else self._layout_word(layout, size_bytes))
-        except OverflowError:
-            raise self._invalid_size(size_bytes) from None
-        if self._afterlife.has_work:
-            self._run_afterlife(address)
-        if not address:
-            raise self._out_of_memory(size_bytes)
-        return address
+        return self._engine.alloc(size_bytes, layout)
 
     def alloc_many(self, count: int, size_bytes: int, layout: Layout | int | None = None) -> array[int]:
         """The addresses of ``count`` new objects, all of them alive until the last has been made.
@@ -299,18 +292,11 @@ class Heap:
         if count < 0:
             raise InvalidSizeError(f"cannot allocate {count} objects")
         addresses = array("Q", [0]) * count
-        word = 0 if layout is None else self._layout_word(layout, size_bytes)
         self._batch = addresses
         try:
-            done = self._engine.alloc_many(addresses, size_bytes, word)
-        except OverflowError:
-            raise self._invalid_size(size_bytes) from None
+            self._engine.alloc_many(addresses, size_bytes, layout)
         finally:
             self._batch = None
-        if self._afterlife.has_work:
-            self._run_afterlife(*addresses)
-        if done < count:
-            raise self._out_of_memory(size_bytes)
         return addresses
 
     def realloc(self, address: int, size_bytes: int) -> int:
@@ -325,17 +311,9 @@ class Heap:
         self._check_idle()
         on_heap = address not in (NIL, self.zero_size_address)
         old = self._object_at(address) if on_heap and self.gc is not Gc.LEAKING else None
-        try:
-            new_address = self._engine.realloc(address if on_heap else NIL, size_bytes)
-        except OverflowError:
-            raise self._invalid_size(size_bytes) from None
-        if old is not None and new_address not in (NIL, address):
-            new = self._object_at(new_address)
-            self._afterlife.moved(old.head, new.head, new_address)
-        if self._afterlife.has_work:
-            self._run_afterlife(new_address)
-        if not new_address:
-            raise self._out_of_memory(size_bytes)
+        new_address = self._engine.realloc(address if on_heap else NIL, size_bytes)
+        if old is not None and new_address != address:
+            self._afterlife.moved(old.head, self._object_at(new_address).head, new_address)
         return new_address
 
     def free(self, address: int) -> None:
@@ -357,18 +335,8 @@ class Heap:
             )
         self._engine.free(found.head)
         self._afterlife.forget(found.head)
-
-    def _layout_word(self, layout: Layout | int, size_bytes: int) -> int:
-        if isinstance(layout, Layout):
-            words = -(-size_bytes // self.geometry.word_bytes)
-            if size_bytes and layout.shortest().words > words:
-                raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
-            return self._layouts.word_of(layout)
-        self._layouts.layout_of(layout)
-        return layout
-
-    def _invalid_size(self, size_bytes: int) -> InvalidSizeError:
-        return InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self.geometry.word_bytes}-byte words")
+        if self._afterlife.due:
+            self._run_due()
 
     def _out_of_memory(self, size_bytes: int) -> OutOfMemoryError:
         geometry, census = self.geometry, self._engine.census()
@@ -518,14 +486,10 @@ class Heap:
         self._afterlife.add_weak(self._object_at(address).head, reference)
         return reference
 
-    def _run_afterlife(self, *fresh_addresses: int) -> None:
-        """Run what is due, with objects that the mutator does not hold yet kept alive."""
-        kept = [self.roots.add(address) for address in fresh_addresses if address]
-        try:
+    def _run_due(self, fresh_address: int = NIL) -> None:
+        """Run what is due, with the object that the mutator does not hold yet kept alive."""
+        with self.roots.add(fresh_address):
             self._afterlife.run()
-        finally:
-            for root in kept:
-                root.remove()
 
     # ---- collecting -------------------------------------------------------------------------------------------------
 
@@ -537,8 +501,8 @@ class Heap:
             HeapCorruptError: the block table or a layout was overwritten; the heap is as it was.
         """
         collection = self._collect("requested")
-        if self._afterlife.has_work:
-            self._run_afterlife()
+        if self._afterlife.due:
+            self._run_due()
         return collection
 
     def _collect(self, reason: str) -> Collection:
@@ -570,13 +534,13 @@ class Heap:
             if self._batch is not None:
                 engine.mark_addresses(self._batch)
             unreadable = self.roots.mark_tasks(engine)
-            self._afterlife.after_mark(engine)
-            unreadable = max(unreadable, engine.finish_mark())
+            unreadable = max(unreadable, self._afterlife.after_mark(engine))
             if unreadable != NO_BLOCK:
                 raise HeapCorruptError(self._unreadable_layout(unreadable))
         except BaseException:
             engine.unmark()
             raise
+        self._afterlife.commit()
 
     def _describe_collection(
         self, reason: str, before: Counters, begun_ns: int, swept_from_ns: int, ended_ns: int
@@ -623,11 +587,35 @@ class Heap:
             self._interrupts -= 1
             self._engine.in_interrupt = self._interrupts > 0
 
-    # ---- growing ----------------------------------------------------------------------------------------------------
+    # ---- what the engine asks for (`contract.Surroundings`) -----------------------------------------------------------
 
     def exhausted(self) -> int:
         """Collect on behalf of the engine, which searched the whole heap in vain; returns the free bytes."""
         return self._collect("exhausted").free_blocks * self.geometry.block_bytes
+
+    def layout_word(self, layout: Layout | int, size_bytes: int) -> int:
+        """The layout word for an object of that size.
+
+        Raises:
+            LayoutError: the layout fits no object of this size.
+        """
+        if not isinstance(layout, Layout):
+            self._layouts.layout_of(layout)
+            return layout
+        words = -(-size_bytes // self.geometry.word_bytes)
+        if size_bytes and layout.shortest().words > words:
+            raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
+        return self._layouts.word_of(layout)
+
+    def settle(self, address: int, size_bytes: int) -> int:
+        """End an allocation that collected: run the finalizers that are due, or raise `OutOfMemoryError`."""
+        if self._afterlife.due:
+            self._run_due(address)
+        if not address:
+            raise self._out_of_memory(size_bytes)
+        return address
+
+    # ---- growing ----------------------------------------------------------------------------------------------------
 
     def grow(self, needed_blocks: int = 0) -> bool:
         """Grow by one step of the policy; False when that is no growth, or there is no memory for it.

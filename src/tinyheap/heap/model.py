@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from tinyheap.errors import HeapBusyError, HeapCorruptError, InterruptError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.buffers import Buffer, writable_bytes
@@ -203,41 +203,40 @@ class Model:
 
     # ---- allocation -------------------------------------------------------------------------------------------------
 
-    def alloc(self, size_bytes: int, layout_word: int = 0) -> int:
+    def alloc(self, size_bytes: int, layout: Any = None) -> int:
         if size_bytes < 0 or size_bytes >= self._geometry.address_space_bytes:
             raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
+        layout_word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
         if self._options.gc is Gc.LEAKING:
             return self._alloc_leaking(size_bytes)
         if size_bytes == 0:
             return self.zero_size_address
-        header_bytes = self._geometry.header_bytes if self._precise else 0
-        size_bytes += header_bytes
         self._check_may_alloc()
+        asked_bytes = size_bytes
+        if self._precise:
+            size_bytes += self._geometry.header_bytes
 
         needed_blocks = self._geometry.blocks_for(size_bytes)
         self._total_alloc_bytes += size_bytes
         self._mallocs += 1
         self._total_blocks += needed_blocks
         try:
-            end = self._find_room(needed_blocks)
+            end, searches = self._find_room(needed_blocks)
         except BaseException:
             # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
             self._total_alloc_bytes -= size_bytes
             self._mallocs -= 1
             self._total_blocks -= needed_blocks
             raise
-        if end == NO_BLOCK:
-            return 0
-        self.next_alloc = end
-        return self._commit(end - needed_blocks, needed_blocks, size_bytes, layout_word)
+        address = 0
+        if end != NO_BLOCK:
+            self.next_alloc = end
+            address = self._commit(end - needed_blocks, needed_blocks, size_bytes, layout_word)
+        return address if searches == 1 else self._surroundings.settle(address, asked_bytes)
 
-    def alloc_many(self, addresses: array[int], size_bytes: int, layout_word: int = 0) -> int:
+    def alloc_many(self, addresses: array[int], size_bytes: int, layout: Any = None) -> None:
         for index in range(len(addresses)):
-            address = self.alloc(size_bytes, layout_word)
-            if address == 0:
-                return index
-            addresses[index] = address
-        return len(addresses)
+            addresses[index] = self.alloc(size_bytes, layout)
 
     def _check_may_alloc(self) -> None:
         if self.in_interrupt:
@@ -245,8 +244,10 @@ class Model:
         if self.busy:
             raise HeapBusyError(BUSY)
 
-    def _find_room(self, needed_blocks: int) -> int:
-        """The block past a run of free blocks; the seed's loop, with its policies asked of the surroundings.
+    def _find_room(self, needed_blocks: int) -> tuple[int, int]:
+        """The block past a run of free blocks, or ``NO_BLOCK``, and how many times the heap was searched.
+
+        The seed's loop, with its policies asked of the surroundings.
 
         The run found just before ``next_alloc`` carries over a collection and a growth; it never wraps.
         """
@@ -263,7 +264,7 @@ class Model:
                         # Keep a third of headroom, or the next collections would come ever closer together.
                         self._surroundings.grow(needed_blocks)
                 elif heap_scan_count > 2 and not self._surroundings.grow(needed_blocks):
-                    return NO_BLOCK
+                    return NO_BLOCK, heap_scan_count
             if index == self._geometry.end_block:
                 # Also where the heap has no block at all: the next turn collects, then grows.
                 index = 0
@@ -272,7 +273,7 @@ class Model:
             run_blocks = run_blocks + 1 if self.state(index) is State.FREE else 0
             index += 1
             if run_blocks == needed_blocks:
-                return index
+                return index, heap_scan_count
 
     def find_run(self, first: int, last: int, needed_blocks: int, run_blocks: int) -> tuple[int, int]:
         for block in range(first, last):
@@ -310,7 +311,7 @@ class Model:
         while self._bump_address >= self._geometry.end_address:
             if not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
                 self._bump_address = address
-                return 0
+                return self._surroundings.settle(0, size_bytes)
         self._fill(address, size_bytes)
         return address
 
@@ -324,7 +325,7 @@ class Model:
         end_of_tail_address = geometry.address_of(self.find_next(geometry.block_of(address)))
         # A stale address gives a negative number here, which the seed reads as a large one.
         old_bytes = (end_of_tail_address - address) % geometry.address_space_bytes
-        if size_bytes <= old_bytes:
+        if 0 <= size_bytes <= old_bytes:
             return address
         new_address = self.alloc(size_bytes)
         self._copy(new_address, address, old_bytes)
@@ -467,6 +468,7 @@ class Model:
 
     def unmark(self) -> None:
         self._stack_overflow = False
+        self._unreadable_layout = NO_BLOCK
         for block in range(self._geometry.end_block):
             if self.state(block) is State.MARK:
                 self._unmark(block)

@@ -322,7 +322,7 @@ class ModelPlayer:
         word_bytes = self.program.word_bytes
         match op:
             case Op.ALLOC:
-                self._bind(a, lambda: self.engine.alloc(b, self._layout_word(c)))
+                self._bind(a, lambda: self.engine.alloc(b, c))
             case Op.REALLOC:
                 self._bind(a, lambda: self.engine.realloc(self.ids[a], b))
             case Op.STORE:
@@ -355,9 +355,6 @@ class ModelPlayer:
             -1 if address == ZERO_SIZE_ADDRESS else address - self.engine.geometry.start_address
         )
         self.addresses_done += 1
-
-    def _layout_word(self, layout: int) -> int:
-        return self.layouts.get(layout, layout)
 
     def _write(self, address: int, word: int, value: int) -> None:
         try:
@@ -399,6 +396,14 @@ class ModelPlayer:
             return False
         self.engine.resize(new_bytes)
         return True
+
+    def settle(self, address: int, size_bytes: int) -> int:
+        """Running out of memory is a result."""
+        return address
+
+    def layout_word(self, layout: int, size_bytes: int) -> int:
+        """Inline layouts are words already, out-of-line ones lie in the statics."""
+        return self.layouts.get(layout, layout)
 
     @property
     def heap_bytes(self) -> int:
