@@ -49,8 +49,7 @@ class Player:
     Args:
         program: checked.
         memory: zeroed, writable, ``limit_bytes`` long.
-        start_address: the mutator's address of its first byte.
-        heap_bytes, limit_bytes: sizes at the start and at most.
+        geometry: of the heap at the start; ``limit_bytes`` is its size at most.
         gc: ``precise``, ``leaking``, or else conservative.
         mark_stack_entries: of the bounded mark stack; 0 for one that never overflows.
         statics: bytes of the out-of-line layouts, at ``statics_address``; ``layouts`` and ``layout_addresses`` say which
@@ -64,8 +63,7 @@ class Player:
         self,
         program,
         memory,
-        start_address: u64,
-        heap_bytes: u64,
+        geometry,
         limit_bytes: u64,
         gc: str,
         mark_stack_entries: u64,
@@ -98,11 +96,11 @@ class Player:
         self._timing = timing
         self._hashes = hashes
         heap.memory = cython.cast(cython.size_t, cython.address(self._memory_view[0]))
-        heap.start = start_address
-        heap.bump = start_address
+        heap.start = geometry.start_address
+        heap.bump = heap.start
         heap.word_shift = program.word_bytes.bit_length() - 1
         heap.block_shift = heap.word_shift + 2
-        heap.step_bytes = program.word_bytes
+        heap.step_bytes = geometry.word_alignment_bytes
         heap.precise = gc == "precise"
         heap.leaking = gc == "leaking"
         heap.header_bytes = program.header_bytes if heap.precise else 0
@@ -116,7 +114,7 @@ class Player:
         heap.stack = cython.cast(cython.size_t, c_malloc((heap.end_block + 64) * 4))
         if heap.stack == 0:
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
-        lay_out(heap, heap_bytes)
+        lay_out(heap, geometry.heap_bytes)
 
     def __dealloc__(self):
         c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, self._heap.stack)))

@@ -153,6 +153,8 @@ class Stage:
             START_ADDRESSES[word_bytes],
             heap_bytes,
             word_bytes,
+            # The 16-bit machine that the seed serves is AVR, which aligns nothing.
+            word_alignment_bytes=1 if word_bytes == 2 else word_bytes,
             header_alignment_bytes=program.header_alignment_bytes,
             has_table=gc is not Gc.LEAKING,
         )
@@ -264,8 +266,7 @@ def _kernel_player(
     player: Player = _replay.Player(
         program,
         reserve(stage.limit_bytes),
-        stage.geometry.start_address,
-        stage.geometry.heap_bytes,
+        stage.geometry,
         stage.limit_bytes,
         str(stage.gc),
         mark_stack_entries,
