@@ -51,8 +51,7 @@ def command(body: str, uses: Iterable[str] = (), head: str = "") -> bytes:
         signature = _POINTERS.get(name) or f"(param {'i32 ' * _WIDTHS[name]}) (result i32)"
         imports.append(f'(import "{WASI}" "{name}" (func ${name} {signature}))')
     return module_bytes(
-        f'{" ".join(dict.fromkeys(imports))} (memory (export "memory") 1) {head}'
-        f'(func (export "_start") {body})'
+        f'{" ".join(dict.fromkeys(imports))} (memory (export "memory") 1) {head}(func (export "_start") {body})'
     )
 
 

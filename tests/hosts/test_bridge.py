@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -79,9 +80,7 @@ class Go:
         self.addressed = addressed
         types = ADDRESSED if addressed else BOXED
         name = "env" if addressed else "gojs"
-        imports = "".join(
-            f'(import "{name}" "syscall/js.{key}" (func ${key} {t}))' for key, t in types.items()
-        )
+        imports = "".join(f'(import "{name}" "syscall/js.{key}" (func ${key} {t}))' for key, t in types.items())
         exports = "".join(f'(export "{key}" (func ${key}))' for key in types)
         self.out = io.BytesIO()
         self.err = io.BytesIO()
@@ -130,9 +129,7 @@ class Go:
         length = self.memory.read_u32(self.RESULT + 8)
         place = [prepared] if not self.addressed else [self.REFERENCES]
         self.memory.write_u64(self.REFERENCES, prepared)
-        self.session.call(
-            "valueLoadString", *place, self.TEXT, length, length, *([0] if self.addressed else [])
-        )
+        self.session.call("valueLoadString", *place, self.TEXT, length, length, *([0] if self.addressed else []))
         return self.memory.read(self.TEXT, length).decode()
 
     def string(self, text: str) -> int:
@@ -223,13 +220,9 @@ def test_what_is_thrown_reaches_the_program_as_a_value(go: Go) -> None:
 
 def test_what_the_host_lacks_is_named(go: Go) -> None:
     assert go.get(GLOBAL, "document") == 0
-    with pytest.raises(
-        errors.HostError, match=r"get 'body' on undefined; not offered here: global\.document"
-    ):
+    with pytest.raises(errors.HostError, match=r"get 'body' on undefined; not offered here: global\.document"):
         go.get(0, "body")
-    with pytest.raises(
-        errors.HostError, match=r"called global\.fetch, which its JavaScript host does not offer"
-    ):
+    with pytest.raises(errors.HostError, match=r"called global\.fetch, which its JavaScript host does not offer"):
         go.attempt("valueCall", GLOBAL, "fetch", [])
     with pytest.raises(errors.HostError, match="JavaScript source"):
         go.attempt("valueNew", go.get(GLOBAL, "Function"), [go.string("return 1")])
@@ -445,9 +438,7 @@ def realm_of() -> Realm:
 
 
 def node(expression: str, inputs: object) -> object:
-    source = (
-        f"const inputs = JSON.parse(require('fs').readFileSync(0)); console.log(JSON.stringify({expression}))"
-    )
+    source = f"const inputs = JSON.parse(require('fs').readFileSync(0)); console.log(JSON.stringify({expression}))"
     done = subprocess.run(
         [needs.tool("node"), "-e", source],
         input=json.dumps(inputs),
@@ -487,9 +478,7 @@ def test_text_is_decoded_as_a_text_decoder_does_it(items: list[bytes]) -> None:
         b"\xed\xa0\x80",
         b"\xc0\xaf\xe2\x28",
     ]
-    decoded = node(
-        "inputs.map(b => new TextDecoder().decode(new Uint8Array(b)))", [list(item) for item in items]
-    )
+    decoded = node("inputs.map(b => new TextDecoder().decode(new Uint8Array(b)))", [list(item) for item in items])
     assert [script.text_from_utf8(item) for item in items] == decoded
 
 
@@ -503,3 +492,25 @@ def test_a_seeded_world_steps_each_time_it_is_asked() -> None:
     world = SeededWorld(5)
     assert world.monotonic_ns() + STEP_NS == world.monotonic_ns()
     assert world.random_bytes(5) == SeededWorld(5).random_bytes(5) != SeededWorld(6).random_bytes(5)
+
+
+REFERENCES = st.sampled_from([0, NULL, TRUE, ZERO, NOT_A_NUMBER, GLOBAL, GO, 0x7FF80002_00000007]) | st.integers(
+    0, 2**64 - 1
+)
+WORDS = st.sampled_from([0, 8, 256, 65528, 65535, -1, 2**31 - 1]) | st.integers(-(2**31), 2**31 - 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_a_program_passes_ends_in_a_result_or_a_typed_error(data: st.DataObject) -> None:
+    go = FUZZED[data.draw(st.booleans())]
+    name = data.draw(st.sampled_from(sorted(BOXED)))
+    go.memory.write(0, data.draw(st.binary(max_size=64)))
+    kinds = go.session.function(name).type(go.session.store).params
+    words = [data.draw(WORDS if str(kind) == "i32" else REFERENCES) for kind in kinds]
+    with contextlib.suppress(errors.TinyheapError):
+        go.session.call(name, *words)
+    assert go.get(GLOBAL, "global") == go.get(GLOBAL, "globalThis")
+
+
+FUZZED = {addressed: Go(addressed, script_limit_bytes=1 << 22) for addressed in (False, True)}

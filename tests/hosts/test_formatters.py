@@ -35,9 +35,7 @@ SHELL_TEXTS = [
     "echo 'unterminated\n",
     "if\n",
     "echo \\\n  continued &&\n  [[ -f a ]]||{ exit 1\n}\n",
-    "".join(
-        f'for i in {{1..{n}}};do\nif [ $i -gt {n} ];then echo "$i $(( i*{n} ))";fi;done\n' for n in range(300)
-    ),
+    "".join(f'for i in {{1..{n}}};do\nif [ $i -gt {n} ];then echo "$i $(( i*{n} ))";fi;done\n' for n in range(300)),
 ]
 
 
@@ -116,9 +114,7 @@ def test_options_reach_the_formatters() -> None:
     assert shfmt.format(text, "x.sh") == "if a; then\n   b\nfi\n"
     for module in ("sh-syntax-0.4.2", "sh-syntax-0.5.8", "sh-syntax-0.7.0"):
         options = drivers.ShellOptions(indent=0)
-        assert (
-            drivers.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a; then\n\tb\nfi\n"
-        )
+        assert drivers.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a; then\n\tb\nfi\n"
         options = drivers.ShellOptions(minify=True)
         assert drivers.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a;then\nb\nfi\n"
 

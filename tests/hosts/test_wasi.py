@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import io
 import struct
+import subprocess
+import sys
+import tempfile
 import time
 import weakref
 from pathlib import Path
@@ -56,9 +59,7 @@ def sleep(duration_ns: int, flags: int = 0) -> bytes:
         f'(data (i32.const 256) "\\07") (data (i32.const 272) "\\01")'
         f'(data (i32.const 280) "{escaped(struct.pack("<QQH", duration_ns, 0, flags))}")'
     )
-    body = (
-        "(call $proc_exit (call $poll_oneoff (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 600)))"
-    )
+    body = "(call $proc_exit (call $poll_oneoff (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 600)))"
     return command(body, ["poll_oneoff"], head)
 
 
@@ -78,6 +79,19 @@ def test_standard_input_comes_from_bytes_or_a_file(tmp_path: Path) -> None:
     assert run(ECHO, stdin=text)[1] == text
     assert run(ECHO, stdin=tmp_path / "input")[1] == text
     assert run(ECHO)[1] == b""
+
+
+def test_standard_input_and_output_of_this_process_are_inherited_on_request() -> None:
+    text = b"through \0 and \xff through\n"
+    source = (
+        "import sys; from tinyheap import hosts;"
+        "hosts.load(open(sys.argv[1], 'rb').read(), hosts.Grants(stdin=hosts.INHERIT)).run()"
+    )
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(ECHO)
+        file.flush()
+        done = subprocess.run([sys.executable, "-c", source, file.name], input=text, capture_output=True, check=True)
+    assert done.stdout == text
 
 
 def test_the_streams_are_kept_apart() -> None:
@@ -188,9 +202,7 @@ def test_the_time_limit_covers_all_calls_of_a_session() -> None:
 
 
 def test_memory_grows_only_to_its_limit() -> None:
-    wasm = module_bytes(
-        '(memory (export "memory") 1) (func (export "grow") (result i32) (memory.grow (i32.const 9)))'
-    )
+    wasm = module_bytes('(memory (export "memory") 1) (func (export "grow") (result i32) (memory.grow (i32.const 9)))')
     page_bytes = 65536
     assert hosts.load(wasm, hosts.Grants(memory_limit_bytes=9 * page_bytes)).call("grow") == -1
     session = hosts.load(wasm, hosts.Grants(memory_limit_bytes=10 * page_bytes))
@@ -246,8 +258,7 @@ def test_grants_that_cannot_be_given_are_refused(grants: dict[str, object], mess
 
 def test_calls_check_their_arguments_and_text_is_parsed_by_type() -> None:
     wasm = module_bytes(
-        '(func (export "add") (param i32 f64) (result f64)'
-        " (f64.add (f64.convert_i32_s (local.get 0)) (local.get 1)))"
+        '(func (export "add") (param i32 f64) (result f64) (f64.add (f64.convert_i32_s (local.get 0)) (local.get 1)))'
     )
     session = hosts.load(wasm)
     assert session.call("add", *session.arguments_from_text("add", ["0x10", "0.5"])) == 16.5
@@ -330,8 +341,7 @@ def test_deep_recursion_is_a_trap() -> None:
 
 def test_tables_and_memories_cannot_grow_without_end() -> None:
     wasm = module_bytes(
-        "(table 1 funcref)"
-        '(func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 100000000)))'
+        '(table 1 funcref)(func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 100000000)))'
     )
     assert hosts.load(wasm).call("grow") == -1
     with pytest.raises(errors.GuestError, match="cannot run"):

@@ -147,9 +147,7 @@ class Bridge:
 
     def _call_go(self, identity: Value, this: Value, arguments: Sequence[Value]) -> Value:
         if self._nested_events >= _NESTED_EVENTS_LIMIT:
-            raise HostError(
-                f"the program and its JavaScript host called each other {_NESTED_EVENTS_LIMIT} deep"
-            )
+            raise HostError(f"the program and its JavaScript host called each other {_NESTED_EVENTS_LIMIT} deep")
         event = self.realm.make_object("event")
         event.put("id", identity)
         event.put("this", this)
@@ -213,9 +211,7 @@ class Bridge:
         """Call a method."""
         method = self._object(place, f"call {name!r}").get(name)
         if method is UNDEFINED and isinstance(place, ScriptObject) and place.name.startswith("global"):
-            raise HostError(
-                f"the program called {place.name}.{name}, which its JavaScript host does not offer"
-            )
+            raise HostError(f"the program called {place.name}.{name}, which its JavaScript host does not offer")
         return self.realm.call(method, place, arguments)
 
     def value_invoke(self, function: Value, arguments: list[Value]) -> Value:

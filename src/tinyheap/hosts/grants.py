@@ -102,11 +102,14 @@ class Sink:
         self.name = name
         self.failure: Exception | None = None
         self._output = output
+        self._flush = getattr(output, "flush", None)
 
     def write(self, data: bytes) -> bool:
-        """Whether all of ``data`` was taken."""
+        """Whether all of ``data`` was taken; it is out at once, not kept in a buffer."""
         try:
             self._output.write(data)
+            if self._flush is not None:
+                self._flush()
         except Exception as failure:
             self.failure = self.failure or failure
             return False

@@ -104,7 +104,6 @@ class GuestMemory:
         start, length, size = address & MASK_32, length_bytes & MASK_32, len(self)
         if length > size or start > size - length:
             raise HostError(
-                f"the program asked its host to {verb} {length} bytes at {start:#x}, "
-                f"but its memory ends at {size:#x}"
+                f"the program asked its host to {verb} {length} bytes at {start:#x}, but its memory ends at {size:#x}"
             )
         return start, length

@@ -212,9 +212,7 @@ class Realm:
             for key, value in item.items():
                 made.put(str(key), self.value_of(value))
             return made
-        raise HostError(
-            f"a {type(item).__name__} cannot be passed to JavaScript; pass text, bytes, numbers or lists"
-        )
+        raise HostError(f"a {type(item).__name__} cannot be passed to JavaScript; pass text, bytes, numbers or lists")
 
     def _add_constructors(self) -> None:
         new_object: Callable[[Sequence[Value]], ScriptObject] = self._new_object
@@ -252,9 +250,7 @@ class Realm:
         }
         for prototype, members in methods.items():
             self._fill(prototype, members)
-        keys = self.make_function(
-            "Object.keys", lambda _this, arguments: self.make_array(_own_keys(arguments))
-        )
+        keys = self.make_function("Object.keys", lambda _this, arguments: self.make_array(_own_keys(arguments)))
         _object(self.global_object.get("Object")).put("keys", keys)
         now = self.make_function("Date.now", lambda _this, _: self.world.wall_ns() // 1_000_000)
         _object(self.global_object.get("Date")).put("now", now)
@@ -263,9 +259,7 @@ class Realm:
         self._namespace("crypto", {"getRandomValues": self._random_values})
         self._namespace("performance", {"now": lambda _this, _: self.world.monotonic_ns() / 1e6})
         say, complain = partial(self._print, 1), partial(self._print, 2)
-        self._namespace(
-            "console", {"log": say, "info": say, "debug": say, "warn": complain, "error": complain}
-        )
+        self._namespace("console", {"log": say, "info": say, "debug": say, "warn": complain, "error": complain})
         self._fill(self.global_object, {"setTimeout": self._set_timeout, "clearTimeout": self._clear_timeout})
 
     def _add_node(self) -> None:
@@ -303,9 +297,7 @@ class Realm:
         return arguments[0] if arguments and isinstance(arguments[0], ScriptObject) else self.make_object()
 
     def _new_function(self, _: Sequence[Value]) -> ScriptObject:
-        raise HostError(
-            "the program asked its host to run JavaScript source (new Function), which is not offered"
-        )
+        raise HostError("the program asked its host to run JavaScript source (new Function), which is not offered")
 
     def _new_array(self, arguments: Sequence[Value]) -> ScriptObject:
         if len(arguments) != 1 or isinstance(arguments[0], (str, bool)) or not _is_number(arguments[0]):
@@ -321,9 +313,7 @@ class Realm:
         if isinstance(source, ScriptArray):
             return self.make_bytes(bytes(map(byte_of, source.items)))
         if isinstance(source, ScriptObject):
-            raise HostError(
-                f"new Uint8Array of {source.name} is not offered; give a length, bytes or an array"
-            )
+            raise HostError(f"new Uint8Array of {source.name} is not offered; give a length, bytes or an array")
         count = self._length(source, self.ledger.limit_bytes - self.ledger.held_bytes)
         return self.make_bytes(bytes(count))
 
@@ -369,9 +359,9 @@ class Realm:
         return UNDEFINED
 
     def _set_timeout(self, _this: Value, arguments: Sequence[Value]) -> Value:
-        function, delay_ms, *rest = (*arguments, UNDEFINED, UNDEFINED)[: max(2, len(arguments))]
-        delay_ns = number_of(delay_ms) * 1e6
-        return self.timers.add(delay_ns, lambda: self.call(function, UNDEFINED, rest))
+        function = arguments[0] if arguments else UNDEFINED
+        delay_ms = number_of(arguments[1]) if len(arguments) > 1 else 0.0
+        return self.timers.add(delay_ms * 1e6, lambda: self.call(function, UNDEFINED, arguments[2:]))
 
     def _clear_timeout(self, _this: Value, arguments: Sequence[Value]) -> Value:
         if arguments and _is_number(arguments[0]):
@@ -379,11 +369,7 @@ class Realm:
         return UNDEFINED
 
     def _write_now(self, _this: Value, arguments: Sequence[Value]) -> Value:
-        stream = (
-            self._streams.get(int(number_of(arguments[0])))
-            if arguments and _is_number(arguments[0])
-            else None
-        )
+        stream = self._streams.get(int(number_of(arguments[0]))) if arguments and _is_number(arguments[0]) else None
         if stream is None or len(arguments) < 2:
             raise Thrown(self._unsupported())
         data = bytes(_bytes(arguments[1]).data)
@@ -469,9 +455,7 @@ def _array(value: Value) -> ScriptArray:
 
 def _bytes(value: Value) -> ScriptBytes:
     if not isinstance(value, ScriptBytes):
-        raise HostError(
-            f"the program passed its JavaScript host {text_of(value)} where a Uint8Array is needed"
-        )
+        raise HostError(f"the program passed its JavaScript host {text_of(value)} where a Uint8Array is needed")
     return value
 
 

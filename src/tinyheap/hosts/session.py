@@ -200,9 +200,7 @@ class HostSession:
             GuestError: If there is none of that name.
         """
         if name not in self._globals:
-            raise GuestError(
-                f"no global {name!r} is exported; there are {', '.join(sorted(self._globals)) or 'none'}"
-            )
+            raise GuestError(f"no global {name!r} is exported; there are {', '.join(sorted(self._globals)) or 'none'}")
         value: int | float = self._globals[name].value(self.store)
         return value
 
@@ -354,8 +352,7 @@ class HostSession:
             raise GuestError(f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), got {len(texts)}")
         try:
             return [
-                int(text, 0) if kind in {"i32", "i64"} else float(text)
-                for kind, text in zip(kinds, texts, strict=True)
+                int(text, 0) if kind in {"i32", "i64"} else float(text) for kind, text in zip(kinds, texts, strict=True)
             ]
         except ValueError as error:
             raise GuestError(f"{name} takes ({', '.join(kinds)}): {error}") from error
@@ -379,9 +376,7 @@ class HostSession:
         kinds = [str(kind) for kind in function.type(self.store).params]
         if len(kinds) != len(arguments) or not all(map(_fits, kinds, arguments)):
             raise GuestError(f"{name} takes ({', '.join(kinds)}), not {arguments}")
-        return [
-            float(value) if kind[0] == "f" else value for kind, value in zip(kinds, arguments, strict=True)
-        ]
+        return [float(value) if kind[0] == "f" else value for kind, value in zip(kinds, arguments, strict=True)]
 
     def _call_from_host(self, name: str) -> None:
         if self.exit_code is not None:
@@ -415,7 +410,7 @@ class HostSession:
     @contextmanager
     def _running(self) -> Iterator[None]:
         """Around everything that runs the program: its time is counted, and errors are translated."""
-        alarm = self._enter()
+        alarm = self._begin()
         try:
             yield
         except (Trap, WasmtimeError) as error:
@@ -425,9 +420,9 @@ class HostSession:
         except MemoryError as error:
             raise HostError("the host has no memory left for what the program asks for") from error
         finally:
-            self._exit(alarm)
+            self._end(alarm)
 
-    def _enter(self) -> threading.Timer | None:
+    def _begin(self) -> threading.Timer | None:
         self._depth += 1
         if self._depth > 1 or self._time_left_s == math.inf:
             return None
@@ -441,7 +436,7 @@ class HostSession:
         alarm.start()
         return alarm
 
-    def _exit(self, alarm: threading.Timer | None) -> None:
+    def _end(self, alarm: threading.Timer | None) -> None:
         self._depth -= 1
         if alarm is not None:
             alarm.cancel()

@@ -123,9 +123,7 @@ class Wasi:
         self._configure_input(config)
         for folder in self._grants.folders:
             if not folder.host_path.is_dir():
-                raise HostError(
-                    f"{folder.host_path} is no folder; it was to be the program's {folder.guest_path}"
-                )
+                raise HostError(f"{folder.host_path} is no folder; it was to be the program's {folder.guest_path}")
             config.preopen_dir(str(folder.host_path), folder.guest_path, folder.writable)
         return config
 
@@ -180,11 +178,7 @@ class Wasi:
         if not ready:
             delays_ns = [self._delay_ns(*subscription[2:]) for subscription in subscriptions]
             self._sleep(min(delays_ns))
-            due = [
-                user
-                for (user, *_), delay in zip(subscriptions, delays_ns, strict=True)
-                if delay <= min(delays_ns)
-            ]
+            due = [user for (user, *_), delay in zip(subscriptions, delays_ns, strict=True) if delay <= min(delays_ns)]
             ready = [_EVENT.pack(user, 0, _CLOCK_EVENT, 0, 0) for user in due]
         return self._store(events, b"".join(ready)) or self._store(event_count, struct.pack("<I", len(ready)))
 
