@@ -1,7 +1,7 @@
 """Where the real programs lie that the tests run: a map of names to WebAssembly files.
 
-Their bytes are not in this repository.  `make guests` (or ``npm ci`` in ``tests/guests``) installs them from the lock
-file, with versions pinned and contents checked by hash.  Each is named as package-version.
+Their bytes are not in this repository.  `make guests` (or ``npm ci`` in ``tests/guests``) installs them from the
+lock file, with versions pinned and contents checked by hash.  Each is named as package-version.
 """
 
 from __future__ import annotations

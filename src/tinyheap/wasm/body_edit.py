@@ -36,9 +36,7 @@ _RETURNS = ("return", "return_call", "return_call_indirect", "return_call_ref")
 
 def encode_locals(declared: tuple[tuple[int, ValueType], ...] | list[tuple[int, ValueType]]) -> bytes:
     """Declared locals, given as (count, type), as a body has them in front."""
-    return write_vector(
-        [encode_unsigned(count) + write_value_type(value_type) for count, value_type in declared]
-    )
+    return write_vector([encode_unsigned(count) + write_value_type(value_type) for count, value_type in declared])
 
 
 @dataclass(slots=True)
@@ -75,10 +73,8 @@ class BodyEdit:
         try:
             return kept.code(self.body.data, start, end)
         except MalformedModuleError:
-            instructions.check(self.body.data, self.body.code_start, self.body.end)
-            raise ModuleEditError(
-                f"code is to be inserted at byte {end:#x}, where no instruction starts"
-            ) from None
+            self.body.check()
+            raise ModuleEditError(f"code is to be inserted at byte {end:#x}, where no instruction starts") from None
 
     def _locals(self) -> bytes:
         if not self.locals:

@@ -101,9 +101,7 @@ class Editor:
         self._draft.memories.append(Memory(memory_type, Import(module, name, memory_type)))
         return len(self._draft.memories) - 1
 
-    def add_import_global(
-        self, module: str, name: str, value_type: ValueType, *, mutable: bool = False
-    ) -> int:
+    def add_import_global(self, module: str, name: str, value_type: ValueType, *, mutable: bool = False) -> int:
         """The index of a new imported global."""
         global_type = GlobalType(value_type, mutable)
         self._draft.globals.append(Global(global_type, Import(module, name, global_type)))
@@ -116,14 +114,8 @@ class Editor:
 
     def add_global(self, value_type: ValueType, initial: float | Code, *, mutable: bool = True) -> int:
         """The index of a new global, which starts as a number or as what a constant expression gives."""
-        code = (
-            initial
-            if isinstance(initial, Code)
-            else Code(instructions.encode(f"{value_type}.const", initial))
-        )
-        self._draft.globals.append(
-            Global(GlobalType(value_type, mutable), initial=Expression(code.encoding + END))
-        )
+        code = initial if isinstance(initial, Code) else Code(instructions.encode(f"{value_type}.const", initial))
+        self._draft.globals.append(Global(GlobalType(value_type, mutable), initial=Expression(code.encoding + END)))
         return len(self._draft.globals) - 1
 
     def add_tag(self, parameters: Iterable[ValueType]) -> int:
@@ -153,9 +145,7 @@ class Editor:
         """Export one of `kind` (``function table memory global tag``), by its index, as `name`."""
         self._check(kind, index)
         if any(export.name == name for export in self._draft.exports):
-            raise ModuleEditError(
-                f"{name!r} is exported already; remove that export first or choose another name"
-            )
+            raise ModuleEditError(f"{name!r} is exported already; remove that export first or choose another name")
         self._draft.exports.append(Export(name, kind, index))
 
     def remove_export(self, name: str) -> None:
@@ -248,9 +238,7 @@ class Editor:
     def _check(self, kind: str, index: int) -> None:
         space = self._draft.spaces.get(kind)
         if space is None:
-            raise ModuleEditError(
-                f"{kind!r} is no index space: expected one of {', '.join(self._draft.spaces)}"
-            )
+            raise ModuleEditError(f"{kind!r} is no index space: expected one of {', '.join(self._draft.spaces)}")
         if not 0 <= index < len(space):
             raise ModuleEditError(f"there is no {kind} {index}: the module has {len(space)}")
 
@@ -268,9 +256,7 @@ class Editor:
     def _edit(self, function: int) -> BodyEdit:
         body = self._function(function).body
         if body is None:
-            raise ModuleEditError(
-                f"function {function} has no body of the original module that could be edited"
-            )
+            raise ModuleEditError(f"function {function} has no body of the original module that could be edited")
         return self._draft.edits.setdefault(function, BodyEdit(body))
 
 

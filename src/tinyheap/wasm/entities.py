@@ -148,6 +148,10 @@ class Body:
         """Every instruction with its offset in the file, the closing `end` included."""
         return instructions.walk(self.data, self.code_start, self.end)
 
+    def check(self) -> None:
+        """Raise MalformedModuleError unless the code is whole instructions, the last of them `end`."""
+        instructions.check(self.data, self.code_start, self.end - 1)
+
     def find(self, *names: str) -> Iterator[tuple[int, Instruction]]:
         """As `instructions`, only those called `names`, and much faster."""
         return instructions.find(self.data, self.code_start, self.end, names)

@@ -27,7 +27,7 @@ from tinyheap.wasm.leb128 import (
 from tinyheap.wasm.reader import Reader
 
 ValueType = str
-"""``i32 i64 f32 f64 v128 funcref externref exnref`` or ``(ref [null] X)``, X an index or func, extern, exn."""
+"""``i32 i64 f32 f64 v128 funcref externref exnref`` or ``(ref [null] X)``, X an index, func, extern, exn."""
 
 BlockType = str | int | None
 """What a block leaves: nothing (None), one value (its type) or a function type (its index)."""
@@ -86,9 +86,7 @@ class Immediate:
         if isinstance(value, MemoryArgument):
             return value._replace(memory=move(self.space, value.memory))
         assert isinstance(value, tuple), "only handlers are left that point into an index space"
-        return tuple(
-            catch if catch.tag is None else catch._replace(tag=move("tag", catch.tag)) for catch in value
-        )
+        return tuple(catch if catch.tag is None else catch._replace(tag=move("tag", catch.tag)) for catch in value)
 
 
 def read_value_type(reader: Reader) -> ValueType:
@@ -109,9 +107,7 @@ def write_value_type(value_type: ValueType) -> bytes:
         raise ValueError(f"{value_type!r} is no value type: expected one of {', '.join(_VALUE_TYPE_BYTES)}")
     nullable = value_type.startswith("(ref null ")
     heap_type = value_type.rstrip(")").split()[-1]
-    return bytes([0x63 if nullable else 0x64]) + write_heap_type(
-        int(heap_type) if heap_type.isdigit() else heap_type
-    )
+    return bytes([0x63 if nullable else 0x64]) + write_heap_type(int(heap_type) if heap_type.isdigit() else heap_type)
 
 
 def read_heap_type(reader: Reader) -> str | int:
@@ -195,9 +191,7 @@ def _float(code: str, length_bytes: int) -> Immediate:
         value: float = struct.unpack(code, reader.take(length_bytes))[0]
         return value
 
-    return Immediate(
-        f"f{8 * length_bytes}", rb".{%d}" % length_bytes, read, lambda value: struct.pack(code, value)
-    )
+    return Immediate(f"f{8 * length_bytes}", rb".{%d}" % length_bytes, read, lambda value: struct.pack(code, value))
 
 
 def _index(space: str) -> Immediate:

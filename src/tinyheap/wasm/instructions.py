@@ -57,9 +57,7 @@ def encode(name: str, *immediates: object) -> bytes:
     """The bytes of one instruction, every integer in its shortest spelling."""
     opcode = BY_NAME.get(name)
     if opcode is None:
-        raise ModuleEditError(
-            f"{name!r} is no instruction of WebAssembly; names are spelled like 'i32.const'"
-        )
+        raise ModuleEditError(f"{name!r} is no instruction of WebAssembly; names are spelled like 'i32.const'")
     if len(immediates) != len(opcode.immediates):
         kinds = ", ".join(kind.name for kind in opcode.immediates) or "none"
         raise ModuleEditError(f"{name} has {len(immediates)} immediates where it takes {kinds}")
@@ -73,9 +71,7 @@ def _encode_immediate(kind: Immediate, value: object) -> bytes:
         kind.read(reader)
         reader.finish()
     except Exception as error:
-        raise ModuleEditError(
-            f"{value!r} cannot be written as an immediate of kind {kind.name}: {error}"
-        ) from error
+        raise ModuleEditError(f"{value!r} cannot be written as an immediate of kind {kind.name}: {error}") from error
     return encoding
 
 
@@ -83,18 +79,18 @@ def _encode_immediate(kind: Immediate, value: object) -> bytes:
 def decode(encoding: bytes) -> Instruction:
     """The instruction that `encoding` holds, all of it."""
     reader = Reader(encoding, section="instruction")
-    opcode, spans = _read(reader)
+    opcode, spans = read_instruction(reader)
     reader.finish()
     return Instruction(opcode.name, tuple([span.value for span in spans]), encoding)
 
 
 def spans(encoding: bytes) -> list[ImmediateSpan]:
     """The immediates of the instruction that `encoding` holds, and where they lie in it."""
-    return _read(Reader(encoding, section="instruction"))[1]
+    return read_instruction(Reader(encoding, section="instruction"))[1]
 
 
 def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[tuple[int, Instruction]]:
-    """Every instruction of `data[start:end]`, with its offset; raises MalformedModuleError where none fits."""
+    """Every instruction of `data[start:end]`, with its offset; raises MalformedModuleError if none fits."""
     one = _one(_REGULAR)
     run = _run(_REGULAR)
     while start < end:
@@ -105,9 +101,7 @@ def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[t
             start = stop
         else:
             encodings = one.findall(data, start, stop)
-            yield from zip(
-                accumulate(map(len, encodings), initial=start), map(decode, encodings), strict=False
-            )
+            yield from zip(accumulate(map(len, encodings), initial=start), map(decode, encodings), strict=False)
             start = stop
 
 
@@ -146,19 +140,18 @@ def check(data: bytes, start: int, end: int, section: str = "code") -> None:
 def _read_one(data: bytes, start: int, end: int, section: str) -> int:
     """Where the instruction at `start` ends."""
     reader = Reader(data, start, end, section)
-    _read(reader)
+    read_instruction(reader)
     return reader.position
 
 
-def _read(reader: Reader) -> tuple[Opcode, list[ImmediateSpan]]:
+def read_instruction(reader: Reader) -> tuple[Opcode, list[ImmediateSpan]]:
+    """The instruction at the reader's place, read without patterns."""
     base = reader.position
     first = reader.byte()
     key = (first, reader.u32()) if first in PREFIXES else (0, first)
     opcode = BY_CODE.get(key)
     if opcode is None:
-        raise reader.error(
-            f"{reader.data[base : reader.position].hex(' ')} is no instruction that is known", base
-        )
+        raise reader.error(f"{reader.data[base : reader.position].hex(' ')} is no instruction that is known", base)
     spans = []
     for kind in opcode.immediates:
         start = reader.position
@@ -172,9 +165,7 @@ def _end(match: re.Match[bytes] | None) -> int:
     return match.end()
 
 
-_REGULAR = frozenset(
-    opcode.name for opcode in OPCODES if all(kind.pattern is not None for kind in opcode.immediates)
-)
+_REGULAR = frozenset(opcode.name for opcode in OPCODES if all(kind.pattern is not None for kind in opcode.immediates))
 """The names of all instructions that a regular expression describes."""
 
 

@@ -21,7 +21,6 @@ from functools import cached_property
 from typing import TypeVar
 
 from tinyheap.errors import MalformedModuleError, ModuleEditError
-from tinyheap.wasm import instructions
 from tinyheap.wasm import sections as s
 from tinyheap.wasm.entities import (
     Body,
@@ -152,10 +151,10 @@ class Module:
         return Counter(instruction.immediates[0] for _, _, instruction in self.find("call", "return_call"))
 
     def check_code(self) -> None:
-        """Raise MalformedModuleError unless every body is a sequence of whole instructions."""
+        """Raise MalformedModuleError unless every body is whole instructions that close with `end`."""
         for function in self.defined_functions:
             if function.body is not None:
-                instructions.check(function.body.data, function.body.code_start, function.body.end)
+                function.body.check()
 
 
 class _Parser:
@@ -211,9 +210,7 @@ class _Parser:
 
     def _spaces(
         self,
-    ) -> tuple[
-        tuple[Function, ...], tuple[Table, ...], tuple[Memory, ...], tuple[Global, ...], tuple[Tag, ...]
-    ]:
+    ) -> tuple[tuple[Function, ...], tuple[Table, ...], tuple[Memory, ...], tuple[Global, ...], tuple[Tag, ...]]:
         functions: list[Function] = []
         tables: list[Table] = []
         memories: list[Memory] = []
@@ -245,15 +242,11 @@ class _Parser:
         type_indices = self._vector(SectionId.FUNCTION, s.read_index)
         bodies = self._vector(SectionId.CODE, s.read_body)
         if len(type_indices) != len(bodies):
-            raise self._error(
-                SectionId.CODE, f"{len(bodies)} bodies for {len(type_indices)} declared functions"
-            )
+            raise self._error(SectionId.CODE, f"{len(bodies)} bodies for {len(type_indices)} declared functions")
         for type_index in type_indices:
             self._bound(SectionId.FUNCTION, type_index, len(self._types), "type")
         declared = zip(type_indices, bodies, strict=True)
-        return [
-            Function(index, type_index, body=body) for index, (type_index, body) in enumerate(declared, first)
-        ]
+        return [Function(index, type_index, body=body) for index, (type_index, body) in enumerate(declared, first)]
 
     def _reader(self, section_id: SectionId) -> Reader | None:
         section = self._by_id.get(section_id)

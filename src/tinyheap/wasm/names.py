@@ -92,20 +92,15 @@ def write_names(names: Names) -> bytes:
     for code, space in _INDIRECT.items():
         if space in names.within:
             maps = sorted(names.within[space].items())
-            subsections[code] = write_vector(
-                [encode_unsigned(index) + _write_name_map(inner) for index, inner in maps]
-            )
+            subsections[code] = write_vector([encode_unsigned(index) + _write_name_map(inner) for index, inner in maps])
     return b"".join(
-        bytes([code]) + encode_unsigned(len(payload)) + payload
-        for code, payload in sorted(subsections.items())
+        bytes([code]) + encode_unsigned(len(payload)) + payload for code, payload in sorted(subsections.items())
     )
 
 
 def read_producers(reader: Reader) -> dict[str, dict[str, str]]:
     """The payload of a producers section: what made the module and which version, by field."""
-    fields = reader.vector(
-        lambda item: (item.name(), dict(item.vector(lambda tool: (tool.name(), tool.name()))))
-    )
+    fields = reader.vector(lambda item: (item.name(), dict(item.vector(lambda tool: (tool.name(), tool.name())))))
     reader.finish()
     return dict(fields)
 

@@ -28,10 +28,7 @@ class _Row(NamedTuple):
 
 _COMPARE = ".eq .ne .lt_s .lt_u .gt_s .gt_u .le_s .le_u .ge_s .ge_u"
 _COMPARE_FLOAT = ".eq .ne .lt .gt .le .ge"
-_INTEGER = (
-    ".clz .ctz .popcnt .add .sub .mul .div_s .div_u .rem_s .rem_u"
-    " .and .or .xor .shl .shr_s .shr_u .rotl .rotr"
-)
+_INTEGER = ".clz .ctz .popcnt .add .sub .mul .div_s .div_u .rem_s .rem_u .and .or .xor .shl .shr_s .shr_u .rotl .rotr"
 _FLOAT = ".abs .neg .ceil .floor .trunc .nearest .sqrt .add .sub .mul .div .min .max .copysign"
 _VECTOR_FLOAT = ".abs .neg - .sqrt .add .sub .mul .div .min .max .pmin .pmax"
 _ATOMIC = " ".join(

@@ -20,9 +20,7 @@ class Reader:
 
     __slots__ = ("data", "end", "position", "section")
 
-    def __init__(
-        self, data: bytes, position: int = 0, end: int | None = None, section: str = "module"
-    ) -> None:
+    def __init__(self, data: bytes, position: int = 0, end: int | None = None, section: str = "module") -> None:
         self.data = data
         self.position = position
         self.end = len(data) if end is None else end
@@ -91,9 +89,7 @@ class Reader:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-        raise self.error(
-            f"an integer of {bits} bits that does not end within {self.position - start} bytes", start
-        )
+        raise self.error(f"an integer of {bits} bits that does not end within {self.position - start} bytes", start)
 
     def count(self) -> int:
         """How many entries follow: never more than bytes are left, since an entry takes at least one."""

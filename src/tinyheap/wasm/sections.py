@@ -107,9 +107,7 @@ def read_sections(data: bytes) -> tuple[Section, ...]:
     if data[:8] == _COMPONENT:
         raise Reader(data).error("a WebAssembly component: only core modules are read")
     if data[:8] != HEADER:
-        raise Reader(data).error(
-            f"begins with {data[:8].hex(' ') or 'nothing'} where {HEADER.hex(' ')} is expected"
-        )
+        raise Reader(data).error(f"begins with {data[:8].hex(' ') or 'nothing'} where {HEADER.hex(' ')} is expected")
     reader, sections, rank = Reader(data, len(HEADER)), [], 0
     while reader.left:
         start = reader.position
@@ -167,9 +165,7 @@ def write_function_type(function_type: FunctionType) -> bytes:
 def _read_limits(reader: Reader) -> Limits:
     start, flags = reader.position, reader.byte()
     if flags & 4:
-        raise reader.error(
-            "a memory or table with 64-bit addresses, which is not supported (memory64)", start
-        )
+        raise reader.error("a memory or table with 64-bit addresses, which is not supported (memory64)", start)
     if flags > 3:
         raise reader.error(f"limits with unknown flags {flags:#04x}", start)
     return Limits(reader.u32(), reader.u32() if flags & 1 else None, shared=bool(flags & 2))
