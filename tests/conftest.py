@@ -9,7 +9,7 @@ import pytest
 
 import needs
 from tinyheap.heap.contract import Engine
-from tinyheap.heap.engines import KERNEL, WHY_NO_KERNEL
+from tinyheap.heap.engines import KERNEL
 from tinyheap.heap.model import Model
 from workbench import Workbench
 
@@ -20,7 +20,7 @@ MakeBench: TypeAlias = Callable[..., Workbench]
 def kernel() -> type[Engine]:
     """The compiled engine."""
     if KERNEL is None:
-        needs.fail_or_skip(f"the compiled kernel is not there ({WHY_NO_KERNEL})")
+        needs.fail_or_skip("the compiled kernel is not there")
     return KERNEL
 
 
@@ -38,7 +38,7 @@ def bench(engine: type[Engine]) -> Iterator[MakeBench]:
     """Makes benches of an engine; in the end, looks whether their guards still stand."""
     benches: list[Workbench] = []
 
-    def make(*args: Any, **options: Any) -> Workbench:
+    def make(*args: Any, **options: Any) -> Workbench:  # noqa: ANN401
         benches.append(Workbench(engine, *args, **options))
         return benches[-1]
 

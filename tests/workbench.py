@@ -29,15 +29,17 @@ STATICS_ADDRESS: Final = 0xE000
 class Layouts:
     """Out-of-line layouts at addresses outside the heap."""
 
-    memory: bytearray = field(default_factory=lambda: bytearray(2))
+    memory: bytearray | memoryview = field(default_factory=lambda: bytearray(2))
     start_address: int = STATICS_ADDRESS
 
     def add(self, bits: str, word_bytes: int, *, size: int | None = None) -> int:
         """Put a layout there, its first word's bit first; returns its address."""
-        self.memory += bytes(-len(self.memory) % word_bytes)
-        address = self.start_address + len(self.memory)
-        self.memory += (len(bits) if size is None else size).to_bytes(word_bytes, "little")
-        self.memory += int(bits[::-1] or "0", 2).to_bytes((len(bits) + 7) // 8, "little")
+        memory = bytearray(self.memory)
+        memory += bytes(-len(memory) % word_bytes)
+        address = self.start_address + len(memory)
+        memory += (len(bits) if size is None else size).to_bytes(word_bytes, "little")
+        memory += int(bits[::-1] or "0", 2).to_bytes((len(bits) + 7) // 8, "little")
+        self.memory = memory
         return address
 
 
@@ -94,7 +96,7 @@ class Workbench:
         offset_bytes: int = 0,
         fill: int = 0,
         gc: Gc = Gc.CONSERVATIVE,
-        **options: Any,
+        **options: Any,  # noqa: ANN401
     ) -> None:
         if blocks is not None:
             heap_bytes = heap_bytes_for(blocks, word_bytes)
@@ -118,6 +120,8 @@ class Workbench:
         self.roots: list[int] = []
         self.asked: list[str] = []
         """What the engine asked of its surroundings."""
+        self.settled: list[tuple[int, int]] = []
+        """Allocations that had to ask: address and size in bytes."""
         self.unreadable: list[int] = []
         self.engine = engine_type(self.memory, geometry, Options(gc, **options), self.layouts, self)
         self.engine.zero_size_address = ZERO_SIZE_ADDRESS
@@ -134,6 +138,13 @@ class Workbench:
             return False
         self.engine.resize(self.grow_to.pop(0))
         return True
+
+    def settle(self, address: int, size_bytes: int) -> int:
+        self.settled.append((address, size_bytes))
+        return address
+
+    def layout_word(self, layout: int, size_bytes: int) -> int:
+        return layout
 
     # ---- what tests do with it ----------------------------------------------------------------------------------
 

@@ -18,9 +18,7 @@ from tinyheap.heap.contract import Engine, Gc
 from tinyheap.traces.program import read_program
 from tinyheap.traces.replay import Replay, replay
 
-FOLDER: Final = Path(
-    os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors"
-)
+FOLDER: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 NAMES: Final = sorted(path.name.removesuffix(".json") for path in FOLDER.glob("*.json"))
 KNOWN: Final = 64
 MARK_STACK_WORDS: Final = 8
