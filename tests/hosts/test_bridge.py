@@ -364,8 +364,9 @@ def test_a_go_function_is_called_from_outside_with_its_arguments() -> None:
     assert session.call_script("answer") is None
     with pytest.raises(errors.HostError, match=r"no function 'other'.*\['answer'\]"):
         session.call_script("other")
-    with pytest.raises(errors.HostError, match="object cannot be passed"):
-        session.call_script("answer", object())
+    for stranger in (object(), 1 << 53):
+        with pytest.raises(errors.HostError, match="cannot be passed"):
+            session.call_script("answer", stranger)
 
 
 def test_calls_back_and_forth_end_at_a_depth() -> None:
@@ -412,6 +413,14 @@ def test_a_real_sleep_of_the_event_loop_ends_with_the_time_limit() -> None:
     text = TICKS.format(module="gojs", kind="f64", context="", call="(call $sleep (f64.const 3.6e6))")
     with pytest.raises(errors.GuestTimeoutError):
         hosts.load(module_bytes(text), hosts.Grants(timeout_s=0.1)).run()
+
+
+def test_what_a_timer_throws_is_a_host_error() -> None:
+    go = Go()
+    throws = go.get(go.get(GLOBAL, "process"), "cwd")
+    go.attempt("valueCall", GLOBAL, "setTimeout", [throws, number(5)])
+    with pytest.raises(errors.HostError, match="timer threw Error: not implemented"):
+        go.session.run_timers()
 
 
 def test_timers_keep_their_order_and_can_be_cancelled() -> None:

@@ -201,7 +201,9 @@ class Realm:
         Raises:
             HostError: If there is no such script value.
         """
-        if item is None or isinstance(item, (bool, int, float, str, ScriptObject)):
+        if item is None or isinstance(item, (bool, float, str, ScriptObject)):
+            return item
+        if isinstance(item, int) and abs(item) < 1 << 53:
             return item
         if isinstance(item, (bytes, bytearray)):
             return self.make_bytes(item)
@@ -212,11 +214,12 @@ class Realm:
             for key, value in item.items():
                 made.put(str(key), self.value_of(value))
             return made
-        raise HostError(f"a {type(item).__name__} cannot be passed to JavaScript; pass text, bytes, numbers or lists")
+        raise HostError(
+            f"this {type(item).__name__} cannot be passed to JavaScript; pass text, bytes, numbers below 2**53, lists"
+        )
 
     def _add_constructors(self) -> None:
-        new_object: Callable[[Sequence[Value]], ScriptObject] = self._new_object
-        self._constructor("Object", self._object_prototype, new_object)
+        self._constructor("Object", self._object_prototype, self._new_object)
         self._constructor("Function", self._function_prototype, self._new_function)
         self._constructor("Array", self._array_prototype, self._new_array)
         self._constructor("Uint8Array", self._bytes_prototype, self._new_bytes)

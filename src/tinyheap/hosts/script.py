@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from tinyheap.errors import HostError
@@ -35,6 +36,8 @@ UNDEFINED = Undefined.UNDEFINED
 Value: TypeAlias = "Undefined | bool | int | float | str | ScriptObject | None"
 Body: TypeAlias = "Callable[[Value, Sequence[Value]], Value]"
 """What a function does: it takes ``this`` and its arguments."""
+
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 _PROPERTY_BYTES = 128
 """Bytes charged for one property or array element; Python's own cost, roughly."""
@@ -269,14 +272,12 @@ def text_of(value: Value) -> str:
 
 
 def number_of(value: Value) -> float:
-    """JavaScript's ``Number(value)`` for primitives; NaN for objects."""
+    """JavaScript's ``Number(value)`` for primitives, texts in decimal notation; NaN for objects."""
     if isinstance(value, (bool, int, float)):
         return float(value)
     if isinstance(value, str):
-        try:
-            return float(value.strip() or "0")
-        except ValueError:
-            return math.nan
+        text = value.strip() or "0"
+        return float(text) if _DECIMAL.fullmatch(text) else math.nan
     return 0.0 if value is None else math.nan
 
 

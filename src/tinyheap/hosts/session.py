@@ -44,6 +44,7 @@ from tinyheap.hosts.grants import Grants, Sink
 from tinyheap.hosts.imports import Import, Signature, describe
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.hosts.realm import Realm
+from tinyheap.hosts.script import Thrown
 from tinyheap.hosts.wasi import MODULE as WASI_MODULE
 from tinyheap.hosts.wasi import Wasi
 from tinyheap.hosts.world import world_of
@@ -415,6 +416,8 @@ class HostSession:
             yield
         except (Trap, WasmtimeError) as error:
             raise self._translated(error) from error
+        except Thrown as thrown:
+            raise HostError(f"the program's timer threw {thrown}") from thrown
         except RecursionError as error:
             raise HostError("the program and its host called each other too deep") from error
         except MemoryError as error:
