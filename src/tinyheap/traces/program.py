@@ -120,9 +120,7 @@ def describe_step(index: int, step: tuple[int, int, int, int]) -> str:
     op, a, b, c = step
     if op not in OPERANDS:
         return f"step {index} (operation {op})"
-    operands = OPERANDS[Op(op)].format(
-        a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT
-    )
+    operands = OPERANDS[Op(op)].format(a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT)
     return f"step {index} ({Op(op).name} {operands}".rstrip() + ")"
 
 
@@ -171,9 +169,7 @@ class Program:
         """
         header_bytes = 4 * HEADER_WORDS
         if len(data) < header_bytes:
-            raise TraceError(
-                f"truncated header: the file has {len(data)} of its {header_bytes} bytes; it was cut"
-            )
+            raise TraceError(f"truncated header: the file has {len(data)} of its {header_bytes} bytes; it was cut")
         magic, *fields = _words_from(data[:header_bytes])
         if magic != MAGIC:
             raise TraceError(f"bad magic {magic:#010x} at byte 0: a trace starts with {MAGIC:#010x} ('BGCT')")
@@ -187,9 +183,7 @@ class Program:
         if growth not in set(Growth):
             raise TraceError(f"unknown growth mode {growth} in the header: it is 0 (doubling) or 1 (by 4/3)")
         ops = _words_from(data[header_bytes:])
-        return cls(
-            word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, Growth(growth), alignment, ops
-        )
+        return cls(word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, Growth(growth), alignment, ops)
 
     def to_bytes(self) -> bytes:
         """The program as the bytes of an uncompressed file."""
@@ -250,9 +244,7 @@ def check_header(program: Program) -> None:
             f"{program.heap_bytes} bytes"
         )
     if program.word_bytes == 2 and program.limit_bytes >= 64 * KIB:
-        raise TraceError(
-            f"a limit of {program.limit_bytes} bytes in the header: 2-byte words address less than 64 KiB"
-        )
+        raise TraceError(f"a limit of {program.limit_bytes} bytes in the header: 2-byte words address less than 64 KiB")
     alignment = program.header_alignment_bytes
     if alignment & (alignment - 1) or alignment > HEADER_ALIGNMENT_LIMIT_BYTES:
         raise TraceError(
@@ -263,8 +255,7 @@ def check_header(program: Program) -> None:
     for what, count in (("object ids", program.object_ids), ("root slots", program.root_slots)):
         if count > most:
             raise TraceError(
-                f"the header counts {count} {what}, which {program.step_count} steps cannot use; "
-                f"it may count {most}"
+                f"the header counts {count} {what}, which {program.step_count} steps cannot use; it may count {most}"
             )
 
 
@@ -519,9 +510,7 @@ def _unfold(data: bytes) -> bytes:
             raise TraceError(f"damaged gzip data after {total} bytes of the trace: {error}") from error
         total += len(part)
         if total > most:
-            raise TraceError(
-                f"{len(data)} bytes of gzip data unfold to more than {most}: no honest trace does"
-            )
+            raise TraceError(f"{len(data)} bytes of gzip data unfold to more than {most}: no honest trace does")
         if not unpacker.eof:
             raise TraceError(f"truncated gzip data after {total} bytes of the trace; the file was cut")
         parts.append(part)

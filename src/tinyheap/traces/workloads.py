@@ -1,8 +1,11 @@
 """Made-up mutator programs: shapes of data that a collector meets, at a chosen heap size and occupancy.
 
 A workload first *builds up* the data that stays alive, then *churns*: it allocates and drops until it has
-done the wanted number of steps.  What is alive takes a given share of the heap's blocks, the *occupancy*; all that
-the builders allocate is counted in blocks, as the collector rounds it.  Same options, same program.
+done the wanted number of steps.  What is alive takes a given share of the heap's blocks, the *occupancy*;
+all that is allocated is counted in blocks, as the collector rounds it.  Same options, same program.
+
+A heap that does not move objects fragments: above an occupancy of about 0.8, workloads with objects of many
+blocks may run out of memory in the end, as real programs do.
 
 A *record* refers to others at words 0 and 3: an out-of-line layout of a program marks every third word.
 """
@@ -110,8 +113,8 @@ class Mutator:
     def record(self, size_bytes: int, pointers: int = 0b1001, *, id: int = 0) -> Node:  # noqa: A002
         """Allocates an object with pointers at the words whose bits are set in `pointers`.
 
-        An inline layout holds a few dozen words.  A longer object gets an out-of-line layout, which
-        admits pointers at every third word whatever is asked.
+        An inline layout holds a few dozen words.  A longer object gets an out-of-line layout, which admits
+        pointers at every third word whatever is asked.
         """
         words = min(size_bytes // self.word_bytes, 128)
         if words > self.bitmap_words:
@@ -152,22 +155,22 @@ class LiveSet:
     long as the original's mark stack, so that they alone never overflow it.
     """
 
-    def __init__(self, mutator: Mutator, blocks: int) -> None:
+    def __init__(self, mutator: Mutator, blocks: int, random_share: float = 1.0) -> None:
         self.mutator = mutator
+        self.random_share = random_share
+        """How many drops hit any member; the others go round by age."""
         self.room_blocks = blocks
         self.members: list[Member] = []
         self._places: list[tuple[int, int]] = []
         self._ids: list[int] = []
+        self._hand = 0
 
     def claim(self, blocks: int) -> tuple[int, int]:
         """A place for a new member of so many blocks, for which others are dropped if they must be."""
         if not self._places:
             self._add_table()
-        random, members = self.mutator.random.random, self.members
-        while self.room_blocks < blocks and members:
-            index = int(random() * len(members))
-            members[index], members[-1] = members[-1], members[index]
-            self._drop(members.pop())
+        while self.room_blocks < blocks and self.members:
+            self._drop(self._victim())
         return self._places.pop()
 
     def fresh_id(self) -> int:
@@ -187,7 +190,17 @@ class LiveSet:
         self.room_blocks -= child.blocks
         self.members[-1] = Member([*ids, child.id], blocks + child.blocks, place)
 
-    def _drop(self, member: Member) -> None:
+    def _victim(self) -> int:
+        """The index of a member to drop: one of the oldest, or any."""
+        random = self.mutator.random.random
+        if random() < self.random_share:
+            return int(random() * len(self.members))
+        self._hand = (self._hand + 1) % len(self.members)
+        return self._hand
+
+    def _drop(self, index: int) -> None:
+        member, self.members[index] = self.members[index], self.members[-1]
+        self.members.pop()
         self.mutator.program.store(*member.place)
         self.room_blocks += member.blocks
         self._places.append(member.place)
@@ -217,13 +230,13 @@ def log_uniform_sizes(mutator: Mutator, least_bytes: int, most_bytes: int) -> li
 def fitting_bytes(mutator: Mutator, typical_bytes: int) -> int:
     """How large an object may be so that fragmentation leaves room for it, in bytes.
 
-    Where a share f of n neighbors is dead, n * f**k runs of k dead ones are to be expected, so that runs get no
-    longer than log n / log 1/f objects.  (Some are shorter by bad luck: a quarter is kept back.)
+    Where a share f of n neighbors is dead, n * f**k runs of k dead ones are to be expected.  Chance hardly ever
+    leaves none where 64 are expected, which limits k.
     """
     typical_blocks = mutator.blocks_for(typical_bytes)
-    neighbors = max(2, mutator.heap_blocks // typical_blocks)
-    run = math.log(neighbors) / -math.log(mutator.spare_blocks / mutator.heap_blocks)
-    return max(4 * mutator.word_bytes, int(0.75 * run * typical_blocks) * mutator.block_bytes)
+    neighbors = mutator.heap_blocks // typical_blocks
+    run = math.log(max(64, neighbors) / 64) / math.log(mutator.heap_blocks / mutator.spare_blocks)
+    return max(4 * mutator.word_bytes, int(run * typical_blocks) * mutator.block_bytes - mutator.header_bytes)
 
 
 def mixed(mutator: Mutator) -> Iterator[bool]:
@@ -237,7 +250,7 @@ def mixed(mutator: Mutator) -> Iterator[bool]:
         stable.keep(place, node)
         program.store(node.id, 0, pick(stable.members).ids[0])
         yield False
-    young = LiveSet(mutator, mutator.live_blocks - mutator.live_blocks // 4)
+    young = LiveSet(mutator, mutator.live_blocks - mutator.live_blocks // 4, random_share=0.5)
     stands = False
     while True:
         size, children = pick(sizes), int(random() * 3) if random() < 0.5 else 0
@@ -259,9 +272,9 @@ def mixed(mutator: Mutator) -> Iterator[bool]:
 
 def arrays(mutator: Mutator) -> Iterator[bool]:
     """Pointer-free arrays of 4 to 64 KiB (smaller in a small heap), log-uniform."""
-    most = min(64 * KIB, mutator.spare_blocks // 16 * mutator.block_bytes)
+    most = min(64 * KIB, fitting_bytes(mutator, 12 * KIB), mutator.spare_blocks // 16 * mutator.block_bytes)
     sizes = log_uniform_sizes(mutator, min(4 * KIB, most), most)
-    yield from held(mutator, LiveSet(mutator, mutator.live_blocks), sizes, mutator.data)
+    yield from held(mutator, LiveSet(mutator, mutator.live_blocks, random_share=0.5), sizes, mutator.data)
 
 
 def held(
@@ -287,7 +300,7 @@ def fragment(mutator: Mutator) -> Iterator[bool]:
     live = LiveSet(mutator, mutator.live_blocks - island_blocks)
     unit = 4 * mutator.word_bytes
     phases = [[unit, 2 * unit], [3 * unit, 6 * unit], [unit], [5 * unit, 12 * unit], [2 * unit, 3 * unit]]
-    largest = fitting_bytes(mutator, unit)
+    largest = max(unit, fitting_bytes(mutator, unit) // 2)
     while islands.room_blocks > 0:
         place = islands.claim(0)
         islands.keep(place, mutator.data(unit))
