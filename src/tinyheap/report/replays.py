@@ -56,6 +56,10 @@ def _live(summary: Summary) -> str:
     return "-" if summary.live_objects is None else f"{summary.live_objects:,}"
 
 
+def _longest_pause(summary: Summary) -> str:
+    return time_text(summary.longest_pause_ns) if summary.collections else "-"
+
+
 FIGURES: Final = (
     Figure("gc", lambda summary: summary.gc, Detail.WIDE),
     Figure("engine", lambda summary: summary.engine, Detail.WIDE),
@@ -71,7 +75,7 @@ FIGURES: Final = (
     Figure("heap", lambda summary: size_text(summary.heap_bytes), Detail.WIDE),
     Figure("heap limit", lambda summary: size_text(summary.limit_bytes), Detail.ALONE),
     Figure("largest\nfree", lambda summary: size_text(summary.largest_free_bytes)),
-    Figure("longest\npause", lambda summary: time_text(summary.longest_pause_ns)),
+    Figure("longest\npause", _longest_pause),
     Figure("in allocation", lambda summary: time_text(summary.alloc_ns), Detail.ALONE),
     Figure("in mark", lambda summary: time_text(summary.mark_ns), Detail.ALONE),
     Figure("in sweep", lambda summary: time_text(summary.sweep_ns), Detail.ALONE),
@@ -93,7 +97,7 @@ class ReplayTable:
         table = Table(
             box=box.SIMPLE_HEAD,
             pad_edge=False,
-            collapse_padding=not wide,
+            collapse_padding=True,
             title_style="",
             title_justify="left",
         )
