@@ -185,9 +185,9 @@ class Editor:
     def insert_after(self, function: int, offset: int, code: Code) -> None:
         """Put code behind the instruction at byte `offset` of the file, after what was put there earlier."""
         edit = self._edit(function)
-        _, instruction = next(instructions.walk(edit.body.data, offset, edit.body.end), (offset, None))
-        behind = offset + len(instruction.encoding) if instruction else edit.body.end
-        if not edit.body.code_start <= offset < behind < edit.body.end:
+        inside = edit.body.code_start <= offset < edit.body.end
+        behind = instructions.end_of(edit.body.data, offset, edit.body.end) if inside else edit.body.end
+        if behind == edit.body.end:
             raise ModuleEditError(
                 f"byte {offset:#x} is no place in function {function} behind which code can stand: "
                 f"its code is at {edit.body.code_start:#x} to {edit.body.end:#x}, and ends with `end`"

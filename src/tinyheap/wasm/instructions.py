@@ -96,7 +96,7 @@ def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[t
     while start < end:
         stop = _end(run.match(data, start, end))
         if stop == start:
-            stop = _read_one(data, start, end, section)
+            stop = end_of(data, start, end, section)
             yield start, decode(data[start:stop])
             start = stop
         else:
@@ -125,7 +125,7 @@ def find_encodings(
         if match[1]:
             yield match.start(1), match[1]
         elif start < end:
-            stop = _read_one(data, start, end, section)
+            stop = end_of(data, start, end, section)
             if decode(data[start:stop]).name in names:
                 yield start, data[start:stop]
             start = stop
@@ -137,8 +137,8 @@ def check(data: bytes, start: int, end: int, section: str = "code") -> None:
         pass
 
 
-def _read_one(data: bytes, start: int, end: int, section: str) -> int:
-    """Where the instruction at `start` ends."""
+def end_of(data: bytes, start: int, end: int, section: str = "code") -> int:
+    """Where the instruction at `start` ends; raises MalformedModuleError where none is."""
     reader = Reader(data, start, end, section)
     read_instruction(reader)
     return reader.position
@@ -204,4 +204,4 @@ def _alternatives(names: frozenset[str]) -> bytes:
 def _opcodes_pattern(prefix: int, codes: list[int]) -> bytes:
     if not prefix:
         return byte_class(codes)
-    return rb"\x%02x(?:%s)" % (prefix, b"|".join(exact_pattern(code) for code in codes))
+    return rb"\x%02x%s" % (prefix, exact_pattern(codes))

@@ -11,6 +11,9 @@ of `re`.  Source: WebAssembly Core Specification, 5.2.2 Integers.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
 
 def encode_unsigned(value: int, width_bytes: int = 1) -> bytes:
     """An unsigned integer as bytes, padded up to `width_bytes`."""
@@ -34,12 +37,15 @@ def encode_signed(value: int) -> bytes:
     return bytes(encoding)
 
 
-def byte_class(values: range | list[int]) -> bytes:
+def byte_class(values: Collection[int]) -> bytes:
     """A pattern for one byte out of `values`."""
-    return b"[" + b"".join(rb"\x%02x" % value for value in values) + b"]"
+    ordered = sorted(values)
+    first = [value for value in ordered if value - 1 not in values]
+    last = [value for value in ordered if value + 1 not in values]
+    return b"[" + b"".join(rb"\x%02x-\x%02x" % bounds for bounds in zip(first, last, strict=True)) + b"]"
 
 
-def _any_length(bits: int, short_last: range, long_last: list[int]) -> bytes:
+def _any_length(bits: int, short_last: Collection[int], long_last: Collection[int]) -> bytes:
     """A pattern for integers of `bits`: the longest end in a byte of `long_last`, others of `short_last`."""
     most = -(-bits // 7)
     return rb"(?:%s|[\x80-\xff]{1,%d}%s|[\x80-\xff]{%d}%s)" % (
@@ -67,12 +73,25 @@ def natural_pattern(bits: int) -> bytes:
     return _any_length(bits, range(0x40), list(range(1 << bits % 7 - 1)))
 
 
-def exact_pattern(value: int, bits: int = 32) -> bytes:
-    """A pattern for every spelling of one unsigned integer of up to `bits` bits."""
-    shortest = encode_unsigned(value)
-    most_padding = -(-bits // 7) - len(shortest) - 1
-    padded = shortest[:-1] + bytes([shortest[-1] | 0x80])
-    return rb"(?:%s|%s\x80{0,%d}\x00)" % (_literal(shortest), _literal(padded), most_padding)
+def exact_pattern(values: Iterable[int]) -> bytes:
+    """A pattern for every spelling of any of `values`, unsigned integers of 32 bits.
+
+    Those whose shortest spellings are alike but for the first byte share an alternative.
+    """
+    first_bytes: dict[bytes, set[int]] = defaultdict(set)
+    for value in values:
+        first, *others = encode_unsigned(value)
+        first_bytes[bytes(others)].add(first)
+    return rb"(?:%s)" % b"|".join(_with_padding(first, others) for others, first in sorted(first_bytes.items()))
+
+
+def _with_padding(first: set[int], others: bytes) -> bytes:
+    if not others:
+        more = byte_class({byte | 0x80 for byte in first})
+        return rb"%s|%s\x80{0,3}\x00" % (byte_class(first), more)
+    padded = others[:-1] + bytes([others[-1] | 0x80])
+    most_padding = 3 - len(others)
+    return rb"%s(?:%s|%s\x80{0,%d}\x00)" % (byte_class(first), _literal(others), _literal(padded), most_padding)
 
 
 def _literal(data: bytes) -> bytes:
