@@ -417,7 +417,7 @@ class TestOptions:
             check=True,
         )
         assert [json.loads(line)["engine"] for line in result.stdout.splitlines()] == ["model", "model"]
-        assert re.fullmatch(r"Warning: the compiled kernel is not there .+ The model serves.+\n", result.stderr)
+        assert re.fullmatch(r"Warning: the compiled kernel is not there.+ The model serves.+\n", result.stderr)
 
     def test_out_of_memory_is_a_result(self, full: Path) -> None:
         result = run(full, "--json")
