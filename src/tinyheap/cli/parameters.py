@@ -25,9 +25,7 @@ class SizeType(click.ParamType[int]):
         match = re.fullmatch(r"([0-9]{1,15}) ?([a-z]*)", value.strip().lower())
         unit_bytes = UNITS_BYTES.get(match[2]) if match else None
         if match is None or unit_bytes is None or int(match[1]) == 0:
-            self.fail(
-                f"{value!r} is no size; write a positive number and a unit: 512, 64KiB, 16M", param, ctx
-            )
+            self.fail(f"{value!r} is no size; write a positive number and a unit: 512, 64KiB, 16M", param, ctx)
         return int(match[1]) * unit_bytes
 
 
