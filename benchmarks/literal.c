@@ -39,7 +39,7 @@ typedef uint32_t word;
 #define SIZE_FIELD_BITS 5
 #elif WORD_BYTES == 2
 typedef uint16_t word;
-#define DEFAULT_BASE 0x1000u
+#define DEFAULT_BASE 0x100u
 #define ALIGNMENT 1 /* as on AVR: pointers lie anywhere */
 #define SIZE_FIELD_BITS 4
 #else
@@ -443,9 +443,10 @@ static void map_at(uint64_t address, uint64_t bytes) {
 
 static uint64_t outside_address(uint64_t bytes) {
 #if WORD_BYTES == 2
-    if (bytes > heap_start - 2u)
-        die("layouts do not fit", "below the heap of a 16-bit guest");
-    return 2;
+    const uint64_t behind = (heap_start + limit_bytes + 1u) & ~1u;
+    if (behind + bytes > 0x10000)
+        die("layouts do not fit", "behind the heap of a 16-bit guest");
+    return behind;
 #else
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (WORD_BYTES == 4 ? MAP_32BIT : 0);
     void *got = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
