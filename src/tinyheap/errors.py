@@ -75,6 +75,10 @@ class GuestError(TinyheapError):
     """A guest cannot be served: unknown runtime, unsupported collector, or a trap while it ran."""
 
 
+class UnsupportedGuestError(GuestError):
+    """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
+
+
 class GuestTrapError(GuestError):
     """The program trapped; ``exit_code`` is what a shell should see, ``frames`` the innermost functions first."""
 

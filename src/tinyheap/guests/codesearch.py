@@ -1,0 +1,101 @@
+"""Finding functions by what their bytes mention, without decoding all code.
+
+An address in linear memory stands in code as the constant of an `i32.const` or as the offset of a load or store,
+both in the shortest spelling (compilers pad only what a linker is still to change).  Searching for those bytes
+finds every function that mentions it, and some that do not: whoever asks decodes what is found.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from tinyheap.wasm import Module
+from tinyheap.wasm.leb128 import encode_signed, encode_unsigned
+
+_CONST = b"\x41"
+_CALL = b"\x10"
+_RETURN_CALL = b"\x12"
+_DIVIDE = b"\x6e"
+_ACCESS = b"[\x28-\x3e][\x00-\x03]"
+"""Opcode and alignment of loads and stores."""
+
+
+class CodeSearch:
+    """Searches in one module's code."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        bodies = [
+            (function.body.code_start, function.body.end, function.index)
+            for function in module.defined_functions
+            if function.body is not None
+        ]
+        self._starts = [start for start, _, _ in bodies]
+        self._bodies = bodies
+        self._callers: dict[int, frozenset[int]] = {}
+
+    def containing(self, encoding: bytes) -> set[int]:
+        """Functions whose code contains these bytes."""
+        if not self._bodies:
+            return set()
+        found: set[int] = set()
+        data, end = self.module.data, self._bodies[-1][1]
+        position = data.find(encoding, self._starts[0], end)
+        while position >= 0:
+            start, body_end, index = self._bodies[bisect_right(self._starts, position) - 1]
+            if position < body_end:
+                found.add(index)
+                position = data.find(encoding, body_end, end)
+            else:
+                position = data.find(encoding, position + 1, end)
+        return found
+
+    def mentioning(self, addresses: Iterable[int]) -> set[int]:
+        """Functions that may mention one of these addresses."""
+        wanted = sorted(addresses)
+        found: set[int] = set()
+        for address in wanted:
+            signed = address - (1 << 32) if address >> 31 else address
+            found |= self.containing(_CONST + encode_signed(signed))
+        return found | self._accessing(wanted)
+
+    def _accessing(self, addresses: list[int]) -> set[int]:
+        """Functions with a load or store that has one of these offsets."""
+        if not self._bodies or not addresses:
+            return set()
+        offsets = b"|".join(re.escape(encode_unsigned(address)) for address in addresses)
+        accesses = re.compile(_ACCESS + b"(?:" + offsets + b")", re.DOTALL)
+        code = accesses.finditer(self.module.data, self._starts[0], self._bodies[-1][1])
+        return {self._bodies[bisect_right(self._starts, match.start()) - 1][2] for match in code}
+
+    def dividing_by(self, divisor: int) -> Iterator[int]:
+        """Functions that may divide by a constant, unsigned; those first where it stands before the division."""
+        constant = _CONST + encode_signed(divisor)
+        plain = self.containing(constant + _DIVIDE)
+        yield from sorted(plain)
+        for index in sorted(self.containing(constant) - plain):
+            if any(True for _ in self.module.body(index).find("i32.div_u")):
+                yield index
+
+    def callers(self, function: int) -> frozenset[int]:
+        """Functions that call `function` directly."""
+        if function not in self._callers:
+            encoding = encode_unsigned(function)
+            candidates = self.containing(_CALL + encoding) | self.containing(_RETURN_CALL + encoding)
+            self._callers[function] = frozenset(
+                index
+                for index in candidates
+                if any(
+                    call.immediates[0] == function
+                    for _, call in self.module.body(index).find("call", "return_call")
+                )
+            )
+        return self._callers[function]
+
+    def counting(self, encoding: bytes) -> int:
+        """How often these bytes stand in all code."""
+        if not self._bodies:
+            return 0
+        return self.module.data.count(encoding, self._starts[0], self._bodies[-1][1])
