@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from tinyheap.wasm.sections import SectionId
 from wasm import oracles, samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 LADDER = """
@@ -502,12 +503,44 @@ def test_an_instrumented_formatter_formats_as_before() -> None:
     assert hooked.running.value("calls") > 1000
 
 
-class _Formatter:
-    """A running gofmt without host."""
+def test_a_formatter_runs_on_an_allocator_of_the_host() -> None:
+    module = Module.parse(guests_modules.read("gofmt-0.7.3"))
+    editor = Editor(module)
+    editor.become_import(module.function_indices["runtime.alloc"], "tinyheap", "alloc")
+    editor.export("stack_pointer", "global", 0)
+    allocated_bytes: list[int] = []
 
-    def __init__(self, module: Module) -> None:
-        self.running = oracles.run(module)
-        self.running.call("_initialize")
+    def alloc(size_bytes: int) -> int:
+        """A bump pointer over fresh pages, which are zero."""
+        memory, store = guest.running.memory(), guest.running.store
+        address = first_address + sum(allocated_bytes)
+        allocated_bytes.append(size_bytes + 15 & ~15)
+        while address + allocated_bytes[-1] > memory.data_len(store):
+            memory.grow(store, 16)
+        return address
+
+    guest = _Formatter(editor.build(), {("tinyheap", "alloc"): alloc}, initialize=False)
+    first_address = guest.running.memory().data_len(guest.running.store)
+    guest.running.call("_initialize")
+    source = b'package main\nvar  x = map[string]int{ "a" : 1 }\n'
+    assert guest.format(source) == b'package main\n\nvar x = map[string]int{"a": 1}\n'
+    assert len(allocated_bytes) > 100
+    assert 0 < guest.running.value("stack_pointer") <= first_address
+
+
+class _Formatter:
+    """A running gofmt, which needs no more of a host than `imports` offers."""
+
+    def __init__(
+        self,
+        module: Module,
+        imports: Mapping[tuple[str, str], Callable[..., Any]] | None = None,
+        *,
+        initialize: bool = True,
+    ) -> None:
+        self.running = oracles.run(module, imports)
+        if initialize:
+            self.running.call("_initialize")
 
     def format(self, source: bytes) -> bytes:
         run = self.running

@@ -10,7 +10,7 @@ import pytest
 
 import guests_modules
 from tinyheap.errors import ModuleEditError
-from tinyheap.wasm import EMPTY, Module, sections
+from tinyheap.wasm import EMPTY, Code, Editor, Module, sections
 from tinyheap.wasm.entities import (
     FunctionReference,
     FunctionType,
@@ -126,6 +126,24 @@ def test_calls_are_counted_by_callee(everything: Module) -> None:
         (3, "br_table"),
         (4, "throw"),
     ]
+
+
+def test_code_is_found_where_it_stands_and_not_inside_an_immediate() -> None:
+    editor = Editor()
+    wanted = Code().i32_const(-64).i32_div_u()
+    assert wanted.encoding == b"\x41\x40\x6e"
+    hidden = Code(b"\x43\x00\x41\x40\x6e").drop()
+    editor.add_function([], [], hidden)
+    editor.add_function(["i32"], [], hidden + Code().local_get(0) + wanted + Code().local_get(0) + wanted)
+    module = editor.build()
+    start = module.body(1).code_start + len(hidden.encoding)
+    assert list(module.find_code(wanted)) == [(1, start + 2), (1, start + 2 + 3 + 2)]
+
+
+def test_a_real_allocator_is_found_by_a_division_by_65() -> None:
+    module = Module.parse(guests_modules.read("sh-syntax-0.4.2"))
+    places = list(module.find_code(Code().i32_const(65).i32_div_u()))
+    assert {module.function_name(function) for function, _ in places} == {"runtime.calculateHeapAddresses"}
 
 
 def test_old_exceptions_are_walked() -> None:

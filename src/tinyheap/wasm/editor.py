@@ -186,7 +186,8 @@ class Editor:
         """Put code behind the instruction at byte `offset` of the file, after what was put there earlier."""
         edit = self._edit(function)
         inside = edit.body.code_start <= offset < edit.body.end
-        behind = instructions.end_of(edit.body.data, offset, edit.body.end) if inside else edit.body.end
+        instruction = instructions.instruction_at(edit.body.data, offset, edit.body.end) if inside else None
+        behind = offset + len(instruction.encoding) if instruction else edit.body.end
         if behind == edit.body.end:
             raise ModuleEditError(
                 f"byte {offset:#x} is no place in function {function} behind which code can stand: "

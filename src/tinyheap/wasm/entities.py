@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tinyheap.wasm import instructions
+from tinyheap.wasm.assembler import Code
 from tinyheap.wasm.immediates import ValueType
 from tinyheap.wasm.instructions import Instruction
 
@@ -147,6 +148,15 @@ class Body:
     def instructions(self) -> Iterator[tuple[int, Instruction]]:
         """Every instruction with its offset in the file, the closing `end` included."""
         return instructions.walk(self.data, self.code_start, self.end)
+
+    def find_code(self, code: Code) -> list[int]:
+        """The offset of each place where just these instructions stand, spelled as the assembler does."""
+        places, place = [], self.data.find(code.encoding, self.code_start, self.end)
+        while place >= 0:
+            places.append(place)
+            place = self.data.find(code.encoding, place + 1, self.end)
+        starts = {offset for offset, _ in self.instructions()} if places else ()
+        return [place for place in places if place in starts]
 
     def check(self) -> None:
         """Raise MalformedModuleError unless the code is whole instructions, the last of them `end`."""

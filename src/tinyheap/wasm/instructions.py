@@ -31,6 +31,10 @@ _RUN_LENGTH = 1 << 12
 """Instructions cut at a time: bounds the memory that a list of them takes, whatever the body's size."""
 
 
+_LONG = 32
+"""Bytes that no instruction without a counted list takes; what is longer is not remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """One instruction as it stands in a body: name, immediates (see `immediates`) and its very bytes."""
@@ -75,13 +79,17 @@ def _encode_immediate(kind: Immediate, value: object) -> bytes:
     return encoding
 
 
+def instruction_at(data: bytes, start: int, end: int, section: str = "code") -> Instruction:
+    """The instruction at `start`, which must end by `end`; raises MalformedModuleError where none is."""
+    reader = Reader(data, start, end, section)
+    opcode, spans = read_instruction(reader)
+    return Instruction(opcode.name, tuple([span.value for span in spans]), data[start : reader.position])
+
+
 @lru_cache(maxsize=1 << 16)
 def decode(encoding: bytes) -> Instruction:
-    """The instruction that `encoding` holds, all of it."""
-    reader = Reader(encoding, section="instruction")
-    opcode, spans = read_instruction(reader)
-    reader.finish()
-    return Instruction(opcode.name, tuple([span.value for span in spans]), encoding)
+    """The instruction that `encoding` holds; the result is remembered, so it should be a short one."""
+    return instruction_at(encoding, 0, len(encoding))
 
 
 def spans(encoding: bytes) -> list[ImmediateSpan]:
@@ -96,9 +104,9 @@ def walk(data: bytes, start: int, end: int, section: str = "code") -> Iterator[t
     while start < end:
         stop = _end(run.match(data, start, end))
         if stop == start:
-            stop = end_of(data, start, end, section)
-            yield start, decode(data[start:stop])
-            start = stop
+            instruction = instruction_at(data, start, end, section)
+            yield start, instruction
+            start += len(instruction.encoding)
         else:
             encodings = one.findall(data, start, stop)
             yield from zip(accumulate(map(len, encodings), initial=start), map(decode, encodings), strict=False)
@@ -110,7 +118,7 @@ def find(
 ) -> Iterator[tuple[int, Instruction]]:
     """As `walk`, but yields only the instructions called `names`; the others cost next to nothing."""
     for offset, encoding in find_encodings(data, start, end, frozenset(names), section):
-        yield offset, decode(encoding)
+        yield offset, decode(encoding) if len(encoding) < _LONG else instruction_at(encoding, 0, len(encoding))
 
 
 def find_encodings(
@@ -125,23 +133,16 @@ def find_encodings(
         if match[1]:
             yield match.start(1), match[1]
         elif start < end:
-            stop = end_of(data, start, end, section)
-            if decode(data[start:stop]).name in names:
-                yield start, data[start:stop]
-            start = stop
+            instruction = instruction_at(data, start, end, section)
+            if instruction.name in names:
+                yield start, instruction.encoding
+            start += len(instruction.encoding)
 
 
 def check(data: bytes, start: int, end: int, section: str = "code") -> None:
     """Raise MalformedModuleError unless `data[start:end]` is a sequence of whole instructions."""
     for _ in find_encodings(data, start, end, frozenset(), section):
         pass
-
-
-def end_of(data: bytes, start: int, end: int, section: str = "code") -> int:
-    """Where the instruction at `start` ends; raises MalformedModuleError where none is."""
-    reader = Reader(data, start, end, section)
-    read_instruction(reader)
-    return reader.position
 
 
 def read_instruction(reader: Reader) -> tuple[Opcode, list[ImmediateSpan]]:

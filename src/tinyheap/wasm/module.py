@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from tinyheap.errors import MalformedModuleError, ModuleEditError
 from tinyheap.wasm import sections as s
+from tinyheap.wasm.assembler import Code
 from tinyheap.wasm.entities import (
     Body,
     DataSegment,
@@ -145,6 +146,12 @@ class Module:
             if function.body is not None:
                 for offset, instruction in function.body.find(*names):
                     yield function.index, offset, instruction
+
+    def find_code(self, code: Code) -> Iterator[tuple[int, int]]:
+        """Each place where just these instructions stand: function's index, offset."""
+        for function in self.defined_functions:
+            for offset in function.body.find_code(code) if function.body else ():
+                yield function.index, offset
 
     def call_counts(self) -> Counter[int]:
         """How often each function is called directly, by index."""

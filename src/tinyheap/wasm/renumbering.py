@@ -15,9 +15,10 @@ from tinyheap.wasm import instructions
 from tinyheap.wasm.entities import Expression
 from tinyheap.wasm.instructions import ImmediateSpan
 from tinyheap.wasm.leb128 import encode_unsigned
-from tinyheap.wasm.opcodes import OPCODES
+from tinyheap.wasm.opcodes import BY_NAME, OPCODES
 
 _CALLS = ("call", "return_call")
+_CALL_OPCODES = tuple(BY_NAME[name].encoding for name in _CALLS)
 
 
 class Renumbering:
@@ -71,7 +72,7 @@ class Renumbering:
         return self._known[encoding]
 
     def _rewritten(self, encoding: bytes) -> bytes:
-        is_call = instructions.decode(encoding).name in _CALLS
+        is_call = encoding[:1] in _CALL_OPCODES
         pieces: list[bytes] = []
         kept = 0
         for span in instructions.spans(encoding):
