@@ -19,6 +19,8 @@ pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS), SkipParser()], patterns=["*.md"]
 ).pytest()
 
+pytest_plugins = ["engine_fixtures"]
+
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, print_blob=True)
@@ -29,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the options that say how much to try."""
     group = parser.getgroup("tinyheap")
     group.addoption("--slow", action="store_true", default=needs.IN_CI, help="also run tests marked slow")
+    group.addoption("--long", action="store_true", help="also run tests marked long: minutes each, for every night")
     group.addoption(
         "--soak-seeds",
         type=int,
@@ -39,12 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skips slow tests in a quick run."""
-    if config.getoption("--slow"):
-        return
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: runs in CI and with --slow"))
+    """Skips slow tests in a quick run, and long ones unless they are asked for."""
+    for mark, reason in (("slow", "slow: runs in CI and with --slow"), ("long", "long: runs with --long")):
+        if not config.getoption(f"--{mark}"):
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tinyheap.heap.contract import Engine, Gc, Options
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
@@ -192,3 +192,7 @@ class Workbench:
     def close(self) -> None:
         self.check_guards()
         self.engine.release_memory()
+
+
+MakeBench: TypeAlias = Callable[..., Workbench]
+"""Takes what `Workbench` takes, but the engine."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeBench
 from tinyheap.errors import (
     HeapBusyError,
     HeapCorruptError,
@@ -20,7 +19,7 @@ from tinyheap.errors import (
 )
 from tinyheap.heap.contract import NO_BLOCK, Census, Engine, Gc, State
 from tinyheap.heap.model import Model
-from workbench import GLYPHS, ZERO_SIZE_ADDRESS, Workbench, heap_bytes_for, inline_layout
+from workbench import GLYPHS, ZERO_SIZE_ADDRESS, MakeBench, Workbench, heap_bytes_for, inline_layout
 
 WORD_SIZES = pytest.mark.parametrize("word_bytes", [2, 4, 8])
 EMPTY = "." * 12

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,7 @@ import needs
 from tinyheap.heap.contract import Engine
 from tinyheap.heap.engines import KERNEL
 from tinyheap.heap.model import Model
-from workbench import Workbench
-
-MakeBench: TypeAlias = Callable[..., Workbench]
+from workbench import MakeBench, Workbench
 
 
 @pytest.fixture(scope="session")
