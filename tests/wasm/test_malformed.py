@@ -130,8 +130,8 @@ def test_any_bytes_behind_a_header_are_read_or_refused(data: bytes) -> None:
 @pytest.mark.parametrize("name", ["gofmt-0.7.3", "micropython-1.27.0"])
 def test_a_mutated_real_module_is_used_or_refused(name: str, soak_seeds: range) -> None:
     data = guests_modules.read(name)
-    outcomes = [_stands(_mutated(data, seed)) for seed in soak_seeds]
-    assert len(outcomes) == len(soak_seeds)
+    for seed in soak_seeds:
+        _stands(_mutated(data, seed))  # which raises whatever is not the typed error
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,7 @@ def test_a_mutated_real_module_is_used_or_refused(name: str, soak_seeds: range) 
 )
 def test_memory_stays_within_a_multiple_of_the_input(data: bytes) -> None:
     tracemalloc.start()
-    stands = _stands(data)
+    _stands(data)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert stands in (True, False)
     assert peak_bytes < 200 * len(data)
