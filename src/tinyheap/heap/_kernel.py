@@ -654,9 +654,9 @@ def unmark_all(heap: Heap) -> cython.void:
 
 
 def count_bytes(x: u64) -> u64:
-    """Bits set among the even ones, summed into each byte (at most 4)."""
+    """The sums of the four 2-bit fields in each byte."""
     x = (x & PAIRS) + ((x >> 2) & PAIRS)
-    return (x + (x >> 4)) & NIBBLES
+    return (x & NIBBLES) + ((x >> 4) & NIBBLES)
 
 
 def sum_bytes(x: u64) -> u64:
@@ -706,42 +706,58 @@ def sweep_table(heap: Heap) -> u64:
     kept: u64
     fields: u64
     total: u64
-    taken_sums: u64
-    dead_sums: u64
-    mark_sums: u64
-    kept_sums: u64
+    triple: u64
+    taken_fields: u64
+    dead_fields: u64
+    mark_fields: u64
+    kept_fields: u64
+    taken_bytes: u64
+    dead_bytes: u64
+    mark_bytes: u64
+    kept_bytes: u64
     heap.heads = 0
     heap.tails = 0
     heap.table_reads += words
     while word < words:
         # Sums of up to 63 words stay below 256 in each byte.
         batch = word + 63 if words - word > 63 else words
-        taken_sums = 0
-        dead_sums = 0
-        mark_sums = 0
-        kept_sums = 0
+        taken_bytes = 0
+        dead_bytes = 0
+        mark_bytes = 0
+        kept_bytes = 0
         while word < batch:
-            x = table_word(heap, word)
-            low = x & EVEN
-            high = (x >> 1) & EVEN
-            head = low & ~high
-            mark = low & high
-            fields = (low ^ EVEN) * 3
-            total = fields + ((head << 2) | carry)
-            carry = (head >> 62) | cython.cast(u64, total < fields)
-            kept = high & ~low & total
-            put_table_word(heap, word, mark | (kept << 1))
-            if heap.poison != 0:
-                poison_fields(heap, word, (low | high) ^ mark ^ kept)
-            taken_sums += count_bytes(low | high)
-            dead_sums += count_bytes(head)
-            mark_sums += count_bytes(mark)
-            kept_sums += count_bytes(kept)
-            word += 1
-        taken += sum_bytes(taken_sums)
-        dead += sum_bytes(dead_sums)
-        heap.heads += sum_bytes(mark_sums)
-        heap.tails += sum_bytes(kept_sums)
+            # Sums of up to 3 words stay below 4 in each field.
+            triple = word + 3 if batch - word > 3 else batch
+            taken_fields = 0
+            dead_fields = 0
+            mark_fields = 0
+            kept_fields = 0
+            while word < triple:
+                x = table_word(heap, word)
+                low = x & EVEN
+                high = (x >> 1) & EVEN
+                head = low & ~high
+                mark = low & high
+                fields = (low ^ EVEN) * 3
+                total = fields + ((head << 2) | carry)
+                carry = (head >> 62) | cython.cast(u64, total < fields)
+                kept = high & ~low & total
+                put_table_word(heap, word, mark | (kept << 1))
+                if heap.poison != 0:
+                    poison_fields(heap, word, (low | high) ^ mark ^ kept)
+                taken_fields += low | high
+                dead_fields += head
+                mark_fields += mark
+                kept_fields += kept
+                word += 1
+            taken_bytes += count_bytes(taken_fields)
+            dead_bytes += count_bytes(dead_fields)
+            mark_bytes += count_bytes(mark_fields)
+            kept_bytes += count_bytes(kept_fields)
+        taken += sum_bytes(taken_bytes)
+        dead += sum_bytes(dead_bytes)
+        heap.heads += sum_bytes(mark_bytes)
+        heap.tails += sum_bytes(kept_bytes)
     heap.frees += dead
     heap.freed_blocks += taken - heap.heads - heap.tails
     heap.free_blocks = heap.end_block - heap.heads - heap.tails
@@ -819,6 +835,7 @@ def is_poisoned(heap: Heap, block: u64) -> cython.bint:
     return True
 
 
+@cython.final
 @cython.cclass
 class Kernel:
     """An engine (``contract.Engine``) around one ``HeapState``: the border, where everything is checked."""

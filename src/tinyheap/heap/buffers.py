@@ -29,15 +29,16 @@ def writable_bytes(buffer: Buffer) -> memoryview:
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
-def reserve(capacity_bytes: int) -> mmap.mmap:
-    """Zeroed memory that costs nothing until it is touched.
+def reserve(capacity_bytes: int, *, prefault: bool = False) -> mmap.mmap:
+    """Zeroed memory that costs nothing until it is touched; with ``prefault`` all of it is there from the start.
 
     Raises:
         GeometryError: the operating system does not give that much address space.
     """
     try:
         if hasattr(mmap, "MAP_ANONYMOUS"):
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            flags |= getattr(mmap, "MAP_POPULATE" if prefault else "MAP_NORESERVE", 0)
             return mmap.mmap(-1, capacity_bytes, flags=flags)
         return mmap.mmap(-1, capacity_bytes)
     except (OSError, ValueError, OverflowError) as error:

@@ -42,6 +42,7 @@ from tinyheap.heap.contract import Counters
 from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
 
 
+@cython.final
 @cython.cclass
 class Player:
     """Plays one program.
@@ -134,7 +135,10 @@ class Player:
     def _play(self, stop: u64) -> cython.void:
         heap: Heap = cython.address(self._heap)
         ids: cython.pointer(u64) = cython.address(self._ids[0])
-        ops: cython.pointer(cython.const[uint32_t])
+        roots: u64 = cython.cast(cython.size_t, cython.address(self._roots[0]))
+        ops: cython.pointer(cython.const[uint32_t]) = cython.address(self._ops[0])
+        addresses: cython.pointer(int64_t) = cython.address(self._addresses[0])
+        step: u64 = self._step
         shift: u64 = heap.word_shift
         op: uint32_t
         a: u64
@@ -142,12 +146,11 @@ class Player:
         c: u64
         address: u64
         begun_ns: u64 = 0
-        while self._step < stop:
-            ops = cython.address(self._ops[self._step << 2])
-            op = ops[0]
-            a = ops[1]
-            b = ops[2]
-            c = ops[3]
+        while step < stop and not self._stray:
+            op = ops[step << 2]
+            a = ops[(step << 2) + 1]
+            b = ops[(step << 2) + 2]
+            c = ops[(step << 2) + 3]
             if op == 1:
                 # STORE
                 address = ids[c]
@@ -158,11 +161,11 @@ class Player:
                 # ROOT
                 address = ids[b] + c if b != 0 else 0
                 if shift == 3:
-                    store64(cython.cast(cython.size_t, cython.address(self._roots[a << 3])), address)
+                    store64(roots + (a << 3), address)
                 elif shift == 2:
-                    store32(cython.cast(cython.size_t, cython.address(self._roots[a << 2])), address)
+                    store32(roots + (a << 2), address)
                 else:
-                    store16(cython.cast(cython.size_t, cython.address(self._roots[a << 1])), address)
+                    store16(roots + (a << 1), address)
             elif op == 0 or op == 5:
                 # ALLOC, REALLOC
                 if self._timing:
@@ -175,9 +178,9 @@ class Player:
                     self._alloc_ns += clock_ns() - self._mark_ns - self._sweep_ns - begun_ns
                 if address == 0:
                     self._out_of_memory = True
-                    return
+                    break
                 ids[a] = address
-                self._addresses[self._addresses_done] = (
+                addresses[self._addresses_done] = (
                     -1 if address == heap.zero_size_address else cython.cast(int64_t, address - heap.start)
                 )
                 self._addresses_done += 1
@@ -194,9 +197,9 @@ class Player:
             else:
                 # COPY
                 ids[a] = ids[b]
-            if self._stray:
-                return
-            self._step += 1
+            step += 1
+        # A write that went astray belongs to the step before.
+        self._step = step - 1 if self._stray else step
 
     def _write(self, address: u64, word: u64, value: u64) -> cython.void:
         """Write a word of an object; a stale id that was "reallocated" in place may point past the heap."""

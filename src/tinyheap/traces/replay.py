@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, Final, Protocol
 
 from tinyheap.errors import InvalidAddressError, TraceError
@@ -136,6 +137,7 @@ class Stage:
     gc: Gc
     geometry: Geometry
     limit_bytes: int
+    heap_memory: mmap
     start_address: int
     """Of the statics: where out-of-line layouts lie."""
     memory: bytearray
@@ -144,7 +146,9 @@ class Stage:
     """Addresses of out-of-line layouts, by the program's number for them, ascending."""
 
     @classmethod
-    def of(cls, program: Program, gc: Gc, heap_bytes: int | None, limit_bytes: int | None) -> Stage:
+    def of(
+        cls, program: Program, gc: Gc, heap_bytes: int | None, limit_bytes: int | None, *, prefault: bool = False
+    ) -> Stage:
         """Lay a program's memory out; sizes in bytes override the program's own."""
         heap_bytes = heap_bytes or program.heap_bytes
         limit_bytes = max(limit_bytes or program.limit_bytes, heap_bytes)
@@ -161,15 +165,18 @@ class Stage:
         # The address space has to hold the heap at its largest.
         end_address = geometry.resized(limit_bytes).end_address
         statics_address = end_address + -end_address % word_bytes if word_bytes == 2 else STATICS_ADDRESS
-        statics, layouts = cls._place_layouts(program, statics_address)
-        return cls(program, gc, geometry, limit_bytes, statics_address, statics, layouts)
+        # One word at least, so that there is one to point at.
+        statics, layouts = bytearray(word_bytes), dict[int, int]()
+        if gc is Gc.PRECISE:
+            statics, layouts = cls._place_layouts(program, statics_address)
+        memory = reserve(limit_bytes, prefault=prefault)
+        return cls(program, gc, geometry, limit_bytes, memory, statics_address, statics, layouts)
 
     @staticmethod
     def _place_layouts(program: Program, address: int) -> tuple[bytearray, dict[int, int]]:
         """Lay the program's out-of-line bitmaps out one after the other, each behind its size word."""
         ops = program.ops
         used = {c for op, c in zip(ops[::4], ops[3::4], strict=True) if op == Op.ALLOC and c and not c & 1}
-        # One byte at least, so that there is one to point at.
         statics, layouts = bytearray(program.word_bytes), {}
         for layout in sorted(used):
             layouts[layout] = address + len(statics)
@@ -218,6 +225,7 @@ def replay(
     mark_stack_entries: int | None = None,
     timing: bool = True,
     hashes: bool = True,
+    prefault: bool = False,
     progress: Progress | None = None,
 ) -> Replay:
     """Run a program from its first step to its last, or to where memory runs out.
@@ -231,13 +239,14 @@ def replay(
             the engine's default (the model's is the seed's own, 8 words' worth).
         timing: measure the time in allocations, too (reads the clock around each).
         hashes: hash the block table after each collection.
+        prefault: have all memory there from the start, so that the system's page faults are not measured.
         progress: called now and then with the number of steps played.
 
     Raises:
         TraceError: a step asks for the impossible.
         GeometryError: the heap does not fit its address space, or the machine.
     """
-    stage = Stage.of(program, Gc(gc), heap_bytes, limit_bytes)
+    stage = Stage.of(program, Gc(gc), heap_bytes, limit_bytes, prefault=prefault)
     compiled = choose_engine(engine) is KERNEL
     make = _kernel_player if compiled else ModelPlayer
     allocations = sum(program.ops[::4].count(op) for op in (Op.ALLOC, Op.REALLOC))
@@ -265,7 +274,7 @@ def _kernel_player(
         raise TraceError(fault_message(index, program.step(index), Fault(fault)))
     player: Player = _replay.Player(
         program,
-        reserve(stage.limit_bytes),
+        stage.heap_memory,
         stage.geometry,
         stage.limit_bytes,
         str(stage.gc),
@@ -294,10 +303,9 @@ class ModelPlayer:
         self.program = stage.program
         self.program.check()
         self.limit_bytes = stage.limit_bytes
-        self.memory = reserve(stage.limit_bytes)
         self.layouts = stage.layouts
         options = Options(stage.gc, mark_stack_entries)
-        self.engine = Model(self.memory, stage.geometry, options, stage, self)
+        self.engine = Model(stage.heap_memory, stage.geometry, options, stage, self)
         self.engine.zero_size_address = ZERO_SIZE_ADDRESS
         self.ids = array("Q", bytes(8 * max(self.program.object_ids, 1)))
         self.roots = bytearray(self.program.root_slots * self.program.word_bytes)
