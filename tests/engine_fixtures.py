@@ -43,3 +43,9 @@ def bench(engine: type[Engine]) -> Iterator[MakeBench]:
     yield make
     for made in benches:
         made.close()
+
+
+@pytest.fixture
+def stride(request: pytest.FixtureRequest) -> int:
+    """Every so many patterns are tried: all of them in CI, a sample in a quick run."""
+    return 1 if request.config.getoption("--slow") else 23

@@ -107,8 +107,9 @@ def draw(states: States) -> str:
 
 def census(picture: str) -> Census:
     """How many blocks there are of each state in a row of glyphs, and the free runs."""
+    free_blocks, heads, tails, marks = map(picture.count, GLYPHS)
     runs = picture.translate(_TAKEN).split()
-    return Census(*map(picture.count, GLYPHS), len(runs), len(max(runs, key=len, default="")))
+    return Census(free_blocks, heads, tails, marks, len(runs), len(max(runs, key=len, default="")))
 
 
 def marked_from(states: States, roots: Iterable[int]) -> list[int]:

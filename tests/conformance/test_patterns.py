@@ -127,12 +127,6 @@ def places(engine: type[Engine], pattern_blocks: int) -> list[Place]:
     return starts + ends + across + behind + long_tails
 
 
-@pytest.fixture
-def stride(request: pytest.FixtureRequest) -> int:
-    """Every so many patterns are tried: all of them in CI, a sample in a quick run."""
-    return 1 if request.config.getoption("--slow") else 23
-
-
 def check_everywhere(engine: type[Engine], pattern_blocks: int, stride: int = 1) -> None:
     everywhere = places(engine, pattern_blocks)
     anywhere = cycle(everywhere)
