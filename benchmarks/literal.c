@@ -6,14 +6,13 @@
  *
  * Compile with -DWORD_BYTES=2, 4 or 8 and -DPRECISE=0 or 1; -DCOUNT=1 adds work counters to the hot loops (so it
  * is never the build that is timed). The guest's memory is mapped at the guest's own addresses for 4- and 8-byte
- * words, so a guest address is a native pointer. 2-byte words use a 64 KiB array.
+ * words, so a guest address is a native pointer. 2-byte words use a 64 KiB array. All pages are there from the start.
  *
  *   literal [--full] [--times] [--base ADDRESS] TRACE
  *
  * prints one JSON line. --full adds addresses, one row a collection and the block map (slow: not for timing);
  * --times adds the nanoseconds of marking and sweeping (two clock readings a collection).
  */
-#define _GNU_SOURCE
 #include "trace.h"
 
 #include <setjmp.h>
@@ -435,7 +434,7 @@ static word reallocate(word address, word size) {
 static void map_at(uint64_t address, uint64_t bytes) {
     const uint64_t page = address & ~(uint64_t)4095;
     void *got = mmap((void *)(uintptr_t)page, address + bytes - page, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED_NOREPLACE, -1, 0);
     if (got != (void *)(uintptr_t)page)
         die("the heap's addresses are taken in this process", "give another one with --base");
 }

@@ -6,6 +6,9 @@
 #ifndef TINYHEAP_BENCHMARK_TRACE_H
 #define TINYHEAP_BENCHMARK_TRACE_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,10 +34,12 @@ static inline _Noreturn void die(const char *what, const char *detail) {
     exit(2);
 }
 
+/* Zeroed memory whose pages are there already, so that no run pays for them. */
 static inline void *zeroed(size_t count, size_t bytes) {
-    void *memory = calloc(count ? count : 1, bytes);
+    void *memory = malloc(count * bytes + 1);
     if (!memory)
         die("out of host memory", "for the trace's own tables");
+    explicit_bzero(memory, count * bytes + 1);
     return memory;
 }
 

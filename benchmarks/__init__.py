@@ -1,0 +1,1 @@
+"""Measurements of the kernel against its peers, on the same mutator programs; `python -m benchmarks` runs them."""

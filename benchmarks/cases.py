@@ -1,0 +1,121 @@
+"""What is measured: workloads at sizes and occupancies, each with the ratio that it is held to.
+
+Traces are made once and kept in the build folder, under a name that tells one set of options, and one state of the
+generator, from another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.peers import BUILD_FOLDER
+from tinyheap.traces import program, workloads
+from tinyheap.units import KIB, MIB
+
+ANY_GOAL: Final = 0.95
+"""No workload may be slower than the literal port, give or take the noise."""
+QUICK_STEPS_SHARE: Final = 5
+QUICK_HEAP_BYTES: Final = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A workload under one scanner, and how many times faster than the literal port it has to be."""
+
+    workload: str
+    options: workloads.Options
+    goal: float = ANY_GOAL
+
+    @property
+    def gc(self) -> str:
+        """The scanner, by the name of the collector."""
+        return "precise" if self.options.precise else "conservative"
+
+    @property
+    def name(self) -> str:
+        """Workload, word size, heap size, occupancy, scanner: `mixed-w8-1MiB-60%-conservative`."""
+        heap = self.options.heap_bytes
+        size = f"{heap // MIB}MiB" if heap >= MIB else f"{heap // KIB}KiB"
+        return f"{self.workload}-w{self.options.word_bytes}-{size}-{self.options.occupancy:.0%}-{self.gc}"
+
+    def trace(self) -> Path:
+        """The case's trace, generated unless it is there already."""
+        sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (program, workloads))
+        key = hashlib.sha256(sources + repr((self.workload, astuple(self.options))).encode()).hexdigest()[:16]
+        path = BUILD_FOLDER / "traces" / f"{self.name}-{key}.trace"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".part")
+            program.write_program(unfinished, workloads.generate(self.workload, self.options))
+            unfinished.rename(path)
+        return path
+
+
+def all_cases(*, quick: bool) -> Iterator[Case]:
+    """Every case; the quick choice leaves out heaps over a MiB and most of the churn."""
+    for case in _cases():
+        if not quick:
+            yield case
+        elif case.options.heap_bytes <= QUICK_HEAP_BYTES:
+            yield Case(case.workload, _fewer_steps(case.options), case.goal)
+
+
+def _fewer_steps(options: workloads.Options) -> workloads.Options:
+    values = dict(zip(options.__slots__, astuple(options), strict=True))
+    return workloads.Options(**{**values, "steps": options.steps // QUICK_STEPS_SHARE})
+
+
+def _cases() -> Iterator[Case]:
+    for word_bytes in (4, 8):
+        for heap_bytes, steps in (
+            (64 * KIB, 1_000_000),
+            (MIB, 1_000_000),
+            (16 * MIB, 2_000_000),
+            (64 * MIB, 4_000_000),
+        ):
+            for occupancy, goal in ((0.3, 2.3), (0.6, 2.3), (0.9, 2.4)):
+                if not _runs_out(word_bytes, heap_bytes, occupancy):
+                    yield _case("mixed", word_bytes, heap_bytes, steps, occupancy, goal)
+    for occupancy in (0.3, 0.6):
+        yield _case("mixed", 8, MIB, 1_000_000, occupancy, 2.3, precise=True)
+    yield _case("mixed", 4, 16 * MIB, 2_000_000, 0.6, 2.3, precise=True)
+    for precise in (False, True):
+        yield _case("overflow", 8, MIB, 200_000, 0.5, 20, precise=precise)
+        yield _case("arrays", 4, 16 * MIB, 100_000, 0.5, 4, precise=precise)
+        yield _case("arrays", 8, 16 * MIB, 100_000, 0.5, 4, precise=precise)
+        yield _case("trees", 4, MIB, 2_000_000, 0.5, precise=precise)
+        yield _case("trees", 8, 16 * MIB, 3_000_000, 0.5, precise=precise)
+    yield _case("overflow", 4, 16 * MIB, 1_000_000, 0.5, 20)
+    yield _case("lists", 8, MIB, 1_000_000, 0.6)
+    yield _case("chains", 8, MIB, 1_000_000, 0.6)
+    yield _case("chains", 8, 16 * MIB, 2_000_000, 0.6)
+    yield _case("fragment", 4, MIB, 1_000_000, 0.6)
+    yield _case("fragment", 8, 16 * MIB, 2_000_000, 0.6)
+
+
+def _runs_out(word_bytes: int, heap_bytes: int, occupancy: float) -> bool:
+    """Two thousand blocks, nine tenths of them alive, fragment until nothing fits, and soon."""
+    return word_bytes == 8 and heap_bytes == 64 * KIB and occupancy == 0.9
+
+
+def _case(
+    workload: str,
+    word_bytes: int,
+    heap_bytes: int,
+    steps: int,
+    occupancy: float,
+    goal: float = ANY_GOAL,
+    *,
+    precise: bool = False,
+) -> Case:
+    return Case(
+        workload,
+        workloads.Options(
+            heap_bytes=heap_bytes, word_bytes=word_bytes, steps=steps, occupancy=occupancy, precise=precise
+        ),
+        goal,
+    )
