@@ -45,14 +45,21 @@ static uint64_t *allocate(uint32_t size, uint32_t layout) {
     return object && atomic ? memset(object, 0, size) : object;
 }
 
-/* Touches the heap's pages, so that no run pays for them. */
+/* Touches the heap's pages, so that no run pays for them. The chunks are linked through their first words. */
 static void touch_heap(void) {
     const size_t chunk_bytes = 32 << 10;
+    void **last = NULL;
     GC_disable();
-    for (void *chunk; (chunk = GC_MALLOC_ATOMIC(chunk_bytes));)
+    for (void **chunk; (chunk = GC_MALLOC_ATOMIC(chunk_bytes)); last = chunk) {
         memset(chunk, 0, chunk_bytes);
+        *chunk = last;
+    }
+    while (last) {
+        void **chunk = last;
+        last = *chunk;
+        GC_FREE(chunk);
+    }
     GC_enable();
-    GC_gcollect();
 }
 
 static void set_up_heap(const struct trace *trace) {
