@@ -1,8 +1,9 @@
 """Finding functions by what their bytes mention, without decoding all code.
 
-An address in linear memory stands in code as the constant of an `i32.const` or as the offset of a load or store,
-both in the shortest spelling (compilers pad only what a linker is still to change).  Searching for those bytes
-finds every function that mentions it, and some that do not: whoever asks decodes what is found.
+An address in linear memory stands in code as the constant of an `i32.const` or as the offset of a load or store.
+Either is spelled as short as can be, or padded to five bytes: linkers leave room where they filled an address in.
+Searching for those bytes finds every function that mentions it, and some that do not: whoever asks decodes what
+is found.
 """
 
 from __future__ import annotations
@@ -15,11 +16,23 @@ from tinyheap.wasm import Module
 from tinyheap.wasm.leb128 import encode_signed, encode_unsigned
 
 _CONST = b"\x41"
-_CALL = b"\x10"
-_RETURN_CALL = b"\x12"
+_CALLS = b"[\x10\x12]"
 _DIVIDE = b"\x6e"
 _ACCESS = b"[\x28-\x3e][\x00-\x03]"
 """Opcode and alignment of loads and stores."""
+
+
+def _unsigned_spellings(number: int) -> list[bytes]:
+    """The shortest and the padded spelling of an unsigned 32-bit integer, as regular expressions."""
+    padded = bytes([*(number >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)), number >> 28])
+    return [re.escape(encode_unsigned(number)), re.escape(padded)]
+
+
+def _signed_spellings(address: int) -> list[bytes]:
+    """The same for an address as the signed constant that it is in code."""
+    number = address - (1 << 32) if address >> 31 else address
+    padded = bytes([*(number >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)), number >> 28 & 0x7F])
+    return [re.escape(encode_signed(number)), re.escape(padded)]
 
 
 class CodeSearch:
@@ -54,21 +67,21 @@ class CodeSearch:
 
     def mentioning(self, addresses: Iterable[int]) -> set[int]:
         """Functions that may mention one of these addresses."""
-        wanted = sorted(addresses)
-        found: set[int] = set()
-        for address in wanted:
-            signed = address - (1 << 32) if address >> 31 else address
-            found |= self.containing(_CONST + encode_signed(signed))
-        return found | self._accessing(wanted)
-
-    def _accessing(self, addresses: list[int]) -> set[int]:
-        """Functions with a load or store that has one of these offsets."""
-        if not self._bodies or not addresses:
+        if not self._bodies:
             return set()
-        offsets = b"|".join(re.escape(encode_unsigned(address)) for address in addresses)
-        accesses = re.compile(_ACCESS + b"(?:" + offsets + b")", re.DOTALL)
-        code = accesses.finditer(self.module.data, self._starts[0], self._bodies[-1][1])
-        return {self._bodies[bisect_right(self._starts, match.start()) - 1][2] for match in code}
+        wanted = sorted(addresses)
+        constants = b"|".join(spelling for address in wanted for spelling in _signed_spellings(address))
+        offsets = b"|".join(spelling for address in wanted for spelling in _unsigned_spellings(address))
+        return self._matching(b"(?:%s)" % constants, _CONST) | self._matching(b"(?:%s)" % offsets, _ACCESS)
+
+    def _matching(self, pattern: bytes, before: bytes) -> set[int]:
+        """Functions whose code contains `before` followed by `pattern`, both regular expressions."""
+        if not self._bodies:
+            return set()
+        found = re.compile(before + pattern, re.DOTALL).finditer(
+            self.module.data, self._starts[0], self._bodies[-1][1]
+        )
+        return {self._bodies[bisect_right(self._starts, match.start()) - 1][2] for match in found}
 
     def dividing_by(self, divisor: int) -> Iterator[int]:
         """Functions that may divide by a constant, unsigned; those first where it stands before the division."""
@@ -82,8 +95,7 @@ class CodeSearch:
     def callers(self, function: int) -> frozenset[int]:
         """Functions that call `function` directly."""
         if function not in self._callers:
-            encoding = encode_unsigned(function)
-            candidates = self.containing(_CALL + encoding) | self.containing(_RETURN_CALL + encoding)
+            candidates = self._matching(b"(?:%s)" % b"|".join(_unsigned_spellings(function)), _CALLS)
             self._callers[function] = frozenset(
                 index
                 for index in candidates

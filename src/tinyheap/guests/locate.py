@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tinyheap.errors import UnsupportedGuestError
@@ -64,6 +64,9 @@ _GLOBALS_START_MINIMUM = 256
 
 _HEADER_LIMIT = 64
 """Bytes within which a header is looked for; it is 16."""
+
+
+_ORDERS = frozenset(f"i32.{order}" for order in ("lt_u", "le_u", "gt_u", "ge_u", "eq", "ne"))
 
 
 class Notes:
@@ -313,9 +316,10 @@ class BlockHeapLocator:
         address = candidates[0]
         self._notes.found("next_alloc", "the one further word that alloc both reads and writes")
         neighbors = {self._known.metadata_start, self._known.end_block}
-        self._notes.check(
-            "next_alloc", {address - 4, address + 4} <= neighbors, "lies between metadataStart and endBlock"
-        )
+        if {address - 4, address + 4} <= neighbors:
+            self._notes.found("next_alloc", "lies between metadataStart and endBlock")
+        if any(_tests(event.conditions, address) for event in alloc.events):
+            self._notes.found("next_alloc", "the search for free blocks compares with it")
         return address
 
     def _zero_size_address(self) -> int | None:
@@ -350,9 +354,9 @@ class BlockHeapLocator:
             if len(addresses) > 1:
                 self._notes.doubt(role, f"{len(addresses)} words fit")
         slots = sorted(address for addresses in roles.values() for address in addresses)
-        compact = all(right - left == 8 for left, right in zip(slots, slots[1:], strict=False))
-        for role in roles:
-            self._notes.check(role, compact, "the counters lie side by side")
+        for role, addresses in roles.items():
+            if {min(addresses) - 8, min(addresses) + 8} & set(slots):
+                self._notes.found(role, "lies beside another counter")
         return Counters(**{f"{role}_address": min(addresses) for role, addresses in roles.items()})
 
     def _counter_role(self, reading: Reading, store: Store, address: int) -> str | None:
@@ -582,9 +586,11 @@ class BlockHeapLocator:
         self._notes.check(
             "mark_stack",
             all((array.entries, array.flag) == (first.entries, first.flag) for array in candidates.values())
-            and first.size_bytes >= 4 * first.entries,
-            f"the frame of {first.size_bytes} bytes holds it",
+            and 4 * first.entries <= self._frame_bytes(min(candidates)),
+            f"the frame of {self._frame_bytes(min(candidates))} bytes holds it",
         )
+        if any(array.below != array.last_below for array in candidates.values()):
+            self._notes.doubt("mark_stack", "one frame holds several such arrays")
         root_chain = self._chain(candidates, through=self._mark_roots)
         rescan_chain = self._chain(candidates, avoiding=self._mark_roots)
         if not root_chain or not rescan_chain:
@@ -592,10 +598,10 @@ class BlockHeapLocator:
         return MarkStack(
             entries=first.entries,
             overflow_flag_address=first.flag,
-            root_chain=self._chain_frames(root_chain, candidates),
-            root_bytes_below_alloc=self._depth(root_chain, candidates),
-            rescan_chain=self._chain_frames(rescan_chain, candidates),
-            rescan_bytes_below_alloc=self._depth(rescan_chain, candidates),
+            root_chain=self._chain_frames(root_chain),
+            root_bytes_below_alloc=self._depth(root_chain),
+            rescan_chain=self._chain_frames(rescan_chain),
+            rescan_bytes_below_alloc=self._depth(rescan_chain, last=True),
             zeroed=all(array.zeroed for array in candidates.values()),
         )
 
@@ -629,19 +635,25 @@ class BlockHeapLocator:
         return ()
 
     def _frame_bytes(self, function: int) -> int:
+        """What a function takes of the stack; a leaf may use what is below without saying so."""
         sizes = [size for index, size in _frames(self._walker.read(function)) if index == self._stack_pointer]
-        return max(sizes, default=0)
+        array = self._mark_arrays.get(function)
+        return max([*sizes, array.below if array else 0], default=0)
 
-    def _depth(self, chain: tuple[int, ...], arrays: dict[int, _MarkArray]) -> int:
-        return sum(map(self._frame_bytes, chain)) - arrays[chain[-1]].offset_bytes
+    def _depth(self, chain: tuple[int, ...], *, last: bool = False) -> int:
+        array = self._mark_arrays[chain[-1]]
+        return sum(map(self._frame_bytes, chain[:-1])) + (array.last_below if last else array.below)
 
-    def _chain_frames(self, chain: tuple[int, ...], arrays: dict[int, _MarkArray]) -> tuple[Frame, ...]:
+    def _chain_frames(self, chain: tuple[int, ...]) -> tuple[Frame, ...]:
         return tuple(
             Frame(
                 function,
-                self._frame_bytes(function),
+                size_bytes := self._frame_bytes(function),
                 _frame_stores(
-                    self._walker.read(function), self._stack_pointer, arrays.get(function), self._frame_bytes(function)
+                    self._walker.read(function),
+                    self._stack_pointer,
+                    self._mark_arrays.get(function),
+                    size_bytes,
                 ),
             )
             for function in chain
@@ -690,17 +702,7 @@ class BlockHeapLocator:
         touching = [self._walker.read(function) for function in sorted(self._search.mentioning(state))]
         writers = [reading.function for reading in touching if self._writes_state(reading, state)]
         geometry_functions = set(self._geometry_functions)
-        initializers = {
-            function
-            for function in self._setting_heap_end(touching)
-            if not self._walker.read(function).grows and function not in geometry_functions
-        }
-        initializers |= {
-            caller
-            for function in geometry_functions
-            for caller in self._search.callers(function)
-            if not self._grows(caller)
-        }
+        initializers = self._initializers(touching)
         entries = [self._alloc.function, *(each for each in self._collectors if each != self._alloc.function)]
         covered = self._reached_only_through(set(entries) | initializers | geometry_functions)
         redirects, misfits = self._redirects(entries)
@@ -714,14 +716,16 @@ class BlockHeapLocator:
             tuple(sorted(initializers)),
         )
 
-    def _grows(self, function: int) -> bool:
-        reading = self._walker.read(function)
-        return bool(reading.grows)
-
-    def _setting_heap_end(self, readings: list[Reading]) -> Iterator[int]:
-        for reading in readings:
-            if Constant(self._known.heap_end) in [store.address for store in reading.stores]:
-                yield reading.function
+    def _initializers(self, touching: list[Reading]) -> set[int]:
+        """The functions that set the heap up: they make its bounds known, and grow no memory."""
+        setters = {
+            reading.function
+            for reading in touching
+            if Constant(self._known.heap_end) in [store.address for store in reading.stores]
+        }
+        helpers = set(self._geometry_functions) - setters
+        callers = {caller for function in helpers for caller in self._search.callers(function)}
+        return {function for function in setters | callers if not self._walker.read(function).grows}
 
     def _writes_state(self, reading: Reading, state: frozenset[int] | set[int]) -> bool:
         return bool(_constant_addresses(reading.stores) & state) or any(
@@ -796,8 +800,10 @@ class _MarkArray:
 
     entries: int
     flag: int
-    size_bytes: int
-    offset_bytes: int
+    below: int
+    """Bytes from the array's lowest address up to the stack pointer at the function's entry."""
+    last_below: int
+    """The same of the last such array, where the function was inlined into another more than once."""
     zeroed: bool
 
 
@@ -902,6 +908,8 @@ def _added_to(value: Value, counter: Value) -> Value | None:
     match value:
         case Operation("i64.add", (left, right)) if left == counter or right == counter:
             return right if left == counter else left
+        case Operation("i64.add", (Merge() as merge, Constant(1))) if counter in set(sources(merge)):
+            return Constant(1)
         case Operation("i64.sub", (left, Constant(number))) if left == counter and number == (1 << 64) - 1:
             return Constant(1)
         case Merge(inputs) if any(part == counter for part in inputs):
@@ -981,7 +989,6 @@ def _frames(reading: Reading) -> Iterator[tuple[int, int]]:
 
 def _mark_array(reading: Reading, stack_pointer: int) -> _MarkArray | None:
     """The mark stack in a function's frame: words go in at an index that is checked against its length."""
-    size_bytes = max((size for index, size in _frames(reading) if index == stack_pointer), default=0)
     flag = next(
         (
             store.address.number
@@ -990,28 +997,27 @@ def _mark_array(reading: Reading, stack_pointer: int) -> _MarkArray | None:
         ),
         None,
     )
-    if not size_bytes or flag is None:
+    if flag is None:
         return None
+    found: list[_MarkArray] = []
     for store in reading.stores:
-        offset = _array_offset(store, stack_pointer, size_bytes)
-        if offset is None:
+        below = _array_depth(store, stack_pointer)
+        if below is None:
             continue
         entries = _array_length(store.conditions) or _full_at(reading, flag)
-        if entries is not None and offset + 4 * entries <= size_bytes:
-            zeroed = _is_zeroed(reading, stack_pointer, size_bytes, offset, entries)
-            return _MarkArray(entries, flag, size_bytes, offset, zeroed)
-    return None
+        if entries is not None and 4 * entries <= below:
+            zeroed = _is_zeroed(reading, stack_pointer, below, entries)
+            found.append(_MarkArray(entries, flag, below, below, zeroed))
+    return replace(found[0], last_below=found[-1].below) if found else None
 
 
-def _array_offset(store: Store, stack_pointer: int, size_bytes: int) -> int | None:
-    """How far above its frame's bottom a store's array begins, if it stores a word at a changing index."""
+def _array_depth(store: Store, stack_pointer: int) -> int | None:
+    """How far below the stack pointer an array begins, if a word is stored into it at a changing index."""
     terms, constant = linear(store.address)
     factors = dict(terms)
     if store.width_bytes != 4 or factors.pop(GlobalAtEntry(stack_pointer), None) != 1:
         return None
-    if list(factors.values()) != [4]:
-        return None
-    return (constant + size_bytes) % _WORD
+    return _WORD - constant if list(factors.values()) == [4] and constant >> 31 else None
 
 
 def _array_length(conditions: Conditions) -> int | None:
@@ -1044,66 +1050,76 @@ def _full_at(reading: Reading, flag: int) -> int | None:
     return None
 
 
-def _is_zeroed(reading: Reading, stack_pointer: int, size_bytes: int, offset: int, entries: int) -> bool:
+def _is_zeroed(reading: Reading, stack_pointer: int, below: int, entries: int) -> bool:
     """Whether all words of an array but its first are set to zero before any loop."""
     zeroed: set[int] = set()
-    bottom = linear(GlobalAtEntry(stack_pointer))[0]
 
     def cover(address: Value, length_bytes: int) -> None:
-        terms, constant = linear(address)
-        if terms == bottom and length_bytes <= size_bytes:
-            first = (constant + size_bytes) % _WORD
-            zeroed.update(range(first, first + length_bytes))
+        start = _above(address, stack_pointer, below)
+        if start is not None and length_bytes <= below:
+            zeroed.update(range(start, start + length_bytes))
 
     for fill in reading.fills:
         if fill.value == Constant(0) and isinstance(fill.length, Constant):
             cover(fill.address, fill.length.number)
     for call in reading.calls:
         match call.arguments:
-            case (address, Constant(0), Constant(length_bytes)):
+            case (address, Constant(0), Constant(length_bytes)) | (address, Constant(length_bytes)):
                 cover(address, length_bytes)
     for store in reading.stores:
-        if store.value == Constant(0):
+        if store.value == Constant(0) and not store.loop_depth:
             cover(store.address, store.width_bytes)
-    return set(range(offset + 4, offset + 4 * entries)) <= zeroed
+    return set(range(4, 4 * entries)) <= zeroed
+
+
+def _above(address: Value, stack_pointer: int, below: int) -> int | None:
+    """How far an address lies above the one that is `below` bytes under the stack pointer at entry."""
+    terms, constant = linear(address)
+    if terms != frozenset([(GlobalAtEntry(stack_pointer), 1)]):
+        return None
+    place = (constant + below) % _WORD
+    return place if place < below else None
 
 
 def _frame_stores(
     reading: Reading, stack_pointer: int, array: _MarkArray | None, size_bytes: int
 ) -> tuple[tuple[int, int], ...]:
     """What a function writes into its frame at fixed places, beside the mark stack."""
-    bottom = linear(GlobalAtEntry(stack_pointer))[0]
-    found: dict[tuple[int, int], None] = {}
-    for store in reading.stores:
-        terms, constant = linear(store.address)
-        place = (constant + size_bytes) % _WORD
-        in_array = array is not None and 0 <= place - array.offset_bytes < 4 * array.entries
-        if terms == bottom and place < size_bytes and not in_array:
-            found[place, store.width_bytes] = None
+    bottom = 0 if array is None else size_bytes - array.below
+    top = 0 if array is None else bottom + 4 * array.entries
+    found = {
+        (place, store.width_bytes)
+        for store in reading.stores
+        if (place := _above(store.address, stack_pointer, size_bytes)) is not None
+        and not bottom <= place < top
+    }
     return tuple(sorted(found))
 
 
 def _inlined_scans(reading: Reading) -> Iterator[_Scan]:
     """Loops over the words of a range: what markRoots becomes where it is inlined."""
     seen: set[Merge] = set()
+    tests = list(dict.fromkeys(test.value for test in reading.tests))
     for load in reading.loads:
         cursor = load.address
         if load.width_bytes != 4 or not isinstance(cursor, Merge) or cursor in seen:
             continue
-        steps = [value for value in cursor.inputs if minus(linear(value), linear(cursor)) == (frozenset(), 4)]
-        starts = [value for value in cursor.inputs if value not in steps]
-        bound = _bound(load.conditions, cursor)
-        if steps and len(starts) == 1 and bound is not None:
-            seen.add(cursor)
+        seen.add(cursor)
+        starts = [value for value in cursor.inputs if _distance(value, cursor) != 4]
+        if len(starts) == len(cursor.inputs) or len(starts) != 1:
+            continue
+        for bound in _bounds(tests, cursor):
             yield _Scan(reading, load.conditions, starts[0], bound, None)
 
 
-def _bound(conditions: Conditions, cursor: Merge) -> Value | None:
-    """What a cursor is compared with before it is used."""
-    for value, _ in reversed(conditions):
-        if isinstance(value, Operation) and len(value.operands) == 2 and cursor in value.operands:
-            return next(operand for operand in value.operands if operand is not cursor)
-    return None
+def _bounds(tests: list[Value], cursor: Merge) -> Iterator[Value]:
+    """What a cursor, or the next one, is compared with."""
+    for value in tests:
+        if isinstance(value, Operation) and value.name in _ORDERS:
+            left, right = value.operands
+            for one, other in ((left, right), (right, left)):
+                if _distance(one, cursor) in (0, 4):
+                    yield other
 
 
 def _mentions(address: Value, variable: int) -> bool:

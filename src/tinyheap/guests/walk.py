@@ -53,6 +53,9 @@ _SHORT_BYTES = 64
 _MEMORY_ROUTINE_BYTES = 4096
 """Bodies up to this length are asked whether they return their first parameter, as memset does."""
 
+_ROUTINE_PARAMETERS = (("i32", "i32"), ("i32", "i32", "i32"))
+"""What memset takes; if it is only ever asked for zeros, that parameter may have been optimized away."""
+
 _UNARY = frozenset(
     "eqz clz ctz popcnt abs neg ceil floor trunc nearest sqrt wrap_i64 extend8_s extend16_s extend32_s"
     " extend_i32_s extend_i32_u trunc_f32_s trunc_f32_u trunc_f64_s trunc_f64_u trunc_sat_f32_s trunc_sat_f32_u"
@@ -105,6 +108,13 @@ class Return(Event):
     """The end of the function, with its result if it has just one."""
 
     value: Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class Test(Event):
+    """A condition that decides which way is taken."""
+
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,11 @@ class Reading:
         return self._of(Return)
 
     @cached_property
+    def tests(self) -> list[Test]:
+        """Its conditions."""
+        return self._of(Test)
+
+    @cached_property
     def fills(self) -> list[Fill]:
         """Its memory.fill instructions."""
         return self._of(Fill)
@@ -214,7 +229,7 @@ class Walker:
         if body is None or len(signature.results) != 1:
             return None
         length = body.end - body.code_start
-        routine = signature.parameters == ("i32",) * 3 and length <= _MEMORY_ROUTINE_BYTES
+        routine = signature.parameters in _ROUTINE_PARAMETERS and length <= _MEMORY_ROUTINE_BYTES
         if length > _SHORT_BYTES and not routine:
             return None
         reading = self.read(function)
@@ -228,7 +243,7 @@ class Walker:
 
 
 def _is_pure(reading: Reading, result: Value) -> bool:
-    return all(isinstance(event, Load | Return) for event in reading.events) and not any(
+    return all(isinstance(event, Load | Return | Test) for event in reading.events) and not any(
         isinstance(part, Merge | Unknown | Result) for part in parts(result)
     )
 
@@ -401,6 +416,7 @@ class _Walk:
         if isinstance(condition, Constant) and not condition.number:
             self._state = None
         else:
+            self._events.append(Test(self._offset, self._loop_depth, state.conditions, condition))
             state.assume(condition, True)
 
     def _else(self) -> None:
@@ -456,6 +472,7 @@ class _Walk:
                 self._branch(state, depth)
                 self._state = None
             return
+        self._events.append(Test(self._offset, self._loop_depth, state.conditions, condition))
         self._branch(state, depth, (condition, True))
         state.assume(condition, False)
 

@@ -1,0 +1,318 @@
+/* The block collector in a program of its own, for the locator's tests: TinyGo's algorithm, not TinyGo's code.
+ *
+ * A C compiler optimizes it as TinyGo's optimizes the original, so that its levels give the shapes to expect.
+ *   PRECISE=1      objects begin with their layout          COUNTERS=5   also counts blocks, from 0.34 on
+ *   TASKS=1        a current task decides about the stack   ENTRIES=n    the mark stack's
+ *   EXPLICIT=1     the program itself asks for collections too
+ */
+#include <stdint.h>
+
+#ifndef ENTRIES
+#define ENTRIES 16
+#endif
+#ifndef COUNTERS
+#define COUNTERS 3
+#endif
+
+typedef uint32_t word;
+
+enum { FREE, HEAD, TAIL, MARK };
+
+extern uint8_t __heap_base, __global_base;
+#define HEAP_START ((word)(uintptr_t)&__heap_base)
+#define GLOBALS_START ((word)(uintptr_t)&__global_base)
+#ifndef STACK_TOP
+#define STACK_TOP 65536u
+#endif
+
+__attribute__((noinline, used)) void *memset(void *to, int value, unsigned long length_bytes) {
+    volatile uint8_t *bytes = to;
+    for (unsigned long i = 0; i < length_bytes; i++) bytes[i] = (uint8_t)value;
+    return to;
+}
+
+__attribute__((noinline, used)) void *memcpy(void *to, const void *from, unsigned long length_bytes) {
+    volatile uint8_t *bytes = to;
+    for (unsigned long i = 0; i < length_bytes; i++) bytes[i] = ((const uint8_t *)from)[i];
+    return to;
+}
+
+static word heap_end;
+#if TASKS
+word current_task;
+#endif
+static uint8_t *metadata_start;
+static word next_alloc;
+static word end_block;
+static uint64_t total_alloc_bytes, mallocs, frees;
+#if COUNTERS == 5
+static uint64_t total_blocks, freed_blocks;
+#endif
+static uint8_t zero_sized;
+static uint8_t overflowed;
+word kept[4];
+
+static word state(word block) { return metadata_start[block / 4] >> (block % 4 * 2) & 3; }
+static void set_state(word block, word value) { metadata_start[block / 4] |= (uint8_t)(value << (block % 4 * 2)); }
+static void set_free(word block) { metadata_start[block / 4] &= (uint8_t) ~(3u << (block % 4 * 2)); }
+static void unmark(word block) { metadata_start[block / 4] &= (uint8_t) ~(2u << (block % 4 * 2)); }
+static word address(word block) { return HEAP_START + block * 16; }
+static int on_heap(word pointer) { return pointer >= HEAP_START && pointer < (word)(uintptr_t)metadata_start; }
+
+static word head(word block) {
+    while (state(block) == TAIL) block--;
+    return block;
+}
+
+static word next(word block) {
+    if (state(block) == HEAD || state(block) == MARK) block++;
+    while (address(block) < (word)(uintptr_t)metadata_start && state(block) == TAIL) block++;
+    return block;
+}
+
+static void calculate_heap_addresses(void) {
+    word total = heap_end - HEAP_START;
+    word table = (total + 64) / 65;
+    metadata_start = (uint8_t *)(uintptr_t)(heap_end - table);
+    end_block = ((word)(uintptr_t)metadata_start - HEAP_START) / 16;
+}
+
+static int grow_heap(void) {
+    if (__builtin_wasm_memory_grow(0, __builtin_wasm_memory_size(0)) == (unsigned long)-1) return 0;
+    uint8_t *old_table = metadata_start;
+    word old_bytes = heap_end - (word)(uintptr_t)old_table;
+    heap_end = __builtin_wasm_memory_size(0) * 65536;
+    calculate_heap_addresses();
+    memcpy(metadata_start, old_table, old_bytes);
+    return 1;
+}
+
+#if PRECISE
+static int is_pointer_free(word layout) { return (layout & 1) && layout >> 6 == 0; }
+static int is_pointer(word layout, word index) {
+    if (layout == 0) return 1;
+    if (layout & 1) return layout >> 6 >> index % (layout >> 1 & 31) & 1;
+    word *outside = (word *)(uintptr_t)layout;
+    index %= outside[0];
+    return ((uint8_t *)(outside + 1))[index / 8] >> index % 8 & 1;
+}
+#endif
+
+static void start_mark(word root) {
+    word stack[ENTRIES] = {root};
+    set_state(root, MARK);
+    int length = 1;
+    while (length > 0) {
+        length--;
+        if ((word)length >= ENTRIES) __builtin_trap();
+        word block = stack[length];
+        word from = address(block), to = address(next(block));
+#if PRECISE
+        word layout = *(word *)(uintptr_t)from;
+        if (is_pointer_free(layout)) continue;
+        from += 16;
+        word first = from;
+#endif
+        for (; from != to; from += 4) {
+            word pointer = *(word *)(uintptr_t)from;
+            if (!on_heap(pointer)) continue;
+#if PRECISE
+            if (!is_pointer(layout, (from - first) / 4)) continue;
+#endif
+            word found = (pointer - HEAP_START) / 16;
+            if (state(found) == FREE) continue;
+            found = head(found);
+            if (state(found) == MARK) continue;
+            set_state(found, MARK);
+            if (length == ENTRIES) {
+                overflowed = 1;
+                continue;
+            }
+            if ((word)length >= ENTRIES) __builtin_trap();
+            stack[length++] = found;
+        }
+    }
+}
+
+static void mark_root(word root) {
+    if (!on_heap(root)) return;
+    word block = (root - HEAP_START) / 16;
+    if (state(block) == FREE) return;
+    block = head(block);
+    if (state(block) != MARK) start_mark(block);
+}
+
+static void mark_roots(word from, word to) {
+    for (; from < to; from += 4) mark_root(*(word *)(uintptr_t)from);
+}
+
+static void finish_mark(void) {
+    while (overflowed) {
+        overflowed = 0;
+        for (word block = 0; block < end_block; block++)
+            if (state(block) == MARK) start_mark(block);
+    }
+}
+
+static word sweep(void) {
+    word free_bytes = 0;
+    int freeing = 0;
+    uint64_t freed = 0;
+    for (word block = 0; block < end_block; block++) {
+        switch (state(block)) {
+        case HEAD:
+            set_free(block);
+            freeing = 1;
+            frees++;
+            freed++;
+            break;
+        case TAIL:
+            if (freeing) {
+                set_free(block);
+                freed++;
+            }
+            break;
+        case MARK:
+            unmark(block);
+            freeing = 0;
+            break;
+        default:
+            free_bytes += 16;
+        }
+    }
+#if COUNTERS == 5
+    freed_blocks += freed;
+#endif
+    return free_bytes + (word)freed * 16;
+}
+
+/* In stack_pointer.s. */
+word stack_pointer(void);
+
+static void mark_stack(void) {
+#if TASKS
+    if (current_task) return;
+#endif
+    mark_roots(stack_pointer(), STACK_TOP);
+}
+
+static word run_gc(void) {
+    mark_stack();
+    mark_roots(GLOBALS_START, HEAP_START);
+    finish_mark();
+    return sweep();
+}
+
+__attribute__((noinline)) void *alloc(word size, word layout) {
+    if (size == 0) return &zero_sized;
+#if PRECISE
+    size += 16;
+#endif
+    total_alloc_bytes += size;
+    mallocs++;
+    word needed = (size + 15) / 16;
+#if COUNTERS == 5
+    total_blocks += needed;
+#endif
+    word index = next_alloc, run = 0;
+    uint8_t scans = 0;
+    for (;;) {
+        if (index == next_alloc) {
+            if (scans == 0) {
+                scans = 1;
+            } else if (scans == 1) {
+                scans = 2;
+                word free_bytes = run_gc();
+                if (free_bytes < ((word)(uintptr_t)metadata_start - HEAP_START) / 3) grow_heap();
+            } else if (!grow_heap()) {
+                __builtin_trap();
+            }
+        }
+        if (index == end_block) {
+            index = 0;
+            run = 0;
+            continue;
+        }
+        if (state(index) != FREE) {
+            run = 0;
+            index++;
+            continue;
+        }
+        run++;
+        index++;
+        if (run == needed) {
+            next_alloc = index;
+            word block = index - needed;
+            set_state(block, HEAD);
+            for (word tail = block + 1; tail != next_alloc; tail++) set_state(tail, TAIL);
+            uint8_t *pointer = (uint8_t *)(uintptr_t)address(block);
+#if PRECISE
+            *(word *)pointer = layout;
+            pointer += 16;
+            size -= 16;
+#endif
+            memset(pointer, 0, size);
+            return pointer;
+        }
+    }
+}
+
+struct tree {
+    struct tree *left, *right;
+    word value;
+};
+
+__attribute__((noinline)) static struct tree *grow_tree(word depth) {
+    struct tree *tree = alloc(sizeof *tree, 3u << 6 | 3 << 1 | 1);
+    tree->value = depth;
+    if (depth) {
+        tree->left = grow_tree(depth - 1);
+        tree->right = grow_tree(depth - 1);
+    }
+    return tree;
+}
+
+__attribute__((noinline)) static word sum(const struct tree *tree) {
+    return tree ? tree->value + sum(tree->left) + sum(tree->right) : 0;
+}
+
+/* Writes to an array of its caller's, which so has a frame. */
+__attribute__((noinline)) static void scramble(volatile word *words, word count) {
+    for (word i = 0; i < count; i++) words[i] = words[count - 1 - i] * 3 + i;
+}
+
+/* Keeps one tree of many; the result is its sum. */
+__attribute__((export_name("run"))) word run(word trees, word depth) {
+    word total = 0;
+    volatile word words[8] = {depth};
+    for (word i = 0; i < trees; i++) {
+        scramble(words, 8);
+        struct tree *tree = grow_tree(depth);
+        kept[i & 1] = (word)(uintptr_t)tree;
+        total += words[i & 7] + sum(tree) + *(uint8_t *)alloc(0, 0);
+        *(word *)alloc(100 + i, 1) = i;
+#if TASKS
+        current_task = 0;
+#endif
+#if EXPLICIT
+        if (i % 8 == 7) run_gc();
+#endif
+    }
+    return total;
+}
+
+#if TASKS
+__attribute__((export_name("switch_task"))) word switch_task(word task, word (*body)(word)) {
+    word before = current_task;
+    current_task = task;
+    word result = body(task);
+    current_task = before;
+    return result;
+}
+#endif
+
+__attribute__((export_name("_start"))) void start(void) {
+    heap_end = __builtin_wasm_memory_size(0) * 65536;
+    calculate_heap_addresses();
+    memset(metadata_start, 0, heap_end - (word)(uintptr_t)metadata_start);
+}
