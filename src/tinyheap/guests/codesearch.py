@@ -57,7 +57,7 @@ class CodeSearch:
         data, end = self.module.data, self._bodies[-1][1]
         position = data.find(encoding, self._starts[0], end)
         while position >= 0:
-            start, body_end, index = self._bodies[bisect_right(self._starts, position) - 1]
+            _, body_end, index = self._bodies[bisect_right(self._starts, position) - 1]
             if position < body_end:
                 found.add(index)
                 position = data.find(encoding, body_end, end)
@@ -78,9 +78,7 @@ class CodeSearch:
         """Functions whose code contains `before` followed by `pattern`, both regular expressions."""
         if not self._bodies:
             return set()
-        found = re.compile(before + pattern, re.DOTALL).finditer(
-            self.module.data, self._starts[0], self._bodies[-1][1]
-        )
+        found = re.compile(before + pattern, re.DOTALL).finditer(self.module.data, self._starts[0], self._bodies[-1][1])
         return {self._bodies[bisect_right(self._starts, match.start()) - 1][2] for match in found}
 
     def dividing_by(self, divisor: int) -> Iterator[int]:
@@ -100,8 +98,7 @@ class CodeSearch:
                 index
                 for index in candidates
                 if any(
-                    call.immediates[0] == function
-                    for _, call in self.module.body(index).find("call", "return_call")
+                    call.immediates[0] == function for _, call in self.module.body(index).find("call", "return_call")
                 )
             )
         return self._callers[function]

@@ -17,7 +17,7 @@ from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.guests.codesearch import CodeSearch
 from tinyheap.guests.facts import BlockHeap, Confidence, Evidence, Guest, LeakingHeap
 from tinyheap.guests.locate import BlockHeapLocator, Notes
-from tinyheap.guests.symbols import Constant, GlobalAtEntry, Loaded, Parameter, linear, sources
+from tinyheap.guests.symbols import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.guests.walk import Reading, Walker
 from tinyheap.wasm import Module
 from tinyheap.wasm.leb128 import encode_unsigned
@@ -89,9 +89,7 @@ def block_heap(guest: Guest) -> BlockHeap:
     return guest.heap
 
 
-def _block_guest(
-    module: Module, heap: BlockHeap, version: str | None, scheduler: str, notes: Notes
-) -> Guest:
+def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler: str, notes: Notes) -> Guest:
     collector = "precise" if heap.is_precise else "conservative"
     served = _PARTLY.format(functions=", ".join(map(str, heap.uncovered))) if heap.uncovered else _SERVED
     notes.found("collector", "the block table, and the header in front of objects")
@@ -130,9 +128,7 @@ def _guest(
         for export in module.exports
         if export.kind == "function" and not _STACK_SWITCHING.fullmatch(export.name)
     )
-    return Guest(
-        runtime, version, stated, collector, scheduler, served, heap, leaking, exports, evidence
-    )
+    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, evidence)
 
 
 def _function_names(module: Module) -> dict[str, int]:
@@ -223,9 +219,7 @@ def _other_tinygo(
     return _guest(module, "TinyGo", version, stated, "leaking", scheduler, _LEAKING, notes, leaking=leaking)
 
 
-def _leaking_heap(
-    module: Module, walker: Walker, names: Mapping[str, int], notes: Notes
-) -> LeakingHeap | None:
+def _leaking_heap(module: Module, walker: Walker, names: Mapping[str, int], notes: Notes) -> LeakingHeap | None:
     """The bump allocator: the most-called function that returns a word which it moves on by the size."""
     for function, _ in module.call_counts().most_common(50):
         signature = module.function_type(function) if function < len(module.functions) else None
@@ -255,5 +249,3 @@ def _bumped_word(reading: Reading) -> int | None:
                 ):
                     return value.address.number
     return None
-
-

@@ -226,7 +226,7 @@ class BlockHeapLocator:
         return [
             reading
             for reading in map(self._walker.read, sorted(candidates))
-            if _constant_addresses(reading.loads + reading.stores) & self._known.addresses
+            if _constant_addresses([*reading.loads, *reading.stores]) & self._known.addresses
         ]
 
     @cached_property
@@ -444,9 +444,7 @@ class BlockHeapLocator:
         others = [
             other
             for other in self._scans
-            if other.function == self._mark_roots
-            and other.reading is scan.reading
-            and not self._is_globals_scan(other)
+            if other.function == self._mark_roots and other.reading is scan.reading and not self._is_globals_scan(other)
         ]
         stack = self._stack_scan(others)
         return Roots(globals_start_address=scan.start.number, globals_end_address=end, **stack)  # type: ignore[arg-type]
@@ -611,9 +609,7 @@ class BlockHeapLocator:
         arrays = ((each.function, _mark_array(each, self._stack_pointer)) for each in self._region)
         return {function: array for function, array in arrays if array is not None}
 
-    def _chain(
-        self, ends: Iterable[int], through: int | None = None, avoiding: int | None = None
-    ) -> tuple[int, ...]:
+    def _chain(self, ends: Iterable[int], through: int | None = None, avoiding: int | None = None) -> tuple[int, ...]:
         """The shortest chain of calls from alloc to one of `ends`."""
         if through is not None:
             first = self._path(self._alloc.function, {through}, None)
@@ -676,9 +672,7 @@ class BlockHeapLocator:
         )
         self._notes.check("heap_end", grown, "set again after the memory has grown")
         compared = any(
-            _tests(load.conditions, geometry.end_block)
-            for reading in self._region
-            for load in reading.events
+            _tests(load.conditions, geometry.end_block) for reading in self._region for load in reading.events
         )
         self._notes.check("end_block", compared, "block numbers are compared with it")
         self._notes.check("heap_start", any(True for _ in self._pointers(self._alloc)), "alloc adds it")
@@ -736,7 +730,8 @@ class BlockHeapLocator:
         """The functions to redirect, and those that cannot be because they do more than collect."""
         redirects, misfits = [Redirect(entries[0], Role.ALLOC)], []
         for function in entries[1:]:
-            if self._search.callers(function) <= {self._alloc.function} and not self._is_reachable_from_outside(function):
+            is_only_alloc_s = self._search.callers(function) <= {self._alloc.function}
+            if is_only_alloc_s and not self._is_reachable_from_outside(function):
                 continue
             signature = self._module.function_type(function)
             if signature.parameters or signature.results not in ((), ("i32",)):
@@ -753,8 +748,7 @@ class BlockHeapLocator:
             outside = {
                 function
                 for function in covered
-                if self._is_reachable_from_outside(function)
-                or not self._search.callers(function) <= covered | gates
+                if self._is_reachable_from_outside(function) or not self._search.callers(function) <= covered | gates
             }
             changed = bool(outside)
             covered -= outside
@@ -818,11 +812,7 @@ def _geometries(reading: Reading) -> Iterator[Geometry]:
 
 
 def _is_division_by_65(value: Value) -> bool:
-    return (
-        isinstance(value, Operation)
-        and value.name == "i32.div_u"
-        and value.operands[1] == Constant(_TABLE_DIVISOR)
-    )
+    return isinstance(value, Operation) and value.name == "i32.div_u" and value.operands[1] == Constant(_TABLE_DIVISOR)
 
 
 def _geometry(reading: Reading, table: Store, metadata_start: int, division: Value) -> Iterator[Geometry]:
@@ -932,7 +922,7 @@ def _tested_word(value: Value) -> int | None:
     while isinstance(value, Operation) and value.name == "i32.eqz":
         value = value.operands[0]
     if isinstance(value, Operation) and value.name in ("i32.eq", "i32.ne") and Constant(0) in value.operands:
-        value = next(operand for operand in value.operands if operand != Constant(0)) 
+        value = next(operand for operand in value.operands if operand != Constant(0))
     return value.address.number if isinstance(value, Loaded) and isinstance(value.address, Constant) else None
 
 
@@ -1090,8 +1080,7 @@ def _frame_stores(
     found = {
         (place, store.width_bytes)
         for store in reading.stores
-        if (place := _above(store.address, stack_pointer, size_bytes)) is not None
-        and not bottom <= place < top
+        if (place := _above(store.address, stack_pointer, size_bytes)) is not None and not bottom <= place < top
     }
     return tuple(sorted(found))
 
@@ -1131,4 +1120,3 @@ def _mentions(address: Value, variable: int) -> bool:
 def _tests(conditions: Conditions, variable: int) -> bool:
     target = Loaded(Constant(variable), 4)
     return any(target in (part for part in parts(value)) for value, _ in conditions)
-

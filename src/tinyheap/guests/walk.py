@@ -56,12 +56,14 @@ _MEMORY_ROUTINE_BYTES = 4096
 _ROUTINE_PARAMETERS = (("i32", "i32"), ("i32", "i32", "i32"))
 """What memset takes; if it is only ever asked for zeros, that parameter may have been optimized away."""
 
-_UNARY = frozenset(
+_UNARY_VERBS = (
     "eqz clz ctz popcnt abs neg ceil floor trunc nearest sqrt wrap_i64 extend8_s extend16_s extend32_s"
     " extend_i32_s extend_i32_u trunc_f32_s trunc_f32_u trunc_f64_s trunc_f64_u trunc_sat_f32_s trunc_sat_f32_u"
     " trunc_sat_f64_s trunc_sat_f64_u convert_i32_s convert_i32_u convert_i64_s convert_i64_u demote_f64"
-    " promote_f32 reinterpret_f32 reinterpret_f64 reinterpret_i32 reinterpret_i64".split()
+    " promote_f32 reinterpret_f32 reinterpret_f64 reinterpret_i32 reinterpret_i64"
 )
+_UNARY = frozenset(_UNARY_VERBS.split())
+"""What takes one operand, of all that is arithmetic."""
 
 _WIDTHS = {"8": 1, "16": 2, "32": 4}
 
@@ -353,9 +355,7 @@ class _Walk:
             case "else" if not self._dead_depth:
                 self._else()
 
-    def _step(
-        self, state: _State, instruction: Instruction, assigned: tuple[set[int], set[int]] | None
-    ) -> None:
+    def _step(self, state: _State, instruction: Instruction, assigned: tuple[set[int], set[int]] | None) -> None:
         name = instruction.name
         match name:
             case "block" | "loop" | "if":
@@ -534,9 +534,7 @@ class _Walk:
             raise _UnreadableError(f"{name}, which no collector uses")
         if verb == "const":
             number = instruction.immediates[0]
-            state.stack.append(
-                Constant(number % (1 << int(family[1:]))) if family[0] == "i" else Unknown()
-            )
+            state.stack.append(Constant(number % (1 << int(family[1:]))) if family[0] == "i" else Unknown())
         elif verb.startswith("load"):
             self._load(state, family, verb, instruction)
         elif verb.startswith("store"):
@@ -561,9 +559,7 @@ class _Walk:
         value = self._pop(state)
         address = _canonical(self._address(self._pop(state), instruction))
         width_bytes = _WIDTHS.get(verb.removeprefix("store"), int(family[1:]) // 8)
-        self._events.append(
-            Store(self._offset, self._loop_depth, state.conditions, address, value, width_bytes)
-        )
+        self._events.append(Store(self._offset, self._loop_depth, state.conditions, address, value, width_bytes))
 
     def _call(self, state: _State, function: int) -> None:
         if function >= len(self._module.functions):
