@@ -93,11 +93,10 @@ def command(
         header_alignment_bytes=int(header_alignment),
         seed=seed,
     )
-    console = Console(stderr=True)
-    with progress_bar(console, f"making {workload}", total=None) as progress:
+    with progress_bar(Console(stderr=True), f"making {workload}", total=None) as progress:
         program = generate(workload, options, progress)
     try:
         write_program(output, program)
     except OSError as error:
         raise click.FileError(str(output), error.strerror or str(error)) from error
-    console.print(f"{output}: {program.step_count} steps on {program.object_ids - 1} object ids", highlight=False)
+    click.echo(f"{output}: {program.step_count} steps on {program.object_ids - 1} object ids", err=True)

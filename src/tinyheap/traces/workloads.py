@@ -95,7 +95,8 @@ class Mutator:
         self.random = Random(options.seed)
         self.word_bytes = options.word_bytes
         self.block_bytes = BLOCK_WORDS * options.word_bytes
-        self.header_bytes = self.program.build().header_bytes if options.precise else 0
+        layout_word_bytes = self.program.build().header_bytes  # and the header's fields are checked
+        self.header_bytes = layout_word_bytes if options.precise else 0
         blocks_and_a_state_byte = 4 * self.block_bytes + 1
         self.heap_blocks = 4 * (options.heap_bytes // blocks_and_a_state_byte)
         self.live_blocks = int(options.occupancy * self.heap_blocks)
@@ -272,7 +273,7 @@ def mixed(mutator: Mutator) -> Iterator[bool]:
 
 def arrays(mutator: Mutator) -> Iterator[bool]:
     """Pointer-free arrays of 4 to 64 KiB (smaller in a small heap), log-uniform."""
-    most = min(64 * KIB, fitting_bytes(mutator, 12 * KIB), mutator.spare_blocks // 16 * mutator.block_bytes)
+    most = min(64 * KIB, mutator.spare_blocks // 16 * mutator.block_bytes)
     sizes = log_uniform_sizes(mutator, min(4 * KIB, most), most)
     yield from held(mutator, LiveSet(mutator, mutator.live_blocks, random_share=0.5), sizes, mutator.data)
 
@@ -319,7 +320,7 @@ def trees(mutator: Mutator) -> Iterator[bool]:
     """Binary trees of four-word nodes: some stay, others are built and dropped at once."""
     size = 4 * mutator.word_bytes
     node_blocks = mutator.blocks_for(size)
-    tallest = max(1, min(14, (mutator.spare_blocks // (8 * node_blocks)).bit_length()))
+    tallest = max(1, min(14, (mutator.spare_blocks // (16 * node_blocks)).bit_length()))
     left = mutator.live_blocks // node_blocks - (1 << tallest - 1)
     while left > 0:
         depth = (left + 1).bit_length() - 1
@@ -397,7 +398,7 @@ def overflow(mutator: Mutator) -> Iterator[bool]:
         mutator.blocks_for((lists + 1) * mutator.word_bytes),
     )
     levels = max(1, min(64, mutator.live_blocks // (wide_blocks + 2 * lists * node_blocks)))
-    length = max(1, (mutator.live_blocks // levels - wide_blocks) // (lists * node_blocks))
+    nodes = max(lists, (mutator.live_blocks // levels - wide_blocks) // node_blocks)
     slot = mutator.new_slot()
     below = 0
     for _ in range(levels):
@@ -406,6 +407,7 @@ def overflow(mutator: Mutator) -> Iterator[bool]:
             program.store(wide, lists, below)
         program.root(slot, wide)
         for head in range(lists):
+            length = nodes * (head + 1) // lists - nodes * head // lists
             yield from push_nodes(mutator, (wide, head), node_bytes, length)
         below = wide
     yield from litter(mutator)
@@ -428,8 +430,8 @@ def lists(mutator: Mutator) -> Iterator[bool]:
     program = mutator.program
     size, longest = 4 * mutator.word_bytes, 8
     node_blocks = mutator.blocks_for(size)
-    width = 16 * mutator.word_bytes
     mean_length = (longest + 1) / 2
+    width = min(16 * mutator.word_bytes, int(mutator.live_blocks / (4 * mean_length * node_blocks)))
     per_table = mutator.blocks_for(width * mutator.word_bytes) + width * mean_length * node_blocks
     buckets = []
     for _ in range(max(1, round(mutator.live_blocks / per_table))):

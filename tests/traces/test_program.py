@@ -1,0 +1,263 @@
+"""The trace format: what is read back, and what is refused with which words."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyheap.errors import TraceError
+from tinyheap.traces.program import (
+    BOMB_FLOOR_BYTES,
+    COUNT_FLOOR,
+    LAYOUT_LIMIT_BYTES,
+    MAGIC,
+    Growth,
+    Program,
+    ProgramBuilder,
+    read_program,
+    write_program,
+)
+
+HEADER = {
+    "magic": MAGIC,
+    "word_bytes": 4,
+    "object_ids": 4,
+    "root_slots": 2,
+    "heap_bytes": 4096,
+    "limit_bytes": 8192,
+    "growth": 0,
+    "header_alignment_bytes": 0,
+}
+U32 = st.integers(0, 2**32 - 1)
+
+
+def file_of(*steps: tuple[int, int, int, int], **header: int) -> bytes:
+    fields = {**HEADER, **header}.values()
+    return struct.pack("<8I", *fields) + b"".join(struct.pack("<4I", *step) for step in steps)
+
+
+def fault_of(*steps: tuple[int, int, int, int], **header: int) -> str:
+    with pytest.raises(TraceError) as caught:
+        Program.from_bytes(file_of(*steps, **header)).check()
+    return str(caught.value)
+
+
+@pytest.fixture
+def program() -> Program:
+    builder = ProgramBuilder(
+        4096, word_bytes=8, limit_bytes=65536, growth=Growth.FOUR_THIRDS, header_alignment_bytes=16
+    )
+    first, second = builder.alloc(64), builder.alloc(24, layout=0b1_000011_1)
+    builder.root(1, first, offset_bytes=8)
+    builder.store(first, 7, second, interior_words=2)
+    builder.store_address(first, 0, 123)
+    builder.store_integer(second, 2, 2**32 - 1)
+    builder.realloc(first, 100)
+    builder.copy(second, first)
+    builder.root(1)
+    builder.collect()
+    return builder.build()
+
+
+def test_the_builder_writes_the_documented_words(program: Program) -> None:
+    assert program.to_bytes() == file_of(
+        (0, 1, 64, 0),
+        (0, 2, 24, 0b1_000011_1),
+        (2, 1, 1, 8),
+        (1, 1, 7 | 2 << 20, 2),
+        (4, 1, 0, 123),
+        (6, 2, 2, 2**32 - 1),
+        (5, 1, 100, 0),
+        (7, 2, 1, 0),
+        (2, 1, 0, 0),
+        (3, 0, 0, 0),
+        word_bytes=8,
+        object_ids=3,
+        root_slots=2,
+        heap_bytes=4096,
+        limit_bytes=65536,
+        growth=1,
+        header_alignment_bytes=16,
+    )
+    program.check()
+
+
+@pytest.mark.parametrize("name", ["plain.trace", "packed.trace.gz"])
+def test_files_are_read_back(program: Program, tmp_path: Path, name: str) -> None:
+    write_program(tmp_path / name, program)
+    assert read_program(tmp_path / name) == program
+
+
+def test_compression_goes_by_content_on_reading(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "misnamed").write_bytes(gzip.compress(program.to_bytes()))
+    assert read_program(tmp_path / "misnamed") == program
+
+
+def test_the_same_program_makes_the_same_compressed_bytes(program: Program, tmp_path: Path) -> None:
+    write_program(tmp_path / "one.gz", program)
+    write_program(tmp_path / "another.gz", program)
+    assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "another.gz").read_bytes()
+
+
+def test_gzip_of_several_members_and_padding(program: Program, tmp_path: Path) -> None:
+    data = program.to_bytes()
+    (tmp_path / "t.gz").write_bytes(gzip.compress(data[:50]) + gzip.compress(data[50:]) + bytes(10))
+    assert read_program(tmp_path / "t.gz") == program
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda packed: packed[:-9], "truncated gzip data"),
+        (lambda packed: packed[:20] + bytes([packed[20] ^ 0xFF]) + packed[21:], "damaged gzip data"),
+        (lambda packed: packed + b"trash", "damaged gzip data"),
+    ],
+)
+def test_harmed_gzip_data_is_refused(
+    program: Program, tmp_path: Path, harm: Callable[[bytes], bytes], words: str
+) -> None:
+    (tmp_path / "t.gz").write_bytes(harm(gzip.compress(program.to_bytes())))
+    with pytest.raises(TraceError, match=words):
+        read_program(tmp_path / "t.gz")
+
+
+def test_a_decompression_bomb_is_not_unfolded(tmp_path: Path) -> None:
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(2 * BOMB_FLOOR_BYTES)))
+    with pytest.raises(TraceError, match="unfold to more than"):
+        read_program(tmp_path / "bomb.gz")
+
+
+@pytest.mark.parametrize("length", [0, 1, 31])
+def test_a_truncated_header(length: int) -> None:
+    with pytest.raises(TraceError, match=f"truncated header: the file has {length} of its 32 bytes"):
+        Program.from_bytes(file_of()[:length])
+
+
+@pytest.mark.parametrize("cut", [1, 4, 15])
+def test_a_truncated_step_is_named(cut: int) -> None:
+    data = file_of((3, 0, 0, 0), (3, 0, 0, 0))
+    with pytest.raises(TraceError, match=f"step 1 at byte 48 has {16 - cut} of its 16 bytes"):
+        Program.from_bytes(data[:-cut])
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"magic": 0x12345678}, "bad magic 0x12345678"),
+        ({"word_bytes": 3}, "unsupported word size 3"),
+        ({"word_bytes": 0}, "unsupported word size 0"),
+        ({"heap_bytes": 0}, "a heap of 0 bytes"),
+        ({"limit_bytes": 4095}, "limit of 4095 bytes in the header is below"),
+        ({"word_bytes": 2, "limit_bytes": 65536}, "2-byte words address less than 64 KiB"),
+        ({"growth": 2}, "unknown growth mode 2"),
+        ({"header_alignment_bytes": 12}, "a header alignment of 12 bytes"),
+        ({"header_alignment_bytes": 128}, "a header alignment of 128 bytes"),
+        ({"object_ids": 2**32 - 1}, "4294967295 object ids"),
+        ({"root_slots": 2**32 - 1}, "4294967295 root slots"),
+    ],
+)
+def test_headers_that_make_no_sense(header: dict[str, int], words: str) -> None:
+    with pytest.raises(TraceError, match=words):
+        Program.from_bytes(file_of(**header))
+
+
+def test_a_header_may_count_as_many_ids_as_steps_could_bind() -> None:
+    assert Program.from_bytes(file_of(object_ids=COUNT_FLOOR)).object_ids == COUNT_FLOOR
+
+
+ALLOC = (0, 1, 16, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([(8, 0, 0, 0)], r"step 0 \(operation 8\): there are only operations 0 to 7"),
+        ([(0, 4, 16, 0)], r"step 0 \(ALLOC id=4 size=16 layout=0x0\): an id must be below"),
+        ([(0, 0, 16, 0)], "id 0 stands for null"),
+        ([(5, 0, 16, 0)], "id 0 stands for null"),
+        ([(7, 0, 0, 0)], "id 0 stands for null"),
+        ([(0, 1, 2**32 - 1, 0)], "do not fit the address space"),
+        ([ALLOC, (5, 1, 2**32 - 1, 0)], "do not fit the address space"),
+        ([(1, 1, 0, 0)], "bound to no object"),
+        ([ALLOC, (1, 1, 0, 4)], "an id must be below"),
+        ([ALLOC, (1, 4, 0, 1)], "an id must be below"),
+        ([ALLOC, (1, 1, 4, 1)], r"step 1 \(STORE id=1 word=4 value=id 1 \+ 0 words\): the word lies outside"),
+        ([ALLOC, (4, 1, 4, 0)], "the word lies outside"),
+        ([ALLOC, (6, 1, 2**32 - 1, 0)], "the word lies outside"),
+        ([(0, 1, 3, 0), (6, 1, 0, 0)], "the word lies outside"),
+        ([(0, 1, 0, 0), (6, 1, 0, 0)], "the word lies outside"),
+        ([(0, 1, 0, 0), (5, 1, 16, 0)], "a zero-sized object is not on the heap"),
+        ([ALLOC, (2, 2, 1, 0)], "a root slot must be below"),
+        ([(2, 0, 1, 0)], "bound to no object"),
+        ([(2, 0, 4, 0)], "an id must be below"),
+        ([(7, 1, 4, 0)], "an id must be below"),
+        ([(4, 4, 0, 0)], "an id must be below"),
+        ([(0, 1, 16, 16 * LAYOUT_LIMIT_BYTES + 2)], "all out-of-line layouts together"),
+    ],
+)
+def test_steps_that_no_collector_could_run(steps: list[tuple[int, int, int, int]], words: str) -> None:
+    program = Program.from_bytes(file_of(*steps))
+    with pytest.raises(TraceError, match=words):
+        program.check()
+
+
+def test_a_16_bit_layout_has_to_fit_its_word() -> None:
+    assert "layout word does not fit" in fault_of((0, 1, 16, 0x10001), word_bytes=2)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [(0, 1, 16, 0), (1, 1, 3, 2), (1, 1, 0, 0)],  # a value that is not bound counts as null
+        [(0, 1, 16, 0), (5, 1, 40, 0), (6, 1, 9, 0)],  # a reallocation makes the object larger
+        [(0, 1, 16, 0), (5, 1, 8, 0), (6, 1, 3, 0)],  # and never smaller
+        [(5, 1, 16, 0), (6, 1, 3, 0)],  # null may be reallocated
+        [(0, 1, 16, 0), (7, 2, 1, 0), (6, 2, 3, 0)],  # a copy has the size of what it names
+        [(0, 1, 16, 0), (2, 0, 1, 2**32 - 1), (2, 0, 0, 0)],
+        [(0, 1, 0, 0), (2, 0, 1, 0), (3, 7, 7, 7)],
+        [(0, 1, 2**32 - 20, 0)],  # the largest size that its blocks can be counted for
+    ],
+)
+def test_steps_that_are_odd_but_sound(steps: list[tuple[int, int, int, int]]) -> None:
+    Program.from_bytes(file_of(*steps)).check()
+
+
+def test_a_copy_of_nothing_is_nothing() -> None:
+    assert "bound to no object" in fault_of((0, 1, 16, 0), (7, 1, 2, 0), (6, 1, 0, 0))
+
+
+@pytest.mark.parametrize("where", [{"word": 1 << 20}, {"word": 0, "interior_words": 1 << 12}, {"word": -1}])
+def test_the_builder_refuses_what_a_store_cannot_say(where: dict[str, Any]) -> None:
+    builder = ProgramBuilder(4096)
+    with pytest.raises(TraceError, match="20 bits for the word"):
+        builder.store(builder.alloc(8), value=0, **where)
+
+
+def test_there_is_no_step_past_the_last(program: Program) -> None:
+    assert program.step(program.step_count - 1) == (3, 0, 0, 0)
+    with pytest.raises(IndexError):
+        program.step(program.step_count)
+
+
+@given(
+    header=st.fixed_dictionaries({}, optional=dict.fromkeys(HEADER, U32)),
+    steps=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 40) | U32, st.integers(0, 5) | U32)),
+    cut=st.integers(0, 20),
+)
+def test_any_file_is_read_whole_or_refused(
+    header: dict[str, int], steps: list[tuple[int, int, int, int]], cut: int
+) -> None:
+    data = file_of(*steps, **header)
+    data = data[: len(data) - cut]
+    with suppress(TraceError):
+        program = Program.from_bytes(data)
+        program.check()
+        assert program.to_bytes() == data
