@@ -564,6 +564,17 @@ class TestMark:
         heap.mark()
         assert heap.draw() == "*..#"
 
+    def test_no_read_crosses_the_end_of_a_range(self, bench: MakeBench) -> None:
+        heap = bench(12, word_bytes=2, word_alignment_bytes=1)
+        heap.lay("***.........")
+        block_2 = heap.address(2).to_bytes(2, "little")
+        heap.engine.mark_roots(memoryview(b"\0\0\0" + block_2)[:4])
+        assert heap.draw() == "***........."
+        heap.engine.mark_roots(memoryview(b"\0\0\0" + block_2)[:5])
+        assert heap.draw() == "**#........."
+        heap.engine.mark_roots(memoryview(heap.address(0).to_bytes(2, "little"))[:1])
+        assert heap.draw() == "**#........."
+
     def test_aligned_words_only(self, bench: MakeBench) -> None:
         heap = bench(12)
         heap.lay("**..........")

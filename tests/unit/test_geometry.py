@@ -63,9 +63,9 @@ def test_addresses_and_blocks(word_bytes: int) -> None:
 
 @given(st.integers(0, 1 << 62), st.integers(0, 1 << 62))
 def test_a_resized_heap_keeps_all_but_its_size(small: int, large: int) -> None:
-    geometry = Geometry(0x40, small, 8, 1, 16)
+    geometry = Geometry(0x40, small, 8, 8, 16)
     resized = geometry.resized(large)
-    assert resized == Geometry(0x40, large, 8, 1, 16)
+    assert resized == Geometry(0x40, large, 8, 8, 16)
     assert resized.end_block * resized.block_bytes <= resized.pool_bytes <= large
 
 
@@ -78,7 +78,8 @@ def test_the_leaking_collector_has_no_table() -> None:
     ("arguments", "message"),
     [
         ((0x100, 100, 3), "word size is 3 bytes; it must be 2, 4 or 8"),
-        ((0x100, 100, 8, 2), "aligned to 2 bytes; it must be 1 or the word size"),
+        ((0x100, 100, 8, 2), "words of 8 bytes are aligned to 2; it must be the word"),
+        ((0x100, 100, 4, 1), "words of 4 bytes are aligned to 1; it must be the word"),
         ((0x100, 100, 4, 0, 24), "header alignment is 24 bytes"),
         ((0x100, 100, 4, 0, 128), "header alignment is 128 bytes"),
         ((0x100, 100, 4, 0, -8), "header alignment is -8 bytes"),

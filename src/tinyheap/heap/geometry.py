@@ -7,9 +7,9 @@
     <------------- pool_bytes ------------->< table_bytes  >
                                              2 bits a block, lowest bits first
 
-A *block* is four words.  The table stands at the end of the heap and covers every block; the *slack* (less than a block)
-belongs to no block.  Addresses are the mutator's own: the heap may start at 0x20000400 although its bytes lie in a
-``bytearray``.  Address 0 is nil and never on the heap.
+A *block* is four words.  The table stands at the end of the heap and covers every block; the *slack* (less than a
+block) belongs to no block.  Addresses are the mutator's own: the heap may start at 0x20000400 although its bytes lie in
+a ``bytearray``.  Address 0 is nil and never on the heap.
 
 Source: ``calculateHeapAddresses`` and the constants of TinyGo's ``gc_blocks.go``.
 """
@@ -37,7 +37,8 @@ class Geometry:
         start_address: the first byte of block 0; positive, a multiple of ``word_alignment_bytes``.
         heap_bytes: pool, slack and table together.
         word_bytes: a pointer's size: 2, 4 or 8.
-        word_alignment_bytes: the step between words that may hold a pointer: ``word_bytes``, or 1 as on AVR.
+        word_alignment_bytes: the step between words that may hold a pointer: ``word_bytes``, or 1 for two-byte
+            words, as on AVR; 0 means the word size.
         header_alignment_bytes: what the layout word of a precise object is padded to: 16 on WebAssembly, 8 on Cortex-M;
             0 means the word size.
         has_table: False for the leaking collector, which has no blocks: the heap is all pool.
@@ -58,9 +59,11 @@ class Geometry:
             raise GeometryError(f"word size is {self.word_bytes!r} bytes; it must be 2, 4 or 8")
         if self.word_alignment_bytes == 0:
             object.__setattr__(self, "word_alignment_bytes", self.word_bytes)
-        if self.word_alignment_bytes not in (1, self.word_bytes):
+        # Wider words that overlap would be read past the end of the smallest tables; no machine has them.
+        if self.word_alignment_bytes != self.word_bytes and (self.word_bytes, self.word_alignment_bytes) != (2, 1):
             raise GeometryError(
-                f"words are aligned to {self.word_alignment_bytes} bytes; it must be 1 or the word size, {self.word_bytes}"
+                f"words of {self.word_bytes} bytes are aligned to {self.word_alignment_bytes}; it must be the word "
+                "size, or 1 for two-byte words"
             )
         align = self.header_alignment_bytes
         if align < 0 or align > 64 or align & (align - 1):
