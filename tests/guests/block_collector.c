@@ -50,7 +50,7 @@ static uint64_t total_blocks, freed_blocks;
 #endif
 static uint8_t zero_sized;
 static uint8_t overflowed;
-word kept[4];
+volatile word kept[4];
 
 static word state(word block) { return metadata_start[block / 4] >> (block % 4 * 2) & 3; }
 static void set_state(word block, word value) { metadata_start[block / 4] |= (uint8_t)(value << (block % 4 * 2)); }

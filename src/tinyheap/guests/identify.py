@@ -207,13 +207,13 @@ def _other_tinygo(
     """A module without a block table that may be TinyGo's: leaking, Boehm, or not known."""
     data = b"\n".join(segment.data for segment in module.data_segments)
     stated = version is not None
+    leaking = _leaking_heap(module, walker, names, notes)
     is_tinygo = stated or "runtime.alloc" in names or any(text in data for text in _TINYGO_TEXTS)
-    if not is_tinygo:
+    if not is_tinygo and leaking is None:
         served = _FOREIGN.format(advice="run it with any WebAssembly runtime")
         return _guest(module, "unknown", None, False, "unknown", "unknown", served, notes)
     if b"GC Warning: " in data or "GC_malloc" in names:
         return _guest(module, "TinyGo", version, stated, "boehm", scheduler, _BOEHM, notes)
-    leaking = _leaking_heap(module, walker, names, notes)
     if leaking is None:
         return _guest(module, "TinyGo", version, stated, "unknown", scheduler, _UNKNOWN_TINYGO, notes)
     return _guest(module, "TinyGo", version, stated, "leaking", scheduler, _LEAKING, notes, leaking=leaking)
@@ -238,7 +238,13 @@ def _leaking_heap(module: Module, walker: Walker, names: Mapping[str, int], note
 
 
 def _bumped_word(reading: Reading) -> int | None:
-    """The address of the word that a function returns as it was, and increases by its first parameter."""
+    """The address of the word that a function returns as it was, and moves on by its first parameter.
+
+    To be TinyGo's, the function also counts its calls and the bytes.
+    """
+    counted = [store for store in reading.stores if store.width_bytes == 8 and isinstance(store.address, Constant)]
+    if len({store.address for store in counted}) < 2:
+        return None
     for event in reading.returns:
         for value in sources(event.value) if event.value is not None else ():
             if not isinstance(value, Loaded) or not isinstance(value.address, Constant):

@@ -46,6 +46,7 @@ from tinyheap.guests.symbols import (
     Value,
     linear,
     minus,
+    operation,
     parts,
     sources,
 )
@@ -694,7 +695,9 @@ class BlockHeapLocator:
         state = self._known.addresses | {self._next_alloc}
         state |= {address for address in vars(counters).values() if address is not None}
         touching = [self._walker.read(function) for function in sorted(self._search.mentioning(state))]
-        writers = [reading.function for reading in touching if self._writes_state(reading, state)]
+        flags = {array.flag for array in self._mark_arrays.values()}
+        touching += [reading for reading in self._region if _constant_addresses(reading.stores) & flags]
+        writers = [reading.function for reading in touching if self._writes_state(reading, state | flags)]
         geometry_functions = set(self._geometry_functions)
         initializers = self._initializers(touching)
         entries = [self._alloc.function, *(each for each in self._collectors if each != self._alloc.function)]
@@ -1088,7 +1091,6 @@ def _frame_stores(
 def _inlined_scans(reading: Reading) -> Iterator[_Scan]:
     """Loops over the words of a range: what markRoots becomes where it is inlined."""
     seen: set[Merge] = set()
-    tests = list(dict.fromkeys(test.value for test in reading.tests))
     for load in reading.loads:
         cursor = load.address
         if load.width_bytes != 4 or not isinstance(cursor, Merge) or cursor in seen:
@@ -1097,18 +1099,26 @@ def _inlined_scans(reading: Reading) -> Iterator[_Scan]:
         starts = [value for value in cursor.inputs if _distance(value, cursor) != 4]
         if len(starts) == len(cursor.inputs) or len(starts) != 1:
             continue
-        for bound in _bounds(tests, cursor):
-            yield _Scan(reading, load.conditions, starts[0], bound, None)
+        for end in dict.fromkeys(_ends(reading, load, cursor)):
+            yield _Scan(reading, load.conditions, starts[0], end, None)
 
 
-def _bounds(tests: list[Value], cursor: Merge) -> Iterator[Value]:
-    """What a cursor, or the next one, is compared with."""
-    for value in tests:
-        if isinstance(value, Operation) and value.name in _ORDERS:
-            left, right = value.operands
-            for one, other in ((left, right), (right, left)):
-                if _distance(one, cursor) in (0, 4):
-                    yield other
+def _ends(reading: Reading, load: Load, cursor: Merge) -> Iterator[Value]:
+    """Where a loop over words may end: what the cursor is compared with.
+
+    A comparison of the next cursor names the end; so does one of the cursor before its word is loaded.  One of the
+    cursor behind that, at the bottom of the loop, names the last word.
+    """
+    for test in reading.tests:
+        if not isinstance(test.value, Operation) or test.value.name not in _ORDERS:
+            continue
+        left, right = test.value.operands
+        for compared, end in ((left, right), (right, left)):
+            distance = _distance(compared, cursor)
+            if distance == 4 or (distance == 0 and test.offset < load.offset):
+                yield end
+            elif distance == 0:
+                yield operation("i32.add", end, Constant(4))
 
 
 def _mentions(address: Value, variable: int) -> bool:

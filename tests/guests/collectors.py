@@ -1,0 +1,86 @@
+"""Programs with the block collector that the tests compile themselves, in every shape that a compiler gives it."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import needs
+
+FOLDER = Path(__file__).parent
+STACK_BYTES = 65536
+
+
+class Build(NamedTuple):
+    """How a collector is compiled; see block_collector.c."""
+
+    optimization: str
+    link_time: bool
+    precise: bool
+    tasks: bool
+    explicit: bool
+
+    @property
+    def entries(self) -> int:
+        """The mark stack's length."""
+        return 32 if self.precise else 16
+
+    @property
+    def counters(self) -> int:
+        """How many counters there are."""
+        return 5 if self.precise and self.tasks else 3
+
+    def __str__(self) -> str:
+        words = (name for name in ("link_time", "precise", "tasks", "explicit") if getattr(self, name))
+        return "-".join([f"O{self.optimization}", *words])
+
+
+_CHOICES = (False, True)
+BUILDS = [
+    Build(optimization, link_time, precise, tasks, explicit)
+    for optimization, link_time, precise, tasks, explicit in product("12sz", _CHOICES, _CHOICES, _CHOICES, _CHOICES)
+]
+
+
+@cache
+def compiled(build: Build) -> bytes:
+    """The module of a build, with its names."""
+    compiler, linker = needs.tool("clang-14"), needs.tool("wasm-ld-14")
+    defines = {
+        "PRECISE": build.precise,
+        "TASKS": build.tasks,
+        "EXPLICIT": build.explicit,
+        "COUNTERS": build.counters,
+        "ENTRIES": build.entries,
+    }
+    options = [f"-D{name}={int(value)}" for name, value in defines.items()]
+    options += ["-ffreestanding", "-fno-builtin", "-mbulk-memory", f"-O{build.optimization}"]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        objects = [str(folder / "collector.o"), str(folder / "stack_pointer.o")]
+        target = [str(compiler), "--target=wasm32", "-c"]
+        link_time = ["-flto"] if build.link_time else []
+        run(*target, *options, *link_time, str(FOLDER / "block_collector.c"), "-o", objects[0])
+        run(*target, str(FOLDER / "stack_pointer.s"), "-o", objects[1])
+        layout = ["--no-entry", "--stack-first", "-z", f"stack-size={STACK_BYTES}"]
+        run(str(linker), *layout, *objects, "-o", str(folder / "program.wasm"))
+        return (folder / "program.wasm").read_bytes()
+
+
+def run(*command: str) -> None:
+    """Run a tool to its end; what it says is shown if it fails."""
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, f"{' '.join(command)}: {finished.stderr}"
+
+
+def transformed(wasm: bytes, *command: str) -> bytes:
+    """A module after a tool that takes a file and writes another: `command`, input, -o, output."""
+    with TemporaryDirectory() as name:
+        before, after = Path(name) / "before.wasm", Path(name) / "after.wasm"
+        before.write_bytes(wasm)
+        run(str(needs.tool(command[0])), *command[1:], str(before), "-o", str(after))
+        return after.read_bytes()

@@ -1,0 +1,274 @@
+"""Where the heap's parts lie: against the names in real modules, against what a run does to them, and without names."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields, replace
+from functools import cache
+
+import pytest
+
+import guests_modules
+from guests import collectors
+from guests.collectors import BUILDS, STACK_BYTES, Build
+from hosts import programs
+from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
+from tinyheap.guests.facts import BlockHeap, Confidence, Role, StackScan
+from tinyheap.guests.identify import block_heap, identify
+from tinyheap.guests.symbols import linear
+from tinyheap.guests.walk import Walker
+from tinyheap.hosts import drivers, load
+from tinyheap.hosts.memory import GuestMemory
+from tinyheap.wasm import Editor, Module
+
+BLOCK_PROGRAMS = ["sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "gofmt-0.4.9", "sh-syntax-0.5.8"]
+FEATURES = ["--enable-bulk-memory", "--enable-sign-ext", "--enable-nontrapping-float-to-int"]
+SHELL = "if true;then\necho   hi # comment\nfi\n" * 2000
+GO = "package a\nvar (\n" + "".join(f"v{i} = {i}*({i}+1)\n" for i in range(4000)) + ")\n"
+
+
+@cache
+def heap_of(name: str) -> BlockHeap:
+    return block_heap(identify(Module.parse(guests_modules.read(name))))
+
+
+def addresses_of(heap: BlockHeap) -> dict[str, object]:
+    """All facts of a heap that no renumbering of functions changes."""
+    stays = {
+        field.name: getattr(heap, field.name)
+        for field in fields(heap)
+        if field.name.endswith(("_address", "_bytes", "_parameter")) or field.name == "counters"
+    }
+    marks = heap.mark_stack
+    return {
+        **stays,
+        "roots": replace(heap.roots, stack_pointer_global=0),
+        "marks": (marks.entries, marks.overflow_flag_address, marks.zeroed),
+        "below": (marks.root_bytes_below_alloc, marks.rescan_bytes_below_alloc),
+        "redirects": [redirect.role for redirect in heap.redirects],
+        "complete": not heap.uncovered,
+    }
+
+
+@pytest.mark.parametrize("name", BLOCK_PROGRAMS)
+def test_functions_are_those_that_the_module_names(name: str) -> None:
+    module = Module.parse(guests_modules.read(name))
+    heap = heap_of(name)
+    assert heap.alloc_function == module.function_indices["runtime.alloc"]
+    for role in ("markRoots", "startMark", "calculateHeapAddresses"):
+        assert heap.functions[role] == module.function_indices[f"runtime.{role}"]
+    named = {module.function_name(function) for function in heap.initializers}
+    assert named & {"_start", "_start.command_export"}
+    assert not heap.uncovered
+
+
+@pytest.mark.parametrize("name", BLOCK_PROGRAMS)
+def test_every_fact_of_a_module_with_names_is_certain(name: str) -> None:
+    guest = identify(Module.parse(guests_modules.read(name)))
+    unsure = {fact for fact, evidence in guest.evidence.items() if evidence.confidence is not Confidence.CERTAIN}
+    # A stated version needs no second way; the older shape has one way only to its chain of stack objects.
+    assert unsure <= {"collector", "version", "stack", "stack_pointer"}
+    assert "alloc" in guest.evidence
+
+
+@pytest.mark.parametrize("name", BLOCK_PROGRAMS)
+def test_words_hold_in_a_running_program_what_they_are_said_to(name: str) -> None:
+    heap = heap_of(name)
+    session = programs.real(name)
+    driver = drivers.find(session)
+    assert driver is not None
+    before: dict[str, int] = {}
+    for text in ("", GO if name.startswith("gofmt") else SHELL):
+        if text:
+            driver.format(text, "x.go" if name.startswith("gofmt") else "x.sh")
+        assert_geometry(session.memory, heap)
+        after = counters_of(session.memory, heap)
+        assert all(after[counter] >= before.get(counter, 0) for counter in after)
+        before = before or after
+    if after:
+        assert after["mallocs"] > before["mallocs"] + 1000
+        assert after["total_alloc_bytes"] > before["total_alloc_bytes"] + 1000 * 8
+        assert after["frees"] < after["mallocs"]
+
+
+def assert_geometry(memory: GuestMemory, heap: BlockHeap) -> None:
+    """The relations that hold between the heap's words, in any program at any time."""
+    start = heap.heap_start_address
+    if start is None:
+        assert heap.heap_start_variable_address is not None
+        start = memory.read_u32(heap.heap_start_variable_address)
+    end = memory.read_u32(heap.heap_end_address)
+    table = memory.read_u32(heap.metadata_start_address)
+    blocks = memory.read_u32(heap.end_block_address)
+    assert end == len(memory)
+    assert table == end - (end - start + 64) // 65
+    assert blocks == (table - start) // 16
+    assert memory.read_u32(heap.next_alloc_address) <= blocks
+    assert heap.roots.globals_end_address == start
+    states = memory.read(table, end - table)
+    heads = sum(bin(byte & ~byte >> 1 & 0x55).count("1") for byte in states)
+    counters = counters_of(memory, heap)
+    if counters:
+        assert heads == counters["mallocs"] - counters["frees"]
+    if "total_blocks" in counters:
+        used = sum(bin((byte | byte >> 1) & 0x55).count("1") for byte in states)
+        assert used == counters["total_blocks"] - counters["freed_blocks"]
+
+
+def counters_of(memory: GuestMemory, heap: BlockHeap) -> dict[str, int]:
+    return {
+        name.removesuffix("_address"): memory.read_u64(address)
+        for name, address in vars(heap.counters).items()
+        if address is not None
+    }
+
+
+@pytest.mark.parametrize("name", BLOCK_PROGRAMS)
+def test_the_same_is_found_without_names(name: str) -> None:
+    stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
+    assert addresses_of(block_heap(identify(Module.parse(stripped)))) == addresses_of(heap_of(name))
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-Oz"])
+@pytest.mark.parametrize("name", ["sh-syntax-0.3.7", "gofmt-0.4.9", "sh-syntax-0.5.8"])
+def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
+    stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
+    optimized = collectors.transformed(stripped, "wasm-opt", *FEATURES, level)
+    assert addresses_of(block_heap(identify(Module.parse(optimized)))) == addresses_of(heap_of(name))
+
+
+@pytest.mark.parametrize(
+    "passes",
+    [
+        ["--const-hoisting"],
+        ["--flatten", "--rereloop", "-O1"],
+        ["--flatten", "--local-cse", "--simplify-locals"],
+        ["--ssa", "--reorder-locals", "--reorder-functions"],
+    ],
+    ids="_".join,
+)
+def test_the_same_is_found_in_code_of_another_shape(passes: list[str]) -> None:
+    name = "gofmt-0.4.9"
+    reshaped = collectors.transformed(guests_modules.read(name), "wasm-opt", *FEATURES, *passes)
+    assert addresses_of(block_heap(identify(Module.parse(reshaped)))) == addresses_of(heap_of(name))
+
+
+def test_precise_and_older_programs_are_told_apart() -> None:
+    assert heap_of("gofmt-0.4.9").header_bytes == 0
+    assert heap_of("gofmt-0.4.9").mark_stack.entries == 16
+    precise = heap_of("sh-syntax-0.5.8")
+    assert (precise.header_bytes, precise.layout_parameter, precise.mark_stack.entries) == (16, 1, 32)
+    assert precise.counters.count == 5
+    older = heap_of("sh-syntax-0.3.7")
+    assert older.roots.stack_scan is StackScan.CHAIN
+    assert older.counters.count == 0
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=str)
+def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
+    wasm = collectors.compiled(build)
+    heap = block_heap(identify(Module.parse(wasm)))
+    assert heap.is_precise == build.precise
+    assert heap.counters.count == build.counters
+    assert heap.mark_stack.entries == build.entries
+    assert heap.mark_stack.zeroed
+    expected = StackScan.SYSTEM_UNLESS_TASK if build.tasks else StackScan.SYSTEM
+    assert heap.roots.stack_scan is expected
+    assert heap.roots.stack_top_address == heap.roots.globals_start_address == STACK_BYTES
+    roles = [Role.ALLOC, Role.COLLECT] if build.explicit else [Role.ALLOC]
+    assert [redirect.role for redirect in heap.redirects] == roles
+    assert_runs_as_said(wasm, heap, build)
+
+
+def assert_runs_as_said(wasm: bytes, heap: BlockHeap, build: Build) -> None:
+    """Words, counters and the mark stack's place, in a run of which every allocation is known."""
+    session = load(wasm)
+    session.call("_start")
+    assert_geometry(session.memory, heap)
+    session.memory.write(0, b"\xaa" * STACK_BYTES)
+    trees, depth, header = 3000, 3, heap.header_bytes
+    nodes = 2 ** (depth + 1) - 1
+    session.call("run", trees, depth)
+    assert_geometry(session.memory, heap)
+    counters = counters_of(session.memory, heap)
+    sizes = trees * nodes * (12 + header) + sum(100 + i + header for i in range(trees))
+    assert counters["mallocs"] == trees * (nodes + 1)
+    assert counters["total_alloc_bytes"] == sizes
+    assert 0 < counters["frees"] < counters["mallocs"]
+    touched = next(i for i, byte in enumerate(session.memory.read(0, STACK_BYTES)) if byte != 0xAA)
+    assert touched == STACK_BYTES - frame_of(wasm, "run", heap) - heap.mark_stack.root_bytes_below_alloc
+
+
+def frame_of(wasm: bytes, export: str, heap: BlockHeap) -> int:
+    """The bytes that an exported function takes of the stack."""
+    module = Module.parse(wasm)
+    entry = module.export(export)
+    assert entry is not None
+    sets = Walker(module).read(entry.index).global_sets
+    sizes = [event.value for event in sets if event.index == heap.roots.stack_pointer_global]
+    return (1 << 32) - linear(sizes[0])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "collector"),
+    [
+        ("sh-syntax-0.6.0", "blocks, rewritten"),
+        ("sh-syntax-0.7.0", "blocks, rewritten"),
+        ("gofmt-0.6.1", "leaking"),
+        ("gofmt-0.7.3", "leaking"),
+        ("shfmt-0.2.7", "leaking"),
+        ("micropython-1.27.0", "none"),
+    ],
+)
+def test_what_cannot_be_served_says_what_it_is(name: str, collector: str) -> None:
+    wasm = guests_modules.read(name)
+    stripped = collectors.transformed(wasm, "wasm-strip")
+    for data in (wasm, stripped):
+        guest = identify(Module.parse(data))
+        assert guest.collector == collector
+        with pytest.raises(UnsupportedGuestError, match=r"runs|is not a TinyGo program"):
+            block_heap(guest)
+
+
+def test_a_leaking_programs_allocator_is_found() -> None:
+    module = Module.parse(guests_modules.read("gofmt-0.6.1"))
+    guest = identify(module)
+    assert guest.leaking is not None
+    assert guest.leaking.alloc_function == module.function_indices["runtime.alloc"]
+    assert guest.scheduler == "none"
+
+
+def test_an_empty_module_is_an_answer() -> None:
+    guest = identify(Editor().build())
+    assert guest.runtime == "unknown"
+    assert "not a TinyGo program" in guest.served
+
+
+def test_a_collection_in_a_function_that_does_more_is_said_to_be_in_the_way() -> None:
+    build = Build("z", link_time=False, precise=False, tasks=False, explicit=True)
+    module = Module.parse(collectors.compiled(build))
+    heap = block_heap(identify(module))
+    editor = Editor(module)
+    editor.export("mark", "function", heap.functions["startMark"])
+    with pytest.raises(UnsupportedGuestError, match=rf"functions .*\b{heap.functions['startMark']}\b"):
+        block_heap(identify(editor.build()))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_damaged_modules_are_answered_or_refused(seed: int) -> None:
+    chance = random.Random(seed)
+    data = bytearray(_small_program())
+    for _ in range(chance.randint(1, 12)):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    if chance.random() < 0.2:
+        del data[chance.randrange(len(data)) :]
+    try:
+        guest = identify(Module.parse(bytes(data)))
+    except MalformedModuleError:
+        return
+    assert guest.served
+
+
+@cache
+def _small_program() -> bytes:
+    return collectors.compiled(Build("z", link_time=False, precise=True, tasks=True, explicit=True))
