@@ -3,6 +3,7 @@
  * A C compiler optimizes it as TinyGo's optimizes the original, so that its levels give the shapes to expect.
  *   PRECISE=1      objects begin with their layout          COUNTERS=5   also counts blocks, from 0.34 on
  *   TASKS=1        a current task decides about the stack   ENTRIES=n    the mark stack's
+ *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
  *   EXPLICIT=1     the program itself asks for collections too
  */
 #include <stdint.h>
@@ -15,6 +16,15 @@
 #endif
 
 typedef uint32_t word;
+
+/* What a panic is: without PANICS the program traps, with it the host is called, so that frames are written back
+ * and Asyncify finds something to instrument. */
+#if PANICS
+__attribute__((import_module("env"), import_name("panic"))) void panic(void);
+#define PANIC() (panic(), __builtin_trap())
+#else
+#define PANIC() __builtin_trap()
+#endif
 
 enum { FREE, HEAD, TAIL, MARK };
 
@@ -104,7 +114,7 @@ static void start_mark(word root) {
     int length = 1;
     while (length > 0) {
         length--;
-        if ((word)length >= ENTRIES) __builtin_trap();
+        if ((word)length >= ENTRIES) PANIC();
         word block = stack[length];
         word from = address(block), to = address(next(block));
 #if PRECISE
@@ -128,7 +138,7 @@ static void start_mark(word root) {
                 overflowed = 1;
                 continue;
             }
-            if ((word)length >= ENTRIES) __builtin_trap();
+            if ((word)length >= ENTRIES) PANIC();
             stack[length++] = found;
         }
     }
@@ -189,8 +199,15 @@ static word sweep(void) {
 /* In stack_pointer.s. */
 word stack_pointer(void);
 
+#if SAVED
+word saved_stack_pointer = STACK_TOP;
+#endif
+
 static void mark_stack(void) {
-#if TASKS
+#if SAVED
+    mark_roots(current_task ? saved_stack_pointer : stack_pointer(), STACK_TOP);
+    return;
+#elif TASKS
     if (current_task) return;
 #endif
     mark_roots(stack_pointer(), STACK_TOP);
@@ -225,7 +242,7 @@ __attribute__((noinline)) void *alloc(word size, word layout) {
                 word free_bytes = run_gc();
                 if (free_bytes < ((word)(uintptr_t)metadata_start - HEAP_START) / 3) grow_heap();
             } else if (!grow_heap()) {
-                __builtin_trap();
+                PANIC();
             }
         }
         if (index == end_block) {
@@ -305,6 +322,9 @@ __attribute__((export_name("run"))) word run(word trees, word depth) {
 __attribute__((export_name("switch_task"))) word switch_task(word task, word (*body)(word)) {
     word before = current_task;
     current_task = task;
+#if SAVED
+    saved_stack_pointer = stack_pointer();
+#endif
     word result = body(task);
     current_task = before;
     return result;

@@ -23,6 +23,8 @@ class Build(NamedTuple):
     precise: bool
     tasks: bool
     explicit: bool
+    panics: bool = False
+    saved: bool = False
 
     @property
     def entries(self) -> int:
@@ -35,7 +37,9 @@ class Build(NamedTuple):
         return 5 if self.precise and self.tasks else 3
 
     def __str__(self) -> str:
-        words = (name for name in ("link_time", "precise", "tasks", "explicit") if getattr(self, name))
+        words = (
+            name for name in ("link_time", "precise", "tasks", "explicit", "panics", "saved") if getattr(self, name)
+        )
         return "-".join([f"O{self.optimization}", *words])
 
 
@@ -54,6 +58,8 @@ def compiled(build: Build) -> bytes:
         "PRECISE": build.precise,
         "TASKS": build.tasks,
         "EXPLICIT": build.explicit,
+        "PANICS": build.panics,
+        "SAVED": build.saved,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

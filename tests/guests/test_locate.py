@@ -15,7 +15,7 @@ from hosts import programs
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.guests.facts import BlockHeap, Confidence, Role, StackScan
 from tinyheap.guests.identify import block_heap, identify
-from tinyheap.guests.symbols import linear
+from tinyheap.guests.symbols import Constant, linear
 from tinyheap.guests.walk import Walker
 from tinyheap.hosts import drivers, load
 from tinyheap.hosts.memory import GuestMemory
@@ -178,6 +178,34 @@ def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> No
     roles = [Role.ALLOC, Role.COLLECT] if build.explicit else [Role.ALLOC]
     assert [redirect.role for redirect in heap.redirects] == roles
     assert_runs_as_said(wasm, heap, build)
+
+
+@pytest.mark.parametrize("level", [["--optimize-level=1"], ["-O1"], ["-O2"], ["-Oz"]], ids=" ".join)
+@pytest.mark.parametrize("optimization", "12z")
+@pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
+def test_the_same_is_found_where_stacks_are_switched(optimization: str, precise: bool, level: list[str]) -> None:
+    build = Build(optimization, link_time=True, precise=precise, tasks=True, explicit=False, panics=True)
+    wasm = collectors.compiled(build)
+    plain = block_heap(identify(Module.parse(wasm)))
+    switched = collectors.transformed(wasm, "wasm-opt", *FEATURES, "--asyncify", *level)
+    for data in (switched, collectors.transformed(switched, "wasm-strip")):
+        guest = identify(Module.parse(data))
+        assert guest.scheduler == "asyncify"
+        assert addresses_of(block_heap(guest)) == addresses_of(plain)
+
+
+@pytest.mark.parametrize("optimization", "12sz")
+def test_a_stack_that_is_scanned_from_a_saved_pointer_is_recognized(optimization: str) -> None:
+    build = Build(optimization, link_time=False, precise=True, tasks=True, explicit=False, saved=True)
+    module = Module.parse(collectors.compiled(build))
+    roots = block_heap(identify(module)).roots
+    assert roots.stack_scan is StackScan.SYSTEM_OR_SAVED
+    switch = module.export("switch_task")
+    assert switch is not None
+    assert roots.saved_stack_pointer_address != roots.current_task_address
+    stores = [store.address for store in Walker(module).read(switch.index).stores]
+    assert Constant(roots.saved_stack_pointer_address or 0) in stores
+    assert stores.count(Constant(roots.current_task_address or 0)) == 2
 
 
 def assert_runs_as_said(wasm: bytes, heap: BlockHeap, build: Build) -> None:

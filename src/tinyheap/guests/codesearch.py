@@ -10,29 +10,29 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tinyheap.wasm import Module
 from tinyheap.wasm.leb128 import encode_signed, encode_unsigned
 
 _CONST = b"\x41"
-_CALLS = b"[\x10\x12]"
+_CALLS = (b"\x10", b"\x12")
 _DIVIDE = b"\x6e"
 _ACCESS = b"[\x28-\x3e][\x00-\x03]"
 """Opcode and alignment of loads and stores."""
 
 
 def _unsigned_spellings(number: int) -> list[bytes]:
-    """The shortest and the padded spelling of an unsigned 32-bit integer, as regular expressions."""
+    """The shortest and the padded spelling of an unsigned 32-bit integer."""
     padded = bytes([*(number >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)), number >> 28])
-    return [re.escape(encode_unsigned(number)), re.escape(padded)]
+    return [encode_unsigned(number), padded]
 
 
 def _signed_spellings(address: int) -> list[bytes]:
     """The same for an address as the signed constant that it is in code."""
     number = address - (1 << 32) if address >> 31 else address
     padded = bytes([*(number >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)), number >> 28 & 0x7F])
-    return [re.escape(encode_signed(number)), re.escape(padded)]
+    return [encode_signed(number), padded]
 
 
 class CodeSearch:
@@ -70,8 +70,8 @@ class CodeSearch:
         if not self._bodies:
             return set()
         wanted = sorted(addresses)
-        constants = b"|".join(spelling for address in wanted for spelling in _signed_spellings(address))
-        offsets = b"|".join(spelling for address in wanted for spelling in _unsigned_spellings(address))
+        constants = b"|".join(re.escape(each) for address in wanted for each in _signed_spellings(address))
+        offsets = b"|".join(re.escape(each) for address in wanted for each in _unsigned_spellings(address))
         return self._matching(b"(?:%s)" % constants, _CONST) | self._matching(b"(?:%s)" % offsets, _ACCESS)
 
     def _matching(self, pattern: bytes, before: bytes) -> set[int]:
@@ -81,19 +81,25 @@ class CodeSearch:
         found = re.compile(before + pattern, re.DOTALL).finditer(self.module.data, self._starts[0], self._bodies[-1][1])
         return {self._bodies[bisect_right(self._starts, match.start()) - 1][2] for match in found}
 
-    def dividing_by(self, divisor: int) -> Iterator[int]:
-        """Functions that may divide by a constant, unsigned; those first where it stands before the division."""
-        constant = _CONST + encode_signed(divisor)
-        plain = self.containing(constant + _DIVIDE)
-        yield from sorted(plain)
-        for index in sorted(self.containing(constant) - plain):
-            if any(True for _ in self.module.body(index).find("i32.div_u")):
-                yield index
+    def dividing_by(self, divisor: int) -> list[int]:
+        """Functions that divide by a constant, unsigned, where that stands right before the division."""
+        return sorted(self.containing(_CONST + encode_signed(divisor) + _DIVIDE))
+
+    def perhaps_dividing_by(self, divisor: int) -> list[int]:
+        """Functions with that constant and some unsigned division."""
+        return [
+            index
+            for index in sorted(self.containing(_CONST + encode_signed(divisor)))
+            if any(True for _ in self.module.body(index).find("i32.div_u"))
+        ]
 
     def callers(self, function: int) -> frozenset[int]:
         """Functions that call `function` directly."""
         if function not in self._callers:
-            candidates = self._matching(b"(?:%s)" % b"|".join(_unsigned_spellings(function)), _CALLS)
+            candidates: set[int] = set()
+            for spelling in _unsigned_spellings(function):
+                for call in _CALLS:
+                    candidates |= self.containing(call + spelling)
             self._callers[function] = frozenset(
                 index
                 for index in candidates

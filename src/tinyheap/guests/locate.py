@@ -169,9 +169,12 @@ class BlockHeapLocator:
     def _divisions(self) -> dict[Geometry, list[int]]:
         """What divisions by 65 say of the geometry, and in which functions."""
         found: dict[Geometry, list[int]] = defaultdict(list)
-        for function in self._search.dividing_by(_TABLE_DIVISOR):
-            for geometry in _geometries(self._walker.read(function)):
-                found[geometry].append(function)
+        for search in (self._search.dividing_by, self._search.perhaps_dividing_by):
+            for function in search(_TABLE_DIVISOR):
+                for geometry in _geometries(self._walker.read(function)):
+                    found[geometry].append(function)
+            if found:
+                break
         return found
 
     @property

@@ -105,6 +105,8 @@ def operation(name: str, *operands: Value) -> Value:
     numbers = [operand.number for operand in operands if isinstance(operand, Constant)]
     if len(numbers) == len(operands) and name in _FOLDED:
         return Constant(_FOLDED[name](*numbers))
+    if name == "i32.and" and Constant(0) in operands:
+        return Constant(0)
     size = sum(map(size_of, operands)) + 1
     return Operation(name, operands, size) if size <= SIZE_LIMIT else Unknown()
 
