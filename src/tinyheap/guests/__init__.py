@@ -1,5 +1,7 @@
 """Maps of a real runtime's heap inside a real program: what a program is, and where the parts of its heap lie.
 
 From the ground up: `symbols` (values in code), `walk` (what a function does), `codesearch` (where something is
-mentioned), `facts` (what there is to know), `locate` (TinyGo's block collector) and `identify` (any module).
+mentioned), `facts` and `evidence` (what there is to know, and how sure it is); `geometry`, `scanning`, `marking`
+and `shapes` (the collector's parts, by their shape), `locate` (all of TinyGo's block collector), `identify` (any
+module).
 """

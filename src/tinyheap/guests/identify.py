@@ -15,8 +15,9 @@ from collections.abc import Mapping
 
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.guests.codesearch import CodeSearch
+from tinyheap.guests.evidence import Notes
 from tinyheap.guests.facts import BlockHeap, Confidence, Evidence, Guest, LeakingHeap
-from tinyheap.guests.locate import BlockHeapLocator, Notes
+from tinyheap.guests.locate import BlockHeapLocator
 from tinyheap.guests.symbols import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.guests.walk import Reading, Walker
 from tinyheap.wasm import Module

@@ -18,22 +18,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tinyheap.errors import UnsupportedGuestError
 from tinyheap.guests.codesearch import CodeSearch
-from tinyheap.guests.facts import (
-    BlockHeap,
-    Confidence,
-    Counters,
-    Evidence,
-    Frame,
-    MarkStack,
-    Redirect,
-    Role,
-    Roots,
-    StackScan,
+from tinyheap.guests.evidence import Notes
+from tinyheap.guests.facts import BlockHeap, Counters, Frame, MarkStack, Redirect, Role, Roots, StackScan
+from tinyheap.guests.geometry import TABLE_DIVISOR, Geometry, geometries
+from tinyheap.guests.marking import MarkArray, frame_stores, frames, mark_array
+from tinyheap.guests.scanning import Scan, chain_variable, inlined_scans
+from tinyheap.guests.shapes import (
+    added_to,
+    block_shift,
+    callees,
+    constant_addresses,
+    distance,
+    is_made_from,
+    requires_zero,
+    tested_word,
+    tests_word,
+    values_of,
+    zero_word,
 )
 from tinyheap.guests.symbols import (
     Constant,
@@ -42,20 +47,16 @@ from tinyheap.guests.symbols import (
     Merge,
     Operation,
     Parameter,
-    Sum,
     Value,
     linear,
     minus,
-    operation,
     parts,
     sources,
 )
-from tinyheap.guests.walk import Call, Conditions, Load, Reading, Store, Walker
+from tinyheap.guests.walk import Reading, Store, Walker
 
-_WORD = 1 << 32
 _BLOCK_BYTES = 16
-_TABLE_DIVISOR = 65
-"""Bytes of heap and table that each byte of the table stands for: 4 blocks of 16 bytes, and itself."""
+"""Four words of four bytes."""
 
 _REGION_LIMIT = 150
 """Functions read at most on the way down from alloc: a collector has about a dozen, its panics some more."""
@@ -65,84 +66,6 @@ _GLOBALS_START_MINIMUM = 256
 
 _HEADER_LIMIT = 64
 """Bytes within which a header is looked for; it is 16."""
-
-
-_ORDERS = frozenset(f"i32.{order}" for order in ("lt_u", "le_u", "gt_u", "ge_u", "eq", "ne"))
-
-
-class Notes:
-    """The ways in which each fact was found, collected."""
-
-    def __init__(self) -> None:
-        self._ways: dict[str, list[str]] = defaultdict(list)
-        self._doubts: dict[str, list[str]] = defaultdict(list)
-
-    def found(self, fact: str, how: str) -> None:
-        """One way that led to a fact."""
-        if how not in self._ways[fact]:
-            self._ways[fact].append(how)
-
-    def doubt(self, fact: str, why: str) -> None:
-        """What speaks against a fact."""
-        self._doubts[fact].append(why)
-
-    def check(self, fact: str, agrees: bool, how: str) -> None:
-        """A second way, which agrees or not."""
-        if agrees:
-            self.found(fact, how)
-        else:
-            self.doubt(fact, f"but not: {how}")
-
-    def evidence(self) -> dict[str, Evidence]:
-        """All of it, by fact."""
-        result = {}
-        for fact in [*self._ways, *(fact for fact in self._doubts if fact not in self._ways)]:
-            ways, doubts = self._ways.get(fact, []), self._doubts.get(fact, [])
-            confidence = (
-                Confidence.UNKNOWN
-                if not ways
-                else Confidence.CERTAIN
-                if len(ways) > 1 and not doubts
-                else Confidence.LIKELY
-            )
-            result[fact] = Evidence(confidence, (*ways, *doubts))
-        return result
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where the words lie that say where the heap is."""
-
-    heap_end: int
-    metadata_start: int
-    end_block: int
-    heap_start: int | None
-    heap_start_variable: int | None
-
-    @property
-    def addresses(self) -> frozenset[int]:
-        """Addresses of all the words."""
-        words = {self.heap_end, self.metadata_start, self.end_block, self.heap_start_variable}
-        return frozenset(word for word in words if word is not None)
-
-    @property
-    def start(self) -> Sum:
-        """The heap's start as a sum."""
-        if self.heap_start is not None:
-            return frozenset(), self.heap_start
-        assert self.heap_start_variable is not None, "one of the two is known"
-        return linear(Loaded(Constant(self.heap_start_variable), 4))
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """A call of markRoots, or what became of it when it was inlined."""
-
-    reading: Reading
-    conditions: Conditions
-    start: Value
-    end: Value
-    function: int | None
 
 
 class BlockHeapLocator:
@@ -170,8 +93,8 @@ class BlockHeapLocator:
         """What divisions by 65 say of the geometry, and in which functions."""
         found: dict[Geometry, list[int]] = defaultdict(list)
         for search in (self._search.dividing_by, self._search.perhaps_dividing_by):
-            for function in search(_TABLE_DIVISOR):
-                for geometry in _geometries(self._walker.read(function)):
+            for function in search(TABLE_DIVISOR):
+                for geometry in geometries(self._walker.read(function)):
                     found[geometry].append(function)
             if found:
                 break
@@ -230,7 +153,7 @@ class BlockHeapLocator:
         return [
             reading
             for reading in map(self._walker.read, sorted(candidates))
-            if _constant_addresses([*reading.loads, *reading.stores]) & self._known.addresses
+            if constant_addresses([*reading.loads, *reading.stores]) & self._known.addresses
         ]
 
     @cached_property
@@ -238,7 +161,7 @@ class BlockHeapLocator:
         """The functions that alloc reaches by direct calls, breadth first, and those that touch the heap."""
         order = [self._alloc.function]
         for function in order:
-            for callee in _callees(self._walker.read(function)):
+            for callee in callees(self._walker.read(function)):
                 defined = callee >= self._module.imported_function_count
                 if defined and callee not in order and len(order) < _REGION_LIMIT:
                     order.append(callee)
@@ -274,7 +197,7 @@ class BlockHeapLocator:
             signature.parameters in (("i32",), ("i32", "i32"))
             and signature.results == ("i32",)
             and any(True for _ in self._pointers(reading))
-            and bool(_constant_addresses(reading.stores, 4) - self._known.addresses)
+            and bool(constant_addresses(reading.stores, 4) - self._known.addresses)
         )
 
     def _pointers(self, reading: Reading) -> Iterator[tuple[Value, int]]:
@@ -289,14 +212,14 @@ class BlockHeapLocator:
     def _header_bytes(self) -> int:
         """How far in front of the object alloc stores its layout; 0 if it does not."""
         headers = {
-            distance: store
+            before: store
             for pointer, _ in self._pointers(self._alloc)
             for store in self._alloc.stores
             if store.width_bytes == 4
-            and (distance := _distance(pointer, store.address)) is not None
-            and 0 < distance <= _HEADER_LIMIT
+            and (before := distance(pointer, store.address)) is not None
+            and 0 < before <= _HEADER_LIMIT
         }
-        shifts = {_shift(pointer) for pointer, _ in self._pointers(self._alloc)}
+        shifts = {block_shift(pointer) for pointer, _ in self._pointers(self._alloc)}
         if not headers:
             self._notes.found("header", "alloc stores nothing in front of the object")
             self._notes.check("header", shifts == {self._known.heap_start or 0}, "objects begin at their block")
@@ -309,8 +232,8 @@ class BlockHeapLocator:
     @cached_property
     def _next_alloc(self) -> int:
         alloc, known = self._alloc, self._known.addresses
-        read = _constant_addresses(alloc.loads, 4)
-        candidates = sorted((_constant_addresses(alloc.stores, 4) & read) - known)
+        read = constant_addresses(alloc.loads, 4)
+        candidates = sorted((constant_addresses(alloc.stores, 4) & read) - known)
         if len(candidates) > 1:
             near = {self._known.metadata_start + 4, self._known.end_block - 4}
             self._notes.doubt("next_alloc", f"alloc changes {len(candidates)} words that may be it")
@@ -322,7 +245,7 @@ class BlockHeapLocator:
         neighbors = {self._known.metadata_start, self._known.end_block}
         if {address - 4, address + 4} <= neighbors:
             self._notes.found("next_alloc", "lies between metadataStart and endBlock")
-        if any(_tests(event.conditions, address) for event in alloc.events):
+        if any(tests_word(event.conditions, address) for event in alloc.events):
             self._notes.found("next_alloc", "the search for free blocks compares with it")
         return address
 
@@ -339,7 +262,7 @@ class BlockHeapLocator:
         address = found.pop()
         self._notes.found("zero_size", "the one constant that alloc returns")
         for event in self._alloc.returns:
-            if event.value == Constant(address) and _requires_zero(event.conditions, Parameter(0)):
+            if event.value == Constant(address) and requires_zero(event.conditions, Parameter(0)):
                 self._notes.found("zero_size", "returned where the size is 0")
         return address
 
@@ -365,7 +288,7 @@ class BlockHeapLocator:
 
     def _counter_role(self, reading: Reading, store: Store, address: int) -> str | None:
         """Which counter a 64-bit store changes: by what is added, and whether that is while sweeping."""
-        added = _added_to(store.value, Loaded(Constant(address), 8))
+        added = added_to(store.value, Loaded(Constant(address), 8))
         if added is None:
             return None
         in_alloc = reading is self._alloc and store.loop_depth == 0
@@ -383,19 +306,19 @@ class BlockHeapLocator:
     # Roots
 
     @cached_property
-    def _scans(self) -> list[_Scan]:
+    def _scans(self) -> list[Scan]:
         """All scans of ranges of roots in the region."""
         scans = [
-            _Scan(reading, call.conditions, *call.arguments, call.function)
+            Scan(reading, call.conditions, *call.arguments, call.function)
             for reading in self._region
             for call in reading.calls
             if len(call.arguments) == 2
         ]
         if any(self._is_globals_scan(scan) for scan in scans):
             return scans
-        return [scan for reading in self._region for scan in _inlined_scans(reading)]
+        return [scan for reading in self._region for scan in inlined_scans(reading)]
 
-    def _is_globals_scan(self, scan: _Scan) -> bool:
+    def _is_globals_scan(self, scan: Scan) -> bool:
         start, end = scan.start, scan.end
         if not isinstance(start, Constant) or start.number < _GLOBALS_START_MINIMUM:
             return False
@@ -417,7 +340,7 @@ class BlockHeapLocator:
         return None
 
     @cached_property
-    def _globals_scans(self) -> list[_Scan]:
+    def _globals_scans(self) -> list[Scan]:
         scans = [scan for scan in self._scans if self._is_globals_scan(scan)]
         if not scans:
             raise UnsupportedGuestError("alloc was found, but not where a collection scans the globals")
@@ -468,7 +391,7 @@ class BlockHeapLocator:
         stack = self._module.globals[self._stack_pointer].initial if self._module.globals else None
         return first == address or (stack is not None and stack.constant == address)
 
-    def _stack_scan(self, scans: list[_Scan]) -> dict[str, object]:
+    def _stack_scan(self, scans: list[Scan]) -> dict[str, object]:
         """The stack's part of the roots, as arguments for `Roots`."""
         chain_address = self._stack_chain_address()
         for scan in scans:
@@ -482,7 +405,7 @@ class BlockHeapLocator:
             }
             if stack_globals and isinstance(scan.end, Constant):
                 return self._range_scan(scan, min(stack_globals), chain_address)
-            chain = _chain_variable(scan)
+            chain = chain_variable(scan)
             if chain is not None:
                 self._notes.found("stack", "a list of stack objects is followed")
                 return {
@@ -493,7 +416,7 @@ class BlockHeapLocator:
         self._notes.doubt("stack", "no scan of a stack was recognized")
         return {"stack_scan": StackScan.UNKNOWN, "stack_pointer_global": self._stack_pointer}
 
-    def _range_scan(self, scan: _Scan, stack_global: int, chain_address: int | None) -> dict[str, object]:
+    def _range_scan(self, scan: Scan, stack_global: int, chain_address: int | None) -> dict[str, object]:
         assert isinstance(scan.end, Constant), "checked by the caller"
         saved = [
             start.address.number
@@ -501,7 +424,7 @@ class BlockHeapLocator:
             if isinstance(start, Loaded) and isinstance(start.address, Constant)
         ]
         own = [condition for condition in scan.conditions if condition not in self._globals_conditions]
-        task = next((address for address in map(_zero_word, own) if address is not None), None)
+        task = next((address for address in map(zero_word, own) if address is not None), None)
         kind = StackScan.SYSTEM if task is None else StackScan.SYSTEM_UNLESS_TASK
         if saved:
             kind, task = StackScan.SYSTEM_OR_SAVED, self._word_that_decides(scan, saved[0])
@@ -539,13 +462,13 @@ class BlockHeapLocator:
     def _globals_conditions(self) -> set[tuple[Value, bool]]:
         return set(self._globals_scans[0].conditions)
 
-    def _word_that_decides(self, scan: _Scan, saved: int) -> int | None:
+    def _word_that_decides(self, scan: Scan, saved: int) -> int | None:
         """The word that decides whether a scan begins at the saved stack pointer."""
         chosen = [scan.start.condition] if isinstance(scan.start, Merge) and scan.start.condition else []
         for load in scan.reading.loads:
             if load.address == Constant(saved):
                 chosen += [condition for condition, _ in load.conditions[::-1]]
-        return next((address for address in map(_tested_word, chosen) if address is not None), None)
+        return next((address for address in map(tested_word, chosen) if address is not None), None)
 
     def _stack_chain_address(self) -> int | None:
         """A word that the collector loads without any use: it keeps the chain of stack objects alive."""
@@ -554,7 +477,7 @@ class BlockHeapLocator:
         used = {
             part.address.number
             for event in reading.events
-            for value in _values_of(event)
+            for value in values_of(event)
             for source in sources(value)
             for part in parts(source)
             if isinstance(part, Loaded) and isinstance(part.address, Constant)
@@ -566,7 +489,7 @@ class BlockHeapLocator:
         """The global from which frames are taken."""
         counts: dict[int, int] = defaultdict(int)
         for reading in self._region:
-            for index, _ in _frames(reading):
+            for index, _ in frames(reading):
                 counts[index] += 1
         exported = self._module.export("__stack_pointer")
         if exported is not None and exported.kind == "global":
@@ -608,9 +531,9 @@ class BlockHeapLocator:
         )
 
     @cached_property
-    def _mark_arrays(self) -> dict[int, _MarkArray]:
+    def _mark_arrays(self) -> dict[int, MarkArray]:
         """The functions whose frames hold a mark stack."""
-        arrays = ((each.function, _mark_array(each, self._stack_pointer)) for each in self._region)
+        arrays = ((each.function, mark_array(each, self._stack_pointer)) for each in self._region)
         return {function: array for function, array in arrays if array is not None}
 
     def _chain(self, ends: Iterable[int], through: int | None = None, avoiding: int | None = None) -> tuple[int, ...]:
@@ -628,7 +551,7 @@ class BlockHeapLocator:
         for function in order:
             if function in ends:
                 return paths[function]
-            for callee in _callees(self._walker.read(function)):
+            for callee in callees(self._walker.read(function)):
                 if callee in region and callee not in paths and callee != avoiding:
                     paths[callee] = (*paths[function], callee)
                     order.append(callee)
@@ -636,7 +559,7 @@ class BlockHeapLocator:
 
     def _frame_bytes(self, function: int) -> int:
         """What a function takes of the stack; a leaf may use what is below without saying so."""
-        sizes = [size for index, size in _frames(self._walker.read(function)) if index == self._stack_pointer]
+        sizes = [size for index, size in frames(self._walker.read(function)) if index == self._stack_pointer]
         array = self._mark_arrays.get(function)
         return max([*sizes, array.below if array else 0], default=0)
 
@@ -649,7 +572,7 @@ class BlockHeapLocator:
             Frame(
                 function,
                 size_bytes := self._frame_bytes(function),
-                _frame_stores(
+                frame_stores(
                     self._walker.read(function),
                     self._stack_pointer,
                     self._mark_arrays.get(function),
@@ -667,7 +590,7 @@ class BlockHeapLocator:
             load
             for reading in self._region
             for load in reading.loads
-            if load.width_bytes == 1 and _mentions(load.address, geometry.metadata_start)
+            if load.width_bytes == 1 and is_made_from(load.address, geometry.metadata_start)
         ]
         self._notes.check("metadata_start", bool(table_loads), "states of blocks are loaded from there")
         grown = any(
@@ -676,7 +599,7 @@ class BlockHeapLocator:
         )
         self._notes.check("heap_end", grown, "set again after the memory has grown")
         compared = any(
-            _tests(load.conditions, geometry.end_block) for reading in self._region for load in reading.events
+            tests_word(load.conditions, geometry.end_block) for reading in self._region for load in reading.events
         )
         self._notes.check("end_block", compared, "block numbers are compared with it")
         self._notes.check("heap_start", any(True for _ in self._pointers(self._alloc)), "alloc adds it")
@@ -699,7 +622,7 @@ class BlockHeapLocator:
         state |= {address for address in vars(counters).values() if address is not None}
         touching = [self._walker.read(function) for function in sorted(self._search.mentioning(state))]
         flags = {array.flag for array in self._mark_arrays.values()}
-        touching += [reading for reading in self._region if _constant_addresses(reading.stores) & flags]
+        touching += [reading for reading in self._region if constant_addresses(reading.stores) & flags]
         writers = [reading.function for reading in touching if self._writes_state(reading, state | flags)]
         geometry_functions = set(self._geometry_functions)
         initializers = self._initializers(touching)
@@ -707,7 +630,7 @@ class BlockHeapLocator:
         covered = self._reached_only_through(set(entries) | initializers | geometry_functions)
         redirects, misfits = self._redirects(entries)
         inside = covered | set(entries) | initializers | geometry_functions
-        readers = [reading.function for reading in touching if _constant_addresses(reading.loads) & state]
+        readers = [reading.function for reading in touching if constant_addresses(reading.loads) & state]
         uncovered = {*misfits, *(function for function in writers if function not in inside)}
         return (
             redirects,
@@ -728,8 +651,8 @@ class BlockHeapLocator:
         return {function for function in setters | callers if not self._walker.read(function).grows}
 
     def _writes_state(self, reading: Reading, state: frozenset[int] | set[int]) -> bool:
-        return bool(_constant_addresses(reading.stores) & state) or any(
-            _mentions(store.address, self._known.metadata_start) for store in reading.stores
+        return bool(constant_addresses(reading.stores) & state) or any(
+            is_made_from(store.address, self._known.metadata_start) for store in reading.stores
         )
 
     def _redirects(self, entries: list[int]) -> tuple[tuple[Redirect, ...], list[int]]:
@@ -792,344 +715,3 @@ class BlockHeapLocator:
                 found.setdefault("growHeap", reading.function)
         found["calculateHeapAddresses"] = self._geometry_functions[0]
         return found
-
-
-@dataclass(frozen=True)
-class _MarkArray:
-    """The mark stack within its function's frame."""
-
-    entries: int
-    flag: int
-    below: int
-    """Bytes from the array's lowest address up to the stack pointer at the function's entry."""
-    last_below: int
-    """The same of the last such array, where the function was inlined into another more than once."""
-    zeroed: bool
-
-
-def _geometries(reading: Reading) -> Iterator[Geometry]:
-    """What the stores around each division by 65 say of the heap's geometry."""
-    for table in reading.stores:
-        if table.width_bytes != 4 or not isinstance(table.address, Constant):
-            continue
-        for term, factor in linear(table.value)[0]:
-            if factor == _WORD - 1 and _is_division_by_65(term):
-                yield from _geometry(reading, table, table.address.number, term)
-
-
-def _is_division_by_65(value: Value) -> bool:
-    return isinstance(value, Operation) and value.name == "i32.div_u" and value.operands[1] == Constant(_TABLE_DIVISOR)
-
-
-def _geometry(reading: Reading, table: Store, metadata_start: int, division: Value) -> Iterator[Geometry]:
-    assert isinstance(division, Operation), "checked by the caller"
-    end = minus(linear(table.value), (frozenset([(division, _WORD - 1)]), 0))
-    heap_end = _word_holding(reading, end)
-    start_terms, constant = minus(end, linear(division.operands[0]))
-    start = (start_terms, (constant + _TABLE_DIVISOR - 1) % _WORD)
-    variable = _word_holding(reading, start) if start_terms else None
-    end_block = _end_block(reading, table, metadata_start, start)
-    if heap_end is not None and end_block is not None and (variable is not None or not start_terms):
-        yield Geometry(heap_end, metadata_start, end_block, None if start_terms else start[1], variable)
-
-
-def _word_holding(reading: Reading, wanted: Sum) -> int | None:
-    """The address of the word that holds a value: where it was loaded from or stored to."""
-    for store in reading.stores:
-        if isinstance(store.address, Constant) and store.width_bytes == 4 and linear(store.value) == wanted:
-            return store.address.number
-    terms, constant = wanted
-    if len(terms) == 1 and not constant:
-        ((term, factor),) = terms
-        if factor == 1 and isinstance(term, Loaded) and isinstance(term.address, Constant):
-            return term.address.number
-    return None
-
-
-def _end_block(reading: Reading, table: Store, metadata_start: int, start: Sum) -> int | None:
-    """The address of the word that (metadataStart - heapStart) / 16 is stored to."""
-    for store in reading.stores:
-        match store.value:
-            case Operation("i32.shr_u", (total, Constant(4))) | Operation("i32.div_u", (total, Constant(16))):
-                ends = (linear(table.value), linear(Loaded(Constant(metadata_start), 4)))
-                if isinstance(store.address, Constant) and any(
-                    linear(total) in (minus(end, start), minus(end, _reloaded(reading, start))) for end in ends
-                ):
-                    return store.address.number
-    return None
-
-
-def _reloaded(reading: Reading, start: Sum) -> Sum:
-    """The heap's start, loaded again from the word that holds it."""
-    address = _word_holding(reading, start) if start[0] else None
-    return start if address is None else linear(Loaded(Constant(address), 4))
-
-
-def _constant_addresses(events: Iterable[Load | Store], width_bytes: int | None = None) -> frozenset[int]:
-    return frozenset(
-        event.address.number
-        for event in events
-        if isinstance(event.address, Constant) and width_bytes in (None, event.width_bytes)
-    )
-
-
-def _callees(reading: Reading) -> list[int]:
-    return list(dict.fromkeys(call.function for call in reading.calls if call.function is not None))
-
-
-def _distance(upper: Value, lower: Value) -> int | None:
-    """How many bytes lie between two addresses, where that is a constant."""
-    terms, constant = minus(linear(upper), linear(lower))
-    return None if terms else constant
-
-
-def _shift(pointer: Value) -> int | None:
-    """The constant that is added to a block's number times 16."""
-    match pointer:
-        case Operation("i32.add", (Operation("i32.shl", _), Constant(number))):
-            return number
-        case Operation("i32.add", (Constant(number), Operation("i32.shl", _))):
-            return number
-        case Operation("i32.add", (Operation("i32.shl", _), _) | (_, Operation("i32.shl", _))):
-            return 0
-    return None
-
-
-def _requires_zero(conditions: Conditions, value: Value) -> bool:
-    return (value, False) in conditions or (Operation("i32.eqz", (value,)), True) in conditions
-
-
-def _added_to(value: Value, counter: Value) -> Value | None:
-    """What is added to a counter, if `value` is the counter and something more."""
-    match value:
-        case Operation("i64.add", (left, right)) if left == counter or right == counter:
-            return right if left == counter else left
-        case Operation("i64.add", (Merge() as merge, Constant(1))) if counter in set(sources(merge)):
-            return Constant(1)
-        case Operation("i64.sub", (left, Constant(number))) if left == counter and number == (1 << 64) - 1:
-            return Constant(1)
-        case Merge(inputs) if any(part == counter for part in inputs):
-            one = {_added_to_merge(part, value) for part in inputs}
-            return Constant(1) if True in one else None
-    return None
-
-
-def _added_to_merge(value: Value, merge: Merge) -> bool:
-    """Whether a loop adds 1 to what it keeps of a counter."""
-    return any(
-        source in (Operation("i64.add", (merge, Constant(1))), Operation("i64.add", (Constant(1), merge)))
-        for source in sources(value)
-        if not isinstance(source, Merge)
-    )
-
-
-def _tested_word(value: Value) -> int | None:
-    """The address of the word that a condition tests for being 0."""
-    while isinstance(value, Operation) and value.name == "i32.eqz":
-        value = value.operands[0]
-    if isinstance(value, Operation) and value.name in ("i32.eq", "i32.ne") and Constant(0) in value.operands:
-        value = next(operand for operand in value.operands if operand != Constant(0))
-    return value.address.number if isinstance(value, Loaded) and isinstance(value.address, Constant) else None
-
-
-def _zero_word(condition: tuple[Value, bool]) -> int | None:
-    """The address of a word that must be 0 for a condition to hold, or None."""
-    value, holds = condition
-    while isinstance(value, Operation) and value.name == "i32.eqz":
-        value, holds = value.operands[0], not holds
-    if isinstance(value, Operation) and value.name in ("i32.eq", "i32.ne") and value.operands[1] == Constant(0):
-        holds = not holds if value.name == "i32.eq" else holds
-        value = value.operands[0]
-    if holds or not isinstance(value, Loaded) or value.width_bytes != 4:
-        return None
-    return value.address.number if isinstance(value.address, Constant) else None
-
-
-def _chain_variable(scan: _Scan) -> int | None:
-    """The word that holds the first stack object, if a scan's range is one such object's words."""
-    terms, constant = linear(scan.start)
-    if len(terms) != 1 or constant != 8:
-        return None
-    ((term, _),) = terms
-    for source in sources(term):
-        if isinstance(source, Loaded):
-            for address in sources(source.address):
-                if isinstance(address, Constant):
-                    return address.number
-    return None
-
-
-def _values_of(event: object) -> Iterator[Value]:
-    match event:
-        case Store(address=address, value=value):
-            yield from (address, value)
-        case Load(address=address):
-            if not isinstance(address, Constant):
-                yield address
-        case Call(arguments=arguments):
-            yield from arguments
-    for value, _ in getattr(event, "conditions", ()):
-        yield value
-    result = getattr(event, "value", None)
-    if result is not None and not isinstance(event, Store):
-        yield result
-
-
-def _frames(reading: Reading) -> Iterator[tuple[int, int]]:
-    """Each frame that a function takes: the global that is the stack pointer, and the size in bytes."""
-    for event in reading.global_sets:
-        terms, constant = linear(event.value)
-        if constant >> 31 and terms == frozenset([(GlobalAtEntry(event.index), 1)]):
-            yield event.index, _WORD - constant
-
-
-def _mark_array(reading: Reading, stack_pointer: int) -> _MarkArray | None:
-    """The mark stack in a function's frame: words go in at an index that is checked against its length."""
-    flag = next(
-        (
-            store.address.number
-            for store in reading.stores
-            if store.width_bytes == 1 and store.value == Constant(1) and isinstance(store.address, Constant)
-        ),
-        None,
-    )
-    if flag is None:
-        return None
-    found: list[_MarkArray] = []
-    for store in reading.stores:
-        below = _array_depth(store, stack_pointer)
-        if below is None:
-            continue
-        entries = _array_length(store.conditions) or _full_at(reading, flag)
-        if entries is not None and 4 * entries <= below:
-            zeroed = _is_zeroed(reading, stack_pointer, below, entries)
-            found.append(_MarkArray(entries, flag, below, below, zeroed))
-    return replace(found[0], last_below=found[-1].below) if found else None
-
-
-def _array_depth(store: Store, stack_pointer: int) -> int | None:
-    """How far below the stack pointer an array begins, if a word is stored into it at a changing index."""
-    terms, constant = linear(store.address)
-    factors = dict(terms)
-    if store.width_bytes != 4 or factors.pop(GlobalAtEntry(stack_pointer), None) != 1:
-        return None
-    return _WORD - constant if list(factors.values()) == [4] and constant >> 31 else None
-
-
-def _array_length(conditions: Conditions) -> int | None:
-    """The number that an index was compared with, and found not to be (or below)."""
-    for value, holds in reversed(conditions):
-        match value:
-            case Operation("i32.eq", (_, Constant(number))) if not holds and number > 1:
-                return number
-            case Operation("i32.ne", (_, Constant(number))) if holds and number > 1:
-                return number
-            case Operation("i32.gt_u", (_, Constant(number))) if not holds and number > 1:
-                return number + 1
-            case Operation("i32.ge_u", (_, Constant(number))) if not holds and number > 1:
-                return number
-            case Operation("i32.lt_u", (_, Constant(number))) if holds and number > 1:
-                return number
-    return None
-
-
-def _full_at(reading: Reading, flag: int) -> int | None:
-    """The number that an index equals where the overflow flag is set."""
-    for store in reading.stores:
-        if store.address == Constant(flag) and store.value == Constant(1):
-            for value, holds in reversed(store.conditions):
-                match value:
-                    case Operation("i32.eq", (_, Constant(number))) if holds and number > 1:
-                        return number
-                    case Operation("i32.ne", (_, Constant(number))) if not holds and number > 1:
-                        return number
-    return None
-
-
-def _is_zeroed(reading: Reading, stack_pointer: int, below: int, entries: int) -> bool:
-    """Whether all words of an array but its first are set to zero before any loop."""
-    zeroed: set[int] = set()
-
-    def cover(address: Value, length_bytes: int) -> None:
-        start = _above(address, stack_pointer, below)
-        if start is not None and length_bytes <= below:
-            zeroed.update(range(start, start + length_bytes))
-
-    for fill in reading.fills:
-        if fill.value == Constant(0) and isinstance(fill.length, Constant):
-            cover(fill.address, fill.length.number)
-    for call in reading.calls:
-        match call.arguments:
-            case (address, Constant(0), Constant(length_bytes)) | (address, Constant(length_bytes)):
-                cover(address, length_bytes)
-    for store in reading.stores:
-        if store.value == Constant(0) and not store.loop_depth:
-            cover(store.address, store.width_bytes)
-    return set(range(4, 4 * entries)) <= zeroed
-
-
-def _above(address: Value, stack_pointer: int, below: int) -> int | None:
-    """How far an address lies above the one that is `below` bytes under the stack pointer at entry."""
-    terms, constant = linear(address)
-    if terms != frozenset([(GlobalAtEntry(stack_pointer), 1)]):
-        return None
-    place = (constant + below) % _WORD
-    return place if place < below else None
-
-
-def _frame_stores(
-    reading: Reading, stack_pointer: int, array: _MarkArray | None, size_bytes: int
-) -> tuple[tuple[int, int], ...]:
-    """What a function writes into its frame at fixed places, beside the mark stack."""
-    bottom = 0 if array is None else size_bytes - array.below
-    top = 0 if array is None else bottom + 4 * array.entries
-    found = {
-        (place, store.width_bytes)
-        for store in reading.stores
-        if (place := _above(store.address, stack_pointer, size_bytes)) is not None and not bottom <= place < top
-    }
-    return tuple(sorted(found))
-
-
-def _inlined_scans(reading: Reading) -> Iterator[_Scan]:
-    """Loops over the words of a range: what markRoots becomes where it is inlined."""
-    seen: set[Merge] = set()
-    for load in reading.loads:
-        cursor = load.address
-        if load.width_bytes != 4 or not isinstance(cursor, Merge) or cursor in seen:
-            continue
-        seen.add(cursor)
-        starts = [value for value in cursor.inputs if _distance(value, cursor) != 4]
-        if len(starts) == len(cursor.inputs) or len(starts) != 1:
-            continue
-        for end in dict.fromkeys(_ends(reading, load, cursor)):
-            yield _Scan(reading, load.conditions, starts[0], end, None)
-
-
-def _ends(reading: Reading, load: Load, cursor: Merge) -> Iterator[Value]:
-    """Where a loop over words may end: what the cursor is compared with.
-
-    A comparison of the next cursor names the end; so does one of the cursor before its word is loaded.  One of the
-    cursor behind that, at the bottom of the loop, names the last word.
-    """
-    for test in reading.tests:
-        if not isinstance(test.value, Operation) or test.value.name not in _ORDERS:
-            continue
-        left, right = test.value.operands
-        for compared, end in ((left, right), (right, left)):
-            distance = _distance(compared, cursor)
-            if distance == 4 or (distance == 0 and test.offset < load.offset):
-                yield end
-            elif distance == 0:
-                yield operation("i32.add", end, Constant(4))
-
-
-def _mentions(address: Value, variable: int) -> bool:
-    """Whether an address is made from a word of linear memory."""
-    target = Loaded(Constant(variable), 4)
-    return any(part == target for term, _ in linear(address)[0] for source in sources(term) for part in parts(source))
-
-
-def _tests(conditions: Conditions, variable: int) -> bool:
-    target = Loaded(Constant(variable), 4)
-    return any(target in (part for part in parts(value)) for value, _ in conditions)
