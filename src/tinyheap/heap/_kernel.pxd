@@ -17,7 +17,7 @@ cdef struct HeapState:
     u64 end_block
     u64 word_shift          # log2 of a word's bytes
     u64 block_shift         # log2 of a block's bytes
-    u64 step_bytes          # from one word that may be a pointer to the next
+    u64 step_shift          # log2 of the bytes from one word that may be a pointer to the next
     u64 header_bytes        # in front of a precise object; 0 when conservative
     u64 precise
     u64 leaking
@@ -33,7 +33,11 @@ cdef struct HeapState:
     u64 run_blocks          # free run that ends where a search gave up
     u64 bump                # the leaking collector's pointer
     # Marking.
-    u64 stack               # where the mark stack lies here: 32-bit block indices, room for every block
+    u64 stack_memory        # what was allocated for marking, divided into the next three
+    u64 blocks              # gathered blocks that words refer to, not looked up yet: 32-bit indices
+    u64 queue               # objects between mark stack and scan
+    u64 stack               # the mark stack: room for every block
+    u64 gathered            # blocks gathered
     u64 stack_top           # entries on it
     u64 stack_limit         # entries of the bounded mark stack; 0 = never overflows
     u64 overflowed
@@ -92,6 +96,17 @@ cdef extern from "_kernel_ops.h" nogil:
     void prefetch(u64 address) noexcept
     u64 clock_ns() noexcept
 
+# Marking.  A batch is looked up in the table when so many blocks are gathered; a piece of so many words (at most 64) is
+# gathered in between.  The queue pays once the heap is larger than the caches near the core.
+cdef enum:
+    BATCH = 32
+    PIECE = 64
+    QUEUE = 16
+    QUEUE_FROM_BYTES = 1 << 20
+    GATHERED_BYTES = 4 * (BATCH + PIECE + 1)
+    QUEUE_BYTES = 4 * QUEUE
+    MARKING_BYTES = GATHERED_BYTES + QUEUE_BYTES + 64
+
 cdef void lay_out(Heap heap, u64 heap_bytes) noexcept nogil
 cdef u64 load(Heap heap, u64 at) noexcept nogil
 cdef void store(Heap heap, u64 at, u64 value) noexcept nogil
@@ -106,6 +121,8 @@ cdef u64 skip_tails(Heap heap, u64 block) noexcept nogil
 cdef u64 alloc_object(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 alloc_again(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 commit(Heap heap, u64 end, u64 needed, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 run_starts(u64 free, u64 needed) noexcept nogil
+cdef u64 find_near(Heap heap, u64 needed) noexcept nogil
 cdef u64 find_room(Heap heap, u64 needed) noexcept nogil
 cdef u64 find_free_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
 cdef u64 find_long_run(Heap heap, u64 first, u64 last, u64 needed) noexcept nogil
@@ -124,13 +141,15 @@ cdef void mark_address(Heap heap, u64 address) noexcept nogil
 cdef void mark_object_children(Heap heap, u64 head) noexcept nogil
 cdef void finish_marking(Heap heap) noexcept nogil
 cdef void unmark_all(Heap heap) noexcept nogil
-cdef u64 push(Heap heap, u64 block, u64 top, u64 limit) noexcept nogil
-cdef u64 scan_words(Heap heap, u64 at, u64 stop, u64 top, u64 limit) noexcept nogil
-cdef u64 scan_pattern(Heap heap, u64 at, u64 stop, u64 size, u64 bitmap, u64 top, u64 limit) noexcept nogil
-cdef u64 scan_static(Heap heap, u64 at, u64 stop, u64 layout, u64 top, u64 limit) noexcept nogil
+cdef void drain(Heap heap) noexcept nogil
+cdef void settle(Heap heap) noexcept nogil
+cdef void gather_words(Heap heap, u64 at, u64 stop) noexcept nogil
+cdef void gather_bits(Heap heap, u64 at, u64 bits) noexcept nogil
+cdef void gather_pattern(Heap heap, u64 at, u64 stop, u64 size, u64 bitmap) noexcept nogil
+cdef void gather_static(Heap heap, u64 at, u64 stop, u64 layout) noexcept nogil
 cdef u64 static_layout_size(Heap heap, u64 layout) noexcept nogil
-cdef u64 scan_object(Heap heap, u64 head, u64 top, u64 limit) noexcept nogil
-cdef void drain(Heap heap, u64 top) noexcept nogil
+cdef void gather_object(Heap heap, u64 head) noexcept nogil
+cdef void prepare_stack(Heap heap) noexcept nogil
 cdef u64 sweep_table(Heap heap) noexcept nogil
 cdef u64 count_bytes(u64 x) noexcept nogil
 cdef u64 sum_bytes(u64 x) noexcept nogil

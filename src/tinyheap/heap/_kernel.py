@@ -161,15 +161,17 @@ def alloc_object(heap: Heap, size_bytes: u64, layout: u64) -> u64:
     heap.total_blocks += needed
     end = heap.next_alloc + needed
     if end > heap.free_until:
-        heap.run_blocks = 0
-        end = find_room(heap, needed)
+        end = find_near(heap, needed)
         if end == 0:
-            return 0
+            heap.run_blocks = 0
+            end = find_room(heap, needed)
+            if end == 0:
+                return 0
     return commit(heap, end, needed, size_bytes, layout)
 
 
 def alloc_again(heap: Heap, size_bytes: u64, layout: u64) -> u64:
-    """Search once more for the object that ``alloc`` found no room for, after a collection or a growth."""
+    """Search once more for the object that ``alloc_object`` found no room for, after a collection or a growth."""
     needed: u64
     end: u64
     size_bytes += heap.header_bytes
@@ -183,8 +185,18 @@ def alloc_again(heap: Heap, size_bytes: u64, layout: u64) -> u64:
 def commit(heap: Heap, end: u64, needed: u64, size_bytes: u64, layout: u64) -> u64:
     """Make the free blocks that end here an object: states, layout, zeros.  Returns its address for the mutator."""
     offset: u64 = (end - needed) << heap.block_shift
+    word: u64 = (end - needed) >> 5
+    bit: u64 = ((end - needed) & 31) << 1
     heap.next_alloc = end
-    set_states(heap, end - needed, end)
+    if needed <= 32 - (bit >> 1) and (word << 3) + 8 <= heap.table_bytes:
+        # The usual case of `set_states`: all in one word.
+        store64(
+            heap.table + (word << 3),
+            load64(heap.table + (word << 3))
+            | (((ODD << bit) ^ (cython.cast(u64, 3) << bit)) & (ONES >> (64 - bit - (needed << 1)))),
+        )
+    else:
+        set_states(heap, end - needed, end)
     if heap.clear_blocks != 0:
         size_bytes = needed << heap.block_shift
     if heap.precise != 0:
@@ -199,18 +211,25 @@ def commit(heap: Heap, end: u64, needed: u64, size_bytes: u64, layout: u64) -> u
 def clear(at: u64, bytes: u64) -> cython.void:
     """Zero exactly so many bytes; small sizes by stores that overlap."""
     end: u64 = at + bytes
-    if bytes > 64:
+    if bytes > 64 or bytes < 8:
         fill(at, bytes, 0)
-        return
-    if bytes >= 8:
-        while at + 8 < end:
-            store64(at, 0)
-            at += 8
+    elif bytes > 32:
+        store64(at, 0)
+        store64(at + 8, 0)
+        store64(at + 16, 0)
+        store64(at + 24, 0)
+        store64(end - 32, 0)
+        store64(end - 24, 0)
+        store64(end - 16, 0)
         store64(end - 8, 0)
-        return
-    while at < end:
-        store8(at, 0)
-        at += 1
+    elif bytes > 16:
+        store64(at, 0)
+        store64(at + 8, 0)
+        store64(end - 16, 0)
+        store64(end - 8, 0)
+    else:
+        store64(at, 0)
+        store64(end - 8, 0)
 
 
 def set_states(heap: Heap, head: u64, end: u64) -> cython.void:
@@ -231,6 +250,52 @@ def set_states(heap: Heap, head: u64, end: u64) -> cython.void:
     put_table_word(heap, last, table_word(heap, last) | (ODD & end_mask))
 
 
+def run_starts(free: u64, needed: u64) -> u64:
+    """Fields of a word's free blocks where a run of ``needed`` (1 to 16) begins; the word ends all runs.
+
+    Keeps the starts of runs of 1, then of up to 2, 4, 8 and 16; four steps for all sizes, so that no branch is missed.
+    """
+    have: u64 = 1
+    more: u64 = 1 if needed > 1 else 0
+    free &= free >> (more << 1)
+    have += more
+    more = have if needed - have > have else needed - have
+    free &= free >> (more << 1)
+    have += more
+    more = have if needed - have > have else needed - have
+    free &= free >> (more << 1)
+    have += more
+    return free & (free >> ((needed - have) << 1))
+
+
+def find_near(heap: Heap, needed: u64) -> u64:
+    """The block past a run for a small object in the very table word of ``next_alloc``; 0 for none.
+
+    Most searches end here.  What else is free behind the run is remembered.
+    """
+    word: u64 = heap.next_alloc >> 5
+    x: u64
+    starts: u64
+    end: u64
+    if needed > 16 or (word << 3) + 8 > heap.table_bytes:
+        return 0
+    x = load64(heap.table + (word << 3))
+    starts = run_starts(~(x | (x >> 1)) & (EVEN << ((heap.next_alloc & 31) << 1)), needed)
+    heap.table_reads += 1
+    if starts == 0:
+        return 0
+    end = (word << 5) + (ctz64(starts) >> 1) + needed
+    if end > heap.end_block:
+        return 0
+    heap.free_until = end
+    if end & 31 != 0:
+        x >>= (end & 31) << 1
+        heap.free_until += 32 - (end & 31) if x == 0 else ctz64(x) >> 1
+        if heap.free_until > heap.end_block:
+            heap.free_until = heap.end_block
+    return end
+
+
 def find_room(heap: Heap, needed: u64) -> u64:
     """Search the whole heap once, from ``next_alloc`` around to it; the block past the run, or 0.
 
@@ -242,8 +307,7 @@ def find_room(heap: Heap, needed: u64) -> u64:
         heap.run_blocks = 0
         end = find_free_run(heap, 0, heap.next_alloc, needed)
     if end != 0:
-        # What is known to be free behind it lets the next allocations bump; a few words pay for themselves.
-        heap.free_until = free_end(heap, end, 128)
+        heap.free_until = free_end(heap, end, 32)
     return end
 
 
@@ -255,9 +319,10 @@ def find_free_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
     taken: u64
     starts: u64
     lead: u64
-    have: u64
     if needed > 64:
         return find_long_run(heap, first, last, needed)
+    if last > first:
+        heap.table_reads += ((last - 1) >> 5) - (first >> 5) + 1
     while block < last:
         count = 32 - (block & 31)
         taken = table_word(heap, block >> 5)
@@ -274,34 +339,30 @@ def find_free_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
         if taken == 0:
             run += 32
             block += 32
-            if run >= needed:
-                heap.table_reads += ((block - first) >> 5) + 1
-                return block - (run - needed)
-            continue
+            if run < needed:
+                continue
+            block -= run - needed
+            break
         lead = ctz64(taken) >> 1
         if run + lead >= needed:
-            heap.table_reads += ((block - first) >> 5) + 1
-            return block + needed - run
-        if lead == count:
-            run += count
+            block += needed - run
+            run = needed
+            break
+        if needed <= 16:
+            starts = run_starts(~taken & EVEN, needed)
         else:
-            # Keep the starts of runs of 1, 2, 4, ... free blocks, and last of as many as are needed.
-            starts = ~taken & EVEN
-            have = 1
-            while have << 1 <= needed and starts != 0:
-                starts &= starts >> (have << 1)
-                have <<= 1
-            if needed - have < 32:
-                starts &= starts >> ((needed - have) << 1)
-                if starts != 0:
-                    heap.table_reads += ((block - first) >> 5) + 1
-                    return block + (ctz64(starts) >> 1) + needed
-            run = clz64(taken << (64 - (count << 1))) >> 1
+            starts = run_starts(run_starts(~taken & EVEN, 16), needed - 15) if needed <= 31 else 0
+        if starts != 0:
+            block += (ctz64(starts) >> 1) + needed
+            run = needed
+            break
+        run = run + count if lead == count else clz64(taken << (64 - (count << 1))) >> 1
         block += count
     heap.run_blocks = run
-    if last > first:
-        heap.table_reads += ((last - first) >> 5) + 1
-    return 0
+    if run < needed:
+        return 0
+    heap.table_reads -= ((last - 1) >> 5) - ((block - 1) >> 5)
+    return block
 
 
 def find_long_run(heap: Heap, first: u64, last: u64, needed: u64) -> u64:
@@ -417,107 +478,193 @@ def move_table(heap: Heap, heap_bytes: u64) -> cython.void:
 # ---- mark ---------------------------------------------------------------------------------------------------------------
 
 
-def push(heap: Heap, block: u64, top: u64, limit: u64) -> u64:
-    """Mark the object that a block belongs to and put it on the mark stack, unless it was reached before."""
-    shift: u64 = (block & 3) << 1
-    at: u64 = heap.table + (block >> 2)
-    byte: u64 = load8(at)
-    state: u64 = (byte >> shift) & 3
-    if state == 2:
-        block = head_of(heap, block)
-        if block == 0:
-            return top
-        block -= 1
+def drain(heap: Heap) -> cython.void:
+    """Scan the objects on the mark stack, and those that they lead to, until it is empty.
+
+    Objects come off the stack through a short queue, in which their memory is on its way to the cache; what their words
+    refer to is gathered first and looked up in the table a batch at a time, so that nothing waits for anything.  The
+    bounded mark stack has neither queue nor batches: its overflows depend on the order.
+    """
+    depth: u64 = 1
+    batch: u64 = 1
+    first: u64 = 0
+    count: u64 = 0
+    if heap.stack_limit == 0:
+        batch = BATCH
+        if heap.pool_bytes > QUEUE_FROM_BYTES:
+            depth = QUEUE
+    head: u64
+    while True:
+        if count == 0 and heap.stack_top > 0 and (depth == 1 or heap.stack_top == 1):
+            # Nothing to overlap with, as in a chain: straight on.
+            heap.stack_top -= 1
+            head = load32(heap.stack + (heap.stack_top << 2))
+        else:
+            while count < depth and heap.stack_top > 0:
+                heap.stack_top -= 1
+                head = load32(heap.stack + (heap.stack_top << 2))
+                prefetch(heap.memory + (head << heap.block_shift))
+                prefetch(heap.memory + (head << heap.block_shift) + 64)
+                store32(heap.queue + (((first + count) & (QUEUE - 1)) << 2), head)
+                count += 1
+            if count == 0:
+                if heap.gathered == 0:
+                    return
+                settle(heap)
+                continue
+            head = load32(heap.queue + (first << 2))
+            first = (first + 1) & (QUEUE - 1)
+            count -= 1
+        gather_object(heap, head)
+        if heap.gathered >= batch:
+            settle(heap)
+
+
+def settle(heap: Heap) -> cython.void:
+    """Mark the objects that the gathered blocks belong to, and put those on the mark stack that were not marked yet."""
+    limit: u64 = heap.stack_limit if heap.stack_limit != 0 else ONES
+    table: u64 = heap.table
+    stack: u64 = heap.stack
+    top: u64 = heap.stack_top
+    at: u64 = heap.blocks
+    end: u64 = at + (heap.gathered << 2)
+    block: u64
+    byte: u64
+    shift: u64
+    state: u64
+    while at < end:
+        block = load32(at)
+        at += 4
         shift = (block & 3) << 1
-        at = heap.table + (block >> 2)
-        byte = load8(at)
+        byte = load8(table + (block >> 2))
         state = (byte >> shift) & 3
-    if state != 1:
-        return top
-    store8(at, byte | (cython.cast(u64, 2) << shift))
-    if top == limit:
-        heap.overflows += 1
-        heap.overflowed = 1
-        return top
-    store32(heap.stack + (top << 2), block)
-    return top + 1
+        if state != 1:
+            if state != 2:
+                continue
+            block = head_of(heap, block) - 1
+            if block + 1 == 0:
+                continue
+            shift = (block & 3) << 1
+            byte = load8(table + (block >> 2))
+            if (byte >> shift) & 3 != 1:
+                continue
+        store8(table + (block >> 2), byte | (cython.cast(u64, 2) << shift))
+        if top >= limit:
+            heap.overflows += 1
+            heap.overflowed = 1
+            continue
+        store32(stack + (top << 2), block)
+        top += 1
+    heap.gathered = 0
+    heap.stack_top = top
+    if top > heap.stack_peak:
+        heap.stack_peak = top
 
 
-def scan_words(heap: Heap, at: u64, stop: u64, top: u64, limit: u64) -> u64:
-    """Push what the words ``at..stop`` refer to."""
+def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
+    """Gather the blocks that the words ``at..stop`` refer to."""
     start: u64 = heap.start
     pool_bytes: u64 = heap.pool_bytes
     block_shift: u64 = heap.block_shift
-    step: u64 = heap.step_bytes
+    step: u64 = cython.cast(u64, 1) << heap.step_shift
+    next: u64
+    piece: u64
     offset: u64
-    if step == 8:
-        while at < stop:
-            offset = load64(at) - start
-            at += 8
-            if offset < pool_bytes:
-                top = push(heap, offset >> block_shift, top, limit)
-    elif step == 4:
-        while at < stop:
-            offset = load32(at) - start
-            at += 4
-            if offset < pool_bytes:
-                top = push(heap, offset >> block_shift, top, limit)
-    else:
-        # 16-bit words, aligned to one byte or two.
-        while at < stop:
+    while at < stop:
+        piece = at + step * PIECE if stop - at > step * PIECE else stop
+        next = heap.blocks + (heap.gathered << 2)
+        if step == 8:
+            # A block at a time, which objects are made of.
+            while piece - at >= 32:
+                offset = load64(at) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                offset = load64(at + 8) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                offset = load64(at + 16) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                offset = load64(at + 24) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                at += 32
+        elif step == 4:
+            while piece - at >= 16:
+                offset = load32(at) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                offset = load32(at + 4) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                offset = load32(at + 8) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                offset = load32(at + 12) - start
+                store32(next, offset >> block_shift)
+                next += cython.cast(u64, offset < pool_bytes) << 2
+                at += 16
+        # What is less than a block (of roots), and 16-bit words, which are aligned to one byte or two.
+        while at < piece:
             offset = load(heap, at) - start
+            store32(next, offset >> block_shift)
+            next += cython.cast(u64, offset < pool_bytes) << 2
             at += step
-            if offset < pool_bytes:
-                top = push(heap, offset >> block_shift, top, limit)
-    return top
+        heap.gathered = (next - heap.blocks) >> 2
+        if heap.gathered >= BATCH:
+            settle(heap)
 
 
-def scan_pattern(heap: Heap, at: u64, stop: u64, size: u64, bitmap: u64, top: u64, limit: u64) -> u64:
-    """Push what the words of an inline layout refer to: ``size`` bits that repeat, none of them past ``stop``."""
-    step: u64 = heap.step_bytes
-    words: u64 = (stop - at) // step
-    bits: u64
-    word_at: u64
+def gather_bits(heap: Heap, at: u64, bits: u64) -> cython.void:
+    """Gather the blocks that those words refer to whose bits are set, of up to 64 words."""
+    next: u64 = heap.blocks + (heap.gathered << 2)
     offset: u64
+    while bits != 0:
+        offset = load(heap, at + (ctz64(bits) << heap.step_shift)) - heap.start
+        store32(next, offset >> heap.block_shift)
+        next += cython.cast(u64, offset < heap.pool_bytes) << 2
+        bits &= bits - 1
+    heap.gathered = (next - heap.blocks) >> 2
+    if heap.gathered >= BATCH:
+        settle(heap)
+
+
+def gather_pattern(heap: Heap, at: u64, stop: u64, size: u64, bitmap: u64) -> cython.void:
+    """Gather by an inline layout: ``size`` bits that repeat, none of them past ``stop``."""
+    words: u64 = (stop - at) >> heap.step_shift
     if size == 0:
         # A pattern of no length does not repeat.
-        size = words
+        size = 64
+        words = words if words < 64 else 64
     else:
         bitmap &= (cython.cast(u64, 1) << size) - 1
         while size <= 32 and size < words:
             bitmap |= bitmap << size
             size <<= 1
-    while bitmap != 0 and at < stop:
-        bits = bitmap
-        while bits != 0:
-            word_at = at + ctz64(bits) * step
-            if word_at >= stop:
-                break
-            bits &= bits - 1
-            offset = load(heap, word_at) - heap.start
-            if offset < heap.pool_bytes:
-                top = push(heap, offset >> heap.block_shift, top, limit)
-        at += size * step
-    return top
+    while words > size:
+        gather_bits(heap, at, bitmap)
+        at += size << heap.step_shift
+        words -= size
+    gather_bits(heap, at, bitmap & (ONES >> (64 - words)))
 
 
-def scan_static(heap: Heap, at: u64, stop: u64, layout: u64, top: u64, limit: u64) -> u64:
-    """Push what the words of an out-of-line layout refer to: ``{size word, bitmap bytes}`` among the statics."""
-    step: u64 = heap.step_bytes
+def gather_static(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
+    """Gather by an out-of-line layout: ``{size word, bitmap bytes}`` among the statics."""
     bitmap: u64 = heap.statics + (layout - heap.statics_start) + (cython.cast(u64, 1) << heap.word_shift)
     size: u64 = static_layout_size(heap, layout)
+    words: u64 = (stop - at) >> heap.step_shift
     index: u64 = 0
-    offset: u64
-    while at < stop:
-        if (load8(bitmap + (index >> 3)) >> (index & 7)) & 1:
-            offset = load(heap, at) - heap.start
-            if offset < heap.pool_bytes:
-                top = push(heap, offset >> heap.block_shift, top, limit)
-        at += step
-        index += 1
+    piece: u64
+    while words > 0:
+        # A byte of the bitmap at a time; its last one may be short.
+        piece = 8 if size - index > 8 else size - index
+        piece = piece if words > piece else words
+        gather_bits(heap, at, load8(bitmap + (index >> 3)) & (ONES >> (64 - piece)))
+        at += piece << heap.step_shift
+        words -= piece
+        index += piece
         if index == size:
             index = 0
-    return top
 
 
 def static_layout_size(heap: Heap, layout: u64) -> u64:
@@ -534,85 +681,69 @@ def static_layout_size(heap: Heap, layout: u64) -> u64:
     return size
 
 
-def scan_object(heap: Heap, head: u64, top: u64, limit: u64) -> u64:
-    """Push what an object refers to."""
+def gather_object(heap: Heap, head: u64) -> cython.void:
+    """Gather the blocks that an object refers to."""
     at: u64 = heap.memory + (head << heap.block_shift)
     stop: u64 = heap.memory + (skip_tails(heap, head + 1) << heap.block_shift)
-    layout: u64
-    if heap.precise == 0:
-        heap.words_scanned += (stop - at) // heap.step_bytes
-        return scan_words(heap, at, stop, top, limit)
-    layout = load(heap, at)
-    at += heap.header_bytes
-    if at >= stop:
-        return top
+    layout: u64 = 0
+    if heap.precise != 0:
+        layout = load(heap, at)
+        at += heap.header_bytes
+        if at >= stop:
+            return
     if layout == 0:
-        heap.words_scanned += (stop - at) // heap.step_bytes
-        return scan_words(heap, at, stop, top, limit)
-    if layout & 1:
+        gather_words(heap, at, stop)
+    elif layout & 1:
         # Inline: 1, a size field of 4, 5 or 6 bits, the bitmap.
         if layout >> (heap.word_shift + 4) == 0:
-            return top
-        heap.words_scanned += (stop - at) // heap.step_bytes
-        return scan_pattern(
-            heap,
-            at,
-            stop,
-            (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1),
-            layout >> (heap.word_shift + 4),
-            top,
-            limit,
+            return
+        gather_pattern(
+            heap, at, stop, (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1), layout >> (heap.word_shift + 4)
         )
-    if static_layout_size(heap, layout) == 0:
+    elif static_layout_size(heap, layout) == 0:
         if heap.unreadable == 0:
             heap.unreadable = head + 1
-        return top
-    heap.words_scanned += (stop - at) // heap.step_bytes
-    return scan_static(heap, at, stop, layout, top, limit)
-
-
-def drain(heap: Heap, top: u64) -> cython.void:
-    """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
-    limit: u64 = heap.stack_limit if heap.stack_limit != 0 else ONES
-    peak: u64 = heap.stack_peak
-    while top > 0:
-        if top > peak:
-            peak = top
-        top = scan_object(heap, load32(heap.stack + ((top - 1) << 2)), top - 1, limit)
-    heap.stack_peak = peak
+        return
+    else:
+        gather_static(heap, at, stop, layout)
+    heap.words_scanned += (stop - at) >> heap.step_shift
 
 
 def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
     """Mark from a range of root words, which lie anywhere."""
-    step: u64 = heap.step_bytes
     word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
-    end: u64 = at + bytes
-    offset: u64
-    top: u64 = 0
-    # The end is lowered, so that where words overlap (AVR) no read crosses it.
-    while at + word_bytes <= end:
-        offset = load(heap, at) - heap.start
+    step: u64 = cython.cast(u64, 1) << heap.step_shift
+    stop: u64 = at + bytes
+    # The end is lowered to the last whole word, and where words overlap (AVR) so that no read crosses it.
+    if bytes < word_bytes:
+        return
+    stop -= (bytes - word_bytes) & (step - 1)
+    stop -= word_bytes - step
+    if heap.stack_limit == 0:
+        gather_words(heap, at, stop)
+        drain(heap)
+        return
+    # The bounded mark stack serves one root at a time.
+    while at < stop:
+        gather_words(heap, at, at + step)
+        drain(heap)
         at += step
-        if offset < heap.pool_bytes:
-            top = push(heap, offset >> heap.block_shift, top, ONES)
-            if heap.stack_limit != 0:
-                # The bounded mark stack serves one root at a time.
-                drain(heap, top)
-                top = 0
-    drain(heap, top)
 
 
 def mark_address(heap: Heap, address: u64) -> cython.void:
     """Mark from one address."""
     offset: u64 = address - heap.start
     if offset < heap.pool_bytes:
-        drain(heap, push(heap, offset >> heap.block_shift, 0, ONES))
+        store32(heap.blocks, offset >> heap.block_shift)
+        heap.gathered = 1
+        drain(heap)
 
 
 def mark_object_children(heap: Heap, head: u64) -> cython.void:
     """Mark from what an object refers to, not the object itself."""
     store32(heap.stack, head)
-    drain(heap, 1)
+    heap.stack_top = 1
+    drain(heap)
 
 
 def finish_marking(heap: Heap) -> cython.void:
@@ -629,8 +760,7 @@ def finish_marking(heap: Heap) -> cython.void:
             marks &= (marks >> 1) & EVEN
             while marks != 0:
                 head = (word << 5) + (ctz64(marks) >> 1)
-                store32(heap.stack, head)
-                drain(heap, 1)
+                mark_object_children(heap, head)
                 # Marks that this scan made further on in the word are to be seen, too.
                 marks = table_word(heap, word)
                 marks &= (marks >> 1) & EVEN
@@ -858,7 +988,7 @@ class Kernel:
         heap.start = geometry.start_address
         heap.word_shift = geometry.word_bytes.bit_length() - 1
         heap.block_shift = heap.word_shift + 2
-        heap.step_bytes = geometry.word_alignment_bytes
+        heap.step_shift = geometry.word_alignment_bytes.bit_length() - 1
         heap.precise = options.gc is Gc.PRECISE
         heap.header_bytes = geometry.header_bytes if heap.precise else 0
         heap.clear_blocks = options.clear_blocks
@@ -1238,9 +1368,10 @@ class Kernel:
         heap: Heap = cython.address(self._heap)
         self._check_held()
         if heap.stack == 0:
-            heap.stack = cython.cast(cython.size_t, c_malloc((heap.end_block + 64) * 4))
+            heap.stack = cython.cast(cython.size_t, c_malloc(heap.end_block * 4 + MARKING_BYTES))
             if heap.stack == 0:
                 raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
+            prepare_stack(heap)
         if not self._statics_held:
             PyObject_GetBuffer(self._statics.memory, cython.address(self._statics_memory), PyBUF_SIMPLE)
             self._statics_held = True
@@ -1312,6 +1443,17 @@ class Kernel:
             move_table(cython.address(self._heap), heap_bytes)
 
 
+def prepare_stack(heap: Heap) -> cython.void:
+    """Divide the memory at ``stack``: gathered blocks, the queue, and the mark stack itself."""
+    heap.stack_memory = heap.stack
+    heap.blocks = heap.stack
+    heap.queue = heap.blocks + GATHERED_BYTES
+    heap.stack = heap.queue + QUEUE_BYTES
+    heap.stack_top = 0
+    heap.gathered = 0
+
+
 def free_stack(heap: Heap) -> cython.void:
-    c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, heap.stack)))
+    c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, heap.stack_memory)))
+    heap.stack_memory = 0
     heap.stack = 0

@@ -17,6 +17,7 @@ from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.stdlib import realloc as c_realloc
 from cython.cimports.libc.string import memset
 from cython.cimports.tinyheap.heap._kernel import (
+    MARKING_BYTES,
     Heap,
     HeapState,
     alloc_again,
@@ -31,6 +32,7 @@ from cython.cimports.tinyheap.heap._kernel import (
     move,
     move_table,
     old_size,
+    prepare_stack,
     store16,
     store32,
     store64,
@@ -101,7 +103,7 @@ class Player:
         heap.bump = heap.start
         heap.word_shift = program.word_bytes.bit_length() - 1
         heap.block_shift = heap.word_shift + 2
-        heap.step_bytes = geometry.word_alignment_bytes
+        heap.step_shift = geometry.word_alignment_bytes.bit_length() - 1
         heap.precise = gc == "precise"
         heap.leaking = gc == "leaking"
         heap.header_bytes = program.header_bytes if heap.precise else 0
@@ -112,13 +114,14 @@ class Player:
         heap.stack_limit = mark_stack_entries
         lay_out(heap, limit_bytes)
         # Room for every block there may ever be; untouched memory costs nothing.
-        heap.stack = cython.cast(cython.size_t, c_malloc((heap.end_block + 64) * 4))
+        heap.stack = cython.cast(cython.size_t, c_malloc(heap.end_block * 4 + MARKING_BYTES))
         if heap.stack == 0:
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
+        prepare_stack(heap)
         lay_out(heap, geometry.heap_bytes)
 
     def __dealloc__(self):
-        c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, self._heap.stack)))
+        c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, self._heap.stack_memory)))
         c_free(self._rows)
 
     # ---- playing --------------------------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ class Player:
                 if self._timing:
                     begun_ns = clock_ns() - self._mark_ns - self._sweep_ns
                 if op == 0:
-                    address = self._allocate(b, self._layout_word(c))
+                    address = self._allocate(b, c if c & 1 or c == 0 else self._layout_word(c))
                 else:
                     address = self._reallocate(ids[a], b)
                 if self._timing:
@@ -215,11 +218,11 @@ class Player:
             store16(heap.memory + at, value)
 
     def _layout_word(self, layout: u64) -> u64:
-        """The word for an object's header: inline as it is, out of line by its address."""
+        """The address of an out-of-line layout."""
         low: u64 = 0
         high: u64 = len(self._layouts)
         middle: u64
-        if layout == 0 or layout & 1 or self._heap.precise == 0:
+        if self._heap.precise == 0:
             return layout
         while high - low > 1:
             middle = (low + high) >> 1
