@@ -33,7 +33,7 @@ $(BIN)/python:
 
 demo: setup ## Make a workload, run it on the heap, look at the result
 	@mkdir -p build
-	@$(BIN)/tinyheap generate binary-trees --output build/demo.trace.gz
+	@$(BIN)/tinyheap generate fragment --output build/demo.trace.gz
 	@$(BIN)/tinyheap replay --map build/demo.trace.gz
 
 guests: tests/guests/node_modules ## Fetch the real programs that the tests run (needs npm)
