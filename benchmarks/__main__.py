@@ -14,7 +14,7 @@ from benchmarks import peers
 from benchmarks.cases import all_cases
 from benchmarks.measure import Outcome, Row, measure, measure_python_calls
 
-WORK: Final = ("collections", "table reads", "words scanned", "rescans", "mark stack")
+WORK: Final = ("mark ms", "rest ms", "collections", "table reads", "words scanned", "rescans", "mark stack")
 FILE_WIDTH: Final = 240
 """Of the table where nobody's terminal says another one."""
 
@@ -64,8 +64,11 @@ def show(outcomes: list[Outcome]) -> None:
 
 
 def table_of(rows: list[Row]) -> Table:
-    """The rows with their medians, ratios and goals, and work counters as `ours / peer`."""
-    table = Table(title="peer time / ours; work counters: ours / peer")
+    """The rows with their medians, ratios and goals, and phases and work counters as `ours / peer`.
+
+    The rest is everything but mark and sweep: search, clearing, and the program's own steps.
+    """
+    table = Table(title="ratio: peer's time / ours; phases and work counters: ours / peer's")
     for name in ("name", "peer"):
         table.add_column(name, no_wrap=True)
     for name in ("ours", "peer's", "ratio", "goal", *WORK):

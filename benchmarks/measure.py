@@ -121,10 +121,16 @@ def literal_rows(case: Case, ours: list[Replay], theirs: list[dict[str, Any]], d
     """Rows against the literal port: in total, and for the sweep alone where mixed sizes are swept."""
     n = len(ours)
     total_ns, their_total_ns = median(run.total_ns for run in ours), median(run["total_ns"] for run in theirs)
-    rows = [Row(case.name, "literal", n, total_ns, their_total_ns, case.goal, done)]
-    sweep_ns = median(run.sweep_ns for run in ours)
+    mark_ns, their_mark_ns = median(run.mark_ns for run in ours), median(run["mark_ns"] for run in theirs)
+    sweep_ns, their_sweep_ns = median(run.sweep_ns for run in ours), median(run["sweep_ns"] for run in theirs)
+    phases = {
+        "mark ms": f"{mark_ns / 1e6:.1f} / {their_mark_ns / 1e6:.1f}",
+        "rest ms": f"{(total_ns - mark_ns - sweep_ns) / 1e6:.1f} / "
+        f"{(their_total_ns - their_mark_ns - their_sweep_ns) / 1e6:.1f}",
+    }
+    rows = [Row(case.name, "literal", n, total_ns, their_total_ns, case.goal, {**phases, **done})]
     if case.workload == "mixed" and sweep_ns:
-        rows.append(Row(f"{case.name}-sweep", "literal", n, sweep_ns, median(run["sweep_ns"] for run in theirs), 25))
+        rows.append(Row(f"{case.name}-sweep", "literal", n, sweep_ns, their_sweep_ns, 25))
     return rows
 
 
