@@ -33,13 +33,15 @@ cdef struct HeapState:
     u64 run_blocks          # free run that ends where a search gave up
     u64 bump                # the leaking collector's pointer
     # Marking.
-    u64 stack_memory        # what was allocated for marking, divided into the next three
+    u64 stack_memory        # what was allocated for marking, divided into the next four
     u64 blocks              # gathered blocks that words refer to, not looked up yet: 32-bit indices
     u64 queue               # objects between mark stack and scan
+    u64 dropped             # a bit a block: objects that found the bounded mark stack full
     u64 stack               # the mark stack: room for every block
     u64 gathered            # blocks gathered
     u64 stack_top           # entries on it
     u64 stack_limit         # entries of the bounded mark stack; 0 = never overflows
+    u64 stack_zeroed        # whether the bounded mark stack is cleared for each root, as some compilers do
     u64 overflowed
     u64 unreadable          # block of the first unreadable layout, + 1; 0 for none
     # Counters, as contract.Counters names them.
@@ -149,7 +151,10 @@ cdef void gather_pattern(Heap heap, u64 at, u64 stop, u64 size, u64 bitmap) noex
 cdef void gather_static(Heap heap, u64 at, u64 stop, u64 layout) noexcept nogil
 cdef u64 static_layout_size(Heap heap, u64 layout) noexcept nogil
 cdef void gather_object(Heap heap, u64 head) noexcept nogil
-cdef void prepare_stack(Heap heap) noexcept nogil
+cdef u64 marking_bytes(Heap heap, u64 end_block) noexcept nogil
+cdef void prepare_stack(Heap heap, u64 end_block) noexcept nogil
+cdef void drain_one(Heap heap) noexcept nogil
+cdef void leave_last_rescan(Heap heap, u64 last) noexcept nogil
 cdef u64 sweep_table(Heap heap) noexcept nogil
 cdef u64 count_bytes(u64 x) noexcept nogil
 cdef u64 sum_bytes(u64 x) noexcept nogil

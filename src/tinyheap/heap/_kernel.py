@@ -532,6 +532,7 @@ def settle(heap: Heap) -> cython.void:
     byte: u64
     shift: u64
     state: u64
+    word_at: u64
     while at < end:
         block = load32(at)
         at += 4
@@ -550,8 +551,11 @@ def settle(heap: Heap) -> cython.void:
                 continue
         store8(table + (block >> 2), byte | (cython.cast(u64, 2) << shift))
         if top >= limit:
+            # The mark stack is full.  The object is marked, but what it leads to is left to a rescan.
             heap.overflows += 1
             heap.overflowed = 1
+            word_at = heap.dropped + ((block >> 6) << 3)
+            store64(word_at, load64(word_at) | (cython.cast(u64, 1) << (block & 63)))
             continue
         store32(stack + (top << 2), block)
         top += 1
@@ -726,8 +730,16 @@ def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
     # The bounded mark stack serves one root at a time.
     while at < stop:
         gather_words(heap, at, at + step)
-        drain(heap)
+        settle(heap)
+        drain_one(heap)
         at += step
+
+
+def drain_one(heap: Heap) -> cython.void:
+    """Scan from the one object on the bounded mark stack; the rest of the stack begins empty or as it was left."""
+    if heap.stack_top != 0 and heap.stack_zeroed != 0:
+        fill(heap.stack + 4, (heap.stack_limit - 1) << 2, 0)
+    drain(heap)
 
 
 def mark_address(heap: Heap, address: u64) -> cython.void:
@@ -743,29 +755,61 @@ def mark_object_children(heap: Heap, head: u64) -> cython.void:
     """Mark from what an object refers to, not the object itself."""
     store32(heap.stack, head)
     heap.stack_top = 1
-    drain(heap)
+    drain_one(heap)
 
 
 def finish_marking(heap: Heap) -> cython.void:
-    """Scan all marked objects again for as long as the bounded mark stack overflowed."""
+    """Scan marked objects again for as long as the bounded mark stack overflowed.
+
+    The seed scans them all.  But an object that was scanned has led to marks everywhere already, so that only those that
+    were dropped matter; they are visited in the seed's order, the ones dropped further up in the same pass included.
+    """
     word: u64
-    marks: u64
-    head: u64
+    words: u64 = (heap.end_block + 63) >> 6
+    at: u64
+    bits: u64
+    last: u64 = 0
+    if heap.overflowed == 0:
+        return
     while heap.overflowed != 0:
         heap.overflowed = 0
         heap.rescans += 1
         word = 0
-        while word << 5 < heap.end_block:
-            marks = table_word(heap, word)
-            marks &= (marks >> 1) & EVEN
-            while marks != 0:
-                head = (word << 5) + (ctz64(marks) >> 1)
-                mark_object_children(heap, head)
-                # Marks that this scan made further on in the word are to be seen, too.
-                marks = table_word(heap, word)
-                marks &= (marks >> 1) & EVEN
-                marks &= (ONES << 1) << ((head & 31) << 1)
+        while word < words:
+            at = heap.dropped + (word << 3)
+            bits = load64(at)
+            while bits != 0:
+                last = (word << 6) + ctz64(bits)
+                store64(at, load64(at) & ~(bits & (~bits + 1)))
+                mark_object_children(heap, last)
+                # What was dropped behind is for the next pass, what was dropped ahead for this one.
+                bits = load64(at) & ((ONES << 1) << (last & 63))
             word += 1
+    leave_last_rescan(heap, last)
+
+
+def leave_last_rescan(heap: Heap, last: u64) -> cython.void:
+    """Leave the mark stack as the seed's last scan does: that of the last marked object, if not ``last``, finds nothing."""
+    word: u64 = (heap.end_block + 31) >> 5
+    marks: u64
+    while word > 0:
+        word -= 1
+        marks = table_word(heap, word)
+        marks &= (marks >> 1) & EVEN
+        if marks != 0:
+            word = (word << 5) + 31 - (clz64(marks) >> 1)
+            break
+    if word == last:
+        return
+    store32(heap.stack, word)
+    if heap.stack_zeroed != 0:
+        fill(heap.stack + 4, (heap.stack_limit - 1) << 2, 0)
+
+
+def marking_bytes(heap: Heap, end_block: u64) -> u64:
+    """What `prepare_stack` divides: for so many blocks."""
+    bounded_bytes: u64 = 0 if heap.stack_limit == 0 else ((end_block + 63) >> 6 << 3) + (heap.stack_limit << 2)
+    return MARKING_BYTES + (end_block << 2) + bounded_bytes
 
 
 def unmark_all(heap: Heap) -> cython.void:
@@ -774,6 +818,7 @@ def unmark_all(heap: Heap) -> cython.void:
     x: u64
     heap.overflowed = 0
     heap.unreadable = 0
+    heap.gathered = 0
     while word << 3 < heap.table_bytes:
         x = table_word(heap, word)
         put_table_word(heap, word, x & ~(((x & EVEN) << 1) & x))
@@ -1368,10 +1413,10 @@ class Kernel:
         heap: Heap = cython.address(self._heap)
         self._check_held()
         if heap.stack == 0:
-            heap.stack = cython.cast(cython.size_t, c_malloc(heap.end_block * 4 + MARKING_BYTES))
+            heap.stack = cython.cast(cython.size_t, c_malloc(marking_bytes(heap, heap.end_block)))
             if heap.stack == 0:
                 raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
-            prepare_stack(heap)
+            prepare_stack(heap, heap.end_block)
         if not self._statics_held:
             PyObject_GetBuffer(self._statics.memory, cython.address(self._statics_memory), PyBUF_SIMPLE)
             self._statics_held = True
@@ -1443,12 +1488,16 @@ class Kernel:
             move_table(cython.address(self._heap), heap_bytes)
 
 
-def prepare_stack(heap: Heap) -> cython.void:
-    """Divide the memory at ``stack``: gathered blocks, the queue, and the mark stack itself."""
+def prepare_stack(heap: Heap, end_block: u64) -> cython.void:
+    """Divide the memory at ``stack``: gathered blocks, the queue, what was dropped, and the mark stack itself."""
     heap.stack_memory = heap.stack
     heap.blocks = heap.stack
     heap.queue = heap.blocks + GATHERED_BYTES
-    heap.stack = heap.queue + QUEUE_BYTES
+    heap.dropped = heap.queue + QUEUE_BYTES
+    heap.stack = heap.dropped
+    if heap.stack_limit != 0:
+        heap.stack += (end_block + 63) >> 6 << 3
+        fill(heap.dropped, heap.stack - heap.dropped + (heap.stack_limit << 2), 0)
     heap.stack_top = 0
     heap.gathered = 0
 

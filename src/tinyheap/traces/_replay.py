@@ -17,7 +17,6 @@ from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.stdlib import realloc as c_realloc
 from cython.cimports.libc.string import memset
 from cython.cimports.tinyheap.heap._kernel import (
-    MARKING_BYTES,
     Heap,
     HeapState,
     alloc_again,
@@ -29,6 +28,7 @@ from cython.cimports.tinyheap.heap._kernel import (
     hash_states,
     lay_out,
     mark_range,
+    marking_bytes,
     move,
     move_table,
     old_size,
@@ -114,10 +114,10 @@ class Player:
         heap.stack_limit = mark_stack_entries
         lay_out(heap, limit_bytes)
         # Room for every block there may ever be; untouched memory costs nothing.
-        heap.stack = cython.cast(cython.size_t, c_malloc(heap.end_block * 4 + MARKING_BYTES))
+        heap.stack = cython.cast(cython.size_t, c_malloc(marking_bytes(heap, heap.end_block)))
         if heap.stack == 0:
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
-        prepare_stack(heap)
+        prepare_stack(heap, heap.end_block)
         lay_out(heap, geometry.heap_bytes)
 
     def __dealloc__(self):
