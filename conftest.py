@@ -1,6 +1,7 @@
 """What the tests run, and how much of it.
 
-Beside the tests proper, every Python block of the README and of the documentation is a test.  A run on a
+Beside the tests proper, every Python block of the README and of the documentation is a test, and so is every console
+block that runs `tinyheap`.  A run on a
 developer's machine takes the quick share of the rest; a run with `CI=true` takes all of it.
 """
 
@@ -11,12 +12,20 @@ from doctest import ELLIPSIS
 import hypothesis
 import pytest
 from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
+import console_blocks
 import needs
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS), SkipParser()], patterns=["*.md"]
+    parsers=[
+        PythonCodeBlockParser(doctest_optionflags=ELLIPSIS),
+        CodeBlockParser("console", console_blocks.evaluate),
+        SkipParser(),
+    ],
+    patterns=["*.md"],
+    setup=console_blocks.enter_folder,
+    teardown=console_blocks.leave_folder,
 ).pytest()
 
 pytest_plugins = ["engine_fixtures"]

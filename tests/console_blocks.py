@@ -1,0 +1,63 @@
+"""The console blocks of the documentation, run as tests.
+
+A line that begins with ``$ tinyheap`` is run, in the same folder as the rest of its document; what follows it, up to
+the next command, is what it must print.  Durations are not compared, nor how wide the columns are that hold them.
+Other commands (``make``, ``pip``) are for the reader only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from click.testing import CliRunner
+from sybil import Example
+
+from tinyheap import cli
+
+PROMPT: Final = "$ "
+COLUMNS: Final = "80"
+DURATION: Final = re.compile(r"\b[0-9.]+ (?:ns|us|ms|s)\b")
+
+
+def enter_folder(namespace: dict[str, Any]) -> None:
+    """Begin a document: its examples have a folder of their own to write to."""
+    namespace["_left_folder"] = Path.cwd()
+    namespace["_folder"] = tempfile.TemporaryDirectory()
+    os.chdir(namespace["_folder"].name)
+
+
+def leave_folder(namespace: dict[str, Any]) -> None:
+    """End a document: nothing that its examples wrote stays."""
+    os.chdir(namespace["_left_folder"])
+    namespace["_folder"].cleanup()
+
+
+def evaluate(example: Example) -> str | None:
+    """What is wrong with a console block; None where it prints what it says."""
+    for command, expected in commands(example.parsed):
+        program, *arguments = shlex.split(command, comments=True)
+        if program != "tinyheap":
+            continue
+        run = CliRunner().invoke(cli.main, arguments, prog_name=program, env={"COLUMNS": COLUMNS})
+        if comparable(run.output) != comparable(expected):
+            return f"{command}\nexpected:\n{expected}\nprinted (exit code {run.exit_code}):\n{run.output}"
+    return None
+
+
+def commands(block: str) -> Iterator[tuple[str, str]]:
+    """Each command of a block with what it prints."""
+    for entry in re.split(rf"^{re.escape(PROMPT)}", block, flags=re.MULTILINE)[1:]:
+        command, _, output = entry.partition("\n")
+        yield command, output
+
+
+def comparable(output: str) -> list[str]:
+    """The lines of an output without what differs from run to run; empty lines do not count."""
+    lines = [" ".join(DURATION.sub("(time)", line).split()) for line in output.splitlines()]
+    return [line for line in lines if line]
