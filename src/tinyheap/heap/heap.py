@@ -156,7 +156,11 @@ class Heap:
                 f"{self.capacity_bytes} bytes are too small for a block of {geometry.block_bytes} bytes and its state"
             )
         options = Options(
-            self.gc, mark_stack_entries, clear_blocks, asserts, _poison_byte(geometry.resized(self.capacity_bytes))
+            gc=self.gc,
+            mark_stack_entries=mark_stack_entries,
+            clear_blocks=clear_blocks,
+            asserts=asserts,
+            poison_byte=_poison_byte(geometry.resized(self.capacity_bytes)),
         )
         self._layouts = StaticLayouts(geometry, self.capacity_bytes)
         self._engine = self._make_engine(engine, geometry, options, debug)
