@@ -140,7 +140,9 @@ def _long_result(outcome: Outcome) -> Text:
         text = Text(f"out of memory at step {summary.steps_done:,} of {summary.steps:,}", BAD)
     else:
         text = Text("ok", GOOD)
-    if outcome.held and not outcome.difference:
+    if outcome.difference:
+        text.append(", but not as expected", BAD)
+    elif outcome.held:
         text.append(", as expected", GOOD)
     return text
 
