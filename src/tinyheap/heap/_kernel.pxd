@@ -41,6 +41,7 @@ cdef struct HeapState:
     u64 gathered            # blocks gathered
     u64 stack_top           # entries on it
     u64 stack_limit         # entries of the bounded mark stack; 0 = never overflows
+    u64 stack_block         # the head, + 1, of the object that holds the mark stack; 0 for none
     u64 stack_zeroed        # whether the bounded mark stack is cleared for each root, as some compilers do
     u64 overflowed
     u64 unreadable          # block of the first unreadable layout, + 1; 0 for none
@@ -151,6 +152,7 @@ cdef void gather_pattern(Heap heap, u64 at, u64 stop, u64 size, u64 bitmap) noex
 cdef void gather_static(Heap heap, u64 at, u64 stop, u64 layout) noexcept nogil
 cdef u64 static_layout_size(Heap heap, u64 layout) noexcept nogil
 cdef void gather_object(Heap heap, u64 head) noexcept nogil
+cdef u64 head_of_host(Heap heap, u64 at) noexcept nogil
 cdef u64 marking_bytes(Heap heap, u64 end_block) noexcept nogil
 cdef void prepare_stack(Heap heap, u64 end_block) noexcept nogil
 cdef void drain_one(Heap heap) noexcept nogil
@@ -172,7 +174,9 @@ cdef class Kernel:
     cdef Py_buffer _memory
     cdef Py_buffer _statics_memory
     cdef bint _held             # whether `_memory` is ours to use
+    cdef Py_buffer _stack_memory
     cdef bint _statics_held
+    cdef bint _stack_held
     cdef bint _busy
     cdef bint _in_interrupt
     cdef bint _leaking
@@ -189,6 +193,7 @@ cdef class Kernel:
     cdef u64 _place(self, u64 address) except? 0
     cdef int _prepare_marking(self) except? -1
     cdef void _end_marking(self)
+    cdef void _release_stack(self)
     cdef u64 _checked_size(self, size_bytes) except? 1
     cdef object _alloc_special(self, size_bytes, layout)
     cdef object _alloc_slowly(self, u64 size_bytes, u64 layout_word)

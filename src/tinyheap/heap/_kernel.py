@@ -574,8 +574,14 @@ def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
     next: u64
     piece: u64
     offset: u64
+    most: u64 = PIECE << heap.step_shift
+    batch: u64 = BATCH
+    if heap.stack_limit != 0 and at < heap.stack + (heap.stack_limit << 2) and stop > heap.stack:
+        # A task's stack that holds the mark stack itself: what is pushed may be read next.
+        most = step
+        batch = 1
     while at < stop:
-        piece = at + step * PIECE if stop - at > step * PIECE else stop
+        piece = at + most if stop - at > most else stop
         next = heap.blocks + (heap.gathered << 2)
         if step == 8:
             # A block at a time, which objects are made of.
@@ -615,7 +621,7 @@ def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
             next += cython.cast(u64, offset < pool_bytes) << 2
             at += step
         heap.gathered = (next - heap.blocks) >> 2
-        if heap.gathered >= BATCH:
+        if heap.gathered >= batch:
             settle(heap)
 
 
@@ -691,10 +697,10 @@ def gather_object(heap: Heap, head: u64) -> cython.void:
     stop: u64 = heap.memory + (skip_tails(heap, head + 1) << heap.block_shift)
     layout: u64 = 0
     if heap.precise != 0:
+        if at + heap.header_bytes >= stop:
+            return
         layout = load(heap, at)
         at += heap.header_bytes
-        if at >= stop:
-            return
     if layout == 0:
         gather_words(heap, at, stop)
     elif layout & 1:
@@ -774,6 +780,11 @@ def finish_marking(heap: Heap) -> cython.void:
     while heap.overflowed != 0:
         heap.overflowed = 0
         heap.rescans += 1
+        if heap.stack_block != 0:
+            # The mark stack lies in an object, whose words have changed.
+            at = heap.dropped + ((heap.stack_block - 1) >> 6 << 3)
+            if state_of(heap, heap.stack_block - 1) == 3:
+                store64(at, load64(at) | (cython.cast(u64, 1) << ((heap.stack_block - 1) & 63)))
         word = 0
         while word < words:
             at = heap.dropped + (word << 3)
@@ -804,6 +815,16 @@ def leave_last_rescan(heap: Heap, last: u64) -> cython.void:
     store32(heap.stack, word)
     if heap.stack_zeroed != 0:
         fill(heap.stack + 4, (heap.stack_limit - 1) << 2, 0)
+
+
+def head_of_host(heap: Heap, at: u64) -> u64:
+    """The head block, + 1, of the object that holds an address of this machine; 0 where none does."""
+    offset: u64 = at - heap.memory
+    if offset >= heap.pool_bytes or offset >> heap.block_shift >= heap.end_block:
+        return 0
+    if state_of(heap, offset >> heap.block_shift) == 0:
+        return 0
+    return head_of(heap, offset >> heap.block_shift)
 
 
 def marking_bytes(heap: Heap, end_block: u64) -> u64:
@@ -850,6 +871,9 @@ def poison_fields(heap: Heap, word: u64, fields: u64) -> cython.void:
     block: u64
     while fields != 0:
         block = (word << 5) + (ctz64(fields) >> 1)
+        if block >= heap.end_block:
+            # A state past the last block, in a table that was overwritten.
+            return
         fill(heap.memory + (block << heap.block_shift), cython.cast(u64, 1) << heap.block_shift, heap.poison - 1)
         fields &= fields - 1
 
@@ -1039,13 +1063,14 @@ class Kernel:
         heap.clear_blocks = options.clear_blocks
         heap.poison = options.poison_byte + 1 if options.asserts else 0
         heap.stack_limit = options.mark_stack_entries
+        heap.stack_zeroed = options.mark_stack_zeroed
         heap.bump = heap.start
         heap.leaking = self._leaking
         lay_out(heap, geometry.heap_bytes)
         self._notice()
 
     def __dealloc__(self):
-        free_stack(cython.address(self._heap))
+        self._end_marking()
         if self._held:
             PyBuffer_Release(cython.address(self._memory))
 
@@ -1053,6 +1078,16 @@ class Kernel:
         if self._held:
             self._held = False
             PyBuffer_Release(cython.address(self._memory))
+        self._notice()
+
+    def move_memory(self, memory):
+        self.release_memory()
+        PyObject_GetBuffer(memory, cython.address(self._memory), PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self._held = True
+        if self._memory.len < self._geometry.heap_bytes:
+            raise GeometryError(f"the buffer has {self._memory.len} bytes; the heap needs {self._geometry.heap_bytes}")
+        self._heap.memory = cython.cast(cython.size_t, self._memory.buf)
+        self._heap.table = self._heap.memory + self._heap.pool_bytes
         self._notice()
 
     def _notice(self) -> cython.void:
@@ -1196,6 +1231,8 @@ class Kernel:
             while heads != 0:
                 head = (word << 5) + (ctz64(heads) >> 1)
                 heads &= heads - 1
+                if head >= heap.end_block:
+                    break
                 layout = load(heap, heap.memory + (head << heap.block_shift))
                 if layout != 0 and layout & 1 == 0 and static_layout_size(heap, layout) == 0:
                     wrong.append(head)
@@ -1386,6 +1423,8 @@ class Kernel:
 
     def free(self, head: u64):
         self._check_block(head, self._heap.end_block)
+        if state_of(cython.address(self._heap), head) & 1 == 0:
+            raise InvalidAddressError(f"no object begins at block {head}")
         return free_object(cython.address(self._heap), head)
 
     def load_word(self, address: u64):
@@ -1425,7 +1464,24 @@ class Kernel:
             heap.statics_start = self._statics.start_address
         return 0
 
+    def use_mark_stack(self, memory):
+        heap: Heap = cython.address(self._heap)
+        self._prepare_marking()
+        self._release_stack()
+        PyObject_GetBuffer(memory, cython.address(self._stack_memory), PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self._stack_held = True
+        if heap.stack_limit == 0 or cython.cast(u64, self._stack_memory.len) != heap.stack_limit << 2:
+            raise GeometryError(f"{self._stack_memory.len} bytes are no mark stack of {heap.stack_limit} entries")
+        heap.stack = cython.cast(cython.size_t, self._stack_memory.buf)
+        heap.stack_block = head_of_host(heap, heap.stack)
+
+    def _release_stack(self) -> cython.void:
+        if self._stack_held:
+            PyBuffer_Release(cython.address(self._stack_memory))
+            self._stack_held = False
+
     def _end_marking(self) -> cython.void:
+        self._release_stack()
         free_stack(cython.address(self._heap))
         if self._statics_held:
             PyBuffer_Release(cython.address(self._statics_memory))
@@ -1498,6 +1554,7 @@ def prepare_stack(heap: Heap, end_block: u64) -> cython.void:
     if heap.stack_limit != 0:
         heap.stack += (end_block + 63) >> 6 << 3
         fill(heap.dropped, heap.stack - heap.dropped + (heap.stack_limit << 2), 0)
+    heap.stack_block = 0
     heap.stack_top = 0
     heap.gathered = 0
 

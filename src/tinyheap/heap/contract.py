@@ -62,12 +62,15 @@ class Options:
         mark_stack_entries: size of the seed's bounded mark stack, with overflows and rescans; 0 for a mark stack that
             never overflows.  Survivors are the same either way.
         clear_blocks: clear an object's blocks whole, not only the bytes asked for (closes the seed's known leak).
+        mark_stack_zeroed: whether the bounded mark stack is cleared for each root, as some compilers do.  To be seen only
+            by who reads `Engine.mark_stack`.
         asserts: make the checks of the seed's ``gcAsserts``, and poison freed blocks.
         poison_byte: what freed blocks are filled with under ``asserts``.
     """
 
     gc: Gc = Gc.CONSERVATIVE
     mark_stack_entries: int = 0
+    mark_stack_zeroed: bool = False
     clear_blocks: bool = False
     asserts: bool = False
     poison_byte: int = 0
@@ -159,7 +162,10 @@ class Engine(Protocol):
         """Where the leaking collector's next object goes."""
 
     def release_memory(self) -> None:
-        """Let go of the buffer; the engine cannot be used any more."""
+        """Let go of the buffer; the engine cannot be used before `move_memory` gives it another."""
+
+    def move_memory(self, memory: Buffer) -> None:
+        """The same bytes, and maybe more of them, lie elsewhere now, as after the growth of a guest's memory."""
 
     # The block table.
     def state(self, block: int) -> State:
@@ -219,7 +225,11 @@ class Engine(Protocol):
         """The address of an object at least as large with the same bytes; 0 when `alloc` returns that."""
 
     def free(self, head: int) -> int:
-        """Free the object whose head is ``head``; returns its blocks."""
+        """Free the object whose head is ``head``; returns its blocks.
+
+        Raises:
+            InvalidAddressError: no object begins there.
+        """
 
     def load_word(self, address: int) -> int:
         """The word at an address of the pool."""
@@ -228,6 +238,13 @@ class Engine(Protocol):
         """Write a word at an address of the pool."""
 
     # A collection's steps, in this order; see ``Heap.collect``.
+    def use_mark_stack(self, memory: Buffer) -> None:
+        """Keep the bounded mark stack in this memory until the sweep: 4 bytes an entry, a block's index in each.
+
+        A guest's own collector keeps it on the guest's stack, where it can be seen after the collection, and even by the
+        collection itself, when the stack is an object of the heap.
+        """
+
     def mark_roots(self, words: Buffer) -> None:
         """Mark from each word of a buffer that looks like a heap address."""
 

@@ -66,6 +66,7 @@ class Model:
         self._debug = debug or (lambda line: None)
         self._precise = options.gc is Gc.PRECISE
         self._mark_stack_entries = options.mark_stack_entries or MARK_STACK_WORDS * geometry.word_bytes
+        self._stack_image: memoryview | None = None
         self._stack_overflow = False
         self._unreadable_layout = NO_BLOCK
         self._bump_address = geometry.start_address
@@ -102,6 +103,10 @@ class Model:
 
     def release_memory(self) -> None:
         self._memory.release()
+
+    def move_memory(self, memory: Buffer) -> None:
+        self._memory.release()
+        self._memory = writable_bytes(memory)
 
     # ---- memory -----------------------------------------------------------------------------------------------------
 
@@ -345,6 +350,8 @@ class Model:
         self._memory[to : to + size_bytes] = bytes(self._memory[source : source + size_bytes])
 
     def free(self, head: int) -> int:
+        if self.state(head) not in (State.HEAD, State.MARK):
+            raise InvalidAddressError(f"no object begins at block {head}")
         end = self.find_next(head)
         for block in range(head, end):
             self._mark_free(block)
@@ -389,7 +396,22 @@ class Model:
     def _start_mark(self, root: int) -> None:
         """Mark an object and all that it leads to, as far as the mark stack holds them."""
         self._set_state(root, State.MARK)
+        self._scan_from(root)
+
+    def _scan_from(self, root: int) -> None:
+        """Scan an object with a mark stack of its own."""
+        if self._stack_image is not None and self._options.mark_stack_zeroed:
+            self._stack_image[:] = bytes(len(self._stack_image))
+        self._show_on_stack(0, root)
         self._scan([root])
+
+    def use_mark_stack(self, memory: Buffer) -> None:
+        self._stack_image = writable_bytes(memory)
+
+    def _show_on_stack(self, entry: int, block: int) -> None:
+        """Write an entry of the mark stack where the guest's own collector has it."""
+        if self._stack_image is not None:
+            self._stack_image[4 * entry : 4 * entry + 4] = block.to_bytes(4, "little")
 
     def _scan(self, stack: list[int]) -> None:
         """Scan the objects on the mark stack, and those that they lead to."""
@@ -409,10 +431,11 @@ class Model:
                     self._stack_overflow = True
                     self._debug("gc stack overflowed")
                 else:
+                    self._show_on_stack(len(stack), head)
                     stack.append(head)
 
     def mark_children(self, head: int) -> None:
-        self._scan([head])
+        self._scan_from(head)
 
     def _pointer_addresses(self, head: int) -> Iterator[int]:
         """Addresses of the words of an object that may hold a pointer."""
@@ -467,6 +490,7 @@ class Model:
         return unreadable
 
     def unmark(self) -> None:
+        self._stack_image = None
         self._stack_overflow = False
         self._unreadable_layout = NO_BLOCK
         for block in range(self._geometry.end_block):
@@ -476,6 +500,7 @@ class Model:
     # ---- sweep ------------------------------------------------------------------------------------------------------
 
     def sweep(self) -> int:
+        self._stack_image = None
         freed_blocks = 0
         free_blocks = 0
         free_current_object = False

@@ -1,0 +1,144 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The kernel as a guest's allocator: the C function behind the import that the guest's ``runtime.alloc`` became.
+
+wasmtime calls `serve` with the guest's arguments and takes its result, with no Python in between.  Only when there is no
+room, or when the owner (`takeover.Takeover`) asked to be called, does it come to Python.  After each allocation the words
+that the guest's own allocator would have written are written: where the next search begins, and the counters.
+"""
+
+import cython
+
+if not cython.compiled:
+    raise ImportError("tinyheap.guests._takeover is not compiled")
+
+from cython.cimports.tinyheap.heap._kernel import (
+    ONES,
+    Heap,
+    Kernel,
+    alloc_object,
+    load32,
+    store32,
+    store64,
+    u64,
+)
+
+
+def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, count: cython.size_t) -> cython.p_void:
+    """Allocate; a ``wasmtime_func_unchecked_callback_t``, whose values take 16 bytes each.  Returns a trap, or NULL."""
+    link: LinkPointer = cython.cast(LinkPointer, env)
+    at: u64 = cython.cast(cython.size_t, values)
+    size_bytes: u64 = load32(at + (link.size_index << 4))
+    layout: u64 = 0
+    address: u64
+    if link.layout_index != ONES:
+        layout = load32(at + (link.layout_index << 4))
+    link.calls_left -= 1
+    if link.calls_left == 0:
+        address = ask_owner(link, size_bytes, layout)
+    elif size_bytes == 0:
+        address = link.heap.zero_size_address
+    else:
+        address = alloc_object(link.heap, size_bytes, layout)
+        write_figures(link)
+        if address == 0:
+            address = ask_owner(link, size_bytes, layout | (cython.cast(u64, 1) << 32))
+    store64(at, address)
+    return cython.cast(cython.p_void, cython.cast(cython.size_t, link.trap))
+
+
+def write_figures(link: LinkPointer) -> cython.void:
+    """Write what the guest's own allocator and collector keep in the guest's memory."""
+    heap: Heap = link.heap
+    store32(link.next_alloc, heap.next_alloc)
+    if link.total_alloc_bytes != 0:
+        store64(link.total_alloc_bytes, heap.total_alloc_bytes)
+    if link.mallocs != 0:
+        store64(link.mallocs, heap.mallocs)
+    if link.frees != 0:
+        store64(link.frees, heap.frees)
+    if link.total_blocks != 0:
+        store64(link.total_blocks, heap.total_blocks)
+    if link.freed_blocks != 0:
+        store64(link.freed_blocks, heap.freed_blocks)
+
+
+def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
+    """The address that the owner finds; it leaves a trap in the link where it finds none."""
+    address: u64
+    with cython.gil:
+        address = cython.cast(object, link.owner)._serve(size_bytes, layout)
+    return address
+
+
+@cython.final
+@cython.cclass
+class Allocator:
+    """Ties a kernel to a guest.
+
+    Args:
+        owner: its ``_serve(size_bytes, layout)`` is called when there is no room (then bit 32 of ``layout`` is set, and
+            the kernel has counted the allocation already), and whenever `ask_after` says so.
+        size_index, layout_index: of the arguments; None where there is no layout.
+    """
+
+    def __init__(self, owner, size_index: u64, layout_index):
+        self._owner = owner
+        self._link.owner = cython.cast(cython.p_void, owner)
+        self._link.size_index = size_index
+        self._link.layout_index = ONES if layout_index is None else layout_index
+        self._link.calls_left = 1
+
+    @property
+    def callback(self):
+        """Address of the C function."""
+        return cython.cast(cython.size_t, cython.cast(cython.p_void, serve))
+
+    @property
+    def env(self):
+        """Address that the C function is to be called with."""
+        return cython.cast(cython.size_t, cython.cast(cython.p_void, cython.address(self._link)))
+
+    def tie(self, kernel: Kernel, next_alloc: u64, counters):
+        """Serve from a kernel.
+
+        Args:
+            next_alloc: where (on this machine) the guest keeps its ``nextAlloc``.
+            counters: the same for total bytes, allocations, frees, blocks allocated and blocks freed; 0 for none.
+        """
+        self._kernel = kernel
+        self._link.heap = cython.address(kernel._heap)
+        self._link.next_alloc = next_alloc
+        (
+            self._link.total_alloc_bytes,
+            self._link.mallocs,
+            self._link.frees,
+            self._link.total_blocks,
+            self._link.freed_blocks,
+        ) = counters
+
+    def trap(self, trap: cython.size_t):
+        """End the guest with a trap, an address of wasmtime's, when the present call returns."""
+        self._link.trap = trap
+
+    def ask_after(self, calls):
+        """Have the owner asked at so many calls from now, 1 for the next; None for only when there is no room."""
+        self._link.calls_left = ONES if calls is None else calls
+
+    def publish(self):
+        """Write the kernel's figures to the guest's memory."""
+        write_figures(cython.address(self._link))
+
+    def allocate(self, size_bytes: u64, layout: u64):
+        """An address, or 0 when there is no room: what `serve` does at first."""
+        address: u64
+        if size_bytes == 0:
+            return self._link.heap.zero_size_address
+        address = alloc_object(self._link.heap, size_bytes, layout)
+        write_figures(cython.address(self._link))
+        return address
+
+    def allocate_slowly(self, size_bytes: u64, layout: u64):
+        """Collect, grow, give up, after the first search found nothing."""
+        address = self._kernel._alloc_slowly(size_bytes, layout)
+        write_figures(cython.address(self._link))
+        return address

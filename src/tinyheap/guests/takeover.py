@@ -1,0 +1,438 @@
+"""Taking the place of a guest's own collector while the guest runs.
+
+The guest's ``runtime.alloc`` has become an import (`rewriting`).  What serves it is an engine of `tinyheap.heap` on the
+guest's own memory: the block table stays where the guest expects it, and all that its allocator and collector would have
+left in memory is left there too, so that nothing else in the program can tell the difference:
+
+* the counters and ``nextAlloc`` after each allocation (the counters are scanned as roots themselves);
+* heapEnd, metadataStart and endBlock, and the moved table, after a growth;
+* the mark stack, which the original keeps below the stack pointer: the engine's bounded mark stack lies in that very place.
+
+`Takeover` is the engine's surroundings.  The kernel serves allocations without it (`_takeover.serve`) until there is no
+room; the model asks it every time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import wasmtime
+from wasmtime import _ffi as ffi
+from wasmtime import _func as wasmtime_func
+
+from tinyheap.errors import GuestError, HeapCorruptError, OutOfMemoryError, TinyheapError
+from tinyheap.guests.facts import BlockHeap, Frame, Role, StackScan
+from tinyheap.guests.rewriting import ALLOC_IMPORT, MEMORY_EXPORT, STACK_POINTER_EXPORT
+from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options, State
+from tinyheap.heap.engines import KERNEL, choose_engine
+from tinyheap.heap.geometry import Geometry
+from tinyheap.heap.growth import WASM_PAGE_BYTES, Growth
+from tinyheap.heap.stats import Collection, MemStats, mem_stats
+
+if TYPE_CHECKING:
+    from wasmtime import Global, Instance, Linker, Memory, Store
+
+WORD_BYTES: Final = 4
+HEADER_ALIGNMENT_BYTES: Final = 16
+"""Of precise objects on WebAssembly."""
+PROBLEMS: Final = 16
+NO_FINALIZER: Final = ctypes.cast(None, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a guest's heap is to be run.
+
+    Args:
+        leaking: never collect; grow instead.
+        engine: ``kernel`` or ``model``; the kernel where it is there, by default.
+        clear_blocks: clear whole blocks (see `tinyheap.heap.Heap`).
+        heap_limit_bytes: the size that the heap may grow to; None for what the memory can hold.
+        growth: how it grows; None as the guest itself would: its memory doubles.
+        gc_every: collect at every so many allocations, too; None for only when there is no room.
+        verify: check the heap at each collection and at the end.
+    """
+
+    leaking: bool = False
+    engine: str | None = None
+    clear_blocks: bool = False
+    heap_limit_bytes: int | None = None
+    growth: Growth | None = None
+    gc_every: int | None = None
+    verify: bool = False
+
+
+@dataclass(slots=True)
+class Statics:
+    """The whole of the guest's memory, where out-of-line layouts lie."""
+
+    memory: memoryview
+    start_address: int = 0
+
+
+class Takeover:
+    """Serves one guest's heap.
+
+    Args:
+        facts: where the heap's parts are.
+        policy: how to run it.
+        listener: called after each collection, with it.
+    """
+
+    def __init__(
+        self, facts: BlockHeap, policy: Policy | None = None, listener: Callable[[Collection], object] | None = None
+    ) -> None:
+        self.facts = facts
+        self.policy = policy or Policy()
+        self.collections: list[Collection] = []
+        self.error: BaseException | None = None
+        self._listener = listener
+        self._engine_type = choose_engine(self.policy.engine)
+        self._engine: Engine | None = None
+        self._statics = Statics(memoryview(b""))
+        self._memory: Memory | None = None
+        self._stack_pointer: Global | None = None
+        self._gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
+        self._until_collection = self.policy.gc_every
+        self._peak_bytes = 0
+        self._allocator = None
+        if self._engine_type is KERNEL:
+            from tinyheap.guests._takeover import Allocator
+
+            self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
+
+    # ---- tying ------------------------------------------------------------------------------------------------------
+
+    def define(self, store: Store, linker: Linker, module: wasmtime.Module) -> None:
+        """Define the imports that the rewritten module has for this; before its hosts are offered.
+
+        Raises:
+            GuestError: this wasmtime has no unchecked functions.
+        """
+        self._store = store
+        for wanted in module.imports:
+            if wanted.module != ALLOC_IMPORT:
+                continue
+            redirect = self.facts.redirects[int(wanted.name or 0)]
+            kind = wanted.type
+            if not isinstance(kind, wasmtime.FuncType):
+                raise GuestError(f"the import {wanted.module}.{wanted.name} is no function")
+            linker.define(store, wanted.module, wanted.name or "", self._function(store, kind, redirect.role))
+
+    def _function(self, store: Store, kind: wasmtime.FuncType, role: Role) -> wasmtime.Func:
+        if role is Role.COLLECT:
+            return wasmtime.Func(store, kind, lambda *_: self._collect_on_request(bool(kind.results)))
+        if self._allocator is None:
+            return wasmtime.Func(store, kind, self._serve_python)
+        raw = ffi.wasmtime_func_t()
+        callback = ctypes.cast(self._allocator.callback, ffi.wasmtime_func_unchecked_callback_t)
+        ffi.wasmtime_func_new_unchecked(
+            store._context(), kind.ptr(), callback, self._allocator.env, NO_FINALIZER, ctypes.byref(raw)
+        )
+        return wasmtime.Func._from_raw(raw)
+
+    def attach(self, instance: Instance) -> None:
+        """Let the heap be found in the instance, which is not started yet."""
+        exports = instance.exports(self._store)
+        memory, stack_pointer = exports[MEMORY_EXPORT], exports[STACK_POINTER_EXPORT]
+        if not isinstance(memory, wasmtime.Memory) or not isinstance(stack_pointer, wasmtime.Global):
+            raise GuestError("the module was not prepared for a takeover")
+        self._memory, self._stack_pointer = memory, stack_pointer
+
+    def _adopt(self) -> Engine:
+        """Begin to serve, at the first allocation: the guest has set its heap up by then."""
+        self._take_memory()
+        facts = self.facts
+        start_address = facts.heap_start_address or self._read(facts.heap_start_variable_address or 0)
+        heap_bytes = self._read(facts.heap_end_address) - start_address
+        geometry = Geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
+        found = (self._read(facts.metadata_start_address), self._read(facts.end_block_address))
+        if found != (geometry.table_address, geometry.end_block):
+            raise GuestError(
+                f"the guest's block table is at {found[0]:#x} for {found[1]} blocks; for a heap of {heap_bytes} bytes at "
+                f"{start_address:#x} it should be at {geometry.table_address:#x} for {geometry.end_block}"
+            )
+        options = Options(
+            self._gc,
+            facts.mark_stack.entries,
+            facts.mark_stack.zeroed,
+            clear_blocks=self.policy.clear_blocks,
+        )
+        engine = self._engine_type(self._heap_view(geometry), geometry, options, self._statics, self)
+        engine.zero_size_address = facts.zero_size_address or 0
+        engine.next_alloc = self._read(facts.next_alloc_address)
+        self._peak_bytes = heap_bytes
+        self._engine = engine
+        self._tie()
+        return engine
+
+    # ---- the guest's memory -----------------------------------------------------------------------------------------
+
+    def _take_memory(self) -> None:
+        """Look at the memory where it is now; a growth may have moved it."""
+        assert self._memory is not None
+        size_bytes = self._memory.data_len(self._store)
+        base = ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value or 0
+        self._base = base
+        self._statics.memory = memoryview((ctypes.c_ubyte * size_bytes).from_address(base)).cast("B")
+
+    def _heap_view(self, geometry: Geometry) -> memoryview:
+        return self._statics.memory[geometry.start_address : geometry.end_address]
+
+    def _read(self, address: int) -> int:
+        return int.from_bytes(self._statics.memory[address : address + WORD_BYTES], "little")
+
+    def _write(self, address: int, value: int, size_bytes: int = WORD_BYTES) -> None:
+        self._statics.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")
+
+    def _counter_addresses(self) -> tuple[int | None, ...]:
+        counters = self.facts.counters
+        return (
+            counters.total_alloc_bytes_address,
+            counters.mallocs_address,
+            counters.frees_address,
+            counters.total_blocks_address,
+            counters.freed_blocks_address,
+        )
+
+    def _tie(self) -> None:
+        """Tell the C function where things lie."""
+        if self._allocator is not None:
+            places = [0 if address is None else self._base + address for address in self._counter_addresses()]
+            self._allocator.tie(self._engine, self._base + self.facts.next_alloc_address, places)
+            self._allocator.ask_after(self._until_collection)
+
+    def _publish(self) -> None:
+        """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
+        assert self._engine is not None
+        if self._allocator is not None:
+            self._allocator.publish()
+            return
+        counts = self._engine.counters
+        values = (counts.total_alloc_bytes, counts.mallocs, counts.frees, counts.total_blocks, counts.freed_blocks)
+        for address, value in zip(self._counter_addresses(), values, strict=True):
+            if address is not None:
+                self._write(address, value, 8)
+        self._write(self.facts.next_alloc_address, self._engine.next_alloc)
+
+    # ---- serving ----------------------------------------------------------------------------------------------------
+
+    def _serve(self, size_bytes: int, layout: int) -> int:
+        """What the C function asks: an allocation that found no room, or one that it was told to bring here."""
+        try:
+            counted, layout = layout >> 32, layout & 0xFFFF_FFFF
+            if counted:
+                return int(self._allocator.allocate_slowly(size_bytes, layout))
+            if self._engine is None:
+                self._adopt()
+            elif self._until_collection is not None:
+                self._collect("requested")
+            self._allocator.ask_after(self._until_collection)
+            address = self._allocator.allocate(size_bytes, layout)
+            return int(address or self._allocator.allocate_slowly(size_bytes, layout))
+        except BaseException as error:  # noqa: BLE001  it travels through the guest as a trap
+            self._trap(error)
+            return 0
+
+    def _trap(self, error: BaseException) -> None:
+        """End the guest; wasmtime raises the error where the guest was called."""
+        self.error = error
+        wasmtime_func.LAST_EXCEPTION = error  # type: ignore[assignment]
+        trap = wasmtime.Trap(str(error))._consume()
+        self._allocator.trap(ctypes.cast(trap, ctypes.c_void_p).value)
+
+    def _serve_python(self, *arguments: int) -> int:
+        """An allocation on the model; its arguments come signed."""
+        size_bytes = arguments[self.facts.size_parameter] & 0xFFFF_FFFF
+        index = self.facts.layout_parameter
+        layout = 0 if index is None else arguments[index] & 0xFFFF_FFFF
+        engine = self._engine or self._adopt()
+        if self._until_collection is not None:
+            self._until_collection -= 1
+            if self._until_collection == 0:
+                self._until_collection = self.policy.gc_every
+                self._collect("requested")
+        address = engine.alloc(size_bytes, layout)
+        self._publish()
+        return address - (1 << 32) if address >> 31 else address
+
+    def _collect_on_request(self, wants_free_bytes: bool) -> int | None:
+        if self._engine is None:
+            self._adopt()
+        free_bytes = self._collect("requested")
+        return free_bytes if wants_free_bytes else None
+
+    # ---- the engine's surroundings ----------------------------------------------------------------------------------
+
+    def exhausted(self) -> int:
+        """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
+        return 0 if self.policy.leaking else self._collect("exhausted")
+
+    def layout_word(self, layout: int, size_bytes: int) -> int:
+        """Guests pass layout words."""
+        return layout
+
+    def settle(self, address: int, size_bytes: int) -> int:
+        """End an allocation that had to ask.
+
+        Raises:
+            OutOfMemoryError: there was no room.
+        """
+        if address:
+            return address
+        assert self._engine is not None
+        geometry, census = self._engine.geometry, self._engine.census()
+        limit = self.policy.heap_limit_bytes
+        raise OutOfMemoryError(
+            f"the guest asked for {size_bytes} bytes: its heap of {geometry.heap_bytes} bytes has "
+            f"{census.free_blocks * geometry.block_bytes} free, at most "
+            f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow"
+            + (f" over the limit of {limit} bytes" if limit is not None else "")
+        )
+
+    def grow(self, needed_blocks: int) -> bool:
+        """Grow the guest's memory by one step and move the block table to its end."""
+        assert self._engine is not None and self._memory is not None
+        old = self._engine.geometry
+        pages = self._memory.size(self._store)
+        end_address = self._next_end(old, pages)
+        new_pages = -(-end_address // WASM_PAGE_BYTES)
+        if end_address <= old.end_address:
+            return False
+        if new_pages > pages:
+            try:
+                self._memory.grow(self._store, new_pages - pages)
+            except wasmtime.WasmtimeError:
+                return False
+        self._resize(end_address - old.start_address)
+        return True
+
+    def _next_end(self, old: Geometry, pages: int) -> int:
+        """The address at which the heap is to end next."""
+        growth, limit_bytes = self.policy.growth, self.policy.heap_limit_bytes
+        if growth is None:
+            # As the original: what there is, again.  wasm-ld's memory ends where the heap does.
+            end_address = 2 * pages * WASM_PAGE_BYTES
+        else:
+            end_address = old.start_address + growth.next_bytes(old.heap_bytes)
+        if limit_bytes is not None:
+            end_address = min(end_address, old.start_address + limit_bytes)
+        return min(end_address, old.address_space_bytes)
+
+    def _resize(self, heap_bytes: int) -> None:
+        engine, facts = self._engine, self.facts
+        assert engine is not None
+        engine.release_memory()
+        self._take_memory()
+        geometry = engine.geometry.resized(heap_bytes)
+        engine.move_memory(self._heap_view(geometry))
+        engine.resize(heap_bytes)
+        self._tie()
+        self._write(facts.heap_end_address, geometry.end_address)
+        self._write(facts.metadata_start_address, geometry.table_address)
+        self._write(facts.end_block_address, geometry.end_block)
+        self._peak_bytes = max(self._peak_bytes, heap_bytes)
+
+    # ---- collecting -------------------------------------------------------------------------------------------------
+
+    def _collect(self, reason: str) -> int:
+        """A whole collection, in the original's order; returns the free bytes."""
+        engine = self._engine
+        assert engine is not None
+        begun_ns = time.perf_counter_ns()
+        self._publish()
+        before = engine.counters
+        if self.policy.verify:
+            self.verify()
+        self._mark(engine)
+        marked_ns = time.perf_counter_ns()
+        free_bytes = engine.sweep()
+        self._publish()
+        ended_ns = time.perf_counter_ns()
+        collection = self._describe(engine, reason, before, begun_ns, marked_ns, ended_ns)
+        self.collections.append(collection)
+        if self._listener is not None:
+            self._listener(collection)
+        return free_bytes
+
+    def _mark(self, engine: Engine) -> None:
+        facts, stack = self.facts, self.facts.mark_stack
+        assert self._stack_pointer is not None
+        stack_pointer = int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
+        try:
+            self._use_mark_stack(engine, stack_pointer - stack.root_bytes_below_alloc)
+            for start, end in self._root_ranges(stack_pointer):
+                engine.mark_roots(self._statics.memory[start:end])
+            if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:
+                self._use_mark_stack(engine, stack_pointer - stack.rescan_bytes_below_alloc)
+            unreadable = engine.finish_mark()
+        except BaseException:
+            engine.unmark()
+            raise
+        if unreadable != NO_BLOCK:
+            message = self._unreadable_layout(unreadable)
+            engine.unmark()
+            raise HeapCorruptError(message)
+
+    def _use_mark_stack(self, engine: Engine, address: int) -> None:
+        """Lay the mark stack where the original's is, if there is such a place left."""
+        if address >= 0:
+            engine.use_mark_stack(self._statics.memory[address : address + 4 * self.facts.mark_stack.entries])
+
+    def _root_ranges(self, stack_pointer: int) -> Iterator[tuple[int, int]]:
+        """What the original scans, in its order: the stack, then the globals."""
+        roots = self.facts.roots
+        # The frames of alloc and of what it calls to collect are on the stack when it is scanned.
+        scanned_from = stack_pointer - sum(frame.size_bytes for frame in self._frames_in_scan())
+        task = self._read(roots.current_task_address) if roots.current_task_address is not None else 0
+        top = roots.stack_top_address or 0
+        if roots.stack_scan is StackScan.CHAIN:
+            yield from self._chain_ranges(roots.stack_chain_address or 0)
+        elif roots.stack_scan is StackScan.SYSTEM or (roots.stack_scan is StackScan.SYSTEM_UNLESS_TASK and not task):
+            yield scanned_from, top
+        elif roots.stack_scan is StackScan.SYSTEM_OR_SAVED:
+            saved = self._read(roots.saved_stack_pointer_address or 0)
+            yield (saved if task else scanned_from), top
+        yield roots.globals_start_address, roots.globals_end_address
+
+    def _frames_in_scan(self) -> Iterator[Frame]:
+        """Frames between alloc's entry and the function that scans a range of roots."""
+        mark_roots = self.facts.functions.get("markRoots")
+        for frame in self.facts.mark_stack.root_chain[:-1]:
+            if frame.function == mark_roots:
+                return
+            yield frame
+
+    def _chain_ranges(self, first_address: int) -> Iterator[tuple[int, int]]:
+        """The stack objects of a guest that links them: ``{next, number of words, words...}``."""
+        seen = set()
+        at = self._read(first_address)
+        while at and at not in seen:
+            seen.add(at)
+            words_at = at + 2 * WORD_BYTES
+            yield words_at, words_at + self._read(at + WORD_BYTES) * WORD_BYTES
+            at = self._read(at)
+
+    def _describe(
+        self, engine: Engine, reason: str, before: Counters, begun_ns: int, marked_ns: int, ended_ns: int
+    ) -> Collection:
+        after, census = engine.counters, engine.census()
+        return Collection(
+            number=len(self.collections) + 1,
+            reason=reason,
+            freed_objects=after.frees - before.frees,
+            freed_blocks=after.freed_blocks - before.freed_blocks,
+            live_objects=census.heads,
+            live_blocks=census.heads + census.tails,
+            free_blocks=census.free_blocks,
+            overflows=after.overflows - before.overflows,
+            rescans=after.rescans - before.rescans,
+            words_scanned=after.words_scanned - before.words_scanned,
+            mark_ns=marked_ns - begun_ns,
+            sweep_ns=ended_ns - marked_ns,
+            pause_ns=ended_ns - begun_ns,
+        )
