@@ -94,6 +94,17 @@ def test_standard_input_and_output_of_this_process_are_inherited_on_request() ->
     assert done.stdout == text
 
 
+def test_output_of_a_process_whose_streams_are_text_only_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a notebook; a letter whose bytes are written one by one arrives whole.
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    pieces = say(100, "(i32.const 1)") + say(101, "(i32.const 2)") + say(104, "(i32.const 3)", stream=2)
+    program = command(pieces, head='(data (i32.const 100) "\\c3\\bc\\n \\ffno")')
+    assert hosts.load(program, hosts.Grants()).run() == 0
+    assert (out.getvalue(), err.getvalue()) == ("ü\n", "\N{REPLACEMENT CHARACTER}no")
+
+
 def test_the_streams_are_kept_apart() -> None:
     assert run(COMPLAIN)[:3] == (0, b"", b"no\n")
 

@@ -8,10 +8,11 @@ and the JavaScript host has none.
 
 from __future__ import annotations
 
+import codecs
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TextIO
 
 from tinyheap.errors import HostError
 
@@ -43,12 +44,33 @@ class Inherit:
 INHERIT = Inherit()
 
 
-def _standard_output() -> BinaryIO:
-    return sys.stdout.buffer
+class TextOutput:
+    """Lets a stream of text take bytes: what standard output is in a notebook."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of ``data``; a character that it cuts is written when its rest comes."""
+        return self._stream.write(self._decoder.decode(data))
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self._stream.flush()
 
 
-def _standard_error() -> BinaryIO:
-    return sys.stderr.buffer
+def _standard_output() -> Output:
+    return _taking_bytes(sys.stdout)
+
+
+def _standard_error() -> Output:
+    return _taking_bytes(sys.stderr)
+
+
+def _taking_bytes(stream: TextIO) -> Output:
+    buffer: BinaryIO | None = getattr(stream, "buffer", None)
+    return TextOutput(stream) if buffer is None else buffer
 
 
 @dataclass(frozen=True, slots=True)
