@@ -708,7 +708,11 @@ def gather_object(heap: Heap, head: u64) -> cython.void:
         if layout >> (heap.word_shift + 4) == 0:
             return
         gather_pattern(
-            heap, at, stop, (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1), layout >> (heap.word_shift + 4)
+            heap,
+            at,
+            stop,
+            (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1),
+            layout >> (heap.word_shift + 4),
         )
     elif static_layout_size(heap, layout) == 0:
         if heap.unreadable == 0:

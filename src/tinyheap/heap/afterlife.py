@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
+from types import TracebackType
 
 from tinyheap.heap.contract import NO_BLOCK, Engine, State
 
@@ -47,18 +48,19 @@ def report_errors(function: Callable[..., object], *arguments: object) -> None:
     """Call what a user hooked in; its errors are shown as Python shows those of finalizers, and end there."""
     try:
         function(*arguments)
-    except Exception as error:  # noqa: BLE001  an observer's fault must not end a collection half done
+    except Exception as error:
+        # An observer's fault must not end a collection half done.
         sys.unraisablehook(_Unraisable(error, function))
 
 
 class _Unraisable:
-    """The argument of ``sys.unraisablehook``."""
+    """The argument of ``sys.unraisablehook``, whose own type cannot be made."""
 
-    def __init__(self, error: Exception, hook: object) -> None:
-        self.exc_type = type(error)
-        self.exc_value = error
-        self.exc_traceback = error.__traceback__
-        self.err_msg = "Exception ignored in a heap's hook"
+    def __init__(self, error: BaseException, hook: object) -> None:
+        self.exc_type: type[BaseException] = type(error)
+        self.exc_value: BaseException | None = error
+        self.exc_traceback: TracebackType | None = error.__traceback__
+        self.err_msg: str | None = "Exception ignored in a heap's hook"
         self.object = hook
 
 

@@ -56,7 +56,7 @@ class BlockMap:
         lines = []
         for block, line, times in self._folded():
             runs = "".join(_terminal_run(glyph, len(list(run))) for glyph, run in groupby(line))
-            more = f" [dim]× {times} lines[/]" if times > 1 else ""
+            more = f" [dim]\u00d7 {times} lines[/]" if times > 1 else ""
             lines.append(f"[dim]{self.geometry.address_of(block):#10x}[/] {runs}{more}")
         legend = "  ".join(f"{_terminal_run(state.glyph, 1)} {state.name.lower()}" for state in State)
         return "\n".join([*lines, f"[dim]{'':10}[/] {legend}"])

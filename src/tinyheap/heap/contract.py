@@ -120,15 +120,20 @@ class Surroundings(Protocol):
     def settle(self, address: int, size_bytes: int) -> int:
         """End an allocation that had to ask: its address, or 0 where there was no room.  Returns what the mutator gets."""
 
-    def layout_word(self, layout: Any, size_bytes: int) -> int:
+    def layout_word(self, layout: Any, size_bytes: int) -> int:  # noqa: ANN401 - each heap has its own kinds
         """The layout word for what an allocation was given as its layout."""
 
 
 class Statics(Protocol):
     """Bytes at addresses outside the heap, where out-of-line layouts lie."""
 
-    start_address: int
-    memory: bytearray | memoryview
+    @property
+    def start_address(self) -> int:
+        """Of the first byte, for the mutator."""
+
+    @property
+    def memory(self) -> bytearray | memoryview:
+        """The bytes."""
 
 
 class Engine(Protocol):
@@ -206,7 +211,7 @@ class Engine(Protocol):
         """Count blocks and free runs."""
 
     # The mutator's side.
-    def alloc(self, size_bytes: int, layout: Any = None) -> int:
+    def alloc(self, size_bytes: int, layout: object = None) -> int:
         """The address of a new object; when there was no room at once, what `Surroundings.settle` makes of it.
 
         Args:
@@ -218,7 +223,7 @@ class Engine(Protocol):
             InterruptError, HeapBusyError: not now.
         """
 
-    def alloc_many(self, addresses: array[int], size_bytes: int, layout: Any = None) -> None:
+    def alloc_many(self, addresses: array[int], size_bytes: int, layout: object = None) -> None:
         """Fill an array of 64-bit integers with the addresses of new objects, as `alloc` makes them one by one."""
 
     def realloc(self, address: int, size_bytes: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import Final
 
 from tinyheap.errors import HeapError
@@ -42,11 +43,6 @@ def choose_engine(name: str | None = None) -> type[Engine]:
     return Model
 
 
+@lru_cache
 def _warn_once(message: str) -> None:
-    global _warned
-    if not _warned:
-        _warned = True
-        warnings.warn(message, SlowEngineWarning, stacklevel=4)
-
-
-_warned = False
+    warnings.warn(message, SlowEngineWarning, stacklevel=4)

@@ -89,7 +89,9 @@ class ByRatio:
     def __post_init__(self) -> None:
         _check_positive("multiple", self.multiple_bytes)
         if not 0 < self.denominator < self.numerator:
-            raise GeometryError(f"growing to {self.numerator}/{self.denominator} is no growth; the ratio must be above 1")
+            raise GeometryError(
+                f"growing to {self.numerator}/{self.denominator} is no growth; the ratio must be above 1"
+            )
 
     def next_bytes(self, heap_bytes: int) -> int:
         size = heap_bytes * self.numerator // self.denominator

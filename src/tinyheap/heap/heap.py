@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from tinyheap.errors import (
     GeometryError,
@@ -189,7 +189,7 @@ class Heap:
     # ---- making -----------------------------------------------------------------------------------------------------
 
     def _take_memory(self, memory: int | Buffer, place: Geometry, size_bytes: int | None) -> memoryview:
-        if isinstance(memory, bool) or not isinstance(memory, int):
+        if not isinstance(memory, int):
             view = writable_bytes(memory)
             if size_bytes is not None and not 0 <= size_bytes <= view.nbytes:
                 raise GeometryError(f"a heap of {size_bytes} bytes does not fit the buffer's {view.nbytes}")
@@ -459,9 +459,7 @@ class Heap:
         except LayoutError:
             layout = None
         header_bytes = geometry.header_bytes
-        return HeapObject(
-            address + header_bytes, head, blocks, blocks * geometry.block_bytes - header_bytes, layout
-        )
+        return HeapObject(address + header_bytes, head, blocks, blocks * geometry.block_bytes - header_bytes, layout)
 
     def set_finalizer(self, address: int, finalizer: Finalizer | None) -> None:
         """Call ``finalizer(address)`` once nothing reaches the object any more; None takes a finalizer away.
@@ -673,7 +671,7 @@ class Heap:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _tell(self, event: str, *arguments: Any) -> None:
+    def _tell(self, event: str, *arguments: object) -> None:
         for listener in list(self._listeners):
             report_errors(getattr(listener, event), self, *arguments)
 
@@ -735,7 +733,9 @@ class Heap:
         if census.heads != objects:
             problems.append(f"the table holds {census.heads} objects, but {objects} were allocated and not freed")
         if census.heads + census.tails != blocks:
-            problems.append(f"{census.heads + census.tails} blocks are taken, but {blocks} were allocated and not freed")
+            problems.append(
+                f"{census.heads + census.tails} blocks are taken, but {blocks} were allocated and not freed"
+            )
         return problems
 
 

@@ -218,7 +218,9 @@ class _StructReader:
             size_bytes, alignment, inner = self._type(name, array[2])
             count = int(array[1])
             return size_bytes * count, alignment, [at + i * size_bytes for i in range(count) for at in inner]
-        pattern = "p" if kind.startswith("*") else "p.." if kind.startswith("[]") else WORD_TYPES.get(kind.partition("[")[0])
+        pattern = (
+            "p" if kind.startswith("*") else "p.." if kind.startswith("[]") else WORD_TYPES.get(kind.partition("[")[0])
+        )
         if pattern is None:
             raise LayoutError(f"field {name!r} has unknown type {kind!r}; write Go's types, or a mapping for a struct")
         pointers = [self.word_bytes * i for i, sign in enumerate(pattern) if sign == "p"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from tinyheap.errors import HeapBusyError, HeapCorruptError, InterruptError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.buffers import Buffer, writable_bytes
@@ -208,7 +208,7 @@ class Model:
 
     # ---- allocation -------------------------------------------------------------------------------------------------
 
-    def alloc(self, size_bytes: int, layout: Any = None) -> int:
+    def alloc(self, size_bytes: int, layout: object = None) -> int:
         if size_bytes < 0 or size_bytes >= self._geometry.address_space_bytes:
             raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
         layout_word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
@@ -239,7 +239,7 @@ class Model:
             address = self._commit(end - needed_blocks, needed_blocks, size_bytes, layout_word)
         return address if searches == 1 else self._surroundings.settle(address, asked_bytes)
 
-    def alloc_many(self, addresses: array[int], size_bytes: int, layout: Any = None) -> None:
+    def alloc_many(self, addresses: array[int], size_bytes: int, layout: object = None) -> None:
         for index in range(len(addresses)):
             addresses[index] = self.alloc(size_bytes, layout)
 
@@ -473,7 +473,7 @@ class Model:
         if 0 <= at <= len(memory) - word_bytes:
             size = int.from_bytes(memory[at : at + word_bytes], "little")
             bitmap_at, bitmap_bytes = at + word_bytes, (size + 7) // 8
-            if 0 < size and bitmap_at + bitmap_bytes <= len(memory):
+            if size > 0 and bitmap_at + bitmap_bytes <= len(memory):
                 return size, int.from_bytes(memory[bitmap_at : bitmap_at + bitmap_bytes], "little")
         if self._unreadable_layout == NO_BLOCK:
             self._unreadable_layout = head

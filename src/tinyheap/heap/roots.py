@@ -143,8 +143,8 @@ class Roots:
         for words in self._ranges:
             engine.mark_roots(words)
         for source in self._sources:
-            for words in source():
-                engine.mark_roots(_words(words))
+            for given in source():
+                engine.mark_roots(_words(given))
         engine.mark_addresses(self._slots)
 
     def mark_tasks(self, engine: Engine) -> int:

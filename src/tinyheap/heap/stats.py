@@ -108,5 +108,3 @@ class Collection:
             f"collection {self.number} ({self.reason}): {self.freed_objects} objects freed, "
             f"{self.live_objects} live, {self.free_blocks} blocks free, {self.pause_ns / 1e6:.3f} ms"
         )
-
-

@@ -52,6 +52,7 @@ cdef class Player:
     cdef u64[::1] _ids          # addresses of objects; 0 = unbound
     cdef unsigned char[::1] _roots
     cdef int64_t[::1] _addresses
+    cdef object _addresses_array
     cdef u64 _addresses_done
     cdef Row* _rows
     cdef u64 _rows_done

@@ -87,6 +87,7 @@ class Player:
         self._statics = statics
         self._layouts = layouts
         self._layout_addresses = layout_addresses
+        self._addresses_array = addresses
         self._addresses = addresses
         self._ids = array("Q", bytes(8 * max(program.object_ids, 1)))
         self._ops = program.ops
@@ -311,14 +312,17 @@ class Player:
         self._sweep_ns += row.sweep_ns
         if self._rows_done == self._rows_room:
             self._rows_room = self._rows_room * 2 + 64
-            self._rows = cython.cast(
-                cython.pointer(Row), c_realloc(self._rows, self._rows_room * cython.sizeof(Row))
-            )
+            self._rows = cython.cast(cython.pointer(Row), c_realloc(self._rows, self._rows_room * cython.sizeof(Row)))
         self._rows[self._rows_done] = row
         self._rows_done += 1
         return free_bytes
 
     # ---- results --------------------------------------------------------------------------------------------------------
+
+    @property
+    def addresses(self):
+        """The array that the results of allocations go to."""
+        return self._addresses_array
 
     @property
     def step(self):
@@ -400,8 +404,12 @@ class Player:
 # ---- checking -----------------------------------------------------------------------------------------------------------
 
 
-def first_fault(program) -> tuple[int, int]:
-    """``program.first_fault``, compiled: the first step that cannot be run and the number of its fault; 0 for none."""
+def first_fault(program) -> tuple[int, int, int]:
+    """``program.first_fault``, compiled.
+
+    Returns the first step that cannot be run, the number of its fault (0 for none), and how many steps before it allocate
+    or reallocate.
+    """
     rules: Rules
     ops: cython.const[uint32_t][::1] = program.ops
     # One more, so that there is one to point at.
@@ -409,6 +417,7 @@ def first_fault(program) -> tuple[int, int]:
     steps: u64 = program.step_count
     step: u64 = 0
     fault: u64 = 0
+    allocations: u64 = 0
     layouts: set = {0}
     layout_bytes: u64 = 0
     most_layout_bytes: u64 = LAYOUT_LIMIT_BYTES
@@ -428,8 +437,10 @@ def first_fault(program) -> tuple[int, int]:
             if layout_bytes > most_layout_bytes:
                 fault = LAYOUTS_TOO_LARGE
                 break
+        if ops[step << 2] == 0 or ops[step << 2] == 5:
+            allocations += 1
         step += 1
-    return step, fault
+    return step, fault, allocations
 
 
 def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[uint32_t])) -> u64:

@@ -18,8 +18,8 @@ from typing import Any, Final, Protocol
 from tinyheap.errors import InvalidAddressError, TraceError
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.contract import Counters, Gc, Options
-from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 from tinyheap.heap.engines import KERNEL, choose_engine
+from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 from tinyheap.heap.model import Model
 from tinyheap.heap.stats import MemStats, mem_stats
 from tinyheap.traces.program import (
@@ -195,24 +195,61 @@ def bitmap_of(bits: int) -> bytes:
 
 
 class Player(Protocol):
-    """Plays a program, some steps at a time."""
+    """Plays a program, some steps at a time; what it tells are the fields of `Replay`."""
 
-    step: int
-    addresses_done: int
-    out_of_memory: bool
-    stray: bool
-    heap_bytes: int
-    next_alloc: int
-    bump_address: int
-    times_ns: tuple[int, int, int, int]
-    rows: list[tuple[int, int, int, int, int, int, int, int]]
-    census: tuple[int, int, int]
-    counters: Counters
+    @property
+    def step(self) -> int:
+        """Steps played whole."""
+
+    @property
+    def addresses(self) -> array[int]:
+        """Results of allocations, of which the first ``addresses_done`` count."""
+
+    @property
+    def addresses_done(self) -> int:
+        """How many allocations there were."""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether memory ran out."""
+
+    @property
+    def stray(self) -> bool:
+        """Whether the step wrote past the heap."""
+
+    @property
+    def heap_bytes(self) -> int:
+        """The heap's size now."""
+
+    @property
+    def next_alloc(self) -> int:
+        """Block where the next search begins."""
+
+    @property
+    def bump_address(self) -> int:
+        """Where the leaking collector's next object goes."""
+
+    @property
+    def times_ns(self) -> tuple[int, int, int, int]:
+        """Total, allocation, mark, sweep."""
+
+    @property
+    def rows(self) -> list[tuple[int, int, int, int, int, int, int, int]]:
+        """The fields of a `CollectionRow` each."""
+
+    @property
+    def census(self) -> tuple[int, int, int]:
+        """Free blocks, heads, tails."""
+
+    @property
+    def counters(self) -> Counters:
+        """The engine's."""
 
     def advance(self, steps: int) -> bool:
         """Play so many steps more; False when the program has ended."""
 
-    def read_table(self) -> bytes: ...
+    def read_table(self) -> bytes:
+        """The block table."""
 
 
 def replay(
@@ -249,27 +286,23 @@ def replay(
     stage = Stage.of(program, Gc(gc), heap_bytes, limit_bytes, prefault=prefault)
     compiled = choose_engine(engine) is KERNEL
     make = _kernel_player if compiled else ModelPlayer
-    allocations = sum(program.ops[::4].count(op) for op in (Op.ALLOC, Op.REALLOC))
-    addresses = array("q", bytes(8 * max(allocations, 1)))
     # The model's mark stack has some bound always; no heap has so many objects.
     unbounded = 0 if compiled else sys.maxsize
     entries = 0 if mark_stack_entries is None else mark_stack_entries or unbounded
-    player: Player = make(stage, entries, addresses, timing, hashes)
+    player: Player = make(stage, entries, timing, hashes)
     while player.advance(ROUND_STEPS if compiled else ROUND_STEPS >> 8):
         if progress is not None:
             progress(player.step)
     if player.stray:
         raise TraceError(fault_message(player.step, program.step(player.step), Fault.STRAY_WRITE))
-    return _result(stage, player, "kernel" if compiled else "model", addresses[: player.addresses_done])
+    return _result(stage, player, "kernel" if compiled else "model", player.addresses[: player.addresses_done])
 
 
-def _kernel_player(
-    stage: Stage, mark_stack_entries: int, addresses: array[int], timing: bool, hashes: bool
-) -> Player:
+def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> Player:
     from tinyheap.traces import _replay
 
     program = stage.program
-    index, fault = _replay.first_fault(program)
+    index, fault, allocations = _replay.first_fault(program)
     if fault:
         raise TraceError(fault_message(index, program.step(index), Fault(fault)))
     player: Player = _replay.Player(
@@ -284,7 +317,8 @@ def _kernel_player(
         stage.start_address,
         array("I", stage.layouts.keys()),
         array("Q", stage.layouts.values()),
-        addresses,
+        # One more, so that there is one to point at.
+        array("q", bytes(8 * (allocations + 1))),
         timing,
         hashes,
     )
@@ -297,9 +331,7 @@ class ModelPlayer:
     It is the model's surroundings, too: its only roots are the program's slots, and it grows as the header says.
     """
 
-    def __init__(
-        self, stage: Stage, mark_stack_entries: int, addresses: array[int], timing: bool, hashes: bool
-    ) -> None:
+    def __init__(self, stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> None:
         self.program = stage.program
         self.program.check()
         self.limit_bytes = stage.limit_bytes
@@ -309,8 +341,7 @@ class ModelPlayer:
         self.engine.zero_size_address = ZERO_SIZE_ADDRESS
         self.ids = array("Q", bytes(8 * max(self.program.object_ids, 1)))
         self.roots = bytearray(self.program.root_slots * self.program.word_bytes)
-        self.addresses = addresses
-        self.addresses_done = 0
+        self.addresses = array("q")
         self.hashes = hashes
         self.timing = timing
         self.out_of_memory = False
@@ -360,10 +391,7 @@ class ModelPlayer:
             self.out_of_memory = True
             return
         self.ids[object_id] = address
-        self.addresses[self.addresses_done] = (
-            -1 if address == ZERO_SIZE_ADDRESS else address - self.engine.geometry.start_address
-        )
-        self.addresses_done += 1
+        self.addresses.append(-1 if address == ZERO_SIZE_ADDRESS else address - self.engine.geometry.start_address)
 
     def _write(self, address: int, word: int, value: int) -> None:
         try:
@@ -413,6 +441,10 @@ class ModelPlayer:
     def layout_word(self, layout: int, size_bytes: int) -> int:
         """Inline layouts are words already, out-of-line ones lie in the statics."""
         return self.layouts.get(layout, layout)
+
+    @property
+    def addresses_done(self) -> int:
+        return len(self.addresses)
 
     @property
     def heap_bytes(self) -> int:
