@@ -243,8 +243,10 @@ def test_seed(seed: int, kernel: type[Engine], play_literal: PlayLiteral) -> Non
     assert unbounded.as_vector() == without_overflows(vector), again
     assert bounded.table == unbounded.table == model.table, again
     assert bounded.counters[:7] == model.counters[:7], again
-    assert bounded.counters.words_scanned == model.counters.words_scanned, again
     assert bounded.counters.mark_stack_peak == model.counters.mark_stack_peak, again
+    if not model.counters.rescans:
+        # How much a rescan reads is an engine's own affair.
+        assert bounded.counters.words_scanned == model.counters.words_scanned, again
     if gc is not Gc.LEAKING and author.gentle:
         literal = play_literal(program, gc)
         expected = vector if entries == seeds_own else without_overflows(vector)

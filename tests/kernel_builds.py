@@ -1,0 +1,85 @@
+"""Kernels built apart: a copy of the package in a folder of its own, its kernel changed or compiled in another way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import needs
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PACKAGE: Final = Path("src") / "tinyheap"
+HEAP: Final = PACKAGE / "heap"
+KERNEL: Final = "tinyheap.heap._kernel"
+PLAYER: Final = "tinyheap.traces._replay"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A replacement in a file of the heap's room; its text must stand there exactly once."""
+
+    file: str
+    old: str
+    new: str
+
+    def apply(self, folder: Path) -> None:
+        path = folder / HEAP / self.file
+        text = path.read_text()
+        found = text.count(self.old)
+        if found != 1:
+            raise LookupError(f"{self.file} has {found} times, not once: {self.old!r}")
+        path.write_text(text.replace(self.old, self.new))
+
+
+def build(folder: Path, flags: Iterable[str], edits: Iterable[Edit] = (), modules: Iterable[str] = (KERNEL,)) -> None:
+    """Copy the package to a folder, edit the copy, and compile its modules again."""
+    shutil.copytree(ROOT / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in edits:
+        edit.apply(folder)
+    for module in modules:
+        compile_module(folder / "src", module, list(flags))
+
+
+def compile_module(source_folder: Path, module: str, flags: list[str]) -> None:
+    """Translate a module to C and compile it, in place."""
+    stem = source_folder.joinpath(*module.split("."))
+    cython = [sys.executable, "-m", "cython", "-3", "--module-name", module, f"{stem}.py", "-o", f"{stem}.c"]
+    subprocess.run(cython, cwd=source_folder, check=True)
+    include = [f"-I{source_folder / 'tinyheap' / 'heap'}", f"-I{sysconfig.get_path('include')}"]
+    library = f"{stem}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    # Replaced, not written over: the old one may be a file that this process has open.
+    Path(library).unlink(missing_ok=True)
+    compiler = needs.tool("gcc")
+    subprocess.run([compiler, "-shared", "-fPIC", "-w", *flags, *include, f"{stem}.c", "-o", library], check=True)
+
+
+def run_python(folder: Path, *arguments: str, seconds: float, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on the package in a folder, in the project's own folder and as outside CI.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer.
+    """
+    settings = {**os.environ, "PYTHONPATH": str(folder / "src"), "CI": "", **environment}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=settings,
+        timeout=seconds,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def kernel_file(folder: Path) -> Path:
+    """The file of the kernel that Python loads from a folder."""
+    ran = run_python(folder, "-c", "import tinyheap.heap._kernel as kernel; print(kernel.__file__)", seconds=60)
+    return Path(ran.stdout.strip())
