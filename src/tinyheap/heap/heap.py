@@ -36,6 +36,7 @@ from tinyheap.heap.geometry import NIL, Geometry
 from tinyheap.heap.growth import Growth, NoGrowth
 from tinyheap.heap.layout import Layout, StaticLayouts
 from tinyheap.heap.model import Model
+from tinyheap.heap.problems import unreadable_layout, written_free_block, wrong_block, wrong_counts
 from tinyheap.heap.roots import Roots
 from tinyheap.heap.stats import Collection, MemStats, mem_stats
 from tinyheap.units import GIB, KIB
@@ -538,7 +539,7 @@ class Heap:
             unreadable = self.roots.mark_tasks(engine)
             unreadable = max(unreadable, self._afterlife.after_mark(engine))
             if unreadable != NO_BLOCK:
-                raise HeapCorruptError(self._unreadable_layout(unreadable))
+                raise HeapCorruptError(unreadable_layout(engine, unreadable))
         except BaseException:
             engine.unmark()
             raise
@@ -693,50 +694,25 @@ class Heap:
 
     def problems(self) -> list[str]:
         """What `verify` finds, a line each; empty for a sound heap."""
-        engine, geometry = self._engine, self.geometry
-        problems = [self._wrong_block(block) for block in engine.check_table(PROBLEMS)]
+        engine = self._engine
+        problems = [wrong_block(engine, block) for block in engine.check_table(PROBLEMS)]
         if problems or self.gc is Gc.LEAKING:
             return problems
-        problems += [self._unreadable_layout(block) for block in engine.check_layouts(PROBLEMS)]
+        problems += [unreadable_layout(engine, block) for block in engine.check_layouts(PROBLEMS)]
         if self._asserts:
-            problems += [
-                f"block {block} at {geometry.address_of(block):#x} is free, but something wrote to it after that"
-                for block in engine.check_poison(PROBLEMS)
-            ]
+            problems += [written_free_block(engine, block) for block in engine.check_poison(PROBLEMS)]
         return problems + self._wrong_counts()
 
     def _check_table(self) -> None:
         wrong = self._engine.check_table(PROBLEMS)
         if wrong:
-            raise HeapCorruptError("; ".join(self._wrong_block(block) for block in wrong))
-
-    def _wrong_block(self, block: int) -> str:
-        geometry, state = self.geometry, self._engine.state(block)
-        where = f"block {block} at {geometry.address_of(block):#x}"
-        if block >= geometry.end_block:
-            return f"{where} is {state.name.lower()}, but the heap ends at block {geometry.end_block}"
-        if state is State.MARK:
-            return f"{where} is marked, but no collection runs"
-        return f"{where} is a tail without a head"
-
-    def _unreadable_layout(self, block: int) -> str:
-        address = self.geometry.address_of(block)
-        word = self._engine.load_word(address)
-        text = word.to_bytes(self.geometry.word_bytes, "little")
-        return f"the object at block {block} ({address:#x}) has layout word {word:#x} ({text!r}): it was overwritten"
+            raise HeapCorruptError("; ".join(wrong_block(self._engine, block) for block in wrong))
 
     def _wrong_counts(self) -> list[str]:
-        counters, census, adopted = self._engine.counters, self._engine.census(), self._adopted
+        counters, adopted = self._engine.counters, self._adopted
         objects = counters.mallocs - counters.frees - self._failed_mallocs + adopted.heads
         blocks = counters.total_blocks - counters.freed_blocks - self._failed_blocks + adopted.heads + adopted.tails
-        problems = []
-        if census.heads != objects:
-            problems.append(f"the table holds {census.heads} objects, but {objects} were allocated and not freed")
-        if census.heads + census.tails != blocks:
-            problems.append(
-                f"{census.heads + census.tails} blocks are taken, but {blocks} were allocated and not freed"
-            )
-        return problems
+        return wrong_counts(self._engine.census(), objects, blocks)
 
 
 def _named_gc(gc: Gc | str) -> Gc:
