@@ -92,6 +92,10 @@ class GuestTimeoutError(GuestError, TimeoutError):
     """The program was stopped because it ran longer than it was allowed to."""
 
 
+class GuestInterruptError(GuestError):
+    """The program was stopped because somebody asked for it."""
+
+
 class GuestExitError(GuestError):
     """The program ended itself, with ``exit_code``, while the host waited for the result of a call."""
 

@@ -87,6 +87,8 @@ class Grants:
         seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs
             are equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
         timeout_s: Seconds, above zero, that the program may run in all; None for no limit.
+        interruptible: Whether `HostSession.interrupt` can end the program; it then runs some percent slower, as it
+            does with a time limit.
         memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its
             own.
         script_limit_bytes: The most that the values held by the JavaScript host may take, roughly.
@@ -103,6 +105,7 @@ class Grants:
     folders: tuple[Folder, ...] = ()
     seed: int | None = None
     timeout_s: float | None = None
+    interruptible: bool = False
     memory_limit_bytes: int | None = None
     script_limit_bytes: int = 1 << 28
 

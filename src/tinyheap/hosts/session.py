@@ -37,7 +37,15 @@ from wasmtime import (
     WasmtimeError,
 )
 
-from tinyheap.errors import GuestError, GuestExitError, GuestTimeoutError, GuestTrapError, HostError
+from tinyheap.errors import (
+    GuestError,
+    GuestExitError,
+    GuestInterruptError,
+    GuestTimeoutError,
+    GuestTrapError,
+    HostError,
+    TinyheapError,
+)
 from tinyheap.hosts.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.bridge import Bridge
 from tinyheap.hosts.grants import Grants, Sink
@@ -60,7 +68,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _NO_DEADLINE = 1 << 62
+_LONGEST_WAIT_S = 1e6
 _FRAMES_SHOWN = 8
+_INTERRUPTED = "the program was interrupted"
 _ADDRESS_SPACE_BYTES = 1 << 32
 _TABLE_ELEMENTS_LIMIT = 1 << 20
 _MEMORIES_LIMIT = 4
@@ -73,11 +83,16 @@ class _Exit(BaseException):
 
 
 def new_engine(grants: Grants | None = None) -> Engine:
-    """An engine that can do what ``grants`` ask for: with a time limit, its programs can be interrupted."""
+    """An engine that can do what ``grants`` ask for: its programs can be stopped, if they are to be."""
     config = Config()
-    if grants is not None and grants.timeout_s is not None:
+    if grants is not None and is_stoppable(grants):
         config.epoch_interruption = True
     return Engine(config)
+
+
+def is_stoppable(grants: Grants) -> bool:
+    """Whether a program with these grants is compiled so that it can be stopped from outside."""
+    return grants.interruptible or grants.timeout_s is not None
 
 
 def compile_module(engine: Engine, wasm: bytes) -> Module:
@@ -148,6 +163,7 @@ class HostSession:
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._depth = 0
+        self._interrupted = threading.Event()
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
         self._globals: dict[str, Global] = {}
@@ -358,19 +374,31 @@ class HostSession:
         except ValueError as error:
             raise GuestError(f"{name} takes ({', '.join(kinds)}): {error}") from error
 
+    def interrupt(self) -> None:
+        """End what the program is doing now, and all that it is asked to do later, with `GuestInterruptError`.
+
+        May be called by any thread.  Only programs that were granted to be interruptible, or have a time limit, notice
+        it while they compute.
+        """
+        self._interrupted.set()
+        self.store.engine.increment_epoch()
+
     def sleep(self, duration_ns: int) -> None:
         """Let ``duration_ns`` pass in the program's world.
 
         Raises:
             GuestTimeoutError: If the program's time is over before.
+            GuestInterruptError: If it is interrupted meanwhile.
         """
-        if not self.world.repeatable:
-            left_ns = (self._deadline_s - time.monotonic()) * 1e9
-            if duration_ns > left_ns:
-                time.sleep(max(0.0, left_ns / 1e9))
-                raise self._timeout()
-            duration_ns = min(duration_ns, _NO_DEADLINE)
-        self.world.sleep(duration_ns)
+        if self.world.repeatable:
+            self.world.sleep(duration_ns)
+            return
+        end_s = time.monotonic() + duration_ns / 1e9
+        while (left_s := min(end_s, self._deadline_s) - time.monotonic()) > 0:
+            if self._interrupted.wait(min(left_s, _LONGEST_WAIT_S)):
+                raise GuestInterruptError(_INTERRUPTED)
+        if end_s > self._deadline_s:
+            raise self._timeout()
 
     def _converted(self, name: str, function: Func, arguments: Sequence[float]) -> list[float]:
         """``arguments`` as numbers of the kinds that the function takes."""
@@ -414,6 +442,8 @@ class HostSession:
         alarm = self._begin()
         try:
             yield
+        except TinyheapError:
+            raise
         except (Trap, WasmtimeError) as error:
             raise self._translated(error) from error
         except Thrown as thrown:
@@ -426,14 +456,17 @@ class HostSession:
             self._end(alarm)
 
     def _begin(self) -> threading.Timer | None:
-        self._depth += 1
-        if self._depth > 1 or self._time_left_s == math.inf:
-            return None
+        if self._interrupted.is_set():
+            raise GuestInterruptError(_INTERRUPTED)
         if self._time_left_s <= 0:
-            self._depth -= 1
             raise self._timeout()
-        self._deadline_s = time.monotonic() + self._time_left_s
+        self._depth += 1
+        if self._depth > 1:
+            return None
         self.store.set_epoch_deadline(1)
+        if self._time_left_s == math.inf:
+            return None
+        self._deadline_s = time.monotonic() + self._time_left_s
         alarm = threading.Timer(self._time_left_s, self.store.engine.increment_epoch)
         alarm.daemon = True
         alarm.start()
@@ -447,6 +480,12 @@ class HostSession:
             self._time_left_s = self._deadline_s - time.monotonic()
             self._deadline_s = math.inf
 
+    def _stopped(self, where: str) -> GuestError:
+        """Why the program was stopped."""
+        if self._interrupted.is_set():
+            return GuestInterruptError(f"{_INTERRUPTED} in {where}")
+        return self._timeout()
+
     def _timeout(self) -> GuestTimeoutError:
         return GuestTimeoutError(f"the program ran longer than its {self.grants.timeout_s} seconds")
 
@@ -454,10 +493,10 @@ class HostSession:
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
         code = error.trap_code
-        if code is TrapCode.INTERRUPT:
-            return self._timeout()
         frames = tuple(frame.func_name or f"function {frame.func_index}" for frame in error.frames)
         where = " < ".join(frames[:_FRAMES_SHOWN]) + (" < ..." if len(frames) > _FRAMES_SHOWN else "")
+        if code is TrapCode.INTERRUPT:
+            return self._stopped(where or "its start")
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
         return GuestTrapError(f"the program trapped ({kind}) in {where or 'its start'}", exit_code, frames)
