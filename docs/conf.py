@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sphinx.application import Sphinx
+
 import tinyheap
 
 project = "tinyheap"
@@ -22,3 +24,14 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"tinyheap {release}"
+
+
+def keep_colons(app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+    """Keeps Napoleon from taking what stands before the first colon of an attribute's docstring for its type."""
+    if what in {"attribute", "data", "property"}:
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def setup(app: Sphinx) -> None:
+    """Comes before Napoleon, whose priority is 500."""
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
