@@ -626,6 +626,18 @@ class TestMark:
         assert heap.engine.counters.overflows == 19
         assert heap.engine.counters.rescans == 19
 
+    def test_what_overflows_ahead_is_scanned_in_the_same_rescan(self, bench: MakeBench) -> None:
+        heap = bench(128, mark_stack_entries=1)
+        heap.lay("*" * 100)
+        for block in range(0, 100, 2):
+            heap.refer(block, 0, block + 1)
+            if block < 98:
+                heap.refer(block, 1, block + 2)
+        heap.roots = [heap.address(0)]
+        heap.mark()
+        assert heap.draw() == ("#" * 100).ljust(128, ".")
+        assert (heap.engine.counters.overflows, heap.engine.counters.rescans) == (49, 2)
+
     def test_the_heap_is_as_if_nothing_had_overflowed(self, bench: MakeBench) -> None:
         heap = self.chain(bench, mark_stack_entries=1)
         heap.refer(0, 0, 3)

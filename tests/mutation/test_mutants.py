@@ -1,0 +1,95 @@
+"""The tests of the engines catch faults: each of these, put into the kernel by hand, makes one of them fail.
+
+A *mutant* is the kernel with one fault.  CI builds a share of them and ``--long`` all; each takes some seconds of
+compiling, and as long as the tests need to stumble over it.  A fault whose place has changed is an error here: write it
+anew for the new text.  None of them is equivalent to the kernel without it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import kernel_builds
+from kernel_builds import Edit
+from mutants import MUTANTS
+
+CI_SHARE: Final = 12
+"""One mutant in so many is built where not all are asked for."""
+CHECKS: Final = (
+    "tests/unit/test_engines.py",
+    "tests/conformance/test_patterns.py",
+    "tests/conformance/test_twins.py",
+    "tests/conformance/test_vectors.py",
+)
+PYTEST: Final = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not model", *CHECKS)
+SECONDS: Final = 300
+"""Longer than all checks take; a mutant that does not end is one that fails."""
+SOME_TEST_FAILED: Final = 1
+
+Chosen = dict[str, Edit]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "mutant" in metafunc.fixturenames:
+        metafunc.parametrize("mutant", chosen(metafunc.config))
+
+
+def chosen(config: pytest.Config) -> list[str]:
+    names = list(MUTANTS)
+    return names if config.getoption("--long") else names[::CI_SHARE]
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[str]]]:
+    """What became of each chosen mutant; two are tried at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(try_mutant, tmp_path_factory.mktemp("mutant") / "copy", MUTANTS[name])
+            for name in chosen(request.config)
+        }
+
+
+def try_mutant(folder: Path, edit: Edit) -> str:
+    kernel_builds.build(folder, ["-O1"], [edit])
+    return check(folder)
+
+
+def check(folder: Path) -> str:
+    """How the checks end on the kernel in a folder: ``passed``, ``caught``, or what went wrong with checking."""
+    loaded = kernel_builds.kernel_file(folder)
+    if folder not in loaded.parents:
+        return f"not checked: {loaded} was loaded"
+    try:
+        ran = kernel_builds.run_python(folder, *PYTEST, seconds=SECONDS)
+    except subprocess.TimeoutExpired:
+        return "caught: it did not end"
+    if ran.returncode == SOME_TEST_FAILED or ran.returncode < 0:
+        return "caught"
+    return "passed" if ran.returncode == 0 else f"not checked: {ran.stdout[-2000:]}"
+
+
+@pytest.mark.slow
+def test_the_kernel_itself_passes(kernel: object, tmp_path: Path) -> None:
+    kernel_builds.build(tmp_path / "copy", ["-O1"])
+    assert check(tmp_path / "copy") == "passed"
+
+
+@pytest.mark.slow
+def test_is_caught(mutant: str, verdicts: dict[str, Future[str]]) -> None:
+    assert verdicts[mutant].result().startswith("caught")
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_has_its_place_in_the_kernel(name: str) -> None:
+    edit = MUTANTS[name]
+    text = (kernel_builds.ROOT / kernel_builds.HEAP / edit.file).read_text()
+    assert text.count(edit.old) == 1
+    assert edit.new != edit.old
