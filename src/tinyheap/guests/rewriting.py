@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tinyheap.guests.facts import BlockHeap
-from tinyheap.wasm import Editor, Module
+if TYPE_CHECKING:
+    from tinyheap.guests.facts import BlockHeap
+    from tinyheap.wasm import Module
 
 ALLOC_IMPORT: Final = "tinyheap"
 """Module name of the imports; each is named by its index among `BlockHeap.redirects`."""
@@ -15,6 +16,9 @@ MEMORY_EXPORT: Final = "tinyheap.memory"
 
 def rewrite(module: Module, facts: BlockHeap) -> bytes:
     """The module with its collector taken out; everything else is as it was, byte for byte where no index changed."""
+    # Guests that were rewritten before start sooner without all that edits.
+    from tinyheap.wasm import Editor
+
     editor = Editor(module)
     for index, redirect in enumerate(facts.redirects):
         editor.become_import(redirect.function, ALLOC_IMPORT, str(index))

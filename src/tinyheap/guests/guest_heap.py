@@ -1,0 +1,158 @@
+"""The heap of a running guest, to be looked at between the calls of its functions.
+
+It is looked at where it is, in the guest's memory, and nothing is changed.  Until the guest's first allocation there is
+no heap yet: all figures are 0 then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tinyheap.errors import HeapError, LayoutError
+from tinyheap.heap.blockmap import BlockMap
+from tinyheap.heap.contract import Census, Engine, Gc, State
+from tinyheap.heap.heap import HeapObject
+from tinyheap.heap.layout import Layout
+from tinyheap.heap.stats import MemStats, mem_stats
+
+if TYPE_CHECKING:
+    from tinyheap.guests.facts import BlockHeap
+    from tinyheap.guests.takeover import Policy, Takeover
+    from tinyheap.heap.geometry import Geometry
+    from tinyheap.heap.stats import Collection
+
+_NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)
+
+
+class GuestHeap:
+    """The heap that a `Takeover` serves; made by `Program`."""
+
+    def __init__(self, takeover: Takeover) -> None:
+        self._takeover: Takeover | None = takeover
+
+    def _open(self) -> Takeover:
+        if self._takeover is None:
+            raise HeapError("the program was closed, and its heap with it; look at it before")
+        return self._takeover
+
+    @property
+    def _engine(self) -> Engine | None:
+        return self._open().engine
+
+    def _begun(self) -> Engine:
+        engine = self._engine
+        if engine is None:
+            raise HeapError("the program has not allocated anything yet, so there is no heap to look at; start it first")
+        return engine
+
+    def close(self) -> None:
+        """Let go of the guest's memory."""
+        if self._takeover is not None:
+            self._takeover.close()
+            self._takeover = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the guest has allocated anything."""
+        return self._engine is not None
+
+    @property
+    def policy(self) -> Policy:
+        """How it is run."""
+        return self._open().policy
+
+    @property
+    def facts(self) -> BlockHeap:
+        """Where its parts lie in the program."""
+        return self._open().facts
+
+    @property
+    def gc(self) -> Gc:
+        """The collector that was taken the place of: precise or conservative."""
+        return Gc.PRECISE if self.facts.is_precise else Gc.CONSERVATIVE
+
+    @property
+    def engine_name(self) -> str:
+        """``kernel`` or ``model``."""
+        return self._open().engine_name
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where things lie now.
+
+        Raises:
+            HeapError: The program has not allocated yet, or was closed; so in all that follows.
+        """
+        return self._begun().geometry
+
+    @property
+    def collections(self) -> tuple[Collection, ...]:
+        """All collections so far, in order."""
+        return tuple(self._open().collections)
+
+    def stats(self) -> MemStats:
+        """The fields of Go's ``MemStats``, as they are now."""
+        engine = self._engine
+        if engine is None:
+            return _NOTHING
+        return mem_stats(engine.geometry, engine.counters, self.gc, engine.census().free_blocks, engine.bump_address)
+
+    def census(self) -> Census:
+        """The blocks, counted by state, and the free runs among them."""
+        engine = self._engine
+        return _NO_BLOCKS if engine is None else engine.census()
+
+    def dump(self) -> BlockMap:
+        """The picture of the heap; print it."""
+        return BlockMap(self.geometry, self._begun().read_table())
+
+    def verify(self) -> None:
+        """Check the heap.
+
+        Raises:
+            HeapCorruptError: Names each problem found and its place.
+        """
+        if self.is_begun:
+            self._open().verify()
+
+    def objects(self) -> Iterator[HeapObject]:
+        """All objects that the last collection left or that were made since, by address.
+
+        The program must not run meanwhile.
+        """
+        engine = self._engine
+        block, end_block = 0, 0 if engine is None else engine.geometry.end_block
+        while engine is not None and block < end_block:
+            if engine.state(block) in (State.HEAD, State.MARK):
+                found = self._describe(engine, block)
+                yield found
+                block += found.blocks
+            else:
+                block += 1
+
+    def _describe(self, engine: Engine, head: int) -> HeapObject:
+        geometry = engine.geometry
+        address, blocks = geometry.address_of(head), engine.find_next(head) - head
+        size_bytes = blocks * geometry.block_bytes
+        if self.gc is not Gc.PRECISE:
+            return HeapObject(address, head, blocks, size_bytes, None)
+        header_bytes = geometry.header_bytes
+        layout = self._layout_of(engine.load_word(address), geometry.word_bytes)
+        return HeapObject(address + header_bytes, head, blocks, size_bytes - header_bytes, layout)
+
+    def _layout_of(self, word: int, word_bytes: int) -> Layout | None:
+        """The layout that a layout word stands for; None where it was overwritten."""
+        try:
+            if word == 0 or word & 1:
+                return Layout.from_word(word, word_bytes)
+            memory = self._open().memory
+            words = int.from_bytes(memory[word : word + word_bytes], "little")
+            bits_at, bits_bytes = word + word_bytes, (words + 7) // 8
+            if bits_at + bits_bytes > len(memory):
+                return None
+            bitmap = int.from_bytes(memory[bits_at : bits_at + bits_bytes], "little")
+            return Layout(words, bitmap & (1 << words) - 1)
+        except LayoutError:
+            return None

@@ -1,0 +1,167 @@
+"""Preparing a module to be run: what it is, its collector taken out where that can be, compiled; or all of it cached.
+
+What is prepared depends on the module's bytes, on how its engine was configured, on wasmtime and on the code that
+prepares; the key under which it is cached holds all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import wasmtime
+
+import tinyheap
+from tinyheap.errors import GuestError, MalformedModuleError
+from tinyheap.guests.cache import Cache
+from tinyheap.guests.facts import Guest
+from tinyheap.guests.facts_json import decode_guest, encode_guest
+from tinyheap.hosts import compile_module
+from tinyheap.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT: Final = 1
+"""Of what is cached; another number makes all of it be prepared anew."""
+MODULE_LIMIT_BYTES: Final = 512 * MIB
+_MAGIC: Final = b"\0asm"
+_LENGTH: Final = struct.Struct("<I")
+_ROOMS: Final = Path(__file__).parents[1]
+_CODE_THAT_PREPARES: Final = (_ROOMS / "guests", _ROOMS / "wasm", Path(wasmtime.__file__).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A module that can be instantiated.
+
+    Args:
+        guest: What it is; None where nobody asked.
+        compiled: Made for one engine; with its collector taken out if ``guest`` can be served.
+        was_cached: Whether it was prepared before.
+    """
+
+    guest: Guest | None
+    compiled: wasmtime.Module
+    was_cached: bool
+
+
+def is_served(guest: Guest | None) -> bool:
+    """Whether the place of a guest's collector can be taken."""
+    return guest is not None and guest.heap is not None and not guest.heap.uncovered
+
+
+def read_module(path: Path) -> bytes:
+    """The bytes of a module's file.
+
+    Raises:
+        GuestError: It cannot be read, or is too large for any module.
+    """
+    try:
+        with path.open("rb") as file:
+            wasm = file.read(MODULE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise GuestError(f"{path}: {error.strerror or error}") from error
+    if len(wasm) > MODULE_LIMIT_BYTES:
+        raise GuestError(f"{path}: larger than {MODULE_LIMIT_BYTES} bytes, the most that a module may take")
+    return wasm
+
+
+def prepare(wasm: bytes, engine: wasmtime.Engine, options: str, cache: Cache, *, native: bool) -> Prepared:
+    """A module made ready.
+
+    Args:
+        wasm: Its bytes.
+        engine: What will run it.
+        options: How the engine was configured, as far as that differs from program to program.
+        cache: Where to look first.
+        native: Whether it is to run as it is, whatever it is.
+
+    Raises:
+        GuestError: wasmtime does not accept it.
+        MalformedModuleError: It is no module.
+    """
+    key = _key(wasm, options, native=native)
+    content = cache.load(key)
+    cached = None if content is None else _decode(content, engine)
+    if cached is not None:
+        return cached
+    prepared = Prepared(None, _compile_as_it_is(wasm, engine), False) if native else _prepare_served(wasm, engine)
+    cache.store(key, _encode(prepared))
+    return prepared
+
+
+def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
+    if not wasm.startswith(_MAGIC):
+        # wasmtime would take it for WebAssembly's text form.
+        raise MalformedModuleError(f"this is no WebAssembly module: it begins with {wasm[:4]!r} instead of {_MAGIC!r}")
+    return compile_module(engine, wasm)
+
+
+def _prepare_served(wasm: bytes, engine: wasmtime.Engine) -> Prepared:
+    # What is prepared already starts sooner without these.
+    from tinyheap.guests.identify import identify
+    from tinyheap.guests.rewriting import rewrite
+    from tinyheap.wasm import Module
+
+    try:
+        module = Module.parse(wasm)
+        guest = identify(module)
+    except MalformedModuleError as error:
+        return _unreadable(wasm, engine, error)
+    if guest.heap is not None and is_served(guest):
+        wasm = rewrite(module, guest.heap)
+    return Prepared(guest, compile_module(engine, wasm), False)
+
+
+def _unreadable(wasm: bytes, engine: wasmtime.Engine, problem: MalformedModuleError) -> Prepared:
+    """A module that wasmtime knows better than we do: it runs, and nothing is known of its heap."""
+    try:
+        compiled = _compile_as_it_is(wasm, engine)
+    except GuestError:
+        raise problem from None
+    served = f"runs as it is; it could not be read, so its collector is not known ({problem})"
+    return Prepared(Guest("unknown", None, False, "unknown", "unknown", served), compiled, False)
+
+
+# ---- the cache's entries ----------------------------------------------------------------------------------------------
+
+
+def _key(wasm: bytes, options: str, *, native: bool) -> bytes:
+    code = hashlib.sha256("".join(_fingerprint()).encode()).hexdigest()
+    versions = [FORMAT, tinyheap.__version__, code]
+    return json.dumps([*versions, options, native, hashlib.sha256(wasm).hexdigest()]).encode()
+
+
+def _fingerprint() -> Iterator[str]:
+    """The files of the code that prepares, as they are now.
+
+    A checkout changes without a new version, and wasmtime's version would cost more time to find out.
+    """
+    for folder in _CODE_THAT_PREPARES:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda item: item.name):
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    yield f"{entry.name} {status.st_size} {status.st_mtime_ns}\n"
+
+
+def _encode(prepared: Prepared) -> bytes:
+    facts = b"" if prepared.guest is None else encode_guest(prepared.guest)
+    return _LENGTH.pack(len(facts)) + facts + bytes(prepared.compiled.serialize())
+
+
+def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
+    """What was encoded; None where this wasmtime, on this machine, does not want it."""
+    (length,) = _LENGTH.unpack_from(content)
+    facts, compiled = content[_LENGTH.size : _LENGTH.size + length], content[_LENGTH.size + length :]
+    try:
+        guest = decode_guest(facts) if facts else None
+        return Prepared(guest, wasmtime.Module.deserialize(engine, compiled), True)
+    except (ValueError, wasmtime.WasmtimeError):
+        return None
