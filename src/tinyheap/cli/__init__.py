@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "replay": Entry("tinyheap.cli.replay", "Run recorded allocation traces on a heap."),
     "generate": Entry("tinyheap.cli.generate", "Write traces of made-up workloads."),
+    "run": Entry("tinyheap.cli.run", "Run a WebAssembly program with its heap in our hands.", "run"),
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
 }
 

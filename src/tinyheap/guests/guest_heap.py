@@ -114,8 +114,15 @@ class GuestHeap:
         Raises:
             HeapCorruptError: Names each problem found and its place.
         """
-        if self.is_begun:
-            self._open().verify()
+        self._open().verify()
+
+    def finish(self) -> None:
+        """Check the heap for the last time, as far as its policy asks for it; for when the program has ended.
+
+        Raises:
+            HeapCorruptError: Something was overwritten.
+        """
+        self._open().finish()
 
     def objects(self) -> Iterator[HeapObject]:
         """All objects that the last collection left or that were made since, by address.

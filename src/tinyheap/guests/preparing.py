@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,17 @@ _MAGIC: Final = b"\0asm"
 _LENGTH: Final = struct.Struct("<I")
 _ROOMS: Final = Path(__file__).parents[1]
 _CODE_THAT_PREPARES: Final = (_ROOMS / "guests", _ROOMS / "wasm", Path(wasmtime.__file__).parent)
+
+
+class Form(Enum):
+    """What is made of a module."""
+
+    NATIVE = "native"
+    """As it is, whatever it is."""
+    SERVED = "served"
+    """With its collector taken out, where that can be."""
+    GUARDED = "guarded"
+    """The same with its ``realloc``, if it has one, for a heap with red zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +84,29 @@ def read_module(path: Path) -> bytes:
     return wasm
 
 
-def prepare(wasm: bytes, engine: wasmtime.Engine, options: str, cache: Cache, *, native: bool) -> Prepared:
+def prepare(wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cache: Cache) -> Prepared:
     """A module made ready.
 
     Args:
         wasm: Its bytes.
+        form: What to make of it.
         engine: What will run it.
         options: How the engine was configured, as far as that differs from program to program.
         cache: Where to look first.
-        native: Whether it is to run as it is, whatever it is.
 
     Raises:
         GuestError: wasmtime does not accept it.
         MalformedModuleError: It is no module.
     """
-    key = _key(wasm, options, native=native)
+    key = _key(wasm, form, options)
     content = cache.load(key)
     cached = None if content is None else _decode(content, engine)
     if cached is not None:
         return cached
-    prepared = Prepared(None, _compile_as_it_is(wasm, engine), False) if native else _prepare_served(wasm, engine)
+    if form is Form.NATIVE:
+        prepared = Prepared(None, _compile_as_it_is(wasm, engine), False)
+    else:
+        prepared = _prepare_served(wasm, form, engine)
     cache.store(key, _encode(prepared))
     return prepared
 
@@ -103,9 +118,10 @@ def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
     return compile_module(engine, wasm)
 
 
-def _prepare_served(wasm: bytes, engine: wasmtime.Engine) -> Prepared:
+def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepared:
     # What is prepared already starts sooner without these.
     from tinyheap.guests.identify import identify
+    from tinyheap.guests.resizing import with_realloc
     from tinyheap.guests.rewriting import rewrite
     from tinyheap.wasm import Module
 
@@ -115,7 +131,8 @@ def _prepare_served(wasm: bytes, engine: wasmtime.Engine) -> Prepared:
     except MalformedModuleError as error:
         return _unreadable(wasm, engine, error)
     if guest.heap is not None and is_served(guest):
-        wasm = rewrite(module, guest.heap)
+        heap = with_realloc(module, guest.heap) if form is Form.GUARDED else guest.heap
+        guest, wasm = replace(guest, heap=heap), rewrite(module, heap)
     return Prepared(guest, compile_module(engine, wasm), False)
 
 
@@ -132,10 +149,10 @@ def _unreadable(wasm: bytes, engine: wasmtime.Engine, problem: MalformedModuleEr
 # ---- the cache's entries ----------------------------------------------------------------------------------------------
 
 
-def _key(wasm: bytes, options: str, *, native: bool) -> bytes:
+def _key(wasm: bytes, form: Form, options: str) -> bytes:
     code = hashlib.sha256("".join(_fingerprint()).encode()).hexdigest()
     versions = [FORMAT, tinyheap.__version__, code]
-    return json.dumps([*versions, options, native, hashlib.sha256(wasm).hexdigest()]).encode()
+    return json.dumps([*versions, options, form.value, hashlib.sha256(wasm).hexdigest()]).encode()
 
 
 def _fingerprint() -> Iterator[str]:

@@ -21,7 +21,7 @@ from tinyheap.errors import GuestError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
-from tinyheap.guests.preparing import Prepared, is_served, prepare, read_module
+from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
 from tinyheap.guests.takeover import Policy, Takeover
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
@@ -90,7 +90,8 @@ class Program:
         wasm = module if isinstance(module, bytes) else read_module(Path(module))
         engine = new_engine(grants)
         options = "stoppable" if is_stoppable(grants) else ""
-        prepared = prepare(wasm, engine, options, cache or Cache.of_user(), native=gc == NATIVE)
+        form = Form.NATIVE if gc == NATIVE else Form.GUARDED if policy.guard else Form.SERVED
+        prepared = prepare(wasm, form, engine, options, cache or Cache.of_user())
         if policy != Policy():
             _check_served(prepared.guest, policy)
         store, linker = Store(engine), Linker(engine)
