@@ -39,6 +39,9 @@ cdef struct HeapState:
     u64 dropped             # a bit a block: objects that found the bounded mark stack full
     u64 stack               # the mark stack: room for every block
     u64 gathered            # blocks gathered
+    u64 queue_depth         # objects that the queue may hold; 1 for no queue
+    u64 queue_first         # where its oldest is
+    u64 queued              # how many it holds
     u64 stack_top           # entries on it
     u64 stack_limit         # entries of the bounded mark stack; 0 = never overflows
     u64 stack_block         # the head, + 1, of the object that holds the mark stack; 0 for none
@@ -144,7 +147,10 @@ cdef void mark_address(Heap heap, u64 address) noexcept nogil
 cdef void mark_object_children(Heap heap, u64 head) noexcept nogil
 cdef void finish_marking(Heap heap) noexcept nogil
 cdef void unmark_all(Heap heap) noexcept nogil
+cdef u64 next_object(Heap heap) noexcept nogil
 cdef void drain(Heap heap) noexcept nogil
+cdef void drain_words(Heap heap) noexcept nogil
+cdef void push(Heap heap, u64 block) noexcept nogil
 cdef void settle(Heap heap) noexcept nogil
 cdef void gather_words(Heap heap, u64 at, u64 stop) noexcept nogil
 cdef void gather_bits(Heap heap, u64 at, u64 bits) noexcept nogil

@@ -478,46 +478,131 @@ def move_table(heap: Heap, heap_bytes: u64) -> cython.void:
 # ---- mark ---------------------------------------------------------------------------------------------------------------
 
 
-def drain(heap: Heap) -> cython.void:
-    """Scan the objects on the mark stack, and those that they lead to, until it is empty.
+def next_object(heap: Heap) -> u64:
+    """Take an object off the mark stack; its head + 1, or 0 when there is none.
 
-    Objects come off the stack through a short queue, in which their memory is on its way to the cache; what their words
-    refer to is gathered first and looked up in the table a batch at a time, so that nothing waits for anything.  The
-    bounded mark stack has neither queue nor batches: its overflows depend on the order.
+    In a large heap it comes through a short queue, in which its memory is on its way to the cache.
     """
-    depth: u64 = 1
-    batch: u64 = 1
-    first: u64 = 0
-    count: u64 = 0
-    if heap.stack_limit == 0:
-        batch = BATCH
-        if heap.pool_bytes > QUEUE_FROM_BYTES:
-            depth = QUEUE
     head: u64
-    while True:
-        if count == 0 and heap.stack_top > 0 and (depth == 1 or heap.stack_top == 1):
+    while heap.queued < heap.queue_depth and heap.stack_top > 0:
+        heap.stack_top -= 1
+        head = load32(heap.stack + (heap.stack_top << 2))
+        if heap.queued == 0 and (heap.stack_top == 0 or heap.queue_depth == 1):
             # Nothing to overlap with, as in a chain: straight on.
-            heap.stack_top -= 1
-            head = load32(heap.stack + (heap.stack_top << 2))
-        else:
-            while count < depth and heap.stack_top > 0:
-                heap.stack_top -= 1
-                head = load32(heap.stack + (heap.stack_top << 2))
-                prefetch(heap.memory + (head << heap.block_shift))
-                prefetch(heap.memory + (head << heap.block_shift) + 64)
-                store32(heap.queue + (((first + count) & (QUEUE - 1)) << 2), head)
-                count += 1
-            if count == 0:
-                if heap.gathered == 0:
-                    return
-                settle(heap)
-                continue
-            head = load32(heap.queue + (first << 2))
-            first = (first + 1) & (QUEUE - 1)
-            count -= 1
-        gather_object(heap, head)
-        if heap.gathered >= batch:
+            return head + 1
+        prefetch(heap.memory + (head << heap.block_shift))
+        prefetch(heap.memory + (head << heap.block_shift) + 64)
+        store32(heap.queue + (((heap.queue_first + heap.queued) & (QUEUE - 1)) << 2), head)
+        heap.queued += 1
+    if heap.queued == 0:
+        return 0
+    head = load32(heap.queue + (heap.queue_first << 2))
+    heap.queue_first = (heap.queue_first + 1) & (QUEUE - 1)
+    heap.queued -= 1
+    return head + 1
+
+
+def drain(heap: Heap) -> cython.void:
+    """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
+    batch: u64 = BATCH if heap.stack_limit == 0 else 1
+    head: u64
+    if heap.stack_limit == 0 and heap.precise == 0 and heap.step_shift > 1:
+        settle(heap)
+        drain_words(heap)
+        return
+    while True:
+        head = next_object(heap)
+        if head != 0:
+            gather_object(heap, head - 1)
+        elif heap.gathered == 0:
+            return
+        if heap.gathered >= batch or head == 0:
             settle(heap)
+
+
+def drain_words(heap: Heap) -> cython.void:
+    """`drain` where every word may be a pointer and nothing bounds the mark stack: the case that time is spent in."""
+    start: u64 = heap.start
+    pool_bytes: u64 = heap.pool_bytes
+    block_shift: u64 = heap.block_shift
+    step_shift: u64 = heap.step_shift
+    whole_blocks: u64 = (heap.table_bytes >> 3) << 5
+    scanned: u64 = 0
+    head: u64
+    others: u64
+    at: u64
+    stop: u64
+    offset: u64
+    while True:
+        head = next_object(heap)
+        if head == 0:
+            heap.words_scanned += scanned
+            return
+        # The object's end, which is mostly in the same word of the table; head is one past its first block.
+        others = 0
+        if head < whole_blocks:
+            others = (load64(heap.table + ((head >> 5) << 3)) ^ ODD) >> ((head & 31) << 1)
+        at = heap.memory + ((head - 1) << block_shift)
+        if others != 0:
+            stop = at + (((ctz64(others) >> 1) + 1) << block_shift)
+        else:
+            stop = heap.memory + (skip_tails(heap, head) << block_shift)
+        scanned += (stop - at) >> step_shift
+        if step_shift == 3:
+            while at < stop:
+                offset = load64(at) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                offset = load64(at + 8) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                offset = load64(at + 16) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                offset = load64(at + 24) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                at += 32
+        else:
+            while at < stop:
+                offset = load32(at) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                offset = load32(at + 4) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                offset = load32(at + 8) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                offset = load32(at + 12) - start
+                if offset < pool_bytes:
+                    push(heap, offset >> block_shift)
+                at += 16
+
+
+def push(heap: Heap, block: u64) -> cython.void:
+    """Mark the object that a block belongs to, and put it on the mark stack, unless it was marked before."""
+    at: u64 = heap.table + (block >> 2)
+    byte: u64 = load8(at)
+    shift: u64 = (block & 3) << 1
+    state: u64 = (byte >> shift) & 3
+    if state != 1:
+        if state != 2:
+            return
+        block = head_of(heap, block)
+        if block == 0:
+            return
+        block -= 1
+        at = heap.table + (block >> 2)
+        byte = load8(at)
+        shift = (block & 3) << 1
+        if (byte >> shift) & 3 != 1:
+            return
+    store8(at, byte | (cython.cast(u64, 2) << shift))
+    store32(heap.stack + (heap.stack_top << 2), block)
+    heap.stack_top += 1
+    if heap.stack_top > heap.stack_peak:
+        heap.stack_peak = heap.stack_top
 
 
 def settle(heap: Heap) -> cython.void:
@@ -571,11 +656,11 @@ def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
     pool_bytes: u64 = heap.pool_bytes
     block_shift: u64 = heap.block_shift
     step: u64 = cython.cast(u64, 1) << heap.step_shift
+    most: u64 = PIECE << heap.step_shift
+    batch: u64 = BATCH
     next: u64
     piece: u64
     offset: u64
-    most: u64 = PIECE << heap.step_shift
-    batch: u64 = BATCH
     if heap.stack_limit != 0 and at < heap.stack + (heap.stack_limit << 2) and stop > heap.stack:
         # A task's stack that holds the mark stack itself: what is pushed may be read next.
         most = step
@@ -584,42 +669,27 @@ def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
         piece = at + most if stop - at > most else stop
         next = heap.blocks + (heap.gathered << 2)
         if step == 8:
-            # A block at a time, which objects are made of.
-            while piece - at >= 32:
+            while at < piece:
                 offset = load64(at) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                offset = load64(at + 8) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                offset = load64(at + 16) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                offset = load64(at + 24) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                at += 32
+                if offset < pool_bytes:
+                    store32(next, offset >> block_shift)
+                    next += 4
+                at += 8
         elif step == 4:
-            while piece - at >= 16:
+            while at < piece:
                 offset = load32(at) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                offset = load32(at + 4) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                offset = load32(at + 8) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                offset = load32(at + 12) - start
-                store32(next, offset >> block_shift)
-                next += cython.cast(u64, offset < pool_bytes) << 2
-                at += 16
-        # What is less than a block (of roots), and 16-bit words, which are aligned to one byte or two.
-        while at < piece:
-            offset = load(heap, at) - start
-            store32(next, offset >> block_shift)
-            next += cython.cast(u64, offset < pool_bytes) << 2
-            at += step
+                if offset < pool_bytes:
+                    store32(next, offset >> block_shift)
+                    next += 4
+                at += 4
+        else:
+            # 16-bit words, aligned to one byte or two.
+            while at < piece:
+                offset = load16(at) - start
+                if offset < pool_bytes:
+                    store32(next, offset >> block_shift)
+                    next += 4
+                at += step
         heap.gathered = (next - heap.blocks) >> 2
         if heap.gathered >= batch:
             settle(heap)
@@ -1559,6 +1629,9 @@ def prepare_stack(heap: Heap, end_block: u64) -> cython.void:
         heap.stack += (end_block + 63) >> 6 << 3
         fill(heap.dropped, heap.stack - heap.dropped + (heap.stack_limit << 2), 0)
     heap.stack_block = 0
+    heap.queue_depth = QUEUE if heap.stack_limit == 0 and heap.pool_bytes > QUEUE_FROM_BYTES else 1
+    heap.queue_first = 0
+    heap.queued = 0
     heap.stack_top = 0
     heap.gathered = 0
 
