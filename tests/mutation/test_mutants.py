@@ -27,7 +27,9 @@ CHECKS: Final = (
     "tests/conformance/test_twins.py",
     "tests/conformance/test_vectors.py",
 )
-PYTEST: Final = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not model", *CHECKS)
+# Without explanations of what failed, which may take longer than all the rest.
+PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
+PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model", *CHECKS)
 SECONDS: Final = 300
 """Longer than all checks take; a mutant that does not end is one that fails."""
 SOME_TEST_FAILED: Final = 1
