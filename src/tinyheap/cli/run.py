@@ -151,10 +151,9 @@ class Task:
     cls=RunCommand,
     short_help="Run a WebAssembly program with its heap in our hands.",
     context_settings={"ignore_unknown_options": True},
-    options_metavar="[OPTIONS] [-- ARGUMENTS]...",
 )
 @click.argument("module", type=click.Path(path_type=Path))
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]...")
 @click.option("--invoke", metavar="EXPORT", help="Call this export with the numbers that follow, and print its result.")
 @click.option(
     "--gc",
