@@ -26,7 +26,15 @@ def writable_bytes(buffer: Buffer) -> memoryview:
         raise GeometryError(f"the buffer ({type(buffer).__name__}) is read-only; a heap needs one it may write to")
     if not view.c_contiguous:
         raise GeometryError("the buffer is not contiguous; pass memory that lies in one piece")
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+    return flat_bytes(view)
+
+
+def flat_bytes(view: memoryview) -> memoryview:
+    """The bytes of a contiguous view, in one dimension."""
+    if view.format == "B" and view.ndim == 1:
+        return view
+    # What has no elements cannot be cast.
+    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def reserve(capacity_bytes: int, *, prefault: bool = False) -> mmap.mmap:

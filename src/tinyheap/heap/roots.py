@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from tinyheap.errors import HeapError, InvalidAddressError
-from tinyheap.heap.buffers import Buffer
+from tinyheap.heap.buffers import Buffer, flat_bytes
 from tinyheap.heap.contract import NO_BLOCK, Engine
 
 RootSource = Callable[[], Iterable[Buffer]]
@@ -142,7 +142,8 @@ class Roots:
         """Mark from all roots but the tasks."""
         for words in self._ranges:
             engine.mark_roots(words)
-        for source in self._sources:
+        # A source may take itself away.
+        for source in tuple(self._sources):
             for given in source():
                 engine.mark_roots(_words(given))
         engine.mark_addresses(self._slots)
@@ -171,7 +172,7 @@ def _words(words: Buffer) -> memoryview:
         raise HeapError(f"a root range is a buffer of words, not {type(words).__name__}") from None
     if not view.c_contiguous:
         raise HeapError("a root range must lie in one piece")
-    return view.cast("B") if view.nbytes else memoryview(b"")
+    return flat_bytes(view)
 
 
 def _checked(address: int) -> int:
