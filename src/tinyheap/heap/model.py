@@ -37,6 +37,8 @@ STATE_BITS: Final = 2
 STATE_MASK: Final = 3
 MARK_STACK_WORDS: Final = 8
 """The seed's mark stack holds so many words' worth of entries (4 up to TinyGo 0.33)."""
+SIZE_LIMIT_BYTES: Final = 1 << 62
+"""Sizes stay below it even where words have 64 bits, so that sums of them do not wrap."""
 SIZE_FIELD_BITS: Final = {2: 4, 4: 5, 8: 6}
 """Bits of an inline layout's size field, by word size in bytes."""
 
@@ -209,7 +211,7 @@ class Model:
     # ---- allocation -------------------------------------------------------------------------------------------------
 
     def alloc(self, size_bytes: int, layout: object = None) -> int:
-        if size_bytes < 0 or size_bytes >= self._geometry.address_space_bytes:
+        if not 0 <= size_bytes < min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES):
             raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
         layout_word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
         if self._options.gc is Gc.LEAKING:
@@ -311,12 +313,11 @@ class Model:
         size_bytes = -(-size_bytes // align) * align
         self._total_alloc_bytes += size_bytes
         self._mallocs += 1
+        while self._bump_address + size_bytes >= self._geometry.end_address:
+            if not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
+                return self._surroundings.settle(0, size_bytes)
         address = self._bump_address
         self._bump_address += size_bytes
-        while self._bump_address >= self._geometry.end_address:
-            if not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
-                self._bump_address = address
-                return self._surroundings.settle(0, size_bytes)
         self._fill(address, size_bytes)
         return address
 
