@@ -1,6 +1,7 @@
 """Layouts: which words of an object may hold a pointer, and the form in which a precise object carries that.
 
-A *layout* is a pattern of words that repeats over the object.  The object's first word holds it in one of three forms:
+A *layout* is a pattern of words that repeats over the object.  Where words overlap (on AVR one begins at each byte), it has a
+bit for each place where a word begins.  The object's first word holds it in one of three forms:
 
 * 0: unknown, every word may be a pointer;
 * odd: inline; the lowest bit 1, a size field of 4, 5 or 6 bits (for 2-, 4- and 8-byte words), the bitmap::
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias
 
-from tinyheap.errors import HeapBusyError, LayoutError
+from tinyheap.errors import GeometryError, HeapBusyError, LayoutError
 from tinyheap.heap.contract import BUSY
 from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.model import SIZE_FIELD_BITS
@@ -99,7 +100,7 @@ class Layout:
         return cls(len(signs), bits)
 
     @classmethod
-    def struct(cls, fields: Fields, word_bytes: int) -> Layout:
+    def struct(cls, fields: Fields, word_bytes: int, word_alignment_bytes: int = 0) -> Layout:
         """The layout of a Go struct, from its fields' types by name.
 
         Args:
@@ -107,11 +108,12 @@ class Layout:
                 ``bool``, ``int32``, ..., ``*T``, ``string``, ``[]T``, ``[N]T``, ``map``, ``chan``, ``func``,
                 ``interface`` (or ``any``, ``error``), and nested structs as mappings.
             word_bytes: a pointer's size: 2, 4 or 8.
+            word_alignment_bytes: as the heap's: 1 on AVR, which aligns nothing, else the word size.
 
         Raises:
-            LayoutError: an unknown type, or a pointer that does not lie on a word's boundary.
+            LayoutError: an unknown type, or no field that takes room.
         """
-        return _StructReader(word_bytes).layout(fields)
+        return _StructReader(word_bytes, word_alignment_bytes or word_bytes).layout(fields)
 
     @classmethod
     def from_word(cls, word: int, word_bytes: int) -> Layout:
@@ -178,21 +180,17 @@ class _StructReader:
 
     ARRAY: Final = re.compile(r"\[(\d+)\](.+)")
 
-    def __init__(self, word_bytes: int) -> None:
+    def __init__(self, word_bytes: int, word_alignment_bytes: int) -> None:
         self.word_bytes = word_bytes
-        # AVR aligns nothing.
-        self.largest_alignment = 1 if word_bytes == 2 else 8
+        self.step_bytes = word_alignment_bytes
+        self.largest_alignment = 8 if word_bytes > 2 else word_alignment_bytes
 
     def layout(self, fields: Fields) -> Layout:
         size_bytes, _, pointers = self._struct(fields)
-        words = -(-size_bytes // self.word_bytes)
+        words = -(-size_bytes // self.step_bytes)
         bitmap = 0
         for offset in pointers:
-            if offset % self.word_bytes:
-                raise LayoutError(
-                    f"a pointer at byte {offset} does not lie on a {self.word_bytes}-byte word; put it before smaller fields"
-                )
-            bitmap |= 1 << offset // self.word_bytes
+            bitmap |= 1 << offset // self.step_bytes
         if words == 0:
             raise LayoutError("a struct without bytes has no layout")
         return Layout(words, bitmap)
@@ -241,6 +239,11 @@ class StaticLayouts:
         room_above = geometry.address_space_bytes - above
         below = geometry.start_address - word_bytes
         self.start_address, self._room_bytes = (above, room_above) if room_above > below else (word_bytes, below)
+        if self._room_bytes < word_bytes:
+            raise GeometryError(
+                f"a heap at {geometry.start_address:#x} that may grow to {capacity_bytes} bytes fills the address space; "
+                f"leave {word_bytes} bytes for what has no size"
+            )
         self._word_bytes = word_bytes
         # The first word is the place of objects without bytes.
         self.memory = bytearray(word_bytes)
