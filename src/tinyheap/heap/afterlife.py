@@ -72,6 +72,7 @@ class Afterlife:
         self._finalizers: dict[int, tuple[int, Finalizer]] = {}
         self._gone: list[int] = []
         self._ready: list[int] = []
+        self._running: list[int | WeakReference] = []
         self.due: deque[tuple[int | WeakReference, Callable[..., object]]] = deque()
         """What is to be called after a collection: finalizers with addresses, hooks with cleared weak references."""
 
@@ -90,14 +91,16 @@ class Afterlife:
         if old_head in self._finalizers:
             self._finalizers[new_head] = (new_address, self._finalizers.pop(old_head)[1])
 
-    def forget(self, head: int) -> None:
+    def forget(self, head: int, address: int) -> None:
         """An object was freed on request: its finalizer does not run, its weak references are cleared."""
         self._finalizers.pop(head, None)
+        self.due = deque(call for call in self.due if call[0] != address)
         self._clear(head)
 
     def due_addresses(self) -> list[int]:
-        """Objects whose finalizers are due: roots until they have run."""
-        return [argument for argument, _ in self.due if isinstance(argument, int)]
+        """Objects whose finalizers are due, or running: roots until they have run."""
+        arguments = [*self._running, *(argument for argument, _ in self.due)]
+        return [argument for argument in arguments if isinstance(argument, int)]
 
     def after_mark(self, engine: Engine) -> int:
         """Decide who is gone and who comes back, marking those; returns what ``Engine.finish_mark`` does.
@@ -131,4 +134,8 @@ class Afterlife:
         """Call what is due; it may use the heap as it likes."""
         while self.due:
             argument, function = self.due.popleft()
-            report_errors(function, argument)
+            self._running.append(argument)
+            try:
+                report_errors(function, argument)
+            finally:
+                self._running.pop()

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NoReturn, Self, cast
 
 from tinyheap.errors import (
     GeometryError,
@@ -29,7 +29,7 @@ from tinyheap.errors import (
 )
 from tinyheap.heap.afterlife import Afterlife, Finalizer, WeakReference, report_errors
 from tinyheap.heap.blockmap import BlockMap
-from tinyheap.heap.buffers import Buffer, reserve, writable_bytes
+from tinyheap.heap.buffers import Buffer, flat_bytes, reserve, writable_bytes
 from tinyheap.heap.contract import BUSY, NO_BLOCK, Census, Counters, Engine, Gc, Options, State
 from tinyheap.heap.engines import choose_engine
 from tinyheap.heap.geometry import NIL, Geometry
@@ -164,7 +164,8 @@ class Heap:
             poison_byte=_poison_byte(geometry.resized(self.capacity_bytes)),
         )
         self._layouts = StaticLayouts(geometry, self.capacity_bytes)
-        self._engine = self._make_engine(engine, geometry, options, debug)
+        self._engine: Engine = self._make_engine(engine, geometry, options, debug)
+        self._engine_name = "model" if isinstance(self._engine, Model) else "kernel"
         self._engine.zero_size_address = self._layouts.zero_size_address
         # What `alloc` does, without a Python frame around it.
         self.alloc = self._engine.alloc  # type: ignore[method-assign]
@@ -176,12 +177,11 @@ class Heap:
         self._collections = 0
         self._last_collection: Collection | None = None
         self._interrupts = 0
-        self._batch: array[int] | None = None
+        self._batches: list[array[int]] = []
         self._failed_mallocs = self._failed_blocks = 0
         self._adopted = Census(0, 0, 0, 0, 0, 0)
         if adopt:
-            self._check_table()
-            self._adopted = self._engine.census()
+            self._adopt()
         else:
             self._engine.write_table(bytes(geometry.table_bytes))
         if asserts:
@@ -215,6 +215,14 @@ class Heap:
             raise HeapError("debug tracing shows each step, which only the model takes one by one; use engine='model'")
         return Model(self._memory, geometry, options, self._layouts, self, debug)
 
+    def _adopt(self) -> None:
+        try:
+            self._check_table()
+        except HeapCorruptError:
+            self.close()
+            raise
+        self._adopted = self._engine.census()
+
     # ---- what it is -------------------------------------------------------------------------------------------------
 
     @property
@@ -225,7 +233,7 @@ class Heap:
     @property
     def engine_name(self) -> str:
         """``kernel`` or ``model``."""
-        return "model" if isinstance(self._engine, Model) else "kernel"
+        return self._engine_name
 
     @property
     def capacity_bytes(self) -> int:
@@ -265,9 +273,18 @@ class Heap:
         self.close()
 
     def close(self) -> None:
-        """Give the memory back; the heap cannot be used any more."""
+        """Give the memory back; the heap cannot be used any more.  A second call does nothing.
+
+        Raises:
+            HeapBusyError: while a collection runs.
+        """
+        if isinstance(self._engine, _Closed):
+            return
+        self._check_idle()
         self._engine.release_memory()
         self._memory.release()
+        self._engine, self._memory = cast(Engine, _Closed()), memoryview(b"")
+        del self.alloc
 
     # ---- allocating -------------------------------------------------------------------------------------------------
 
@@ -292,16 +309,20 @@ class Heap:
         """The addresses of ``count`` new objects, all of them alive until the last has been made.
 
         Raises:
-            InvalidSizeError: the count is negative; otherwise as `alloc` does, and then none of them is kept.
+            InvalidSizeError: the count is negative, or beyond what the heap's memory can ever hold.
+            TinyheapError: as `alloc` does; none of them is kept then.
         """
         if count < 0:
             raise InvalidSizeError(f"cannot allocate {count} objects")
+        if size_bytes > 0 and count * self.geometry.word_bytes > self.capacity_bytes:
+            raise InvalidSizeError(f"{count} objects can never be on a heap of at most {self.capacity_bytes} bytes")
         addresses = array("Q", [0]) * count
-        self._batch = addresses
+        # A finalizer that runs in between may allocate a batch of its own.
+        self._batches.append(addresses)
         try:
             self._engine.alloc_many(addresses, size_bytes, layout)
         finally:
-            self._batch = None
+            self._batches.pop()
         return addresses
 
     def realloc(self, address: int, size_bytes: int) -> int:
@@ -314,12 +335,24 @@ class Heap:
             InvalidSizeError, OutOfMemoryError, InterruptError, HeapBusyError, HeapCorruptError: as `alloc`.
         """
         self._check_idle()
-        on_heap = address not in (NIL, self.zero_size_address)
-        old = self._object_at(address) if on_heap and self.gc is not Gc.LEAKING else None
-        new_address = self._engine.realloc(address if on_heap else NIL, size_bytes)
-        if old is not None and new_address != address:
+        if address in (NIL, self.zero_size_address):
+            return self._engine.realloc(NIL, size_bytes)
+        if self.gc is Gc.LEAKING:
+            self._check_bumped(address)
+            return self._engine.realloc(address, size_bytes)
+        old = self._object_at(address)
+        # A collection in between must not take what is yet to be copied.
+        with self.roots.add(address):
+            new_address = self._engine.realloc(address, size_bytes)
+        if new_address != address:
             self._afterlife.moved(old.head, self._object_at(new_address).head, new_address)
         return new_address
+
+    def _check_bumped(self, address: int) -> None:
+        """The leaking collector knows no objects, only how far it came."""
+        start, end = self.geometry.start_address, self._engine.bump_address
+        if not start <= address < end:
+            raise InvalidAddressError(f"{address:#x} is not in what was allocated so far, {start:#x}..{end:#x}")
 
     def free(self, address: int) -> None:
         """Free an object on request (the seed only plans to).
@@ -333,13 +366,9 @@ class Heap:
         self._check_idle()
         if address in (NIL, self.zero_size_address) or self.gc is Gc.LEAKING:
             return
-        found = self._object_at(address)
-        if found.address != address:
-            raise InvalidAddressError(
-                f"{address:#x} lies inside the object at {found.address:#x} ({found.size_bytes} bytes); free its start"
-            )
+        found = self._object_from(address)
         self._engine.free(found.head)
-        self._afterlife.forget(found.head)
+        self._afterlife.forget(found.head, found.address)
         if self._afterlife.due:
             self._run_due()
 
@@ -372,7 +401,9 @@ class Heap:
 
         Raises:
             InvalidAddressError: as `load_word`.
+            HeapBusyError: while a collection runs.
         """
+        self._check_idle()
         self._check_access(address, self.geometry.word_bytes)
         self._engine.store_word(address, value & self.geometry.address_space_bytes - 1)
 
@@ -389,8 +420,10 @@ class Heap:
 
         Raises:
             InvalidAddressError: as `load_word`.
+            HeapBusyError: while a collection runs.
         """
-        source = memoryview(data).cast("B")
+        self._check_idle()
+        source = flat_bytes(memoryview(data))
         self._view(address, source.nbytes)[:] = source
 
     def _view(self, address: int, size_bytes: int) -> memoryview:
@@ -408,6 +441,10 @@ class Heap:
             )
         if self._asserts and size_bytes and self.gc is not Gc.LEAKING:
             found = self._object_at(address)
+            if address < found.address:
+                raise InvalidAddressError(
+                    f"{address:#x} is in the header of the object at {found.address:#x}, which is the collector's"
+                )
             if address + size_bytes > found.address + found.size_bytes:
                 raise InvalidAddressError(
                     f"{size_bytes} bytes at {address:#x} reach past the object at {found.address:#x}, "
@@ -437,6 +474,8 @@ class Heap:
 
     def _object_at(self, address: int) -> HeapObject:
         geometry = self.geometry
+        if self.gc is Gc.LEAKING:
+            raise InvalidAddressError(f"{address:#x} is on a leaking heap, which does not know its objects")
         if not geometry.is_on_heap(address):
             raise InvalidAddressError(
                 f"{address:#x} is not on the heap, {geometry.start_address:#x}..{geometry.table_address:#x}"
@@ -448,6 +487,16 @@ class Heap:
         if head == NO_BLOCK or self._engine.state(head) is State.FREE:
             raise HeapCorruptError(f"block {block} at {geometry.address_of(block):#x} is a tail without a head")
         return self._describe(head)
+
+    def _object_from(self, address: int) -> HeapObject:
+        """The live object that begins at an address."""
+        found = self._object_at(address)
+        if found.address != address:
+            raise InvalidAddressError(
+                f"{address:#x} lies in the object at {found.address:#x} ({found.size_bytes} bytes), not at its start; "
+                f"pass {found.address:#x}"
+            )
+        return found
 
     def _describe(self, head: int) -> HeapObject:
         geometry = self.geometry
@@ -471,7 +520,7 @@ class Heap:
             InvalidAddressError: no live object begins there.
         """
         self._check_idle()
-        found = self._object_at(address)
+        found = self._object_from(address)
         self._afterlife.set_finalizer(found.head, found.address, finalizer)
 
     def weak(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> WeakReference:
@@ -517,7 +566,6 @@ class Heap:
             swept_from_ns = begun_ns
             if self.gc is not Gc.LEAKING:
                 self._mark()
-                self._tell("marked")
                 swept_from_ns = time.perf_counter_ns()
                 self._engine.sweep()
                 self._debug_line(lambda: str(self.dump()))
@@ -534,12 +582,13 @@ class Heap:
         try:
             self.roots.mark(engine)
             engine.mark_addresses(self._afterlife.due_addresses())
-            if self._batch is not None:
-                engine.mark_addresses(self._batch)
+            for batch in self._batches:
+                engine.mark_addresses(batch)
             unreadable = self.roots.mark_tasks(engine)
             unreadable = max(unreadable, self._afterlife.after_mark(engine))
             if unreadable != NO_BLOCK:
                 raise HeapCorruptError(unreadable_layout(engine, unreadable))
+            self._tell("marked")
         except BaseException:
             engine.unmark()
             raise
@@ -605,7 +654,7 @@ class Heap:
         if not isinstance(layout, Layout):
             self._layouts.layout_of(layout)
             return layout
-        words = -(-size_bytes // self.geometry.word_bytes)
+        words = -(-size_bytes // self.geometry.word_alignment_bytes)
         if size_bytes and layout.shortest().words > words:
             raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
         return self._layouts.word_of(layout)
@@ -693,7 +742,12 @@ class Heap:
             raise HeapCorruptError("; ".join(problems))
 
     def problems(self) -> list[str]:
-        """What `verify` finds, a line each; empty for a sound heap."""
+        """What `verify` finds, a line each; empty for a sound heap.
+
+        Raises:
+            HeapBusyError: while a collection runs.
+        """
+        self._check_idle()
         engine = self._engine
         problems = [wrong_block(engine, block) for block in engine.check_table(PROBLEMS)]
         if problems or self.gc is Gc.LEAKING:
@@ -713,6 +767,13 @@ class Heap:
         objects = counters.mallocs - counters.frees - self._failed_mallocs + adopted.heads
         blocks = counters.total_blocks - counters.freed_blocks - self._failed_blocks + adopted.heads + adopted.tails
         return wrong_counts(self._engine.census(), objects, blocks)
+
+
+class _Closed:
+    """Stands where the engine stood, after the memory was given back."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise HeapError("this heap is closed; its memory was given back")
 
 
 def _named_gc(gc: Gc | str) -> Gc:
