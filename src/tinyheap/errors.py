@@ -47,6 +47,32 @@ class HeapCorruptError(HeapError):
     """The block table, a layout word or a poisoned free block is not as the collector left it."""
 
 
+class HeapOverrunError(HeapCorruptError):
+    """A program wrote behind an object of its heap, or in front of it.
+
+    ``address``, ``size_bytes``, ``allocation`` (its number) and ``callers`` (who allocated it, innermost first) are of the
+    object; ``overrun_bytes`` and ``data`` are how far beyond the object was written, and what was found there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        address: int,
+        size_bytes: int,
+        allocation: int,
+        overrun_bytes: int,
+        data: bytes,
+        callers: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.address = address
+        self.size_bytes = size_bytes
+        self.allocation = allocation
+        self.overrun_bytes = overrun_bytes
+        self.data = data
+        self.callers = callers
+
+
 class TraceError(TinyheapError, ValueError):
     """A trace program that is truncated, malformed or asks for the impossible."""
 
@@ -86,6 +112,14 @@ class GuestTrapError(GuestError):
         super().__init__(message)
         self.exit_code = exit_code
         self.frames = frames
+
+
+class AllocationStopError(GuestError):
+    """The program was stopped at an allocation, as asked; ``callers`` are the functions that led to it, innermost first."""
+
+    def __init__(self, message: str, callers: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.callers = callers
 
 
 class GuestTimeoutError(GuestError, TimeoutError):

@@ -50,6 +50,8 @@ class Role(Enum):
 
     ALLOC = "alloc"
     COLLECT = "collect"
+    REALLOC = "realloc"
+    """Takes an object as its first argument and its new size as the last."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ class BlockHeap:
     """The word endBlock: how many blocks there are."""
     next_alloc_address: int
     """The word nextAlloc: the block at which the next search begins."""
+    keeps_headroom: bool
+    """Whether the heap grows after a collection that leaves less than a third of it free, as in newer programs."""
 
     counters: Counters
     roots: Roots

@@ -17,21 +17,24 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime import _func as wasmtime_func
 
-from tinyheap.errors import GuestError, HeapCorruptError, OutOfMemoryError, TinyheapError
+from tinyheap.errors import AllocationStopError, GuestError, HeapCorruptError, OutOfMemoryError
+from tinyheap.guests.callstack import CallStack, shown
 from tinyheap.guests.facts import BlockHeap, Frame, Role, StackScan
+from tinyheap.guests.guard import PATTERN_BYTE, ZONE_BYTES, Guard
 from tinyheap.guests.rewriting import ALLOC_IMPORT, MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options, State
+from tinyheap.guests.verification import heap_problems, layout_problem, variable_problems
+from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.growth import WASM_PAGE_BYTES, Growth
-from tinyheap.heap.stats import Collection, MemStats, mem_stats
+from tinyheap.heap.stats import Collection
 
 if TYPE_CHECKING:
     from wasmtime import Global, Instance, Linker, Memory, Store
@@ -54,7 +57,11 @@ class Policy:
         heap_limit_bytes: the size that the heap may grow to; None for what the memory can hold.
         growth: how it grows; None as the guest itself would: its memory doubles.
         gc_every: collect at every so many allocations, too; None for only when there is no room.
-        verify: check the heap at each collection and at the end.
+        verify: check the heap at each collection and at the end, and the guest's own variables at each allocation.
+        guard: keep a red zone behind each object, and check all that ``verify`` does (see `guard`).  Addresses are not the
+            native run's then.  A module must be rewritten with the facts that `resizing.with_realloc` gives.
+        stop_at_allocation: stop the program at this allocation, counted from 1 without those of size 0, and say who made
+            it; None for never.
     """
 
     leaking: bool = False
@@ -64,6 +71,13 @@ class Policy:
     growth: Growth | None = None
     gc_every: int | None = None
     verify: bool = False
+    guard: bool = False
+    stop_at_allocation: int | None = None
+
+    @property
+    def looks_at_each_allocation(self) -> bool:
+        """Whether allocations cannot be served without this side of the border."""
+        return self.verify or self.guard or self.stop_at_allocation is not None
 
 
 @dataclass(slots=True)
@@ -99,11 +113,37 @@ class Takeover:
         self._gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
         self._until_collection = self.policy.gc_every
         self._peak_bytes = 0
+        self._number = 0
+        self._absent_blocks: list[int] = []
+        self._calls: CallStack | None = None
+        self._guard: Guard | None = None
         self._allocator = None
-        if self._engine_type is KERNEL:
+        if self._engine_type is KERNEL and not self.policy.looks_at_each_allocation:
             from tinyheap.guests._takeover import Allocator
 
             self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
+
+    @property
+    def engine(self) -> Engine | None:
+        """What serves the heap; None before the guest's first allocation, and after the end."""
+        return self._engine
+
+    @property
+    def engine_name(self) -> str:
+        """``kernel`` or ``model``."""
+        return "kernel" if self._engine_type is KERNEL else "model"
+
+    @property
+    def memory(self) -> memoryview:
+        """The guest's memory, from address 0 on; not to be kept."""
+        return self._statics.memory
+
+    def close(self) -> None:
+        """Let go of the guest's memory, before the guest is dropped; it cannot allocate any more."""
+        if self._engine is not None:
+            self._engine.release_memory()
+        self._engine = None
+        self._statics.memory = memoryview(b"")
 
     # ---- tying ------------------------------------------------------------------------------------------------------
 
@@ -114,6 +154,8 @@ class Takeover:
             GuestError: this wasmtime has no unchecked functions.
         """
         self._store = store
+        if self.policy.guard or self.policy.stop_at_allocation is not None:
+            self._calls = CallStack(store)
         for wanted in module.imports:
             if wanted.module != ALLOC_IMPORT:
                 continue
@@ -126,6 +168,8 @@ class Takeover:
     def _function(self, store: Store, kind: wasmtime.FuncType, role: Role) -> wasmtime.Func:
         if role is Role.COLLECT:
             return wasmtime.Func(store, kind, lambda *_: self._collect_on_request(bool(kind.results)))
+        if role is Role.REALLOC:
+            return wasmtime.Func(store, kind, lambda *arguments: self._resize_object(arguments[0], arguments[-1]))
         if self._allocator is None:
             return wasmtime.Func(store, kind, self._serve_python)
         raw = ffi.wasmtime_func_t()
@@ -161,12 +205,17 @@ class Takeover:
             facts.mark_stack.entries,
             facts.mark_stack.zeroed,
             clear_blocks=self.policy.clear_blocks,
+            asserts=self.policy.guard,
+            poison_byte=PATTERN_BYTE,
         )
         engine = self._engine_type(self._heap_view(geometry), geometry, options, self._statics, self)
         engine.zero_size_address = facts.zero_size_address or 0
         engine.next_alloc = self._read(facts.next_alloc_address)
         self._peak_bytes = heap_bytes
         self._engine = engine
+        if self.policy.guard:
+            assert self._calls is not None
+            self._guard = Guard(engine, self._statics, facts.header_bytes, self._calls)
         self._tie()
         return engine
 
@@ -183,8 +232,8 @@ class Takeover:
     def _heap_view(self, geometry: Geometry) -> memoryview:
         return self._statics.memory[geometry.start_address : geometry.end_address]
 
-    def _read(self, address: int) -> int:
-        return int.from_bytes(self._statics.memory[address : address + WORD_BYTES], "little")
+    def _read(self, address: int, size_bytes: int = WORD_BYTES) -> int:
+        return int.from_bytes(self._statics.memory[address : address + size_bytes], "little")
 
     def _write(self, address: int, value: int, size_bytes: int = WORD_BYTES) -> None:
         self._statics.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")
@@ -212,12 +261,19 @@ class Takeover:
         if self._allocator is not None:
             self._allocator.publish()
             return
-        counts = self._engine.counters
+        counts = self._figures(self._engine)
         values = (counts.total_alloc_bytes, counts.mallocs, counts.frees, counts.total_blocks, counts.freed_blocks)
         for address, value in zip(self._counter_addresses(), values, strict=True):
             if address is not None:
                 self._write(address, value, 8)
         self._write(self.facts.next_alloc_address, self._engine.next_alloc)
+
+    def _figures(self, engine: Engine) -> Counters:
+        """What was counted, as the guest is to see it: it did not ask for red zones."""
+        counts = engine.counters
+        if self._guard is None:
+            return counts
+        return counts._replace(total_alloc_bytes=counts.total_alloc_bytes - self._guard.zone_bytes)
 
     # ---- serving ----------------------------------------------------------------------------------------------------
 
@@ -234,7 +290,7 @@ class Takeover:
             self._allocator.ask_after(self._until_collection)
             address = self._allocator.allocate(size_bytes, layout)
             return int(address or self._allocator.allocate_slowly(size_bytes, layout))
-        except BaseException as error:  # noqa: BLE001  it travels through the guest as a trap
+        except BaseException as error:
             self._trap(error)
             return 0
 
@@ -250,19 +306,62 @@ class Takeover:
         size_bytes = arguments[self.facts.size_parameter] & 0xFFFF_FFFF
         index = self.facts.layout_parameter
         layout = 0 if index is None else arguments[index] & 0xFFFF_FFFF
+        return self._allocate(size_bytes, layout)
+
+    def _allocate(self, size_bytes: int, layout: int) -> int:
+        """The address, signed, of a new object of the guest's."""
         engine = self._engine or self._adopt()
+        self._check_variables(engine)
         if self._until_collection is not None:
             self._until_collection -= 1
             if self._until_collection == 0:
                 self._until_collection = self.policy.gc_every
                 self._collect("requested")
-        address = engine.alloc(size_bytes, layout)
+        if size_bytes == 0:
+            return _signed(engine.zero_size_address)
+        self._number += 1
+        if self._number == self.policy.stop_at_allocation:
+            raise self._stop(size_bytes, layout)
+        # Until the object is there it is counted without being in the table; without room it stays so.
+        self._absent_blocks.append(engine.geometry.blocks_for(size_bytes + self._extra_bytes))
+        if self._guard is not None:
+            address = self._guard.alloc(self._number, size_bytes, layout)
+        else:
+            address = engine.alloc(size_bytes, layout)
+        self._absent_blocks.pop()
         self._publish()
-        return address - (1 << 32) if address >> 31 else address
+        return _signed(address)
+
+    @property
+    def _extra_bytes(self) -> int:
+        """What an object takes beside what the guest asks for, in bytes."""
+        return self.facts.header_bytes + (ZONE_BYTES if self.policy.guard else 0)
+
+    def _stop(self, size_bytes: int, layout: int) -> AllocationStopError:
+        assert self._calls is not None
+        callers = self._calls.names()
+        return AllocationStopError(
+            f"stopped as asked at allocation {self._number}: {size_bytes} bytes, layout word {layout:#x}, "
+            f"by {shown(callers)}",
+            callers,
+        )
+
+    def _resize_object(self, address: int, size_bytes: int) -> int:
+        """The guest's ``realloc``, as its own does it, but for what lies behind an object."""
+        engine, guard = self._engine or self._adopt(), self._guard
+        assert guard is not None
+        address, size_bytes = address & 0xFFFF_FFFF, size_bytes & 0xFFFF_FFFF
+        if guard.resize(address, size_bytes):
+            return _signed(address)
+        kept_bytes = guard.room_bytes(address)
+        made = self._allocate(size_bytes, 0) & 0xFFFF_FFFF
+        memory = self._statics.memory
+        if made != engine.zero_size_address:
+            memory[made : made + kept_bytes] = bytes(memory[address : address + kept_bytes])
+        return _signed(made)
 
     def _collect_on_request(self, wants_free_bytes: bool) -> int | None:
-        if self._engine is None:
-            self._adopt()
+        self._check_variables(self._engine or self._adopt())
         free_bytes = self._collect("requested")
         return free_bytes if wants_free_bytes else None
 
@@ -270,7 +369,14 @@ class Takeover:
 
     def exhausted(self) -> int:
         """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
-        return 0 if self.policy.leaking else self._collect("exhausted")
+        if self.policy.leaking:
+            return 0
+        free_bytes = self._collect("exhausted")
+        if self.facts.keeps_headroom:
+            return free_bytes
+        # Enough for the engine: older programs grow only when a second search finds nothing, either.
+        assert self._engine is not None
+        return self._engine.geometry.pool_bytes
 
     def layout_word(self, layout: int, size_bytes: int) -> int:
         """Guests pass layout words."""
@@ -331,6 +437,8 @@ class Takeover:
         geometry = engine.geometry.resized(heap_bytes)
         engine.move_memory(self._heap_view(geometry))
         engine.resize(heap_bytes)
+        if self._guard is not None:
+            self._guard.grown()
         self._tie()
         self._write(facts.heap_end_address, geometry.end_address)
         self._write(facts.metadata_start_address, geometry.table_address)
@@ -346,11 +454,12 @@ class Takeover:
         begun_ns = time.perf_counter_ns()
         self._publish()
         before = engine.counters
-        if self.policy.verify:
-            self.verify()
+        self._look(f"the collection at allocation {self._number}")
         self._mark(engine)
         marked_ns = time.perf_counter_ns()
         free_bytes = engine.sweep()
+        if self._guard is not None:
+            self._guard.forget_freed()
         self._publish()
         ended_ns = time.perf_counter_ns()
         collection = self._describe(engine, reason, before, begun_ns, marked_ns, ended_ns)
@@ -374,7 +483,7 @@ class Takeover:
             engine.unmark()
             raise
         if unreadable != NO_BLOCK:
-            message = self._unreadable_layout(unreadable)
+            message = self._advised([layout_problem(self.facts, engine, unreadable)])
             engine.unmark()
             raise HeapCorruptError(message)
 
@@ -436,3 +545,54 @@ class Takeover:
             sweep_ns=ended_ns - marked_ns,
             pause_ns=ended_ns - begun_ns,
         )
+
+    # ---- verifying --------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Check the heap for the last time, as far as the policy asks for it; call it when the program has ended.
+
+        Raises:
+            HeapCorruptError: something was overwritten.
+        """
+        if self._engine is not None:
+            self._check_variables(self._engine)
+            self._look("the program's end")
+
+    def verify(self) -> None:
+        """Check block table, layouts and counts, whatever the policy.
+
+        Raises:
+            HeapCorruptError: names each problem found and its place.
+        """
+        problems = self.problems()
+        if problems:
+            raise HeapCorruptError(self._advised(problems))
+
+    def problems(self) -> list[str]:
+        """What `verify` finds, a line each; empty for a sound heap, and before the first allocation."""
+        return [] if self._engine is None else heap_problems(self.facts, self._engine, self._absent_blocks)
+
+    def _look(self, until: str) -> None:
+        """Check as far as the policy asks for it; the guard comes first, because it knows who did it."""
+        if self._guard is not None:
+            self._guard.check(until)
+        if self.policy.verify or self.policy.guard:
+            self.verify()
+
+    def _check_variables(self, engine: Engine) -> None:
+        """Check the guest's own variables, which hold what was left there after the last allocation or collection."""
+        if not (self.policy.verify or self.policy.guard):
+            return
+        problems = variable_problems(self.facts, engine, self._figures(engine), self._read)
+        if problems:
+            since = f"since allocation {self._number}" if self._number else "before the first allocation"
+            raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")
+
+    def _advised(self, problems: list[str]) -> str:
+        advice = "" if self.policy.guard else "; run with --guard to find out who overran its object"
+        return "; ".join(problems) + advice
+
+
+def _signed(number: int) -> int:
+    """A 32-bit number as wasmtime wants it."""
+    return number - (1 << 32) if number >> 31 else number
