@@ -32,7 +32,7 @@ ZONE_BYTES: Final = 16
 """At least so many behind each object."""
 PATTERN_BYTE: Final = 0xFD
 """As the highest byte of a word it lies beyond any heap that leaves 48 MiB of the address space free."""
-RECENT: Final = 64
+RECENT: Final = 32
 """So many of the newest objects are checked at each allocation, the others at each collection."""
 _SHOWN_BYTES: Final = 32
 _PATTERNS: Final = [bytes([PATTERN_BYTE]) * length for length in range(2 * ZONE_BYTES + 1)]

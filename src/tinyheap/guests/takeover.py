@@ -118,7 +118,7 @@ class Takeover:
         self._calls: CallStack | None = None
         self._guard: Guard | None = None
         self._allocator = None
-        if self._engine_type is KERNEL and not self.policy.looks_at_each_allocation:
+        if self._engine_type is KERNEL:
             from tinyheap.guests._takeover import Allocator
 
             self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
@@ -253,12 +253,12 @@ class Takeover:
         if self._allocator is not None:
             places = [0 if address is None else self._base + address for address in self._counter_addresses()]
             self._allocator.tie(self._engine, self._base + self.facts.next_alloc_address, places)
-            self._allocator.ask_after(self._until_collection)
+            self._allocator.ask_after(self._calls_until_asked)
 
     def _publish(self) -> None:
         """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
         assert self._engine is not None
-        if self._allocator is not None:
+        if self._allocator is not None and self._guard is None:
             self._allocator.publish()
             return
         counts = self._figures(self._engine)
@@ -275,19 +275,27 @@ class Takeover:
             return counts
         return counts._replace(total_alloc_bytes=counts.total_alloc_bytes - self._guard.zone_bytes)
 
+    @property
+    def _calls_until_asked(self) -> int | None:
+        """After how many allocations the kernel is to ask here; None for only when it finds no room."""
+        return 1 if self.policy.looks_at_each_allocation else self._until_collection
+
     # ---- serving ----------------------------------------------------------------------------------------------------
 
     def _serve(self, size_bytes: int, layout: int) -> int:
         """What the C function asks: an allocation that found no room, or one that it was told to bring here."""
         try:
             counted, layout = layout >> 32, layout & 0xFFFF_FFFF
+            if self.policy.looks_at_each_allocation:
+                self._allocator.ask_after(1)
+                return self._allocate(size_bytes, layout)
             if counted:
                 return int(self._allocator.allocate_slowly(size_bytes, layout))
             if self._engine is None:
                 self._adopt()
             elif self._until_collection is not None:
                 self._collect("requested")
-            self._allocator.ask_after(self._until_collection)
+            self._allocator.ask_after(self._calls_until_asked)
             address = self._allocator.allocate(size_bytes, layout)
             return int(address or self._allocator.allocate_slowly(size_bytes, layout))
         except BaseException as error:
@@ -306,19 +314,19 @@ class Takeover:
         size_bytes = arguments[self.facts.size_parameter] & 0xFFFF_FFFF
         index = self.facts.layout_parameter
         layout = 0 if index is None else arguments[index] & 0xFFFF_FFFF
-        return self._allocate(size_bytes, layout)
+        return _signed(self._allocate(size_bytes, layout))
 
     def _allocate(self, size_bytes: int, layout: int) -> int:
-        """The address, signed, of a new object of the guest's."""
+        """The address of a new object of the guest's, looked at before as the policy asks."""
         engine = self._engine or self._adopt()
         self._check_variables(engine)
+        if self._until_collection == 0:
+            self._until_collection = self.policy.gc_every
+            self._collect("requested")
         if self._until_collection is not None:
             self._until_collection -= 1
-            if self._until_collection == 0:
-                self._until_collection = self.policy.gc_every
-                self._collect("requested")
         if size_bytes == 0:
-            return _signed(engine.zero_size_address)
+            return engine.zero_size_address
         self._number += 1
         if self._number == self.policy.stop_at_allocation:
             raise self._stop(size_bytes, layout)
@@ -330,7 +338,7 @@ class Takeover:
             address = engine.alloc(size_bytes, layout)
         self._absent_blocks.pop()
         self._publish()
-        return _signed(address)
+        return address
 
     @property
     def _extra_bytes(self) -> int:
@@ -354,7 +362,7 @@ class Takeover:
         if guard.resize(address, size_bytes):
             return _signed(address)
         kept_bytes = guard.room_bytes(address)
-        made = self._allocate(size_bytes, 0) & 0xFFFF_FFFF
+        made = self._allocate(size_bytes, 0)
         memory = self._statics.memory
         if made != engine.zero_size_address:
             memory[made : made + kept_bytes] = bytes(memory[address : address + kept_bytes])
@@ -392,6 +400,8 @@ class Takeover:
             return address
         assert self._engine is not None
         geometry, census = self._engine.geometry, self._engine.census()
+        if self._allocator is not None:
+            self._absent_blocks.append(geometry.blocks_for(size_bytes + self._extra_bytes))
         limit = self.policy.heap_limit_bytes
         raise OutOfMemoryError(
             f"the guest asked for {size_bytes} bytes: its heap of {geometry.heap_bytes} bytes has "
