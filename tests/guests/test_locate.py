@@ -47,6 +47,7 @@ def addresses_of(heap: BlockHeap) -> dict[str, object]:
         "below": (marks.root_bytes_below_alloc, marks.rescan_bytes_below_alloc),
         "redirects": [redirect.role for redirect in heap.redirects],
         "complete": not heap.uncovered,
+        "headroom": heap.keeps_headroom,
     }
 
 
@@ -162,6 +163,7 @@ def test_precise_and_older_programs_are_told_apart() -> None:
     older = heap_of("sh-syntax-0.3.7")
     assert older.roots.stack_scan is StackScan.CHAIN
     assert older.counters.count == 0
+    assert [heap_of(name).keeps_headroom for name in BLOCK_PROGRAMS] == [False, True, True, True, True]
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
@@ -172,6 +174,7 @@ def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> No
     assert heap.counters.count == build.counters
     assert heap.mark_stack.entries == build.entries
     assert heap.mark_stack.zeroed
+    assert heap.keeps_headroom
     expected = StackScan.SYSTEM_UNLESS_TASK if build.tasks else StackScan.SYSTEM
     assert heap.roots.stack_scan is expected
     assert heap.roots.stack_top_address == heap.roots.globals_start_address == STACK_BYTES

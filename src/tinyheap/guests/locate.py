@@ -68,6 +68,10 @@ _HEADER_LIMIT = 64
 """Bytes within which a header is looked for; it is 16."""
 
 
+_HEADROOM_DIVISOR = 3
+"""A collection is to leave a third of the heap free, or the heap grows."""
+
+
 class BlockHeapLocator:
     """Finds the block collector of one module; `locate` is all there is to call."""
 
@@ -128,6 +132,7 @@ class BlockHeapLocator:
             metadata_start_address=geometry.metadata_start,
             end_block_address=geometry.end_block,
             next_alloc_address=next_alloc,
+            keeps_headroom=self._keeps_headroom(),
             counters=counters,
             roots=roots,
             mark_stack=mark_stack,
@@ -248,6 +253,16 @@ class BlockHeapLocator:
         if any(tests_word(event.conditions, address) for event in alloc.events):
             self._notes.found("next_alloc", "the search for free blocks compares with it")
         return address
+
+    def _keeps_headroom(self) -> bool:
+        """Whether the free bytes after a collection are compared with a third of the heap."""
+        return any(
+            isinstance(part, Operation) and part.name == "i32.div_u" and part.operands[1] == Constant(_HEADROOM_DIVISOR)
+            for reading in self._region
+            for test in reading.tests
+            for source in sources(test.value)
+            for part in parts(source)
+        )
 
     def _zero_size_address(self) -> int | None:
         found = {
