@@ -1,0 +1,190 @@
+"""Real programs on our collector and on their own: the same output, addresses, statistics and memory, to the last byte."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+import guests_modules
+import needs
+from guests import collectors, pairs, texts
+from guests.pairs import Pair, Run
+from tinyheap.errors import DriverError, GuestError, GuestTrapError, OutOfMemoryError
+from tinyheap.guests.facts import StackScan
+from tinyheap.guests.takeover import Policy
+from tinyheap.heap.growth import ByRatio, FixedStep
+from tinyheap.heap.stats import Collection
+from tinyheap.hosts import drivers
+from tinyheap.units import MIB
+
+MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
+SMALL_MODULES = ["sh-syntax-0.3.7", "sh-syntax-0.4.0"]
+KINDS = list(texts.GO)
+FEATURES = ["--enable-bulk-memory", "--enable-sign-ext", "--enable-nontrapping-float-to-int"]
+
+
+def pair_of(name: str) -> Pair:
+    return pairs.compiled(guests_modules.read(name))
+
+
+def formatted(run: Run, text: str) -> tuple[bool, str]:
+    """Whether a formatter takes a text, and what it makes of it or says about it."""
+    driver = drivers.find(run.session)
+    assert driver is not None
+    try:
+        return True, driver.format(text, "x.txt")
+    except DriverError as error:
+        return False, str(error)
+
+
+def assert_same(pair: Pair, text: str) -> Run:
+    """Both sides do the same with a text; returns ours."""
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair)
+    assert formatted(ours, text) == formatted(native, text)
+    pairs.assert_equal(native, ours)
+    return ours
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_the_same(name: str, kind: str) -> None:
+    ours = assert_same(pair_of(name), texts.kinds(name)[kind])
+    record_words = 3 if ours.facts.layout_parameter is not None else 2
+    calls = len(ours.allocations()) // pairs.WORD_BYTES // record_words
+    # The witness saw every allocation; only those of no size are not counted.
+    counted = ours.counters().get("mallocs_address", calls)
+    assert 0 < counted <= calls
+
+
+def test_the_kinds_are_what_they_are_called() -> None:
+    for name in ("gofmt-0.4.9", "sh-syntax-0.4.0"):
+        run = pairs.start_ours(pair_of(name))
+        accepted = {kind: formatted(run, text)[0] for kind, text in texts.kinds(name).items()}
+        assert not accepted.pop("mistake")
+        accepted.pop("empty")
+        assert all(accepted.values()), accepted
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_the_same_with_a_large_text(name: str) -> None:
+    ours = assert_same(pair_of(name), texts.large(name))
+    assert ours.takeover is not None
+    collections = ours.takeover.collections
+    assert collections
+    assert len(ours.memory()) > 4 * MIB
+    if not ours.facts.is_precise:
+        assert sum(collection.freed_objects for collection in collections) > 10_000
+
+
+def test_the_mark_stack_overflows_and_tasks_are_collected_in_on_the_way() -> None:
+    ours = pairs.start_ours(pair_of("gofmt-0.4.9"))
+    assert formatted(ours, texts.large("gofmt"))[0]
+    assert ours.takeover is not None
+    assert ours.facts.roots.stack_scan is StackScan.SYSTEM_UNLESS_TASK
+    # Some collections run in a goroutine, whose stack is an object of the heap; some on the system's stack.
+    assert {bool(task) for task in ours.tasks} == {True, False}
+    assert sum(collection.overflows for collection in ours.takeover.collections) > 1000
+    assert sum(collection.rescans for collection in ours.takeover.collections) >= 5
+
+
+def test_a_program_that_overflows_its_stack_ends_the_same() -> None:
+    pair = pair_of("gofmt-0.4.9")
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair)
+    said = []
+    for run in (native, ours):
+        with pytest.raises(GuestTrapError, match="unreachable") as trapped:
+            formatted(run, texts.TOO_NESTED_GO)
+        said.append(trapped.value.frames)
+    assert said[0] == said[1]
+    pairs.assert_equal(native, ours)
+
+
+def test_gofmt_says_what_gofmt_says() -> None:
+    source = texts.large("gofmt")
+    real = subprocess.run([needs.tool("gofmt")], input=source, capture_output=True, text=True, check=True)
+    assert formatted(pairs.start_ours(pair_of("gofmt-0.4.9")), source) == (True, real.stdout)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_session_stays_the_same_over_many_texts(name: str) -> None:
+    pair, kinds = pair_of(name), texts.kinds(name)
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair)
+    for kind in ("medium", "unicode", "mistake", "tiny", "medium", "nested", "medium"):
+        assert formatted(ours, kinds[kind]) == formatted(native, kinds[kind])
+        pairs.assert_equal(native, ours)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_model_does_the_same(name: str) -> None:
+    text = texts.kinds(name)["small"]
+    pair = pair_of(name)
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair, Policy(engine="model"))
+    assert formatted(ours, text) == formatted(native, text)
+    pairs.assert_equal(native, ours)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_model_and_kernel_agree_under_stress(name: str) -> None:
+    runs = {}
+    for engine in ("model", "kernel"):
+        run = pairs.start_ours(pair_of(name), Policy(engine=engine, gc_every=97))
+        formatted(run, texts.kinds(name)["small"])
+        runs[engine] = run
+    model, kernel = runs["model"], runs["kernel"]
+    pairs.assert_equal(model, kernel)
+    assert model.takeover is not None
+    assert kernel.takeover is not None
+    assert len(model.takeover.collections) > 3
+    assert [work_of(collection) for collection in model.takeover.collections] == [
+        work_of(collection) for collection in kernel.takeover.collections
+    ]
+
+
+def work_of(collection: Collection) -> tuple[object, ...]:
+    """What a collection did, without how long it took."""
+    return collection.reason, collection.freed_objects, collection.freed_blocks, collection.live_objects
+
+
+POLICIES = {
+    "leaking": Policy(leaking=True),
+    "cleared": Policy(clear_blocks=True),
+    "limited": Policy(heap_limit_bytes=32 * MIB),
+    "steps": Policy(growth=FixedStep(300_000)),
+    "ratio": Policy(growth=ByRatio()),
+    "stress": Policy(gc_every=1000),
+    "leaking steps": Policy(leaking=True, growth=FixedStep(2 * MIB)),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.5.8"])
+def test_no_policy_changes_the_output(name: str, policy: str) -> None:
+    text = texts.kinds(name)["medium"]
+    ours = pairs.start_ours(pair_of(name), POLICIES[policy])
+    assert formatted(ours, text) == formatted(pairs.start_native(pair_of(name)), text)
+    assert ours.takeover is not None
+    if POLICIES[policy].leaking:
+        assert not ours.takeover.collections
+    if POLICIES[policy].gc_every:
+        assert len(ours.takeover.collections) > 5
+
+
+@pytest.mark.parametrize("engine", ["model", "kernel"])
+def test_a_heap_that_is_too_small_is_said_to_be(engine: str) -> None:
+    run = pairs.start_ours(pair_of("sh-syntax-0.4.0"), Policy(engine=engine, heap_limit_bytes=200_000))
+    with pytest.raises((OutOfMemoryError, GuestError), match="the guest asked for .* limit of 200000 bytes"):
+        formatted(run, texts.kinds("sh-syntax-0.4.0")["medium"])
+
+
+@pytest.mark.parametrize("form", ["stripped", "optimized"])
+@pytest.mark.parametrize(
+    "name", [name if name in SMALL_MODULES else pytest.param(name, marks=pytest.mark.slow) for name in MODULES]
+)
+def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
+    command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
+    pair = pairs.compiled(collectors.transformed(guests_modules.read(name), *command))
+    assert_same(pair, texts.kinds(name)["mistake"])
+    ours = assert_same(pair, texts.large(name) if form == "optimized" else texts.kinds(name)["medium"])
+    assert ours.takeover is not None
+    assert ours.takeover.collections
