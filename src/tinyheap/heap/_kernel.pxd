@@ -151,6 +151,7 @@ cdef u64 next_object(Heap heap) noexcept nogil
 cdef void drain(Heap heap) noexcept nogil
 cdef void drain_words(Heap heap) noexcept nogil
 cdef void push(Heap heap, u64 block) noexcept nogil
+cdef void drop(Heap heap, u64 block) noexcept nogil
 cdef void settle(Heap heap) noexcept nogil
 cdef void gather_words(Heap heap, u64 at, u64 stop) noexcept nogil
 cdef void gather_bits(Heap heap, u64 at, u64 bits) noexcept nogil

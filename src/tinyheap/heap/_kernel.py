@@ -599,55 +599,31 @@ def push(heap: Heap, block: u64) -> cython.void:
         if (byte >> shift) & 3 != 1:
             return
     store8(at, byte | (cython.cast(u64, 2) << shift))
+    if heap.stack_top == heap.stack_limit and heap.stack_limit != 0:
+        drop(heap, block)
+        return
     store32(heap.stack + (heap.stack_top << 2), block)
     heap.stack_top += 1
     if heap.stack_top > heap.stack_peak:
         heap.stack_peak = heap.stack_top
 
 
+def drop(heap: Heap, block: u64) -> cython.void:
+    """The mark stack is full: the object is marked, but what it leads to is left to a rescan."""
+    at: u64 = heap.dropped + ((block >> 6) << 3)
+    heap.overflows += 1
+    heap.overflowed = 1
+    store64(at, load64(at) | (cython.cast(u64, 1) << (block & 63)))
+
+
 def settle(heap: Heap) -> cython.void:
-    """Mark the objects that the gathered blocks belong to, and put those on the mark stack that were not marked yet."""
-    limit: u64 = heap.stack_limit if heap.stack_limit != 0 else ONES
-    table: u64 = heap.table
-    stack: u64 = heap.stack
-    top: u64 = heap.stack_top
+    """Mark what was gathered."""
     at: u64 = heap.blocks
     end: u64 = at + (heap.gathered << 2)
-    block: u64
-    byte: u64
-    shift: u64
-    state: u64
-    word_at: u64
     while at < end:
-        block = load32(at)
+        push(heap, load32(at))
         at += 4
-        shift = (block & 3) << 1
-        byte = load8(table + (block >> 2))
-        state = (byte >> shift) & 3
-        if state != 1:
-            if state != 2:
-                continue
-            block = head_of(heap, block) - 1
-            if block + 1 == 0:
-                continue
-            shift = (block & 3) << 1
-            byte = load8(table + (block >> 2))
-            if (byte >> shift) & 3 != 1:
-                continue
-        store8(table + (block >> 2), byte | (cython.cast(u64, 2) << shift))
-        if top >= limit:
-            # The mark stack is full.  The object is marked, but what it leads to is left to a rescan.
-            heap.overflows += 1
-            heap.overflowed = 1
-            word_at = heap.dropped + ((block >> 6) << 3)
-            store64(word_at, load64(word_at) | (cython.cast(u64, 1) << (block & 63)))
-            continue
-        store32(stack + (top << 2), block)
-        top += 1
     heap.gathered = 0
-    heap.stack_top = top
-    if top > heap.stack_peak:
-        heap.stack_peak = top
 
 
 def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
