@@ -105,6 +105,19 @@ def test_output_of_a_process_whose_streams_are_text_only_is_text(monkeypatch: py
     assert (out.getvalue(), err.getvalue()) == ("ü\n", "\N{REPLACEMENT CHARACTER}no")
 
 
+def test_a_process_ends_quietly_behind_its_program(tmp_path: Path) -> None:
+    # The program's end, its output and the interpreter's end are on three threads; so more than once.
+    (tmp_path / "program").write_bytes(command(say(100, "(i32.const 3)"), head='(data (i32.const 100) "yes")'))
+    source = (
+        "import sys; from tinyheap import hosts; session = hosts.load(open(sys.argv[1], 'rb').read()); session.run()"
+    )
+    for _ in range(8):
+        done = subprocess.run(
+            [sys.executable, "-c", source, tmp_path / "program"], capture_output=True, timeout=60, check=True
+        )
+        assert (done.stdout, done.stderr) == (b"yes", b"")
+
+
 def test_the_streams_are_kept_apart() -> None:
     assert run(COMPLAIN)[:3] == (0, b"", b"no\n")
 

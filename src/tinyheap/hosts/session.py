@@ -16,10 +16,12 @@ becomes one of `tinyheap.errors`; a session that is dropped frees its program.
 
 from __future__ import annotations
 
+import atexit
 import math
 import re
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -54,7 +56,7 @@ from tinyheap.hosts.memory import GuestMemory
 from tinyheap.hosts.realm import Realm
 from tinyheap.hosts.script import Thrown
 from tinyheap.hosts.wasi import MODULE as WASI_MODULE
-from tinyheap.hosts.wasi import Wasi
+from tinyheap.hosts.wasi import Wasi, await_release
 from tinyheap.hosts.world import world_of
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ _TABLE_ELEMENTS_LIMIT = 1 << 20
 _MEMORIES_LIMIT = 4
 _PANIC_EXIT_CODE = 2
 """What a Go program that panics exits with; TinyGo's panics end in ``unreachable``."""
+
+_RELEASE_TIMEOUT_S = 1.0
 
 
 class _Exit(BaseException):
@@ -163,6 +167,7 @@ class HostSession:
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._depth = 0
+        _sessions.add(self)
         self._interrupted = threading.Event()
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
@@ -514,3 +519,15 @@ def _last_cause(error: Exception) -> str:
     """Wasmtime's own words without its backtrace: its last cause, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return re.sub(r"^\d+: ", "", lines[-1]) if lines else type(error).__name__
+
+
+_sessions: weakref.WeakSet[HostSession] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_idle_sessions() -> None:
+    """Free all programs while Python still runs: a thread of wasmtime's that met its end would abort with a backtrace."""
+    for session in list(_sessions):
+        if session._depth == 0:
+            session.store.close()
+    await_release(_RELEASE_TIMEOUT_S)

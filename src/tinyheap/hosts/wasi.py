@@ -15,6 +15,8 @@ from __future__ import annotations
 import errno
 import struct
 import tempfile
+import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,4 +205,16 @@ def _writer(sink: Sink) -> Callable[[bytes], int]:
     def write(data: bytes) -> int:
         return len(data) if sink.write(data) else -errno.EPIPE
 
+    _writers.add(write)
     return write
+
+
+_writers: weakref.WeakSet[Callable[[bytes], int]] = weakref.WeakSet()
+"""Those that wasmtime still holds."""
+
+
+def await_release(timeout_s: float) -> None:
+    """Wait until wasmtime has let go of the output of all stores that are gone, which it does on a thread of its own."""
+    deadline_s = time.monotonic() + timeout_s
+    while _writers and time.monotonic() < deadline_s:
+        time.sleep(0.0005)
