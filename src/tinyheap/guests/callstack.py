@@ -62,8 +62,11 @@ class CallStack:
 
 
 def _name(frame: ffi.wasm_frame_t) -> str | None:
-    found = ffi.wasmtime_frame_func_name(frame)
-    return ffi.to_str(found.contents) if found else None
+    try:
+        return ffi.to_str(ffi.wasmtime_frame_func_name(frame).contents)
+    except ValueError:
+        # A null pointer: it has no name; or one that is no text.
+        return None
 
 
 def shown(stack: tuple[str, ...]) -> str:

@@ -45,7 +45,7 @@ class GuardedObject:
     Args:
         address: what the guest holds.
         size_bytes: what it asked for.
-        layout: the layout word, 0 for none.
+        layout: the layout word; None in a conservative heap.
         number: the how many-th allocation of the run it was, from 1.
         callers: who asked for it, innermost first.
         end_address: where its last block ends.
@@ -54,7 +54,7 @@ class GuardedObject:
 
     address: int
     size_bytes: int
-    layout: int
+    layout: int | None
     number: int
     callers: tuple[str, ...]
     end_address: int
@@ -66,7 +66,7 @@ class GuardedObject:
         return self.address + self.size_bytes
 
     def __str__(self) -> str:
-        layout = f", layout word {self.layout:#x}" if self.layout else ""
+        layout = "" if self.layout is None else f", layout word {self.layout:#x}"
         return (
             f"the object of {self.size_bytes} bytes at {self.address:#x} (allocation {self.number}{layout}, "
             f"by {shown(self.callers)})"
@@ -116,7 +116,8 @@ class Guard:
         geometry = self._engine.geometry
         blocks = geometry.blocks_for(self._header_bytes + size_bytes + ZONE_BYTES)
         end_address = head_address + blocks * geometry.block_bytes
-        made = GuardedObject(address, size_bytes, layout, number, callers, end_address, number)
+        kept_layout = layout if self._header_bytes else None
+        made = GuardedObject(address, size_bytes, kept_layout, number, callers, end_address, number)
         self._objects[geometry.block_of(head_address)] = made
         self._recent.append(made)
         memory = self._statics.memory
@@ -201,7 +202,7 @@ class Guard:
 
     def _header(self, found: GuardedObject) -> bytes:
         """What stands in front of an object: its layout word, and the pattern where the original leaves old bytes."""
-        if not self._header_bytes:
+        if found.layout is None:
             return b""
         word = found.layout.to_bytes(self._engine.geometry.word_bytes, "little")
         return word + _PATTERNS[self._header_bytes - len(word)]
@@ -211,10 +212,10 @@ class Guard:
     def _overrun(self, found: GuardedObject, broken: int, until: str) -> HeapOverrunError:
         before = self._header_bytes and not self._is_header_whole(found)
         what, count, data = self._written_before(found) if before else self._written_behind(found)
-        others = f"; {broken - 1} objects behind it are damaged, too" if broken > 1 else ""
+        others = f"; damaged objects behind it: {broken - 1}" if broken > 1 else ""
         message = (
-            f"{found} {what}: {_quoted(data)}; all was well after allocation {found.sound_at}, but not before {until}, "
-            f"which was reached by {shown(self._calls.names())}{others}"
+            f"{found} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} and before {until} "
+            f"(by {shown(self._calls.names())}){others}"
         )
         return HeapOverrunError(message, found.address, found.size_bytes, found.number, count, data, found.callers)
 
@@ -224,7 +225,7 @@ class Guard:
         data = bytes(self._statics.memory[start : found.address])
         first = next(at for at in range(len(data)) if data[at] != expected[at])
         return (
-            f"was written over in front, from {len(data) - first} bytes before its start",
+            f"was written over in front, from {_bytes(len(data) - first)} before its start",
             len(data) - first,
             data[first:],
         )
@@ -235,9 +236,9 @@ class Guard:
         reach = len(data.rstrip(_PATTERNS[1]))
         gap = len(data) - len(data.lstrip(_PATTERNS[1]))
         least = "at least " if reach == len(data) else ""
-        what = f"was overrun by {least}{reach} bytes"
+        what = f"was overrun by {least}{_bytes(reach)}"
         if gap:
-            what += f", from {gap} bytes past its end"
+            what += f", from {_bytes(gap)} past its end"
         if least and gap and self._engine.state(self._block_at(found.end_address)) is not State.FREE:
             what += f" (or the object at {found.end_address + self._header_bytes:#x} was written over in front)"
         return what, reach, data[gap:reach]
@@ -278,3 +279,7 @@ def _quoted(data: bytes) -> str:
     beginning = data[:_SHOWN_BYTES]
     text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in beginning)
     return f"{beginning.hex(' ')}{' ...' if len(data) > _SHOWN_BYTES else ''} ({text!r})"
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
