@@ -7,6 +7,7 @@ developer's machine takes the quick share of the rest; a run with `CI=true` take
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from doctest import ELLIPSIS
 
 import hypothesis
@@ -57,6 +58,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests together have a cache of prepared programs, and no other run of them sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYHEAP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

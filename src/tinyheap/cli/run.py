@@ -85,9 +85,9 @@ class GrowthType(click.ParamType[Growth]):
             return named[value]
         if kind == "step" and rest:
             return FixedStep(SIZE.convert(rest, param, ctx))
-        if kind == "ratio" and ratio and int(ratio[1]) > int(ratio[2]) > 0:
-            return ByRatio(int(ratio[1]), int(ratio[2]))
-        self.fail(f"{value!r} is not none, double, pages, step:SIZE or ratio:N/M with N above M", param, ctx)
+        if kind != "ratio" or ratio is None or not int(ratio[1]) > int(ratio[2]) > 0:
+            self.fail(f"{value!r} is not none, double, pages, step:SIZE or ratio:N/M with N above M", param, ctx)
+        return ByRatio(int(ratio[1]), int(ratio[2]))
 
 
 class FolderType(click.ParamType[Folder]):
@@ -175,7 +175,9 @@ class Task:
 @click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end.")
 @click.option("--guard", is_flag=True, help="Find out who writes past the end of an object; slow.")
 @click.option("--stop-at", type=click.IntRange(min=1), metavar="N", help="Stop at allocation N and say who makes it.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop the program then.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop the program then."
+)
 @click.option("--memory-limit", type=SIZE, help="The size up to which all of the program's memory may grow.")
 @click.option("--env", type=VariableType(), multiple=True, metavar="NAME=VALUE", help="May be repeated.")
 @click.option(
@@ -190,10 +192,12 @@ class Task:
 @click.option("--seed", type=int, metavar="N", help="Make clock and randomness a function of this number.")
 @click.option("-q", "--no-summary", is_flag=True, help="Say nothing of the heap.")
 @click.option("--map", "draws_map", is_flag=True, help="Draw the heap at the end, on standard error.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write figures.")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write figures."
+)
 @click.pass_context
-def command(ctx: click.Context, module: Path, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Run MODULE with its heap in our hands; standard output and the exit code are the program's.
+def command(ctx: click.Context, /, module: Path, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
+    r"""Run MODULE with its heap in our hands; standard output and the exit code are the program's.
 
     What follows `--` are the program's arguments.  A module that formats texts is driven: it formats the files that
     its arguments name, or else standard input.  The summary of the heap goes to standard error.
@@ -292,8 +296,12 @@ class Run:
         """Format the files that the program's arguments name, or else standard input."""
         for name in self.task.arguments or ("-",):
             text, path = self._text(name)
-            click.get_binary_stream("stdout").write(driver.format(text, path).encode())
-        click.get_binary_stream("stdout").flush()
+            try:
+                formatted = driver.format(text, path)
+            except DriverError as error:
+                raise DriverError(f"{path or 'standard input'}: {error}") from error
+            sys.stdout.buffer.write(formatted.encode())
+        sys.stdout.buffer.flush()
         return 0
 
     def _text(self, name: str) -> tuple[str, str]:
@@ -302,7 +310,7 @@ class Run:
             return Path(name).read_bytes().decode(), Path(name).name
         if self.task.stdin is not None:
             return self.task.stdin.read_bytes().decode(), self.task.stdin.name
-        stdin = click.get_binary_stream("stdin")
+        stdin = sys.stdin.buffer
         if stdin.isatty():
             module = self.task.path.name
             raise click.UsageError(

@@ -79,15 +79,16 @@ class Cache:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_private():
                 return
-            descriptor, new = tempfile.mkstemp(dir=path.parent, suffix=_SUFFIX)
-            try:
-                with open(descriptor, "wb") as file:
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=_SUFFIX, delete=False) as file:
+                new = Path(file.name)
+                try:
                     file.write(_head(content))
                     file.write(content)
-                os.replace(new, path)
-            except BaseException:
-                os.unlink(new)
-                raise
+                    file.flush()
+                    new.replace(path)
+                except BaseException:
+                    new.unlink()
+                    raise
             self._trim()
 
     def _path(self, key: bytes) -> Path | None:
@@ -117,9 +118,7 @@ def _head(content: bytes) -> bytes:
 def _is_ours(status: os.stat_result, kind: int) -> bool:
     """Whether it is of that kind, this user's, and nobody else's to write."""
     return (
-        stat.S_IFMT(status.st_mode) == kind
-        and status.st_uid == os.geteuid()
-        and not status.st_mode & _OTHERS_CAN_WRITE
+        stat.S_IFMT(status.st_mode) == kind and status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_CAN_WRITE
     )
 
 

@@ -25,7 +25,7 @@ def decode_guest(data: bytes) -> Guest:
     """
     try:
         guest: Guest = _read(Guest, json.loads(data))
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"these are not a guest's facts: {error}") from error
     return guest
 

@@ -44,7 +44,9 @@ class GuestHeap:
     def _begun(self) -> Engine:
         engine = self._engine
         if engine is None:
-            raise HeapError("the program has not allocated anything yet, so there is no heap to look at; start it first")
+            raise HeapError(
+                "the program has not allocated anything yet, so there is no heap to look at; start it first"
+            )
         return engine
 
     def close(self) -> None:

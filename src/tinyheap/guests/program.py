@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from wasmtime import Linker, Store
 
-from tinyheap.errors import GuestError, UnsupportedGuestError
+from tinyheap.errors import GuestError, HostError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
@@ -99,7 +99,12 @@ class Program:
         if prepared.guest is not None and prepared.guest.heap is not None and is_served(prepared.guest):
             takeover = Takeover(prepared.guest.heap, policy, listener)
             takeover.define(store, linker, prepared.compiled)
-        session = offer(store, linker, prepared.compiled, grants)
+        try:
+            session = offer(store, linker, prepared.compiled, grants)
+        except HostError as error:
+            if prepared.guest is None or takeover is not None:
+                raise
+            raise HostError(f"{error}\nthis module ({prepared.guest.runtime}) {prepared.guest.served}") from error
         instance = session.instantiate(prepared.compiled)
         if takeover is not None:
             takeover.attach(instance)
