@@ -13,6 +13,7 @@ Invariants outside a collection:
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -211,6 +212,7 @@ class Model:
     # ---- allocation -------------------------------------------------------------------------------------------------
 
     def alloc(self, size_bytes: int, layout: object = None) -> int:
+        size_bytes = operator.index(size_bytes)
         if not 0 <= size_bytes < min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES):
             raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
         layout_word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
