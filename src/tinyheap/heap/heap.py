@@ -380,9 +380,10 @@ class Heap:
         self._tell("out_of_memory", size_bytes)
         free_bytes = census.free_blocks * geometry.block_bytes
         largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
+        quirk = f", which no search from block {self.next_alloc} on crosses" if largest_bytes >= needed_bytes else ""
         return OutOfMemoryError(
             f"no room for {size_bytes} bytes in a heap of {geometry.heap_bytes}: {free_bytes} bytes are free, at most "
-            f"{largest_bytes} in one piece, and it cannot grow (capacity {self.capacity_bytes} bytes)"
+            f"{largest_bytes} in one piece{quirk}, and it cannot grow (capacity {self.capacity_bytes} bytes)"
         )
 
     # ---- memory -----------------------------------------------------------------------------------------------------
