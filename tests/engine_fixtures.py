@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 
 import needs
+from tinyheap.heap import Heap
 from tinyheap.heap.contract import Engine
 from tinyheap.heap.engines import KERNEL
 from tinyheap.heap.model import Model
@@ -42,6 +43,25 @@ def bench(engine: type[Engine]) -> Iterator[MakeBench]:
 
     yield make
     for made in benches:
+        made.close()
+
+
+MakeHeap: TypeAlias = Callable[..., Heap]
+"""Takes what `Heap` takes, but the engine."""
+
+
+@pytest.fixture
+def make_heap(engine: type[Engine]) -> Iterator[MakeHeap]:
+    """Makes heaps on an engine, and closes them in the end."""
+    heaps: list[Heap] = []
+    engine_name = "model" if engine is Model else "kernel"
+
+    def make(*args: Any, **options: Any) -> Heap:  # noqa: ANN401
+        heaps.append(Heap(*args, **{"engine": engine_name, **options}))
+        return heaps[-1]
+
+    yield make
+    for made in heaps:
         made.close()
 
 
