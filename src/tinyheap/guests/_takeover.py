@@ -43,7 +43,10 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
         if address == 0:
             address = ask_owner(link, size_bytes, layout | (cython.cast(u64, 1) << 32))
     store64(at, address)
-    return cython.cast(cython.p_void, cython.cast(cython.size_t, link.trap))
+    # Who takes the trap frees it; the guest may be called again after that.
+    trap: u64 = link.trap
+    link.trap = 0
+    return cython.cast(cython.p_void, cython.cast(cython.size_t, trap))
 
 
 def write_figures(link: LinkPointer) -> cython.void:
