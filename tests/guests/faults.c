@@ -1,0 +1,31 @@
+/* The block collector in a program that a host drives to do what programs must not. */
+#include "block_collector.c"
+
+#define EXPORT(name) __attribute__((export_name(#name), noinline))
+
+volatile word slots[16];
+
+/* An object that lives as long as its slot holds it. */
+EXPORT(make) word make(word size, word layout, word slot) {
+    slots[slot] = (word)(uintptr_t)alloc(size, layout);
+    return slots[slot];
+}
+
+EXPORT(drop) void drop(word slot) { slots[slot] = 0; }
+
+EXPORT(fill) void fill(word to, word length_bytes, word value) {
+    for (word i = 0; i < length_bytes; i++) ((volatile uint8_t *)(uintptr_t)to)[i] = (uint8_t)value;
+}
+
+/* As TinyGo's: an object is as large as its blocks. */
+EXPORT(resize) word resize(word old, word size) {
+    if (old == 0) return (word)(uintptr_t)alloc(size, 0);
+    word old_bytes = address(next((old - HEAP_START) / 16)) - old;
+    if (size <= old_bytes) return old;
+    void *made = alloc(size, 0);
+    memcpy(made, (void *)(uintptr_t)old, old_bytes);
+    return (word)(uintptr_t)made;
+}
+
+/* What the program itself sees of its counters. */
+EXPORT(total_bytes) word total_bytes(void) { return (word)total_alloc_bytes; }

@@ -1,0 +1,295 @@
+"""Red zones: who writes too far is found and named, on both engines; who does not is left alone, real programs too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import guests_modules
+from guests import collectors
+from tinyheap.errors import AllocationStopError, DriverError, HeapCorruptError, HeapOverrunError
+from tinyheap.guests.facts import Role
+from tinyheap.guests.guard import RECENT, ZONE_BYTES
+from tinyheap.guests.program import Program
+from tinyheap.guests.takeover import Policy
+from tinyheap.hosts import Grants
+from tinyheap.hosts.drivers import ShSyntaxFormatter
+
+ENGINES = ["kernel", "model"]
+KINDS = ["conservative", "precise"]
+POINTER_FREE = 0x43
+"""A layout: one word, no pointer."""
+TEXT = b"text that is too long for its place"
+
+SHELL_LINE = 'for i in a b;do if [ $i = a ];then echo "$i" # comment\nfi;done\n'
+GO_LINE = 'func f{n}(a int)(b string){{if a>1{{return "x"+"y"}};return ""}}\n'
+INPUTS = {
+    "gofmt-0.4.9": lambda size_bytes: "package a\n" + "".join(GO_LINE.format(n=n) for n in range(size_bytes // 60)),
+    **dict.fromkeys(
+        ("sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"),
+        lambda size_bytes: "#!/bin/sh\n# Copyright\n" + SHELL_LINE * (size_bytes // len(SHELL_LINE)),
+    ),
+}
+
+
+class Culprit:
+    """A program that can be told to do what it must not."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def make(self, size_bytes: int, slot: int = 0, layout: int = POINTER_FREE) -> int:
+        """The address of a new object, kept alive by a slot."""
+        return self._number("make", size_bytes, layout, slot)
+
+    def drop(self, slot: int) -> None:
+        self.program.call("drop", slot)
+
+    def fill(self, address: int, count: int, byte: int = 0x41) -> None:
+        self.program.call("fill", address, count, byte)
+
+    def resize(self, address: int, size_bytes: int) -> int:
+        return self._number("resize", address, size_bytes)
+
+    def total_bytes(self) -> int:
+        return self._number("total_bytes")
+
+    def finish(self) -> None:
+        assert self.program.heap is not None
+        self.program.heap.finish()
+
+    @property
+    def heap_end_address(self) -> int:
+        assert self.program.guest is not None
+        assert self.program.guest.heap is not None
+        return self.program.guest.heap.heap_end_address
+
+    def _number(self, name: str, *arguments: int) -> int:
+        result = self.program.call(name, *arguments)
+        assert isinstance(result, int)
+        return result & 0xFFFF_FFFF
+
+
+def faulty(kind: str) -> bytes:
+    build = collectors.Build("2", link_time=False, precise=kind == "precise", tasks=False, explicit=False)
+    return collectors.compiled(build, "faults.c")
+
+
+@contextmanager
+def culprit(kind: str, engine: str, guard: bool = True, gc_every: int | None = None) -> Iterator[Culprit]:
+    policy = Policy(engine=engine, guard=guard, gc_every=gc_every)
+    with Program.open(faulty(kind), Grants(seed=1), policy) as program:
+        program.start()
+        yield Culprit(program)
+
+
+def formatted(module: str, text: str, policy: Policy, overrun: bool = False) -> str:
+    with Program.open(guests_modules.read(module), Grants(seed=1), policy) as program:
+        program.start()
+        driver = ShSyntaxFormatter(program.session, overrun=True) if overrun else program.driver()
+        answer = driver.format(text, "x.go" if module.startswith("gofmt") else "x.sh")
+        assert program.heap is not None
+        program.heap.finish()
+    return answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("size_bytes", [1, 12, 15, 16, 17, 100])
+@pytest.mark.parametrize("beyond_bytes", [1, 16, 33, 200])
+def test_an_overrun_is_measured_and_its_object_named(
+    kind: str, engine: str, size_bytes: int, beyond_bytes: int
+) -> None:
+    with culprit(kind, engine) as guest:
+        guest.make(8, 1)
+        address = guest.make(size_bytes)
+        guest.fill(address, size_bytes + beyond_bytes)
+        with pytest.raises(HeapOverrunError) as caught:
+            guest.make(8, 2)
+    error = caught.value
+    found = (error.address, error.size_bytes, error.allocation, error.overrun_bytes, error.data)
+    assert found == (address, size_bytes, 2, beyond_bytes, b"A" * beyond_bytes)
+    assert error.callers[0] == "make"
+    assert "after allocation 2 and before allocation 3 (by make" in str(error)
+    assert ("layout word 0x43" in str(error)) is (kind == "precise")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_overrun_over_other_objects_is_the_first_one_s(kind: str, engine: str) -> None:
+    with culprit(kind, engine) as guest:
+        addresses = [guest.make(20, slot) for slot in range(4)]
+        guest.fill(addresses[1], addresses[3] - addresses[1])
+        with pytest.raises(HeapOverrunError, match=r"at least \d+ bytes.*damaged objects behind it: [12]") as caught:
+            guest.make(8, 5)
+    assert caught.value.allocation == 2
+
+
+def test_what_was_written_is_shown_as_text() -> None:
+    with culprit("conservative", "kernel") as guest:
+        guest.program.memory.write(guest.make(12), TEXT)
+        with pytest.raises(HeapOverrunError, match="too long for its place") as caught:
+            guest.finish()
+    assert caught.value.data == TEXT[12:]
+    assert "before the program's end (by the host)" in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_writing_in_front_of_a_precise_object_is_told_apart_from_an_overrun(engine: str) -> None:
+    with culprit("precise", engine) as guest:
+        guest.make(16, 1)
+        address = guest.make(16, 2)
+        guest.fill(address - 3, 3)
+        with pytest.raises(HeapOverrunError, match="from 3 bytes before its start") as caught:
+            guest.make(8, 3)
+    assert caught.value.address == address
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_writing_in_front_of_a_conservative_object_names_both_neighbors(engine: str) -> None:
+    with culprit("conservative", engine) as guest:
+        guest.make(16, 1)
+        address = guest.make(16, 2)
+        guest.fill(address - 2, 2)
+        with pytest.raises(HeapOverrunError, match=rf"from 14 bytes past its end \(or the object at {address:#x}"):
+            guest.make(8, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_write_after_free_is_found_by_the_next_collection(kind: str, engine: str) -> None:
+    with culprit(kind, engine, gc_every=4) as guest:
+        address = guest.make(40, 1)
+        for slot in (2, 3, 4):
+            guest.make(8, slot)
+        guest.drop(1)
+        for slot in (5, 6, 7, 8):
+            guest.make(8, slot)
+        guest.fill(address + 4, 3)
+        where = rf"{address + 4:#x} .* is free, but was written to: 41 41 41.*as part of the object of 40 bytes"
+        with pytest.raises(HeapCorruptError, match=where):
+            guest.finish()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_older_object_is_looked_at_by_collections(engine: str) -> None:
+    count = RECENT + 8
+    with culprit("conservative", engine, gc_every=count) as guest:
+        address = guest.make(20, 1)
+        for _ in range(RECENT + 1):
+            guest.make(8, 2)
+        guest.fill(address, 21)
+        for _ in range(count - RECENT - 2):
+            guest.make(8, 2)
+        with pytest.raises(HeapOverrunError, match=f"before the collection at allocation {count}") as caught:
+            guest.make(8, 2)
+    assert caught.value.overrun_bytes == 1
+    assert caught.value.allocation == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_zones_live_and_die_with_their_objects(kind: str, engine: str) -> None:
+    with culprit(kind, engine, gc_every=10) as guest:
+        for n in range(100):
+            guest.make(n % 50, 1 + n % 3)
+        guest.finish()
+        assert guest.program.heap is not None
+        last = guest.program.heap.collections[-1]
+        assert last.freed_objects > 0
+        # What the slots hold, and what may still be seen on the stack.
+        assert last.live_objects <= 6
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_guest_sees_the_bytes_that_it_asked_for(engine: str) -> None:
+    sums = []
+    for guard in (False, True):
+        with culprit("precise", engine, guard) as guest:
+            for size_bytes in range(1, 40):
+                guest.make(size_bytes)
+            sums.append(guest.total_bytes())
+    assert sums[0] == sums[1] == sum(range(1, 40)) + 39 * 16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_is_found_in_a_sound_program_that_collects_and_grows(kind: str, engine: str) -> None:
+    with culprit(kind, engine) as guest:
+        for n in range(120):
+            size_bytes = 300 * n
+            guest.fill(guest.make(size_bytes, n % 16), size_bytes)
+        guest.finish()
+        heap = guest.program.heap
+        assert heap is not None
+        assert heap.collections[-1].freed_objects > 0
+        assert guest.program.memory.read_u32(guest.heap_end_address) > 4 * 65536
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_resized_object_keeps_its_place_where_it_would_and_is_guarded_there(engine: str) -> None:
+    with culprit("conservative", engine) as guest:
+        assert guest.program.guest is not None
+        assert guest.program.guest.heap is not None
+        assert Role.REALLOC in [redirect.role for redirect in guest.program.guest.heap.redirects]
+        address = guest.make(17, 1)
+        guest.fill(address, 17)
+        assert guest.resize(address, 32) == address
+        assert guest.program.memory.read(address, 32) == b"A" * 17 + bytes(15)
+        guest.fill(address, 32)
+        guest.make(8, 2)
+        guest.fill(address + 32, 1)
+        with pytest.raises(HeapOverrunError, match="overrun by 1 byte:") as caught:
+            guest.make(8, 3)
+    assert caught.value.size_bytes == 32
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_resized_object_that_does_not_fit_moves_without_its_zone(engine: str) -> None:
+    with culprit("conservative", engine) as guest:
+        address = guest.make(17, 1)
+        guest.fill(address, 17)
+        moved = guest.resize(address, 33)
+        assert moved != address
+        assert guest.program.memory.read(moved, 33) == b"A" * 17 + bytes(16)
+        assert guest.resize(0, 5) not in (0, address, moved)
+        guest.finish()
+
+
+def test_a_module_is_stopped_at_an_allocation_and_says_who_made_it() -> None:
+    with Program.open(faulty("precise"), Grants(seed=1), Policy(stop_at_allocation=3)) as program:
+        program.start()
+        guest = Culprit(program)
+        guest.make(8)
+        guest.make(0)
+        guest.make(8)
+        with pytest.raises(AllocationStopError, match="allocation 3: 12 bytes, layout word 0x43, by make") as caught:
+            guest.make(12)
+    assert caught.value.callers[0] == "make"
+
+
+@pytest.mark.parametrize("module", ["sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"])
+def test_the_real_overrun_of_sh_syntax_is_found_and_named(module: str) -> None:
+    text = INPUTS[module](3000)
+    with pytest.raises(HeapOverrunError) as caught:
+        formatted(module, text, Policy(guard=True), overrun=True)
+    error = caught.value
+    assert error.size_bytes == 12
+    assert error.callers[0].startswith("wasmAlloc")
+    written = text.encode()[12:]
+    assert error.overrun_bytes >= ZONE_BYTES
+    assert written.startswith(error.data[: error.overrun_bytes])
+
+
+@pytest.mark.parametrize("module", INPUTS)
+@pytest.mark.parametrize("size_bytes", [1000, 10000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_nothing_is_found_in_real_programs_whose_host_does_right(module: str, size_bytes: int) -> None:
+    text = INPUTS[module](size_bytes)
+    assert formatted(module, text, Policy(guard=True)) == formatted(module, text, Policy())
+
+
+def test_a_real_program_still_refuses_what_it_refuses() -> None:
+    with pytest.raises(DriverError):
+        formatted("sh-syntax-0.4.2", "if\n", Policy(guard=True))
