@@ -330,15 +330,15 @@ class Takeover:
         self._number += 1
         if self._number == self.policy.stop_at_allocation:
             raise self._stop(size_bytes, layout)
-        # Until the object is there it is counted without being in the table; without room it stays so.
+        # Until the object is there it is counted without being in the table.
         self._absent_blocks.append(engine.geometry.blocks_for(size_bytes + self._extra_bytes))
-        if self._guard is not None:
-            address = self._guard.alloc(self._number, size_bytes, layout)
-        else:
-            address = engine.alloc(size_bytes, layout)
-        self._absent_blocks.pop()
-        self._publish()
-        return address
+        try:
+            if self._guard is not None:
+                return self._guard.alloc(self._number, size_bytes, layout)
+            return engine.alloc(size_bytes, layout)
+        finally:
+            self._absent_blocks.pop()
+            self._publish()
 
     @property
     def _extra_bytes(self) -> int:
@@ -400,11 +400,11 @@ class Takeover:
             return address
         assert self._engine is not None
         geometry, census = self._engine.geometry, self._engine.census()
-        if self._allocator is not None:
-            self._absent_blocks.append(geometry.blocks_for(size_bytes + self._extra_bytes))
+        self._absent_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
+        asked_bytes = size_bytes - (ZONE_BYTES if self.policy.guard else 0)
         limit = self.policy.heap_limit_bytes
         raise OutOfMemoryError(
-            f"the guest asked for {size_bytes} bytes: its heap of {geometry.heap_bytes} bytes has "
+            f"the guest asked for {asked_bytes} bytes: its heap of {geometry.heap_bytes} bytes has "
             f"{census.free_blocks * geometry.block_bytes} free, at most "
             f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow"
             + (f" over the limit of {limit} bytes" if limit is not None else "")
