@@ -51,8 +51,8 @@ BUILDS = [
 
 
 @cache
-def compiled(build: Build) -> bytes:
-    """The module of a build, with its names."""
+def compiled(build: Build, source: str = "block_collector.c") -> bytes:
+    """The module of a build, with its names; of a program around the collector, if `source` is another."""
     compiler, linker = needs.tool("clang-14"), needs.tool("wasm-ld-14")
     defines = {
         "PRECISE": build.precise,
@@ -70,7 +70,7 @@ def compiled(build: Build) -> bytes:
         objects = [str(folder / "collector.o"), str(folder / "stack_pointer.o")]
         target = [str(compiler), "--target=wasm32", "-c"]
         link_time = ["-flto"] if build.link_time else []
-        run(*target, *options, *link_time, str(FOLDER / "block_collector.c"), "-o", objects[0])
+        run(*target, *options, *link_time, str(FOLDER / source), "-o", objects[0])
         run(*target, str(FOLDER / "stack_pointer.s"), "-o", objects[1])
         layout = ["--no-entry", "--stack-first", "-z", f"stack-size={STACK_BYTES}"]
         run(str(linker), *layout, *objects, "-o", str(folder / "program.wasm"))
