@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -25,7 +25,7 @@ TEXT = b"text that is too long for its place"
 
 SHELL_LINE = 'for i in a b;do if [ $i = a ];then echo "$i" # comment\nfi;done\n'
 GO_LINE = 'func f{n}(a int)(b string){{if a>1{{return "x"+"y"}};return ""}}\n'
-INPUTS = {
+INPUTS: dict[str, Callable[[int], str]] = {
     "gofmt-0.4.9": lambda size_bytes: "package a\n" + "".join(GO_LINE.format(n=n) for n in range(size_bytes // 60)),
     **dict.fromkeys(
         ("sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"),

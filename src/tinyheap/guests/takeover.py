@@ -479,7 +479,7 @@ class Takeover:
         return free_bytes
 
     def _mark(self, engine: Engine) -> None:
-        facts, stack = self.facts, self.facts.mark_stack
+        stack = self.facts.mark_stack
         assert self._stack_pointer is not None
         stack_pointer = int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
         try:
