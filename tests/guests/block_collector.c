@@ -5,6 +5,8 @@
  *   TASKS=1        a current task decides about the stack   ENTRIES=n    the mark stack's
  *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
  *   EXPLICIT=1     the program itself asks for collections too
+ *   CHAIN=1        the stack's roots are in a linked list that compiled code keeps
+ *   HEADROOM=0     does not grow after a collection that frees little, as older collectors
  */
 #include <stdint.h>
 
@@ -13,6 +15,9 @@
 #endif
 #ifndef COUNTERS
 #define COUNTERS 3
+#endif
+#ifndef HEADROOM
+#define HEADROOM 1
 #endif
 
 typedef uint32_t word;
@@ -203,8 +208,22 @@ word stack_pointer(void);
 word saved_stack_pointer = STACK_TOP;
 #endif
 
+#if CHAIN
+struct stack_object {
+    struct stack_object *next;
+    word count;
+};
+struct stack_object *stack_chain;
+#endif
+
 static void mark_stack(void) {
-#if SAVED
+#if CHAIN
+    for (struct stack_object *at = stack_chain; at; at = at->next) {
+        word words = (word)(uintptr_t)(at + 1);
+        mark_roots(words, words + at->count * 4);
+    }
+    return;
+#elif SAVED
     mark_roots(current_task ? saved_stack_pointer : stack_pointer(), STACK_TOP);
     return;
 #elif TASKS
@@ -240,7 +259,7 @@ __attribute__((noinline)) void *alloc(word size, word layout) {
             } else if (scans == 1) {
                 scans = 2;
                 word free_bytes = run_gc();
-                if (free_bytes < ((word)(uintptr_t)metadata_start - HEAP_START) / 3) grow_heap();
+                if (HEADROOM && free_bytes < ((word)(uintptr_t)metadata_start - HEAP_START) / 3) grow_heap();
             } else if (!grow_heap()) {
                 PANIC();
             }

@@ -25,6 +25,8 @@ class Build(NamedTuple):
     explicit: bool
     panics: bool = False
     saved: bool = False
+    chain: bool = False
+    headroom: bool = True
 
     @property
     def entries(self) -> int:
@@ -37,10 +39,9 @@ class Build(NamedTuple):
         return 5 if self.precise and self.tasks else 3
 
     def __str__(self) -> str:
-        words = (
-            name for name in ("link_time", "precise", "tasks", "explicit", "panics", "saved") if getattr(self, name)
-        )
-        return "-".join([f"O{self.optimization}", *words])
+        names = ("link_time", "precise", "tasks", "explicit", "panics", "saved", "chain")
+        words = [name for name in names if getattr(self, name)]
+        return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
 
 
 _CHOICES = (False, True)
@@ -60,6 +61,8 @@ def compiled(build: Build, source: str = "block_collector.c") -> bytes:
         "EXPLICIT": build.explicit,
         "PANICS": build.panics,
         "SAVED": build.saved,
+        "CHAIN": build.chain,
+        "HEADROOM": build.headroom,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

@@ -113,7 +113,7 @@ def witnessed(module: Module, allocator: int) -> bytes:
 
 def start_native(pair: Pair) -> Run:
     """The program on its own collector."""
-    store, linker = wasmtime.Store(pair.engine), wasmtime.Linker(pair.engine)
+    store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.native)
     session = hosts.offer(store, linker, pair.native, hosts.Grants(seed=1))
     log = _log(session, session.instantiate(pair.native))
     session.start()
@@ -124,7 +124,7 @@ def start_ours(
     pair: Pair, policy: Policy | None = None, watch: Callable[[Run, Collection], object] | None = None
 ) -> Run:
     """The program on our collector; `watch` sees each collection."""
-    store, linker = wasmtime.Store(pair.engine), wasmtime.Linker(pair.engine)
+    store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
     takeover = Takeover(pair.facts, policy, lambda collection: _seen(run, collection, watch))
     takeover.define(store, linker, pair.ours)
     session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1))
@@ -133,6 +133,14 @@ def start_ours(
     run = Run(session, _log(session, instance), pair.facts, takeover)
     session.start()
     return run
+
+
+def _linker(engine: wasmtime.Engine, module: wasmtime.Module) -> wasmtime.Linker:
+    """A linker with what programs of the tests' own call when they panic; they trap themselves then."""
+    linker = wasmtime.Linker(engine)
+    if any((wanted.module, wanted.name) == ("env", "panic") for wanted in module.imports):
+        linker.define_func("env", "panic", wasmtime.FuncType([], []), lambda: None)
+    return linker
 
 
 def _seen(run: Run, collection: Collection, watch: Callable[[Run, Collection], object] | None) -> None:
