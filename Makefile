@@ -10,10 +10,10 @@ DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
 COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests demo test lint format types layers docs bench lock clean
+.PHONY: help setup guests demo test lint format types layers docs bench bench-guests lock clean
 
 help: ## Show these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 setup: .venv/.package ## Make .venv: locked tools, the package, its compiled kernel
 
@@ -65,6 +65,9 @@ docs: setup ## Build the documentation into build/docs
 
 bench: setup ## Measure against the peers; one JSON line a row at the end (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-guests: setup guests ## Measure real programs on our collector against their own (ARGS="..." goes along)
+	@$(BIN)/python -m benchmarks.guests $(ARGS)
 
 lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt

@@ -19,15 +19,14 @@ def go_source() -> str:
 
 
 def shell_scripts(accepts: Callable[[str], bool], characters: int = SHELL_CHARACTERS) -> str:
-    """Scripts of this machine that all of `accepts` take, in the order of their paths, up to so many characters."""
+    """This machine's scripts that are accepted, in the order of their paths, whole and together up to so long."""
     pieces: list[str] = []
     left = characters
-    for text in script_texts():
-        if left <= 0:
+    for text in filter(accepts, script_texts()):
+        if len(text) > left:
             break
-        if accepts(text):
-            pieces.append(text[:left] if len(text) < left else "")
-            left -= len(text)
+        pieces.append(text)
+        left -= len(text)
     return "".join(pieces)
 
 

@@ -1,0 +1,313 @@
+"""Measures real programs on our collector against the same programs on their own: a table, then one JSON line a row.
+
+A *run* is all that a program does from its instance's making to its result; compiling it is not part of it.  The *floor*
+is the same run with allocation and collection costing almost nothing: the allocator is a bump pointer in WebAssembly.
+All kinds of a run take turns in one process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import click
+import wasmtime
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import inputs
+from tinyheap import hosts
+from tinyheap.errors import DriverError
+from tinyheap.guests.facts import BlockHeap
+from tinyheap.guests.identify import block_heap, identify
+from tinyheap.guests.rewriting import rewrite
+from tinyheap.guests.takeover import Policy, Takeover
+from tinyheap.heap.growth import FixedStep
+from tinyheap.hosts import drivers
+from tinyheap.units import MIB
+from tinyheap.wasm import Code, Editor, Module
+
+ROOT: Final = Path(__file__).parents[1]
+INSTALLED: Final = ROOT / "tests" / "guests" / "node_modules"
+COMPILED: Final = ROOT / "build" / "benchmarks" / "guests"
+GOFMT: Final = "@wasm-fmt/gofmt@0.4.9"
+GOALS: Final = {
+    GOFMT: 0.15,
+    "sh-syntax@0.3.7": 1.02,
+    "sh-syntax@0.4.0": 0.15,
+    "sh-syntax@0.4.2": 0.25,
+    "sh-syntax@0.5.8": 1.02,
+}
+"""The modules, and our time by theirs that is to be reached on the reference inputs."""
+SMALL_GOAL: Final = 1.02
+SMALL: Final = {GOFMT: "package a\n"}
+SMALL_SHELL: Final = "echo hi\n"
+SMALL_RUNS: Final = 8
+"""Short runs are made so many times as often."""
+CALLS: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A program, compiled in each way that is compared."""
+
+    name: str
+    facts: BlockHeap
+    engine: wasmtime.Engine
+    native: wasmtime.Module
+    ours: wasmtime.Module
+    floor: wasmtime.Module
+
+
+@dataclass(slots=True)
+class Row:
+    """One program on one input: times in nanoseconds."""
+
+    name: str
+    kind: str
+    native_ns: list[int] = field(default_factory=list)
+    ours_ns: list[int] = field(default_factory=list)
+    floor_ns: list[int] = field(default_factory=list)
+    collections: int = 0
+    pauses_ns: list[int] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Our time by the program's own collector's."""
+        return median(self.ours_ns) / median(self.native_ns)
+
+    @property
+    def floor_ratio(self) -> float:
+        """The floor by the program's own collector's time."""
+        return median(self.floor_ns) / median(self.native_ns)
+
+    @property
+    def goal(self) -> float:
+        """The ratio to be reached."""
+        return GOALS[self.name] if self.kind == "reference" else SMALL_GOAL
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as it is written for programs."""
+        return {
+            "name": self.name,
+            "input": self.kind,
+            "ratio": round(self.ratio, 4),
+            "native_ms": round(median(self.native_ns) / 1e6, 3),
+            "ours_ms": round(median(self.ours_ns) / 1e6, 3),
+            "n": len(self.ours_ns),
+            "floor_ratio": round(self.floor_ratio, 4),
+            "floor_ms": round(median(self.floor_ns) / 1e6, 3),
+            "collections": self.collections,
+            "pauses_ms": round(median(self.pauses_ns) / 1e6, 3),
+        }
+
+
+@click.command()
+@click.option("--only", metavar="TEXT", default="", help="Only modules whose name contains this.")
+@click.option("--n", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each kind; medians count.")
+def main(only: str, n: int) -> None:
+    """Measure real programs on our collector against their own."""
+    errors = Console(stderr=True)
+    rows = []
+    for name in GOALS:
+        if only in name:
+            errors.print(name, highlight=False, markup=False)
+            guest = load(name)
+            rows.append(measure(guest, "small", SMALL.get(name, SMALL_SHELL), SMALL_RUNS * n))
+            rows.append(measure(guest, "reference", reference(name), n))
+    calls_ns = callback_ns(load(GOFMT), n)
+    Console().print(table_of(rows))
+    click.echo(f"an allocation's callback, without collecting: {calls_ns:.1f} ns (goal: 30)")
+    for row in rows:
+        click.echo(json.dumps(row.as_json()))
+    click.echo(json.dumps({"name": "callback", "ours_ns": round(calls_ns, 1), "n": n}))
+
+
+def load(name: str) -> Guest:
+    """A program in all its forms; compiled code is kept in the build folder."""
+    package, _, release = name.rpartition("@")
+    file = "gofmt.wasm" if name == GOFMT else "main.wasm"
+    path = INSTALLED / f"{package.rpartition('/')[2]}-{release}" / file
+    if not path.exists():
+        raise click.ClickException(f"{name} is not at {path}: `make guests` installs it")
+    module = Module.parse(path.read_bytes())
+    facts = block_heap(identify(module))
+    engine = hosts.new_engine()
+    forms = module.encode(), rewrite(module, facts), bump_allocated(module, facts)
+    return Guest(name, facts, engine, *(compiled(engine, form) for form in forms))
+
+
+def compiled(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
+    """A compiled module, from the build folder if it is there."""
+    path = COMPILED / f"{hashlib.sha256(wasm).hexdigest()}-{version('wasmtime')}"
+    if path.exists():
+        return wasmtime.Module.deserialize(engine, path.read_bytes())
+    module = hosts.compile_module(engine, wasm)
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(module.serialize())
+    return module
+
+
+def bump_allocated(module: Module, facts: BlockHeap) -> bytes:
+    """The module with an allocator that does nothing but move a pointer, over memory that is zero already."""
+    editor = Editor(module)
+    pointer = editor.add_global("i32", 0)
+    size, result = facts.size_parameter, len(module.function_type(facts.alloc_function).parameters)
+    if facts.heap_start_address is not None:
+        start = Code().i32_const(facts.heap_start_address)
+    else:
+        start = Code().i32_const(facts.heap_start_variable_address).i32_load(0)
+    code = Code().local_get(size).i32_eqz().if_(None).i32_const(facts.zero_size_address or 0).return_().end()
+    code = code.global_get(pointer).i32_eqz().if_(None) + start + Code().global_set(pointer).end()
+    code = code.global_get(pointer).local_tee(result).local_get(size).i32_add().i32_const(15).i32_add()
+    code = code.i32_const(-16).i32_and().global_set(pointer)
+    code = code.loop(None).global_get(pointer).memory_size(0).i32_const(16).i32_shl().i32_gt_u().if_(None)
+    code = code.memory_size(0).memory_grow(0).i32_const(-1).i32_eq().if_(None).unreachable().end().br(1).end().end()
+    editor.replace_body(facts.alloc_function, code.local_get(result), ["i32"])
+    return editor.encode()
+
+
+def reference(name: str) -> str:
+    """The large input of a program."""
+    if not inputs.GO_SOURCE.exists():
+        raise click.ClickException(f"Go's source is not at {inputs.GO_SOURCE}: Debian's golang-1.19-src installs it")
+    return inputs.go_source() if name == GOFMT else shell_reference()
+
+
+def shell_reference() -> str:
+    """Scripts of this machine in one text, kept in the build folder so that every run gets the same."""
+    path = COMPILED / "scripts.sh"
+    if not path.exists():
+        formatters = [shell_formatter("sh-syntax-0.4.0/main.wasm"), shell_formatter("shfmt-0.2.7/shfmt.wasm")]
+        text = inputs.shell_scripts(lambda script: all(takes(formatter, script) for formatter in formatters))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return path.read_text()
+
+
+def shell_formatter(file: str) -> Callable[[], hosts.HostSession]:
+    """Makes new sessions of a shell formatter."""
+    engine = hosts.new_engine()
+    return partial(_started, engine, compiled(engine, (INSTALLED / file).read_bytes()))
+
+
+def takes(formatter: Callable[[], hosts.HostSession], text: str) -> bool:
+    """Whether a formatter accepts a text."""
+    try:
+        formatted(formatter(), text)
+    except DriverError:
+        return False
+    return True
+
+
+def measure(guest: Guest, kind: str, text: str, n: int) -> Row:
+    """Runs a program `n` times each way, taking turns, after one of each that does not count.
+
+    Raises:
+        click.ClickException: The ways do not give the same text.
+    """
+    row = Row(guest.name, kind)
+    for _ in range(n + 1):
+        native_ns, expected = timed(lambda: formatted(_started(guest.engine, guest.native), text))
+        takeover = Takeover(guest.facts)
+        ours_ns, ours = timed(lambda takeover=takeover: formatted(taken_over(guest, takeover), text))
+        floor_ns, floor = timed(lambda: formatted(_started(guest.engine, guest.floor), text))
+        if not expected == ours == floor:
+            raise click.ClickException(f"{guest.name} gives another text on another allocator ({kind} input)")
+        row.native_ns.append(native_ns)
+        row.ours_ns.append(ours_ns)
+        row.floor_ns.append(floor_ns)
+        row.pauses_ns.append(sum(collection.pause_ns for collection in takeover.collections))
+        row.collections = len(takeover.collections)
+    for times in (row.native_ns, row.ours_ns, row.floor_ns, row.pauses_ns):
+        del times[0]
+    return row
+
+
+def timed(action: Callable[[], str]) -> tuple[int, str]:
+    """How long it takes, in nanoseconds, and what it gives."""
+    begun_ns = time.perf_counter_ns()
+    result = action()
+    return time.perf_counter_ns() - begun_ns, result
+
+
+def _started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSession:
+    store, linker = wasmtime.Store(engine), wasmtime.Linker(engine)
+    session = hosts.offer(store, linker, module, hosts.Grants(seed=1))
+    session.instantiate(module)
+    session.start()
+    return session
+
+
+def taken_over(guest: Guest, takeover: Takeover) -> hosts.HostSession:
+    """A started session on our collector."""
+    store, linker = wasmtime.Store(guest.engine), wasmtime.Linker(guest.engine)
+    takeover.define(store, linker, guest.ours)
+    session = hosts.offer(store, linker, guest.ours, hosts.Grants(seed=1))
+    takeover.attach(session.instantiate(guest.ours))
+    session.start()
+    return session
+
+
+def formatted(session: hosts.HostSession, text: str) -> str:
+    """What a started formatter makes of a text."""
+    driver = drivers.find(session)
+    assert driver is not None, "each of the modules has a driver"
+    return driver.format(text, "script.sh")
+
+
+def callback_ns(guest: Guest, n: int) -> float:
+    """Nanoseconds of one allocation of 16 bytes in a loop inside the program, in a heap that has room for all."""
+    path = INSTALLED / "gofmt-0.4.9" / "gofmt.wasm"
+    rewritten = Module.parse(rewrite(Module.parse(path.read_bytes()), guest.facts))
+    allocator = next(
+        function.index for function in rewritten.functions if function.imported and function.imported.name == "0"
+    )
+    editor = Editor(rewritten)
+    loop = Code().loop(None).i32_const(16).call(allocator).drop()
+    loop = loop.local_get(0).i32_const(1).i32_sub().local_tee(0).br_if(0).end()
+    editor.export("allocate", "function", editor.add_function(["i32"], [], loop))
+    module = hosts.compile_module(guest.engine, editor.encode())
+    times_ns = []
+    for _ in range(n):
+        takeover = Takeover(guest.facts, Policy(leaking=True, growth=FixedStep(64 * MIB)))
+        session = taken_over(Guest("", guest.facts, guest.engine, module, module, module), takeover)
+        session.call("allocate", CALLS)  # grows the heap once
+        begun_ns = time.perf_counter_ns()
+        session.call("allocate", CALLS)
+        times_ns.append((time.perf_counter_ns() - begun_ns) / CALLS)
+    return median(times_ns)
+
+
+def table_of(rows: list[Row]) -> Table:
+    """The rows for people."""
+    table = Table(title="whole runs on our collector by the same on the program's own; medians")
+    for name in ("name", "input"):
+        table.add_column(name, no_wrap=True)
+    for name in ("native ms", "ours ms", "floor ms", "pauses ms", "collections", "ratio", "floor", "goal"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        color = "[green]" if row.ratio <= row.goal else "[red]"
+        times = (row.native_ns, row.ours_ns, row.floor_ns, row.pauses_ns)
+        table.add_row(
+            row.name,
+            row.kind,
+            *(f"{median(series) / 1e6:.2f}" for series in times),
+            str(row.collections),
+            f"{color}{row.ratio:.3f}",
+            f"{row.floor_ratio:.3f}",
+            f"{row.goal:.2f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()
