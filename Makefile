@@ -31,8 +31,26 @@ $(BIN)/python:
 	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: setup ## Make a workload, run it on the heap, look at the result
+GOFMT := tests/guests/node_modules/gofmt-0.4.9/gofmt.wasm
+GO_FILES := $(wildcard examples/input/unformatted.go /usr/share/go-1.19/src/net/http/server.go)
+
+demo: setup ## Run a real Go program with its heap in our hands (needs npm), or a made-up one
 	@mkdir -p build
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory guests demo-program; else \
+	  echo "npm is not installed, so there is no real program to run; here is a made-up one"; \
+	  $(MAKE) --no-print-directory demo-trace; fi
+
+.PHONY: demo-program demo-trace
+demo-program:
+	@for file in $(GO_FILES); do \
+	  echo; echo "gofmt 0.4.9, compiled by TinyGo, formats $$file ($$(wc -c <$$file) bytes)"; \
+	  $(BIN)/tinyheap run $(GOFMT) --map -- $$file >build/ours.go || exit 1; \
+	  $(BIN)/tinyheap run $(GOFMT) --gc native -- $$file >build/native.go || exit 1; \
+	  cmp build/ours.go build/native.go || exit 1; \
+	  echo "output equal to that of the module with its own collector: $$(wc -l <build/ours.go) lines"; \
+	done
+
+demo-trace:
 	@$(BIN)/tinyheap generate fragment --output build/demo.trace.gz
 	@$(BIN)/tinyheap replay --map build/demo.trace.gz
 
