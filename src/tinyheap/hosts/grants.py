@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
@@ -121,10 +122,14 @@ class Grants:
 
 
 class Sink:
-    """An `Output` that remembers its first failure instead of raising inside the program's call."""
+    """An `Output` that remembers its first failure instead of raising inside the program's call.
 
-    def __init__(self, name: str, output: Output) -> None:
+    It calls ``unread`` when nobody reads what is written any more: few programs look at that themselves.
+    """
+
+    def __init__(self, name: str, output: Output, unread: Callable[[], object] = lambda: None) -> None:
         self.name = name
+        self._unread = unread
         self.failure: Exception | None = None
         self._output = output
         self._flush = getattr(output, "flush", None)
@@ -137,6 +142,8 @@ class Sink:
                 self._flush()
         except Exception as failure:
             self.failure = self.failure or failure
+            if isinstance(failure, BrokenPipeError):
+                self._unread()
             return False
         return True
 

@@ -162,8 +162,8 @@ class HostSession:
         self.grants = grants
         self.exit_code: int | None = None
         self.world = world_of(grants.seed)
-        self._stdout = Sink("standard output", grants.stdout)
-        self._stderr = Sink("standard error", grants.stderr)
+        self._stdout = Sink("standard output", grants.stdout, self.interrupt)
+        self._stderr = Sink("standard error", grants.stderr, self.interrupt)
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._depth = 0
