@@ -217,6 +217,8 @@ class Takeover:
             assert self._calls is not None
             self._guard = Guard(engine, self._statics, facts.header_bytes, self._calls)
         self._tie()
+        if self._allocator is not None:
+            self._allocator.ask_after(self._calls_until_asked)
         return engine
 
     # ---- the guest's memory -----------------------------------------------------------------------------------------
@@ -253,7 +255,6 @@ class Takeover:
         if self._allocator is not None:
             places = [0 if address is None else self._base + address for address in self._counter_addresses()]
             self._allocator.tie(self._engine, self._base + self.facts.next_alloc_address, places)
-            self._allocator.ask_after(self._calls_until_asked)
 
     def _publish(self) -> None:
         """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
