@@ -218,7 +218,7 @@ def measure(guest: Guest, kind: str, text: str, n: int) -> Row:
     for _ in range(n + 1):
         native_ns, expected = timed(lambda: formatted(_started(guest.engine, guest.native), text))
         takeover = Takeover(guest.facts)
-        ours_ns, ours = timed(lambda takeover=takeover: formatted(taken_over(guest, takeover), text))
+        ours_ns, ours = timed(partial(formatted_by, guest, takeover, text))
         floor_ns, floor = timed(lambda: formatted(_started(guest.engine, guest.floor), text))
         if not expected == ours == floor:
             raise click.ClickException(f"{guest.name} gives another text on another allocator ({kind} input)")
@@ -262,6 +262,11 @@ def formatted(session: hosts.HostSession, text: str) -> str:
     driver = drivers.find(session)
     assert driver is not None, "each of the modules has a driver"
     return driver.format(text, "script.sh")
+
+
+def formatted_by(guest: Guest, takeover: Takeover, text: str) -> str:
+    """What a formatter makes of a text on our collector, in a session of its own."""
+    return formatted(taken_over(guest, takeover), text)
 
 
 def callback_ns(guest: Guest, n: int) -> float:

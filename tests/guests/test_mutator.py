@@ -90,9 +90,9 @@ def test_all_is_the_same_in_another_form(build: Build, form: str) -> None:
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
 def test_model_and_kernel_agree_under_stress(build: Build) -> None:
-    runs = [pairs.start_ours(pair_of(build), Policy(engine=engine, gc_every=11)) for engine in ("model", "kernel")]
+    runs = [pairs.start_ours(pair_of(build), Policy(engine=engine, gc_every=31)) for engine in ("model", "kernel")]
     model, kernel = runs
-    assert model.session.call("mutate", 3, 400) == kernel.session.call("mutate", 3, 400)
+    assert model.session.call("mutate", 3, 60) == kernel.session.call("mutate", 3, 60)
     pairs.assert_equal(model, kernel)
     assert model.takeover is not None
     assert kernel.takeover is not None
