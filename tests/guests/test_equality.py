@@ -129,7 +129,7 @@ def test_the_model_does_the_same(name: str) -> None:
 def test_model_and_kernel_agree_under_stress(name: str) -> None:
     runs = {}
     for engine in ("model", "kernel"):
-        run = pairs.start_ours(pair_of(name), Policy(engine=engine, gc_every=997))
+        run = pairs.start_ours(pair_of(name), Policy(engine=engine, gc_every=397))
         formatted(run, texts.kinds(name)["small"])
         runs[engine] = run
     model, kernel = runs["model"], runs["kernel"]
