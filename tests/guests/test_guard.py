@@ -284,7 +284,7 @@ def test_the_real_overrun_of_sh_syntax_is_found_and_named(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", INPUTS)
-@pytest.mark.parametrize("size_bytes", [1000, 10000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size_bytes", [1000, 10000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_nothing_is_found_in_real_programs_whose_host_does_right(module: str, size_bytes: int) -> None:
     text = INPUTS[module](size_bytes)
     assert formatted(module, text, Policy(guard=True)) == formatted(module, text, Policy())

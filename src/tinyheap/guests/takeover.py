@@ -18,7 +18,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import wasmtime
 from wasmtime import _ffi as ffi
@@ -39,11 +39,15 @@ from tinyheap.heap.stats import Collection
 if TYPE_CHECKING:
     from wasmtime import Global, Instance, Linker, Memory, Store
 
+    from tinyheap.guests._takeover import Allocator
+    from tinyheap.heap._kernel import Kernel
+
 WORD_BYTES: Final = 4
 HEADER_ALIGNMENT_BYTES: Final = 16
 """Of precise objects on WebAssembly."""
 PROBLEMS: Final = 16
-NO_FINALIZER: Final = ctypes.cast(None, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
+"""A null pointer: what serves a guest is Python's to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +121,11 @@ class Takeover:
         self._absent_blocks: list[int] = []
         self._calls: CallStack | None = None
         self._guard: Guard | None = None
-        self._allocator = None
+        self._allocator: Allocator | None = None
         if self._engine_type is KERNEL:
-            from tinyheap.guests._takeover import Allocator
+            from tinyheap.guests import _takeover
 
-            self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
+            self._allocator = _takeover.Allocator(self, facts.size_parameter, facts.layout_parameter)
 
     @property
     def engine(self) -> Engine | None:
@@ -144,6 +148,11 @@ class Takeover:
             self._engine.release_memory()
         self._engine = None
         self._statics.memory = memoryview(b"")
+
+    def __del__(self) -> None:
+        # An engine and its surroundings are a cycle, and its views of the memory have to go before the memory's own.
+        if getattr(self, "_engine", None) is not None:
+            self.close()
 
     # ---- tying ------------------------------------------------------------------------------------------------------
 
@@ -254,7 +263,7 @@ class Takeover:
         """Tell the C function where things lie."""
         if self._allocator is not None:
             places = [0 if address is None else self._base + address for address in self._counter_addresses()]
-            self._allocator.tie(self._engine, self._base + self.facts.next_alloc_address, places)
+            self._allocator.tie(cast("Kernel", self._engine), self._base + self.facts.next_alloc_address, places)
 
     def _publish(self) -> None:
         """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
@@ -285,30 +294,31 @@ class Takeover:
 
     def _serve(self, size_bytes: int, layout: int) -> int:
         """What the C function asks: an allocation that found no room, or one that it was told to bring here."""
+        allocator = self._allocator
+        assert allocator is not None
         try:
             counted, layout = layout >> 32, layout & 0xFFFF_FFFF
             if self.policy.looks_at_each_allocation:
-                self._allocator.ask_after(1)
+                allocator.ask_after(1)
                 return self._allocate(size_bytes, layout)
             if counted:
-                return int(self._allocator.allocate_slowly(size_bytes, layout))
+                return allocator.allocate_slowly(size_bytes, layout)
             if self._engine is None:
                 self._adopt()
             elif self._until_collection is not None:
                 self._collect("requested")
-            self._allocator.ask_after(self._calls_until_asked)
-            address = self._allocator.allocate(size_bytes, layout)
-            return int(address or self._allocator.allocate_slowly(size_bytes, layout))
+            allocator.ask_after(self._calls_until_asked)
+            return allocator.allocate(size_bytes, layout) or allocator.allocate_slowly(size_bytes, layout)
         except BaseException as error:
-            self._trap(error)
+            self._trap(allocator, error)
             return 0
 
-    def _trap(self, error: BaseException) -> None:
+    def _trap(self, allocator: Allocator, error: BaseException) -> None:
         """End the guest; wasmtime raises the error where the guest was called."""
         self.error = error
         wasmtime_func.LAST_EXCEPTION = error  # type: ignore[assignment]
         trap = wasmtime.Trap(str(error))._consume()
-        self._allocator.trap(ctypes.cast(trap, ctypes.c_void_p).value)
+        allocator.trap(ctypes.cast(trap, ctypes.c_void_p).value or 0)
 
     def _serve_python(self, *arguments: int) -> int:
         """An allocation on the model; its arguments come signed."""
@@ -413,7 +423,8 @@ class Takeover:
 
     def grow(self, needed_blocks: int) -> bool:
         """Grow the guest's memory by one step and move the block table to its end."""
-        assert self._engine is not None and self._memory is not None
+        assert self._engine is not None
+        assert self._memory is not None
         old = self._engine.geometry
         pages = self._memory.size(self._store)
         end_address = self._next_end(old, pages)
@@ -431,10 +442,9 @@ class Takeover:
     def _next_end(self, old: Geometry, pages: int) -> int:
         """The address at which the heap is to end next."""
         growth, limit_bytes = self.policy.growth, self.policy.heap_limit_bytes
-        if growth is None:
-            # As the original: what there is, again.  wasm-ld's memory ends where the heap does.
-            end_address = 2 * pages * WASM_PAGE_BYTES
-        else:
+        # As the original: what there is, again.  wasm-ld's memory ends where the heap does.
+        end_address = 2 * pages * WASM_PAGE_BYTES
+        if growth is not None:
             end_address = old.start_address + growth.next_bytes(old.heap_bytes)
         if limit_bytes is not None:
             end_address = min(end_address, old.start_address + limit_bytes)
