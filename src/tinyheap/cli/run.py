@@ -197,7 +197,7 @@ class Task:
 )
 @click.pass_context
 def command(ctx: click.Context, /, module: Path, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
-    r"""Run MODULE with its heap in our hands; standard output and the exit code are the program's.
+    """Run MODULE with its heap in our hands; standard output and the exit code are the program's.
 
     What follows `--` are the program's arguments.  A module that formats texts is driven: it formats the files that
     its arguments name, or else standard input.  The summary of the heap goes to standard error.
@@ -206,7 +206,7 @@ def command(ctx: click.Context, /, module: Path, words: tuple[str, ...], invoke:
     Exit codes of ours: 2 panic or usage, 122 heap overwritten, 123 --stop-at,
     124 --timeout, 125 cannot be run, 130 interrupted, 134 trap, 137 heap full,
     141 nobody reads the output.
-    """
+    """  # noqa: D301 - a backspace is what click knows a block of lines by
     invoked = None if invoke is None else words
     task = Task(module, (*(() if invoke else words), *ctx.obj), invoke, options["stdin"])
     run = Run(task, _grants(task, options), _policy(options), options["gc"])
