@@ -31,8 +31,8 @@ MUTANTS: Final = {
     ),
     "tails in the last word are not followed": Edit(
         _KERNEL,
-        "block = (block | 31) + 1\n    while block < heap.end_block:\n        others",
-        "block = (block | 31) + 1\n    while block + 32 < heap.end_block:\n        others",
+        "while block < heap.end_block:\n        others",
+        "while block + 32 < heap.end_block:\n        others",
     ),
     "marked heads are not skipped": Edit(_KERNEL, "state_of(heap, block) & 1:", "state_of(heap, block) == 1:"),
     "the low bits of states lack one": Edit(
@@ -137,7 +137,11 @@ MUTANTS: Final = {
         "fill(heap.table + table_bytes, (heap.table_bytes - table_bytes) & ~cython.cast(u64, 1), 0)",
     ),
     # ---- marking ----
-    "the bounded mark stack holds one more": Edit(_KERNEL, "if top >= limit:", "if top > limit:"),
+    "the bounded mark stack holds one more": Edit(
+        _KERNEL,
+        "heap.stack_top == heap.stack_limit and",
+        "heap.stack_top == heap.stack_limit + 1 and",
+    ),
     "overflows are not noticed": Edit(_KERNEL, "heap.overflowed = 1", "heap.overflowed = 0"),
     "one rescan is always enough": Edit(_KERNEL, "while heap.overflowed != 0:", "if heap.overflowed != 0:"),
     "rescans are not counted": Edit(_KERNEL, "heap.rescans += 1", "heap.rescans += 0"),
@@ -153,14 +157,29 @@ MUTANTS: Final = {
     ),
     "what was dropped is another object": Edit(
         _KERNEL,
-        "word_at = heap.dropped + ((block >> 6) << 3)",
-        "word_at = heap.dropped + ((block >> 7) << 3)",
+        "at: u64 = heap.dropped + ((block >> 6) << 3)",
+        "at: u64 = heap.dropped + ((block >> 7) << 3)",
     ),
     "the last word of a block of 64-bit words is not scanned": Edit(
         _KERNEL, "offset = load64(at + 24) - start", "offset = load64(at + 16) - start"
     ),
     "the last word of a block of 32-bit words is not scanned": Edit(
         _KERNEL, "offset = load32(at + 12) - start", "offset = load32(at + 8) - start"
+    ),
+    "a tail that ends with its word of the table leads on": Edit(
+        _KERNEL,
+        "stop = at + (((ctz64(others) >> 1) + 1) << block_shift)",
+        "stop = at + (((ctz64(others) >> 1) + 1 & 15) << block_shift)",
+    ),
+    "the queue of objects forgets its turn": Edit(
+        _KERNEL,
+        "heap.queue_first = (heap.queue_first + 1) & (QUEUE - 1)",
+        "heap.queue_first = (heap.queue_first + 1) & (QUEUE - 2)",
+    ),
+    "the most entries of the mark stack are those before the last": Edit(
+        _KERNEL,
+        "heap.stack_peak = heap.stack_top",
+        "heap.stack_peak = heap.stack_top - 1",
     ),
     "the pool's last byte is no place to refer to": Edit(
         _KERNEL,

@@ -30,7 +30,7 @@ CHECKS: Final = (
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
 PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model", *CHECKS)
-SECONDS: Final = 300
+SECONDS: Final = 180
 """Longer than all checks take; a mutant that does not end is one that fails."""
 SOME_TEST_FAILED: Final = 1
 

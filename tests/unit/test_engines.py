@@ -976,6 +976,27 @@ class TestClosing:
 
 
 class TestCorruptTables:
+    @WORD_SIZES
+    @pytest.mark.parametrize("asserts", [False, True])
+    @pytest.mark.parametrize("blocks", [2, 5, 6, 7, 29, 65])
+    @pytest.mark.parametrize("last", ["*", "*-"])
+    def test_tails_past_the_last_block_belong_to_no_object(
+        self, bench: MakeBench, blocks: int, asserts: bool, word_bytes: int, last: str
+    ) -> None:
+        heap = bench(blocks, word_bytes=word_bytes, asserts=asserts, poison_byte=0xDB)
+        past = heap.engine.geometry.table_bytes * 4 - blocks
+        head = blocks - len(last)
+        last_bytes = len(last) * 4 * word_bytes
+        heap.lay("." * head + last + "-" * past)
+        assert heap.engine.find_next(head) == blocks
+        assert heap.engine.realloc(heap.address(head), last_bytes) == heap.address(head)
+        heap.roots = [heap.address(head)]
+        heap.mark()
+        assert heap.engine.counters.words_scanned == len(last) * 4
+        heap.engine.unmark()
+        assert heap.engine.free(head) == len(last)
+        assert heap.pool()[-last_bytes:] == (b"\xdb" if asserts else b"\0") * last_bytes
+
     @pytest.mark.parametrize("gc", [Gc.CONSERVATIVE, Gc.PRECISE])
     @pytest.mark.parametrize("blocks", [4, 5, 6, 7, 65])
     def test_states_past_the_last_block_lead_nowhere(self, bench: MakeBench, blocks: int, gc: Gc) -> None:

@@ -124,18 +124,14 @@ def head_of(heap: Heap, block: u64) -> u64:
 def skip_tails(heap: Heap, block: u64) -> u64:
     """The first block from here on that is no tail, or the end."""
     others: u64
-    if block >= heap.end_block:
-        return heap.end_block
-    others = (table_word(heap, block >> 5) ^ ODD) >> ((block & 31) << 1)
-    if others != 0:
-        return block + (ctz64(others) >> 1)
-    block = (block | 31) + 1
     while block < heap.end_block:
-        others = table_word(heap, block >> 5) ^ ODD
+        others = (table_word(heap, block >> 5) ^ ODD) >> ((block & 31) << 1)
         if others != 0:
-            return block + (ctz64(others) >> 1)
-        block += 32
-    return heap.end_block
+            block += ctz64(others) >> 1
+            break
+        block = (block | 31) + 1
+    # In a table that was overwritten there may be tails past the last block.
+    return block if block < heap.end_block else heap.end_block
 
 
 def next_of(heap: Heap, block: u64) -> u64:
@@ -526,7 +522,7 @@ def drain_words(heap: Heap) -> cython.void:
     pool_bytes: u64 = heap.pool_bytes
     block_shift: u64 = heap.block_shift
     step_shift: u64 = heap.step_shift
-    whole_blocks: u64 = (heap.table_bytes >> 3) << 5
+    whole_blocks: u64 = heap.end_block & ~cython.cast(u64, 31)
     scanned: u64 = 0
     head: u64
     others: u64
