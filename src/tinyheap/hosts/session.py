@@ -23,6 +23,7 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from wasmtime import (
@@ -162,13 +163,15 @@ class HostSession:
         self.grants = grants
         self.exit_code: int | None = None
         self.world = world_of(grants.seed)
-        self._stdout = Sink("standard output", grants.stdout, self.interrupt)
-        self._stderr = Sink("standard error", grants.stderr, self.interrupt)
+        self._interrupted = threading.Event()
+        # Not a method: a session must not be held by what it holds, so that it is freed when it is dropped.
+        stop = partial(_stop, self._interrupted, store.engine)
+        self._stdout = Sink("standard output", grants.stdout, stop)
+        self._stderr = Sink("standard error", grants.stderr, stop)
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._depth = 0
         _sessions.add(self)
-        self._interrupted = threading.Event()
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
         self._globals: dict[str, Global] = {}
@@ -385,8 +388,7 @@ class HostSession:
         May be called by any thread.  Only programs that were granted to be interruptible, or have a time limit, notice
         it while they compute.
         """
-        self._interrupted.set()
-        self.store.engine.increment_epoch()
+        _stop(self._interrupted, self.store.engine)
 
     def sleep(self, duration_ns: int) -> None:
         """Let ``duration_ns`` pass in the program's world.
@@ -505,6 +507,12 @@ class HostSession:
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
         return GuestTrapError(f"the program trapped ({kind}) in {where or 'its start'}", exit_code, frames)
+
+
+def _stop(interrupted: threading.Event, engine: Engine) -> None:
+    """Let a program notice that it is to end."""
+    interrupted.set()
+    engine.increment_epoch()
 
 
 def _fits(kind: str, value: float) -> bool:
