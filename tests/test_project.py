@@ -99,9 +99,7 @@ class TestRequirements:
 
 class TestFiles:
     def test_no_lock_file_with_addresses(self) -> None:
-        assert not [
-            path for path in project_files() if path.name in {"uv.lock", "poetry.lock", "Pipfile.lock"}
-        ]
+        assert not [path for path in project_files() if path.name in {"uv.lock", "poetry.lock", "Pipfile.lock"}]
 
     def test_no_registry_host(self) -> None:
         hosts = re.compile(rb"pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|deb[.]debian[.]org")

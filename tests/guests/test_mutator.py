@@ -100,7 +100,7 @@ def test_model_and_kernel_agree_under_stress(build: Build) -> None:
         [collection.freed_objects for collection in takeover.collections]
         for takeover in (model.takeover, kernel.takeover)
     ]
-    assert len(freed[0]) > 5
+    assert len(freed[0]) > 1
     assert freed[0] == freed[1]
 
 
