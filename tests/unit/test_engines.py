@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.machinery
+import random
 import sys
 from array import array
 from typing import Any
@@ -644,6 +645,41 @@ class TestMark:
         heap.roots = [heap.address(0)]
         heap.collect()
         assert heap.draw() == "**-**---...."
+
+
+class TestLargeHeaps:
+    """More than a megabyte, which the kernel marks in another order."""
+
+    @pytest.mark.parametrize(
+        ("word_bytes", "gc", "children"),
+        [(4, Gc.CONSERVATIVE, 1), (8, Gc.CONSERVATIVE, 3), (8, Gc.PRECISE, 2), (4, Gc.PRECISE, 5)],
+    )
+    def test_exactly_what_can_be_reached_lives(self, bench: MakeBench, word_bytes: int, gc: Gc, children: int) -> None:
+        rng = random.Random(children)
+        heap = bench(heap_bytes=1_300_000, word_bytes=word_bytes, gc=gc)
+        count = 6000
+        sizes = [(children + rng.choice([0, 3, 20])) * word_bytes for _ in range(count)]
+        addresses = [heap.engine.alloc(size) for size in sizes]
+        # Each object refers to older ones and to younger ones, one in three to none.
+        graph = [rng.sample(range(count), children) if rng.random() < 0.67 else [] for _ in range(count)]
+        for address, referents in zip(addresses, graph, strict=True):
+            for word, referent in enumerate(referents):
+                heap.engine.store_word(address + word * word_bytes, addresses[referent])
+        roots = rng.sample(range(count), 40)
+        heap.roots = [addresses[root] for root in roots]
+        reached, waiting = set(roots), list(roots)
+        while waiting:
+            fresh = set(graph[waiting.pop()]) - reached
+            reached |= fresh
+            waiting += fresh
+        heap.collect()
+        assert 40 < len(reached) < count
+        live = [self.lives(heap, address) for address in addresses]
+        assert [index for index in range(count) if live[index]] == sorted(reached)
+        assert heap.engine.counters.frees == count - len(reached)
+
+    def lives(self, heap: Workbench, address: int) -> bool:
+        return heap.engine.state(heap.engine.geometry.block_of(address)) is not State.FREE
 
 
 class TestLayouts:
