@@ -142,8 +142,9 @@ def heap_settings(draw: st.DrawFn) -> Settings:
 class Witness(Listener):
     """Holds each collection of a heap against the oracles."""
 
-    def __init__(self, machine: ObjectGraphs, memory: memoryview) -> None:
+    def __init__(self, machine: ObjectGraphs, index: int, memory: memoryview) -> None:
         self._machine = machine
+        self._index = index
         self._memory = memory
         self.fates: list[Fate] = []
         self.wrong: list[str] = []
@@ -156,7 +157,8 @@ class Witness(Listener):
         objects = list(heap.objects())
         scanner = Scanner(heap.geometry, bytes(self._memory), objects, partial(machine.may_point, known))
         batch = [found.address for found in objects if found.address not in known]
-        fate = scanner.fate(machine.root_words() + batch, [each for each in machine.finalizers if each not in run])
+        roots = [*machine.root_words(), *machine.resurrected[self._index], *batch]
+        fate = scanner.fate(roots, [address for address in machine.finalizers if address not in run])
         self.fates.append(fate)
         if not machine.reachable() <= fate.reached:
             self.wrong.append("the oracles disagree: a stored reference is not in memory")
@@ -186,13 +188,14 @@ class ObjectGraphs(RuleBasedStateMachine):
         self.checked_table = ""
         self.pending_layout: Layout | None = None
         self.pinned: Thing | None = None
-        self.witnesses = [Witness(self, memory) for memory in self.memories]
+        self.witnesses = [Witness(self, index, memory) for index, memory in enumerate(self.memories)]
         self.roots: list[tuple[list[Root], Thing | None, int]] = []
         self.slots: list[tuple[Thing | None, int]] = [(None, 0)] * ROOT_SLOTS
         self.slot_bytes = bytearray(ROOT_SLOTS * chosen.word_bytes)
         self.tasks: list[Thing] = []
         self.finalizers: dict[int, bool] = {}
         self.finalized: list[list[int]] = [[], []]
+        self.resurrected: list[dict[int, Root]] = [{}, {}]
         self.weak: list[tuple[list[WeakReference], int]] = []
         # One half of the slots is a range, the other comes from a source.
         half = len(self.slot_bytes) // 2
@@ -247,7 +250,7 @@ class ObjectGraphs(RuleBasedStateMachine):
         due = [address for fate in first.fates for address in fate.due]
         for fate in first.fates:
             things = self.graph.things
-            if self.is_exact and not fate.due:
+            if self.is_exact and not due:
                 expected = self.reachable() | {address for address in fate.reached if address not in things}
                 assert fate.reached == expected
             self.weak = [entry for entry in self.weak if self.still_known(entry, fate)]
@@ -255,7 +258,8 @@ class ObjectGraphs(RuleBasedStateMachine):
         assert self.finalized == [due, due]
         for address in due:
             if self.finalizers.pop(address):
-                self.add_root_of(self.graph.things[address], 0)
+                handles = [roots.pop(address) for roots in self.resurrected]
+                self.roots.append((handles, self.graph.things[address], address))
         self.finalized = [[], []]
         first.fates, second.fates = [], []
 
@@ -421,14 +425,15 @@ class ObjectGraphs(RuleBasedStateMachine):
         thing = self.thing(pick)
         self.finalizers.pop(thing.address, None)
         for index, heap in enumerate(self.heaps):
-            # `settle` puts the resurrected ones among the roots: nothing collects in between.
             heap.set_finalizer(thing.address, None if take_away else partial(self.finalize, index))
         if not take_away:
             self.finalizers[thing.address] = resurrect
 
     def finalize(self, index: int, address: int) -> None:
-        """A finalizer ran on one of the heaps."""
+        """A finalizer runs on one of the heaps, and may bring its object back."""
         self.finalized[index].append(address)
+        if self.finalizers[address]:
+            self.resurrected[index][address] = self.heaps[index].roots.add(address)
 
     @precondition(has_things)
     @rule(pick=PICKS, inside=PICKS)
@@ -583,5 +588,5 @@ def everywhere(heaps: list[Heap]) -> Iterator[None]:
 
 TestObjectGraphs = ObjectGraphs.TestCase
 TestObjectGraphs.settings = settings(
-    max_examples=400 if needs.IN_CI else 40, stateful_step_count=60 if needs.IN_CI else 40, deadline=None
+    max_examples=600 if needs.IN_CI else 150, stateful_step_count=60 if needs.IN_CI else 40, deadline=None
 )

@@ -28,6 +28,7 @@ from tinyheap.errors import (
     OutOfMemoryError,
 )
 from tinyheap.heap import Collection, Doubling, Heap, HeapObject, Layout, Listener
+from tinyheap.heap.contract import Engine
 from tinyheap.units import KIB, MIB
 
 START = 0x1_0000
@@ -826,8 +827,8 @@ class TestThreads:
         thread.join()
         assert len(refused) == 4
 
-    def test_large_collections_release_the_interpreter(self, make_heap: MakeHeap) -> None:
-        heap = make_heap(32 * MIB, engine="kernel")
+    def test_large_collections_release_the_interpreter(self, kernel: type[Engine]) -> None:
+        heap = Heap(32 * MIB, engine="kernel")
         _fill(heap, 200_000)
         steps = 0
         done = False
@@ -867,14 +868,14 @@ def _fill(heap: Heap, count: int) -> None:
 
 class TestMemoryBeyondTheHeap:
     @pytest.mark.parametrize("collector", ["conservative", "precise"])
-    def test_the_mark_stack_takes_under_four_bytes_an_object(self, make_heap: MakeHeap, collector: str) -> None:
-        heap = make_heap(4 * MIB, gc=collector, engine="kernel")
+    def test_the_mark_stack_takes_under_four_bytes_an_object(self, kernel: type[Engine], collector: str) -> None:
+        heap = Heap(4 * MIB, gc=collector, engine="kernel")
         _fill(heap, 30_000)
         assert heap.collect().live_objects == 30_000
         assert 0 < heap.counters().mark_stack_peak * 4 < 4 * 30_000
 
-    def test_a_wide_object_is_the_worst_case(self, make_heap: MakeHeap) -> None:
-        heap = make_heap(4 * MIB, engine="kernel")
+    def test_a_wide_object_is_the_worst_case(self, kernel: type[Engine]) -> None:
+        heap = Heap(4 * MIB, engine="kernel")
         leaves = heap.alloc_many(30_000, 8)
         wide = heap.alloc(8 * len(leaves))
         heap.write(wide, leaves)
@@ -882,9 +883,9 @@ class TestMemoryBeyondTheHeap:
         assert heap.collect().live_objects == 30_001
         assert heap.counters().mark_stack_peak * 4 <= 4 * 30_001
 
-    def test_nothing_is_held_between_collections(self, make_heap: MakeHeap) -> None:
+    def test_nothing_is_held_between_collections(self, kernel: type[Engine]) -> None:
         allocated = _c_heap()
-        heap = make_heap(64 * MIB, engine="kernel")
+        heap = Heap(64 * MIB, engine="kernel")
         while_marking: list[int] = []
 
         class Watch(Listener):
