@@ -67,7 +67,6 @@ class Twins:
         self.both(lambda bench: bench.engine.counters[:7])
         self.both(lambda bench: bench.engine.next_alloc)
         self.both(lambda bench: (bench.asked, bench.settled, bench.unreadable, bench.engine.geometry))
-        self.both(lambda bench: bench.engine.counters.mark_stack_peak)
         if self.model.engine.counters.rescans == 0:
             # How much a rescan reads is an engine's own affair.
             self.both(lambda bench: bench.engine.counters.words_scanned)
