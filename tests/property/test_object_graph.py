@@ -422,11 +422,27 @@ class ObjectGraphs(RuleBasedStateMachine):
     @precondition(has_things)
     @rule(pick=PICKS, resurrect=st.booleans(), take_away=st.booleans())
     def set_finalizer(self, pick: int, resurrect: bool, take_away: bool) -> None:
-        thing = self.thing(pick)
+        self.put_finalizer(self.thing(pick), resurrect=None if take_away else resurrect)
+
+    @rule(links=st.permutations(range(4)), order=st.permutations(range(4)), in_circle=st.booleans(), pick=PICKS)
+    def leave_a_chain_to_finalizers(self, links: list[int], order: list[int], in_circle: bool, pick: int) -> None:
+        try:
+            addresses: array[int] = self.both(lambda heap: heap.alloc_many(4, 3 * self.settings.word_bytes))
+        except OutOfMemoryError:
+            self.take_in_strangers(None)
+            return
+        things = [thing for address in addresses if (thing := self.adopt(address, 3 * self.settings.word_bytes, None))]
+        for one, other in pairwise([*links, links[0]] if in_circle else links):
+            self.store(things[one], 0, self.inside(things[other], pick), things[other])
+        for index in order[: 2 + pick % 3]:
+            self.put_finalizer(things[index], resurrect=pick % 5 == 0)
+
+    def put_finalizer(self, thing: Thing, *, resurrect: bool | None) -> None:
+        """Set a finalizer, which may bring its object back; None takes one away."""
         self.finalizers.pop(thing.address, None)
         for index, heap in enumerate(self.heaps):
-            heap.set_finalizer(thing.address, None if take_away else partial(self.finalize, index))
-        if not take_away:
+            heap.set_finalizer(thing.address, None if resurrect is None else partial(self.finalize, index))
+        if resurrect is not None:
             self.finalizers[thing.address] = resurrect
 
     def finalize(self, index: int, address: int) -> None:
