@@ -6,6 +6,7 @@ result to a second memory, so that nothing in the program's own memory, on its s
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -75,6 +76,10 @@ def compiled(wasm: bytes) -> Pair:
         hosts.compile_module(engine, witnessed(module, facts.alloc_function)),
         hosts.compile_module(engine, witnessed(rewritten, _alloc_import(rewritten, facts))),
     )
+
+
+# wasmtime's objects have to go before wasmtime does.
+atexit.register(compiled.cache_clear)
 
 
 def _alloc_import(rewritten: Module, facts: BlockHeap) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 from functools import cache
 
@@ -42,6 +43,10 @@ FORMS = {
 def pair_of(build: Build, form: str = "plain") -> Pair:
     wasm = collectors.compiled(build, SOURCE)
     return pairs.compiled(collectors.transformed(wasm, *FORMS[form]) if FORMS[form] else wasm)
+
+
+# wasmtime's objects have to go before wasmtime does.
+atexit.register(pair_of.cache_clear)
 
 
 def assert_same(pair: Pair, seed: int, steps: int = STEPS) -> Run:
