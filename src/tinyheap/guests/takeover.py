@@ -483,7 +483,9 @@ class Takeover:
             self._guard.forget_freed()
         self._publish()
         ended_ns = time.perf_counter_ns()
-        collection = self._describe(engine, reason, before, begun_ns, marked_ns, ended_ns)
+        collection = Collection.between(
+            len(self.collections) + 1, reason, before, engine.counters, engine.census(), (begun_ns, marked_ns, ended_ns)
+        )
         self.collections.append(collection)
         if self._listener is not None:
             self._listener(collection)
@@ -546,26 +548,6 @@ class Takeover:
             words_at = at + 2 * WORD_BYTES
             yield words_at, words_at + self._read(at + WORD_BYTES) * WORD_BYTES
             at = self._read(at)
-
-    def _describe(
-        self, engine: Engine, reason: str, before: Counters, begun_ns: int, marked_ns: int, ended_ns: int
-    ) -> Collection:
-        after, census = engine.counters, engine.census()
-        return Collection(
-            number=len(self.collections) + 1,
-            reason=reason,
-            freed_objects=after.frees - before.frees,
-            freed_blocks=after.freed_blocks - before.freed_blocks,
-            live_objects=census.heads,
-            live_blocks=census.heads + census.tails,
-            free_blocks=census.free_blocks,
-            overflows=after.overflows - before.overflows,
-            rescans=after.rescans - before.rescans,
-            words_scanned=after.words_scanned - before.words_scanned,
-            mark_ns=marked_ns - begun_ns,
-            sweep_ns=ended_ns - marked_ns,
-            pause_ns=ended_ns - begun_ns,
-        )
 
     # ---- verifying --------------------------------------------------------------------------------------------------
 

@@ -571,7 +571,15 @@ class Heap:
                 self._engine.sweep()
                 self._debug_line(lambda: str(self.dump()))
             ended_ns = time.perf_counter_ns()
-            collection = self._describe_collection(reason, before, begun_ns, swept_from_ns, ended_ns)
+            self._collections += 1
+            collection = Collection.between(
+                self._collections,
+                reason,
+                before,
+                self._engine.counters,
+                self._engine.census(),
+                (begun_ns, swept_from_ns, ended_ns),
+            )
             self._last_collection = collection
             self._tell("collection_ended", collection)
         return collection
@@ -594,27 +602,6 @@ class Heap:
             engine.unmark()
             raise
         self._afterlife.commit()
-
-    def _describe_collection(
-        self, reason: str, before: Counters, begun_ns: int, swept_from_ns: int, ended_ns: int
-    ) -> Collection:
-        self._collections += 1
-        after, census = self._engine.counters, self._engine.census()
-        return Collection(
-            number=self._collections,
-            reason=reason,
-            freed_objects=after.frees - before.frees,
-            freed_blocks=after.freed_blocks - before.freed_blocks,
-            live_objects=census.heads,
-            live_blocks=census.heads + census.tails,
-            free_blocks=census.free_blocks,
-            overflows=after.overflows - before.overflows,
-            rescans=after.rescans - before.rescans,
-            words_scanned=after.words_scanned - before.words_scanned,
-            mark_ns=swept_from_ns - begun_ns,
-            sweep_ns=ended_ns - swept_from_ns,
-            pause_ns=time.perf_counter_ns() - begun_ns,
-        )
 
     @contextmanager
     def _busy(self) -> Iterator[None]:

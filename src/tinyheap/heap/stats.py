@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinyheap.heap.contract import Counters, Gc
+from tinyheap.heap.contract import Census, Counters, Gc
 from tinyheap.heap.geometry import Geometry
 
 
@@ -102,6 +102,28 @@ class Collection:
     mark_ns: int
     sweep_ns: int
     pause_ns: int
+
+    @classmethod
+    def between(
+        cls, number: int, reason: str, before: Counters, after: Counters, census: Census, times_ns: tuple[int, int, int]
+    ) -> Collection:
+        """What an engine's counters before and after tell; ``times_ns`` are the clock at begin, sweep and end."""
+        begun_ns, swept_from_ns, ended_ns = times_ns
+        return cls(
+            number=number,
+            reason=reason,
+            freed_objects=after.frees - before.frees,
+            freed_blocks=after.freed_blocks - before.freed_blocks,
+            live_objects=census.heads,
+            live_blocks=census.heads + census.tails,
+            free_blocks=census.free_blocks,
+            overflows=after.overflows - before.overflows,
+            rescans=after.rescans - before.rescans,
+            words_scanned=after.words_scanned - before.words_scanned,
+            mark_ns=swept_from_ns - begun_ns,
+            sweep_ns=ended_ns - swept_from_ns,
+            pause_ns=ended_ns - begun_ns,
+        )
 
     def __str__(self) -> str:
         return (
