@@ -19,6 +19,14 @@ def test_a_module_is_described_with_how_sure_each_fact_is() -> None:
     assert "unknown" not in result.output
 
 
+def test_a_long_path_does_not_break_the_headline(tmp_path: Path) -> None:
+    module = tmp_path / ("a-long-name-" * 9) / "gofmt.wasm"
+    module.parent.mkdir()
+    module.symlink_to(guests_modules.path("gofmt-0.4.9"))
+    result = CliRunner().invoke(main, ["identify", str(module)])
+    assert f"{module}: TinyGo 0.31.2, collector: conservative" in result.output.splitlines()
+
+
 def test_json_holds_every_fact_one_module_a_line() -> None:
     names = ["sh-syntax-0.5.8", "gofmt-0.6.1"]
     paths = [str(guests_modules.path(name)) for name in names]

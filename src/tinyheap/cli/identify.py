@@ -35,6 +35,6 @@ def command(modules: tuple[Path, ...], as_json: bool) -> None:
             if as_json:
                 click.echo(json.dumps(guest_json(str(path), guest)))
             else:
-                console.print(GuestCard(str(path), guest))
+                console.print(GuestCard(str(path), guest), crop=False)
     if failed:
         raise SystemExit(1)

@@ -36,7 +36,10 @@ class GuestCard:
         """A headline, what works, and the table of facts."""
         guest = self._guest
         version = f" {guest.version}" if guest.version else ""
-        yield Text.assemble((self._name, "bold"), f": {guest.runtime}{version}, collector: {guest.collector}")
+        headline = Text.assemble((self._name, "bold"), f": {guest.runtime}{version}, collector: {guest.collector}")
+        # A long path is not broken: who searches the output finds the words together.
+        headline.no_wrap, headline.overflow = True, "ignore"
+        yield headline
         yield Text(f"This module {guest.served}.", style="green" if guest.heap else "yellow")
         table = Table(box=box.SIMPLE, pad_edge=False)
         table.add_column("Fact", no_wrap=True)
