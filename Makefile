@@ -89,7 +89,7 @@ bench-guests: setup guests ## Measure real programs on our collector against the
 
 lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt
-	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --output-file requirements/dev.txt
+	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --extra profile --output-file requirements/dev.txt
 
 clean: ## Remove everything that these targets made
 	@rm -rf .venv tests/guests/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
