@@ -140,3 +140,39 @@ class GuestExitError(GuestError):
 
 class DriverError(GuestError):
     """A driver's request that its module refuses, such as a source text with a syntax error."""
+
+
+class RecordingError(TinyheapError):
+    """A recording of a run cannot be written, opened or asked."""
+
+
+class RecordingAccessError(RecordingError, OSError):
+    """A recording is not there, is a folder, or may not be read."""
+
+
+class NotARecordingError(RecordingError, ValueError):
+    """A file that is no recording: no DuckDB file, or one that holds something else."""
+
+
+class RecordingVersionError(RecordingError, ValueError):
+    """A recording whose schema or file format this version of tinyheap does not read."""
+
+
+class RecordingCorruptError(RecordingError, ValueError):
+    """A recording that is truncated or damaged, or whose tables do not agree with its schema or each other."""
+
+
+class RecordingBusyError(RecordingError):
+    """A recording that another process is still writing."""
+
+
+class RecordingWriteError(RecordingError, OSError):
+    """A recording cannot be made or cannot go on, as on a full disk; it holds everything up to its last batch."""
+
+
+class QueryError(RecordingError, ValueError):
+    """A question in SQL that does not make sense to the recording it was asked of."""
+
+
+class MissingLibraryError(RecordingError, ImportError):
+    """Rows were asked for as objects of a library that is not installed; says how to get it."""

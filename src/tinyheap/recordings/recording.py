@@ -1,0 +1,261 @@
+"""Reads a recording, whose file may come from anywhere.
+
+What a file says is believed only so far.  It is opened for reading; nothing in it, and no question asked of it, reaches
+any other file, the network or an extension.  Its tables must have the columns that the schema says.  The views of the
+schema are always ours: what a file has under their names is not looked at.
+
+*Complete* is a recording whose end was written.  Of any other its writer was killed, or could not go on; it holds a
+sound beginning of the run, up to the end of a batch.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import duckdb
+
+from tinyheap.errors import (
+    NotARecordingError,
+    QueryError,
+    RecordingAccessError,
+    RecordingBusyError,
+    RecordingCorruptError,
+    RecordingError,
+    RecordingVersionError,
+)
+from tinyheap.recordings import catalog
+from tinyheap.recordings.rows import Rows, asking, first_line
+from tinyheap.recordings.schema import RUNNING, SCHEMA_VERSION
+
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "enable_external_access": False,
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+    "lock_configuration": True,
+}
+
+_SAYINGS: Final = (
+    ("Could not set lock", RecordingBusyError, "another process is writing it: wait until that ends"),
+    ("different configuration", RecordingBusyError, "this process is writing it: close it there first"),
+    ("not a valid DuckDB database", NotARecordingError, "it is no DuckDB file"),
+    ("with version number", RecordingVersionError, "it was written by another version of DuckDB: update duckdb"),
+)
+"""What DuckDB says when it opens a file, and what that means."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a recording says of its run: the table ``run``, and how far it goes."""
+
+    schema_version: int
+    tinyheap_version: str
+    module: str
+    module_sha256: str
+    arguments: tuple[str, ...]
+    runtime: str
+    runtime_version: str | None
+    collector: str
+    source: str
+    options: Mapping[str, Any]
+    started_at: datetime
+    block_bytes: int
+    heap_start_address: int
+    state: str
+    error: str | None
+    exit_code: int | None
+    ended_ns: int | None
+    batches: int
+    """How many batches there are."""
+    events: int
+    """How many events there are."""
+    last_ns: int
+    """Up to when there are any, since the run's beginning."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run's end was written."""
+        return self.state != RUNNING
+
+    @property
+    def duration_ns(self) -> int:
+        """From the run's beginning to its end, or to where the recording ends."""
+        return self.last_ns if self.ended_ns is None else self.ended_ns
+
+    @property
+    def ends_early(self) -> str | None:
+        """One sentence on how far the recording goes, if its end was not written."""
+        if self.is_complete:
+            return None
+        if not self.batches:
+            return "its writer was killed before it had anything to write"
+        return f"its writer was killed: holds everything up to batch {self.batches}, {self.last_ns / 1e9:.3f} s"
+
+
+class Recording:
+    """A recording that is open for reading; made by `open`."""
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, run: RunInfo) -> None:
+        self.path: Final = path
+        self.connection: Final = connection
+        """DuckDB's own connection to the file."""
+        self.run: Final = run
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a recording, and check that it is one.
+
+        Raises:
+            RecordingAccessError: There is no such file, or it may not be read.
+            NotARecordingError: The file is something else.
+            RecordingVersionError: It was written by a version that is not understood here.
+            RecordingCorruptError: It is damaged.
+            RecordingBusyError: It is still being written.
+        """
+        path = Path(path)
+        connection = _connect(path)
+        try:
+            with _opening(path):
+                _check_version(path, connection)
+                _check_tables(path, connection)
+                for view in catalog.views():
+                    connection.execute(f"CREATE TEMP VIEW {view.name} AS {view.query}")
+                return cls(path, connection, _run_info(path, connection))
+        except BaseException:
+            connection.close()
+            raise
+
+    def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> Rows:
+        """Ask a question in DuckDB's SQL; the tables are described in `schema`.
+
+        Args:
+            query: One statement.
+            parameters: Values for ``?`` or ``$1`` in their order, or for ``$name`` by name.
+
+        Raises:
+            QueryError: The question makes no sense.
+            RecordingCorruptError: The file is damaged.
+        """
+        with asking(self.path):
+            relation = self.connection.sql(query, params=parameters)
+        if relation is None:
+            raise QueryError("there is no statement; ask something like SELECT count(*) FROM events")
+        return Rows(relation, self.path)
+
+    def frame(self, name_or_query: str) -> Rows:
+        """All rows of a table or view, or what a query selects; `Rows` has them as data frames.
+
+        Raises:
+            QueryError: There is no such table, or the query makes no sense.
+        """
+        return self.sql(f"FROM {name_or_query}" if name_or_query.isidentifier() else name_or_query)
+
+    def close(self) -> None:
+        """Close the file; nothing can be asked afterwards."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        end = "" if self.run.is_complete else f"; {self.run.ends_early}"
+        return f"<Recording {self.path}: {self.run.module}, {self.run.events:,} events{end}>"
+
+    def _repr_html_(self) -> str:
+        """What the run was and how it ended, for notebooks."""
+        run = self.run
+        facts = {
+            "module": run.module,
+            "arguments": " ".join(run.arguments),
+            "runtime": f"{run.runtime} {run.runtime_version or ''}",
+            "collector": f"{run.collector}, served by {run.source}",
+            "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC",
+            "ended": run.ends_early or f"{run.state} after {run.duration_ns / 1e9:.3f} s",
+            "error": run.error,
+            "exit code": run.exit_code,
+            "events": f"{run.events:,}",
+        }
+        lines = (f"<tr><th>{name}</th><td>{html.escape(str(fact))}</td></tr>" for name, fact in facts.items() if fact)
+        return f"<table><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise RecordingAccessError(f"{path}: {error.strerror or error}") from error
+    with _opening(path):
+        return duckdb.connect(path, read_only=True, config=_CONFIG)
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Turns DuckDB's errors into ours, while a file is opened and checked."""
+    try:
+        yield
+    except RecordingError:
+        raise
+    except duckdb.Error as error:
+        for words, kind, meaning in _SAYINGS:
+            if words in str(error):
+                raise kind(f"{path} cannot be opened: {meaning}") from error
+        raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
+    except (ValueError, OverflowError) as error:
+        raise RecordingCorruptError(f"{path} is damaged: {error}") from error
+
+
+def _check_version(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    is_recording = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'run' AND column_name = 'schema_version'"
+    if connection.execute(is_recording).fetchall() == [(0,)]:
+        raise NotARecordingError(f"{path} is a DuckDB file, but not a recording: it has no table `run`")
+    versions = connection.execute("SELECT schema_version, tinyheap_version FROM main.run LIMIT 2").fetchall()
+    if len(versions) != 1:
+        raise RecordingCorruptError(f"{path} is damaged: it describes {len(versions) or 'no'} runs, not one")
+    [(version, written_by)] = versions
+    if version != SCHEMA_VERSION:
+        raise RecordingVersionError(
+            f"{path} has schema {version}, written by tinyheap {written_by}; this tinyheap reads schema {SCHEMA_VERSION}: "
+            f"{'update tinyheap' if version > SCHEMA_VERSION else 'record the run again'}"
+        )
+
+
+def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    query = """
+        SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() USING (table_oid, table_name)
+    """
+    found = {(table, column): kind for table, column, kind in connection.execute(query).fetchall()}
+    for table in catalog.tables():
+        for column in table.columns:
+            kind = found.get((table.name, column.name))
+            if kind != column.type:
+                what = f"is of type {kind}" if kind else "is missing"
+                raise RecordingCorruptError(
+                    f"{path} is damaged: the column {table.name}.{column.name} {what}, and should be {column.type}"
+                )
+
+
+def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
+    names = [column.name for table in catalog.tables() if table.name == "run" for column in table.columns]
+    [row] = connection.execute(f"SELECT {', '.join(names)} FROM main.run").fetchall()
+    values = dict(zip(names, row, strict=True))
+    written = "SELECT count(*), coalesce(sum(events), 0)::BIGINT, coalesce(max(time_ns), 0) FROM main.batches"
+    [(batches, events, last_ns)] = connection.execute(written).fetchall()
+    [(counted,)] = connection.execute("SELECT count(*) FROM main.events").fetchall()
+    if counted != events:
+        raise RecordingCorruptError(f"{path} is damaged: it has {counted:,} events, and its batches brought {events:,}")
+    values["arguments"] = tuple(values["arguments"])
+    values["options"] = json.loads(values["options"])
+    return RunInfo(**values, batches=batches, events=events, last_ns=last_ns)

@@ -1,0 +1,200 @@
+"""A recording's file while it is written: rows in, one transaction a batch.
+
+The file appears under its name when it is a sound recording of a run that has just begun, and is one from then on,
+whatever happens to its writer.  Between two checkpoints DuckDB keeps what is new in a second file beside it,
+``NAME.wal``, which belongs to the recording until that is closed.
+
+A store is for one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tinyheap import __version__
+from tinyheap.recordings.schema import RUNNING, SCHEMA_VERSION, TABLES, VIEWS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from duckdb import DuckDBPyConnection
+    from numpy.typing import NDArray
+
+    from tinyheap.recordings.batch import Batch, FrameRow, RunRow, SnapshotRow
+
+MEMORY_LIMIT: Final = "256MB"
+"""For DuckDB's buffers; what a batch brings is written through to the file."""
+
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "threads": 1,  # more of them make opening slow, and the other cores are the program's
+    "memory_limit": MEMORY_LIMIT,
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+}
+
+
+class Store:
+    """A recording that grows.
+
+    Args:
+        path: The file to make.
+        run: What is known of the run.
+        frames: All call instructions that stacks may mention; in the file stand those that they do mention.
+        overwrite: Whether a file of that name may be replaced.
+
+    Raises:
+        FileExistsError: There is a file of that name already.
+        duckdb.Error: The file cannot be made.
+    """
+
+    def __init__(self, path: Path, run: RunRow, frames: Sequence[FrameRow], *, overwrite: bool) -> None:
+        self.batches = 0
+        """How many are in the file."""
+        self._events = 0
+        self._frames = {frame.id: frame for frame in frames}
+        self._written_frames: set[int] = set()
+        _place(path, run, overwrite=overwrite)
+        self._connection = _connect(path)
+
+    def put(self, batch: Batch) -> None:
+        """Add what a batch brings: all of it, or nothing.
+
+        Raises:
+            duckdb.Error: It cannot be written.
+            KeyError: A stack names a frame that there is not.
+        """
+        self._in_one(lambda: self._put_rows(batch))
+        self.batches += 1
+        self._events += len(batch.events)
+
+    def end(self, state: str, error: str | None, exit_code: int | None, time_ns: int) -> None:
+        """Write how the run ended, and close the file.
+
+        Raises:
+            duckdb.Error: It cannot be written.
+        """
+        update = "UPDATE run SET state = ?, error = ?, exit_code = ?, ended_ns = ?"
+        self._in_one(lambda: self._connection.execute(update, [state, error, exit_code, time_ns]))
+        self._connection.execute("CHECKPOINT")
+        self.close()
+
+    def close(self) -> None:
+        """Close the file as it is; never fails."""
+        import duckdb
+
+        with contextlib.suppress(duckdb.Error):  # what could not be moved from NAME.wal into the file stays there
+            self._connection.close()
+
+    def _in_one(self, work: Callable[[], object]) -> None:
+        import duckdb
+
+        self._connection.begin()
+        try:
+            work()
+            self._connection.commit()
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):  # where the commit itself failed, nothing is left to take back
+                self._connection.rollback()
+            raise
+
+    def _put_rows(self, batch: Batch) -> None:
+        new_frames = self._take_frames(batch.stacks["frame_id"])
+        self._insert("frames", _columns(new_frames))
+        self._insert("stacks", _fields(batch.stacks))
+        ids = np.arange(self._events + 1, self._events + 1 + len(batch.events))
+        self._insert("events", {"id": ids, **_fields(batch.events, leave_out="reserved")})
+        self._insert("deaths", _fields(batch.deaths))
+        self._insert("collections", _columns(batch.collections))
+        self._insert("samples", _columns(batch.samples))
+        self._insert("growths", _columns(batch.growths))
+        self._insert("snapshots", _columns([_compressed(each) for each in batch.snapshots]))
+        row = [self.batches + 1, batch.time_ns, len(batch.events)]
+        self._connection.execute("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", row)
+
+    def _take_frames(self, mentioned: NDArray[np.uint32]) -> list[FrameRow]:
+        """Those that are mentioned and not in the file yet."""
+        new = set(np.unique(mentioned).tolist()) - self._written_frames
+        self._written_frames |= new
+        return [self._frames[each] for each in sorted(new)]
+
+    def _insert(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        if not columns or not len(next(iter(columns.values()))):
+            return
+        names = ", ".join(columns)
+        self._connection.register("incoming", columns)
+        self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")
+        self._connection.unregister("incoming")
+
+
+def _place(path: Path, run: RunRow, *, overwrite: bool) -> None:
+    """Make the file of a run that has just begun, under another name, and move it to its place when it is sound."""
+    made = path.with_name(f"{path.name}.{os.getpid()}.new")
+    log = path.with_name(f"{path.name}.wal")
+    try:
+        with contextlib.closing(_connect(made)) as connection:
+            connection.begin()
+            connection.execute(TABLES + VIEWS)
+            _insert_run(connection, run)
+            connection.commit()
+        if overwrite:
+            log.unlink(missing_ok=True)  # it belongs to the file that is replaced, and would be read into the new one
+            made.replace(path)
+        elif log.exists():
+            raise FileExistsError(f"{log} is left of another recording")
+        else:
+            path.hardlink_to(made)  # unlike a move it never replaces a file
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> DuckDBPyConnection:
+    import duckdb
+
+    return duckdb.connect(path, config=_CONFIG)
+
+
+def _insert_run(connection: DuckDBPyConnection, run: RunRow) -> None:
+    row = {
+        "schema_version": SCHEMA_VERSION,
+        "tinyheap_version": __version__,
+        **asdict(run),
+        "arguments": list(run.arguments),
+        "options": json.dumps(run.options),
+        "started_at": run.started_at.astimezone(UTC).replace(tzinfo=None),
+        "state": RUNNING,
+    }
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO run ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+
+
+def _fields(records: NDArray[np.void], leave_out: str = "") -> dict[str, NDArray[Any]]:
+    """An array of records as columns."""
+    names: tuple[str, ...] = records.dtype.names or ()
+    return {name: records[name] for name in names if name != leave_out}
+
+
+def _columns(rows: Sequence[DataclassInstance]) -> dict[str, NDArray[Any]]:
+    """Dataclasses as columns."""
+    if not rows:
+        return {}
+    names = [each.name for each in fields(rows[0])]
+    return {name: _objects([getattr(row, name) for row in rows]) for name in names}
+
+
+def _objects(values: list[Any]) -> NDArray[np.object_]:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _compressed(snapshot: SnapshotRow) -> SnapshotRow:
+    return replace(snapshot, states=zlib.compress(snapshot.states))
