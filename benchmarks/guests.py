@@ -250,8 +250,7 @@ def _started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSess
 def taken_over(guest: Guest, takeover: Takeover) -> hosts.HostSession:
     """A started session on our collector."""
     store, linker = wasmtime.Store(guest.engine), wasmtime.Linker(guest.engine)
-    takeover.define(store, linker, guest.ours)
-    session = hosts.offer(store, linker, guest.ours, hosts.Grants(seed=1))
+    session = hosts.offer(store, linker, guest.ours, hosts.Grants(seed=1), takeover.makers(store))
     takeover.attach(session.instantiate(guest.ours))
     session.start()
     return session

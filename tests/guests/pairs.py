@@ -131,8 +131,7 @@ def start_ours(
     """The program on our collector; `watch` sees each collection."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
     takeover = Takeover(pair.facts, policy, lambda collection: _seen(run, collection, watch))
-    takeover.define(store, linker, pair.ours)
-    session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1))
+    session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1), takeover.makers(store))
     instance = session.instantiate(pair.ours)
     takeover.attach(instance)
     run = Run(session, _log(session, instance), pair.facts, takeover)

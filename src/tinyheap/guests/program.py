@@ -95,12 +95,12 @@ class Program:
         if policy != Policy():
             _check_served(prepared.guest, policy)
         store, linker = Store(engine), Linker(engine)
-        takeover = None
+        takeover = makers = None
         if prepared.guest is not None and prepared.guest.heap is not None and is_served(prepared.guest):
             takeover = Takeover(prepared.guest.heap, policy, listener)
-            takeover.define(store, linker, prepared.compiled)
+            makers = takeover.makers(store)
         try:
-            session = offer(store, linker, prepared.compiled, grants)
+            session = offer(store, linker, prepared.compiled, grants, makers)
         except HostError as error:
             if prepared.guest is None or takeover is not None:
                 raise

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -37,10 +37,11 @@ from tinyheap.heap.growth import WASM_PAGE_BYTES, Growth
 from tinyheap.heap.stats import Collection
 
 if TYPE_CHECKING:
-    from wasmtime import Global, Instance, Linker, Memory, Store
+    from wasmtime import Global, Instance, Memory, Store
 
     from tinyheap.guests._takeover import Allocator
     from tinyheap.heap._kernel import Kernel
+    from tinyheap.hosts.imports import Maker
 
 WORD_BYTES: Final = 4
 HEADER_ALIGNMENT_BYTES: Final = 16
@@ -48,6 +49,11 @@ HEADER_ALIGNMENT_BYTES: Final = 16
 PROBLEMS: Final = 16
 NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 """A null pointer: what serves a guest is Python's to keep."""
+_VIEW_OF_MEMORY: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+    ("PyMemoryView_FromMemory", ctypes.pythonapi)
+)
+_WRITABLE: Final = 0x200
+"""Python's ``PyBUF_WRITE``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,25 +162,17 @@ class Takeover:
 
     # ---- tying ------------------------------------------------------------------------------------------------------
 
-    def define(self, store: Store, linker: Linker, module: wasmtime.Module) -> None:
-        """Define the imports that the rewritten module has for this; before its hosts are offered.
-
-        Raises:
-            GuestError: this wasmtime has no unchecked functions.
-        """
+    def makers(self, store: Store) -> Mapping[str, Maker]:
+        """What makes the functions that the rewritten module imports for this, to be given to its hosts' `offer`."""
         self._store = store
         if self.policy.guard or self.policy.stop_at_allocation is not None:
             self._calls = CallStack(store)
-        for wanted in module.imports:
-            if wanted.module != ALLOC_IMPORT:
-                continue
-            redirect = self.facts.redirects[int(wanted.name or 0)]
-            kind = wanted.type
-            if not isinstance(kind, wasmtime.FuncType):
-                raise GuestError(f"the import {wanted.module}.{wanted.name} is no function")
-            linker.define(store, wanted.module, wanted.name or "", self._function(store, kind, redirect.role))
+        return {ALLOC_IMPORT: self._function}
 
-    def _function(self, store: Store, kind: wasmtime.FuncType, role: Role) -> wasmtime.Func:
+    def _function(self, name: str, kind: object) -> wasmtime.Func:
+        if not isinstance(kind, wasmtime.FuncType):
+            raise GuestError(f"the import {ALLOC_IMPORT}.{name} is no function")
+        role, store = self.facts.redirects[int(name)].role, self._store
         if role is Role.COLLECT:
             return wasmtime.Func(store, kind, lambda *_: self._collect_on_request(bool(kind.results)))
         if role is Role.REALLOC:
@@ -236,9 +234,9 @@ class Takeover:
         """Look at the memory where it is now; a growth may have moved it."""
         assert self._memory is not None
         size_bytes = self._memory.data_len(self._store)
-        base = ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value or 0
-        self._base = base
-        self._statics.memory = memoryview((ctypes.c_ubyte * size_bytes).from_address(base)).cast("B")
+        self._base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        # An array of ctypes' would need a new type for each size.
+        self._statics.memory = _VIEW_OF_MEMORY(self._base, size_bytes, _WRITABLE)
 
     def _heap_view(self, geometry: Geometry) -> memoryview:
         return self._statics.memory[geometry.start_address : geometry.end_address]

@@ -18,7 +18,11 @@ from tinyheap.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wasmtime import ImportType, Linker
+    from wasmtime import Func, ImportType, Linker
+    from wasmtime._types import AsExternType
+
+    Maker = Callable[[str, AsExternType], Func]
+    """Makes the function behind an import, of its name and type."""
 
 _VALUE_TYPES = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 
@@ -60,14 +64,14 @@ class Import:
         return f"{self.module}.{self.name}: {self.kind} {self.signature or ''}".rstrip()
 
 
-def describe(wanted: ImportType) -> Import:
-    """An import of a compiled module in this room's terms."""
+def describe(wanted: ImportType, module: str) -> Import:
+    """An import of a compiled module, from that module, in this room's terms."""
     kind = type(wanted.type).__name__.removesuffix("Type").lower()
     signature = None
     if isinstance(wanted.type, FuncType):
         kind = "function"
         signature = Signature.of(wanted.type)
-    return Import(wanted.module, wanted.name or "", signature, kind)
+    return Import(module, wanted.name or "", signature, kind)
 
 
 def define_method(linker: Linker, place: Import, method: Callable[..., Any]) -> None:

@@ -4,11 +4,12 @@ The order of things::
 
     engine  = new_engine(grants)              once, may serve many programs
     module  = compile_module(engine, wasm)
-    session = offer(Store(engine), Linker(engine), module, grants)      imports are defined or refused here
+    session = offer(Store(engine), Linker(engine), module, grants)      imports are served or refused here
     session.instantiate(module)               or: session.attach(linker.instantiate(store, module))
     session.run()                             or: session.start(), session.call("export", 1, 2), ...
 
-Whoever wants to serve imports of its own defines them in the linker before `offer`, which leaves them alone.
+Whoever wants to serve imports of its own gives `offer` what makes them, or defines them in the linker before, where
+`offer` leaves them alone.
 
 Invariants: one time limit covers all that a session runs; no wasmtime exception leaves a session, each
 becomes one of `tinyheap.errors`; a session that is dropped frees its program.
@@ -61,11 +62,12 @@ from tinyheap.hosts.wasi import Wasi, await_release
 from tinyheap.hosts.world import world_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from wasmtime import Instance
     from wasmtime._exportable import AsExtern
 
+    from tinyheap.hosts.imports import Maker
     from tinyheap.hosts.realm import Timers
 
 _T = TypeVar("_T")
@@ -112,7 +114,9 @@ def compile_module(engine: Engine, wasm: bytes) -> Module:
         raise GuestError(f"this is not a WebAssembly module that can run: {_last_cause(error)}") from error
 
 
-def offer(store: Store, linker: Linker, module: Module, grants: Grants) -> HostSession:
+def offer(
+    store: Store, linker: Linker, module: Module, grants: Grants, makers: Mapping[str, Maker] | None = None
+) -> HostSession:
     """A session whose host serves all of ``module``'s imports that the linker does not have yet.
 
     Args:
@@ -120,12 +124,13 @@ def offer(store: Store, linker: Linker, module: Module, grants: Grants) -> HostS
         linker: Gets the imports.
         module: The compiled program.
         grants: What it may have.
+        makers: By the name of the module that is imported from: what makes its functions, instead of any host.
 
     Raises:
         HostError: If imports remain that nobody offers; the message lists every one with its type.
     """
     session = HostSession(store, linker, grants)
-    session.offer(module)
+    session.offer(module, makers)
     return session
 
 
@@ -229,9 +234,9 @@ class HostSession:
         value: int | float = self._globals[name].value(self.store)
         return value
 
-    def offer(self, module: Module) -> None:
+    def offer(self, module: Module, makers: Mapping[str, Maker] | None = None) -> None:
         """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.session.offer`."""
-        wanted = [describe(item) for item in module.imports]
+        wanted = self._make(module, makers or {})
         kept = {item: found for item in wanted if (found := self._defined(item)) is not None}
         lacking = [item for item in wanted if item not in kept]
         if any(item.module == WASI_MODULE for item in lacking):
@@ -251,6 +256,19 @@ class HostSession:
         if refused:
             listing = "".join(f"\n  {item}" for item in refused)
             raise HostError(f"the program imports what no host here offers:{listing}")
+
+    def _make(self, module: Module, makers: Mapping[str, Maker]) -> list[Import]:
+        """Define those imports of ``module`` that have a maker; returns the others."""
+        others = []
+        for item in module.imports:
+            # Asked for once, since wasmtime takes a while to say it.
+            name = item.module
+            if name in makers:
+                function = makers[name](item.name or "", item.type)
+                self.linker.define(self.store, name, item.name or "", function)
+            else:
+                others.append(describe(item, name))
+        return others
 
     def _offer_one(self, wanted: Import) -> bool:
         if wanted.module == WASI_MODULE and self._wasi is not None:
