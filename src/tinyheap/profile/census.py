@@ -1,0 +1,90 @@
+"""The census of a recording: how many objects and bytes each stack made, when they were born and when they died.
+
+Nearly all that is asked of a recording is a sum over its objects, and of an object only four things matter for it: who
+made it, how large it is, between which collections it was born, and which collection freed it.  So the objects are
+counted once, and every analysis adds up a table that is small, however many objects there were.
+
+Terms.  An object's *generation* is the number of collections that were over when it was born.  Collection ``k`` is the
+first that could free the objects of generation ``k - 1``.  Only collections free, so an object *lives* from its birth to
+the end of the collection that freed it, whether the program could still reach it or not; one that no collection freed
+lives at the end.  Bytes are those that the program asked for.
+
+The tables are temporary: they belong to the connection, and nothing is written to the recording's file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.errors import RecordingCorruptError
+from tinyheap.profile.result import row, rows
+from tinyheap.profile.stacks import StackTree
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+CENSUS: Final = "tinyheap_census"
+"""Columns ``stack_id``, ``generation``, ``death_collection`` (NULL: lives at the end), ``objects``, ``bytes``."""
+SITES: Final = "tinyheap_sites"
+"""Columns ``stack_id``, ``frame_id``: the frame of each stack's allocation site, 0 for the empty stack."""
+_COUNTED: Final = "tinyheap_counted"
+"""How far the recording was when the census was taken."""
+
+# Two collections without an event between them are one bound; nothing is born between them.
+_TAKE: Final = f"""
+CREATE OR REPLACE TEMP TABLE {CENSUS} AS
+WITH bounds AS (SELECT last_event_id, max(number) AS generation FROM collections GROUP BY last_event_id)
+SELECT
+    births.stack_id,
+    coalesce(bounds.generation, 0) AS generation,
+    deaths.collection AS death_collection,
+    count(*) AS objects,
+    sum(births.size_bytes)::BIGINT AS bytes
+FROM events AS births
+LEFT JOIN deaths ON deaths.object_id = births.object_id
+ASOF LEFT JOIN bounds ON births.id > bounds.last_event_id
+WHERE births.kind = 0
+GROUP BY ALL
+"""
+_FAULTS: Final = f"""
+WITH ended AS (SELECT count(*) AS collections FROM collections)
+SELECT 'an object died twice'
+WHERE (SELECT coalesce(sum(objects), 0) FROM {CENSUS}) <> (SELECT count(*) FROM events WHERE kind = 0)
+UNION ALL SELECT 'the numbers of its collections are not 1, 2, 3, ...'
+FROM collections, ended
+HAVING count(DISTINCT number) <> count(*) OR min(number) <> 1 OR max(number) <> count(*)
+UNION ALL SELECT 'an object died before it was born, or in a collection that never was'
+FROM {CENSUS}, ended
+HAVING count(*) FILTER (death_collection <= generation OR death_collection > collections) > 0
+UNION ALL SELECT 'an object has a stack that there is not'
+FROM {CENSUS}
+HAVING count(*) FILTER (stack_id NOT IN (SELECT stack_id FROM {SITES})) > 0
+"""
+
+
+def take_census(recording: Recording) -> None:
+    """Make the tables `CENSUS` and `SITES` of a recording, unless they are there and nothing was recorded since.
+
+    Raises:
+        RecordingCorruptError: The recording contradicts itself.
+    """
+    if _is_taken(recording):
+        return
+    rows(recording, _TAKE)
+    sites = StackTree.of(recording).sites()
+    rows(
+        recording,
+        f"CREATE OR REPLACE TEMP TABLE {SITES} AS SELECT unnest(?::INTEGER[]) AS stack_id, unnest(?::INTEGER[]) AS frame_id",
+        [list(sites), [site.id for site in sites.values()]],
+    )
+    for (fault,) in rows(recording, _FAULTS):
+        raise RecordingCorruptError(f"{recording.path} is damaged: {fault}")
+    rows(recording, f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT count(*) AS batches FROM batches")
+
+
+def _is_taken(recording: Recording) -> bool:
+    (there,) = row(recording, f"SELECT count(*) FROM duckdb_tables() WHERE temporary AND table_name = '{_COUNTED}'")
+    if not there:
+        return False
+    (is_same,) = row(recording, f"SELECT batches = (SELECT count(*) FROM batches) FROM {_COUNTED}")
+    return bool(is_same)

@@ -1,0 +1,148 @@
+"""Flame graphs: a tree of functions as they called each other, weighed by one of several measures.
+
+Stacks are paths of call instructions; here a node is a *function* below its callers, so calls from different lines of
+one function are one node.  A stack's innermost frame is the function that called the allocator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.profile.census import CENSUS, take_census
+from tinyheap.profile.result import Result, rows
+from tinyheap.profile.stacks import StackTree
+from tinyheap.profile.summary import peak
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+ROOT_NAME: Final = "all"
+
+
+class Measure(Enum):
+    """What the width of a frame stands for; the value is the name that the command line and JSON know it by."""
+
+    ALLOCATED_BYTES = "allocated-bytes"
+    """All objects ever made, in the bytes that were asked for."""
+    ALLOCATED_OBJECTS = "allocated-objects"
+    LIVE_AT_PEAK_BYTES = "live-at-peak-bytes"
+    """Objects that lived at the `Peak` of the recording."""
+    LIVE_AT_PEAK_OBJECTS = "live-at-peak-objects"
+    """The same objects, counted: the peak is that of bytes."""
+    LIVE_AT_END_BYTES = "live-at-end-bytes"
+    """Objects that no collection freed."""
+    LIVE_AT_END_OBJECTS = "live-at-end-objects"
+    DEAD_YOUNG_BYTES = "dead-young-bytes"
+    """Objects that died young: in the first collection after their birth."""
+    DEAD_YOUNG_OBJECTS = "dead-young-objects"
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether it is in bytes; else it counts objects."""
+        return self.value.endswith("bytes")
+
+    @property
+    def unit(self) -> str:
+        """``bytes`` or ``objects``."""
+        return "bytes" if self.is_bytes else "objects"
+
+    @property
+    def title(self) -> str:
+        """The name in words, such as ``bytes live at the peak``."""
+        what = self.value.rsplit("-", 1)[0].replace("-at-", "-at-the-").replace("-", " ")
+        return f"{self.unit} {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlameNode:
+    """A function, below those that called it."""
+
+    name: str
+    own: int
+    """Of objects that it allocated itself."""
+    total: int
+    """Its own, and that of all below it."""
+    children: tuple[FlameNode, ...] = field(repr=False, default=())
+    """From the heaviest to the lightest; equal ones by name."""
+
+    def walk(self) -> Iterator[tuple[int, FlameNode]]:
+        """This node and all below it, each behind its caller, with how deep it is: 0 for this one."""
+        waiting = [(0, self)]
+        while waiting:
+            depth, node = waiting.pop()
+            yield depth, node
+            waiting += [(depth + 1, child) for child in reversed(node.children)]
+
+
+@dataclass(frozen=True, slots=True)
+class FlameGraph(Result):
+    """A tree of functions; nodes without weight are left out."""
+
+    measure: Measure
+    root: FlameNode
+    """Named ``all``; its own are the objects without a stack."""
+
+    def stacks(self) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Every path of functions that has weight of its own, outermost first and without the root, and that weight."""
+        path: list[str] = []
+        for depth, node in self.root.walk():
+            del path[max(depth - 1, 0) :]
+            if depth:
+                path.append(node.name)
+            if node.own:
+                yield tuple(path), node.own
+
+
+def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES) -> FlameGraph:
+    """The functions as they called each other, weighed by `measure`."""
+    own = weights(recording, measure)
+    # Of each node: its name, its caller, its weight; callers come first.
+    names, callers, owns = [ROOT_NAME], [0], [own.get(0, 0)]
+    node_of_stack = {0: 0}
+    children: dict[tuple[int, str], int] = {}
+    for stack_id, parent_id, frame in StackTree.of(recording).stacks.values():
+        caller = node_of_stack[parent_id]
+        node = children.setdefault((caller, frame.function), len(names))
+        if node == len(names):
+            names.append(frame.function)
+            callers.append(caller)
+            owns.append(0)
+        owns[node] += own.get(stack_id, 0)
+        node_of_stack[stack_id] = node
+    return FlameGraph(measure, _tree(names, callers, owns))
+
+
+def weights(recording: Recording, measure: Measure) -> dict[int, int]:
+    """What each stack weighs by `measure`, for those that weigh anything; 0 is the empty stack."""
+    take_census(recording)
+    condition = "true"
+    if measure in (Measure.LIVE_AT_PEAK_BYTES, Measure.LIVE_AT_PEAK_OBJECTS):
+        moment = peak(recording).collection
+        condition = f"generation < {moment} AND (death_collection IS NULL OR death_collection >= {moment})"
+    elif measure in (Measure.LIVE_AT_END_BYTES, Measure.LIVE_AT_END_OBJECTS):
+        condition = "death_collection IS NULL"
+    elif measure in (Measure.DEAD_YOUNG_BYTES, Measure.DEAD_YOUNG_OBJECTS):
+        condition = "death_collection = generation + 1"
+    query = (
+        f"SELECT stack_id, sum({measure.unit})::BIGINT AS w FROM {CENSUS} WHERE {condition} GROUP BY ALL HAVING w > 0"
+    )
+    return dict(rows(recording, query))
+
+
+def _tree(names: list[str], callers: list[int], owns: list[int]) -> FlameNode:
+    """The nodes as a tree, from the last to the first, so that children are made before their callers."""
+    below: dict[int, list[FlameNode]] = {}
+    for node in range(len(names) - 1, 0, -1):
+        children = _ordered(below.pop(node, []))
+        total = owns[node] + sum(child.total for child in children)
+        if total:
+            below.setdefault(callers[node], []).append(FlameNode(names[node], owns[node], total, children))
+    children = _ordered(below.pop(0, []))
+    return FlameNode(names[0], owns[0], owns[0] + sum(child.total for child in children), children)
+
+
+def _ordered(nodes: list[FlameNode]) -> tuple[FlameNode, ...]:
+    return tuple(sorted(nodes, key=lambda node: (-node.total, node.name)))

@@ -1,0 +1,148 @@
+"""Leak suspects: sites whose live bytes grow from collection to collection.
+
+What lives right after a collection is what the program still holds (and what the collector wrongly holds for it).  For
+each allocation site this is a series, one figure a collection.  A cache or a table that has been filled stays where it
+is; a leak grows.  A program also grows as it starts, so only the *later* collections count: the last half of them, and at
+least five where there are so many.
+
+Of the series over the later collections two things are asked.  *How steadily does it grow?* Kendall's tau: of all pairs
+of collections, the share in which the later one has more, less the share in which it has less; 1 if it only ever grows,
+about 0 for ups and downs.  *How fast?* The Theil-Sen slope: the median of the slopes of all pairs, which no single
+outlier moves.  A site is a suspect if it grows steadily (tau at least `STEADY`), and if what it grows by over the later
+collections is at least `MATERIAL` of what it had on average.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, combinations
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.profile.census import CENSUS, SITES, take_census
+from tinyheap.profile.result import Result, row, rows
+from tinyheap.profile.stacks import StackFrame, StackTree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tinyheap.recordings.recording import Recording
+
+FEWEST_COLLECTIONS: Final = 4
+"""With fewer there is nothing to see: three figures are in order by chance once in six times."""
+FEWEST_LATER: Final = 5
+MOST_LATER: Final = 64
+"""Of a longer series so many figures, evenly spread, are looked at: pairs grow with the square."""
+STEADY: Final = 0.7
+MATERIAL: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class LeakSuspect(Result):
+    """A site whose live bytes grow from collection to collection."""
+
+    site: StackFrame
+    score: float
+    """From 0 to 1: tau, times its share of all that steadily grew, or of `MATERIAL` of all that lived if that is more."""
+    tau: float
+    """How steadily it grows over the later collections."""
+    slope_bytes: float
+    """How many bytes it grows by from one collection to the next."""
+    growth_bytes: float
+    """What it grew by over the later collections: the slope times their number less one."""
+    series_bytes: tuple[int, ...]
+    """What lived after each collection, from the first on."""
+    later: int
+    """How many of these, from the end, were judged."""
+
+    @property
+    def explanation(self) -> str:
+        """Why it is a suspect, in a sentence."""
+        return (
+            f"{self.series_bytes[-self.later]:,} bytes lived {self.later - 1} collections before the last, "
+            f"{self.series_bytes[-1]:,} after it: about {self.slope_bytes:,.0f} more each time"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeakSuspects(Result):
+    """The suspects, the highest score first."""
+
+    collections: int
+    """How many there were; with fewer than `FEWEST_COLLECTIONS` nobody can be suspected."""
+    suspects: tuple[LeakSuspect, ...]
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there were enough collections to see growth."""
+        return self.collections >= FEWEST_COLLECTIONS
+
+
+def leak_suspects(recording: Recording) -> LeakSuspects:
+    """The sites whose live bytes grow from collection to collection."""
+    take_census(recording)
+    (collections,) = row(recording, "SELECT count(*) FROM collections")
+    if collections < FEWEST_COLLECTIONS:
+        return LeakSuspects(collections, ())
+    later = later_of(collections)
+    grown = []
+    live = _live_series(recording, collections)
+    for frame_id, series in live.items():
+        tau, slope_bytes = trend(series[-later:])
+        growth_bytes = slope_bytes * (later - 1)
+        if tau >= STEADY and growth_bytes > MATERIAL * fmean(series[-later:]):
+            grown.append((frame_id, tau, slope_bytes, growth_bytes, series))
+    later_live = [fmean(series[-later:]) for series in live.values()]
+    whole_bytes = max(sum(growth_bytes for _, _, _, growth_bytes, _ in grown), MATERIAL * sum(later_live))
+    frames = StackTree.of(recording).frames
+    suspects = [
+        LeakSuspect(
+            site=frames[frame_id],
+            score=tau * growth_bytes / whole_bytes,
+            tau=tau,
+            slope_bytes=slope_bytes,
+            growth_bytes=growth_bytes,
+            series_bytes=series,
+            later=later,
+        )
+        for frame_id, tau, slope_bytes, growth_bytes, series in grown
+    ]
+    return LeakSuspects(collections, tuple(sorted(suspects, key=lambda each: (-each.score, each.site.id))))
+
+
+def later_of(collections: int) -> int:
+    """How many of the last collections are judged."""
+    return max(-(-collections // 2), min(FEWEST_LATER, collections))
+
+
+def trend(series: Sequence[int]) -> tuple[float, float]:
+    """Kendall's tau (-1..1) of a series against its order, and its Theil-Sen slope for one step; two figures or more.
+
+    A long series is thinned to `MOST_LATER` figures, the first and the last among them.
+    """
+    steps = len(series) - 1
+    chosen = sorted({round(at * steps / (MOST_LATER - 1)) for at in range(MOST_LATER)})
+    pairs = [(after - before, series[after] - series[before]) for before, after in combinations(chosen, 2)]
+    tau = sum((gain > 0) - (gain < 0) for _, gain in pairs) / len(pairs)
+    return tau, median(gain / distance for distance, gain in pairs)
+
+
+def _live_series(recording: Recording, collections: int) -> dict[int, tuple[int, ...]]:
+    """For each site, by its frame, the bytes that lived after each collection."""
+    found = rows(
+        recording,
+        f"""
+        WITH changes AS (
+            SELECT frame_id, generation + 1 AS number, bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
+            UNION ALL
+            SELECT frame_id, death_collection, -bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
+            WHERE death_collection IS NOT NULL
+        )
+        SELECT frame_id, number, sum(bytes)::BIGINT FROM changes WHERE number <= ? GROUP BY ALL
+        """,
+        [collections],
+    )
+    gains: dict[int, list[int]] = {}
+    for frame_id, number, gain in found:
+        gains.setdefault(frame_id, [0] * collections)[number - 1] = gain
+    return {frame_id: tuple(accumulate(series)) for frame_id, series in gains.items()}

@@ -1,0 +1,61 @@
+"""What all results of analyses have in common, and how analyses ask a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tinyheap.errors import QueryError, RecordingCorruptError
+from tinyheap.recordings.rows import asking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tinyheap.recordings.recording import Recording
+
+Parameters = list[Any] | dict[str, Any]
+
+
+class Result:
+    """Base of every result; results are frozen, and a notebook shows them as a table or a picture."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from tinyheap.report.notebook import html_of
+
+        return html_of(self)
+
+
+def rows(recording: Recording, query: str, parameters: Parameters | None = None) -> list[Any]:
+    """All rows of a query's answer, as tuples.
+
+    Raises:
+        RecordingCorruptError: The file is damaged, or holds figures that cannot be.
+    """
+    with _analyzing(recording):
+        return recording.connection.execute(query, parameters or []).fetchall()
+
+
+def row(recording: Recording, query: str, parameters: Parameters | None = None) -> Any:  # noqa: ANN401 - a tuple
+    """The only row of a query's answer; raises as `rows` does."""
+    (found,) = rows(recording, query, parameters)
+    return found
+
+
+def columns(recording: Recording, query: str, parameters: Parameters | None = None) -> dict[str, NDArray[Any]]:
+    """A query's answer as an array a column; raises as `rows` does."""
+    with _analyzing(recording):
+        return recording.connection.execute(query, parameters or []).fetchnumpy()
+
+
+@contextmanager
+def _analyzing(recording: Recording) -> Iterator[None]:
+    """The queries of analyses make sense; where one fails, the figures do not, such as a sum beyond 64 bits."""
+    try:
+        with asking(recording.path):
+            yield
+    except QueryError as error:
+        raise RecordingCorruptError(f"{recording.path} is damaged: {error}") from error

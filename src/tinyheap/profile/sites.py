@@ -1,0 +1,185 @@
+"""Who allocates: by function, and by allocation site.
+
+Terms.  An object's *own function* is the innermost of its stack, the one that called the allocator.  Its *allocation
+site* is the innermost call instruction outside of the Go runtime (`tinyheap.profile.stacks.RUNTIME`), so that an append
+counts for who appends; where all of the stack is the runtime's, it is the innermost.  *Own* figures are of the objects
+whose function or site it is; *total* ones of all whose stack it is in, each counted once however often it recurs there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from tinyheap.profile.census import CENSUS, SITES, take_census
+from tinyheap.profile.result import Result, rows
+from tinyheap.profile.stacks import NO_STACK, Key, StackFrame, StackTree
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Result):
+    """What a function or a site allocates.  Sizes are bytes asked for; sizes and lifetimes are of its own objects."""
+
+    own_objects: int
+    own_bytes: int
+    total_objects: int
+    total_bytes: int
+    live_objects: int
+    """Own, at the end."""
+    live_bytes: int
+    mean_size_bytes: float | None
+    """None where it owns no objects, like the next."""
+    median_size_bytes: int | None
+    """The smallest size that at least half of them do not exceed."""
+    dead_young_objects: int
+    """Own, that died in the first collection after their birth."""
+    median_lifetime_ns: int | None
+    """From birth to the end of the collection that freed it; of those that died, None where none did."""
+    mean_survived: float | None
+    """Collections that an object survived; of those that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionUsage(Usage):
+    """What a function allocates."""
+
+    function: str
+
+    @property
+    def name(self) -> str:
+        """Of the function."""
+        return self.function
+
+
+@dataclass(frozen=True, slots=True)
+class SiteUsage(Usage):
+    """What is allocated at one call instruction."""
+
+    site: StackFrame
+
+    @property
+    def name(self) -> str:
+        """The function, and the place of the call in the program's file where it is known."""
+        return self.site.function if self.site.code_offset < 0 else f"{self.site.function}+{self.site.code_offset:#x}"
+
+
+AnyUsage = TypeVar("AnyUsage", FunctionUsage, SiteUsage)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTable(Result, Generic[AnyUsage]):
+    """Usages: those that own the most bytes first, then by total bytes, then by name."""
+
+    usages: tuple[AnyUsage, ...]
+
+    def __len__(self) -> int:
+        return len(self.usages)
+
+    def __iter__(self) -> Iterator[AnyUsage]:
+        return iter(self.usages)
+
+    def __getitem__(self, index: int) -> AnyUsage:
+        return self.usages[index]
+
+
+_OWNERS: Final = "tinyheap_owners"
+_KEYED: Final = f"""
+CREATE OR REPLACE TEMP TABLE {_OWNERS} AS SELECT {SITES}.stack_id, {{key}} AS key
+FROM {SITES} LEFT JOIN stacks ON stacks.id = stack_id LEFT JOIN frames ON frames.id = stacks.frame_id
+"""
+_FUNCTION: Final = f"coalesce(frames.function, '{NO_STACK}')"
+_SITE: Final = f"{SITES}.frame_id"
+
+_OWN: Final = f"""
+WITH counted AS (
+    SELECT
+        key,
+        sum(objects) AS own_objects,
+        sum(bytes) AS own_bytes,
+        coalesce(sum(objects) FILTER (death_collection IS NULL), 0) AS live_objects,
+        coalesce(sum(bytes) FILTER (death_collection IS NULL), 0) AS live_bytes,
+        coalesce(sum(objects) FILTER (death_collection = generation + 1), 0) AS dead_young_objects,
+        sum(objects * (death_collection - generation - 1)) / sum(objects) FILTER (death_collection IS NOT NULL)
+            AS mean_survived
+    FROM {CENSUS} JOIN {_OWNERS} USING (stack_id) GROUP BY key
+),
+measured AS (
+    SELECT
+        key,
+        quantile_disc(size_bytes, 0.5) AS median_size_bytes,
+        quantile_disc(death_ns - birth_ns, 0.5) AS median_lifetime_ns
+    FROM objects JOIN {_OWNERS} USING (stack_id) GROUP BY key
+)
+SELECT
+    key, own_objects::BIGINT, own_bytes::BIGINT, live_objects::BIGINT, live_bytes::BIGINT,
+    own_bytes::DOUBLE / own_objects, median_size_bytes, dead_young_objects::BIGINT, median_lifetime_ns, mean_survived
+FROM counted JOIN measured USING (key)
+"""
+_OWN_FIELDS: Final = (
+    "own_objects",
+    "own_bytes",
+    "live_objects",
+    "live_bytes",
+    "mean_size_bytes",
+    "median_size_bytes",
+    "dead_young_objects",
+    "median_lifetime_ns",
+    "mean_survived",
+)
+"""What the columns of `_OWN` behind the key are in `Usage`."""
+_OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None)
+
+
+def by_function(recording: Recording) -> UsageTable[FunctionUsage]:
+    """What each function allocates, itself and through what it calls."""
+    figures = _figures(recording, _FUNCTION, lambda frame: frame.function)
+    return _sorted([FunctionUsage(**figures[function], function=function) for function in figures])
+
+
+def by_site(recording: Recording) -> UsageTable[SiteUsage]:
+    """What is allocated at each allocation site, and in total below its call."""
+    figures = _figures(recording, _SITE, lambda frame: frame.id)
+    frames = StackTree.of(recording).frames
+    owning = (frame_id for frame_id in figures if figures[frame_id]["own_objects"])
+    return _sorted([SiteUsage(**figures[frame_id], site=frames[frame_id]) for frame_id in owning])
+
+
+def _figures(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:
+    """The fields of `Usage` by key.
+
+    Args:
+        recording: The recording.
+        owner: In SQL, the key of a stack's objects.
+        key: The key of a frame.
+    """
+    take_census(recording)
+    rows(recording, _KEYED.format(key=owner))
+    own = {found[0]: found[1:] for found in rows(recording, _OWN)}
+    figures = {}
+    for each, (objects, size_bytes) in _totals(recording, key).items():
+        figures[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True))
+        figures[each] |= {"total_objects": objects, "total_bytes": size_bytes}
+    return figures
+
+
+def _totals(recording: Recording, key: Callable[[StackFrame], Key]) -> dict[Key, tuple[int, int]]:
+    """For each key that is on the stack of any object the objects and bytes of these stacks."""
+    tree = StackTree.of(recording)
+    query = f"SELECT stack_id, sum(objects)::BIGINT, sum(bytes)::BIGINT FROM {CENSUS} GROUP BY stack_id"
+    own = {stack_id: tuple(sums) for stack_id, *sums in rows(recording, query)}
+    sums = tree.sums(own, 2)
+    totals: dict[Key, tuple[int, int]] = {key(tree.frame(0)): own[0]} if 0 in own else {}
+    for here, stack_id in tree.outermost(key):
+        objects, size_bytes = totals.get(here, (0, 0))
+        more = sums[stack_id]
+        if more[0]:
+            totals[here] = objects + more[0], size_bytes + more[1]
+    return totals
+
+
+def _sorted(usages: list[AnyUsage]) -> UsageTable[AnyUsage]:
+    return UsageTable(tuple(sorted(usages, key=lambda each: (-each.own_bytes, -each.total_bytes, each.name))))

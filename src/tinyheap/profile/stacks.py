@@ -1,0 +1,131 @@
+"""The stacks of a recording as a tree, held in memory: there are few of them, however many objects there are."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from tinyheap.errors import RecordingCorruptError
+from tinyheap.profile.result import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tinyheap.recordings.recording import Recording
+
+RUNTIME: Final = "runtime."
+"""What the names of the Go runtime's functions begin with."""
+NO_STACK: Final = "[no stack]"
+"""Stands for the function where an object has no stack."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class StackFrame:
+    """A call instruction."""
+
+    id: int
+    """In the recording's table of frames; 0 where there is no stack."""
+    function: str
+    """The function that it is in."""
+    code_offset: int
+    """Where it stands in the program's file; -1 where unknown."""
+    callee: str | None
+    """The function called; None for an indirect call."""
+
+
+NO_FRAME: Final = StackFrame(0, NO_STACK, -1, None)
+
+
+class Stack(NamedTuple):
+    """A stack: its caller's stack, and its innermost frame."""
+
+    id: int
+    parent_id: int
+    frame: StackFrame
+
+
+class StackTree:
+    """All stacks, parents before their children."""
+
+    def __init__(self, stacks: Mapping[int, Stack], frames: Mapping[int, StackFrame]) -> None:
+        self.stacks: Final = stacks
+        """By id; the empty stack, 0, is not among them."""
+        self.frames: Final = frames
+        """By id; 0 stands for the frame of the empty stack."""
+
+    @classmethod
+    def of(cls, recording: Recording) -> StackTree:
+        """The stacks of a recording.
+
+        Raises:
+            RecordingCorruptError: They are no tree, or a frame is missing.
+        """
+        found = rows(recording, "SELECT id, function, code_offset, callee FROM frames")
+        frames = {NO_FRAME.id: NO_FRAME} | {each[0]: StackFrame(*each) for each in found}
+        stacks: dict[int, Stack] = {}
+        for stack_id, parent_id, frame_id in rows(recording, "SELECT id, parent_id, frame_id FROM stacks ORDER BY id"):
+            is_sound = 0 <= parent_id < stack_id and (not parent_id or parent_id in stacks) and stack_id not in stacks
+            if not is_sound or not frame_id or frame_id not in frames:
+                raise RecordingCorruptError(
+                    f"{recording.path} is damaged: stack {stack_id} has parent {parent_id} and frame {frame_id}, "
+                    f"which cannot be"
+                )
+            stacks[stack_id] = Stack(stack_id, parent_id, frames[frame_id])
+        return cls(stacks, frames)
+
+    def frame(self, stack_id: int) -> StackFrame:
+        """The innermost frame of a stack; `NO_FRAME` of the empty one."""
+        return self.stacks[stack_id].frame if stack_id else NO_FRAME
+
+    def path(self, stack_id: int) -> tuple[StackFrame, ...]:
+        """The frames of a stack, outermost first."""
+        path = []
+        while stack_id:
+            _, stack_id, frame = self.stacks[stack_id]
+            path.append(frame)
+        return tuple(reversed(path))
+
+    def sites(self) -> dict[int, StackFrame]:
+        """The allocation site of each stack: its innermost frame outside of the runtime, or else its innermost frame."""
+        outside: dict[int, StackFrame | None] = {0: None}
+        sites = {0: NO_FRAME}
+        for stack_id, parent_id, frame in self.stacks.values():
+            outside[stack_id] = outside[parent_id] if frame.function.startswith(RUNTIME) else frame
+            sites[stack_id] = outside[stack_id] or frame
+        return sites
+
+    def outermost(self, key: Callable[[StackFrame], Key]) -> Iterator[tuple[Key, int]]:
+        """Each stack whose innermost frame is the first on it with its key: pairs of key and stack.
+
+        All stacks that a key is on, each once, are these and what is below them.
+        """
+        children: dict[int, list[int]] = {}
+        for stack_id, parent_id, _ in self.stacks.values():
+            children.setdefault(parent_id, []).append(stack_id)
+        on_path: set[Key] = set()
+        # A stack to enter, or the key to leave once all below its stack was seen.
+        waiting: list[tuple[int, Key | None]] = [(stack_id, None) for stack_id in children.get(0, ())]
+        while waiting:
+            stack_id, left = waiting.pop()
+            if left is not None:
+                on_path.remove(left)
+                continue
+            here = key(self.stacks[stack_id].frame)
+            if here not in on_path:
+                yield here, stack_id
+                on_path.add(here)
+                waiting.append((stack_id, here))
+            waiting += [(child, None) for child in children.get(stack_id, ())]
+
+    def sums(self, own: Mapping[int, tuple[int, ...]], width: int) -> dict[int, tuple[int, ...]]:
+        """For each stack the sums of `own`, tuples of `width` figures, over it and all stacks below it."""
+        totals = {stack_id: list(own.get(stack_id, (0,) * width)) for stack_id in self.stacks}
+        for stack_id, parent_id, _ in reversed(list(self.stacks.values())):
+            if parent_id:
+                totals[parent_id] = [
+                    mine + below for mine, below in zip(totals[parent_id], totals[stack_id], strict=True)
+                ]
+        return {stack_id: tuple(figures) for stack_id, figures in totals.items()}

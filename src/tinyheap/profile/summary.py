@@ -1,0 +1,201 @@
+"""A recording in a few figures, and the moment at which its heap was fullest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.profile.census import CENSUS, take_census
+from tinyheap.profile.result import Result, row, rows
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+INJECTED: Final = "injected"
+
+
+@dataclass(frozen=True, slots=True)
+class Peak(Result):
+    """The moment at which the recorded objects that lived had the most bytes: a collection's beginning, or the end.
+
+    Bytes only grow between collections, so it is one of these.  Of several equal moments it is the first.
+    """
+
+    collection: int
+    """The one that began then; for the end, one more than there were."""
+    event_id: int
+    """The last event before."""
+    time_ns: int
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals(Result):
+    """A recording in a few figures.  Sizes are bytes that the program asked for, unless they say whole blocks."""
+
+    module: str
+    arguments: tuple[str, ...]
+    runtime: str
+    runtime_version: str | None
+    collector: str
+    source: str
+    state: str
+    """``finished``, ``failed``, or ``running`` where nobody wrote the end: all figures are then up to the last batch."""
+    error: str | None
+    exit_code: int | None
+    wall_ns: int
+    """From the run's beginning to its end; where that is not known, to the last thing recorded."""
+
+    allocations: int
+    allocated_bytes: int
+    reallocations: int
+    """Asked for; what they allocate is among the allocations."""
+    frees: int
+    """Asked for; TinyGo's collector ignores them."""
+
+    knows_deaths: bool
+    """Whether collections were recorded.  If not, what lives is only known not to be known dead."""
+    live_objects: int
+    """At the end: those that no collection freed."""
+    live_bytes: int
+    peak: Peak
+
+    collections: int
+    collector_ns: int
+    """All pauses together."""
+    freed_objects: int
+    freed_bytes: int
+    growths: int
+    heap_bytes: int | None
+    """At the end, block table included; None where the heap was not seen."""
+    used_bytes: int | None
+    """At the end, in whole blocks."""
+    fragmentation: float | None
+    """At the end: 1 - largest run of free blocks / all free blocks.  0 is one run; None where nothing is free."""
+
+
+def fragmentation(free_bytes: int | None, largest_free_run_bytes: int | None) -> float | None:
+    """How scattered free memory is: 1 - largest free run / free memory, from 0 (in one run) to below 1.
+
+    None where nothing is free, or nobody looked.
+    """
+    if not free_bytes or largest_free_run_bytes is None:
+        return None
+    return 1 - largest_free_run_bytes / free_bytes
+
+
+def wall_ns(recording: Recording) -> int:
+    """How long the run took, in nanoseconds: to its end, or to the last thing that was recorded of it."""
+    (time_ns,) = row(
+        recording,
+        """
+        SELECT greatest(
+            coalesce((SELECT ended_ns FROM run), 0),
+            coalesce((SELECT max(time_ns) FROM batches), 0),
+            coalesce((SELECT max(time_ns) FROM events), 0),
+            coalesce((SELECT max(time_ns) FROM samples), 0),
+            coalesce((SELECT max(begun_ns + pause_ns) FROM collections), 0)
+        )
+        """,
+    )
+    return int(time_ns)
+
+
+def peak(recording: Recording) -> Peak:
+    """When the objects that lived had the most bytes, and how many there were."""
+    take_census(recording)
+    found = row(
+        recording,
+        f"""
+        WITH moments AS (
+            SELECT number, last_event_id, begun_ns FROM collections
+            UNION ALL
+            SELECT
+                coalesce((SELECT max(number) FROM collections), 0) + 1,
+                coalesce((SELECT max(id) FROM events), 0),
+                ?
+        ),
+        changes AS (
+            SELECT generation + 1 AS number, sum(objects) AS objects, sum(bytes) AS bytes FROM {CENSUS} GROUP BY ALL
+            UNION ALL
+            SELECT death_collection + 1, -sum(objects), -sum(bytes)
+            FROM {CENSUS} WHERE death_collection IS NOT NULL GROUP BY ALL
+        ),
+        net AS (SELECT number, sum(objects) AS objects, sum(bytes) AS bytes FROM changes GROUP BY number),
+        lived AS (
+            SELECT
+                number, last_event_id, begun_ns,
+                coalesce(sum(net.objects) OVER upto, 0)::BIGINT AS objects,
+                coalesce(sum(net.bytes) OVER upto, 0)::BIGINT AS bytes
+            FROM moments LEFT JOIN net USING (number)
+            WINDOW upto AS (ORDER BY number)
+        )
+        SELECT number, last_event_id, begun_ns, objects, bytes FROM lived ORDER BY bytes DESC, number LIMIT 1
+        """,
+        [wall_ns(recording)],
+    )
+    return Peak(*found)
+
+
+def totals(recording: Recording) -> Totals:
+    """The recording in a few figures."""
+    run = recording.run
+    take_census(recording)
+    allocations, allocated, live_objects, live_bytes = row(
+        recording,
+        f"""
+        SELECT
+            coalesce(sum(objects), 0)::BIGINT,
+            coalesce(sum(bytes), 0)::BIGINT,
+            coalesce(sum(objects) FILTER (death_collection IS NULL), 0)::BIGINT,
+            coalesce(sum(bytes) FILTER (death_collection IS NULL), 0)::BIGINT
+        FROM {CENSUS}
+        """,
+    )
+    reallocations, frees = row(recording, "SELECT count(*) FILTER (kind = 1), count(*) FILTER (kind = 2) FROM events")
+    collections, collector_ns = row(recording, "SELECT count(*), coalesce(sum(pause_ns), 0)::BIGINT FROM collections")
+    (growths,) = row(recording, "SELECT count(*) FROM growths")
+    heap_bytes, used_bytes, scattered = _last_sample(recording)
+    return Totals(
+        module=run.module,
+        arguments=run.arguments,
+        runtime=run.runtime,
+        runtime_version=run.runtime_version,
+        collector=run.collector,
+        source=run.source,
+        state=run.state,
+        error=run.error,
+        exit_code=run.exit_code,
+        wall_ns=wall_ns(recording),
+        allocations=allocations,
+        allocated_bytes=allocated,
+        reallocations=reallocations,
+        frees=frees,
+        knows_deaths=run.source != INJECTED or collections > 0,
+        live_objects=live_objects,
+        live_bytes=live_bytes,
+        peak=peak(recording),
+        collections=collections,
+        collector_ns=collector_ns,
+        freed_objects=allocations - live_objects,
+        freed_bytes=allocated - live_bytes,
+        growths=growths,
+        heap_bytes=heap_bytes,
+        used_bytes=used_bytes,
+        fragmentation=scattered,
+    )
+
+
+def _last_sample(recording: Recording) -> tuple[int | None, int | None, float | None]:
+    """Of the last sample the size of the heap, what is in use, and the fragmentation; None where there is no sample."""
+    found = rows(
+        recording,
+        """
+        SELECT heap_bytes, used_bytes, free_bytes, largest_free_run_bytes
+        FROM samples ORDER BY time_ns DESC, rowid DESC LIMIT 1
+        """,
+    )
+    for heap_bytes, used_bytes, free_bytes, largest_bytes in found:
+        return heap_bytes, used_bytes, fragmentation(free_bytes, largest_bytes)
+    return None, None, None
