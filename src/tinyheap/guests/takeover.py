@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from tinyheap.hosts.imports import Maker
 
 WORD_BYTES: Final = 4
+REQUESTED: Final = "requested"
+EXHAUSTED: Final = "exhausted"
+"""Why a collection runs."""
 HEADER_ALIGNMENT_BYTES: Final = 16
 """Of precise objects on WebAssembly."""
 PROBLEMS: Final = 16
@@ -215,7 +218,7 @@ class Takeover:
             asserts=self.policy.guard,
             poison_byte=PATTERN_BYTE,
         )
-        engine = self._engine_type(self._heap_view(geometry), geometry, options, self._statics, self)
+        engine = self._engine_type(self._heap_view(start_address, heap_bytes), geometry, options, self._statics, self)
         engine.zero_size_address = facts.zero_size_address or 0
         engine.next_alloc = self._read(facts.next_alloc_address)
         self._peak_bytes = heap_bytes
@@ -238,8 +241,8 @@ class Takeover:
         # An array of ctypes' would need a new type for each size.
         self._statics.memory = _VIEW_OF_MEMORY(self._base, size_bytes, _WRITABLE)
 
-    def _heap_view(self, geometry: Geometry) -> memoryview:
-        return self._statics.memory[geometry.start_address : geometry.end_address]
+    def _heap_view(self, start_address: int, heap_bytes: int) -> memoryview:
+        return self._statics.memory[start_address : start_address + heap_bytes]
 
     def _read(self, address: int, size_bytes: int = WORD_BYTES) -> int:
         return int.from_bytes(self._statics.memory[address : address + size_bytes], "little")
@@ -304,7 +307,7 @@ class Takeover:
             if self._engine is None:
                 self._adopt()
             elif self._until_collection is not None:
-                self._collect("requested")
+                self._collect(REQUESTED)
             allocator.ask_after(self._calls_until_asked)
             return allocator.allocate(size_bytes, layout) or allocator.allocate_slowly(size_bytes, layout)
         except BaseException as error:
@@ -331,7 +334,7 @@ class Takeover:
         self._check_variables(engine)
         if self._until_collection == 0:
             self._until_collection = self.policy.gc_every
-            self._collect("requested")
+            self._collect(REQUESTED)
         if self._until_collection is not None:
             self._until_collection -= 1
         if size_bytes == 0:
@@ -379,7 +382,7 @@ class Takeover:
 
     def _collect_on_request(self, wants_free_bytes: bool) -> int | None:
         self._check_variables(self._engine or self._adopt())
-        free_bytes = self._collect("requested")
+        free_bytes = self._collect(REQUESTED)
         return free_bytes if wants_free_bytes else None
 
     # ---- the engine's surroundings ----------------------------------------------------------------------------------
@@ -388,7 +391,7 @@ class Takeover:
         """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
         if self.policy.leaking:
             return 0
-        free_bytes = self._collect("exhausted")
+        free_bytes = self._collect(EXHAUSTED)
         if self.facts.keeps_headroom:
             return free_bytes
         # Enough for the engine: older programs grow only when a second search finds nothing, either.
@@ -453,9 +456,10 @@ class Takeover:
         assert engine is not None
         engine.release_memory()
         self._take_memory()
-        geometry = engine.geometry.resized(heap_bytes)
-        engine.move_memory(self._heap_view(geometry))
+        start_address = engine.geometry.start_address
+        engine.move_memory(self._heap_view(start_address, heap_bytes))
         engine.resize(heap_bytes)
+        geometry = engine.geometry
         if self._guard is not None:
             self._guard.grown()
         self._tie()
@@ -481,13 +485,20 @@ class Takeover:
             self._guard.forget_freed()
         self._publish()
         ended_ns = time.perf_counter_ns()
-        collection = Collection.between(
-            len(self.collections) + 1, reason, before, engine.counters, engine.census(), (begun_ns, marked_ns, ended_ns)
-        )
+        times_ns, left = (begun_ns, marked_ns, ended_ns), self._left(engine, reason, free_bytes)
+        collection = Collection.between(len(self.collections) + 1, reason, before, engine.counters, left, times_ns)
         self.collections.append(collection)
         if self._listener is not None:
             self._listener(collection)
         return free_bytes
+
+    def _left(self, engine: Engine, reason: str, free_bytes: int) -> tuple[int, int, int]:
+        """Live objects, their blocks, and free blocks after a sweep; counted, since a census would take its time again."""
+        counters, geometry = engine.counters, engine.geometry
+        free_blocks = free_bytes // geometry.block_bytes
+        # The allocation that led to it is counted and has no object yet.
+        absent = 1 if reason == EXHAUSTED else 0
+        return counters.mallocs - counters.frees - absent, geometry.end_block - free_blocks, free_blocks
 
     def _mark(self, engine: Engine) -> None:
         stack = self.facts.mark_stack

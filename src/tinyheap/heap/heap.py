@@ -572,12 +572,13 @@ class Heap:
                 self._debug_line(lambda: str(self.dump()))
             ended_ns = time.perf_counter_ns()
             self._collections += 1
+            census = self._engine.census()
             collection = Collection.between(
                 self._collections,
                 reason,
                 before,
                 self._engine.counters,
-                self._engine.census(),
+                (census.heads, census.heads + census.tails, census.free_blocks),
                 (begun_ns, swept_from_ns, ended_ns),
             )
             self._last_collection = collection

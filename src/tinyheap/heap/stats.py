@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tinyheap.heap.contract import Census, Counters, Gc
+from tinyheap.heap.contract import Counters, Gc
 from tinyheap.heap.geometry import Geometry
 
 
@@ -74,8 +75,7 @@ def mem_stats(geometry: Geometry, counters: Counters, gc: Gc, free_blocks: int, 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(NamedTuple):
     """One run of the collector.
 
     Args:
@@ -105,18 +105,30 @@ class Collection:
 
     @classmethod
     def between(
-        cls, number: int, reason: str, before: Counters, after: Counters, census: Census, times_ns: tuple[int, int, int]
+        cls,
+        number: int,
+        reason: str,
+        before: Counters,
+        after: Counters,
+        left: tuple[int, int, int],
+        times_ns: tuple[int, int, int],
     ) -> Collection:
-        """What an engine's counters before and after tell; ``times_ns`` are the clock at begin, sweep and end."""
+        """What an engine's counters before and after tell.
+
+        Args:
+            left: live objects, their blocks, and free blocks.
+            times_ns: the clock at begin, sweep and end.
+        """
+        live_objects, live_blocks, free_blocks = left
         begun_ns, swept_from_ns, ended_ns = times_ns
         return cls(
             number=number,
             reason=reason,
             freed_objects=after.frees - before.frees,
             freed_blocks=after.freed_blocks - before.freed_blocks,
-            live_objects=census.heads,
-            live_blocks=census.heads + census.tails,
-            free_blocks=census.free_blocks,
+            live_objects=live_objects,
+            live_blocks=live_blocks,
+            free_blocks=free_blocks,
             overflows=after.overflows - before.overflows,
             rescans=after.rescans - before.rescans,
             words_scanned=after.words_scanned - before.words_scanned,

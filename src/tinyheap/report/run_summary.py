@@ -26,7 +26,7 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tinyheap.report.units import share_text, size_text, time_text
@@ -94,7 +94,7 @@ class HeapReport:
             "pause_ns": self.pause_ns,
             "longest_pause_ns": self.longest_pause_ns,
             "mem_stats": self.mem_stats.as_go(),
-            "collections": [asdict(each) for each in self.collections],
+            "collections": [each._asdict() for each in self.collections],
         }
 
     def lines(self, run_ns: int) -> Iterator[tuple[str, str]]:
