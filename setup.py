@@ -12,7 +12,12 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 # Modules in Cython's pure Python mode.  Their compiler directives stand in their own header comments.
-COMPILED_MODULES = ["tinyheap.heap._kernel", "tinyheap.traces._replay", "tinyheap.guests._takeover"]
+COMPILED_MODULES = [
+    "tinyheap.heap._kernel",
+    "tinyheap.traces._replay",
+    "tinyheap.guests._recorder",
+    "tinyheap.guests._takeover",
+]
 
 KERNEL_REQUIRED = os.environ.get("TINYHEAP_REQUIRE_KERNEL") == "1"
 

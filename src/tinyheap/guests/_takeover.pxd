@@ -1,11 +1,13 @@
 # Types and signatures of the compiled end of a takeover; see `_takeover.py`.
 
+from tinyheap.guests._recorder cimport EventLog, LogPointer
 from tinyheap.heap._kernel cimport Heap, HeapState, Kernel, u64
 
 # What a call of the guest's allocator needs: the heap, and where the guest keeps what changes with each allocation.
 # Addresses are of this machine; 0 for a counter that the guest does not have.
 cdef struct Link:
     Heap heap
+    LogPointer log              # takes every allocation; NULL for none
     void* owner                 # the Python object that is asked when memory runs short
     u64 size_index              # of the size among the call's arguments
     u64 layout_index            # of the layout; ONES when there is none
@@ -28,3 +30,4 @@ cdef class Allocator:
     cdef Link _link
     cdef Kernel _kernel
     cdef object _owner
+    cdef EventLog _events

@@ -11,6 +11,7 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.guests._takeover is not compiled")
 
+from cython.cimports.tinyheap.guests._recorder import EventLog, note, trap_of
 from cython.cimports.tinyheap.heap._kernel import (
     ONES,
     Heap,
@@ -46,6 +47,8 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     # Who takes the trap frees it; the guest may be called again after that.
     trap: u64 = link.trap
     link.trap = 0
+    if link.log != cython.NULL and trap == 0 and note(link.log, 0, address, size_bytes, layout):
+        trap = trap_of(link.log)
     return cython.cast(cython.p_void, cython.cast(cython.size_t, trap))
 
 
@@ -118,6 +121,11 @@ class Allocator:
             self._link.total_blocks,
             self._link.freed_blocks,
         ) = counters
+
+    def record(self, log: EventLog):
+        """Note every allocation that is served from now on."""
+        self._events = log
+        self._link.log = cython.address(log._log)
 
     def trap(self, trap: cython.size_t):
         """End the guest with a trap, an address of wasmtime's, when the present call returns."""

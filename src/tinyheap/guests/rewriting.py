@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from tinyheap.guests.facts import BlockHeap
-    from tinyheap.wasm import Module
+    from tinyheap.wasm import Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
 """Module name of the imports; each is named by its index among `BlockHeap.redirects`."""
@@ -20,8 +20,13 @@ def rewrite(module: Module, facts: BlockHeap) -> bytes:
     from tinyheap.wasm import Editor
 
     editor = Editor(module)
+    take_out(editor, facts)
+    return editor.encode()
+
+
+def take_out(editor: Editor, facts: BlockHeap) -> None:
+    """Take a collector out of the editor's module."""
     for index, redirect in enumerate(facts.redirects):
         editor.become_import(redirect.function, ALLOC_IMPORT, str(index))
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
-    return editor.encode()

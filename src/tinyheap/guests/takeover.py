@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 import wasmtime
-from wasmtime import _ffi as ffi
-from wasmtime import _func as wasmtime_func
 
 from tinyheap.errors import AllocationStopError, GuestError, HeapCorruptError, OutOfMemoryError
 from tinyheap.guests.callstack import CallStack, shown
 from tinyheap.guests.facts import BlockHeap, Frame, Role, StackScan
 from tinyheap.guests.guard import PATTERN_BYTE, ZONE_BYTES, Guard
 from tinyheap.guests.rewriting import ALLOC_IMPORT, MEMORY_EXPORT, STACK_POINTER_EXPORT
+from tinyheap.guests.unchecked import trap_for, unchecked_function
 from tinyheap.guests.verification import heap_problems, layout_problem, variable_problems
 from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from wasmtime import Global, Instance, Memory, Store
 
     from tinyheap.guests._takeover import Allocator
+    from tinyheap.guests.recorder import Recorder
     from tinyheap.heap._kernel import Kernel
     from tinyheap.hosts.imports import Maker
 
@@ -50,8 +50,6 @@ EXHAUSTED: Final = "exhausted"
 HEADER_ALIGNMENT_BYTES: Final = 16
 """Of precise objects on WebAssembly."""
 PROBLEMS: Final = 16
-NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
-"""A null pointer: what serves a guest is Python's to keep."""
 _VIEW_OF_MEMORY: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
 )
@@ -108,16 +106,23 @@ class Takeover:
         facts: where the heap's parts are.
         policy: how to run it.
         listener: called after each collection, with it.
+        recorder: takes what happens on the heap.
     """
 
     def __init__(
-        self, facts: BlockHeap, policy: Policy | None = None, listener: Callable[[Collection], object] | None = None
+        self,
+        facts: BlockHeap,
+        policy: Policy | None = None,
+        listener: Callable[[Collection], object] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.facts = facts
         self.policy = policy or Policy()
         self.collections: list[Collection] = []
         self.error: BaseException | None = None
         self._listener = listener
+        self._recorder = recorder
+        self._wanted_bytes = self._roots_bytes = 0
         self._engine_type = choose_engine(self.policy.engine)
         self._engine: Engine | None = None
         self._statics = Statics(memoryview(b""))
@@ -135,6 +140,8 @@ class Takeover:
             from tinyheap.guests import _takeover
 
             self._allocator = _takeover.Allocator(self, facts.size_parameter, facts.layout_parameter)
+            if recorder is not None:
+                self._allocator.record(recorder.log)
 
     @property
     def engine(self) -> Engine | None:
@@ -150,6 +157,15 @@ class Takeover:
     def memory(self) -> memoryview:
         """The guest's memory, from address 0 on; not to be kept."""
         return self._statics.memory
+
+    @property
+    def heap_start_address(self) -> int:
+        """Of the first block; 0 where the guest does not know it yet."""
+        facts = self.facts
+        if facts.heap_start_address is not None:
+            return facts.heap_start_address
+        self._take_memory()
+        return self._read(facts.heap_start_variable_address or 0)
 
     def close(self) -> None:
         """Let go of the guest's memory, before the guest is dropped; it cannot allocate any more."""
@@ -182,12 +198,7 @@ class Takeover:
             return wasmtime.Func(store, kind, lambda *arguments: self._resize_object(arguments[0], arguments[-1]))
         if self._allocator is None:
             return wasmtime.Func(store, kind, self._serve_python)
-        raw = ffi.wasmtime_func_t()
-        callback = ctypes.cast(self._allocator.callback, ffi.wasmtime_func_unchecked_callback_t)
-        ffi.wasmtime_func_new_unchecked(
-            store._context(), kind.ptr(), callback, self._allocator.env, NO_FINALIZER, ctypes.byref(raw)
-        )
-        return wasmtime.Func._from_raw(raw)
+        return unchecked_function(store, kind, self._allocator.callback, self._allocator.env)
 
     def attach(self, instance: Instance) -> None:
         """Let the heap be found in the instance, which is not started yet."""
@@ -200,8 +211,7 @@ class Takeover:
     def _adopt(self) -> Engine:
         """Begin to serve, at the first allocation: the guest has set its heap up by then."""
         self._take_memory()
-        facts = self.facts
-        start_address = facts.heap_start_address or self._read(facts.heap_start_variable_address or 0)
+        facts, start_address = self.facts, self.heap_start_address
         heap_bytes = self._read(facts.heap_end_address) - start_address
         geometry = Geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
         found = (self._read(facts.metadata_start_address), self._read(facts.end_block_address))
@@ -229,6 +239,8 @@ class Takeover:
         self._tie()
         if self._allocator is not None:
             self._allocator.ask_after(self._calls_until_asked)
+        if self._recorder is not None:
+            self._recorder.heap_begins(start_address + facts.header_bytes)
         return engine
 
     # ---- the guest's memory -----------------------------------------------------------------------------------------
@@ -272,14 +284,14 @@ class Takeover:
         if self._allocator is not None and self._guard is None:
             self._allocator.publish()
             return
-        counts = self._figures(self._engine)
+        counts = self.figures(self._engine)
         values = (counts.total_alloc_bytes, counts.mallocs, counts.frees, counts.total_blocks, counts.freed_blocks)
         for address, value in zip(self._counter_addresses(), values, strict=True):
             if address is not None:
                 self._write(address, value, 8)
         self._write(self.facts.next_alloc_address, self._engine.next_alloc)
 
-    def _figures(self, engine: Engine) -> Counters:
+    def figures(self, engine: Engine) -> Counters:
         """What was counted, as the guest is to see it: it did not ask for red zones."""
         counts = engine.counters
         if self._guard is None:
@@ -298,7 +310,7 @@ class Takeover:
         allocator = self._allocator
         assert allocator is not None
         try:
-            counted, layout = layout >> 32, layout & 0xFFFF_FFFF
+            counted, layout, self._wanted_bytes = layout >> 32, layout & 0xFFFF_FFFF, size_bytes
             if self.policy.looks_at_each_allocation:
                 allocator.ask_after(1)
                 return self._allocate(size_bytes, layout)
@@ -317,16 +329,20 @@ class Takeover:
     def _trap(self, allocator: Allocator, error: BaseException) -> None:
         """End the guest; wasmtime raises the error where the guest was called."""
         self.error = error
-        wasmtime_func.LAST_EXCEPTION = error  # type: ignore[assignment]
-        trap = wasmtime.Trap(str(error))._consume()
-        allocator.trap(ctypes.cast(trap, ctypes.c_void_p).value or 0)
+        allocator.trap(trap_for(error))
 
     def _serve_python(self, *arguments: int) -> int:
         """An allocation on the model; its arguments come signed."""
         size_bytes = arguments[self.facts.size_parameter] & 0xFFFF_FFFF
         index = self.facts.layout_parameter
         layout = 0 if index is None else arguments[index] & 0xFFFF_FFFF
-        return _signed(self._allocate(size_bytes, layout))
+        return _signed(self._noted(self._allocate(size_bytes, layout), size_bytes, layout))
+
+    def _noted(self, address: int, size_bytes: int, layout: int) -> int:
+        """The address of a new object; for those that compiled code does not note itself."""
+        if self._recorder is not None:
+            self._recorder.note_allocation(address, size_bytes, layout)
+        return address
 
     def _allocate(self, size_bytes: int, layout: int) -> int:
         """The address of a new object of the guest's, looked at before as the policy asks."""
@@ -339,7 +355,7 @@ class Takeover:
             self._until_collection -= 1
         if size_bytes == 0:
             return engine.zero_size_address
-        self._number += 1
+        self._number, self._wanted_bytes = self._number + 1, size_bytes
         if self._number == self.policy.stop_at_allocation:
             raise self._stop(size_bytes, layout)
         # Until the object is there it is counted without being in the table.
@@ -374,7 +390,7 @@ class Takeover:
         if guard.resize(address, size_bytes):
             return _signed(address)
         kept_bytes = guard.room_bytes(address)
-        made = self._allocate(size_bytes, 0)
+        made = self._noted(self._allocate(size_bytes, 0), size_bytes, 0)
         memory = self._statics.memory
         if made != engine.zero_size_address:
             memory[made : made + kept_bytes] = bytes(memory[address : address + kept_bytes])
@@ -454,6 +470,7 @@ class Takeover:
     def _resize(self, heap_bytes: int) -> None:
         engine, facts = self._engine, self.facts
         assert engine is not None
+        old_bytes = engine.geometry.heap_bytes
         engine.release_memory()
         self._take_memory()
         start_address = engine.geometry.start_address
@@ -467,6 +484,8 @@ class Takeover:
         self._write(facts.metadata_start_address, geometry.table_address)
         self._write(facts.end_block_address, geometry.end_block)
         self._peak_bytes = max(self._peak_bytes, heap_bytes)
+        if self._recorder is not None:
+            self._recorder.note_growth(old_bytes, heap_bytes, self._wanted_bytes)
 
     # ---- collecting -------------------------------------------------------------------------------------------------
 
@@ -474,23 +493,35 @@ class Takeover:
         """A whole collection, in the original's order; returns the free bytes."""
         engine = self._engine
         assert engine is not None
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.sample()
         begun_ns = time.perf_counter_ns()
         self._publish()
         before = engine.counters
         self._look(f"the collection at allocation {self._number}")
         self._mark(engine)
         marked_ns = time.perf_counter_ns()
+        noting_ns = 0 if recorder is None else self._note_deaths(recorder, engine)
         free_bytes = engine.sweep()
         if self._guard is not None:
             self._guard.forget_freed()
         self._publish()
-        ended_ns = time.perf_counter_ns()
+        ended_ns = time.perf_counter_ns() - noting_ns
         times_ns, left = (begun_ns, marked_ns, ended_ns), self._left(engine, reason, free_bytes)
         collection = Collection.between(len(self.collections) + 1, reason, before, engine.counters, left, times_ns)
         self.collections.append(collection)
+        if recorder is not None:
+            wanted_bytes = self._wanted_bytes if reason == EXHAUSTED else None
+            recorder.note_collection(collection, begun_ns, wanted_bytes, self._roots_bytes, engine.geometry.block_bytes)
         if self._listener is not None:
             self._listener(collection)
         return free_bytes
+
+    def _note_deaths(self, recorder: Recorder, engine: Engine) -> int:
+        """Tell of what was not marked; returns the nanoseconds that this took."""
+        geometry = engine.geometry
+        return recorder.note_deaths(self._base + geometry.table_address, geometry.end_block, len(self.collections) + 1)
 
     def _left(self, engine: Engine, reason: str, free_bytes: int) -> tuple[int, int, int]:
         """Live objects, their blocks, and free blocks after a sweep; counted, since a census would take its time again."""
@@ -506,7 +537,9 @@ class Takeover:
         stack_pointer = int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
         try:
             self._use_mark_stack(engine, stack_pointer - stack.root_bytes_below_alloc)
+            self._roots_bytes = 0
             for start, end in self._root_ranges(stack_pointer):
+                self._roots_bytes += end - start
                 engine.mark_roots(self._statics.memory[start:end])
             if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:
                 self._use_mark_stack(engine, stack_pointer - stack.rescan_bytes_below_alloc)
@@ -595,7 +628,7 @@ class Takeover:
         """Check the guest's own variables, which hold what was left there after the last allocation or collection."""
         if not (self.policy.verify or self.policy.guard):
             return
-        problems = variable_problems(self.facts, engine, self._figures(engine), self._read)
+        problems = variable_problems(self.facts, engine, self.figures(engine), self._read)
         if problems:
             since = f"since allocation {self._number}" if self._number else "before the first allocation"
             raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")

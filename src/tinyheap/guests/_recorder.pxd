@@ -1,0 +1,75 @@
+# Types and signatures of the compiled end of a recording; see `_recorder.py`.
+
+from tinyheap.heap._kernel cimport u64
+
+cdef extern from *:
+    """
+    #define TH_GOLDEN 0x9E3779B97F4A7C15ULL
+    """
+    const u64 GOLDEN "TH_GOLDEN"    # 2**64 by the golden ratio
+
+# What is noted of a run.  Addresses are of this machine unless they are said to be the guest's; `*_count` is how many
+# records lie in a buffer, `*_room` how many it can take.
+cdef struct Log:
+    void* owner                 # the Python object that takes what was noted
+    u64 shadow                  # where the shadow stack's memory begins; 0 for none
+    u64 begun_ns                # the clock when the run began
+    u64 due_ns                  # since then: when what was noted is to be handed over at the latest
+    u64 state                   # whether anything is to be noted: RUNNING, STOPPED or FAILED
+    u64 events                  # in all
+    u64 objects                 # in all: the number of the latest
+    u64 size_bytes              # in all, of what was asked for
+    u64 first_address           # the guest's address of the first object there can be
+    u64 granule_shift           # log2 of the bytes of which no two objects share any
+    u64 births                  # 32 bits a granule: the number of the object that begins there
+    u64 births_room
+    u64 event_buffer
+    u64 event_count
+    u64 stack_buffer
+    u64 stack_count
+    u64 death_buffer
+    u64 death_count
+    u64 death_room
+    u64 stacks                  # in all
+    u64 children                # a table of stacks, twice as large as needed at least: 64 bits of parent and site each,
+    u64 children_ids            # and the stack's number, 32 bits; 0 for a free place
+    u64 children_mask           # its size - 1
+
+ctypedef Log* LogPointer
+
+# The records; `tinyheap.recordings.batch` describes the same to NumPy.
+cdef enum:
+    RUNNING = 0
+    STOPPED = 1
+    FAILED = 2
+    EVENT_BYTES = 40
+    STACK_BYTES = 16
+    DEATH_BYTES = 16
+    ENTRY_BYTES = 8
+    EVENT_ROOM = 1 << 15
+    STACK_ROOM = 1 << 13
+    STACKS_LIMIT = 1 << 24
+    DUE_NS = 500000000
+
+cdef u64 note(Log* log, u64 kind, u64 address, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 trap_of(Log* log) noexcept nogil
+cdef u64 object_of(Log* log, u64 kind, u64 address, u64 size_bytes) noexcept nogil
+cdef void hand_over(Log* log) noexcept nogil
+cdef u64 current_stack(Log* log) noexcept nogil
+cdef u64 child_of(Log* log, u64 parent, u64 site, u64 depth) noexcept nogil
+cdef u64 place_of(Log* log, u64 key) noexcept nogil
+cdef bint grow_children(Log* log) noexcept nogil
+cdef bint grow_births(Log* log, u64 granule) noexcept nogil
+cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
+cdef bint note_death(Log* log, u64 number, u64 collection) noexcept nogil
+cdef bint note_unmarked(Log* log, u64 word, u64 first_block, u64 collection) noexcept nogil
+cdef u64 allocated(u64 count, u64 size) noexcept nogil
+cdef void release(u64 address) noexcept nogil
+cdef u64 enlarged(u64 address, u64 old_bytes, u64 new_bytes) noexcept nogil
+
+cdef class EventLog:
+    cdef Log _log
+    cdef object _owner
+    cdef object _events
+    cdef object _stacks
+    cdef void _renew(self)

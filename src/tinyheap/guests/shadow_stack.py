@@ -1,0 +1,277 @@
+"""A second call stack that a host can read: code that notes, in a memory of its own, which call instruction runs.
+
+    editor = Editor(module)
+    sites = keep_shadow_stack(editor, module, {17})      who calls function 17, directly or through others
+    compile(editor.encode())
+
+A *site* is a call instruction; sites are numbered from 1.  The *targets* are the functions that somebody will ask about,
+and only what can reach one is changed.  The shadow stack lies in a memory that is added to the module and never grows:
+
+    byte 0        8        16       24
+    [ pointer    ][ entry 0 ][ entry 1 ][ entry 2 ]...      pointer: 8 bytes an entry that counts, 32 bits
+                    site, 0    site, 0                      entry: 32 bits each of site and of what its reader puts there
+
+A function keeps the pointer that it found at its entry.  In front of each of its calls it writes the call's site into the
+entry there, zeroing the other half, and sets the pointer behind it; the arguments are on WebAssembly's own stack already,
+so that this changes nothing for the call.  After a call it does nothing: the next one writes into the same entry.  A
+return needs no work, and whatever leaves functions in other ways (exceptions, stack switching by unwinding and rewinding)
+needs none, either.  A tail call takes its function off the stack, as it does in truth.
+
+What a host calls puts the pointer back when it returns, so that the host's next call begins where it did.  After a trap
+nobody does, and the host has to: 0 is where its outermost calls begin.
+
+Invariants: whenever a target runs, the entries below the pointer are the sites of the calls that are being made, the
+outermost first.  An entry's other half is zero from its site's writing on until the reader writes it.  The native stack
+ends before this one does (`ENTRIES`), so there is no check.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tinyheap.wasm import Code, Editor, Instruction, MemoryArgument, Module
+from tinyheap.wasm.entities import FunctionType
+from tinyheap.wasm.leb128 import encode_signed
+
+PAGES: Final = 16
+ENTRY_BYTES: Final = 8
+ENTRIES: Final = PAGES * 65536 // ENTRY_BYTES - 1
+"""Calls within calls that there is room for.  Each takes 16 bytes of the native stack at least, a return address and a
+frame pointer, and that is 512 KiB where nobody asks wasmtime for more: a quarter of what this is made for."""
+INDIRECT: Final = -1
+"""The callee of a call through a table or a reference."""
+
+_DIRECT_CALLS: Final = ("call", "return_call")
+_INDIRECT_CALLS: Final = ("call_indirect", "return_call_indirect", "call_ref", "return_call_ref")
+_WASI: Final = ("wasi_snapshot_preview1", "wasi_unstable")
+"""Whoever serves these never calls the program."""
+_END_OF_NAMES: Final = b"\0"
+_I64_CONST: Final = b"\x42"
+_NUMBER: Final = "i"
+"""The type code of arrays: 32 bits, since a module's indices and offsets stay far below what those can say."""
+
+
+@dataclass(slots=True)
+class Sites:
+    """Call instructions by number, from 1: entry ``number - 1`` of each array.
+
+    Args:
+        functions: in which function of the module each stands.
+        offsets: where in the module's file, in bytes.
+        callees: the function called, or `INDIRECT`.
+        names: of functions that are mentioned, by index, where the module has them.
+    """
+
+    functions: array[int] = field(default_factory=lambda: array(_NUMBER))
+    offsets: array[int] = field(default_factory=lambda: array(_NUMBER))
+    callees: array[int] = field(default_factory=lambda: array(_NUMBER))
+    names: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def add(self, function: int, offset: int, callee: int) -> int:
+        """The number of one more."""
+        self.functions.append(function)
+        self.offsets.append(offset)
+        self.callees.append(callee)
+        return len(self)
+
+    def take_names(self, names: Mapping[int, str]) -> None:
+        """Keep those of the functions that are mentioned."""
+        self.names = {index: names[index] for index in sorted({*self.functions, *self.callees}) if index in names}
+
+    def name(self, function: int) -> str:
+        """A function's name, or what stands for it."""
+        return self.names.get(function, f"function[{function}]")
+
+    def encode(self) -> bytes:
+        """All of it in some bytes a site."""
+        columns = (_little(column).tobytes() for column in (self.functions, self.offsets, self.callees))
+        names = json.dumps(list(self.names.items())).encode()
+        return zlib.compress(b"".join([names, _END_OF_NAMES, *columns]))
+
+    @staticmethod
+    def decode(data: bytes) -> Sites:
+        """What was encoded.
+
+        Raises:
+            ValueError: It was not.
+        """
+        try:
+            names, _, plain = zlib.decompress(data).partition(_END_OF_NAMES)
+        except zlib.error as error:
+            raise ValueError(f"these are no sites: {error}") from error
+        third = len(plain) // 3
+        functions, offsets, callees = (_little(array(_NUMBER, plain[at : at + third])) for at in (0, third, 2 * third))
+        return Sites(functions, offsets, callees, dict(json.loads(names)))
+
+
+def _little(column: array[int]) -> array[int]:
+    """The same numbers in the other order of bytes, on machines that have it."""
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call instruction: its offset, the callee's index or the type that it is called by, whether it is a tail call."""
+
+    offset: int
+    callee: int
+    type: FunctionType | None
+    is_tail: bool
+
+
+class CallGraph:
+    """Who calls whom in a module, and who may be called from where nobody can see."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self.calls: dict[int, list[_Call]] = {}
+        self.referenced: set[int] = set(_in_elements(module))
+        """Functions that a table or a reference may hold."""
+        names = (*_DIRECT_CALLS, *_INDIRECT_CALLS, "ref.func")
+        for function in module.defined_functions:
+            assert function.body is not None
+            self.calls[function.index] = []
+            for offset, instruction in function.body.find(*names):
+                if instruction.name == "ref.func":
+                    self.referenced.add(instruction.immediates[0])
+                else:
+                    self.calls[function.index].append(self._call(offset, instruction))
+
+    def _call(self, offset: int, instruction: Instruction) -> _Call:
+        number, is_tail = instruction.immediates[0], instruction.name.startswith("return_")
+        if instruction.name in _DIRECT_CALLS:
+            return _Call(offset, number, None, is_tail)
+        return _Call(offset, INDIRECT, self._module.types[number], is_tail)
+
+    @property
+    def tables_are_shared(self) -> bool:
+        """Whether a host can see a table, and so put functions there or call those that are."""
+        imported = any(table.imported is not None for table in self._module.tables)
+        return imported or any(export.kind == "table" for export in self._module.exports)
+
+    def called_from_outside(self) -> set[int]:
+        """Functions that a host may call."""
+        found = {export.index for export in self._module.exports if export.kind == "function"}
+        found |= set() if self._module.start is None else {self._module.start}
+        return found | self.referenced if self.tables_are_shared else found
+
+    def reaching(self, targets: Iterable[int]) -> tuple[set[int], set[FunctionType]]:
+        """The functions that can lead to a target, and the types of which an indirect call can."""
+        callers: dict[object, set[int]] = defaultdict(set)
+        for function, calls in self.calls.items():
+            for call in calls:
+                callers[call.callee if call.type is None else call.type].add(function)
+        found: set[int] = set()
+        types: set[FunctionType] = set()
+        work = [*targets, *self._hosts_that_call_back()]
+        if self.tables_are_shared:
+            types = {kind for kind in callers if isinstance(kind, FunctionType)}
+            work += [function for kind in types for function in callers[kind]]
+        while work:
+            function = work.pop()
+            if function in found:
+                continue
+            found.add(function)
+            work += callers[function]
+            kind = self._module.function_type(function)
+            if function in self.referenced and kind not in types:
+                types.add(kind)
+                work += callers[kind]
+        return found, types
+
+    def _hosts_that_call_back(self) -> Iterator[int]:
+        for function in self._module.functions:
+            if function.imported is not None and function.imported.module not in _WASI:
+                yield function.index
+
+
+def _in_elements(module: Module) -> Iterator[int]:
+    """The functions that element segments and globals name."""
+    for segment in module.elements:
+        yield from segment.functions or ()
+        for expression in segment.expressions or ():
+            yield from _references(expression.instructions())
+    initials = [entry.initial for entry in module.globals] + [table.initial for table in module.tables]
+    for initial in initials:
+        yield from () if initial is None else _references(initial.instructions())
+
+
+def _references(code: Iterator[Instruction]) -> Iterator[int]:
+    return (instruction.immediates[0] for instruction in code if instruction.name == "ref.func")
+
+
+class ShadowStack:
+    """Code for one module's shadow stack, which lies in ``memory``."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+        self._pointer = MemoryArgument(0, 2, memory)
+        self._entry = MemoryArgument(ENTRY_BYTES, 3, memory)
+
+    def save(self, local: int) -> Code:
+        """Keep the pointer in a local."""
+        return Code().i32_const(0).i32_load(self._pointer).local_set(local)
+
+    def restore(self, local: int) -> Code:
+        """Take the pointer from there."""
+        return Code().i32_const(0).local_get(local).i32_store(self._pointer)
+
+    def around_site(self, local: int) -> tuple[bytes, bytes]:
+        """What goes in front of a call, before and after its site's number."""
+        behind = Code().i64_store(self._entry)
+        behind = behind.i32_const(0).local_get(local).i32_const(ENTRY_BYTES).i32_add().i32_store(self._pointer)
+        return Code().local_get(local).encoding + _I64_CONST, behind.encoding
+
+
+def keep_shadow_stack(
+    editor: Editor, module: Module, targets: Collection[int], taken: Collection[int] = ()
+) -> tuple[ShadowStack, Sites]:
+    """Add a shadow stack to a module.
+
+    Args:
+        editor: gets the code; its module is ``module``.
+        targets: functions whose callers are to be known.
+        taken: functions whose bodies the editor has taken away already.
+
+    Returns:
+        What makes further code for it, and the sites.
+    """
+    stack, graph = ShadowStack(editor.add_memory(PAGES, PAGES)), CallGraph(module)
+    reaching, types = graph.reaching(targets)
+    outside, sites = graph.called_from_outside(), Sites()
+    for function in sorted(reaching & graph.calls.keys() - set(taken)):
+        calls = [call for call in graph.calls[function] if call.callee in reaching or call.type in types]
+        if calls:
+            local = editor.add_local(function, "i32")
+            editor.insert_at_entry(function, stack.save(local))
+            if function in outside:
+                editor.insert_at_exit(function, stack.restore(local))
+            _note_calls(editor, function, calls, stack, local, sites)
+    return stack, sites
+
+
+def _note_calls(
+    editor: Editor, function: int, calls: list[_Call], stack: ShadowStack, local: int, sites: Sites
+) -> None:
+    """Put code in front of a function's calls, and number those that leave it on the stack."""
+    before, behind = stack.around_site(local)
+    off_the_stack = stack.restore(local)
+    for call in calls:
+        if call.is_tail:
+            editor.insert_before(function, call.offset, off_the_stack)
+        else:
+            number = sites.add(function, call.offset, call.callee)
+            editor.insert_before(function, call.offset, Code(before + encode_signed(number) + behind))
