@@ -176,3 +176,7 @@ class QueryError(RecordingError, ValueError):
 
 class MissingLibraryError(RecordingError, ImportError):
     """Rows were asked for as objects of a library that is not installed; says how to get it."""
+
+
+class ReportError(TinyheapError, OSError):
+    """A report cannot be written where it was asked for."""
