@@ -81,6 +81,11 @@ class GuestHeap:
         return self._open().engine_name
 
     @property
+    def start_address(self) -> int:
+        """Where the first block lies; 0 where the guest does not know it yet."""
+        return self._open().heap_start_address
+
+    @property
     def geometry(self) -> Geometry:
         """Where things lie now.
 

@@ -20,7 +20,7 @@ import wasmtime
 import tinyheap
 from tinyheap.errors import GuestError, MalformedModuleError
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.facts import Guest
+from tinyheap.guests.facts import BlockHeap, Guest
 from tinyheap.guests.facts_json import decode_guest, encode_guest
 from tinyheap.hosts import compile_module
 from tinyheap.units import MIB
@@ -28,7 +28,7 @@ from tinyheap.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of what is cached; another number makes all of it be prepared anew."""
 MODULE_LIMIT_BYTES: Final = 512 * MIB
 _MAGIC: Final = b"\0asm"
@@ -46,6 +46,21 @@ class Form(Enum):
     """With its collector taken out, where that can be."""
     GUARDED = "guarded"
     """The same with its ``realloc``, if it has one, for a heap with red zones."""
+    RECORDED = "recorded"
+    """As SERVED, with what a recording needs; where its collector stays, its allocations tell of themselves."""
+    GUARDED_AND_RECORDED = "guarded and recorded"
+    INJECTED = "injected"
+    """As RECORDED where the collector stays, though it could be taken out."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a run of it can be recorded."""
+        return self in (Form.RECORDED, Form.GUARDED_AND_RECORDED, Form.INJECTED)
+
+    def taken_out_of(self, guest: Guest | None) -> BlockHeap | None:
+        """The heap whose collector is taken out of a guest in this form; None for none."""
+        keeps = self in (Form.NATIVE, Form.INJECTED)
+        return guest.heap if guest is not None and is_served(guest) and not keeps else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +71,13 @@ class Prepared:
         guest: What it is; None where nobody asked.
         compiled: Made for one engine; with its collector taken out if ``guest`` can be served.
         was_cached: Whether it was prepared before.
+        sites: The call instructions that a recording names, encoded; empty where it cannot be recorded.
     """
 
     guest: Guest | None
     compiled: wasmtime.Module
     was_cached: bool
+    sites: bytes = b""
 
 
 def is_served(guest: Guest | None) -> bool:
@@ -97,6 +114,7 @@ def prepare(wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cach
     Raises:
         GuestError: wasmtime does not accept it.
         MalformedModuleError: It is no module.
+        UnsupportedGuestError: Nothing in it that allocates is known, so that it cannot be recorded.
     """
     key = _key(wasm, form, options)
     content = cache.load(key)
@@ -129,11 +147,21 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepare
         module = Module.parse(wasm)
         guest = identify(module)
     except MalformedModuleError as error:
+        if form.is_recorded:
+            raise
         return _unreadable(wasm, engine, error)
-    if guest.heap is not None and is_served(guest):
-        heap = with_realloc(module, guest.heap) if form is Form.GUARDED else guest.heap
-        guest, wasm = replace(guest, heap=heap), rewrite(module, heap)
-    return Prepared(guest, compile_module(engine, wasm), False)
+    if guest.heap is not None and form in (Form.GUARDED, Form.GUARDED_AND_RECORDED):
+        guest = replace(guest, heap=with_realloc(module, guest.heap))
+    served = form.taken_out_of(guest)
+    sites = b""
+    if form.is_recorded:
+        from tinyheap.guests.instrumenting import instrument
+
+        wasm, found = instrument(module, guest, served)
+        sites = found.encode()
+    elif served is not None:
+        wasm = rewrite(module, served)
+    return Prepared(guest, compile_module(engine, wasm), False, sites)
 
 
 def _unreadable(wasm: bytes, engine: wasmtime.Engine, problem: MalformedModuleError) -> Prepared:
@@ -170,15 +198,23 @@ def _fingerprint() -> Iterator[str]:
 
 def _encode(prepared: Prepared) -> bytes:
     facts = b"" if prepared.guest is None else encode_guest(prepared.guest)
-    return _LENGTH.pack(len(facts)) + facts + bytes(prepared.compiled.serialize())
+    parts = (facts, prepared.sites)
+    return b"".join([_LENGTH.pack(len(part)) + part for part in parts]) + bytes(prepared.compiled.serialize())
 
 
 def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
     """What was encoded; None where this wasmtime, on this machine, does not want it."""
-    (length,) = _LENGTH.unpack_from(content)
-    facts, compiled = content[_LENGTH.size : _LENGTH.size + length], content[_LENGTH.size + length :]
+    facts, rest = _divided(content)
+    sites, compiled = _divided(rest)
     try:
         guest = decode_guest(facts) if facts else None
-        return Prepared(guest, wasmtime.Module.deserialize(engine, compiled), True)
+        return Prepared(guest, wasmtime.Module.deserialize(engine, compiled), True, sites)
     except (ValueError, wasmtime.WasmtimeError):
         return None
+
+
+def _divided(content: bytes) -> tuple[bytes, bytes]:
+    """The part in front, whose length stands before it, and the rest."""
+    (length,) = _LENGTH.unpack_from(content)
+    end = _LENGTH.size + length
+    return content[_LENGTH.size : end], content[end:]

@@ -11,18 +11,20 @@ runs as it is, without one; ``program.guest.served`` says why in a sentence.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from wasmtime import Linker, Store
 
-from tinyheap.errors import GuestError, HostError, UnsupportedGuestError
+from tinyheap.errors import GuestError, HostError, RecordingError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
 from tinyheap.guests.takeover import Policy, Takeover
+from tinyheap.heap.growth import WASM_PAGE_BYTES
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
 
@@ -30,10 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from tinyheap.guests.recorder import Recorder
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.drivers import Formatter
+    from tinyheap.hosts.imports import Maker
     from tinyheap.hosts.memory import GuestMemory
+    from tinyheap.recordings.batch import RunRow
 
+BLOCK_BYTES: Final = 16
+"""Of TinyGo's heaps on WebAssembly."""
 DEFAULT: Final = "default"
 LEAKING: Final = "leaking"
 NATIVE: Final = "native"
@@ -47,12 +54,16 @@ class Program:
     Attributes:
         guest: What the module is; None where it runs natively, since nobody looked then.
         heap: Its heap; None where the module runs as it is.
+        recorder: What records its run; None where nobody asked for that.
         session: Its host.
         was_cached: Whether it had been prepared before.
     """
 
-    def __init__(self, session: HostSession, prepared: Prepared, heap: GuestHeap | None) -> None:
+    def __init__(
+        self, session: HostSession, prepared: Prepared, heap: GuestHeap | None, recorder: Recorder | None = None
+    ) -> None:
         self.session = session
+        self.recorder = recorder
         self.guest: Guest | None = prepared.guest
         self.heap = heap
         self.was_cached = prepared.was_cached
@@ -67,6 +78,7 @@ class Program:
         gc: str = DEFAULT,
         cache: Cache | None = None,
         listener: Callable[[Collection], object] | None = None,
+        recording: Recorder | str | Path | None = None,
     ) -> Self:
         """A program, instantiated and not yet started.
 
@@ -78,11 +90,15 @@ class Program:
             gc: ``default``, ``leaking`` for a heap that only grows, or ``native`` for the module as it is.
             cache: Where prepared modules are kept; the user's if None.
             listener: Called after each collection, with it.
+            recording: The file to record the run in, which must not be there yet, or what records it.  The recording
+                ends when the program is closed.
 
         Raises:
             GuestError: The module cannot be read or run.
             MalformedModuleError: It is no module.
-            UnsupportedGuestError: Its collector cannot be replaced as asked; says what it is and what does work.
+            UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
+                is and what does work.
+            RecordingError: The recording cannot be made.
             HostError: It imports what no host offers.
         """
         policy = _policy_for(gc, policy)
@@ -90,15 +106,18 @@ class Program:
         wasm = module if isinstance(module, bytes) else read_module(Path(module))
         engine = new_engine(grants)
         options = "stoppable" if is_stoppable(grants) else ""
-        form = Form.NATIVE if gc == NATIVE else Form.GUARDED if policy.guard else Form.SERVED
+        recorder = _recorder_for(recording, grants)
+        form = _form_for(gc, policy, is_recorded=recorder is not None)
         prepared = prepare(wasm, form, engine, options, cache or Cache.of_user())
         if policy != Policy():
             _check_served(prepared.guest, policy)
         store, linker = Store(engine), Linker(engine)
-        takeover = makers = None
-        if prepared.guest is not None and prepared.guest.heap is not None and is_served(prepared.guest):
-            takeover = Takeover(prepared.guest.heap, policy, listener)
-            makers = takeover.makers(store)
+        takeover = None
+        makers: dict[str, Maker] = {} if recorder is None else {**recorder.makers(store)}
+        served = form.taken_out_of(prepared.guest)
+        if served is not None:
+            takeover = Takeover(served, policy, listener, recorder)
+            makers.update(takeover.makers(store))
         try:
             session = offer(store, linker, prepared.compiled, grants, makers)
         except HostError as error:
@@ -108,7 +127,12 @@ class Program:
         instance = session.instantiate(prepared.compiled)
         if takeover is not None:
             takeover.attach(instance)
-        return cls(session, prepared, None if takeover is None else GuestHeap(takeover))
+        program = cls(session, prepared, None if takeover is None else GuestHeap(takeover), recorder)
+        if recorder is not None:
+            recorder.attach(store, instance, takeover)
+            recorder.begin(_row_of(program, module, wasm, gc, policy), prepared.sites)
+            session.before_entry = recorder.reset_stack
+        return program
 
     def __enter__(self) -> Self:
         return self
@@ -116,10 +140,26 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.recorder is not None and error is not None:
+            # Whatever cannot be written then is less than what went wrong.
+            with suppress(RecordingError):
+                self.recorder.finish(error=str(error), exit_code=self.exit_code)
         self.close()
 
     def close(self) -> None:
-        """End the program and free its memory; its heap cannot be looked at any more."""
+        """End the program, free its memory and end its recording; its heap cannot be looked at any more.
+
+        Raises:
+            RecordingError: What was recorded last could not be written.
+        """
+        try:
+            if self.recorder is not None:
+                self.recorder.finish(exit_code=self.exit_code)
+        finally:
+            self._free()
+
+    def _free(self) -> None:
+        self.session.before_entry = None
         if self.heap is not None:
             self.heap.close()
         self.session.store.close()
@@ -183,6 +223,59 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
     if gc == NATIVE and policy != Policy():
         raise UnsupportedGuestError("the module's own collector takes no options; give none, or do not run it natively")
     return replace(policy, leaking=True) if gc == LEAKING else policy
+
+
+def _form_for(gc: str, policy: Policy, *, is_recorded: bool) -> Form:
+    """What is to be made of a module."""
+    if gc == NATIVE:
+        return Form.INJECTED if is_recorded else Form.NATIVE
+    if policy.guard:
+        return Form.GUARDED_AND_RECORDED if is_recorded else Form.GUARDED
+    return Form.RECORDED if is_recorded else Form.SERVED
+
+
+def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Recorder | None:
+    """What records a run, if anything does.
+
+    Raises:
+        RecordingError: There is no compiled kernel.
+        GuestError: There is no memory for call stacks.
+    """
+    if recording is None:
+        return None
+    # Runs that are not recorded start sooner without all that.
+    from tinyheap.guests.recorder import Recorder
+    from tinyheap.guests.shadow_stack import PAGES
+
+    least_bytes = PAGES * WASM_PAGE_BYTES
+    if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
+        raise GuestError(f"recording a run takes a memory of {least_bytes} bytes; do not limit memories to less")
+    return recording if isinstance(recording, Recorder) else Recorder.to_file(recording)
+
+
+def _row_of(program: Program, module: str | Path | bytes, wasm: bytes, gc: str, policy: Policy) -> RunRow:
+    """What is known of a recorded run at its beginning."""
+    import hashlib
+    from datetime import UTC, datetime
+
+    from tinyheap.recordings.batch import RunRow
+
+    guest, heap = program.guest, program.heap
+    assert guest is not None, "a module that nobody looked at is not recorded"
+    options = {**asdict(policy), "gc": gc, "seed": program.session.grants.seed}
+    return RunRow(
+        module="(bytes)" if isinstance(module, bytes) else str(module),
+        module_sha256=hashlib.sha256(wasm).hexdigest(),
+        arguments=program.session.grants.arguments[1:],
+        runtime=guest.runtime,
+        runtime_version=guest.version,
+        collector=LEAKING if policy.leaking else guest.collector,
+        source="injected" if heap is None else heap.engine_name,
+        options={name: value if isinstance(value, int | str | None) else str(value) for name, value in options.items()},
+        started_at=datetime.now(UTC),
+        block_bytes=BLOCK_BYTES,
+        heap_start_address=0 if heap is None else heap.start_address,
+    )
 
 
 def _check_served(guest: Guest | None, policy: Policy) -> None:

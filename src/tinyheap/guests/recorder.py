@@ -173,13 +173,17 @@ class Recorder:
         self._log.begin_heap(0, _WORDS)
         self._log.attach(address)
 
-    def begin(self, run: RunRow, sites: Sites) -> None:
+    def begin(self, run: RunRow, sites: bytes) -> None:
         """Begin the recording.
+
+        Args:
+            run: what is known of it.
+            sites: the call instructions that its stacks are made of, as `Sites.encode` writes them.
 
         Raises:
             RecordingWriteError: it cannot be written there.
         """
-        self._sink = self._open_sink(run, Frames(sites))
+        self._sink = self._open_sink(run, Frames(Sites.decode(sites)))
 
     def reset_stack(self) -> None:
         """Let the program's calls begin anew, as they do when its host calls it, whatever became of the last one."""

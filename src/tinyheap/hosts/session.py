@@ -167,6 +167,8 @@ class HostSession:
         self.linker = linker
         self.grants = grants
         self.exit_code: int | None = None
+        self.before_entry: Callable[[], object] | None = None
+        """Called whenever the program is about to run, with none of its functions called yet."""
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
         # Not a method: a session must not be held by what it holds, so that it is freed when it is dropped.
@@ -488,6 +490,8 @@ class HostSession:
         self._depth += 1
         if self._depth > 1:
             return None
+        if self.before_entry is not None:
+            self.before_entry()
         self.store.set_epoch_deadline(1)
         if self._time_left_s == math.inf:
             return None
