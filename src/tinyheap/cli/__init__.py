@@ -32,6 +32,7 @@ COMMANDS = {
     "generate": Entry("tinyheap.cli.generate", "Write traces of made-up workloads."),
     "run": Entry("tinyheap.cli.run", "Run a WebAssembly program with its heap in our hands.", "run"),
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
+    "sql": Entry("tinyheap.cli.sql", "Ask SQL of a recorded run.", "profile"),
 }
 
 

@@ -33,7 +33,7 @@ from tinyheap.errors import (
 )
 from tinyheap.recordings import catalog
 from tinyheap.recordings.rows import Rows, asking, first_line
-from tinyheap.recordings.schema import RUNNING, SCHEMA_VERSION
+from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
 
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": False,
@@ -234,17 +234,22 @@ def _check_version(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
 
 def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     query = """
-        SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() USING (table_oid, table_name)
+        SELECT table_name, column_name, data_type, is_nullable
+        FROM duckdb_columns() JOIN duckdb_tables() USING (table_oid, table_name)
     """
-    found = {(table, column): kind for table, column, kind in connection.execute(query).fetchall()}
+    found = {(table, column): kinds for table, column, *kinds in connection.execute(query).fetchall()}
     for table in catalog.tables():
         for column in table.columns:
-            kind = found.get((table.name, column.name))
-            if kind != column.type:
-                what = f"is of type {kind}" if kind else "is missing"
-                raise RecordingCorruptError(
-                    f"{path} is damaged: the column {table.name}.{column.name} {what}, and should be {column.type}"
-                )
+            kind, is_nullable = found.get((table.name, column.name), (None, False))
+            if kind is None:
+                what = "is missing"
+            elif kind != column.type:
+                what = f"is of type {kind}, and should be {column.type}"
+            elif is_nullable and not column.is_nullable:
+                what = "may be NULL, and should not"
+            else:
+                continue
+            raise RecordingCorruptError(f"{path} is damaged: the column {table.name}.{column.name} {what}")
 
 
 def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
@@ -257,5 +262,19 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
     if counted != events:
         raise RecordingCorruptError(f"{path} is damaged: it has {counted:,} events, and its batches brought {events:,}")
     values["arguments"] = tuple(values["arguments"])
-    values["options"] = json.loads(values["options"])
+    values["options"] = _options(path, values["options"])
+    if values["state"] not in (RUNNING, FINISHED, FAILED):
+        raise RecordingCorruptError(f"{path} is damaged: run.state is {values['state']!r}, which is no state")
+    if values["block_bytes"] < 0:
+        raise RecordingCorruptError(f"{path} is damaged: run.block_bytes is {values['block_bytes']}")
     return RunInfo(**values, batches=batches, events=events, last_ns=last_ns)
+
+
+def _options(path: Path, text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordingCorruptError(f"{path} is damaged: run.options is not JSON ({error})") from error
+    if not isinstance(options, dict):
+        raise RecordingCorruptError(f"{path} is damaged: run.options is JSON, but no object")
+    return options

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS: Final = 20
 """How many rows a notebook shows."""
+
+FETCHED_ROWS: Final = 10_000
+"""How many become Python objects at once, while one goes through all rows."""
 
 _DAMAGE: Final = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
 
@@ -48,7 +52,8 @@ def asking(path: Path) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """What an error of DuckDB says, without the query that it repeats."""
-    return str(error).strip().partition("\n\nLINE ")[0].replace("\n", " ")
+    text = str(error).strip().partition("\n\nLINE ")[0].replace("\n", " ")
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", text)
 
 
 class Rows:
@@ -123,7 +128,9 @@ class Rows:
             return self._relation.to_arrow_table()
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return iter(self.fetch())
+        """All rows; they become Python objects some at a time."""
+        with asking(self._path):
+            yield from self._relation.iter_rows(FETCHED_ROWS)
 
     def __len__(self) -> int:
         with asking(self._path):

@@ -20,6 +20,12 @@ SCHEMA_VERSION: Final = 1
 RUNNING: Final = "running"
 """State of a run whose end nobody has written: it goes on, or its writer was killed."""
 
+FINISHED: Final = "finished"
+"""State of a run that ended by itself, whatever its exit code."""
+
+FAILED: Final = "failed"
+"""State of a run that was ended: by a trap, by a limit, by somebody."""
+
 TABLES: Final = """
 CREATE TABLE run (                              -- one row: what ran, and how it ended
     schema_version INTEGER NOT NULL,

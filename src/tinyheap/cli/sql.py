@@ -1,0 +1,152 @@
+"""`tinyheap sql`: asks a recording questions in DuckDB's SQL.
+
+A question reaches nothing but the recording: no other file, no network, no extension; and it changes nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tinyheap.errors import QueryError
+from tinyheap.recordings import catalog
+from tinyheap.recordings.recording import Recording
+from tinyheap.report.text import printable
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.rows import Rows
+
+SHOWN_ROWS: Final = 1000
+"""More are not shown as a table; `--csv` and `--json` write all of them."""
+PIPE_COLUMNS: Final = 10_000
+"""A table that goes into a pipe or a file is as wide as its rows."""
+NUMBERS: Final = ("INT", "DOUBLE", "FLOAT", "DECIMAL")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("query", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row, one a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, with a line of names.")
+def command(file: Path, query: str | None, as_json: bool, as_csv: bool) -> None:
+    """Ask the recording FILE a question in SQL; without one, say what there is to ask.
+
+    The QUERY is in DuckDB's dialect, and reaches nothing but the recording.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    with Recording.open(file) as recording:
+        if recording.run.ends_early:
+            click.echo(f"{file}: {recording.run.ends_early}", err=True)
+        if query is None:
+            _show_tables(recording)
+        elif as_json:
+            _write_json(recording.sql(query))
+        elif as_csv:
+            _write_csv(recording.sql(query))
+        else:
+            _show_rows(recording.sql(query))
+
+
+def _write_json(rows: Rows) -> None:
+    for name, count in Counter(rows.columns).items():
+        if count > 1:
+            raise QueryError(f"{count} columns are named {name!r}: name them apart with AS")
+    for row in rows:
+        click.echo(json.dumps(dict(zip(rows.columns, map(_json_value, row), strict=True))))
+
+
+def _json_value(value: object) -> object:
+    """What JSON has for a value; bytes as hexadecimal digits, times as ISO 8601 has them, what it lacks as text."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_json_value(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): _json_value(each) for name, each in value.items()}
+    return _text(value)
+
+
+def _write_csv(rows: Rows) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(rows.columns)
+    writer.writerows(["" if each is None else _text(each) for each in row] for row in rows)
+
+
+def _text(value: object) -> str:
+    match value:
+        case bytes():
+            return value.hex()
+        case datetime.datetime() | datetime.date() | datetime.time():
+            return value.isoformat()
+    return str(value)
+
+
+def _show_rows(rows: Rows) -> None:
+    """The first rows as a table; each as a paragraph of its own where the table would be too wide."""
+    console = _console()
+    found = rows.fetch(SHOWN_ROWS + 1)
+    shown = [[Text(printable("" if each is None else _text(each))) for each in row] for row in found[:SHOWN_ROWS]]
+    names = [Text(printable(name)) for name in rows.columns]
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name, kind in zip(names, rows.types, strict=True):
+        table.add_column(name, justify="right" if any(each in kind for each in NUMBERS) else "left")
+    for row in shown:
+        table.add_row(*row)
+    room = console.options.update(max_width=PIPE_COLUMNS)
+    if console.measure(table, options=room).maximum <= console.width:
+        console.print(table)
+    else:
+        for row in shown:
+            console.print(_listing(list(zip(names, row, strict=True))))
+    if len(found) > SHOWN_ROWS:
+        click.echo(f"... and more: these are the first {SHOWN_ROWS:,} rows; --csv and --json print all", err=True)
+
+
+def _show_tables(recording: Recording) -> None:
+    """Every table with its columns and what they mean, and every view."""
+    console = _console()
+    for table in catalog.tables():
+        (count,) = recording.sql(f"SELECT count(*) FROM {table.name}").one()
+        console.print(_headline(table.name, f"{count:,} rows", table.meaning))
+        console.print(_listing([(each.name, each.type, each.meaning) for each in table.columns]))
+    for view in catalog.views():
+        rows = recording.frame(view.name)
+        console.print(_headline(view.name, "view", view.meaning))
+        console.print(_listing(list(zip(rows.columns, rows.types, strict=True))))
+
+
+def _headline(name: str, what: str, meaning: str) -> Text:
+    return Text.assemble((name, "bold"), f" ({what})", f": {meaning}" if meaning else "")
+
+
+def _listing(lines: Sequence[Sequence[Text | str]]) -> Padding:
+    """Lines of names and what they stand for, indented."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    return Padding(table, (0, 0, 1, 2), expand=False)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
