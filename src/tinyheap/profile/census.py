@@ -27,7 +27,7 @@ CENSUS: Final = "tinyheap_census"
 """Columns ``stack_id``, ``generation``, ``death_collection`` (NULL: lives at the end), ``objects``, ``bytes``."""
 SITES: Final = "tinyheap_sites"
 """Columns ``stack_id``, ``frame_id``: the frame of each stack's allocation site, 0 for the empty stack."""
-_COUNTED: Final = "tinyheap_counted"
+COUNTED: Final = "tinyheap_counted"
 """How far the recording was when the census was taken."""
 
 # Two collections without an event between them are one bound; nothing is born between them.
@@ -79,12 +79,12 @@ def take_census(recording: Recording) -> None:
     )
     for (fault,) in rows(recording, _FAULTS):
         raise RecordingCorruptError(f"{recording.path} is damaged: {fault}")
-    rows(recording, f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT count(*) AS batches FROM batches")
+    rows(recording, f"CREATE OR REPLACE TEMP TABLE {COUNTED} AS SELECT count(*) AS batches FROM batches")
 
 
 def _is_taken(recording: Recording) -> bool:
-    (there,) = row(recording, f"SELECT count(*) FROM duckdb_tables() WHERE temporary AND table_name = '{_COUNTED}'")
+    (there,) = row(recording, f"SELECT count(*) FROM duckdb_tables() WHERE temporary AND table_name = '{COUNTED}'")
     if not there:
         return False
-    (is_same,) = row(recording, f"SELECT batches = (SELECT count(*) FROM batches) FROM {_COUNTED}")
+    (is_same,) = row(recording, f"SELECT batches = (SELECT count(*) FROM batches) FROM {COUNTED}")
     return bool(is_same)

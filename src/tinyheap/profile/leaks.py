@@ -34,7 +34,7 @@ FEWEST_LATER: Final = 5
 MOST_LATER: Final = 64
 """Of a longer series so many figures, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
-MATERIAL: Final = 0.05
+MATERIAL: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)

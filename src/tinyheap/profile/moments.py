@@ -98,7 +98,7 @@ def object_at(
     An object's blocks are taken to reach from its address up to its size, rounded up to whole blocks.
     """
     event_id, _, over_ns = _moment(recording, event_id, time_ns)
-    (block_bytes,) = row(recording, "SELECT greatest(block_bytes, 1) FROM run")
+    block_bytes = max(recording.run.block_bytes, 1)
     found = rows(
         recording,
         f"""
