@@ -1,0 +1,147 @@
+/** The page: its sections, the way between them, and what stands above and below. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Bars } from "./bars";
+import { FlameGraph } from "./flame/view";
+import { sizeText, timeText } from "./format";
+import { Head } from "./head";
+import { HeapMap } from "./heapmap/view";
+import { Leaks } from "./leaks";
+import { Choice, Empty, Section } from "./parts";
+import { Collections, Pauses } from "./pauses";
+import type { Objects, Recording } from "./recording";
+import { Scrubber } from "./scrubber";
+import { theme } from "./state";
+import { TimeLine } from "./timeline";
+import { Functions, Sites } from "./usages";
+
+const SECTIONS = [
+  ["heap", "Heap through time"],
+  ["flame", "Flame graph"],
+  ["functions", "Functions"],
+  ["sites", "Sites"],
+  ["leaks", "Leak suspects"],
+  ["pauses", "Pauses"],
+  ["collections", "Collections"],
+  ["sizes", "Sizes and lifetimes"],
+] as const;
+
+const THEMES = [
+  ["auto", "Auto"],
+  ["light", "Light"],
+  ["dark", "Dark"],
+] as const;
+
+export function App({ recording, objects }: { recording: Recording; objects: Objects | null }) {
+  const { sizes, lifetimes, leaks } = recording.summary;
+  return (
+    <>
+      <Bar suspects={leaks.suspects.length} />
+      <main>
+        <Head recording={recording} />
+        <Section id="heap" title="Heap through time" lead="Drag across the time line to look closer, click it to choose a moment; the map shows the heap at that moment.">
+          <TimeLine recording={recording} />
+          <Scrubber recording={recording} objects={objects} />
+          {!objects ? <Empty>Reading the objects…</Empty> : objects.count ? (
+            <HeapMap recording={recording} objects={objects} />
+          ) : (
+            <Empty>No object was allocated while this was recorded, so there is nothing to map.</Empty>
+          )}
+        </Section>
+        <Section id="flame" title="Flame graph" lead="Who called whom, the outermost on top; each as wide as what was allocated below it.">
+          <FlameGraph recording={recording} />
+        </Section>
+        <Section id="functions" title="Functions" lead="What each function allocated: itself, and with all that it called.">
+          <Functions recording={recording} />
+        </Section>
+        <Section id="sites" title="Sites" lead="The same by the call that allocated, the innermost outside of the runtime.">
+          <Sites recording={recording} />
+        </Section>
+        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection.">
+          <Leaks recording={recording} />
+        </Section>
+        <Section id="pauses" title="Pauses" lead="How long the collector kept the program waiting, and what was left to the program.">
+          <Pauses recording={recording} />
+        </Section>
+        <Section id="collections" title="Collections">
+          <Collections recording={recording} />
+        </Section>
+        <Section id="sizes" title="Sizes and lifetimes" lead="All objects by their size, and those that were freed by how long they lived.">
+          <div class="halves">
+            <Bars label="Sizes, in the bytes asked for" word="Objects" buckets={sizes.buckets} value={sizeText} bytes />
+            <Bars
+              label="Lifetimes, from birth to the end of the collection that freed it"
+              word="Objects"
+              buckets={lifetimes.buckets}
+              value={timeText}
+              bytes
+              beyond={{ text: "to the end", objects: lifetimes.beyond_objects, bytes: lifetimes.beyond_bytes }}
+            />
+          </div>
+        </Section>
+        <Foot recording={recording} />
+      </main>
+    </>
+  );
+}
+
+function Bar({ suspects }: { suspects: number }) {
+  const current = useCurrent();
+  return (
+    <div class="bar-top">
+      <a class="skip" href="#heap" onClick={jump("heap")}>To the content</a>
+      <span class="brand" aria-hidden="true"><i /><i /><i /><i /> tinyheap</span>
+      <nav aria-label="Sections">
+        {SECTIONS.map(([id, title]) => (
+          <a key={id} href={`#${id}`} aria-current={current === id ? "location" : undefined} onClick={jump(id)}>
+            {title}
+            {id === "leaks" && suspects > 0 && <span class="count">{suspects}</span>}
+          </a>
+        ))}
+      </nav>
+      <Choice label="Theme" value={theme} options={THEMES} />
+    </div>
+  );
+}
+
+/** Goes to a section and leaves the address alone, whose fragment holds what was chosen. */
+function jump(id: string) {
+  return (event: MouseEvent) => {
+    event.preventDefault();
+    const section = document.getElementById(id)!;
+    section.scrollIntoView();
+    section.tabIndex = -1;
+    section.focus({ preventScroll: true });
+  };
+}
+
+/** The section that is being read. */
+function useCurrent(): string {
+  const [current, setCurrent] = useState<string>("");
+  useEffect(() => {
+    const observer = new IntersectionObserver(
+      (entries) => entries.forEach((entry) => entry.isIntersecting && setCurrent(entry.target.id)),
+      { rootMargin: "-30% 0px -65% 0px" },
+    );
+    for (const [id] of SECTIONS) observer.observe(document.getElementById(id)!);
+    return () => observer.disconnect();
+  }, []);
+  return current;
+}
+
+function Foot({ recording }: { recording: Recording }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const { run } = recording.summary;
+  return (
+    <footer>
+      <p>
+        Made by tinyheap {run.tinyheap_version} from a recording of <code>{run.module}</code> (SHA-256 <code>{run.module_sha256}</code>).
+        This page holds all of its data, and asks no network for anything.{" "}
+        <button type="button" class="link" onClick={() => dialog.current!.showModal()}>Licenses of what it is made with</button>
+      </p>
+      <dialog ref={dialog} aria-label="Licenses" onClick={(event) => event.target === dialog.current && dialog.current!.close()}>
+        <button type="button" class="button" onClick={() => dialog.current!.close()}>Close</button>
+        <pre>{document.getElementById("licenses")?.textContent}</pre>
+      </dialog>
+    </footer>
+  );
+}

@@ -1,0 +1,55 @@
+/** Figures as short text, like `tinyheap.report.units`: sizes, times, counts, shares. */
+
+const SIZES: [number, string][] = [
+  [2 ** 40, "TiB"],
+  [2 ** 30, "GiB"],
+  [2 ** 20, "MiB"],
+  [2 ** 10, "KiB"],
+];
+const TIMES: [number, string][] = [
+  [1e9, "s"],
+  [1e6, "ms"],
+  [1e3, "µs"],
+];
+const COUNT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+export function sizeText(bytes: number): string {
+  return scaled(bytes, SIZES, "B");
+}
+
+export function timeText(ns: number): string {
+  return scaled(ns, TIMES, "ns");
+}
+
+export function countText(count: number): string {
+  return COUNT.format(count);
+}
+
+export function shareText(part: number, whole: number): string {
+  if (!whole) return "–";
+  const percent = (100 * part) / whole;
+  if (percent > 0 && percent < 0.1) return "< 0.1%";
+  return `${percent.toFixed(percent < 10 ? 1 : 0)}%`;
+}
+
+export function addressText(address: number): string {
+  return `0x${address.toString(16).padStart(8, "0")}`;
+}
+
+/** A figure in the unit of a measure. */
+export function amountText(amount: number, unit: "bytes" | "objects"): string {
+  return unit === "bytes" ? sizeText(amount) : `${countText(amount)} ${amount === 1 ? "object" : "objects"}`;
+}
+
+function scaled(value: number, units: [number, string][], base: string): string {
+  const sign = value < 0 ? "−" : "";
+  const size = Math.abs(value);
+  for (const [scale, unit] of units) {
+    if (size >= scale) {
+      const figure = size / scale;
+      const digits = figure >= 100 || Number.isInteger(figure) ? 0 : figure >= 10 ? 1 : 2;
+      return `${sign}${figure.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
+    }
+  }
+  return `${sign}${COUNT.format(size)} ${base}`;
+}

@@ -1,0 +1,62 @@
+/** The top of the page: what ran, how it ended, and the run in a few figures. */
+import { countText, shareText, sizeText, timeText } from "./format";
+import type { Recording, Run } from "./recording";
+
+const SOURCES: Record<string, string> = {
+  kernel: "heap served by tinyheap's kernel",
+  model: "heap served by tinyheap's model",
+  injected: "heap served by the program itself",
+};
+
+export function Head({ recording }: { recording: Recording }) {
+  const { run, notes } = recording.summary;
+  const file = run.module.split(/[/\\]/).at(-1) || run.module;
+  return (
+    <header class="page-head">
+      <div class="title">
+        <h1 title={run.module}>{file}</h1>
+        <State run={run} />
+      </div>
+      {run.arguments.length > 0 && <p class="arguments"><code>{run.arguments.join(" ")}</code></p>}
+      <p class="lead">
+        {run.runtime} {run.runtime_version}, {run.collector} collector; {SOURCES[run.source] ?? run.source}; recorded{" "}
+        <time dateTime={run.started_at}>{run.started_at.replace("T", " ").slice(0, 16)}</time> UTC by tinyheap {run.tinyheap_version}
+      </p>
+      {run.error && <p class="problem">{run.error}</p>}
+      {run.ends_early && <p class="problem">This recording ends early: {run.ends_early}.</p>}
+      {notes.map((note) => <p class="note" key={note}>{note}</p>)}
+      <Tiles recording={recording} />
+    </header>
+  );
+}
+
+function State({ run }: { run: Run }) {
+  if (run.ends_early) return <span class="badge bad">ended early</span>;
+  if (run.state === "failed") return <span class="badge bad">failed{run.exit_code === null ? "" : `, exit code ${run.exit_code}`}</span>;
+  return <span class="badge good">complete{run.exit_code ? `, exit code ${run.exit_code}` : ""}</span>;
+}
+
+function Tiles({ recording }: { recording: Recording }) {
+  const { totals, run, percentiles } = recording.summary;
+  const longest = percentiles.at(-1)?.pause_ns ?? 0;
+  const scattered = totals.fragmentation === null ? "" : `, free memory ${shareText(totals.fragmentation, 1)} fragmented`;
+  const tiles: [string, string, string][] = [
+    ["Allocated", sizeText(totals.allocated_bytes), `${countText(totals.allocations)} objects`],
+    ["Peak", sizeText(totals.peak.bytes), `${countText(totals.peak.objects)} objects, at ${timeText(totals.peak.time_ns)}`],
+    ["Not freed at the end", sizeText(totals.live_bytes), `${countText(totals.live_objects)} objects`],
+    ["Heap", totals.heap_bytes === null ? "–" : sizeText(totals.heap_bytes), totals.used_bytes === null ? "not sampled" : `${sizeText(totals.used_bytes)} in use${scattered}`],
+    ["Collections", countText(totals.collections), totals.collections ? `longest pause ${timeText(longest)}` : "none ran"],
+    ["Time", timeText(run.duration_ns), `${shareText(totals.collector_ns, run.duration_ns)} of it in the collector`],
+  ];
+  return (
+    <dl class="tiles">
+      {tiles.map(([word, figure, more]) => (
+        <div key={word}>
+          <dt>{word}</dt>
+          <dd class="figure">{figure}</dd>
+          <dd class="more">{more}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

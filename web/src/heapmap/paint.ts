@@ -1,0 +1,101 @@
+/** Draws a raster of the heap, and over it what is pointed at. */
+import { type Color, css, mix, property } from "../colors";
+import type { Objects } from "../recording";
+import { prevailing, type Grid, type Raster } from "./raster";
+import type { Scheme } from "./colorings";
+
+interface Surface {
+  free: Color;
+  /** Where the heap has not grown to yet. */
+  beyond: Color;
+}
+
+function surface(): Surface {
+  return { free: parse(property("--map-free")), beyond: parse(property("--map-beyond")) };
+}
+
+function parse(hex: string): Color {
+  const value = Number.parseInt(hex.slice(1), 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
+}
+
+/** A test of which objects are brought out; the others are drawn faint. */
+export type Brought = ((object: number) => boolean) | null;
+
+export function paint(context: CanvasRenderingContext2D, raster: Raster, scheme: Scheme, heapBlocks: number, brought: Brought): void {
+  const colors = surface();
+  if (raster.grid.blocksPerCell === 1) paintBlocks(context, raster, scheme, heapBlocks, brought, colors);
+  else paintCells(context, raster, scheme, heapBlocks, colors);
+}
+
+/** One cell a block: an object is a bar, which may go on in the next row; a gap stands between objects. */
+function paintBlocks(
+  context: CanvasRenderingContext2D, { grid, owner }: Raster, scheme: Scheme, heapBlocks: number, brought: Brought, colors: Surface,
+): void {
+  const { columns, rows, cell, span } = grid;
+  const gap = cell >= 6 ? 1 : 0.5;
+  context.fillStyle = css(colors.free);
+  for (let row = 0; row < rows; row++) {
+    const blocks = Math.min(columns, heapBlocks - span.first - row * columns, span.count - row * columns);
+    if (blocks > 0) context.fillRect(0, row * cell, blocks * cell - gap, cell - gap);
+  }
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; ) {
+      const object = owner[row * columns + column]!;
+      const from = column++;
+      if (object < 0) continue;
+      while (column < columns && owner[row * columns + column] === object) column++;
+      const goesOn = column === columns && owner[(row + 1) * columns] === object;
+      const color = scheme.color(scheme.weigh(object));
+      context.fillStyle = css(brought && !brought(object) ? mix(colors.free, color, 0.16) : color);
+      context.fillRect(from * cell, row * cell, (column - from) * cell - (goesOn ? 0 : gap), cell - gap);
+    }
+  }
+}
+
+/** Several blocks a cell: its color is that which prevails, the fainter the more of it is free. */
+function paintCells(context: CanvasRenderingContext2D, raster: Raster, scheme: Scheme, heapBlocks: number, colors: Surface): void {
+  const { grid, taken, value, kinds } = raster;
+  const image = new ImageData(grid.columns, grid.rows);
+  const pixels = new Uint32Array(image.data.buffer);
+  const scale = kinds ? null : Array.from({ length: 256 }, (_, i) => scheme.color(i / 255));
+  for (let cell = 0; cell < taken.length; cell++) {
+    const block = grid.span.first + cell * grid.blocksPerCell;
+    if (block >= grid.span.first + grid.span.count) continue;
+    let color = block < heapBlocks ? colors.free : colors.beyond;
+    if (taken[cell]) {
+      const prevails = scale
+        ? scale[Math.round((255 * value[cell]!) / taken[cell]!)]!
+        : scheme.color(prevailing(kinds!, scheme.kinds, cell));
+      color = mix(colors.free, prevails, 0.2 + (0.8 * taken[cell]!) / grid.blocksPerCell);
+    }
+    pixels[cell] = 0xff000000 | (color[2] << 16) | (color[1] << 8) | color[0];
+  }
+  const small = new OffscreenCanvas(grid.columns, grid.rows);
+  small.getContext("2d")!.putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(small, 0, 0, grid.columns * grid.cell, grid.rows * grid.cell);
+}
+
+/** Frames around the cells of an object, or around one cell. */
+export function outline(context: CanvasRenderingContext2D, grid: Grid, firstBlock: number, endBlock: number, color: string): void {
+  const { span, columns, cell, blocksPerCell } = grid;
+  const from = Math.max(Math.floor((firstBlock - span.first) / blocksPerCell), 0);
+  const to = Math.min(Math.ceil((endBlock - span.first) / blocksPerCell), columns * grid.rows);
+  context.lineWidth = 2;
+  for (let at = from; at < to; ) {
+    const row = Math.floor(at / columns);
+    const until = Math.min(to, (row + 1) * columns);
+    const x = (at - row * columns) * cell;
+    context.strokeStyle = property("--surface");
+    context.strokeRect(x - 2, row * cell - 2, (until - at) * cell + 3, cell + 3);
+    context.strokeStyle = color;
+    context.strokeRect(x - 1, row * cell - 1, (until - at) * cell + 1, cell + 1);
+    at = until;
+  }
+}
+
+/** The blocks of an object, or of the cell at a block. */
+export function blocksOf(objects: Objects, object: number): [number, number] {
+  return [objects.first[object]!, objects.end[object]!];
+}

@@ -1,0 +1,26 @@
+/** Reads the run that the page was made for, and shows it. */
+import { render } from "preact";
+import "./style.css";
+import { App } from "./app";
+import { type Objects, readObjects, readRecording } from "./recording";
+import { followFragment, time } from "./state";
+import { followTheme } from "./theme";
+
+async function show(): Promise<void> {
+  followTheme();
+  const recording = await readRecording();
+  followFragment();
+  if (time.value < 0) time.value = recording.summary.totals.peak.time_ns;
+  const place = document.getElementById("page")!;
+  const draw = (objects: Objects | null) => render(<App recording={recording} objects={objects} />, place);
+  draw(null);
+  const objects = await readObjects(recording);
+  draw(objects);
+  // Says to tests, and to whoever makes pictures, that all is there.
+  document.documentElement.dataset.objects = String(objects.count);
+}
+
+show().catch((error: unknown) => {
+  console.error(error);
+  document.getElementById("page")!.replaceChildren(`This page cannot be shown: ${error instanceof Error ? error.message : error}`);
+});

@@ -1,0 +1,63 @@
+/** Parts that several views share. */
+import type { Signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+
+export function Section(props: { id: string; title: string; lead?: ComponentChildren; children: ComponentChildren }) {
+  return (
+    <section id={props.id} aria-labelledby={`${props.id}-title`}>
+      <header class="section-head">
+        <h2 id={`${props.id}-title`}>{props.title}</h2>
+        {props.lead && <p class="lead">{props.lead}</p>}
+      </header>
+      {props.children}
+    </section>
+  );
+}
+
+/** A choice of a few: radio buttons that look like one bar. */
+export function Choice<T extends string>(props: { label: string; value: Signal<T>; options: readonly (readonly [T, string])[] }) {
+  const name = props.label.replaceAll(/\W+/g, "-").toLowerCase();
+  return (
+    <fieldset class="choice">
+      <legend>{props.label}</legend>
+      {props.options.map(([value, text]) => (
+        <label key={value}>
+          <input
+            type="radio"
+            name={name}
+            value={value}
+            checked={props.value.value === value}
+            onChange={() => (props.value.value = value)}
+          />
+          <span>{text}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+export function Button(props: { label: string; onClick: () => void; disabled?: boolean; children?: ComponentChildren }) {
+  return (
+    <button type="button" class="button" aria-label={props.label} title={props.label} disabled={props.disabled} onClick={props.onClick}>
+      {props.children ?? props.label}
+    </button>
+  );
+}
+
+export function Empty(props: { children: ComponentChildren }) {
+  return <p class="empty">{props.children}</p>;
+}
+
+/** Facts as pairs of a word and a figure. */
+export function Facts(props: { facts: (readonly [string, ComponentChildren])[] }) {
+  return (
+    <dl class="facts">
+      {props.facts.map(([word, figure]) => (
+        <div key={word}>
+          <dt>{word}</dt>
+          <dd>{figure}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

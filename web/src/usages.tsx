@@ -1,0 +1,74 @@
+/** Who allocates: by function, by allocation site. */
+import { useMemo } from "preact/hooks";
+import { addressText, shareText, sizeText, timeText } from "./format";
+import type { Recording } from "./recording";
+import { search } from "./state";
+import { DataTable, type TableColumn } from "./table";
+
+type Usages = Recording["functions"] | Recording["sites"];
+
+export function Functions({ recording }: { recording: Recording }) {
+  const { functions } = recording;
+  const columns = useMemo(() => [{ ...named(recording, functions) }, ...figures(recording, functions)], [recording]);
+  return (
+    <DataTable
+      label="Functions"
+      rows={functions.rows}
+      columns={columns}
+      initialSort={1}
+      activation="a row finds its function in the flame graph"
+      onActivate={(row) => find(recording.name(functions.function[row]!))}
+    />
+  );
+}
+
+export function Sites({ recording }: { recording: Recording }) {
+  const { sites } = recording;
+  const columns = useMemo(() => {
+    const place: TableColumn = {
+      title: "Call at",
+      value: (row) => sites.code_offset[row]!,
+      format: (offset) => (offset < 0 ? "–" : addressText(offset)),
+      hint: "Where the call stands in the program's file",
+    };
+    return [named(recording, sites), ...figures(recording, sites), place];
+  }, [recording]);
+  return (
+    <DataTable
+      label="Allocation sites"
+      rows={sites.rows}
+      columns={columns}
+      initialSort={1}
+      activation="a row finds its function in the flame graph"
+      onActivate={(row) => find(recording.name(sites.function[row]!))}
+    />
+  );
+}
+
+function find(name: string): void {
+  search.value = name;
+  document.getElementById("flame")?.scrollIntoView();
+}
+
+function named(recording: Recording, usages: Usages): TableColumn {
+  return { title: "Function", value: (row) => recording.name(usages.function[row]!), text: true };
+}
+
+function figures(recording: Recording, usages: Usages): TableColumn[] {
+  const all = recording.summary.totals.allocated_bytes || 1;
+  const share = (part: (row: number) => number) => (row: number) => (usages.own_objects[row] ? part(row) / usages.own_objects[row]! : NaN);
+  return [
+    { title: "Own bytes", value: (row) => usages.own_bytes[row]!, format: sizeText, bar: all, hint: "Of objects that it allocated itself" },
+    { title: "Own objects", value: (row) => usages.own_objects[row]! },
+    { title: "Total bytes", value: (row) => usages.total_bytes[row]!, format: sizeText, bar: all, hint: "With all that it called" },
+    { title: "Mean size", value: (row) => usages.mean_size_bytes[row]!, format: (bytes) => sizeText(Math.round(bytes)) },
+    { title: "Live at the end", value: (row) => usages.live_bytes[row]!, format: sizeText },
+    {
+      title: "Dead young",
+      value: share((row) => usages.dead_young_objects[row]!),
+      format: (part) => shareText(part, 1),
+      hint: "Of its own objects, those that the first collection after their birth freed",
+    },
+    { title: "Median life", value: (row) => usages.median_lifetime_ns[row]!, format: timeText, hint: "Of its own objects that died" },
+  ];
+}
