@@ -28,7 +28,9 @@ export function countText(count: number): string {
 export function shareText(part: number, whole: number): string {
   if (!whole) return "–";
   const percent = (100 * part) / whole;
+  if (percent === 0 || percent === 100) return `${percent}%`;
   if (percent > 0 && percent < 0.1) return "< 0.1%";
+  if (percent > 99 && percent < 100) return "> 99%";
   return `${percent.toFixed(percent < 10 ? 1 : 0)}%`;
 }
 

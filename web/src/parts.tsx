@@ -61,3 +61,18 @@ export function Facts(props: { facts: (readonly [string, ComponentChildren])[] }
     </dl>
   );
 }
+
+const ICONS = {
+  play: "M4 2.5v11l9-5.5z",
+  pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z",
+  back: "M3 2.5h2v11H3zM13.5 2.5v11L6 8z",
+  on: "M11 2.5h2v11h-2zM2.5 2.5v11L10 8z",
+};
+
+export function Icon({ name }: { name: keyof typeof ICONS }) {
+  return (
+    <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">
+      <path d={ICONS[name]} />
+    </svg>
+  );
+}

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { countText, timeText } from "./format";
-import { Button } from "./parts";
+import { Button, Icon } from "./parts";
 import type { Objects, Recording } from "./recording";
 import { period, time } from "./state";
 
@@ -38,10 +38,10 @@ export function Scrubber({ recording, objects }: { recording: Recording; objects
     <div class="scrubber">
       <div class="row">
         <Button label={playing.value ? "Pause" : "Play"} onClick={() => (playing.value = !playing.value)}>
-          {playing.value ? "❚❚" : "▶"}
+          <Icon name={playing.value ? "pause" : "play"} />
         </Button>
-        <Button label="To the collection before" onClick={() => go(collectionBefore(recording, time.value))}>⏮</Button>
-        <Button label="To the next collection" onClick={() => go(collectionAfter(recording, time.value))}>⏭</Button>
+        <Button label="To the collection before" onClick={() => go(collectionBefore(recording, time.value))}><Icon name="back" /></Button>
+        <Button label="To the next collection" onClick={() => go(collectionAfter(recording, time.value))}><Icon name="on" /></Button>
         <output class="moment">
           <strong>{timeText(Math.round(time.value))}</strong>
           <span class="quiet"> of {timeText(whole)}, after {countText(past)} of {countText(recording.collections.rows)} collections</span>

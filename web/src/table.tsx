@@ -41,7 +41,7 @@ export function DataTable({ label, rows, columns, initialSort, onActivate, activ
   const [active, setActive] = useState(-1);
   const order = useMemo(() => arranged(rows, columns, sort, filter), [rows, columns, sort, filter]);
   const [place, virtualizer] = useVirtual(order.length);
-  const template = columns.map((column) => (column.text ? "minmax(12rem, 1fr)" : "minmax(6.5rem, max-content)")).join(" ");
+  const template = columns.map((column) => (column.text ? "minmax(12rem, 1fr)" : "7.3rem")).join(" ");
   const go = (to: number) => {
     const row = Math.min(Math.max(to, 0), order.length - 1);
     setActive(row);

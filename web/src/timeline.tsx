@@ -169,7 +169,7 @@ function drawMarks(chart: uPlot, recording: Recording): void {
   context.clip();
   context.fillStyle = property("--line-collection");
   // Many collections must not hide the lines.
-  context.globalAlpha = Math.max(Math.min(0.7, (bbox.width / Math.max(rows, 1)) * 0.08), 0.06);
+  context.globalAlpha = Math.max(Math.min(0.55, (bbox.width / scale / Math.max(rows, 1)) * 0.04), 0.06);
   for (let i = 0; i < rows; i++) {
     const from = place(begun_ns[i]!);
     const width = Math.max(place(begun_ns[i]! + pause_ns[i]!) - from, scale);

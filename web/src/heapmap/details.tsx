@@ -134,7 +134,7 @@ export function CellDetails({ recording, objects, raster, cell }: Props & { rast
       <Facts
         facts={[
           ["From", <code>{addressText(heap_start_address + block * block_bytes)}</code>],
-          ["Taken", `${shareText(raster.taken[cell]!, blocksPerCell)} of ${countText(blocksPerCell)} blocks`],
+          ["Taken", `${countText(raster.taken[cell]!)} of ${countText(blocksPerCell)} blocks, ${shareText(raster.taken[cell]!, blocksPerCell)}`],
           ...(owner < 0 ? [] : [["Among others", `object ${countText(objects.id[owner]!)}, ${sizeText(objects.size[owner]!)}`] as const]),
         ]}
       />

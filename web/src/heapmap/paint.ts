@@ -32,12 +32,16 @@ export function paint(context: CanvasRenderingContext2D, raster: Raster, scheme:
 function paintBlocks(
   context: CanvasRenderingContext2D, { grid, owner }: Raster, scheme: Scheme, heapBlocks: number, brought: Brought, colors: Surface,
 ): void {
-  const { columns, rows, cell, span } = grid;
-  const gap = cell >= 6 ? 1 : 0.5;
+  const { columns, rows, cellHeight, span } = grid;
+  const gap = cellHeight >= 6 ? 1 : 0.5;
+  const bar = (from: number, to: number, row: number, space: number) => {
+    const x = left(grid, from);
+    context.fillRect(x, row * cellHeight, left(grid, to) - x - space, cellHeight - gap);
+  };
   context.fillStyle = css(colors.free);
   for (let row = 0; row < rows; row++) {
     const blocks = Math.min(columns, heapBlocks - span.first - row * columns, span.count - row * columns);
-    if (blocks > 0) context.fillRect(0, row * cell, blocks * cell - gap, cell - gap);
+    if (blocks > 0) bar(0, blocks, row, gap);
   }
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; ) {
@@ -48,9 +52,14 @@ function paintBlocks(
       const goesOn = column === columns && owner[(row + 1) * columns] === object;
       const color = scheme.color(scheme.weigh(object));
       context.fillStyle = css(brought && !brought(object) ? mix(colors.free, color, 0.16) : color);
-      context.fillRect(from * cell, row * cell, (column - from) * cell - (goesOn ? 0 : gap), cell - gap);
+      bar(from, column, row, goesOn ? 0 : gap);
     }
   }
+}
+
+/** Where a column begins, on a whole pixel. */
+function left(grid: Grid, column: number): number {
+  return Math.round(column * grid.cellWidth);
 }
 
 /** Several blocks a cell: its color is that which prevails, the fainter the more of it is free. */
@@ -74,28 +83,29 @@ function paintCells(context: CanvasRenderingContext2D, raster: Raster, scheme: S
   const small = new OffscreenCanvas(grid.columns, grid.rows);
   small.getContext("2d")!.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, grid.columns * grid.cell, grid.rows * grid.cell);
+  context.drawImage(small, 0, 0, grid.columns * grid.cellWidth, grid.rows * grid.cellHeight);
 }
 
 /** Frames around the cells of an object, or around one cell. */
 export function outline(context: CanvasRenderingContext2D, grid: Grid, firstBlock: number, endBlock: number, color: string): void {
-  const { span, columns, cell, blocksPerCell } = grid;
+  const { span, columns, cellHeight, blocksPerCell } = grid;
   const from = Math.max(Math.floor((firstBlock - span.first) / blocksPerCell), 0);
   const to = Math.min(Math.ceil((endBlock - span.first) / blocksPerCell), columns * grid.rows);
   context.lineWidth = 2;
   for (let at = from; at < to; ) {
     const row = Math.floor(at / columns);
     const until = Math.min(to, (row + 1) * columns);
-    const x = (at - row * columns) * cell;
+    const x = left(grid, at - row * columns);
+    const width = left(grid, until - row * columns) - x;
     context.strokeStyle = property("--surface");
-    context.strokeRect(x - 2, row * cell - 2, (until - at) * cell + 3, cell + 3);
+    context.strokeRect(x - 2, row * cellHeight - 2, width + 3, cellHeight + 3);
     context.strokeStyle = color;
-    context.strokeRect(x - 1, row * cell - 1, (until - at) * cell + 1, cell + 1);
+    context.strokeRect(x - 1, row * cellHeight - 1, width + 1, cellHeight + 1);
     at = until;
   }
 }
 
-/** The blocks of an object, or of the cell at a block. */
+/** The blocks of an object. */
 export function blocksOf(objects: Objects, object: number): [number, number] {
   return [objects.first[object]!, objects.end[object]!];
 }

@@ -12,24 +12,28 @@ export interface Grid {
   columns: number;
   rows: number;
   blocksPerCell: number;
-  /** Width and height of a cell, in CSS pixels. */
-  cell: number;
+  /** The size of a cell, in CSS pixels; rows fill the width, so that its width may be a fraction. */
+  cellWidth: number;
+  cellHeight: number;
 }
 
 const LARGEST_CELL = 20;
 const SMALLEST_CELL = 4;
 
-/** A grid for these blocks that fills, and does not exceed, the place there is. */
+/** A grid for these blocks that fills the width and does not exceed the height. */
 export function layOut(span: Span, width: number, height: number): Grid {
   for (let cell = LARGEST_CELL; cell >= SMALLEST_CELL; cell--) {
     const columns = roundColumns(Math.floor(width / cell));
-    if (columns * Math.floor(height / cell) >= span.count) {
-      return { span, columns, rows: Math.ceil(span.count / columns), blocksPerCell: 1, cell };
-    }
+    if (columns * Math.floor(height / cell) >= span.count) return grid(span, columns, 1, cell, width);
   }
   const columns = roundColumns(Math.floor(width / SMALLEST_CELL));
   const blocksPerCell = Math.ceil(span.count / (columns * Math.floor(height / SMALLEST_CELL)));
-  return { span, columns, rows: Math.ceil(span.count / blocksPerCell / columns), blocksPerCell, cell: SMALLEST_CELL };
+  return grid(span, columns, blocksPerCell, SMALLEST_CELL, width);
+}
+
+function grid(span: Span, columns: number, blocksPerCell: number, cellHeight: number, width: number): Grid {
+  const rows = Math.ceil(span.count / blocksPerCell / columns);
+  return { span, columns, rows, blocksPerCell, cellHeight, cellWidth: width / columns };
 }
 
 /** Rows that begin at round addresses. */

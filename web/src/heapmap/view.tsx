@@ -54,7 +54,7 @@ export function HeapMap({ recording, objects }: { recording: Recording; objects:
       </div>
       <div class="map-body">
         <div>
-          <div class="map-place" ref={place} style={{ height: `${grid.rows * grid.cell}px` }}>
+          <div class="map-place" ref={place} style={{ height: `${grid.rows * grid.cellHeight}px` }}>
             <Picture raster={raster} paintKey={[raster, dark.value, highlighted.value, heapBlocks]} draw={(context) =>
               paint(context, raster, colors, heapBlocks, highlighted.value < 0 ? null : (at) => objects.siteOf(at) === highlighted.value)} />
             <Pointer
@@ -68,6 +68,11 @@ export function HeapMap({ recording, objects }: { recording: Recording; objects:
               chosen={lives(objects, chosen.value, time.value) ? blocksOf(objects, chosen.value) : null}
             />
           </div>
+          {shown.count < whole.blocks && (
+            <div class="where" aria-hidden="true">
+              <i style={{ left: `${(100 * shown.first) / whole.blocks}%`, width: `${(100 * shown.count) / whole.blocks}%` }} />
+            </div>
+          )}
           <p class="map-scale">
             <code>{addressText(recording.summary.run.heap_start_address + shown.first * recording.summary.run.block_bytes)}</code>
             <span>
@@ -92,7 +97,7 @@ function useRaster(recording: Recording, objects: Objects, shown: Span, width: n
   const grid = useMemo(() => layOut(shown, Math.max(width, 64), HEIGHT), [shown.first, shown.count, width]);
   const colors = useMemo(
     () => scheme(coloring.value, recording, objects, now),
-    [objects, coloring.value, coloring.value === "age" || coloring.value === "fate" ? now : 0],
+    [objects, coloring.value, dark.value, coloring.value === "age" || coloring.value === "fate" ? now : 0],
   );
   const raster = useMemo(() => rasterize(objects, now, grid, colors), [objects, now, grid, colors]);
   return { grid, raster, colors };
@@ -116,7 +121,7 @@ function Picture(props: { raster: Raster; paintKey: unknown[]; draw: (context: C
   const canvas = useRef<HTMLCanvasElement>(null);
   const { grid } = props.raster;
   useLayoutEffect(() => {
-    props.draw(prepare(canvas.current!, { width: grid.columns * grid.cell, height: grid.rows * grid.cell }));
+    props.draw(prepare(canvas.current!, { width: grid.columns * grid.cellWidth, height: grid.rows * grid.cellHeight }));
   }, props.paintKey);
   return <canvas ref={canvas} aria-hidden="true" />;
 }
@@ -139,7 +144,7 @@ function Pointer(props: PointerProps) {
   const drag = useRef<{ y: number; moved: boolean } | null>(null);
   const { span, blocksPerCell } = grid;
   useLayoutEffect(() => {
-    const context = prepare(canvas.current!, { width: grid.columns * grid.cell, height: grid.rows * grid.cell });
+    const context = prepare(canvas.current!, { width: grid.columns * grid.cellWidth, height: grid.rows * grid.cellHeight });
     if (props.chosen) outline(context, grid, props.chosen[0], props.chosen[1], property("--accent"));
     const block = span.first + cursor * blocksPerCell;
     if (cursor >= 0) outline(context, grid, block, block + blocksPerCell, property("--ink"));
@@ -147,14 +152,14 @@ function Pointer(props: PointerProps) {
 
   const cellAt = (event: MouseEvent) => {
     const box = canvas.current!.getBoundingClientRect();
-    const column = Math.floor((event.clientX - box.left) / grid.cell);
-    const row = Math.floor((event.clientY - box.top) / grid.cell);
+    const column = Math.floor((event.clientX - box.left) / grid.cellWidth);
+    const row = Math.floor((event.clientY - box.top) / grid.cellHeight);
     const cell = row * grid.columns + column;
     const inside = column >= 0 && column < grid.columns && row >= 0 && cell * blocksPerCell < span.count;
     return inside ? cell : -1;
   };
   const move = (event: PointerEvent) => {
-    const dragged = drag.current && Math.round((drag.current.y - event.clientY) / grid.cell);
+    const dragged = drag.current && Math.round((drag.current.y - event.clientY) / grid.cellHeight);
     if (drag.current && dragged) {
       drag.current = { y: event.clientY, moved: true };
       props.pan(dragged * grid.columns * blocksPerCell);
