@@ -18,6 +18,7 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 import wasmtime
@@ -35,10 +36,12 @@ from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.growth import WASM_PAGE_BYTES, Growth
 from tinyheap.heap.stats import Collection
 
+if KERNEL is not None:
+    from tinyheap.guests._takeover import Allocator
+
 if TYPE_CHECKING:
     from wasmtime import Global, Instance, Memory, Store
 
-    from tinyheap.guests._takeover import Allocator
     from tinyheap.guests.recorder import Recorder
     from tinyheap.heap._kernel import Kernel
     from tinyheap.hosts.imports import Maker
@@ -91,6 +94,11 @@ class Policy:
         return self.verify or self.guard or self.stop_at_allocation is not None
 
 
+_DEFAULT_POLICY: Final = Policy()
+# A program is often run many times, its heap in the same place each time.
+_geometry = lru_cache(Geometry)
+
+
 @dataclass(slots=True)
 class Statics:
     """The whole of the guest's memory, where out-of-line layouts lie."""
@@ -117,7 +125,7 @@ class Takeover:
         recorder: Recorder | None = None,
     ) -> None:
         self.facts = facts
-        self.policy = policy or Policy()
+        self.policy = policy or _DEFAULT_POLICY
         self.collections: list[Collection] = []
         self.error: BaseException | None = None
         self._listener = listener
@@ -128,7 +136,6 @@ class Takeover:
         self._statics = Statics(memoryview(b""))
         self._memory: Memory | None = None
         self._stack_pointer: Global | None = None
-        self._gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
         self._until_collection = self.policy.gc_every
         self._peak_bytes = 0
         self._number = 0
@@ -137,9 +144,7 @@ class Takeover:
         self._guard: Guard | None = None
         self._allocator: Allocator | None = None
         if self._engine_type is KERNEL:
-            from tinyheap.guests import _takeover
-
-            self._allocator = _takeover.Allocator(self, facts.size_parameter, facts.layout_parameter)
+            self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
             if recorder is not None:
                 self._allocator.record(recorder.log)
 
@@ -213,7 +218,7 @@ class Takeover:
         self._take_memory()
         facts, start_address = self.facts, self.heap_start_address
         heap_bytes = self._read(facts.heap_end_address) - start_address
-        geometry = Geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
+        geometry = _geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
         found = (self._read(facts.metadata_start_address), self._read(facts.end_block_address))
         if found != (geometry.table_address, geometry.end_block):
             raise GuestError(
@@ -221,7 +226,7 @@ class Takeover:
                 f"{start_address:#x} it should be at {geometry.table_address:#x} for {geometry.end_block}"
             )
         options = Options(
-            self._gc,
+            Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE,
             facts.mark_stack.entries,
             facts.mark_stack.zeroed,
             clear_blocks=self.policy.clear_blocks,

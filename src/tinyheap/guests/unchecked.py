@@ -24,7 +24,7 @@ def unchecked_function(store: Store, kind: FuncType, callback: int, env: int) ->
         env: address that it is called with; both must stay there as long as the store.
     """
     raw = ffi.wasmtime_func_t()
-    function = ctypes.cast(callback, ffi.wasmtime_func_unchecked_callback_t)
+    function = ffi.wasmtime_func_unchecked_callback_t(callback)
     ffi.wasmtime_func_new_unchecked(store._context(), kind.ptr(), function, env, _NO_FINALIZER, ctypes.byref(raw))
     return wasmtime.Func._from_raw(raw)
 
