@@ -46,8 +46,8 @@ cdef enum:
     STACK_BYTES = 16
     DEATH_BYTES = 16
     ENTRY_BYTES = 8
-    EVENT_ROOM = 1 << 15
-    STACK_ROOM = 1 << 13
+    EVENT_ROOM = 1 << 17
+    STACK_ROOM = 1 << 16
     STACKS_LIMIT = 1 << 24
     DUE_NS = 500000000
 

@@ -100,10 +100,10 @@ class Frames(Sequence[FrameRow]):
         """The frame of site ``index + 1``."""
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        at = range(len(self))[index]
-        function, callee = self._sites.functions[at], self._sites.callees[at]
-        called = None if callee == INDIRECT else self._sites.name(callee)
-        return FrameRow(at + 1, function, self._sites.name(function), self._sites.offsets[at], called)
+        at, sites = range(len(self))[index], self._sites
+        callee = sites.callees[at]
+        called = None if callee == INDIRECT else sites.name(callee)
+        return FrameRow(at + 1, sites.functions[at], sites.name(sites.functions[at]), sites.offsets[at], called)
 
 
 class Recorder:
