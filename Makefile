@@ -10,7 +10,7 @@ DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
 COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests demo web test lint format types layers docs bench bench-guests lock clean
+.PHONY: help setup guests readers demo web test lint format types layers docs bench bench-guests lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -61,6 +61,13 @@ tests/guests/node_modules: tests/guests/package-lock.json
 	@npm ci --prefix tests/guests --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
+readers: tests/readers/node_modules ## Fetch the programs that read our exports for the tests (needs npm)
+
+tests/readers/node_modules: tests/readers/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not installed; tests of exports need it" >&2; exit 1; }
+	@npm ci --prefix tests/readers --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 web/node_modules: web/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed; the code of the HTML report is built with it" >&2; exit 1; }
 	@npm ci --prefix web --silent
@@ -100,5 +107,5 @@ lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer
 	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --extra profile --output-file requirements/dev.txt
 
 clean: ## Remove everything that these targets made
-	@rm -rf .venv tests/guests/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv tests/guests/node_modules tests/readers/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests -name '*.so' -delete -o -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,52 @@
+"""The tables of a recording as files of CSV or Parquet, one a table, and one of its objects with births and deaths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+
+from tinyheap.errors import ReportError
+from tinyheap.recordings import catalog
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+OBJECTS: Final = "objects"
+"""The view that is written beside the tables."""
+OPTIONS: Final = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet, COMPRESSION zstd"}
+
+
+def write_tables(recording: Recording, folder: Path, kind: str) -> None:
+    """Write each table into a file of its own, ``folder/TABLE.KIND``; files of that name are replaced.
+
+    The recording's own connection may not write anywhere, so another one reads the file again.
+
+    Args:
+        recording: The recording.
+        folder: Where to; made if it is not there.
+        kind: ``csv`` or ``parquet``.
+
+    Raises:
+        ReportError: The folder cannot be written to.
+    """
+    names = [table.name for table in catalog.tables()]
+    (objects,) = (view.query for view in catalog.views() if view.name == OBJECTS)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoload_known_extensions": False,
+        "autoinstall_known_extensions": False,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.execute(f"ATTACH {_quoted(recording.path)} AS source (READ_ONLY); USE source.main")
+            for name, query in [*((name, f"FROM source.main.{name}") for name in names), (OBJECTS, objects)]:
+                connection.execute(f"COPY ({query}) TO {_quoted(folder / f'{name}.{kind}')} ({OPTIONS[kind]})")
+    except (OSError, duckdb.Error) as error:
+        raise ReportError(f"{folder} cannot be written: {error}") from error
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("'", "''")
+    return f"'{text}'"
