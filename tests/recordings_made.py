@@ -6,7 +6,7 @@ The heap is a real one, and so are addresses, collections, deaths, growths and b
 its clock are made up from a seed, so that the same arguments always make the same recording.  With ``leak`` one site,
 `LEAKING_FUNCTION`, lets nothing go.  What else is in it, so that everybody meets it: recursion, a method, generic names
 with characters that mean something in HTML, a function without a name, an indirect call, a call at an unknown place,
-reallocations, and calls of free, which frees nothing in TinyGo.
+reallocations, allocations of no bytes, which make no object, and calls of free, which frees nothing in TinyGo.
 """
 
 from __future__ import annotations
@@ -271,8 +271,8 @@ class Mutator(Listener):
         self.stack_id = self.stacks.of(site.frames)
         size_bytes = self.random.choice(site.sizes_bytes)
         dice = self.random.random()
-        old = next(iter(self.held), None) if dice < 0.03 else None
-        if old is None or site.lifetime_events == FOREVER:
+        old = self.expiring[0][1] if self.expiring else 0
+        if dice >= 0.03 or old not in self.held or site.lifetime_events == FOREVER:
             self._allocate(size_bytes, site.lifetime_events)
         elif dice < 0.02:
             self._reallocate(old, 2 * size_bytes)
@@ -281,6 +281,9 @@ class Mutator(Listener):
             self.held.pop(old).remove()
 
     def _allocate(self, size_bytes: int, lifetime_events: int) -> None:
+        if self.random.random() < 0.005:
+            self._log(ALLOCATION, 0, self.heap.alloc(0), 0)
+            return
         self.wanted_bytes = size_bytes
         address = self.heap.alloc(size_bytes)
         self.wanted_bytes = None

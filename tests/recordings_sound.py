@@ -29,9 +29,10 @@ QUERIES: Final = {
         WHERE time_ns < earlier_ns
     """,
     "objects are numbered from 1": """
-        SELECT object_id FROM events WHERE kind = 0
-        EXCEPT SELECT row_number() OVER () FROM events WHERE kind = 0
+        SELECT object_id FROM events WHERE kind = 0 AND object_id > 0
+        EXCEPT SELECT row_number() OVER () FROM events WHERE kind = 0 AND object_id > 0
     """,
+    "what has bytes makes an object": "SELECT id FROM events WHERE kind = 0 AND (object_id > 0) <> (size_bytes > 0)",
     "calls name objects that were made": """
         SELECT later.id FROM events AS later
         LEFT JOIN events AS birth ON birth.kind = 0 AND birth.object_id = later.object_id AND birth.id <= later.id

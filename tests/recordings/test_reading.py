@@ -27,7 +27,7 @@ from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_recording(tmp_path_factory.mktemp("made") / "made.tinyheap", events=500)
+    return make_recording(tmp_path_factory.mktemp("made") / "made.tinyheap", events=1500)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_where_a_recording_ends_early_is_said(tmp_path: Path) -> None:
     path = make_recording(tmp_path / "made.tinyheap", events=600, state=None)
     shown = sql(path, "SELECT state FROM run", "--csv")
     assert shown.stdout == "state\nrunning\n"
-    assert shown.stderr.startswith(f"{path}: its writer was killed: holds everything up to batch 2, ")
+    assert shown.stderr.startswith(f"{path}: its writer was cut short: holds everything up to batch 2, ")
 
 
 def test_names_from_the_recording_do_not_command_the_terminal(path: Path) -> None:

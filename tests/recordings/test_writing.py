@@ -110,7 +110,7 @@ def test_a_stack_with_a_frame_that_there_is_not_is_a_bug_of_who_records(tmp_path
     with RecordingWriter.create(path, run_row()) as writer:
         writer.append(Batch(10, events(3)))
         writer.append(Batch(20, events(3, 4), stacks=np.array([(1, 0, 1, 1)], STACK)))
-        with pytest.raises(KeyError):
+        with pytest.raises(IndexError):
             writer.finish("finished", time_ns=30)
     with Recording.open(path) as recording:
         assert (recording.run.batches, recording.run.events, recording.run.is_complete) == (1, 3, False)
@@ -160,7 +160,7 @@ def test_the_file_appears_under_its_name_only_when_it_is_sound(tmp_path: Path, m
         assert path.exists()
     assert list(tmp_path.iterdir()) == [path], "no other file is left"
     with Recording.open(path) as recording:
-        assert recording.run.ends_early == "its writer was killed before it had anything to write"
+        assert recording.run.ends_early == "its writer was cut short before it had anything to write"
 
 
 def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

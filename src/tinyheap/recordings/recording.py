@@ -95,8 +95,8 @@ class RunInfo:
         if self.is_complete:
             return None
         if not self.batches:
-            return "its writer was killed before it had anything to write"
-        return f"its writer was killed: holds everything up to batch {self.batches}, {self.last_ns / 1e9:.3f} s"
+            return "its writer was cut short before it had anything to write"
+        return f"its writer was cut short: holds everything up to batch {self.batches}, {self.last_ns / 1e9:.3f} s"
 
 
 class Recording:

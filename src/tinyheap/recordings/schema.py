@@ -18,7 +18,7 @@ SCHEMA_VERSION: Final = 1
 """Goes up when a table or a column changes its meaning or goes away; not for what is added."""
 
 RUNNING: Final = "running"
-"""State of a run whose end nobody has written: it goes on, or its writer was killed."""
+"""State of a run whose end nobody has written: it goes on, or its writer was killed or had no room."""
 
 FINISHED: Final = "finished"
 """State of a run that ended by itself, whatever its exit code."""
@@ -68,7 +68,7 @@ CREATE TABLE events (                           -- in the order of time
     id BIGINT NOT NULL,                         -- from 1
     time_ns BIGINT NOT NULL,
     kind UTINYINT NOT NULL,                     -- 0 allocation, 1 reallocation asked for, 2 free asked for
-    object_id BIGINT NOT NULL,                  -- made (0), or named by the call (1, 2); 0 for none
+    object_id BIGINT NOT NULL,                  -- made (0), or named by the call (1, 2); 0 for none, as of no bytes
     address UBIGINT NOT NULL,                   -- as the program sees it
     size_bytes BIGINT NOT NULL,                 -- asked for; 0 for a free
     layout UBIGINT NOT NULL,                    -- the layout word; 0 where there is none
@@ -141,7 +141,7 @@ SELECT
 FROM events AS birth
 LEFT JOIN deaths ON deaths.object_id = birth.object_id
 LEFT JOIN collections ON collections.number = deaths.collection
-WHERE birth.kind = 0;
+WHERE birth.kind = 0 AND birth.object_id > 0;
 CREATE VIEW stack_frames AS                     -- every stack with all its frames
 WITH RECURSIVE path(stack_id, rest_id) AS (
     SELECT id, id FROM stacks

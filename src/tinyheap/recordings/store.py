@@ -35,6 +35,7 @@ MEMORY_LIMIT: Final = "256MB"
 """For DuckDB's buffers; what a batch brings is written through to the file."""
 
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "default_block_size": 65536,  # the least that grows well; small runs make small files
     "threads": 1,  # more of them make opening slow, and the other cores are the program's
     "memory_limit": MEMORY_LIMIT,
     "autoload_known_extensions": False,
@@ -48,7 +49,8 @@ class Store:
     Args:
         path: The file to make.
         run: What is known of the run.
-        frames: All call instructions that stacks may mention; in the file stand those that they do mention.
+        frames: All call instructions that stacks may mention, in the order of their ids, from 1; in the file stand those
+            that they do mention.
         overwrite: Whether a file of that name may be replaced.
 
     Raises:
@@ -60,7 +62,7 @@ class Store:
         self.batches = 0
         """How many are in the file."""
         self._events = 0
-        self._frames = {frame.id: frame for frame in frames}
+        self._frames = frames
         self._written_frames: set[int] = set()
         _place(path, run, overwrite=overwrite)
         self._connection = _connect(path)
@@ -70,7 +72,7 @@ class Store:
 
         Raises:
             duckdb.Error: It cannot be written.
-            KeyError: A stack names a frame that there is not.
+            IndexError: A stack names a frame that there is not.
         """
         self._in_one(lambda: self._put_rows(batch))
         self.batches += 1
@@ -124,7 +126,7 @@ class Store:
         """Those that are mentioned and not in the file yet."""
         new = set(np.unique(mentioned).tolist()) - self._written_frames
         self._written_frames |= new
-        return [self._frames[each] for each in sorted(new)]
+        return [self._frames[each - 1] for each in sorted(new)]
 
     def _insert(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
         if not columns or not len(next(iter(columns.values()))):
@@ -145,6 +147,7 @@ def _place(path: Path, run: RunRow, *, overwrite: bool) -> None:
             connection.execute(TABLES + VIEWS)
             _insert_run(connection, run)
             connection.commit()
+            connection.execute("CHECKPOINT")  # closing would do it too, and say nothing where it cannot
         if overwrite:
             log.unlink(missing_ok=True)  # it belongs to the file that is replaced, and would be read into the new one
             made.replace(path)
@@ -154,6 +157,7 @@ def _place(path: Path, run: RunRow, *, overwrite: bool) -> None:
             path.hardlink_to(made)  # unlike a move it never replaces a file
     finally:
         made.unlink(missing_ok=True)
+        made.with_name(f"{made.name}.wal").unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> DuckDBPyConnection:

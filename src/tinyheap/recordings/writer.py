@@ -43,7 +43,8 @@ class RecordingWriter:
         Args:
             path: The file to make.
             run: What is known of the run.
-            frames: All call instructions that stacks may mention; in the file stand those that they do mention.
+            frames: All call instructions that stacks may mention, in the order of their ids, from 1; in the file stand
+                those that they do mention.
             overwrite: Whether a file of that name may be replaced.
 
         Raises:
