@@ -31,6 +31,7 @@ COMMANDS = {
     "replay": Entry("tinyheap.cli.replay", "Run recorded allocation traces on a heap."),
     "generate": Entry("tinyheap.cli.generate", "Write traces of made-up workloads."),
     "run": Entry("tinyheap.cli.run", "Run a WebAssembly program with its heap in our hands.", "run"),
+    "profile": Entry("tinyheap.cli.profile", "Run a program and record what happens on its heap.", "profile"),
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
     "sql": Entry("tinyheap.cli.sql", "Ask SQL of a recorded run.", "profile"),
 }

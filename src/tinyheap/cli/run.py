@@ -26,10 +26,10 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -46,6 +46,7 @@ from tinyheap.errors import (
     GuestTrapError,
     HeapCorruptError,
     OutOfMemoryError,
+    RecordingError,
     TinyheapError,
 )
 from tinyheap.guests.program import COLLECTORS, Program
@@ -56,6 +57,10 @@ from tinyheap.hosts import INHERIT, Folder, Grants
 from tinyheap.hosts.drivers import Formatter, find
 from tinyheap.report.run_summary import HeapReport, RunReport
 
+if TYPE_CHECKING:
+    from tinyheap.guests.recorder import Recorder
+
+CANNOT_RECORD: Final = 121
 CANNOT_RUN: Final = 125
 BROKEN_PIPE: Final = 141
 EXIT_CODES: Final[tuple[tuple[type[TinyheapError], int], ...]] = (
@@ -65,6 +70,7 @@ EXIT_CODES: Final[tuple[tuple[type[TinyheapError], int], ...]] = (
     (GuestTimeoutError, 124),
     (GuestInterruptError, INTERRUPTED),
     (OutOfMemoryError, 137),
+    (RecordingError, CANNOT_RECORD),
 )
 """The first that fits counts."""
 
@@ -144,7 +150,68 @@ class Task:
     path: Path
     arguments: tuple[str, ...]
     invoked: str | None
+    numbers: tuple[str, ...]
+    """What is passed to the export that is invoked."""
     stdin: Path | None
+
+
+RUN_PARAMETERS: Final = (
+    click.argument("module", type=click.Path(path_type=Path)),
+    click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]..."),
+    click.option(
+        "--invoke", metavar="EXPORT", help="Call this export with the numbers that follow, and print its result."
+    ),
+    click.option(
+        "--gc",
+        type=click.Choice(COLLECTORS),
+        default="default",
+        show_default=True,
+        help="default: ours where the module's can be replaced; leaking: none, the heap grows; native: the module as it is.",
+    ),
+    click.option("--engine", type=click.Choice(ENGINES), help="By default the kernel, where it was compiled."),
+    click.option("--clear-blocks", is_flag=True, help="Clear whole blocks, so that stale words keep nothing alive."),
+    click.option("--heap-limit", type=SIZE, help="The size up to which the heap may grow."),
+    click.option(
+        "--growth",
+        type=GrowthType(),
+        metavar="none|double|pages|step:SIZE|ratio:N/M",
+        help="How it grows; by default the program's memory doubles, as it would itself.",
+    ),
+    click.option("--gc-every", type=click.IntRange(min=1), metavar="N", help="Collect at every N allocations, too."),
+    click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end."),
+    click.option("--guard", is_flag=True, help="Find out who writes past the end of an object; slow."),
+    click.option(
+        "--stop-at", type=click.IntRange(min=1), metavar="N", help="Stop at allocation N and say who makes it."
+    ),
+    click.option(
+        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop the program then."
+    ),
+    click.option("--memory-limit", type=SIZE, help="The size up to which all of the program's memory may grow."),
+    click.option("--env", type=VariableType(), multiple=True, metavar="NAME=VALUE", help="May be repeated."),
+    click.option(
+        "--dir",
+        "folders",
+        type=FolderType(),
+        multiple=True,
+        metavar="HOST[:GUEST][:rw]",
+        help="A folder that the program may read, with :rw also write; may be repeated.",
+    ),
+    click.option("--stdin", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="By default ours."),
+    click.option("--seed", type=int, metavar="N", help="Make clock and randomness a function of this number."),
+    click.option("-q", "--no-summary", is_flag=True, help="Say nothing of the heap."),
+    click.option("--map", "draws_map", is_flag=True, help="Draw the heap at the end, on standard error."),
+    click.option(
+        "--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write figures."
+    ),
+)
+"""What everybody takes who runs a program."""
+
+
+def takes_run_parameters(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the parameters of a run, in their order."""
+    for decorate in reversed(RUN_PARAMETERS):
+        function = decorate(function)
+    return function
 
 
 @click.command(
@@ -152,49 +219,7 @@ class Task:
     short_help="Run a WebAssembly program with its heap in our hands.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("module", type=click.Path(path_type=Path))
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]...")
-@click.option("--invoke", metavar="EXPORT", help="Call this export with the numbers that follow, and print its result.")
-@click.option(
-    "--gc",
-    type=click.Choice(COLLECTORS),
-    default="default",
-    show_default=True,
-    help="default: ours where the module's can be replaced; leaking: none, the heap grows; native: the module as it is.",
-)
-@click.option("--engine", type=click.Choice(ENGINES), help="By default the kernel, where it was compiled.")
-@click.option("--clear-blocks", is_flag=True, help="Clear whole blocks, so that stale words keep nothing alive.")
-@click.option("--heap-limit", type=SIZE, help="The size up to which the heap may grow.")
-@click.option(
-    "--growth",
-    type=GrowthType(),
-    metavar="none|double|pages|step:SIZE|ratio:N/M",
-    help="How it grows; by default the program's memory doubles, as it would itself.",
-)
-@click.option("--gc-every", type=click.IntRange(min=1), metavar="N", help="Collect at every N allocations, too.")
-@click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end.")
-@click.option("--guard", is_flag=True, help="Find out who writes past the end of an object; slow.")
-@click.option("--stop-at", type=click.IntRange(min=1), metavar="N", help="Stop at allocation N and say who makes it.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop the program then."
-)
-@click.option("--memory-limit", type=SIZE, help="The size up to which all of the program's memory may grow.")
-@click.option("--env", type=VariableType(), multiple=True, metavar="NAME=VALUE", help="May be repeated.")
-@click.option(
-    "--dir",
-    "folders",
-    type=FolderType(),
-    multiple=True,
-    metavar="HOST[:GUEST][:rw]",
-    help="A folder that the program may read, with :rw also write; may be repeated.",
-)
-@click.option("--stdin", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="By default ours.")
-@click.option("--seed", type=int, metavar="N", help="Make clock and randomness a function of this number.")
-@click.option("-q", "--no-summary", is_flag=True, help="Say nothing of the heap.")
-@click.option("--map", "draws_map", is_flag=True, help="Draw the heap at the end, on standard error.")
-@click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write figures."
-)
+@takes_run_parameters
 @click.pass_context
 def command(ctx: click.Context, /, module: Path, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
     """Run MODULE with its heap in our hands; standard output and the exit code are the program's.
@@ -207,10 +232,8 @@ def command(ctx: click.Context, /, module: Path, words: tuple[str, ...], invoke:
     124 --timeout, 125 cannot be run, 130 interrupted, 134 trap, 137 heap full,
     141 nobody reads the output.
     """  # noqa: D301 - a backspace is what click knows a block of lines by
-    invoked = None if invoke is None else words
-    task = Task(module, (*(() if invoke else words), *ctx.obj), invoke, options["stdin"])
-    run = Run(task, _grants(task, options), _policy(options), options["gc"])
-    run.to_the_end(invoked or ())
+    run = Run.asked_for(module, words, invoke, ctx.obj, options)
+    run.to_the_end()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     ctx.exit(run.exit_code)
 
@@ -244,25 +267,42 @@ def _grants(task: Task, options: dict[str, Any]) -> Grants:
 class Run:
     """One run: what is done, how it ended, and what there is to say of it."""
 
-    def __init__(self, task: Task, grants: Grants, policy: Policy, gc: str) -> None:
-        self.task, self.grants, self.policy, self.gc = task, grants, policy, gc
+    def __init__(self, task: Task, grants: Grants, policy: Policy, gc: str, recorder: Recorder | None = None) -> None:
+        self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
         self.exit_code = 0
         self.error: str | None = None
         self.program: Program | None = None
         self.prepare_ns = self.run_ns = 0
 
-    def to_the_end(self, numbers: tuple[str, ...]) -> None:
+    @classmethod
+    def asked_for(
+        cls,
+        module: Path,
+        words: tuple[str, ...],
+        invoke: str | None,
+        arguments: tuple[str, ...],
+        options: dict[str, Any],
+        recorder: Recorder | None = None,
+    ) -> Self:
+        """The run that a command line asks for."""
+        numbers = () if invoke is None else words
+        task = Task(module, (*(() if invoke else words), *arguments), invoke, numbers, options["stdin"])
+        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder)
+
+    def to_the_end(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
         try:
             with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
-                self.program = Program.open(self.task.path, self.grants, self.policy, gc=self.gc)
+                self.program = Program.open(
+                    self.task.path, self.grants, self.policy, gc=self.gc, recording=self.recorder
+                )
             self.prepare_ns = prepared.elapsed_ns
             for warning in warned:
                 click.echo(f"Warning: {warning.message}", err=True)
             with _timed() as ran:
                 try:
                     with on_interrupt(self.program.session.interrupt):
-                        self.exit_code = self._work(self.program, numbers)
+                        self.exit_code = self._work(self.program)
                 finally:
                     self.run_ns = ran.elapsed_ns
             if self.program.heap is not None:
@@ -271,12 +311,22 @@ class Run:
             self._fail(error)
         except KeyboardInterrupt:
             self.exit_code, self.error = INTERRUPTED, "interrupted"
+        self._end_recording()
 
-    def _work(self, program: Program, numbers: tuple[str, ...]) -> int:
+    def _end_recording(self) -> None:
+        """Write how the program ended into its recording, if it has one."""
+        if self.recorder is None or self.program is None:
+            return
+        try:
+            self.recorder.finish(error=self.error, exit_code=self.program.exit_code)
+        except RecordingError as error:
+            self._fail(error)
+
+    def _work(self, program: Program) -> int:
         """The exit code of what was asked for."""
         program.start()
         if self.task.invoked is not None and not program.exit_code:
-            return self._invoke(program, self.task.invoked, numbers)
+            return self._invoke(program, self.task.invoked)
         # Newer TinyGo lets _start exit with 0, and the exports are there to be called all the same.
         driver = None if program.exit_code else find(program.session)
         if driver is not None:
@@ -287,8 +337,8 @@ class Run:
         program.session.run_timers()
         return program.exit_code or 0
 
-    def _invoke(self, program: Program, name: str, numbers: tuple[str, ...]) -> int:
-        result = program.call(name, *program.session.arguments_from_text(name, numbers))
+    def _invoke(self, program: Program, name: str) -> int:
+        result = program.call(name, *program.session.arguments_from_text(name, self.task.numbers))
         if result is not None:
             click.echo(result)
         return program.exit_code or 0

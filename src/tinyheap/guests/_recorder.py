@@ -279,8 +279,7 @@ class EventLog:
     def __init__(self, owner):
         self._owner = owner
         self._log.owner = cython.cast(cython.p_void, owner)
-        self._log.begun_ns = clock_ns()
-        self._log.due_ns = DUE_NS
+        self.begin()
         self._log.births_room = self._log.death_room = 1 << 12
         self._log.children_mask = (1 << 12) - 1
         self._log.births = allocated(1 << 12, 4)
@@ -304,6 +303,11 @@ class EventLog:
         self._log.event_buffer = cython.cast(cython.size_t, PyByteArray_AS_STRING(self._events))
         self._log.stack_buffer = cython.cast(cython.size_t, PyByteArray_AS_STRING(self._stacks))
         self._log.event_count = self._log.stack_count = self._log.death_count = 0
+
+    def begin(self):
+        """Let the run's time begin."""
+        self._log.begun_ns = clock_ns()
+        self._log.due_ns = DUE_NS
 
     @property
     def callback(self):

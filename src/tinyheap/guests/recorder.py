@@ -127,6 +127,7 @@ class Recorder:
         self._store: Store | None = None
         self._batch = Batch(0)
         self._waiting_deaths = 0
+        self._is_complete = False
 
     @classmethod
     def to_file(cls, path: str | Path, *, overwrite: bool = False) -> Self:
@@ -146,6 +147,11 @@ class Recorder:
         return self._log
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the recording is finished, and holds the whole run."""
+        return self._is_complete
+
+    @property
     def events(self) -> int:
         """How many there were."""
         return self._log.events
@@ -153,8 +159,9 @@ class Recorder:
     # ---- tying ------------------------------------------------------------------------------------------------------
 
     def makers(self, store: Store) -> Mapping[str, Maker]:
-        """What makes the functions that an instrumented module imports for this."""
+        """What makes the functions that an instrumented module imports for this; the run's time begins."""
         self._store = store
+        self._log.begin()
         return {RECORDER_IMPORT: self._function}
 
     def _function(self, name: str, kind: object) -> wasmtime.Func:
@@ -326,6 +333,7 @@ class Recorder:
         sink.append(self._taken())
         self._takeover = None
         sink.finish(FINISHED if error is None else FAILED, error=error, exit_code=exit_code, time_ns=time_ns)
+        self._is_complete = True
 
     def _flush(self) -> None:
         """Hand over what was noted; called by compiled code, and so it never raises."""

@@ -1,0 +1,93 @@
+"""`tinyheap profile`: runs a WebAssembly program as `tinyheap run` does, and records what happens on its heap.
+
+Standard output and the exit code are the program's; the summary goes to standard error.  Exit codes of ours are those of
+`tinyheap.cli.run`, and 121: the recording cannot be made, or could not go on, and the program was ended for that.
+
+A recording that is there already is somebody's work, and is replaced on request only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tinyheap.cli.run import CANNOT_RECORD, Run, RunCommand, takes_run_parameters
+from tinyheap.guests.recorder import Recorder
+from tinyheap.profile.sites import by_site
+from tinyheap.recordings.recording import Recording
+from tinyheap.report.units import share_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUFFIX: Final = ".tinyheap"
+SITES_SHOWN: Final = 5
+
+
+@click.command(
+    cls=RunCommand,
+    short_help="Run a WebAssembly program and record what happens on its heap.",
+    context_settings={"ignore_unknown_options": True},
+)
+@takes_run_parameters
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The recording; by default the module's name with .tinyheap, in the current folder.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    module: Path,
+    words: tuple[str, ...],
+    invoke: str | None,
+    output: Path | None,
+    force: bool,
+    **options: Any,  # noqa: ANN401 - a run's
+) -> None:
+    """Run MODULE as `tinyheap run` does, and record every allocation with its call stack, every death, every collection.
+
+    Standard output and the exit code are the program's.  What follows `--` are its arguments.
+
+    Where the module's own collector stays (it cannot be replaced, or --gc native), allocations are recorded, and
+    neither collections nor deaths.
+
+    \b
+    Exit codes of ours: those of `tinyheap run`, and 121 when the recording
+    cannot be written.
+    """  # noqa: D301 - a backspace is what click knows a block of lines by
+    path = output or Path(f"{module.stem}{SUFFIX}")
+    if path.exists() and not force:
+        click.echo(f"Error: {path} is there already: --output another file, or --force to replace it", err=True)
+        ctx.exit(CANNOT_RECORD)
+    recorder = Recorder.to_file(path, overwrite=force)
+    run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
+    run.to_the_end()
+    run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
+    if recorder.is_complete and not options["no_summary"]:
+        for line in summary(path):
+            click.echo(line, err=True)
+    ctx.exit(run.exit_code)
+
+
+def summary(path: Path) -> Iterator[str]:
+    """What was recorded, who allocated most, and what to do next."""
+    with Recording.open(path) as recording:
+        usages = by_site(recording).usages
+        events = recording.sql("SELECT count(*) FROM events").one()[0]
+    total_bytes = sum(usage.own_bytes for usage in usages)
+    yield f"recorded {events:,} events in {path} ({size_text(path.stat().st_size)})"
+    if usages:
+        yield "allocated most:"
+    shown = usages[:SITES_SHOWN]
+    width = max((len(usage.name) for usage in shown), default=0)
+    for usage in shown:
+        share = share_text(usage.own_bytes, total_bytes)
+        yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
+    yield f"see more: tinyheap report {path}"
