@@ -1,7 +1,7 @@
 """The heap of a running guest, to be looked at between the calls of its functions.
 
 It is looked at where it is, in the guest's memory, and nothing is changed.  Until the guest's first allocation there is
-no heap yet: all figures are 0 then.
+no heap yet: all figures are 0 then.  What only some programs look at is imported when they do, so that all start soon.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HeapError, LayoutError
-from tinyheap.heap.blockmap import BlockMap
 from tinyheap.heap.contract import Census, Engine, Gc, State
-from tinyheap.heap.heap import HeapObject
-from tinyheap.heap.layout import Layout
 from tinyheap.heap.stats import MemStats, mem_stats
 
 if TYPE_CHECKING:
     from tinyheap.guests.facts import BlockHeap
     from tinyheap.guests.takeover import Policy, Takeover
+    from tinyheap.heap.blockmap import BlockMap
     from tinyheap.heap.geometry import Geometry
+    from tinyheap.heap.heap import HeapObject
+    from tinyheap.heap.layout import Layout
     from tinyheap.heap.stats import Collection
 
 _NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -113,6 +113,8 @@ class GuestHeap:
 
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
+        from tinyheap.heap.blockmap import BlockMap
+
         return BlockMap(self.geometry, self._begun().read_table())
 
     def verify(self) -> None:
@@ -147,6 +149,8 @@ class GuestHeap:
                 block += 1
 
     def _describe(self, engine: Engine, head: int) -> HeapObject:
+        from tinyheap.heap.heap import HeapObject
+
         geometry = engine.geometry
         address, blocks = geometry.address_of(head), engine.find_next(head) - head
         size_bytes = blocks * geometry.block_bytes
@@ -158,6 +162,8 @@ class GuestHeap:
 
     def _layout_of(self, word: int, word_bytes: int) -> Layout | None:
         """The layout that a layout word stands for; None where it was overwritten."""
+        from tinyheap.heap.layout import Layout
+
         try:
             if word == 0 or word & 1:
                 return Layout.from_word(word, word_bytes)

@@ -24,9 +24,9 @@ from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
 from tinyheap.guests.takeover import Policy, Takeover
-from tinyheap.heap.growth import WASM_PAGE_BYTES
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
+from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

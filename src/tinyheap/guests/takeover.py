@@ -17,7 +17,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
@@ -26,15 +26,14 @@ import wasmtime
 from tinyheap.errors import AllocationStopError, GuestError, HeapCorruptError, OutOfMemoryError
 from tinyheap.guests.callstack import CallStack, shown
 from tinyheap.guests.facts import BlockHeap, Frame, Role, StackScan
-from tinyheap.guests.guard import PATTERN_BYTE, ZONE_BYTES, Guard
 from tinyheap.guests.rewriting import ALLOC_IMPORT, MEMORY_EXPORT, STACK_POINTER_EXPORT
 from tinyheap.guests.unchecked import trap_for, unchecked_function
 from tinyheap.guests.verification import heap_problems, layout_problem, variable_problems
 from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
-from tinyheap.heap.growth import WASM_PAGE_BYTES, Growth
 from tinyheap.heap.stats import Collection
+from tinyheap.units import WASM_PAGE_BYTES
 
 if KERNEL is not None:
     from tinyheap.guests._takeover import Allocator
@@ -42,8 +41,10 @@ if KERNEL is not None:
 if TYPE_CHECKING:
     from wasmtime import Global, Instance, Memory, Store
 
+    from tinyheap.guests.guard import Guard
     from tinyheap.guests.recorder import Recorder
     from tinyheap.heap._kernel import Kernel
+    from tinyheap.heap.growth import Growth
     from tinyheap.hosts.imports import Maker
 
 WORD_BYTES: Final = 4
@@ -142,6 +143,7 @@ class Takeover:
         self._absent_blocks: list[int] = []
         self._calls: CallStack | None = None
         self._guard: Guard | None = None
+        self._zone_bytes = 0
         self._allocator: Allocator | None = None
         if self._engine_type is KERNEL:
             self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
@@ -225,28 +227,37 @@ class Takeover:
                 f"the guest's block table is at {found[0]:#x} for {found[1]} blocks; for a heap of {heap_bytes} bytes at "
                 f"{start_address:#x} it should be at {geometry.table_address:#x} for {geometry.end_block}"
             )
-        options = Options(
-            Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE,
-            facts.mark_stack.entries,
-            facts.mark_stack.zeroed,
-            clear_blocks=self.policy.clear_blocks,
-            asserts=self.policy.guard,
-            poison_byte=PATTERN_BYTE,
-        )
-        engine = self._engine_type(self._heap_view(start_address, heap_bytes), geometry, options, self._statics, self)
+        view = self._heap_view(start_address, heap_bytes)
+        engine = self._engine_type(view, geometry, self._options(), self._statics, self)
         engine.zero_size_address = facts.zero_size_address or 0
         engine.next_alloc = self._read(facts.next_alloc_address)
         self._peak_bytes = heap_bytes
         self._engine = engine
         if self.policy.guard:
-            assert self._calls is not None
-            self._guard = Guard(engine, self._statics, facts.header_bytes, self._calls)
+            self._guard = self._new_guard(engine)
         self._tie()
         if self._allocator is not None:
             self._allocator.ask_after(self._calls_until_asked)
         if self._recorder is not None:
             self._recorder.heap_begins(start_address + facts.header_bytes)
         return engine
+
+    def _options(self) -> Options:
+        gc = Gc.PRECISE if self.facts.is_precise else Gc.CONSERVATIVE
+        stack = self.facts.mark_stack
+        options = Options(gc, stack.entries, stack.zeroed, self.policy.clear_blocks)
+        if not self.policy.guard:
+            return options
+        from tinyheap.guests.guard import PATTERN_BYTE
+
+        return replace(options, asserts=True, poison_byte=PATTERN_BYTE)
+
+    def _new_guard(self, engine: Engine) -> Guard:
+        from tinyheap.guests.guard import ZONE_BYTES, Guard
+
+        assert self._calls is not None
+        self._zone_bytes = ZONE_BYTES
+        return Guard(engine, self._statics, self.facts.header_bytes, self._calls)
 
     # ---- the guest's memory -----------------------------------------------------------------------------------------
 
@@ -376,7 +387,7 @@ class Takeover:
     @property
     def _extra_bytes(self) -> int:
         """What an object takes beside what the guest asks for, in bytes."""
-        return self.facts.header_bytes + (ZONE_BYTES if self.policy.guard else 0)
+        return self.facts.header_bytes + self._zone_bytes
 
     def _stop(self, size_bytes: int, layout: int) -> AllocationStopError:
         assert self._calls is not None
@@ -434,7 +445,7 @@ class Takeover:
         assert self._engine is not None
         geometry, census = self._engine.geometry, self._engine.census()
         self._absent_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
-        asked_bytes = size_bytes - (ZONE_BYTES if self.policy.guard else 0)
+        asked_bytes = size_bytes - self._zone_bytes
         limit = self.policy.heap_limit_bytes
         raise OutOfMemoryError(
             f"the guest asked for {asked_bytes} bytes: its heap of {geometry.heap_bytes} bytes has "

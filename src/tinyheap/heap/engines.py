@@ -8,7 +8,6 @@ from typing import Final
 
 from tinyheap.errors import HeapError
 from tinyheap.heap.contract import Engine
-from tinyheap.heap.model import Model
 
 try:
     from tinyheap.heap._kernel import Kernel
@@ -31,7 +30,7 @@ def choose_engine(name: str | None = None) -> type[Engine]:
         HeapError: there is no such engine, or the kernel was asked for and is not there.
     """
     if name == "model":
-        return Model
+        return _model()
     if name not in (None, "kernel"):
         raise HeapError(f"no engine {name!r}; there are {' and '.join(ENGINES)}")
     if KERNEL is not None:
@@ -40,6 +39,13 @@ def choose_engine(name: str | None = None) -> type[Engine]:
     if name == "kernel":
         raise HeapError(missing)
     _warn_once(f"{missing}. The model serves: exact, and some hundred times slower.")
+    return _model()
+
+
+def _model() -> type[Engine]:
+    # What never runs on it starts sooner without it.
+    from tinyheap.heap.model import Model
+
     return Model
 
 

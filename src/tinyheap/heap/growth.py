@@ -7,12 +7,10 @@ loop.  Sizes are of the whole heap in bytes, block table included.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from tinyheap.errors import GeometryError
-from tinyheap.units import KIB
-
-WASM_PAGE_BYTES: Final = 64 * KIB
+from tinyheap.units import KIB, WASM_PAGE_BYTES
 
 
 class Growth(Protocol):

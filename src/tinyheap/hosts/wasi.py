@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import struct
-import tempfile
 import time
 import weakref
 from pathlib import Path
@@ -138,6 +137,8 @@ class Wasi:
                 raise HostError(f"{source} is no file; it was to be the program's standard input")
             config.stdin_file = source
         else:
+            import tempfile
+
             with tempfile.NamedTemporaryFile() as file:
                 file.write(source)
                 file.flush()

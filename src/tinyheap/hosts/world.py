@@ -8,8 +8,7 @@ and a seeded generator.
 
 from __future__ import annotations
 
-import random
-import secrets
+import os
 import time
 from typing import Protocol
 
@@ -68,7 +67,7 @@ class RealWorld:
 
     def random_bytes(self, count: int) -> bytes:
         """``count`` bytes from the operating system."""
-        return secrets.token_bytes(count)
+        return os.urandom(count)
 
     def minutes_behind_utc(self) -> int:
         """Minutes to add to local time to get UTC."""
@@ -85,6 +84,9 @@ class SeededWorld:
     repeatable = True
 
     def __init__(self, seed: int) -> None:
+        # Programs in the real world start sooner without it.
+        import random
+
         self._elapsed_ns = 0
         self._random = random.Random(seed)
 
