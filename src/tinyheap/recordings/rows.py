@@ -30,6 +30,7 @@ FETCHED_ROWS: Final = 10_000
 """How many become Python objects at once, while one goes through all rows."""
 
 _DAMAGE: Final = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
+_DAMAGED: Final = re.compile("Corrupt|Invalid unicode")
 
 
 @contextmanager
@@ -42,9 +43,9 @@ def asking(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except _DAMAGE as error:
-        raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
     except duckdb.Error as error:
+        if isinstance(error, _DAMAGE) or _DAMAGED.search(str(error)):
+            raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
         raise QueryError(first_line(error)) from error
     except UnicodeDecodeError as error:
         raise RecordingCorruptError(f"{path} is damaged: it holds text that is not UTF-8 ({error})") from error
