@@ -52,13 +52,14 @@ from tinyheap.errors import (
 from tinyheap.guests.program import COLLECTORS, Program
 from tinyheap.guests.takeover import Policy
 from tinyheap.heap.engines import ENGINES
-from tinyheap.heap.growth import ByRatio, Doubling, FixedStep, Growth, NoGrowth, Pages
 from tinyheap.hosts import INHERIT, Folder, Grants
 from tinyheap.hosts.drivers import Formatter, find
-from tinyheap.report.run_summary import HeapReport, RunReport
 
 if TYPE_CHECKING:
+    from tinyheap.guests.guest_heap import GuestHeap
     from tinyheap.guests.recorder import Recorder
+    from tinyheap.heap.growth import Growth
+    from tinyheap.report.run_summary import RunReport
 
 CANNOT_RECORD: Final = 121
 CANNOT_RUN: Final = 125
@@ -75,7 +76,7 @@ EXIT_CODES: Final[tuple[tuple[type[TinyheapError], int], ...]] = (
 """The first that fits counts."""
 
 
-class GrowthType(click.ParamType[Growth]):
+class GrowthType(click.ParamType["Growth"]):
     """How a heap grows: `none`, `double`, `pages`, `step:SIZE` or `ratio:4/3`."""
 
     name = "growth"
@@ -84,6 +85,8 @@ class GrowthType(click.ParamType[Growth]):
         """The policy; a usage error where the text names none."""
         if not isinstance(value, str):
             return value
+        from tinyheap.heap.growth import ByRatio, Doubling, FixedStep, NoGrowth, Pages
+
         named: dict[str, Growth] = {"none": NoGrowth(), "double": Doubling(), "pages": Pages()}
         kind, _, rest = value.partition(":")
         ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)
@@ -392,7 +395,23 @@ class Run:
             click.echo(f"Error: {self.error}", err=True)
         program = self.program
         heap = None if program is None or program.heap is None else program.heap
-        report = RunReport(
+        if says and program is not None:
+            for line in self._summary(heap).lines():
+                click.echo(line, err=True)
+        if draws_map and heap is not None and heap.is_begun:
+            from tinyheap.cli.guest_map import draw
+
+            draw(heap)
+        if json_file is not None:
+            _write_json(json_file, self._summary(heap))
+        if program is not None:
+            program.close()
+
+    def _summary(self, heap: GuestHeap | None) -> RunReport:
+        from tinyheap.report.run_summary import HeapReport, RunReport
+
+        program = self.program
+        return RunReport(
             str(self.task.path),
             self.gc,
             None if program is None else program.guest,
@@ -403,17 +422,6 @@ class Run:
             self.run_ns,
             None if heap is None else HeapReport.of(heap),
         )
-        if says and program is not None:
-            for line in report.lines():
-                click.echo(line, err=True)
-        if draws_map and heap is not None and heap.is_begun:
-            from tinyheap.cli.guest_map import draw
-
-            draw(heap)
-        if json_file is not None:
-            _write_json(json_file, report)
-        if program is not None:
-            program.close()
 
 
 class _Clock:
