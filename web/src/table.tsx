@@ -34,6 +34,8 @@ interface Props {
 const ROW = 30;
 const MOST_IN_SIGHT = 14;
 const PRINTED = 60;
+const TEXT_REM = 12;
+const FIGURE_REM = 7.3;
 
 export function DataTable({ label, rows, columns, initialSort, onActivate, activation }: Props) {
   const [sort, setSort] = useState({ column: initialSort, descending: true });
@@ -41,7 +43,8 @@ export function DataTable({ label, rows, columns, initialSort, onActivate, activ
   const [active, setActive] = useState(-1);
   const order = useMemo(() => arranged(rows, columns, sort, filter), [rows, columns, sort, filter]);
   const [place, virtualizer] = useVirtual(order.length);
-  const template = columns.map((column) => (column.text ? "minmax(12rem, 1fr)" : "7.3rem")).join(" ");
+  const least = columns.reduce((sum, column) => sum + (column.text ? TEXT_REM : FIGURE_REM), 0);
+  const template = columns.map((column) => (column.text ? `minmax(${TEXT_REM}rem, 1fr)` : `${FIGURE_REM}rem`)).join(" ");
   const go = (to: number) => {
     const row = Math.min(Math.max(to, 0), order.length - 1);
     setActive(row);
@@ -78,7 +81,7 @@ export function DataTable({ label, rows, columns, initialSort, onActivate, activ
         aria-colcount={columns.length}
         aria-activedescendant={active >= 0 ? `${id}-${active}` : undefined}
         tabIndex={0}
-        style={{ "--columns": template, height: `${ROW * Math.min(order.length, MOST_IN_SIGHT) + ROW + 18}px` }}
+        style={{ "--columns": template, "--least": `${least}rem`, height: `${ROW * Math.min(order.length, MOST_IN_SIGHT) + ROW + 18}px` }}
         onKeyDown={(event) => {
           if (event.target !== place.current || !keys[event.key]) return;
           event.preventDefault();

@@ -54,7 +54,7 @@ export function HeapMap({ recording, objects }: { recording: Recording; objects:
       </div>
       <div class="map-body">
         <div>
-          <div class="map-place" ref={place} style={{ height: `${grid.rows * grid.cellHeight}px` }}>
+          <div class="map-place" ref={place} data-columns={grid.columns} data-rows={grid.rows} style={{ height: `${grid.rows * grid.cellHeight}px` }}>
             <Picture raster={raster} paintKey={[raster, dark.value, highlighted.value, heapBlocks]} draw={(context) =>
               paint(context, raster, colors, heapBlocks, highlighted.value < 0 ? null : (at) => objects.siteOf(at) === highlighted.value)} />
             <Pointer
