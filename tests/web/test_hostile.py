@@ -50,7 +50,11 @@ def record(
 
 def collection(number: int, begun_ns: int, *, reason: str = "exhausted", figure: int = 0) -> CollectionRow:
     """A collection most of whose figures are `figure`."""
-    return CollectionRow(number, reason, begun_ns, *[figure] * 3, 2, None, 0, *[figure] * 8)
+    return CollectionRow(
+        number=number, reason=reason, begun_ns=begun_ns, pause_ns=figure, mark_ns=figure, sweep_ns=figure,
+        last_event_id=2, wanted_bytes=None, stack_id=0, roots_bytes=figure, words_scanned=figure, overflows=figure,
+        rescans=figure, freed_objects=figure, freed_bytes=figure, live_objects=figure, live_bytes=figure,
+    )  # fmt: skip
 
 
 def test_html_in_names_stays_text(opened: Callable[[Path], Page], tmp_path: Path) -> None:
