@@ -94,6 +94,18 @@ def test_recursion_counts_once_and_may_be_deep() -> None:
     assert functions == {"main.even": 10, "main.odd": 10}
 
 
+def test_folding_takes_recursion_out_and_nothing_else() -> None:
+    rows = Rows()
+    rows.allocate(1, rows.path("all", "f", "g", "f", "h", "f", "g"))
+    rows.allocate(2, rows.path("all", "f", "g"))
+    rows.allocate(4, rows.path("all", "f", "f", "h"))
+    rows.allocate(8, rows.path("h", "f", "g"))
+    with opened(rows) as recording:
+        graph = profile.folded(profile.flame_graph(recording))
+    assert dict(graph.stacks()) == {("all", "f", "g"): 3, ("all", "f", "h"): 4, ("h", "f", "g"): 8}
+    assert graph.root.total == 15
+
+
 def test_the_runtime_allocates_for_its_callers() -> None:
     rows = Rows()
     rows.allocate(10, rows.path("_start", "main.main", "runtime.append", "runtime.grow"))

@@ -33,6 +33,8 @@ COMMANDS = {
     "run": Entry("tinyheap.cli.run", "Run a WebAssembly program with its heap in our hands.", "run"),
     "profile": Entry("tinyheap.cli.profile", "Run a program and record what happens on its heap.", "profile"),
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
+    "live": Entry("tinyheap.cli.live", "Run a program and watch its heap.", "profile"),
+    "report": Entry("tinyheap.cli.report", "Show what a recorded run did to its heap.", "profile"),
     "sql": Entry("tinyheap.cli.sql", "Ask SQL of a recorded run.", "profile"),
 }
 

@@ -5,7 +5,7 @@ What each figure means is said where it is computed.
 """
 
 from tinyheap.profile.comparing import Comparison, Difference, UsageDifference, compare
-from tinyheap.profile.flame import FlameGraph, FlameNode, Measure, flame_graph
+from tinyheap.profile.flame import FlameGraph, FlameNode, Measure, flame_graph, folded
 from tinyheap.profile.histograms import (
     Bucket,
     Histogram,
@@ -56,6 +56,7 @@ __all__ = [
     "by_site",
     "compare",
     "flame_graph",
+    "folded",
     "fragmentation",
     "heap_at",
     "leak_suspects",

@@ -99,20 +99,38 @@ class FlameGraph(Result):
 def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES) -> FlameGraph:
     """The functions as they called each other, weighed by `measure`."""
     own = weights(recording, measure)
-    # Of each node: its name, its caller, its weight; callers come first.
-    names, callers, owns = [ROOT_NAME], [0], [own.get(0, 0)]
-    node_of_stack = {0: 0}
-    children: dict[tuple[int, str], int] = {}
+    tree = _Tree()
+    tree.owns[0] = own.get(0, 0)
+    nodes = {0: 0}
     for stack_id, parent_id, frame in StackTree.of(recording).stacks.values():
-        caller = node_of_stack[parent_id]
-        node = children.setdefault((caller, frame.function), len(names))
-        if node == len(names):
-            names.append(frame.function)
-            callers.append(caller)
-            owns.append(0)
-        owns[node] += own.get(stack_id, 0)
-        node_of_stack[stack_id] = node
-    return FlameGraph(measure, _tree(names, callers, owns))
+        nodes[stack_id] = tree.child(nodes[parent_id], frame.function)
+        tree.owns[nodes[stack_id]] += own.get(stack_id, 0)
+    return FlameGraph(measure, tree.root())
+
+
+def folded(graph: FlameGraph) -> FlameGraph:
+    """A flame graph without recursion: a function that is already on its own stack goes on from where it was first.
+
+    So what weighs on ``parse, expression, term, expression, name`` weighs on ``parse, expression, name``.  The whole stays
+    what it is, and each path has each function at most once.
+    """
+    tree = _Tree()
+    for functions, weight in graph.stacks():
+        node = 0
+        for function in _without_recursion(functions):
+            node = tree.child(node, function)
+        tree.owns[node] += weight
+    return FlameGraph(graph.measure, tree.root())
+
+
+def _without_recursion(functions: tuple[str, ...]) -> list[str]:
+    path: list[str] = []
+    for function in functions:
+        if function in path:
+            del path[path.index(function) + 1 :]
+        else:
+            path.append(function)
+    return path
 
 
 def weights(recording: Recording, measure: Measure) -> dict[int, int]:
@@ -132,17 +150,35 @@ def weights(recording: Recording, measure: Measure) -> dict[int, int]:
     return dict(rows(recording, query))
 
 
-def _tree(names: list[str], callers: list[int], owns: list[int]) -> FlameNode:
-    """The nodes as a tree, from the last to the first, so that children are made before their callers."""
-    below: dict[int, list[FlameNode]] = {}
-    for node in range(len(names) - 1, 0, -1):
-        children = _ordered(below.pop(node, []))
-        total = owns[node] + sum(child.total for child in children)
-        if total:
-            below.setdefault(callers[node], []).append(FlameNode(names[node], owns[node], total, children))
-    children = _ordered(below.pop(0, []))
-    return FlameNode(names[0], owns[0], owns[0] + sum(child.total for child in children), children)
+class _Tree:
+    """A tree that is being made: nodes by number, callers first; 0 is the root."""
 
+    def __init__(self) -> None:
+        self.names = [ROOT_NAME]
+        self.callers = [0]
+        self.owns = [0]
+        """What each node weighs itself."""
+        self.children: dict[tuple[int, str], int] = {}
 
-def _ordered(nodes: list[FlameNode]) -> tuple[FlameNode, ...]:
-    return tuple(sorted(nodes, key=lambda node: (-node.total, node.name)))
+    def child(self, caller: int, name: str) -> int:
+        """The node of a function below its caller."""
+        node = self.children.setdefault((caller, name), len(self.names))
+        if node == len(self.names):
+            self.names.append(name)
+            self.callers.append(caller)
+            self.owns.append(0)
+        return node
+
+    def root(self) -> FlameNode:
+        """The nodes that weigh anything, made from the last to the first, so that children are there before their callers."""
+        below: dict[int, list[FlameNode]] = {}
+        for number in range(len(self.names) - 1, 0, -1):
+            node = self._node(number, below)
+            if node.total:
+                below.setdefault(self.callers[number], []).append(node)
+        return self._node(0, below)
+
+    def _node(self, number: int, below: dict[int, list[FlameNode]]) -> FlameNode:
+        children = sorted(below.pop(number, []), key=lambda node: (-node.total, node.name))
+        own = self.owns[number]
+        return FlameNode(self.names[number], own, own + sum(child.total for child in children), tuple(children))

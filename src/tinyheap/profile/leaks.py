@@ -2,8 +2,8 @@
 
 What lives right after a collection is what the program still holds (and what the collector wrongly holds for it).  For
 each allocation site this is a series, one figure a collection.  A cache or a table that has been filled stays where it
-is; a leak grows.  A program also grows as it starts, so only the *later* collections count: the last half of them, and at
-least five where there are so many.
+is; a leak grows.  A program also grows as it starts, so only the *later* half of the collections counts, and there must be
+`FEWEST_COLLECTIONS`: a run that ends while it still builds up its data looks like nothing but leaks.
 
 Of the series over the later collections two things are asked.  *How steadily does it grow?* Kendall's tau: of all pairs
 of collections, the share in which the later one has more, less the share in which it has less; 1 if it only ever grows,
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from tinyheap.recordings.recording import Recording
 
-FEWEST_COLLECTIONS: Final = 4
-"""With fewer there is nothing to see: three figures are in order by chance once in six times."""
-FEWEST_LATER: Final = 5
+FEWEST_COLLECTIONS: Final = 10
+"""With fewer nobody is suspected: five figures are in order by chance once in a hundred times, and sites are many."""
 MOST_LATER: Final = 64
 """Of a longer series so many figures, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
@@ -111,8 +110,8 @@ def leak_suspects(recording: Recording) -> LeakSuspects:
 
 
 def later_of(collections: int) -> int:
-    """How many of the last collections are judged."""
-    return max(-(-collections // 2), min(FEWEST_LATER, collections))
+    """How many of the last collections are judged: half of them."""
+    return -(-collections // 2)
 
 
 def trend(series: Sequence[int]) -> tuple[float, float]:

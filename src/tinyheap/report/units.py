@@ -9,6 +9,10 @@ from tinyheap.units import GIB, KIB, MIB
 SIZE_UNITS: Final = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 TIME_UNITS: Final = ((10**9, "s"), (10**6, "ms"), (10**3, "us"))
 
+COUNT_UNITS: Final = ((10**9, "G"), (10**6, "M"), (10**3, "K"))
+COUNT_FROM: Final = 10_000
+"""Smaller counts are written out."""
+
 
 def size_text(size_bytes: int) -> str:
     """`64 KiB`, `1.5 MiB`, `512 B`."""
@@ -18,6 +22,11 @@ def size_text(size_bytes: int) -> str:
 def time_text(time_ns: int) -> str:
     """`3.2 ms`, `812 ns`."""
     return _scaled(time_ns, TIME_UNITS, "ns")
+
+
+def count_text(count: int) -> str:
+    """`1,234`, `64 K`, `1.5 M`: short enough for a column."""
+    return f"{count:,}" if count < COUNT_FROM else _scaled(count, COUNT_UNITS, "").rstrip()
 
 
 def share_text(part: int, whole: int) -> str:

@@ -1,0 +1,131 @@
+"""`tinyheap report`: shows what a recording says, compares two, and writes it in other forms.
+
+The report goes to standard output, as text or as JSON; where something is written to a file, there is no report beside
+it, and what was written is said on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from tinyheap.profile import Measure
+from tinyheap.recordings.recording import Recording
+from tinyheap.report.exporting import FORMS, export
+from tinyheap.report.profile_json import comparison_json, report_json
+from tinyheap.report.profile_report import comparison, report
+
+TOP: Final = 15
+
+
+class ExportType(click.ParamType[tuple[str, Path]]):
+    """A form and where to: `FORMAT=PATH`."""
+
+    name = "export"
+
+    def convert(
+        self, value: str | tuple[str, Path], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Path]:
+        """Form and path; a usage error where there is no such form."""
+        if isinstance(value, tuple):
+            return value
+        form, equals, path = value.partition("=")
+        if form not in FORMS:
+            self.fail(f"{form!r} is not one of {', '.join(FORMS)}", param, ctx)
+        if not equals or not path:
+            self.fail(f"{value!r} does not say where to: write {form}=PATH", param, ctx)
+        return form, Path(path)
+
+
+def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    """Print what there is to export to, and end."""
+    if is_asked and not ctx.resilient_parsing:
+        width = max(map(len, FORMS))
+        for name, form in FORMS.items():
+            click.echo(f"{name:{width}}  {form.description}")
+        ctx.exit()
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), metavar="FILE", help="Compare with an earlier recording.")
+@click.option(
+    "--measure",
+    type=click.Choice([measure.value for measure in Measure]),
+    default=Measure.ALLOCATED_BYTES.value,
+    show_default=True,
+    metavar="WHAT-UNIT",
+    help="What stacks are weighed by: allocated, live-at-peak, live-at-end or dead-young, -bytes or -objects.",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="How many lines of stacks and sites."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON object.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as one page.")
+@click.option(
+    "--export",
+    "exports",
+    type=ExportType(),
+    multiple=True,
+    metavar="FORMAT=PATH",
+    help="Write it for another tool; may be repeated.",
+)
+@click.option(
+    "--list-formats",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=list_formats,
+    help="Say which there are.",
+)
+def command(
+    file: Path,
+    against: Path | None,
+    measure: str,
+    top: int,
+    as_json: bool,
+    html: Path | None,
+    exports: Sequence[tuple[str, Path]],
+) -> None:
+    """Show what the recording FILE says of a heap: who allocated what, when, and what became of it."""
+    if against and (html or exports):
+        raise click.UsageError("--against compares; --html and --export write one recording")
+    with ExitStack() as stack:
+        recording = stack.enter_context(Recording.open(file))
+        if against:
+            _compare(stack.enter_context(Recording.open(against)), recording, as_json=as_json)
+            return
+        _write(recording, Measure(measure), html, exports)
+        if as_json:
+            click.echo(json.dumps(report_json(recording)))
+        elif not html and not exports:
+            console = Console()
+            for each in report(recording, Measure(measure), top):
+                console.print(each)
+
+
+def _compare(before: Recording, after: Recording, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(comparison_json(before, after)))
+    else:
+        console = Console()
+        for each in comparison(before, after):
+            console.print(each)
+
+
+def _write(recording: Recording, measure: Measure, html: Path | None, exports: Sequence[tuple[str, Path]]) -> None:
+    """Write every file that was asked for."""
+    if html:
+        from tinyheap.report.html import write_page
+
+        write_page(recording, html)
+        click.echo(f"wrote {html}", err=True)
+    for form, path in exports:
+        export(recording, form, path, measure)
+        click.echo(f"wrote {path}", err=True)

@@ -1,0 +1,268 @@
+"""Results of analyses as tables and pictures for a terminal; `renderable_of` finds the one for a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import Any, Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from tinyheap.profile import (
+    Comparison,
+    FlameGraph,
+    Histogram,
+    LeakSuspects,
+    Pauses,
+    TimeLine,
+    Totals,
+    Usage,
+    UsageTable,
+)
+from tinyheap.profile.leaks import FEWEST_COLLECTIONS
+from tinyheap.report.charts import BAR_STYLE, TimeLineChart, bar, series
+from tinyheap.report.comparison import ComparisonTables
+from tinyheap.report.flame_tree import FlameTree, fitted
+from tinyheap.report.text import printable
+from tinyheap.report.units import count_text, share_text, size_text, time_text
+
+USAGES_SHOWN: Final = 15
+SUSPECTS_SHOWN: Final = 5
+NARROW: Final = 120
+"""Cells; a table of sites that has fewer leaves columns out."""
+RESULT_BAR: Final = 24
+GOOD, WARNING, BAD = "green", "yellow", "red"
+
+
+def facts(lines: Iterable[tuple[str, str | Text]]) -> Table:
+    """Names and figures, a line each."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, figure in lines:
+        table.add_row(name, figure if isinstance(figure, Text) else Text(figure))
+    return table
+
+
+# ---- totals -----------------------------------------------------------------------------------------------------------
+
+
+def totals_card(totals: Totals) -> RenderableType:
+    """What ran, how it ended, and its figures."""
+    return Group(_headline(totals), *_warnings(totals), facts(_figures(totals)))
+
+
+def _headline(totals: Totals) -> Text:
+    version = f" {totals.runtime_version}" if totals.runtime_version else ""
+    served = "its own allocator" if totals.source == "injected" else f"our {totals.source}"
+    name = PurePath(totals.module).name
+    # A program that is a command has its own name as its first argument.
+    arguments = totals.arguments[1:] if totals.arguments[:1] == (name,) else totals.arguments
+    return Text.assemble(
+        (printable(" ".join((name, *arguments))), "bold"),
+        f"\n{printable(totals.runtime + version)}, {printable(totals.collector)}, on {served}",
+    )
+
+
+def _warnings(totals: Totals) -> Iterator[Text]:
+    if totals.state == "running":
+        yield Text("The recording has no end: the run goes on, or its writer was killed.", WARNING)
+    elif totals.state == "failed":
+        yield Text(f"The program failed: {printable(totals.error or 'nobody knows why')}", BAD)
+    if not totals.knows_deaths:
+        yield Text("Collections were not recorded: what counts as live may long be dead.", WARNING)
+
+
+def _figures(totals: Totals) -> Iterator[tuple[str, str]]:
+    ended = "" if totals.exit_code is None else f", exit code {totals.exit_code}"
+    yield "ran for", f"{time_text(totals.wall_ns)}{ended}"
+    mean = f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average" if totals.allocations else ""
+    yield "allocated", f"{size_text(totals.allocated_bytes)} in {totals.allocations:,} objects{mean}"
+    peak = totals.peak
+    yield "peak", f"{size_text(peak.bytes)} in {peak.objects:,} objects, after {time_text(peak.time_ns)}"
+    yield "live at the end", f"{size_text(totals.live_bytes)} in {totals.live_objects:,} objects"
+    if totals.collections:
+        share = share_text(totals.collector_ns, totals.wall_ns)
+        yield "collections", f"{totals.collections:,}, {time_text(totals.collector_ns)} in all, {share} of the run"
+        yield "freed", f"{size_text(totals.freed_bytes)} in {totals.freed_objects:,} objects"
+    elif totals.knows_deaths:
+        yield "collections", "none"
+    if totals.heap_bytes is not None and totals.used_bytes is not None:
+        grew = f", grew {totals.growths:,} times" if totals.growths else ""
+        used = f"{size_text(totals.used_bytes)} in use at the end"
+        yield "heap", f"{size_text(totals.heap_bytes)}{grew}, {used}"
+    if totals.fragmentation is not None:
+        yield "fragmentation", f"{100 * totals.fragmentation:.0f}% of what is free at the end is not in the largest run"
+
+
+# ---- sites and functions ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRows:
+    """A renderable: functions or sites, those that own the most bytes first."""
+
+    usages: UsageTable[Any]
+    most: int = USAGES_SHOWN
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """A line each; on a narrow terminal with fewer figures."""
+        shown = [usage for usage in self.usages if usage.own_bytes or usage.own_objects][: self.most]
+        if not shown:
+            yield Text("nothing was allocated", "dim")
+            return
+        columns = [each for each in _COLUMNS if options.max_width >= NARROW or each.is_basic]
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for column in columns:
+            table.add_column(column.title, justify="right", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_row(*(Text(column.title, "dim") for column in columns), Text("where", "dim"))
+        whole = sum(usage.own_bytes for usage in self.usages)
+        cells = [[column.text(usage, whole) for column in columns] for usage in shown]
+        room = options.max_width - sum(
+            max(len(column.title), *(len(row[number]) for row in cells)) + 2 for number, column in enumerate(columns)
+        )
+        for row, usage in zip(cells, shown, strict=True):
+            table.add_row(*row, fitted("", printable(usage.name), max(room, 12), options))
+        yield table
+        rest = sum(1 for usage in self.usages if usage.own_bytes or usage.own_objects) - len(shown)
+        if rest > 0:
+            yield Text(f"and {rest:,} more", "dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of usages."""
+
+    title: str
+    text: Callable[[Usage, int], str]
+    """From a usage and the bytes of all."""
+    is_basic: bool = False
+
+
+def _or_none(value: float | None, text: Callable[[float], str]) -> str:
+    return "-" if value is None else text(value)
+
+
+_COLUMNS: Final = (
+    Column("allocated", lambda usage, _: size_text(usage.own_bytes), is_basic=True),
+    Column("share", lambda usage, whole: share_text(usage.own_bytes, whole), is_basic=True),
+    Column("objects", lambda usage, _: count_text(usage.own_objects), is_basic=True),
+    Column("median size", lambda usage, _: _or_none(usage.median_size_bytes, lambda value: size_text(int(value)))),
+    Column("live", lambda usage, _: size_text(usage.live_bytes), is_basic=True),
+    Column("died young", lambda usage, _: share_text(usage.dead_young_objects, usage.own_objects)),
+    Column("survived", lambda usage, _: _or_none(usage.mean_survived, lambda value: f"{value:.1f}")),
+    Column("lifetime", lambda usage, _: _or_none(usage.median_lifetime_ns, lambda value: time_text(int(value)))),
+)
+
+
+# ---- pauses, histograms, suspects -------------------------------------------------------------------------------------
+
+
+def pauses_card(pauses: Pauses) -> RenderableType:
+    """How long the program waited, and what was left to it."""
+    if not pauses.count:
+        return Text("no collection", "dim")
+    half, most, nearly, longest = (time_text(pauses.percentiles_ns[percent]) for percent in (50, 90, 99, 100))
+    lines = [
+        ("pauses", f"{pauses.count:,}, {time_text(pauses.total_ns)} in all"),
+        ("spent on", f"marking {time_text(pauses.mark_ns)}, sweeping {time_text(pauses.sweep_ns)}"),
+        ("longest", longest),
+        ("half, 90%, 99%", f"at most {half}, {most}, {nearly}"),
+        ("left to the program", ", ".join(_utilizations(pauses))),
+    ]
+    return facts(lines)
+
+
+def _utilizations(pauses: Pauses) -> Iterator[str]:
+    """What the worst windows leave, as far as they are worse than the whole run; the last is the whole."""
+    if not pauses.utilizations:
+        return
+    *windows, whole = pauses.utilizations
+    for each in windows:
+        if 0 < each.utilization < 0.99 * whole.utilization:
+            yield f"{100 * each.utilization:.0f}% of any {time_text(each.window_ns)}"
+    yield f"{100 * whole.utilization:.1f}% of the run"
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramRows:
+    """A renderable: a bar a bucket, as long as its share of the objects."""
+
+    histogram: Histogram
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As wide as its longest bar."""
+        return Measurement(min(40, options.max_width), min(RESULT_BAR + 36, options.max_width))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """A line a bucket, and what is beyond."""
+        whole = self.histogram.objects + self.histogram.beyond_objects
+        if not whole:
+            yield Text("nothing", "dim")
+            return
+        text = {"bytes": size_text, "ns": time_text}.get(self.histogram.unit, str)
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for justify in ("right", "left", "right", "right"):
+            table.add_column(justify=justify, no_wrap=True)
+        lines = [(f"{text(each.low)} to", each.objects, each.bytes) for each in self.histogram.buckets]
+        if self.histogram.beyond_objects:
+            lines.append(("lived on", self.histogram.beyond_objects, self.histogram.beyond_bytes))
+        width = max(min(RESULT_BAR, options.max_width - 36), 4)
+        top = max(objects for _, objects, _ in lines)
+        for label, objects, size_bytes in lines:
+            drawn = Text(bar(objects / top, width, ascii_only=options.ascii_only), BAR_STYLE)
+            table.add_row(label, drawn, count_text(objects), Text(size_text(size_bytes), "dim"))
+        yield table
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectRows:
+    """A renderable: who may leak, and why one thinks so."""
+
+    found: LeakSuspects
+    most: int = SUSPECTS_SHOWN
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Each suspect with its series and a sentence."""
+        if not self.found.can_tell:
+            few = f"{self.found.collections} collections are too few to tell, it takes {FEWEST_COLLECTIONS}"
+            yield Text(f"{few}: `tinyheap profile --gc-every N` makes more", "dim")
+            return
+        if not self.found.suspects:
+            yield Text("none: nothing grows steadily from collection to collection", GOOD)
+            return
+        for suspect in self.found.suspects[: self.most]:
+            name = fitted("", printable(suspect.site.function), options.max_width - 7, options)
+            yield Text.assemble((f"{100 * suspect.score:4.0f}%", BAD), "  ", name, no_wrap=True)
+            drawn = series(suspect.series_bytes, min(40, options.max_width - 8), ascii_only=options.ascii_only)
+            yield Text.assemble(" " * 7, (drawn, BAR_STYLE), no_wrap=True)
+            yield Text.assemble(" " * 7, (suspect.explanation, "dim"))
+        rest = len(self.found.suspects) - self.most
+        if rest > 0:
+            yield Text(f"and {rest:,} more", "dim")
+
+
+# ---- any result -------------------------------------------------------------------------------------------------------
+
+_RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
+    Totals: totals_card,
+    FlameGraph: FlameTree,
+    UsageTable: UsageRows,
+    TimeLine: TimeLineChart,
+    Pauses: pauses_card,
+    Histogram: HistogramRows,
+    LeakSuspects: SuspectRows,
+    Comparison: ComparisonTables,
+}
+
+
+def renderable_of(result: Any) -> RenderableType:  # noqa: ANN401 - any result
+    """What shows a result of `tinyheap.profile`; its fields, where nothing better is known."""
+    if type(result) in _RENDERABLES:
+        return _RENDERABLES[type(result)](result)
+    return facts((field.name, printable(str(getattr(result, field.name)))) for field in fields(result))
