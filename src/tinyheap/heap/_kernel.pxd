@@ -33,12 +33,10 @@ cdef struct HeapState:
     u64 run_blocks          # free run that ends where a search gave up
     u64 bump                # the leaking collector's pointer
     # Marking.
-    u64 stack_memory        # what was allocated for marking, divided into the next four
-    u64 blocks              # gathered blocks that words refer to, not looked up yet: 32-bit indices
+    u64 stack_memory        # what was allocated for marking, divided into the next three
     u64 queue               # objects between mark stack and scan
     u64 dropped             # a bit a block: objects that found the bounded mark stack full
     u64 stack               # the mark stack: room for every block
-    u64 gathered            # blocks gathered
     u64 queue_depth         # objects that the queue may hold; 1 for no queue
     u64 queue_first         # where its oldest is
     u64 queued              # how many it holds
@@ -71,6 +69,7 @@ cdef extern from "_kernel_ops.h" nogil:
     #define TH_EVEN 0x5555555555555555ULL
     #define TH_ODD 0xAAAAAAAAAAAAAAAAULL
     #define TH_ONES 0xFFFFFFFFFFFFFFFFULL
+    #define TH_LOW_HALF 0xFFFFFFFFULL
     #define TH_PAIRS 0x3333333333333333ULL
     #define TH_NIBBLES 0x0F0F0F0F0F0F0F0FULL
     #define TH_WIDE_BYTES 0x00FF00FF00FF00FFULL
@@ -81,6 +80,7 @@ cdef extern from "_kernel_ops.h" nogil:
     const u64 EVEN "TH_EVEN"        # the low bit of each state
     const u64 ODD "TH_ODD"          # the high bit: 32 tails
     const u64 ONES "TH_ONES"
+    const u64 LOW_HALF "TH_LOW_HALF"
     const u64 PAIRS "TH_PAIRS"
     const u64 NIBBLES "TH_NIBBLES"
     const u64 WIDE_BYTES "TH_WIDE_BYTES"
@@ -96,22 +96,22 @@ cdef extern from "_kernel_ops.h" nogil:
     void store32(u64 address, u64 value) noexcept
     void store64(u64 address, u64 value) noexcept
     void fill(u64 address, u64 bytes, u64 byte) noexcept
+    void zero16(u64 address) noexcept
     void move(u64 to, u64 source, u64 bytes) noexcept
     u64 ctz64(u64 x) noexcept
     u64 clz64(u64 x) noexcept
+    u64 long_words_below(u64 at, u64 start, u64 bytes) noexcept
+    u64 words_below(u64 at, u64 start, u64 bytes) noexcept
     void prefetch(u64 address) noexcept
     u64 clock_ns() noexcept
 
-# Marking.  A batch is looked up in the table when so many blocks are gathered; a piece of so many words (at most 64) is
-# gathered in between.  The queue pays once the heap is larger than the caches near the core.
+# Marking.  The queue pays once the heap is larger than the caches near the core.
 cdef enum:
-    BATCH = 32
-    PIECE = 64
+    TALLY = 63              # table words whose counts fit into bytes
     QUEUE = 16
     QUEUE_FROM_BYTES = 1 << 20
-    GATHERED_BYTES = 4 * (BATCH + PIECE + 1)
     QUEUE_BYTES = 4 * QUEUE
-    MARKING_BYTES = GATHERED_BYTES + QUEUE_BYTES + 64
+    MARKING_BYTES = QUEUE_BYTES + 64
 
 cdef void lay_out(Heap heap, u64 heap_bytes) noexcept nogil
 cdef u64 load(Heap heap, u64 at) noexcept nogil
@@ -149,16 +149,17 @@ cdef void finish_marking(Heap heap) noexcept nogil
 cdef void unmark_all(Heap heap) noexcept nogil
 cdef u64 next_object(Heap heap) noexcept nogil
 cdef void drain(Heap heap) noexcept nogil
-cdef void drain_words(Heap heap) noexcept nogil
+cdef void drain_unbounded(Heap heap) noexcept nogil
+cdef u64 newly_marked(Heap heap, u64 table, u64 block) noexcept nogil
 cdef void push(Heap heap, u64 block) noexcept nogil
 cdef void drop(Heap heap, u64 block) noexcept nogil
-cdef void settle(Heap heap) noexcept nogil
-cdef void gather_words(Heap heap, u64 at, u64 stop) noexcept nogil
-cdef void gather_bits(Heap heap, u64 at, u64 bits) noexcept nogil
-cdef void gather_pattern(Heap heap, u64 at, u64 stop, u64 size, u64 bitmap) noexcept nogil
-cdef void gather_static(Heap heap, u64 at, u64 stop, u64 layout) noexcept nogil
+cdef void scan_words(Heap heap, u64 at, u64 stop) noexcept nogil
+cdef void scan_bits(Heap heap, u64 at, u64 bits) noexcept nogil
+cdef u64 inline_bits(u64 layout, u64 word_shift, u64 words) noexcept nogil
+cdef void scan_pattern(Heap heap, u64 at, u64 stop, u64 layout) noexcept nogil
+cdef void scan_static(Heap heap, u64 at, u64 stop, u64 layout) noexcept nogil
 cdef u64 static_layout_size(Heap heap, u64 layout) noexcept nogil
-cdef void gather_object(Heap heap, u64 head) noexcept nogil
+cdef void scan_object(Heap heap, u64 head) noexcept nogil
 cdef u64 head_of_host(Heap heap, u64 at) noexcept nogil
 cdef u64 marking_bytes(Heap heap, u64 end_block) noexcept nogil
 cdef void prepare_stack(Heap heap, u64 end_block) noexcept nogil
@@ -168,7 +169,9 @@ cdef u64 sweep_table(Heap heap) noexcept nogil
 cdef u64 count_bytes(u64 x) noexcept nogil
 cdef u64 sum_bytes(u64 x) noexcept nogil
 cdef void poison_fields(Heap heap, u64 word, u64 fields) noexcept nogil
-cdef u64 count_fields(u64 x) noexcept nogil
+cdef u64 tally(u64 at, u64 words) noexcept nogil
+cdef u64 free_dead(u64 at, u64 stop, u64 carry) noexcept nogil
+cdef void keep_tally(Heap heap, u64 counts) noexcept nogil
 cdef void count_blocks(Heap heap) noexcept nogil
 cdef u64 hash_states(Heap heap) noexcept nogil
 cdef void free_runs(Heap heap, u64* runs, u64* largest) noexcept nogil

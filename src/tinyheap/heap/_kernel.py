@@ -205,27 +205,20 @@ def commit(heap: Heap, end: u64, needed: u64, size_bytes: u64, layout: u64) -> u
 
 
 def clear(at: u64, bytes: u64) -> cython.void:
-    """Zero exactly so many bytes; small sizes by stores that overlap."""
-    end: u64 = at + bytes
-    if bytes > 64 or bytes < 8:
+    """Zero exactly so many bytes; the usual sizes by stores that overlap, without a branch that could be missed."""
+    last: u64
+    if bytes > 128 or bytes < 16:
         fill(at, bytes, 0)
-    elif bytes > 32:
-        store64(at, 0)
-        store64(at + 8, 0)
-        store64(at + 16, 0)
-        store64(at + 24, 0)
-        store64(end - 32, 0)
-        store64(end - 24, 0)
-        store64(end - 16, 0)
-        store64(end - 8, 0)
-    elif bytes > 16:
-        store64(at, 0)
-        store64(at + 8, 0)
-        store64(end - 16, 0)
-        store64(end - 8, 0)
-    else:
-        store64(at, 0)
-        store64(end - 8, 0)
+        return
+    last = bytes - 16
+    zero16(at)
+    zero16(at + (16 if last > 16 else last))
+    zero16(at + (32 if last > 32 else last))
+    zero16(at + (48 if last > 48 else last))
+    zero16(at + (64 if last > 64 else last))
+    zero16(at + (80 if last > 80 else last))
+    zero16(at + (96 if last > 96 else last))
+    zero16(at + last)
 
 
 def set_states(heap: Heap, head: u64, end: u64) -> cython.void:
@@ -500,105 +493,152 @@ def next_object(heap: Heap) -> u64:
 
 def drain(heap: Heap) -> cython.void:
     """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
-    batch: u64 = BATCH if heap.stack_limit == 0 else 1
     head: u64
-    if heap.stack_limit == 0 and heap.precise == 0 and heap.step_shift > 1:
-        settle(heap)
-        drain_words(heap)
+    if heap.stack_limit == 0 and heap.step_shift == heap.word_shift and heap.word_shift > 1:
+        drain_unbounded(heap)
         return
     while True:
         head = next_object(heap)
-        if head != 0:
-            gather_object(heap, head - 1)
-        elif heap.gathered == 0:
+        if head == 0:
             return
-        if heap.gathered >= batch or head == 0:
-            settle(heap)
+        scan_object(heap, head - 1)
 
 
-def drain_words(heap: Heap) -> cython.void:
-    """`drain` where every word may be a pointer and nothing bounds the mark stack: the case that time is spent in."""
+def drain_unbounded(heap: Heap) -> cython.void:
+    """`drain` where nothing bounds the mark stack: the case that time is spent in.
+
+    It keeps in variables what `scan_object` and `push`, which it behaves as, read from the heap.
+    """
+    table: u64 = heap.table
+    memory: u64 = heap.memory
     start: u64 = heap.start
     pool_bytes: u64 = heap.pool_bytes
     block_shift: u64 = heap.block_shift
     step_shift: u64 = heap.step_shift
     whole_blocks: u64 = heap.end_block & ~cython.cast(u64, 31)
+    header_bytes: u64 = heap.header_bytes
+    stack: u64 = heap.stack
+    top: u64 = heap.stack_top
+    peak: u64 = heap.stack_peak
     scanned: u64 = 0
     head: u64
     others: u64
     at: u64
     stop: u64
+    piece: u64
     offset: u64
+    layout: u64 = 0
     while True:
-        head = next_object(heap)
-        if head == 0:
-            heap.words_scanned += scanned
-            return
-        # The object's end, which is mostly in the same word of the table; head is one past its first block.
+        if top > peak:
+            peak = top
+        if heap.queue_depth > 1:
+            heap.stack_top = top
+            head = next_object(heap)
+            top = heap.stack_top
+            if head == 0:
+                break
+        else:
+            if top == 0:
+                break
+            top -= 1
+            head = load32(stack + (top << 2)) + 1
+        at = memory + ((head - 1) << block_shift)
+        if header_bytes != 0:
+            layout = load64(at) if step_shift == 3 else load32(at)
+            if layout & 1 != 0 and layout >> (step_shift + 4) == 0:
+                # Without pointers: its end does not matter.
+                continue
+        # The object's end; head is one past its first block.  A byte that was just written is passed on to a read of its
+        # own width at once, but has to be waited for by a wider one.
         others = 0
         if head < whole_blocks:
-            others = (load64(heap.table + ((head >> 5) << 3)) ^ ODD) >> ((head & 31) << 1)
-        at = heap.memory + ((head - 1) << block_shift)
+            others = (load8(table + (head >> 2)) ^ 0xAA) >> ((head & 3) << 1)
+            if others == 0:
+                others = (load64(table + (head >> 5 << 3)) ^ ODD) >> ((head & 31) << 1)
         if others != 0:
             stop = at + (((ctz64(others) >> 1) + 1) << block_shift)
         else:
-            stop = heap.memory + (skip_tails(heap, head) << block_shift)
+            stop = memory + (skip_tails(heap, head) << block_shift)
+        at += header_bytes
+        if layout != 0:
+            if layout & 1 == 0 or stop - at > 64 << step_shift or at >= stop:
+                heap.stack_top = top
+                scan_object(heap, head - 1)
+                top = heap.stack_top
+                continue
+            scanned += (stop - at) >> step_shift
+            others = inline_bits(layout, step_shift, (stop - at) >> step_shift)
+            while others != 0:
+                piece = at + (ctz64(others) << step_shift)
+                offset = (load64(piece) if step_shift == 3 else load32(piece)) - start
+                if offset < pool_bytes:
+                    head = newly_marked(heap, table, offset >> block_shift)
+                    if head != 0:
+                        store32(stack + (top << 2), head - 1)
+                        top += 1
+                others &= others - 1
+            continue
         scanned += (stop - at) >> step_shift
-        if step_shift == 3:
-            while at < stop:
-                offset = load64(at) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                offset = load64(at + 8) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                offset = load64(at + 16) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                offset = load64(at + 24) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                at += 32
-        else:
-            while at < stop:
-                offset = load32(at) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                offset = load32(at + 4) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                offset = load32(at + 8) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                offset = load32(at + 12) - start
-                if offset < pool_bytes:
-                    push(heap, offset >> block_shift)
-                at += 16
+        while at < stop:
+            # Whether one of four words is a pointer is compared at once.  Which, is not taken from that: it would have to
+            # be waited for.
+            piece = at + (cython.cast(u64, 4) << step_shift)
+            if step_shift == 3:
+                if long_words_below(at, start, pool_bytes) != 0:
+                    while at < piece:
+                        offset = load64(at) - start
+                        if offset < pool_bytes:
+                            head = newly_marked(heap, table, offset >> block_shift)
+                            if head != 0:
+                                store32(stack + (top << 2), head - 1)
+                                top += 1
+                        at += 8
+            elif words_below(at, start, pool_bytes) != 0:
+                while at < piece:
+                    offset = load32(at) - start
+                    if offset < pool_bytes:
+                        head = newly_marked(heap, table, offset >> block_shift)
+                        if head != 0:
+                            store32(stack + (top << 2), head - 1)
+                            top += 1
+                    at += 4
+            at = piece
+    heap.stack_top = 0
+    heap.stack_peak = peak
+    heap.words_scanned += scanned
 
 
-def push(heap: Heap, block: u64) -> cython.void:
-    """Mark the object that a block belongs to, and put it on the mark stack, unless it was marked before."""
-    at: u64 = heap.table + (block >> 2)
+def newly_marked(heap: Heap, table: u64, block: u64) -> u64:
+    """Mark the object that a block belongs to; its head + 1, or 0 if there is none, or it was marked before."""
+    at: u64 = table + (block >> 2)
     byte: u64 = load8(at)
     shift: u64 = (block & 3) << 1
     state: u64 = (byte >> shift) & 3
     if state != 1:
         if state != 2:
-            return
+            return 0
         block = head_of(heap, block)
         if block == 0:
-            return
+            return 0
         block -= 1
-        at = heap.table + (block >> 2)
+        at = table + (block >> 2)
         byte = load8(at)
         shift = (block & 3) << 1
         if (byte >> shift) & 3 != 1:
-            return
+            return 0
     store8(at, byte | (cython.cast(u64, 2) << shift))
-    if heap.stack_top == heap.stack_limit and heap.stack_limit != 0:
-        drop(heap, block)
+    return block + 1
+
+
+def push(heap: Heap, block: u64) -> cython.void:
+    """Mark the object that a block belongs to, and put it on the mark stack, unless it was marked before."""
+    head: u64 = newly_marked(heap, heap.table, block)
+    if head == 0:
         return
-    store32(heap.stack + (heap.stack_top << 2), block)
+    if heap.stack_top == heap.stack_limit and heap.stack_limit != 0:
+        drop(heap, head - 1)
+        return
+    store32(heap.stack + (heap.stack_top << 2), head - 1)
     heap.stack_top += 1
     if heap.stack_top > heap.stack_peak:
         heap.stack_peak = heap.stack_top
@@ -612,96 +652,73 @@ def drop(heap: Heap, block: u64) -> cython.void:
     store64(at, load64(at) | (cython.cast(u64, 1) << (block & 63)))
 
 
-def settle(heap: Heap) -> cython.void:
-    """Mark what was gathered."""
-    at: u64 = heap.blocks
-    end: u64 = at + (heap.gathered << 2)
-    while at < end:
-        push(heap, load32(at))
-        at += 4
-    heap.gathered = 0
-
-
-def gather_words(heap: Heap, at: u64, stop: u64) -> cython.void:
-    """Gather the blocks that the words ``at..stop`` refer to."""
-    start: u64 = heap.start
-    pool_bytes: u64 = heap.pool_bytes
-    block_shift: u64 = heap.block_shift
-    step: u64 = cython.cast(u64, 1) << heap.step_shift
-    most: u64 = PIECE << heap.step_shift
-    batch: u64 = BATCH
-    next: u64
-    piece: u64
+def scan_words(heap: Heap, at: u64, stop: u64) -> cython.void:
+    """Mark from words that may all be pointers."""
+    words: u64
     offset: u64
-    if heap.stack_limit != 0 and at < heap.stack + (heap.stack_limit << 2) and stop > heap.stack:
-        # A task's stack that holds the mark stack itself: what is pushed may be read next.
-        most = step
-        batch = 1
+    # In a task's stack that holds the mark stack itself, what is pushed may be read next.
+    apart: cython.bint = heap.stack_limit == 0 or stop <= heap.stack or at >= heap.stack + (heap.stack_limit << 2)
+    if heap.step_shift != heap.word_shift:
+        apart = False
+    if heap.step_shift == 3 and apart:
+        while stop - at >= 32:
+            words = long_words_below(at, heap.start, heap.pool_bytes)
+            while words != 0:
+                push(heap, (load64(at + (ctz64(words) << 3)) - heap.start) >> heap.block_shift)
+                words &= words - 1
+            at += 32
+    elif heap.step_shift == 2 and apart:
+        while stop - at >= 16:
+            words = words_below(at, heap.start, heap.pool_bytes)
+            while words != 0:
+                push(heap, (load32(at + (ctz64(words) << 2)) - heap.start) >> heap.block_shift)
+                words &= words - 1
+            at += 16
     while at < stop:
-        piece = at + most if stop - at > most else stop
-        next = heap.blocks + (heap.gathered << 2)
-        if step == 8:
-            while at < piece:
-                offset = load64(at) - start
-                if offset < pool_bytes:
-                    store32(next, offset >> block_shift)
-                    next += 4
-                at += 8
-        elif step == 4:
-            while at < piece:
-                offset = load32(at) - start
-                if offset < pool_bytes:
-                    store32(next, offset >> block_shift)
-                    next += 4
-                at += 4
-        else:
-            # 16-bit words, aligned to one byte or two.
-            while at < piece:
-                offset = load16(at) - start
-                if offset < pool_bytes:
-                    store32(next, offset >> block_shift)
-                    next += 4
-                at += step
-        heap.gathered = (next - heap.blocks) >> 2
-        if heap.gathered >= batch:
-            settle(heap)
+        offset = load(heap, at) - heap.start
+        if offset < heap.pool_bytes:
+            push(heap, offset >> heap.block_shift)
+        at += cython.cast(u64, 1) << heap.step_shift
 
 
-def gather_bits(heap: Heap, at: u64, bits: u64) -> cython.void:
-    """Gather the blocks that those words refer to whose bits are set, of up to 64 words."""
-    next: u64 = heap.blocks + (heap.gathered << 2)
+def scan_bits(heap: Heap, at: u64, bits: u64) -> cython.void:
+    """Mark from those words whose bits are set, of up to 64."""
     offset: u64
     while bits != 0:
         offset = load(heap, at + (ctz64(bits) << heap.step_shift)) - heap.start
-        store32(next, offset >> heap.block_shift)
-        next += cython.cast(u64, offset < heap.pool_bytes) << 2
+        if offset < heap.pool_bytes:
+            push(heap, offset >> heap.block_shift)
         bits &= bits - 1
-    heap.gathered = (next - heap.blocks) >> 2
-    if heap.gathered >= BATCH:
-        settle(heap)
 
 
-def gather_pattern(heap: Heap, at: u64, stop: u64, size: u64, bitmap: u64) -> cython.void:
-    """Gather by an inline layout: ``size`` bits that repeat, none of them past ``stop``."""
-    words: u64 = (stop - at) >> heap.step_shift
-    if size == 0:
+def inline_bits(layout: u64, word_shift: u64, words: u64) -> u64:
+    """The first 64 words at most of an inline layout: 1, a size field of 4, 5 or 6 bits, the bitmap, which repeats."""
+    size: u64 = (layout >> 1) & ((cython.cast(u64, 8) << word_shift) - 1)
+    bitmap: u64 = layout >> (word_shift + 4)
+    if size != 0:
         # A pattern of no length does not repeat.
-        size = 64
-        words = words if words < 64 else 64
-    else:
         bitmap &= (cython.cast(u64, 1) << size) - 1
-        while size <= 32 and size < words:
+        while size < words and size < 64:
             bitmap |= bitmap << size
             size <<= 1
-    while words > size:
-        gather_bits(heap, at, bitmap)
-        at += size << heap.step_shift
-        words -= size
-    gather_bits(heap, at, bitmap & (ONES >> (64 - words)))
+    return bitmap if words >= 64 else bitmap & ((cython.cast(u64, 1) << words) - 1)
 
 
-def gather_static(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
-    """Gather by an out-of-line layout: ``{size word, bitmap bytes}`` among the statics."""
+def scan_pattern(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
+    """Mark by an inline layout."""
+    size: u64 = (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1)
+    words: u64 = (stop - at) >> heap.step_shift
+    # So many words at a time that each piece begins where the pattern does.
+    piece: u64 = 64 // size * size if size != 0 else words
+    while words > piece:
+        scan_bits(heap, at, inline_bits(layout, heap.word_shift, piece))
+        at += piece << heap.step_shift
+        words -= piece
+    scan_bits(heap, at, inline_bits(layout, heap.word_shift, words))
+
+
+def scan_static(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
+    """Mark by an out-of-line layout: ``{size word, bitmap bytes}`` among the statics."""
     bitmap: u64 = heap.statics + (layout - heap.statics_start) + (cython.cast(u64, 1) << heap.word_shift)
     size: u64 = static_layout_size(heap, layout)
     words: u64 = (stop - at) >> heap.step_shift
@@ -711,7 +728,7 @@ def gather_static(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
         # A byte of the bitmap at a time; its last one may be short.
         piece = 8 if size - index > 8 else size - index
         piece = piece if words > piece else words
-        gather_bits(heap, at, load8(bitmap + (index >> 3)) & (ONES >> (64 - piece)))
+        scan_bits(heap, at, load8(bitmap + (index >> 3)) & (ONES >> (64 - piece)))
         at += piece << heap.step_shift
         words -= piece
         index += piece
@@ -733,35 +750,30 @@ def static_layout_size(heap: Heap, layout: u64) -> u64:
     return size
 
 
-def gather_object(heap: Heap, head: u64) -> cython.void:
-    """Gather the blocks that an object refers to."""
+def scan_object(heap: Heap, head: u64) -> cython.void:
+    """Mark what an object refers to."""
     at: u64 = heap.memory + (head << heap.block_shift)
-    stop: u64 = heap.memory + (skip_tails(heap, head + 1) << heap.block_shift)
     layout: u64 = 0
+    stop: u64
     if heap.precise != 0:
-        if at + heap.header_bytes >= stop:
-            return
         layout = load(heap, at)
         at += heap.header_bytes
-    if layout == 0:
-        gather_words(heap, at, stop)
-    elif layout & 1:
-        # Inline: 1, a size field of 4, 5 or 6 bits, the bitmap.
-        if layout >> (heap.word_shift + 4) == 0:
+        if layout & 1 != 0 and layout >> (heap.word_shift + 4) == 0:
+            # Without pointers: its end does not matter.
             return
-        gather_pattern(
-            heap,
-            at,
-            stop,
-            (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1),
-            layout >> (heap.word_shift + 4),
-        )
-    elif static_layout_size(heap, layout) == 0:
+    stop = heap.memory + (skip_tails(heap, head + 1) << heap.block_shift)
+    if at >= stop:
+        return
+    if layout == 0:
+        scan_words(heap, at, stop)
+    elif layout & 1 != 0:
+        scan_pattern(heap, at, stop, layout)
+    elif static_layout_size(heap, layout) != 0:
+        scan_static(heap, at, stop, layout)
+    else:
         if heap.unreadable == 0:
             heap.unreadable = head + 1
         return
-    else:
-        gather_static(heap, at, stop, layout)
     heap.words_scanned += (stop - at) >> heap.step_shift
 
 
@@ -776,13 +788,12 @@ def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
     stop -= (bytes - word_bytes) & (step - 1)
     stop -= word_bytes - step
     if heap.stack_limit == 0:
-        gather_words(heap, at, stop)
+        scan_words(heap, at, stop)
         drain(heap)
         return
     # The bounded mark stack serves one root at a time.
     while at < stop:
-        gather_words(heap, at, at + step)
-        settle(heap)
+        scan_words(heap, at, at + step)
         drain_one(heap)
         at += step
 
@@ -798,8 +809,7 @@ def mark_address(heap: Heap, address: u64) -> cython.void:
     """Mark from one address."""
     offset: u64 = address - heap.start
     if offset < heap.pool_bytes:
-        store32(heap.blocks, offset >> heap.block_shift)
-        heap.gathered = 1
+        push(heap, offset >> heap.block_shift)
         drain(heap)
 
 
@@ -885,7 +895,6 @@ def unmark_all(heap: Heap) -> cython.void:
     x: u64
     heap.overflowed = 0
     heap.unreadable = 0
-    heap.gathered = 0
     while word << 3 < heap.table_bytes:
         x = table_word(heap, word)
         put_table_word(heap, word, x & ~(((x & EVEN) << 1) & x))
@@ -907,9 +916,58 @@ def sum_bytes(x: u64) -> u64:
     return (x * WIDE_ONES) >> 48
 
 
-def count_fields(x: u64) -> u64:
-    """Number of bits set among the even ones."""
-    return sum_bytes(count_bytes(x))
+def tally(at: u64, words: u64) -> u64:
+    """Heads and marks, and from bit 32 on tails, in up to ``TALLY`` table words.
+
+    Three words' bits are summed in fields of two bits, those in bytes; and nothing depends on the word before, so that a
+    compiler can count several words at a time.
+    """
+    stop: u64
+    stride: u64 = words // 3 << 3
+    x: u64
+    y: u64
+    z: u64
+    heads: u64 = 0
+    tails: u64 = 0
+    stop = at + stride
+    words -= stride // 8 * 3
+    while at < stop:
+        x = load64(at)
+        y = load64(at + stride)
+        z = load64(at + 2 * stride)
+        heads += count_bytes((x & EVEN) + (y & EVEN) + (z & EVEN))
+        tails += count_bytes((x >> 1 & ~x & EVEN) + (y >> 1 & ~y & EVEN) + (z >> 1 & ~z & EVEN))
+        at += 8
+    at += 2 * stride
+    stop = at + (words << 3)
+    while at < stop:
+        x = load64(at)
+        heads += count_bytes(x & EVEN)
+        tails += count_bytes(x >> 1 & ~x & EVEN)
+        at += 8
+    return sum_bytes(heads) | sum_bytes(tails) << 32
+
+
+def free_dead(at: u64, stop: u64, carry: u64) -> u64:
+    """Free what is not marked in whole table words; takes and returns the carry.  The heart of `sweep_table`."""
+    x: u64
+    low: u64
+    mark: u64
+    head: u64
+    fields: u64
+    total: u64
+    while at < stop:
+        x = load64(at)
+        low = x & EVEN
+        mark = low & (x >> 1)
+        head = low ^ mark
+        fields = (low ^ EVEN) * 3
+        total = fields + ((head << 2) | carry)
+        carry = (head >> 62) | cython.cast(u64, total < fields)
+        # The high bit of the sum is gone in tails that the carry ran through, and was never there in heads and marks.
+        store64(at, mark | (total & x & ODD))
+        at += 8
+    return carry
 
 
 def poison_fields(heap: Heap, word: u64, fields: u64) -> cython.void:
@@ -936,92 +994,66 @@ def sweep_table(heap: Heap) -> u64:
         field     00   11   11   00       11 where the low bit is 0
         + one     00   00   01   00       after the head
         sum       01   00   00   00       tails that no longer hold 11 go
+
+    What is freed is counted as the difference of what was there before and after, piece by piece of the table.
     """
-    words: u64 = (heap.table_bytes + 7) >> 3
     word: u64 = 0
-    batch: u64
+    words: u64 = (heap.table_bytes + 7) >> 3
+    whole: u64 = heap.table_bytes >> 3
+    count: u64
+    before: u64 = 0
+    after: u64 = 0
     carry: u64 = 0
-    taken: u64 = 0
-    dead: u64 = 0
     x: u64
-    low: u64
-    high: u64
-    head: u64
-    mark: u64
-    kept: u64
-    fields: u64
-    total: u64
-    triple: u64
-    taken_fields: u64
-    dead_fields: u64
-    mark_fields: u64
-    kept_fields: u64
-    taken_bytes: u64
-    dead_bytes: u64
-    mark_bytes: u64
-    kept_bytes: u64
-    heap.heads = 0
-    heap.tails = 0
+    piece: u64
+    at: u64 = cython.cast(cython.size_t, cython.address(piece))
     heap.table_reads += words
+    while word < whole and heap.poison == 0:
+        count = TALLY if whole - word > TALLY else whole - word
+        before += tally(heap.table + (word << 3), count)
+        carry = free_dead(heap.table + (word << 3), heap.table + ((word + count) << 3), carry)
+        after += tally(heap.table + (word << 3), count)
+        word += count
     while word < words:
-        # Sums of up to 63 words stay below 256 in each byte.
-        batch = word + 63 if words - word > 63 else words
-        taken_bytes = 0
-        dead_bytes = 0
-        mark_bytes = 0
-        kept_bytes = 0
-        while word < batch:
-            # Sums of up to 3 words stay below 4 in each field.
-            triple = word + 3 if batch - word > 3 else batch
-            taken_fields = 0
-            dead_fields = 0
-            mark_fields = 0
-            kept_fields = 0
-            while word < triple:
-                x = table_word(heap, word)
-                low = x & EVEN
-                high = (x >> 1) & EVEN
-                head = low & ~high
-                mark = low & high
-                fields = (low ^ EVEN) * 3
-                total = fields + ((head << 2) | carry)
-                carry = (head >> 62) | cython.cast(u64, total < fields)
-                kept = high & ~low & total
-                put_table_word(heap, word, mark | (kept << 1))
-                if heap.poison != 0:
-                    poison_fields(heap, word, (low | high) ^ mark ^ kept)
-                taken_fields += low | high
-                dead_fields += head
-                mark_fields += mark
-                kept_fields += kept
-                word += 1
-            taken_bytes += count_bytes(taken_fields)
-            dead_bytes += count_bytes(dead_fields)
-            mark_bytes += count_bytes(mark_fields)
-            kept_bytes += count_bytes(kept_fields)
-        taken += sum_bytes(taken_bytes)
-        dead += sum_bytes(dead_bytes)
-        heap.heads += sum_bytes(mark_bytes)
-        heap.tails += sum_bytes(kept_bytes)
-    heap.frees += dead
-    heap.freed_blocks += taken - heap.heads - heap.tails
-    heap.free_blocks = heap.end_block - heap.heads - heap.tails
+        # The short last word; every word where blocks are poisoned.
+        x = table_word(heap, word)
+        store64(at, x)
+        before += tally(at, 1)
+        carry = free_dead(at, at + 8, carry)
+        after += tally(at, 1)
+        put_table_word(heap, word, load64(at))
+        if heap.poison != 0:
+            x ^= load64(at)
+            poison_fields(heap, word, (x | (x >> 1)) & EVEN & ~load64(at))
+        word += 1
+    keep_tally(heap, after)
+    heap.frees += (before & LOW_HALF) - heap.heads
+    heap.freed_blocks += (before & LOW_HALF) + (before >> 32) - heap.heads - heap.tails
     return heap.free_blocks << heap.block_shift
+
+
+def keep_tally(heap: Heap, counts: u64) -> cython.void:
+    heap.heads = counts & LOW_HALF
+    heap.tails = counts >> 32
+    heap.free_blocks = heap.end_block - heap.heads - heap.tails
 
 
 def count_blocks(heap: Heap) -> cython.void:
     """Count free blocks, heads (marked ones too) and tails, as a sweep does, without changing anything."""
-    words: u64 = (heap.table_bytes + 7) >> 3
     word: u64 = 0
-    x: u64
-    heap.heads = 0
-    heap.tails = 0
-    while word < words:
-        x = table_word(heap, word)
-        heap.heads += count_fields(x & EVEN)
-        heap.tails += count_fields((x >> 1) & ~x & EVEN)
-        word += 1
-    heap.free_blocks = heap.end_block - heap.heads - heap.tails
+    whole: u64 = heap.table_bytes >> 3
+    count: u64
+    counts: u64 = 0
+    last: u64
+    at: u64 = cython.cast(cython.size_t, cython.address(last))
+    if heap.table_bytes & 7 != 0:
+        store64(at, ragged_word(heap, whole))
+        counts = tally(at, 1)
+    while word < whole:
+        count = TALLY if whole - word > TALLY else whole - word
+        counts += tally(heap.table + (word << 3), count)
+        word += count
+    keep_tally(heap, counts)
 
 
 def hash_states(heap: Heap) -> u64:
@@ -1321,7 +1353,7 @@ class Kernel:
             count_blocks(heap)
             free_runs(heap, cython.address(runs), cython.address(largest))
             while word << 3 < heap.table_bytes:
-                marks += count_fields((table_word(heap, word) >> 1) & table_word(heap, word) & EVEN)
+                marks += sum_bytes(count_bytes((table_word(heap, word) >> 1) & table_word(heap, word) & EVEN))
                 word += 1
         return Census(heap.free_blocks, heap.heads - marks, heap.tails, marks, runs, largest)
 
@@ -1591,10 +1623,9 @@ class Kernel:
 
 
 def prepare_stack(heap: Heap, end_block: u64) -> cython.void:
-    """Divide the memory at ``stack``: gathered blocks, the queue, what was dropped, and the mark stack itself."""
+    """Divide the memory at ``stack``: the queue, what was dropped, and the mark stack itself."""
     heap.stack_memory = heap.stack
-    heap.blocks = heap.stack
-    heap.queue = heap.blocks + GATHERED_BYTES
+    heap.queue = heap.stack
     heap.dropped = heap.queue + QUEUE_BYTES
     heap.stack = heap.dropped
     if heap.stack_limit != 0:
@@ -1605,7 +1636,6 @@ def prepare_stack(heap: Heap, end_block: u64) -> cython.void:
     heap.queue_first = 0
     heap.queued = 0
     heap.stack_top = 0
-    heap.gathered = 0
 
 
 def free_stack(heap: Heap) -> cython.void:

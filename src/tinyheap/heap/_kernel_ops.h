@@ -29,6 +29,7 @@ static inline void store16(uint64_t address, uint64_t value) { uint16_t v = TH_L
 static inline void store32(uint64_t address, uint64_t value) { uint32_t v = TH_LE32((uint32_t)value); memcpy(TH_AT(address), &v, 4); }
 static inline void store64(uint64_t address, uint64_t value) { uint64_t v = TH_LE64(value); memcpy(TH_AT(address), &v, 8); }
 static inline void fill(uint64_t address, uint64_t bytes, uint64_t byte) { memset(TH_AT(address), (int)byte, (size_t)bytes); }
+static inline void zero16(uint64_t address) { memset(TH_AT(address), 0, 16); }
 static inline void move(uint64_t to, uint64_t from, uint64_t bytes) { memmove(TH_AT(to), TH_AT(from), (size_t)bytes); }
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -40,6 +41,35 @@ static inline void prefetch(uint64_t address) { __builtin_prefetch(TH_AT(address
 static inline uint64_t ctz64(uint64_t x) { unsigned long i; _BitScanForward64(&i, x); return i; }
 static inline uint64_t clz64(uint64_t x) { unsigned long i; _BitScanReverse64(&i, x); return 63 - i; }
 static inline void prefetch(uint64_t address) { (void)address; }
+#endif
+
+/* Which of the four 32-bit words at an address lie within `bytes` (up to 2^32 - 1) from `start` on: one bit each. */
+#if defined(__SSE2__)
+#include <emmintrin.h>
+static inline uint64_t words_below(uint64_t at, uint64_t start, uint64_t bytes) {
+    /* There is no unsigned comparison: both sides are moved down by 2^31. */
+    const __m128i words = _mm_loadu_si128((const __m128i *)TH_AT(at));
+    const __m128i offsets = _mm_sub_epi32(words, _mm_set1_epi32((int)((uint32_t)start + 0x80000000u)));
+    const __m128i limits = _mm_set1_epi32((int)((uint32_t)bytes - 0x80000000u));
+    return (uint64_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmplt_epi32(offsets, limits)));
+}
+/* The same for four 64-bit words and any number of bytes. */
+static inline uint64_t long_words_below(uint64_t at, uint64_t start, uint64_t bytes) {
+    const __m128i from = _mm_set1_epi64x((long long)start);
+    const __m128 a = _mm_castsi128_ps(_mm_sub_epi64(_mm_loadu_si128((const __m128i *)TH_AT(at)), from));
+    const __m128 b = _mm_castsi128_ps(_mm_sub_epi64(_mm_loadu_si128((const __m128i *)TH_AT(at + 16)), from));
+    const __m128i low = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88)), high = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xDD));
+    const __m128i sign = _mm_set1_epi32((int)0x80000000u), limits = _mm_set1_epi32((int)((uint32_t)bytes - 0x80000000u));
+    const __m128i below = _mm_cmplt_epi32(_mm_xor_si128(low, sign), limits);
+    return (uint64_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_and_si128(below, _mm_cmpeq_epi32(high, _mm_setzero_si128()))));
+}
+#else
+static inline uint64_t words_below(uint64_t at, uint64_t start, uint64_t bytes) {
+    uint64_t found = 0;
+    for (int i = 0; i < 4; i++)
+        found |= (uint64_t)((uint32_t)(load32(at + 4 * i) - start) < bytes) << i;
+    return found;
+}
 #endif
 
 static inline uint64_t clock_ns(void) {

@@ -24,6 +24,18 @@ cdef struct Rules:
     u64 most_bytes
     u64 most_layout
 
+# As `program.Op`; `STORES` has a bit for each that writes a word of an object.
+cdef enum:
+    ALLOC = 0
+    STORE = 1
+    ROOT = 2
+    COLLECT = 3
+    STORE_ADDRESS = 4
+    REALLOC = 5
+    STORE_INTEGER = 6
+    COPY = 7
+    STORES = 1 << STORE | 1 << STORE_ADDRESS | 1 << STORE_INTEGER
+
 # As `program.Fault`.
 cdef enum:
     UNKNOWN_OPERATION = 1
@@ -37,6 +49,7 @@ cdef enum:
     LAYOUTS_TOO_LARGE = 9
     ZERO_SIZED_REALLOC = 10
 
+cdef void put(u64 at, u64 shift, u64 value) noexcept nogil
 cdef u64 step_fault(Rules* rules, const uint32_t* ops) noexcept nogil
 cdef u64 bound_fault(Rules* rules, u64 object_id) noexcept nogil
 
@@ -72,9 +85,9 @@ cdef class Player:
     cdef u64 _total_ns
     cdef void _play(self, u64 stop) noexcept nogil
     cdef u64 _allocate(self, u64 size_bytes, u64 layout) noexcept nogil
+    cdef u64 _allocate_leaking(self, u64 size_bytes) noexcept nogil
     cdef u64 _allocate_slowly(self, u64 size_bytes, u64 layout) noexcept nogil
     cdef u64 _reallocate(self, u64 address, u64 size_bytes) noexcept nogil
     cdef u64 _layout_word(self, u64 layout) noexcept nogil
     cdef u64 _collect(self) noexcept nogil
     cdef bint _grow(self) noexcept nogil
-    cdef void _write(self, u64 address, u64 word, u64 value) noexcept nogil

@@ -141,90 +141,62 @@ class Player:
         ids: cython.pointer(u64) = cython.address(self._ids[0])
         roots: u64 = cython.cast(cython.size_t, cython.address(self._roots[0]))
         ops: cython.pointer(cython.const[uint32_t]) = cython.address(self._ops[0])
-        addresses: cython.pointer(int64_t) = cython.address(self._addresses[0])
-        step: u64 = self._step
+        next: cython.pointer(cython.const[uint32_t]) = ops + (self._step << 2)
+        end: cython.pointer(cython.const[uint32_t]) = ops + (stop << 2)
+        result: cython.pointer(int64_t) = cython.address(self._addresses[0]) + self._addresses_done
+        start: u64 = heap.start
+        memory: u64 = heap.memory
         shift: u64 = heap.word_shift
+        last_word: u64 = heap.pool_bytes - (cython.cast(u64, 1) << shift)
         op: uint32_t
         a: u64
         b: u64
         c: u64
-        address: u64
-        begun_ns: u64 = 0
-        while step < stop and not self._stray:
-            op = ops[step << 2]
-            a = ops[(step << 2) + 1]
-            b = ops[(step << 2) + 2]
-            c = ops[(step << 2) + 3]
-            if op == 1:
-                # STORE
-                address = ids[c]
-                if address != 0:
-                    address += (b >> 20) << shift
-                self._write(ids[a], b & 0xFFFFF, address)
-            elif op == 2:
-                # ROOT
-                address = ids[b] + c if b != 0 else 0
-                if shift == 3:
-                    store64(roots + (a << 3), address)
-                elif shift == 2:
-                    store32(roots + (a << 2), address)
+        value: u64
+        offset: u64
+        while next < end:
+            op = next[0]
+            a = next[1]
+            b = next[2]
+            c = next[3]
+            if STORES >> op & 1 != 0:
+                if op == STORE:
+                    value = ids[c]
+                    value += ((b >> 20) << shift) & (0 - cython.cast(u64, value != 0))
+                    b &= 0xFFFFF
                 else:
-                    store16(roots + (a << 1), address)
-            elif op == 0 or op == 5:
-                # ALLOC, REALLOC
-                if self._timing:
-                    begun_ns = clock_ns() - self._mark_ns - self._sweep_ns
-                if op == 0:
-                    address = self._allocate(b, c if c & 1 or c == 0 else self._layout_word(c))
-                else:
-                    address = self._reallocate(ids[a], b)
-                if self._timing:
-                    self._alloc_ns += clock_ns() - self._mark_ns - self._sweep_ns - begun_ns
-                if address == 0:
+                    value = c if op == STORE_INTEGER else start + c
+                offset = ids[a] - start + (b << shift)
+                if offset > last_word:
+                    # An id that was "reallocated" in place may point past the heap.
+                    self._stray = True
+                    break
+                put(memory + offset, shift, value)
+            elif op == ALLOC or op == REALLOC:
+                value = self._allocate(b, c) if op == ALLOC else self._reallocate(ids[a], b)
+                if value == 0:
                     self._out_of_memory = True
                     break
-                ids[a] = address
-                addresses[self._addresses_done] = (
-                    -1 if address == heap.zero_size_address else cython.cast(int64_t, address - heap.start)
-                )
-                self._addresses_done += 1
-            elif op == 3:
-                # COLLECT
-                if not heap.leaking:
-                    self._collect()
-            elif op == 4:
-                # STORE_ADDRESS
-                self._write(ids[a], b, heap.start + c)
-            elif op == 6:
-                # STORE_INTEGER
-                self._write(ids[a], b, c)
-            else:
-                # COPY
+                ids[a] = value
+                result[0] = -1 if value == heap.zero_size_address else cython.cast(int64_t, value - start)
+                result += 1
+                # It may have grown.
+                last_word = heap.pool_bytes - (cython.cast(u64, 1) << shift)
+            elif op == ROOT:
+                put(roots + (a << shift), shift, ids[b] + c if b != 0 else 0)
+            elif op == COPY:
                 ids[a] = ids[b]
-            step += 1
-        # A write that went astray belongs to the step before.
-        self._step = step - 1 if self._stray else step
-
-    def _write(self, address: u64, word: u64, value: u64) -> cython.void:
-        """Write a word of an object; a stale id that was "reallocated" in place may point past the heap."""
-        heap: Heap = cython.address(self._heap)
-        at: u64 = address - heap.start + (word << heap.word_shift)
-        if at + (cython.cast(u64, 1) << heap.word_shift) > heap.pool_bytes:
-            self._stray = True
-        elif heap.word_shift == 3:
-            store64(heap.memory + at, value)
-        elif heap.word_shift == 2:
-            store32(heap.memory + at, value)
-        else:
-            store16(heap.memory + at, value)
+            elif not heap.leaking:
+                self._collect()
+            next += 4
+        self._step = (next - ops) >> 2
+        self._addresses_done = result - cython.address(self._addresses[0])
 
     def _layout_word(self, layout: u64) -> u64:
         """The address of an out-of-line layout."""
         low: u64 = 0
         high: u64 = len(self._layouts)
         middle: u64
-        if self._heap.precise == 0:
-            return layout
         while high - low > 1:
             middle = (low + high) >> 1
             if self._layouts[middle] <= layout:
@@ -234,18 +206,34 @@ class Player:
         return self._layout_addresses[low]
 
     def _allocate(self, size_bytes: u64, layout: u64) -> u64:
+        """The address of a new object; 0 when memory runs out."""
         heap: Heap = cython.address(self._heap)
         address: u64
-        if heap.leaking:
-            size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
-            heap.total_alloc_bytes += size_bytes
-            heap.mallocs += 1
+        begun_ns: u64 = 0
+        if layout & 1 == 0 and layout != 0 and heap.precise != 0:
+            layout = self._layout_word(layout)
+        if self._timing:
+            begun_ns = clock_ns() - self._mark_ns - self._sweep_ns
+        if heap.leaking != 0:
+            address = self._allocate_leaking(size_bytes)
+        else:
+            address = alloc_object(heap, size_bytes, layout)
+            if address == 0:
+                address = self._allocate_slowly(size_bytes, layout)
+        if self._timing:
+            self._alloc_ns += clock_ns() - self._mark_ns - self._sweep_ns - begun_ns
+        return address
+
+    def _allocate_leaking(self, size_bytes: u64) -> u64:
+        heap: Heap = cython.address(self._heap)
+        address: u64
+        size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
+        heap.total_alloc_bytes += size_bytes
+        heap.mallocs += 1
+        address = alloc_leaking(heap, size_bytes)
+        while address == 0 and self._grow():
             address = alloc_leaking(heap, size_bytes)
-            while address == 0 and self._grow():
-                address = alloc_leaking(heap, size_bytes)
-            return address
-        address = alloc_object(heap, size_bytes, layout)
-        return address if address != 0 else self._allocate_slowly(size_bytes, layout)
+        return address
 
     def _allocate_slowly(self, size_bytes: u64, layout: u64) -> u64:
         heap: Heap = cython.address(self._heap)
@@ -399,6 +387,16 @@ class Player:
 
     def read_table(self):
         return bytes(self._memory_view[self._heap.pool_bytes : self._heap.heap_bytes])
+
+
+def put(at: u64, shift: u64, value: u64) -> cython.void:
+    """Store a word of ``1 << shift`` bytes."""
+    if shift == 3:
+        store64(at, value)
+    elif shift == 2:
+        store32(at, value)
+    else:
+        store16(at, value)
 
 
 # ---- checking -----------------------------------------------------------------------------------------------------------
