@@ -3,9 +3,8 @@
  *
  * A click chooses the moment that the heap map shows; dragging looks closer at a part of the run.
  */
-import { effect } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { signal } from "@preact/signals";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useSize } from "./canvas";
@@ -21,8 +20,9 @@ interface Line {
   color: string;
   scale: "bytes" | "share";
   values: (number | null)[];
-  /** In steps, as for what changes only at collections. */
   fill?: boolean;
+  /** Whether it stays as it is until the next moment; else it is taken to go there evenly. */
+  steps?: boolean;
 }
 
 /** The lines that are not shown; the reader switches them on and off. */
@@ -99,7 +99,7 @@ function linesOf(recording: Recording): Line[] {
   const largest = known(points.largest_free_run_bytes);
   const fragmentation = free.map((bytes, i) => (bytes && largest[i] !== null ? 1 - largest[i]! / bytes : null));
   const lines: Line[] = [
-    { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes) },
+    { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes), steps: true },
     { key: "used", text: "used", color: "--line-used", scale: "bytes", values: known(points.used_bytes), fill: true },
     { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) },
     { key: "free", text: "free", color: "--line-free", scale: "bytes", values: free },
@@ -142,6 +142,7 @@ function options(recording: Recording, lines: Line[], width: number): uPlot.Opti
         dash: line.scale === "share" ? [4, 3] : undefined,
         fill: line.fill ? `${property(line.color)}22` : undefined,
         spanGaps: true,
+        paths: line.steps ? uPlot.paths.stepped!({ align: 1 }) : undefined,
         points: { show: false },
       })),
     ],

@@ -239,9 +239,14 @@ function frameColor(name: string): Color {
   return mix(from, to, spread);
 }
 
-/** As much of the text as is not wider than that. */
-function fitting(context: CanvasRenderingContext2D, text: string, width: number): string {
-  if (context.measureText(text).width <= width) return text;
+/** As much of a name as is not wider than that; without its package, where that leaves more of it. */
+function fitting(context: CanvasRenderingContext2D, name: string, width: number): string {
+  if (context.measureText(name).width <= width) return name;
+  const own = name.slice(name.lastIndexOf(".") + 1);
+  return context.measureText(own).width <= width ? own : cut(context, own, width);
+}
+
+function cut(context: CanvasRenderingContext2D, text: string, width: number): string {
   let [low, high] = [0, Math.min(text.length, Math.ceil(width / 3))];
   while (low < high) {
     const middle = (low + high + 1) >> 1;

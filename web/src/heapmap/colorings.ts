@@ -59,10 +59,10 @@ function byAge(recording: Recording, objects: Objects, time: number): Scheme {
   };
 }
 
-/** The functions that allocate most, each in its color, and one color for all others. */
-export function topSites(recording: Recording): number[] {
+/** The functions whose objects took most at the peak. */
+function topSites(recording: Recording): number[] {
   const { site } = recording.stacks;
-  const weights = recording.weights("allocated", "bytes");
+  const weights = recording.weights("peak", "bytes");
   const sums = new Map<number, number>();
   weights.forEach((bytes: number, stack: number) => {
     if (bytes) sums.set(site[stack]!, (sums.get(site[stack]!) ?? 0) + bytes);
@@ -70,6 +70,7 @@ export function topSites(recording: Recording): number[] {
   return [...sums].sort((a, b) => b[1] - a[1]).slice(0, CATEGORIES.length).map(([fn]) => fn);
 }
 
+/** Each of these functions has its color, and all others have one. */
 function bySite(recording: Recording, objects: Objects): Scheme {
   const sites = topSites(recording);
   const kindOf = new Uint8Array(recording.summary.functions.length + 1).fill(sites.length);

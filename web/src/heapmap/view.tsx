@@ -23,7 +23,7 @@ const COLORINGS = [
   ["site", "Function"],
   ["fate", "Fate"],
 ] as const;
-const HEIGHT = 420;
+const HEIGHT = 460;
 const CLOSEST_BLOCKS = 64;
 
 export function HeapMap({ recording, objects }: { recording: Recording; objects: Objects }) {
@@ -84,7 +84,8 @@ export function HeapMap({ recording, objects }: { recording: Recording; objects:
           </p>
           <LegendRow legend={colors.legend} />
         </div>
-        <aside class="details" aria-live="polite" aria-label="What lies there">
+        <output class="visually-hidden">{inShort({ recording, objects, raster, cursor })}</output>
+        <aside class="details" aria-label="What lies there">
           <Said recording={recording} objects={objects} raster={raster} cursor={cursor} heapBlocks={heapBlocks} />
         </aside>
       </div>
@@ -239,6 +240,17 @@ function mapKeys({ grid, cursor, setCursor, choose, zoom, shown, whole }: KeyPro
   };
 }
 
+/** What the cursor is on, for those who listen. */
+function inShort(props: { recording: Recording; objects: Objects; raster: Raster; cursor: number }): string {
+  const { recording, objects, raster, cursor } = props;
+  const { blocksPerCell } = raster.grid;
+  if (cursor < 0 || cursor >= raster.owner.length) return "";
+  if (blocksPerCell > 1) return `${countText(raster.taken[cursor]!)} of ${countText(blocksPerCell)} blocks taken`;
+  const owner = raster.owner[cursor]!;
+  if (owner < 0) return "free";
+  return `object ${countText(objects.id[owner]!)}, ${sizeText(objects.size[owner]!)}, ${recording.name(objects.siteOf(owner))}`;
+}
+
 function Said(props: { recording: Recording; objects: Objects; raster: Raster; cursor: number; heapBlocks: number }) {
   const { recording, objects, raster, cursor, heapBlocks } = props;
   const common = { recording, objects };
@@ -262,8 +274,11 @@ function LegendRow({ legend }: { legend: Legend }) {
   if ("scale" in legend) {
     return (
       <div class="legend scale">
-        <div class="ramp" style={{ background: legend.scale }} />
-        <div class="words">{legend.words.map((word) => <span key={word}>{word}</span>)}</div>
+        <div>
+          <div class="ramp" style={{ background: legend.scale }} />
+          <div class="words">{legend.words.map((word) => <span key={word}>{word}</span>)}</div>
+        </div>
+        <Nothing />
       </div>
     );
   }
@@ -275,10 +290,17 @@ function LegendRow({ legend }: { legend: Legend }) {
           {entry.fn === undefined ? entry.text : <FunctionButton fn={entry.fn} text={entry.text} />}
         </li>
       ))}
-      <li>
-        <span class="swatch free" /> free
-      </li>
+      <li><Nothing /></li>
     </ul>
+  );
+}
+
+/** The colors of what is no object. */
+function Nothing() {
+  return (
+    <span class="nothing">
+      <span class="swatch free" /> free <span class="swatch beyond" /> not grown yet
+    </span>
   );
 }
 
