@@ -10,7 +10,7 @@ DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
 COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo web test lint format types layers docs bench bench-guests lock clean
+.PHONY: help setup guests readers demo web test lint format types layers docs bench bench-guests bench-profile lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -76,6 +76,9 @@ web/node_modules: web/package-lock.json
 web: web/node_modules ## Build the code of the HTML report from web/ into the package (needs npm)
 	@npm run --prefix web --silent build
 
+pictures: setup guests ## Make the pictures of the README anew, from a real run (needs Chromium)
+	@$(BIN)/python docs/pictures.py
+
 test: setup ## Run all tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -101,6 +104,9 @@ bench: setup ## Measure against the peers; one JSON line a row at the end (ARGS=
 
 bench-guests: setup guests ## Measure real programs on our collector against their own (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.guests $(ARGS)
+
+bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." goes along)
+	@$(BIN)/python -m benchmarks.profile $(ARGS)
 
 lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt
