@@ -46,7 +46,7 @@ _SAYINGS: Final = (
     ("Could not set lock", RecordingBusyError, "another process is writing it: wait until that ends"),
     ("different configuration", RecordingBusyError, "this process is writing it: close it there first"),
     ("not a valid DuckDB database", NotARecordingError, "it is no DuckDB file"),
-    ("with version number", RecordingVersionError, "it was written by another version of DuckDB: update duckdb"),
+    ("version number", RecordingVersionError, "it was written by another version of DuckDB: update duckdb"),
 )
 """What DuckDB says when it opens a file, and what that means."""
 

@@ -30,7 +30,7 @@ FETCHED_ROWS: Final = 10_000
 """How many become Python objects at once, while one goes through all rows."""
 
 _DAMAGE: Final = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
-_DAMAGED: Final = re.compile("Corrupt|Invalid unicode")
+_DAMAGED: Final = re.compile("[Cc]orrupt|Invalid unicode|unrecognized enum value")
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def asking(path: Path) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """What an error of DuckDB says, without the query that it repeats."""
-    text = str(error).strip().partition("\n\nLINE ")[0].replace("\n", " ")
+    text = re.split(r"\n\n(?:LINE|Stack Trace)", str(error).strip())[0].replace("\n", " ")
     return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", text)
 
 

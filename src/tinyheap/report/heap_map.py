@@ -28,7 +28,7 @@ SHADE_NAMES: Final = ("free", "up to 1/3 in use", "up to 2/3", "more", "full")
 
 @dataclass(frozen=True, slots=True)
 class HeapMap:
-    """A renderable; as wide as the terminal allows and never more than `MOST_ROWS` high.
+    """A renderable; as wide as the terminal allows and never more than ``most_rows`` high, and a legend.
 
     Where a glyph a block takes more than that, each glyph stands for several blocks and shows how many of
     them are in use.
@@ -39,13 +39,14 @@ class HeapMap:
     start_address: int
     """Of the first block."""
     block_bytes: int
+    most_rows: int = MOST_ROWS
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The rows, each behind the address of its first block, and a legend."""
         label_width = len(f"{self.start_address + len(self.states) * self.block_bytes:#x}")
         room = options.max_width - label_width - 2
         row_cells = max(room - room % CELL_STEP, CELL_STEP)
-        cell_blocks = max(-(-len(self.states) // (row_cells * MOST_ROWS)), 1)
+        cell_blocks = max(-(-len(self.states) // (row_cells * self.most_rows)), 1)
         row_blocks = row_cells * cell_blocks
         glyphs = _glyphs(cell_blocks, ascii_only=options.ascii_only)
         for first in range(0, len(self.states), row_blocks):

@@ -1,0 +1,155 @@
+"""`tinyheap live`: runs a WebAssembly program as `tinyheap run` does, and shows its heap while it runs.
+
+The screen is on standard error.  What the program writes to the same terminal is kept, and shown when it has ended, so
+that neither tears the other; what it writes elsewhere goes there at once.  Where standard error is no terminal, a line
+is printed now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
+from tinyheap.guests.recorder import Recorder, Sink
+from tinyheap.recordings.writer import RecordingWriter
+from tinyheap.report.live_figures import LiveFigures
+from tinyheap.report.live_screen import LiveScreen, line
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.batch import Batch, FrameRow, RunRow
+
+REFRESHES_PER_S: Final = 4
+LINE_EVERY_S: Final = 2.0
+
+
+@click.command(
+    cls=RunCommand,
+    short_help="Run a WebAssembly program and watch its heap.",
+    context_settings={"ignore_unknown_options": True},
+)
+@takes_run_parameters
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Keep a recording, too.")
+@click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    module: Path,
+    words: tuple[str, ...],
+    invoke: str | None,
+    output: Path | None,
+    force: bool,
+    **options: Any,  # noqa: ANN401 - a run's
+) -> None:
+    """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
+
+    What follows `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
+    """
+    watched = Watched(output, overwrite=force)
+    with contextlib.ExitStack() as shown:
+        if sys.stderr.isatty():
+            shown.enter_context(on_screen(watched))
+        run = Run.asked_for(module, words, invoke, ctx.obj, options, Recorder(watched.begin))
+        run.to_the_end()
+    run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
+    ctx.exit(run.exit_code)
+
+
+class Watched:
+    """Takes a recording's batches: adds them up, and hands them on where they are to be kept.
+
+    Args:
+        output: The recording's file, if there is to be one.
+        overwrite: Whether it may replace another.
+    """
+
+    def __init__(self, output: Path | None, *, overwrite: bool) -> None:
+        self.figures: LiveFigures | None = None
+        """None until the program is there."""
+        self.is_on_screen = False
+        self._output, self._overwrite = output, overwrite
+        self._writer: RecordingWriter | None = None
+        self._said_s = time.monotonic()
+
+    def begin(self, run: RunRow, frames: Sequence[FrameRow]) -> Sink:
+        """The program is there, and will run now.
+
+        Raises:
+            RecordingWriteError: It cannot be recorded there.
+        """
+        if self._output is not None:
+            self._writer = RecordingWriter.create(self._output, run, frames, overwrite=self._overwrite)
+        self.figures = LiveFigures(run, frames)
+        return self
+
+    def append(self, batch: Batch) -> None:
+        """Take what has happened since the last time.
+
+        Raises:
+            RecordingWriteError: It cannot be written.
+        """
+        assert self.figures is not None, "batches come after the beginning"
+        self.figures.take(batch)
+        if self._writer is not None:
+            self._writer.append(batch)
+        if not self.is_on_screen and time.monotonic() - self._said_s >= LINE_EVERY_S:
+            self._said_s = time.monotonic()
+            click.echo(line(self.figures.view(0)), err=True)
+
+    def finish(self, state: str, *, error: str | None = None, exit_code: int | None = None, time_ns: int) -> None:
+        """Take how the run ended.
+
+        Raises:
+            RecordingWriteError: It cannot be written.
+        """
+        assert self.figures is not None, "the end comes after the beginning"
+        self.figures.end(state, time_ns)
+        if self._writer is not None:
+            self._writer.finish(state, error=error, exit_code=exit_code, time_ns=time_ns)
+
+
+@contextlib.contextmanager
+def on_screen(watched: Watched) -> Iterator[None]:
+    """While inside, the terminal shows the figures; behind that, what was printed meanwhile."""
+    console = Console(file=sys.stderr)
+    live = Live(
+        LiveScreen(lambda: watched.figures),
+        console=console,
+        refresh_per_second=REFRESHES_PER_S,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    watched.is_on_screen = True
+    with contextlib.ExitStack() as printed:
+        for stream, redirect in ((sys.stdout, contextlib.redirect_stdout), (sys.stderr, contextlib.redirect_stderr)):
+            if stream.isatty():
+                printed.enter_context(redirect(printed.enter_context(kept(stream))))
+        printed.enter_context(live)
+        yield
+
+
+@contextlib.contextmanager
+def kept(stream: TextIO) -> Iterator[TextIO]:
+    """A stream whose bytes go to `stream` at the end."""
+    with tempfile.TemporaryFile() as file:
+        stand_in = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
+        try:
+            yield stand_in
+        finally:
+            stand_in.flush()
+            file.seek(0)
+            shutil.copyfileobj(file, stream.buffer)
+            stream.flush()
+            stand_in.detach()

@@ -1,0 +1,202 @@
+"""A run's figures while it goes: what its batches add up to so far.
+
+Batches come from the program's thread, and figures are looked at from another; both take a lock for that moment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tinyheap.profile.stacks import NO_STACK, RUNTIME
+from tinyheap.recordings.batch import ALLOCATION, Batch, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RATES: Final = 60
+"""How many batches the allocation rate is known of."""
+RATE_WINDOW_NS: Final = 2_000_000_000
+"""How far back the rate of now goes."""
+RECENT_COLLECTIONS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A function that allocates; of the Go runtime's functions, whoever calls them owns what they allocate."""
+
+    function: str
+    objects: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """The figures of one moment."""
+
+    run: RunRow
+    elapsed_ns: int
+    """Since the run's beginning, up to now, or to its end."""
+    state: str | None
+    """How it ended; None while it goes on."""
+    objects: int
+    allocated_bytes: int
+    rate_bytes: int
+    """Allocated in a second, lately."""
+    rates_bytes: tuple[int, ...]
+    """The same of each of the last batches, the latest last."""
+    sample: SampleRow | None
+    """The heap as a whole, when it was last looked at; None where it is not ours."""
+    peak_bytes: int
+    """The most that was in use at once, as far as was seen."""
+    collections: int
+    pause_ns: int
+    longest_pause_ns: int
+    recent: tuple[CollectionRow, ...]
+    """The last collections, the latest last."""
+    snapshot: SnapshotRow | None
+    """The last picture of the heap."""
+    owners: tuple[Owner, ...]
+    """Who allocated most bytes so far, in that order."""
+
+    @property
+    def has_heap(self) -> bool:
+        """Whether the program's heap is served by us, and so can be looked at."""
+        return self.sample is not None
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What adds up."""
+
+    objects: int = 0
+    allocated_bytes: int = 0
+    peak_bytes: int = 0
+    collections: int = 0
+    pause_ns: int = 0
+    longest_pause_ns: int = 0
+    last_ns: int = 0
+    rates_bytes: deque[int] = field(default_factory=lambda: deque(maxlen=RATES))
+    window: deque[tuple[int, int]] = field(default_factory=lambda: deque([(0, 0)]))
+    """Times, and what was allocated up to then."""
+    recent: deque[CollectionRow] = field(default_factory=lambda: deque(maxlen=RECENT_COLLECTIONS))
+
+
+class LiveFigures:
+    """Adds up the batches of one run.
+
+    Args:
+        run: What is known of it.
+        frames: Its call instructions, in the order of their ids, from 1.
+    """
+
+    def __init__(self, run: RunRow, frames: Sequence[FrameRow]) -> None:
+        self._run, self._frames = run, frames
+        self._lock = threading.Lock()
+        self._begun_ns = time.monotonic_ns()
+        self._ended: tuple[str, int] | None = None
+        self._totals = _Totals()
+        self._sample: SampleRow | None = None
+        self._snapshot: SnapshotRow | None = None
+        self._names = {NO_STACK: 0}
+        self._owner_of_stack = np.zeros(1, np.int64)
+        self._owned = np.zeros((2, 1), np.int64)  # objects and bytes, by owner
+
+    def take(self, batch: Batch) -> None:
+        """Add a batch."""
+        with self._lock:
+            self._take_stacks(batch.stacks)
+            self._take_events(batch)
+            self._take_collections(batch.collections)
+            for sample in batch.samples:
+                self._totals.peak_bytes = max(self._totals.peak_bytes, sample.used_bytes)
+                self._sample = sample
+            self._snapshot = batch.snapshots[-1] if batch.snapshots else self._snapshot
+
+    def end(self, state: str, time_ns: int) -> None:
+        """The run has ended."""
+        with self._lock:
+            self._ended = state, time_ns
+
+    def view(self, owners: int) -> LiveView:
+        """The figures of this moment, with so many owners at most."""
+        with self._lock:
+            totals = self._totals
+            state, elapsed_ns = self._ended or (None, time.monotonic_ns() - self._begun_ns)
+            return LiveView(
+                run=self._run,
+                elapsed_ns=elapsed_ns,
+                state=state,
+                objects=totals.objects,
+                allocated_bytes=totals.allocated_bytes,
+                rate_bytes=self._rate_bytes(),
+                rates_bytes=tuple(totals.rates_bytes),
+                sample=self._sample,
+                peak_bytes=totals.peak_bytes,
+                collections=totals.collections,
+                pause_ns=totals.pause_ns,
+                longest_pause_ns=totals.longest_pause_ns,
+                recent=tuple(totals.recent),
+                snapshot=self._snapshot,
+                owners=self._first_owners(owners),
+            )
+
+    def _take_stacks(self, stacks: NDArray[np.void]) -> None:
+        """Find out who owns what is allocated at new stacks; a stack comes after those that it is made of."""
+        if not len(stacks):
+            return
+        most = int(stacks["id"].max()) + 1
+        if most > len(self._owner_of_stack):
+            grown = np.zeros(max(most, 2 * len(self._owner_of_stack)), np.int64)
+            grown[: len(self._owner_of_stack)] = self._owner_of_stack
+            self._owner_of_stack = grown
+        for stack_id, parent_id, frame_id, _ in stacks.tolist():
+            name = self._frames[frame_id - 1].function
+            owner = self._owner_of_stack[parent_id] if name.startswith(RUNTIME) and parent_id else self._owner(name)
+            self._owner_of_stack[stack_id] = owner
+
+    def _owner(self, name: str) -> int:
+        return self._names.setdefault(name, len(self._names))
+
+    def _take_events(self, batch: Batch) -> None:
+        births = batch.events[batch.events["kind"] == ALLOCATION]
+        totals, sizes = self._totals, births["size_bytes"].astype(np.int64)
+        size_bytes = int(sizes.sum())
+        owners = self._owner_of_stack[births["stack_id"]]
+        owned = np.zeros((2, len(self._names)), np.int64)
+        owned[:, : self._owned.shape[1]] = self._owned
+        np.add.at(owned[0], owners, 1)
+        np.add.at(owned[1], owners, sizes)
+        self._owned = owned
+        totals.objects += len(births)
+        totals.allocated_bytes += size_bytes
+        took_ns = max(batch.time_ns - totals.last_ns, 1)
+        totals.rates_bytes.append(size_bytes * 1_000_000_000 // took_ns)
+        totals.last_ns = batch.time_ns
+        totals.window.append((batch.time_ns, totals.allocated_bytes))
+        while len(totals.window) > 2 and totals.window[0][0] < batch.time_ns - RATE_WINDOW_NS:
+            totals.window.popleft()
+
+    def _take_collections(self, collections: list[CollectionRow]) -> None:
+        totals = self._totals
+        for each in collections:
+            totals.collections += 1
+            totals.pause_ns += each.pause_ns
+            totals.longest_pause_ns = max(totals.longest_pause_ns, each.pause_ns)
+            totals.recent.append(each)
+
+    def _rate_bytes(self) -> int:
+        (from_ns, from_bytes), (to_ns, to_bytes) = self._totals.window[0], self._totals.window[-1]
+        return (to_bytes - from_bytes) * 1_000_000_000 // max(to_ns - from_ns, 1)
+
+    def _first_owners(self, count: int) -> tuple[Owner, ...]:
+        names = list(self._names)
+        objects, sizes = self._owned
+        order = np.argsort(-sizes, kind="stable")[:count].tolist()
+        return tuple(Owner(names[at], int(objects[at]), int(sizes[at])) for at in order if objects[at])

@@ -1,0 +1,262 @@
+"""A run is shown while it goes: figures add up, the screen fits, and the program's output stays whole."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import guests_modules
+import recordings_sound
+from recordings_made import FRAMES, Shape, make_run
+from tinyheap import cli
+from tinyheap.cli import live as live_command
+from tinyheap.recordings.batch import EVENT, STACK, Batch, FrameRow, RunRow
+from tinyheap.recordings.recording import Recording
+from tinyheap.report.live_figures import LiveFigures
+from tinyheap.report.live_screen import LiveScreen, line
+
+SOURCE = "package main\nfunc f(a,b int)int{ return a+b }\n"
+FORMATTED = "package main\n\nfunc f(a, b int) int { return a + b }\n"
+RUN = RunRow(
+    module="folder/app.wasm",
+    module_sha256="",
+    arguments=("one", "two"),
+    runtime="TinyGo",
+    runtime_version="0.41.0",
+    collector="conservative",
+    source="kernel",
+    options={},
+    started_at=datetime(2026, 1, 2, tzinfo=UTC),
+    block_bytes=16,
+    heap_start_address=0x10000,
+)
+
+
+# ---- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_figures_are_the_sums_of_all_batches() -> None:
+    made = make_run(Shape(events=3000))
+    figures, batches = LiveFigures(made.run, made.frames), []
+    for batch in made.batches:
+        batches.append(batch)
+        figures.take(batch)
+    view = figures.view(100)
+    births = [event for batch in batches for event in batch.events.tolist() if event[6] == 0]
+    assert (view.objects, view.allocated_bytes) == (len(births), sum(event[3] for event in births))
+    collections = [row for batch in batches for row in batch.collections]
+    assert view.collections == len(collections) >= 4
+    assert view.recent == tuple(collections[-32:])
+    assert view.pause_ns == sum(row.pause_ns for row in collections)
+    assert view.longest_pause_ns == max(row.pause_ns for row in collections)
+    samples = [row for batch in batches for row in batch.samples]
+    assert view.sample == samples[-1]
+    assert view.peak_bytes == max(row.used_bytes for row in samples)
+    assert view.snapshot == batches[-1].snapshots[-1]
+    stacks = {row[0]: FRAMES[row[2] - 1].function for batch in batches for row in batch.stacks.tolist()}
+    owners: Counter[str] = Counter()
+    for event in births:
+        owners[stacks[event[5]]] += event[3]
+    assert {each.function: each.size_bytes for each in view.owners} == owners
+    assert [each.size_bytes for each in view.owners] == sorted(owners.values(), reverse=True)
+    assert figures.view(3).owners == view.owners[:3]
+
+
+def test_what_the_runtime_allocates_is_its_callers() -> None:
+    names = ("main.main", "runtime.growslice", "runtime.alloc2", "runtime.start")
+    frames = [FrameRow(number, number, name, 0, None) for number, name in enumerate(names, start=1)]
+    figures = LiveFigures(RUN, frames)
+    stacks = np.array([(1, 0, 1, 1), (2, 1, 2, 2), (3, 2, 3, 3), (4, 0, 4, 1)], STACK)
+    events = np.zeros(4, EVENT)
+    events["stack_id"], events["size_bytes"] = [3, 4, 0, 1], [100, 20, 3, 1000]
+    figures.take(Batch(10, events, stacks=stacks))
+    found = [(each.function, each.objects, each.size_bytes) for each in figures.view(9).owners]
+    assert found == [("main.main", 2, 1100), ("runtime.start", 1, 20), ("[no stack]", 1, 3)]
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    figures = LiveFigures(RUN, ())
+    for second in range(1, 8):
+        events = np.zeros(1, EVENT)
+        events["size_bytes"] = 500 if second < 4 else 7000
+        figures.take(Batch(second * 1_000_000_000, events))
+    view = figures.view(0)
+    assert view.rate_bytes == 7000
+    assert view.rates_bytes == (500, 500, 500, 7000, 7000, 7000, 7000)
+
+
+# ---- the screen -------------------------------------------------------------------------------------------------------
+
+
+def drawn(figures: LiveFigures | None, columns: int, lines: int, encoding: str = "utf-8") -> list[str]:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=columns, height=lines, force_terminal=True, color_system=None)
+    console.print(LiveScreen(lambda: figures))
+    file.seek(0)
+    return file.read().splitlines()
+
+
+def filled(run: RunRow | None = None) -> LiveFigures:
+    made = make_run(Shape(events=3000))
+    figures = LiveFigures(run or made.run, made.frames)
+    for batch in made.batches:
+        figures.take(batch)
+    return figures
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 60), (60, 30), (40, 24)])
+def test_the_screen_fits_its_terminal(columns: int, lines: int) -> None:
+    shown = drawn(filled(), columns, lines)
+    assert max(map(len, shown)) <= columns
+    assert len(shown) <= lines
+    text = "\n".join(shown)
+    for word in ("made.wasm", "running", "heap", "collections", "allocated", "function", "in all"):
+        assert word in text
+
+
+def test_a_larger_terminal_shows_more() -> None:
+    assert len(drawn(filled(), 100, 60)) > len(drawn(filled(), 100, 24)) + 10
+
+
+def test_a_terminal_of_ascii_gets_ascii() -> None:
+    assert "\n".join(drawn(filled(), 80, 24, "ascii")).isascii()
+
+
+def test_the_bar_is_live_used_and_free() -> None:
+    figures = filled()
+    view = figures.view(0)
+    assert view.sample is not None
+    bar = re.search(
+        "(█*)(▒*)(·*)", next(text for text in drawn(figures, 120, 30) if text.startswith("heap"))[5:].strip()
+    )
+    assert bar is not None
+    live, since, free = (len(each) / 40 for each in bar.groups())
+    assert live == pytest.approx(view.recent[-1].live_bytes / view.sample.heap_bytes, abs=1 / 40)
+    assert live + since == pytest.approx(view.sample.used_bytes / view.sample.heap_bytes, abs=1 / 40)
+    assert live + since + free == 1
+
+
+def test_before_the_first_batch_and_where_the_heap_is_not_ours() -> None:
+    assert "the program is being prepared" in drawn(None, 80, 24)[0]
+    figures = LiveFigures(RUN, ())
+    shown = "\n".join(drawn(figures, 120, 24))
+    assert "served by its own allocator" in shown
+    assert "heap  " not in shown
+    assert line(figures.view(0)).endswith("0 objects, 0 B allocated (0 B/s)")
+
+
+def test_names_do_not_command_the_terminal() -> None:
+    figures = filled(replace(RUN, module="\x1b[2Jevil.wasm", arguments=("[bold]\x07",)))
+    shown = "\n".join(drawn(figures, 120, 24))
+    assert "\x1b[2J" not in shown
+    assert "\\x1b[2Jevil.wasm" in shown
+    assert "[bold]\\x07" in shown
+
+
+def test_an_ended_run_says_how_it_ended() -> None:
+    figures = filled()
+    figures.end("failed", 2_500_000_000)
+    assert "made.wasm  failed, 2.5 s" in drawn(figures, 100, 24)[0]
+
+
+# ---- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.go"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_without_a_terminal_lines_are_printed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_command, "LINE_EVERY_S", 0)
+    module = guests_modules.path("gofmt-0.4.9")
+    shown = CliRunner().invoke(cli.main, ["live", str(module), "-o", str(tmp_path / "kept"), "--", str(source)])
+    assert shown.exit_code == 0
+    assert shown.stdout == FORMATTED
+    first = shown.stderr.splitlines()[0]
+    assert re.fullmatch(
+        r"\d+\.\d s: [\d,]+ objects, \S+ \w+ allocated \(.*/s\); .* used of .*; \d+ collections, .*", first
+    )
+    with Recording.open(tmp_path / "kept") as recording:
+        assert recording.run.state == "finished"
+        assert recordings_sound.problems(recording) == []
+        assert f": {len(recording.frame('events')):,} objects" in shown.stderr
+
+
+def test_a_recording_that_is_there_is_not_replaced(source: Path) -> None:
+    module = guests_modules.path("gofmt-0.4.9")
+    shown = CliRunner().invoke(cli.main, ["live", str(module), "-o", str(source), "--", str(source)])
+    assert shown.exit_code != 0
+    assert "is there already" in shown.stderr
+    assert source.read_text() == SOURCE
+
+
+def on_terminal(arguments: list[str | Path], stdout: Path | None = None) -> tuple[int, str]:
+    """The exit code of `tinyheap live` on a terminal of 30 lines, and all that the terminal was sent."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "tinyheap",
+        "live",
+        guests_modules.path("gofmt-0.4.9"),
+        *arguments,
+    ]
+    with open(stdout or os.devnull, "wb") as file:  # noqa: PTH123 - the name may be that of no file
+        out = its if stdout is None else file
+        with subprocess.Popen(command, stdin=its, stdout=out, stderr=its, env={**os.environ, "TERM": "xterm"}) as run:
+            os.close(its)
+            sent = b""
+            while True:
+                try:
+                    read = os.read(ours, 65536)
+                except OSError:  # the terminal is gone with the command
+                    break
+                sent += read
+    os.close(ours)
+    return run.returncode, sent.decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_the_output_comes_behind_the_screen(source: Path) -> None:
+    exit_code, sent = on_terminal(["--", source])
+    assert exit_code == 0
+    screen, shown_again, rest = sent.rpartition("\x1b[?25h")
+    assert shown_again, "the cursor is shown again"
+    assert "gofmt.wasm" in screen
+    assert "finished" in screen.rpartition("\x1b[2K")[2] or "finished" in screen
+    assert FORMATTED not in screen
+    assert FORMATTED in rest
+    assert "allocations" in rest.partition(FORMATTED)[2], "the summary comes last"
+
+
+def test_output_that_goes_elsewhere_goes_there(source: Path, tmp_path: Path) -> None:
+    exit_code, sent = on_terminal(["--", source], stdout=tmp_path / "out")
+    assert exit_code == 0
+    assert (tmp_path / "out").read_text() == FORMATTED
+    assert FORMATTED not in sent
+
+
+def test_a_program_that_fails_says_so_behind_the_screen(tmp_path: Path) -> None:
+    (tmp_path / "wrong.go").write_text("package (")
+    exit_code, sent = on_terminal(["--", tmp_path / "wrong.go"])
+    assert exit_code == 1
+    assert "Error: wrong.go: " in sent.rpartition("\x1b[?25h")[2]
