@@ -51,6 +51,7 @@ class Rows:
     growths: list[GrowthRow] = field(default_factory=list)
     state: str = "finished"
     source: str = "kernel"
+    collector: str = "conservative"
     time_ns: int = 0
     events: int = 0
 
@@ -182,7 +183,7 @@ def run_info(rows: Rows) -> RunInfo:
         arguments=("small.wasm", "-v"),
         runtime="TinyGo",
         runtime_version="0.31.2",
-        collector="conservative",
+        collector=rows.collector,
         source=rows.source,
         options={},
         started_at=datetime(2026, 1, 2, 3, 4, 5),

@@ -63,8 +63,9 @@ def test_where_collections_are_not_recorded_deaths_are_not_known() -> None:
     rows.allocate(10)
     with opened(rows) as recording:
         assert not profile.totals(recording).knows_deaths
-    with opened(Rows()) as recording:
-        assert profile.totals(recording).knows_deaths
+    for known in (Rows(), Rows(source="injected", collector="leaking")):
+        with opened(known) as recording:
+            assert profile.totals(recording).knows_deaths
 
 
 def test_fragmentation_is_what_is_free_beside_the_largest_run() -> None:

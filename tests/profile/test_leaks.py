@@ -69,6 +69,16 @@ def test_what_only_grew_as_the_program_started_is_not_accused() -> None:
     assert list(suspects(Program(1).run(40, leaked_bytes=0, startup_share=1))) == ["main.startup"]
 
 
+def test_what_grew_for_long_and_stopped_is_not_accused() -> None:
+    rows = Rows()
+    table = rows.path("_start", "main.table")
+    for number in range(40):
+        if number < 30:
+            rows.allocate(100, table)
+        rows.collect(rows.allocate(1))
+    assert suspects(rows) == {}
+
+
 def test_a_larger_leak_has_the_higher_score() -> None:
     rows = Rows()
     small, large = rows.path("_start", "main.small"), rows.path("_start", "main.large")

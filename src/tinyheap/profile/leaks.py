@@ -8,8 +8,9 @@ is; a leak grows.  A program also grows as it starts, so only the *later* half o
 Of the series over the later collections two things are asked.  *How steadily does it grow?* Kendall's tau: of all pairs
 of collections, the share in which the later one has more, less the share in which it has less; 1 if it only ever grows,
 about 0 for ups and downs.  *How fast?* The Theil-Sen slope: the median of the slopes of all pairs, which no single
-outlier moves.  A site is a suspect if it grows steadily (tau at least `STEADY`), and if what it grows by over the later
-collections is at least `MATERIAL` of what it had on average.
+outlier moves.  A site is a suspect if it grows steadily (tau at least `STEADY`); if what it grows by over the later
+collections is more than `MATERIAL` of what it had on average; and if it still grows: over the last quarter of all
+collections the slope is at least `STILL` of what it is over the later half.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ MOST_LATER: Final = 64
 """Of a longer series so many figures, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
 MATERIAL: Final = 0.1
+STILL: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,9 @@ def leak_suspects(recording: Recording) -> LeakSuspects:
     for frame_id, series in live.items():
         tau, slope_bytes = trend(series[-later:])
         growth_bytes = slope_bytes * (later - 1)
-        if tau >= STEADY and growth_bytes > MATERIAL * fmean(series[-later:]):
+        _, last_slope_bytes = trend(series[-(later + 1) // 2 :])
+        is_material = growth_bytes > MATERIAL * fmean(series[-later:])
+        if tau >= STEADY and is_material and last_slope_bytes >= STILL * slope_bytes:
             grown.append((frame_id, tau, slope_bytes, growth_bytes, series))
     later_live = [fmean(series[-later:]) for series in live.values()]
     whole_bytes = max(sum(growth_bytes for _, _, _, growth_bytes, _ in grown), MATERIAL * sum(later_live))

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 INJECTED: Final = "injected"
+"""Source of a recording whose program served its heap itself."""
+LEAKING: Final = "leaking"
+"""A collector that never frees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,10 @@ class Totals(Result):
     """Asked for; TinyGo's collector ignores them."""
 
     knows_deaths: bool
-    """Whether collections were recorded.  If not, what lives is only known not to be known dead."""
+    """Whether it is known what died: collections were recorded, or nothing is ever freed.
+
+    If not, what counts as live is all that was allocated.
+    """
     live_objects: int
     """At the end: those that no collection freed."""
     live_bytes: int
@@ -172,7 +178,7 @@ def totals(recording: Recording) -> Totals:
         allocated_bytes=allocated,
         reallocations=reallocations,
         frees=frees,
-        knows_deaths=run.source != INJECTED or collections > 0,
+        knows_deaths=run.source != INJECTED or run.collector == LEAKING or collections > 0,
         live_objects=live_objects,
         live_bytes=live_bytes,
         peak=peak(recording),

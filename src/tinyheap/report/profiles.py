@@ -74,7 +74,7 @@ def _warnings(totals: Totals) -> Iterator[Text]:
     elif totals.state == "failed":
         yield Text(f"The program failed: {printable(totals.error or 'nobody knows why')}", BAD)
     if not totals.knows_deaths:
-        yield Text("Collections were not recorded: what counts as live may long be dead.", WARNING)
+        yield Text("Collections were not recorded: what counts as live may be dead long since.", WARNING)
 
 
 def _figures(totals: Totals) -> Iterator[tuple[str, str]]:
