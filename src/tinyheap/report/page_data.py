@@ -275,13 +275,16 @@ class _Objects:
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
         [(total,)] = recording.connection.execute("SELECT count(*) FROM events WHERE kind = 0").fetchall()
-        found = recording.connection.execute(_OBJECTS, {"most": MOST_OBJECTS, "bound": _U32}).fetchnumpy()
+        too_many = total > MOST_OBJECTS
+        query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
+        found = recording.connection.execute(query, {"bound": _U32}).fetchnumpy()
         births = np.asarray(found["time_ns"], np.int64)
         tick_ns = int(births.max(initial=0)) // _U32 + 1
         self.notes: list[str] = []
         if total > len(births):
             self.notes.append(
-                f"The heap map holds {len(births):,} of {total:,} objects, those that lived longest; "
+                f"The heap map holds {len(births):,} of {total:,} objects, "
+                f"{'those that lived longest' if too_many else 'those at addresses of 32 bits'}; "
                 "all other figures are of all objects."
             )
         self.facts = {"tick_ns": tick_ns, "total": total}
@@ -309,10 +312,7 @@ lives AS (
     LEFT JOIN ends ON ends.number = deaths.collection
     WHERE births.kind = 0 AND births.address <= $bound
 ),
-chosen AS (
-    SELECT * FROM lives
-    ORDER BY end_ns IS NOT NULL, end_ns - time_ns DESC, birth_id LIMIT $most
-)
+chosen AS (SELECT * FROM lives {choice})
 SELECT
     least(greatest(object_id, 0), $bound)::UINTEGER AS id,
     address::UINTEGER AS address,
@@ -322,3 +322,4 @@ SELECT
     coalesce(death, 0)::UINTEGER AS death
 FROM chosen ORDER BY time_ns, birth_id
 """
+_LONGEST_LIVED: Final = "ORDER BY end_ns IS NOT NULL, end_ns - time_ns DESC, birth_id"
