@@ -14,7 +14,7 @@ cdef struct Log:
     void* owner                 # the Python object that takes what was noted
     u64 shadow                  # where the shadow stack's memory begins; 0 for none
     u64 begun_ns                # the clock when the run began
-    u64 due_ns                  # since then: when what was noted is to be handed over at the latest
+    u64 due_ns                  # since then: when the owner is to be woken
     u64 state                   # whether anything is to be noted: RUNNING, STOPPED or FAILED
     u64 events                  # in all
     u64 objects                 # in all: the number of the latest
@@ -49,12 +49,12 @@ cdef enum:
     EVENT_ROOM = 1 << 17
     STACK_ROOM = 1 << 16
     STACKS_LIMIT = 1 << 24
-    DUE_NS = 500000000
 
 cdef u64 note(Log* log, u64 kind, u64 address, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 trap_of(Log* log) noexcept nogil
 cdef u64 object_of(Log* log, u64 kind, u64 address, u64 size_bytes) noexcept nogil
 cdef void hand_over(Log* log) noexcept nogil
+cdef void wake(Log* log) noexcept nogil
 cdef u64 current_stack(Log* log) noexcept nogil
 cdef u64 child_of(Log* log, u64 parent, u64 site, u64 depth) noexcept nogil
 cdef u64 place_of(Log* log, u64 key) noexcept nogil

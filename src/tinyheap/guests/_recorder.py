@@ -7,8 +7,9 @@ It is zero in each entry that was written since the last event, so only those ar
 up; what a run looks up is a small part of all its calls.  Stacks are a tree: a hash table leads from a stack and a site to
 the stack with that frame more.
 
-Records go into buffers.  When one is full, or half a second after the last time, the owner (`recorder.Recorder`) takes
-them: its ``_flush()`` is called, with whatever was noted until then complete.
+Records go into buffers.  When one is full the owner (`recorder.Recorder`) takes them: its ``_flush()`` is called, with
+whatever was noted until then complete.  At events from time to time it is woken by ``_wake()``, which says when to be woken
+next.
 
 Objects are numbered in the order of their allocations.  Where each began is kept in an array over the heap, so that a
 collection's dead are found from the block table: heads without a mark, 32 blocks at a time.
@@ -169,7 +170,7 @@ def note(log: LogPointer, kind: u64, address: u64, size_bytes: u64, layout: u64)
     log.event_count += 1
     log.events += 1
     if time_ns >= log.due_ns:
-        hand_over(log)
+        wake(log)
     return log.state == FAILED
 
 
@@ -214,9 +215,16 @@ def grow_births(log: LogPointer, granule: u64) -> cython.bint:
 
 def hand_over(log: LogPointer) -> cython.void:
     """Let the owner take all records."""
-    log.due_ns = clock_ns() - log.begun_ns + DUE_NS
     with cython.gil:
         cython.cast(object, log.owner)._flush()
+
+
+def wake(log: LogPointer) -> cython.void:
+    """Let the owner look at the heap, or take all records."""
+    due_ns: u64
+    with cython.gil:
+        due_ns = cython.cast(object, log.owner)._wake()
+    log.due_ns = due_ns
 
 
 def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, count: cython.size_t) -> cython.p_void:
@@ -270,7 +278,8 @@ class EventLog:
     """Takes the events of one run.
 
     Args:
-        owner: its ``_flush()`` is called when it is to `take` what was noted; it must not raise.
+        owner: its ``_flush()`` is called when it is to `take` what was noted, its ``_wake()`` from time to time: it returns
+            the time, in nanoseconds since the beginning, after which it is to be called again.  Neither may raise.
 
     Raises:
         MemoryError: there is no room for the buffers.
@@ -307,7 +316,7 @@ class EventLog:
     def begin(self):
         """Let the run's time begin."""
         self._log.begun_ns = clock_ns()
-        self._log.due_ns = DUE_NS
+        self._log.due_ns = 0
 
     @property
     def callback(self):

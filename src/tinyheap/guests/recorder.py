@@ -3,7 +3,7 @@
     with Program.open("gofmt.wasm", recording="gofmt.tinyheap") as program:
         ...
 
-Events are noted by compiled code (`_recorder`), which calls here when a buffer is full or half a second has passed.  What
+Events are noted by compiled code (`_recorder`), which calls here when a buffer is full, and from time to time.  What
 is rarer is noted here: collections and the objects that they free, growths, samples of the heap as a whole, and pictures of
 its block table.  All of it goes to a *sink*, by default the writer of a recording's file, which has a thread of its own.
 
@@ -64,6 +64,14 @@ FINISHED: Final = "finished"
 FAILED: Final = "failed"
 PICTURES: Final = 32
 """Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
+FLUSH_NS: Final = 500_000_000
+"""So long events wait at most before they are handed over, while there are others."""
+SAMPLE_NS: Final = 10_000_000
+"""The heap is looked at so often at most,"""
+SAMPLE_SHARE: Final = 50
+"""for one part in so many of the time,"""
+SAMPLES: Final = 1000
+"""and, from any time of the run to twice that time, no more often than so."""
 WAITING_DEATHS: Final = 1 << 16
 WAITING_PICTURE_BYTES: Final = 1 << 20
 """What may wait for the next batch; more of it makes one."""
@@ -126,7 +134,7 @@ class Recorder:
         self._shadow_pointer: ctypes.c_uint32 | None = None
         self._store: Store | None = None
         self._batch = Batch(0)
-        self._waiting_deaths = 0
+        self._waiting_deaths = self._flush_due_ns = 0
         self._is_complete = False
 
     @classmethod
@@ -162,6 +170,7 @@ class Recorder:
         """What makes the functions that an instrumented module imports for this; the run's time begins."""
         self._store = store
         self._log.begin()
+        self._flush_due_ns = FLUSH_NS
         return {RECORDER_IMPORT: self._function}
 
     def _function(self, name: str, kind: object) -> wasmtime.Func:
@@ -338,20 +347,30 @@ class Recorder:
     def _flush(self) -> None:
         """Hand over what was noted; called by compiled code, and so it never raises."""
         try:
-            if self._takeover is not None and self._takeover.engine_name == "kernel":
-                # The model would take longer to count its blocks than for all else.
-                self.sample()
             batch = self._taken()
             if self._sink is not None:
                 self._sink.append(batch)
         except BaseException as error:
             self._fail(error)
 
+    def _wake(self) -> int:
+        """Look at the heap, and hand over what waited long enough; returns when to be called next.  It never raises."""
+        now_ns = self._log.now_ns
+        try:
+            self.sample()
+        except BaseException as error:
+            self._fail(error)
+        taken_ns = self._log.now_ns - now_ns
+        if now_ns >= self._flush_due_ns:
+            self._flush()
+        return now_ns + max(SAMPLE_NS, SAMPLE_SHARE * taken_ns, now_ns // SAMPLES)
+
     def _taken(self) -> Batch:
         """What was noted since the last time."""
         events, event_count, stacks, stack_count, deaths = self._log.take()
         batch, self._batch, self._waiting_deaths = self._batch, Batch(0), 0
         batch.time_ns = self._log.now_ns
+        self._flush_due_ns = batch.time_ns + FLUSH_NS
         batch.events = np.frombuffer(events, EVENT, event_count)
         batch.stacks = np.frombuffer(stacks, STACK, stack_count)
         batch.deaths = np.frombuffer(deaths, DEATH)
