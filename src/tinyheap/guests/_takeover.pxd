@@ -19,12 +19,17 @@ cdef struct Link:
     u64 frees
     u64 total_blocks
     u64 freed_blocks
+    u64 heap_end                # 0 unless the guest's variables are to be checked before each allocation, as are the next two
+    u64 metadata_start
+    u64 end_block
 
 ctypedef Link* LinkPointer
 
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
 cdef u64 ask_owner(Link* link, u64 size_bytes, u64 layout) noexcept nogil
 cdef void write_figures(Link* link) noexcept nogil
+cdef bint holds_figures(Link* link) noexcept nogil
+cdef bint holds(u64 address, u64 value) noexcept nogil
 
 cdef class Allocator:
     cdef Link _link

@@ -18,6 +18,7 @@ from cython.cimports.tinyheap.heap._kernel import (
     Kernel,
     alloc_object,
     load32,
+    load64,
     store32,
     store64,
     u64,
@@ -34,7 +35,7 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     if link.layout_index != ONES:
         layout = load32(at + (link.layout_index << 4))
     link.calls_left -= 1
-    if link.calls_left == 0:
+    if link.calls_left == 0 or (link.heap_end != 0 and not holds_figures(link)):
         address = ask_owner(link, size_bytes, layout)
     elif size_bytes == 0:
         address = link.heap.zero_size_address
@@ -68,6 +69,27 @@ def write_figures(link: LinkPointer) -> cython.void:
         store64(link.freed_blocks, heap.freed_blocks)
 
 
+def holds_figures(link: LinkPointer) -> cython.bint:
+    """Whether the guest's variables are as `write_figures`, and whoever placed the heap, left them."""
+    heap: Heap = link.heap
+    return (
+        load32(link.heap_end) == heap.start + heap.heap_bytes
+        and load32(link.metadata_start) == heap.start + heap.pool_bytes
+        and load32(link.end_block) == heap.end_block
+        and load32(link.next_alloc) == heap.next_alloc
+        and holds(link.total_alloc_bytes, heap.total_alloc_bytes)
+        and holds(link.mallocs, heap.mallocs)
+        and holds(link.frees, heap.frees)
+        and holds(link.total_blocks, heap.total_blocks)
+        and holds(link.freed_blocks, heap.freed_blocks)
+    )
+
+
+def holds(address: u64, value: u64) -> cython.bint:
+    """Whether a counter, if there is one, has that value."""
+    return address == 0 or load64(address) == value
+
+
 def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
     """The address that the owner finds; it leaves a trap in the link where it finds none."""
     address: u64
@@ -83,7 +105,8 @@ class Allocator:
 
     Args:
         owner: its ``_serve(size_bytes, layout)`` is called when there is no room (then bit 32 of ``layout`` is set, and
-            the kernel has counted the allocation already), and whenever `ask_after` says so.
+            the kernel has counted the allocation already), whenever `ask_after` says so, and when a variable of the
+            guest's that is checked was overwritten.
         size_index, layout_index: of the arguments; None where there is no layout.
     """
 
@@ -121,6 +144,12 @@ class Allocator:
             self._link.total_blocks,
             self._link.freed_blocks,
         ) = counters
+
+    def check(self, heap_end: u64, metadata_start: u64, end_block: u64):
+        """Check these variables (addresses on this machine) and the figures before each allocation."""
+        self._link.heap_end = heap_end
+        self._link.metadata_start = metadata_start
+        self._link.end_block = end_block
 
     def record(self, log: EventLog):
         """Note every allocation that is served from now on."""

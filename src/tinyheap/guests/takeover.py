@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
@@ -92,7 +93,7 @@ class Policy:
     @property
     def looks_at_each_allocation(self) -> bool:
         """Whether allocations cannot be served without this side of the border."""
-        return self.verify or self.guard or self.stop_at_allocation is not None
+        return self.guard or self.stop_at_allocation is not None
 
 
 _DEFAULT_POLICY: Final = Policy()
@@ -139,7 +140,6 @@ class Takeover:
         self._stack_pointer: Global | None = None
         self._until_collection = self.policy.gc_every
         self._peak_bytes = 0
-        self._number = 0
         self._absent_blocks: list[int] = []
         self._calls: CallStack | None = None
         self._guard: Guard | None = None
@@ -293,6 +293,11 @@ class Takeover:
         if self._allocator is not None:
             places = [0 if address is None else self._base + address for address in self._counter_addresses()]
             self._allocator.tie(cast("Kernel", self._engine), self._base + self.facts.next_alloc_address, places)
+            if self.policy.verify:
+                facts, base = self.facts, self._base
+                self._allocator.check(
+                    base + facts.heap_end_address, base + facts.metadata_start_address, base + facts.end_block_address
+                )
 
     def _publish(self) -> None:
         """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
@@ -331,16 +336,32 @@ class Takeover:
                 allocator.ask_after(1)
                 return self._allocate(size_bytes, layout)
             if counted:
-                return allocator.allocate_slowly(size_bytes, layout)
-            if self._engine is None:
-                self._adopt()
-            elif self._until_collection is not None:
+                return self._allocate_slowly(allocator, size_bytes, layout)
+            is_first = self._engine is None
+            self._check_variables(self._engine or self._adopt())
+            if self._until_collection is not None and not is_first:
                 self._collect(REQUESTED)
             allocator.ask_after(self._calls_until_asked)
-            return allocator.allocate(size_bytes, layout) or allocator.allocate_slowly(size_bytes, layout)
+            return allocator.allocate(size_bytes, layout) or self._allocate_slowly(allocator, size_bytes, layout)
         except BaseException as error:
             self._trap(allocator, error)
             return 0
+
+    def _allocate_slowly(self, allocator: Allocator, size_bytes: int, layout: int) -> int:
+        """The address of an object that is counted, but is to be collected or grown for."""
+        with self._absent(size_bytes):
+            return allocator.allocate_slowly(size_bytes, layout)
+
+    @contextmanager
+    def _absent(self, size_bytes: int) -> Iterator[None]:
+        """Around an allocation: until the object is there it is counted without being in the table."""
+        engine = self._engine
+        assert engine is not None
+        self._absent_blocks.append(engine.geometry.blocks_for(size_bytes + self.facts.header_bytes + self._zone_bytes))
+        try:
+            yield
+        finally:
+            self._absent_blocks.pop()
 
     def _trap(self, allocator: Allocator, error: BaseException) -> None:
         """End the guest; wasmtime raises the error where the guest was called."""
@@ -371,29 +392,22 @@ class Takeover:
             self._until_collection -= 1
         if size_bytes == 0:
             return engine.zero_size_address
-        self._number, self._wanted_bytes = self._number + 1, size_bytes
-        if self._number == self.policy.stop_at_allocation:
-            raise self._stop(size_bytes, layout)
-        # Until the object is there it is counted without being in the table.
-        self._absent_blocks.append(engine.geometry.blocks_for(size_bytes + self._extra_bytes))
+        self._wanted_bytes, number = size_bytes, engine.counters.mallocs + 1
+        if number == self.policy.stop_at_allocation:
+            raise self._stop(number, size_bytes, layout)
         try:
-            if self._guard is not None:
-                return self._guard.alloc(self._number, size_bytes, layout)
-            return engine.alloc(size_bytes, layout)
+            with self._absent(size_bytes):
+                if self._guard is not None:
+                    return self._guard.alloc(number, size_bytes, layout)
+                return engine.alloc(size_bytes, layout)
         finally:
-            self._absent_blocks.pop()
             self._publish()
 
-    @property
-    def _extra_bytes(self) -> int:
-        """What an object takes beside what the guest asks for, in bytes."""
-        return self.facts.header_bytes + self._zone_bytes
-
-    def _stop(self, size_bytes: int, layout: int) -> AllocationStopError:
+    def _stop(self, number: int, size_bytes: int, layout: int) -> AllocationStopError:
         assert self._calls is not None
         callers = self._calls.names()
         return AllocationStopError(
-            f"stopped as asked at allocation {self._number}: {size_bytes} bytes, layout word {layout:#x}, "
+            f"stopped as asked at allocation {number}: {size_bytes} bytes, layout word {layout:#x}, "
             f"by {shown(callers)}",
             callers,
         )
@@ -515,7 +529,7 @@ class Takeover:
         begun_ns = time.perf_counter_ns()
         self._publish()
         before = engine.counters
-        self._look(f"the collection at allocation {self._number}")
+        self._look(f"the collection at allocation {before.mallocs}")
         self._mark(engine)
         marked_ns = time.perf_counter_ns()
         noting_ns = 0 if recorder is None else self._note_deaths(recorder, engine)
@@ -646,7 +660,8 @@ class Takeover:
             return
         problems = variable_problems(self.facts, engine, self.figures(engine), self._read)
         if problems:
-            since = f"since allocation {self._number}" if self._number else "before the first allocation"
+            number = engine.counters.mallocs
+            since = f"since allocation {number}" if number else "before the first allocation"
             raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")
 
     def _advised(self, problems: list[str]) -> str:
