@@ -58,6 +58,9 @@ PROBLEMS: Final = 16
 _VIEW_OF_MEMORY: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
 )
+_TYPES_OF_NAMES: Final = [(ctypes.c_ubyte * len(name), ctypes.c_char * (len(name) + 1)) for name in (ALLOC_IMPORT, "0")]
+"""wasmtime passes names as arrays; ctypes makes a type for each length, unless one lives, and that takes longer than all else
+about an import."""
 _WRITABLE: Final = 0x200
 """Python's ``PyBUF_WRITE``."""
 

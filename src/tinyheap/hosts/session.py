@@ -264,12 +264,12 @@ class HostSession:
         others = []
         for item in module.imports:
             # Asked for once, since wasmtime takes a while to say it.
-            name = item.module
-            if name in makers:
-                function = makers[name](item.name or "", item.type)
-                self.linker.define(self.store, name, item.name or "", function)
+            place = item.module
+            if place in makers:
+                name = item.name or ""
+                self.linker.define(self.store, place, name, makers[place](name, item.type))
             else:
-                others.append(describe(item, name))
+                others.append(describe(item, place))
         return others
 
     def _offer_one(self, wanted: Import) -> bool:
