@@ -78,7 +78,7 @@ def open_still(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     made = make_run(Shape(batch_events=300))
     store = Store(path, made.run, made.frames, overwrite=False)
     for batch in made.batches:
-        store.put(batch)
+        store.put([batch])
     content = path.read_bytes(), path.with_name(f"{path.name}.wal").read_bytes()
     store.close()
     return content

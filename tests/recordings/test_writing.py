@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_a_stack_with_a_frame_that_there_is_not_is_a_bug_of_who_records(tmp_path
         with pytest.raises(IndexError):
             writer.finish("finished", time_ns=30)
     with Recording.open(path) as recording:
-        assert (recording.run.batches, recording.run.events, recording.run.is_complete) == (1, 3, False)
+        assert (recording.run.batches, recording.run.events) in [(0, 0), (1, 3)]
+        assert not recording.run.is_complete
 
 
 def test_the_same_arguments_make_the_same_recording(tmp_path: Path) -> None:
@@ -167,15 +169,15 @@ def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkey
     may_go_on = threading.Event()
 
     class Slow(Store):
-        def put(self, batch: Batch) -> None:
+        def put(self, batches: Sequence[Batch]) -> None:
             may_go_on.wait()
-            super().put(batch)
+            super().put(batches)
 
     monkeypatch.setattr(writer_module, "Store", Slow)
     handed_over = []
 
     def hand_over(writer: RecordingWriter) -> None:
-        for number in range(writer_module.QUEUED_BATCHES + 5):
+        for number in range(2 * writer_module.QUEUED_BATCHES + 5):
             writer.append(Batch(number * 10, events(1, number + 1)))
             handed_over.append(number)
 
@@ -184,11 +186,11 @@ def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkey
         program.start()
         program.join(0.5)
         assert program.is_alive()
-        assert len(handed_over) <= writer_module.QUEUED_BATCHES + 1
+        assert len(handed_over) <= 2 * writer_module.QUEUED_BATCHES + 1
         may_go_on.set()
         program.join()
     with Recording.open(tmp_path / "run.tinyheap") as recording:
-        assert recording.run.batches == writer_module.QUEUED_BATCHES + 5
+        assert recording.run.batches == 2 * writer_module.QUEUED_BATCHES + 5
 
 
 def test_a_recording_is_not_replaced_unasked(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A recording's file while it is written: rows in, one transaction a batch.
+"""A recording's file while it is written: batches of rows in, each transaction a batch or several.
 
 The file appears under its name when it is a sound recording of a run that has just begun, and is one from then on,
 whatever happens to its writer.  Between two checkpoints DuckDB keeps what is new in a second file beside it,
@@ -14,7 +14,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +43,16 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended; see the table ``run``."""
+
+    state: str
+    error: str | None
+    exit_code: int | None
+    ended_ns: int
+
+
 class Store:
     """A recording that grows.
 
@@ -67,25 +77,25 @@ class Store:
         _place(path, run, overwrite=overwrite)
         self._connection = _connect(path)
 
-    def put(self, batch: Batch) -> None:
-        """Add what a batch brings: all of it, or nothing.
+    def put(self, batches: Sequence[Batch]) -> None:
+        """Add what some batches bring, in one transaction: all of it, or nothing.
 
         Raises:
             duckdb.Error: It cannot be written.
             IndexError: A stack names a frame that there is not.
         """
-        self._in_one(lambda: self._put_rows(batch))
-        self.batches += 1
-        self._events += len(batch.events)
+        self._in_one(lambda: self._put_rows(batches))
+        self.batches += len(batches)
+        self._events += sum(len(batch.events) for batch in batches)
 
-    def end(self, state: str, error: str | None, exit_code: int | None, time_ns: int) -> None:
+    def end(self, end: RunEnd) -> None:
         """Write how the run ended, and close the file.
 
         Raises:
             duckdb.Error: It cannot be written.
         """
         update = "UPDATE run SET state = ?, error = ?, exit_code = ?, ended_ns = ?"
-        self._in_one(lambda: self._connection.execute(update, [state, error, exit_code, time_ns]))
+        self._in_one(lambda: self._connection.execute(update, [*astuple(end)]))
         self._connection.execute("CHECKPOINT")
         self.close()
 
@@ -108,19 +118,20 @@ class Store:
                 self._connection.rollback()
             raise
 
-    def _put_rows(self, batch: Batch) -> None:
-        new_frames = self._take_frames(batch.stacks["frame_id"])
-        self._insert("frames", _columns(new_frames))
-        self._insert("stacks", _fields(batch.stacks))
-        ids = np.arange(self._events + 1, self._events + 1 + len(batch.events))
-        self._insert("events", {"id": ids, **_fields(batch.events, leave_out="reserved")})
-        self._insert("deaths", _fields(batch.deaths))
-        self._insert("collections", _columns(batch.collections))
-        self._insert("samples", _columns(batch.samples))
-        self._insert("growths", _columns(batch.growths))
-        self._insert("snapshots", _columns([_compressed(each) for each in batch.snapshots]))
-        row = [self.batches + 1, batch.time_ns, len(batch.events)]
-        self._connection.execute("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", row)
+    def _put_rows(self, batches: Sequence[Batch]) -> None:
+        stacks = np.concatenate([batch.stacks for batch in batches])
+        self._insert("frames", _columns(self._take_frames(stacks["frame_id"])))
+        self._insert("stacks", _fields(stacks))
+        events = np.concatenate([batch.events for batch in batches])
+        ids = np.arange(self._events + 1, self._events + 1 + len(events))
+        self._insert("events", {"id": ids, **_fields(events, leave_out="reserved")})
+        self._insert("deaths", _fields(np.concatenate([batch.deaths for batch in batches])))
+        self._insert("collections", _columns([row for batch in batches for row in batch.collections]))
+        self._insert("samples", _columns([row for batch in batches for row in batch.samples]))
+        self._insert("growths", _columns([row for batch in batches for row in batch.growths]))
+        self._insert("snapshots", _columns([_compressed(row) for batch in batches for row in batch.snapshots]))
+        rows = [(number, each.time_ns, len(each.events)) for number, each in enumerate(batches, start=self.batches + 1)]
+        self._connection.executemany("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", rows)
 
     def _take_frames(self, mentioned: NDArray[np.uint32]) -> list[FrameRow]:
         """Those that are mentioned and not in the file yet."""
