@@ -211,6 +211,10 @@ def clear(at: u64, bytes: u64) -> cython.void:
         fill(at, bytes, 0)
         return
     last = bytes - 16
+    if bytes <= 32:
+        zero16(at)
+        zero16(at + last)
+        return
     zero16(at)
     zero16(at + (16 if last > 16 else last))
     zero16(at + (32 if last > 32 else last))

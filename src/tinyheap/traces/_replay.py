@@ -148,6 +148,8 @@ class Player:
         memory: u64 = heap.memory
         shift: u64 = heap.word_shift
         last_word: u64 = heap.pool_bytes - (cython.cast(u64, 1) << shift)
+        # Allocations that need nothing but the kernel.
+        plain: cython.bint = heap.precise == 0 and heap.leaking == 0 and not self._timing
         op: uint32_t
         a: u64
         b: u64
@@ -173,7 +175,14 @@ class Player:
                     break
                 put(memory + offset, shift, value)
             elif op == ALLOC or op == REALLOC:
-                value = self._allocate(b, c) if op == ALLOC else self._reallocate(ids[a], b)
+                if op == REALLOC:
+                    value = self._reallocate(ids[a], b)
+                elif plain:
+                    value = alloc_object(heap, b, c)
+                    if value == 0:
+                        value = self._allocate_slowly(b, c)
+                else:
+                    value = self._allocate(b, c)
                 if value == 0:
                     self._out_of_memory = True
                     break
