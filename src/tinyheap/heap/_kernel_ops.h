@@ -44,7 +44,7 @@ static inline void prefetch(uint64_t address) { (void)address; }
 #endif
 
 /* Which of the four 32-bit words at an address lie within `bytes` (up to 2^32 - 1) from `start` on: one bit each. */
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(TINYHEAP_PORTABLE)
 #include <emmintrin.h>
 static inline uint64_t words_below(uint64_t at, uint64_t start, uint64_t bytes) {
     /* There is no unsigned comparison: both sides are moved down by 2^31. */
@@ -68,6 +68,12 @@ static inline uint64_t words_below(uint64_t at, uint64_t start, uint64_t bytes) 
     uint64_t found = 0;
     for (int i = 0; i < 4; i++)
         found |= (uint64_t)((uint32_t)(load32(at + 4 * i) - start) < bytes) << i;
+    return found;
+}
+static inline uint64_t long_words_below(uint64_t at, uint64_t start, uint64_t bytes) {
+    uint64_t found = 0;
+    for (int i = 0; i < 4; i++)
+        found |= (uint64_t)(load64(at + 8 * i) - start < bytes) << i;
     return found;
 }
 #endif
