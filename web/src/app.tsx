@@ -1,12 +1,13 @@
 /** The page: its sections, the way between them, and what stands above and below. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Bars } from "./bars";
 import { FlameGraph } from "./flame/view";
 import { sizeText, timeText } from "./format";
 import { Head } from "./head";
 import { HeapMap } from "./heapmap/view";
+import { Keys } from "./keys";
 import { Leaks } from "./leaks";
-import { Choice, Empty, Section } from "./parts";
+import { Choice, Dialog, Empty, Section } from "./parts";
 import { Collections, Pauses } from "./pauses";
 import type { Objects, Recording } from "./recording";
 import { Scrubber } from "./scrubber";
@@ -98,6 +99,7 @@ function Bar({ suspects }: { suspects: number }) {
           </a>
         ))}
       </nav>
+      <Keys />
       <Choice label="Theme" value={theme} options={THEMES} />
     </div>
   );
@@ -129,19 +131,16 @@ function useCurrent(): string {
 }
 
 function Foot({ recording }: { recording: Recording }) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const { run } = recording.summary;
   return (
     <footer>
       <p>
         Made by tinyheap {run.tinyheap_version} from a recording of <code>{run.module}</code> (SHA-256 <code>{run.module_sha256}</code>).
         This page holds all of its data, and asks no network for anything.{" "}
-        <button type="button" class="link" onClick={() => dialog.current!.showModal()}>Licenses of what it is made with</button>
+        <Dialog label="Licenses of what it is made with" link>
+          <pre>{document.getElementById("licenses")?.textContent}</pre>
+        </Dialog>
       </p>
-      <dialog ref={dialog} aria-label="Licenses" onClick={(event) => event.target === dialog.current && dialog.current!.close()}>
-        <button type="button" class="button" onClick={() => dialog.current!.close()}>Close</button>
-        <pre>{document.getElementById("licenses")?.textContent}</pre>
-      </dialog>
     </footer>
   );
 }

@@ -1,6 +1,7 @@
 /** Parts that several views share. */
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useRef } from "preact/hooks";
 
 export function Section(props: { id: string; title: string; lead?: ComponentChildren; children: ComponentChildren }) {
   return (
@@ -41,6 +42,23 @@ export function Button(props: { label: string; onClick: () => void; disabled?: b
     <button type="button" class="button" aria-label={props.label} title={props.label} disabled={props.disabled} onClick={props.onClick}>
       {props.children ?? props.label}
     </button>
+  );
+}
+
+/** A button, and what it opens above the page. */
+export function Dialog(props: { label: string; link?: boolean; children: ComponentChildren }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const close = () => dialog.current!.close();
+  return (
+    <>
+      <button type="button" class={props.link ? "link" : "button"} aria-haspopup="dialog" onClick={() => dialog.current!.showModal()}>
+        {props.label}
+      </button>
+      <dialog ref={dialog} aria-label={props.label} onClick={(event) => event.target === dialog.current && close()}>
+        {props.children}
+        <button type="button" class="button" onClick={close}>Close</button>
+      </dialog>
+    </>
   );
 }
 

@@ -1,5 +1,5 @@
 /** What the collector cost: its pauses, what was left to the program, and each collection. */
-import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo } from "preact/hooks";
 import uPlot from "uplot";
 import { Bars } from "./bars";
 import { useSize } from "./canvas";
@@ -55,7 +55,6 @@ const HEIGHT = 240;
 function Utilization({ recording }: { recording: Recording }) {
   const { utilizations } = recording;
   const [place, size] = useSize<HTMLDivElement>();
-  const table = useRef<HTMLTableElement>(null);
   useLayoutEffect(() => {
     if (!size.width || utilizations.rows < 2) return;
     const chart = new uPlot(
@@ -71,7 +70,7 @@ function Utilization({ recording }: { recording: Recording }) {
       <div class="chart" ref={place} style={{ height: utilizations.rows < 2 ? 0 : `${HEIGHT}px` }} aria-hidden="true" />
       <details class="alternative" open={utilizations.rows < 2}>
         <summary>The same as a table</summary>
-        <table class="plain" ref={table}>
+        <table class="plain">
           <thead><tr><th scope="col">Window</th><th scope="col">Left to the program</th></tr></thead>
           <tbody>
             {Array.from(utilizations.window_ns, (window, i) => (
@@ -105,6 +104,7 @@ export function Collections({ recording }: { recording: Recording }) {
   const { collections: all, summary } = recording;
   const columns = useMemo(() => [
     { title: "Number", value: (row: number) => row + 1 },
+    { title: "Why", value: (row: number) => summary.reasons[all.reason[row]!]!, text: true },
     { title: "Begun", value: (row: number) => all.begun_ns[row]!, format: timeText },
     { title: "Pause", value: (row: number) => all.pause_ns[row]!, format: timeText, bar: Math.max(...recording.summary.percentiles.map(({ pause_ns }) => pause_ns), 1) },
     { title: "Mark", value: (row: number) => all.mark_ns[row]!, format: timeText },
@@ -116,7 +116,6 @@ export function Collections({ recording }: { recording: Recording }) {
     { title: "Roots", value: (row: number) => all.roots_bytes[row]!, format: sizeText },
     { title: "Words scanned", value: (row: number) => all.words_scanned[row]!, format: countText },
     { title: "Rescans", value: (row: number) => all.rescans[row]!, hint: "Of the heap, after the mark stack was full" },
-    { title: "Why", value: (row: number) => summary.reasons[all.reason[row]!]!, text: true },
   ], [recording]);
   if (!all.rows) return <Empty>No collection ran.</Empty>;
   return (
@@ -124,7 +123,7 @@ export function Collections({ recording }: { recording: Recording }) {
       label="Collections"
       rows={all.rows}
       columns={columns}
-      initialSort={2}
+      initialSort={3}
       activation="a row goes to its moment"
       onActivate={(row) => {
         time.value = recording.collectionEnd(row + 1);

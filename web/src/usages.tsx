@@ -9,7 +9,7 @@ type Usages = Recording["functions"] | Recording["sites"];
 
 export function Functions({ recording }: { recording: Recording }) {
   const { functions } = recording;
-  const columns = useMemo(() => [{ ...named(recording, functions) }, ...figures(recording, functions)], [recording]);
+  const columns = useMemo(() => [named(recording, functions), ...figures(recording, functions)], [recording]);
   return (
     <DataTable
       label="Functions"
@@ -62,7 +62,7 @@ function figures(recording: Recording, usages: Usages): TableColumn[] {
     { title: "Own objects", value: (row) => usages.own_objects[row]! },
     { title: "Total bytes", value: (row) => usages.total_bytes[row]!, format: sizeText, bar: all, hint: "With all that it called" },
     { title: "Mean size", value: (row) => usages.mean_size_bytes[row]!, format: (bytes) => sizeText(Math.round(bytes)) },
-    { title: "Live at the end", value: (row) => usages.live_bytes[row]!, format: sizeText },
+    { title: "Live at end", value: (row) => usages.live_bytes[row]!, format: sizeText },
     {
       title: "Dead young",
       value: share((row) => usages.dead_young_objects[row]!),
