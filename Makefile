@@ -50,7 +50,11 @@ demo-program:
 	  $(BIN)/tinyheap run $(GOFMT) --gc native -- $$file >build/native.go || exit 1; \
 	  cmp build/ours.go build/native.go || exit 1; \
 	  echo "output equal to that of the module with its own collector: $$(wc -l <build/ours.go) lines"; \
+	  $(BIN)/tinyheap profile $(GOFMT) --force --output build/gofmt.tinyheap -- $$file >build/profiled.go || exit 1; \
+	  cmp build/profiled.go build/native.go || exit 1; \
 	done
+	@$(BIN)/tinyheap report build/gofmt.tinyheap --html build/report.html
+	@echo "open build/report.html in a browser to see who allocated what, and the heap through time"
 
 demo-trace:
 	@$(BIN)/tinyheap generate fragment --output build/demo.trace.gz
