@@ -68,6 +68,18 @@ def test_where_collections_are_not_recorded_deaths_are_not_known() -> None:
             assert profile.totals(recording).knows_deaths
 
 
+def test_what_came_after_the_peak_was_not_at_it() -> None:
+    rows = Rows()
+    early, late = rows.path("main.early"), rows.path("main.late")
+    rows.collect(rows.allocate(1000, early))
+    rows.allocate(10, late)
+    rows.collect()
+    with opened(rows) as recording:
+        graph = profile.flame_graph(recording, Measure.LIVE_AT_PEAK_BYTES)
+        assert profile.peak(recording).collection == 1
+    assert dict(graph.stacks()) == {("main.early",): 1000}
+
+
 def test_fragmentation_is_what_is_free_beside_the_largest_run() -> None:
     rows = Rows()
     rows.allocate(10)

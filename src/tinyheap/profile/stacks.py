@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from tinyheap.errors import RecordingCorruptError
-from tinyheap.profile.result import rows
+from tinyheap.profile.result import row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ RUNTIME: Final = "runtime."
 """What the names of the Go runtime's functions begin with."""
 NO_STACK: Final = "[no stack]"
 """Stands for the function where an object has no stack."""
+
+_TREES: Final[WeakKeyDictionary[Recording, StackTree]] = WeakKeyDictionary()
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -58,11 +61,19 @@ class StackTree:
 
     @classmethod
     def of(cls, recording: Recording) -> StackTree:
-        """The stacks of a recording.
+        """The stacks of a recording; read again only when there are more.
 
         Raises:
             RecordingCorruptError: They are no tree, or a frame is missing.
         """
+        (count,) = row(recording, "SELECT count(*) FROM stacks")
+        known = _TREES.get(recording)
+        if known is None or len(known.stacks) != count:
+            known = _TREES[recording] = cls._read(recording)
+        return known
+
+    @classmethod
+    def _read(cls, recording: Recording) -> StackTree:
         found = rows(recording, "SELECT id, function, code_offset, callee FROM frames")
         frames = {NO_FRAME.id: NO_FRAME} | {each[0]: StackFrame(*each) for each in found}
         stacks: dict[int, Stack] = {}
