@@ -332,6 +332,22 @@ class TestTasks:
             heap.collect()
         assert [heap.roots.tasks.pop() for _ in range(3)] == [*tasks, None]
 
+    def test_stay_when_a_collection_is_interrupted(self, make_heap: MakeHeap, monkeypatch: pytest.MonkeyPatch) -> None:
+        heap = make_heap(4 * KIB)
+        waiting, coming = heap.alloc(8), heap.alloc(8)
+        tasks = heap.roots.tasks
+        tasks.push(waiting)
+
+        def interrupted(marked: Any) -> bool:  # noqa: ANN401
+            tasks.push(coming)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(tasks, "restore", interrupted)
+            heap.collect()
+        heap.verify()
+        assert [tasks.pop() for _ in range(3)] == [waiting, coming, None]
+
     def test_outlive_an_allocation_that_runs_out(self, make_heap: MakeHeap) -> None:
         heap = make_heap(KIB)
         task = heap.alloc(8)

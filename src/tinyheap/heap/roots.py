@@ -93,6 +93,11 @@ class TaskQueue:
             self._tasks = tasks
             return True
 
+    def put_back(self, tasks: deque[int]) -> None:
+        """Put the tasks that were taken off back in front of those that came in meanwhile."""
+        with self._lock:
+            self._tasks.extendleft(reversed(tasks))
+
 
 class Roots:
     """All roots of one heap."""
@@ -156,13 +161,17 @@ class Roots:
         """
         marked: deque[int] = deque()
         unreadable = NO_BLOCK
-        while True:
-            while (task := self.tasks.pop()) is not None:
-                engine.mark_addresses((task,))
-                marked.append(task)
-            unreadable = max(unreadable, engine.finish_mark())
-            if self.tasks.restore(marked):
-                return unreadable
+        try:
+            while True:
+                while (task := self.tasks.pop()) is not None:
+                    marked.append(task)
+                    engine.mark_addresses((task,))
+                unreadable = max(unreadable, engine.finish_mark())
+                if self.tasks.restore(marked):
+                    return unreadable
+        except BaseException:
+            self.tasks.put_back(marked)
+            raise
 
 
 def _words(words: Buffer) -> memoryview:
