@@ -31,9 +31,10 @@ cdef struct Log:
     u64 death_count
     u64 death_room
     u64 stacks                  # in all
-    u64 children                # a table of stacks, twice as large as needed at least: 64 bits of parent and site each,
-    u64 children_ids            # and the stack's number, 32 bits; 0 for a free place
+    u64 children                # a table of stacks, twice as large as needed at least: parent and site in 64 bits, 0 for
+                                # a free place, and the stack's number in 64 more
     u64 children_mask           # its size - 1
+    u64 recent                  # the same for what was looked up last at each depth
 
 ctypedef Log* LogPointer
 
@@ -45,8 +46,10 @@ cdef enum:
     EVENT_BYTES = 40
     STACK_BYTES = 16
     DEATH_BYTES = 16
+    CHILD_BYTES = 16
+    DEPTHS = 1 << 17            # more than a shadow stack has entries
     ENTRY_BYTES = 8
-    EVENT_ROOM = 1 << 17
+    EVENT_ROOM = 1 << 16
     STACK_ROOM = 1 << 16
     STACKS_LIMIT = 1 << 24
 
@@ -57,6 +60,7 @@ cdef void hand_over(Log* log) noexcept nogil
 cdef void wake(Log* log) noexcept nogil
 cdef u64 current_stack(Log* log) noexcept nogil
 cdef u64 child_of(Log* log, u64 parent, u64 site, u64 depth) noexcept nogil
+cdef u64 new_stack(Log* log, u64 parent, u64 site, u64 depth) noexcept nogil
 cdef u64 place_of(Log* log, u64 key) noexcept nogil
 cdef bint grow_children(Log* log) noexcept nogil
 cdef bint grow_births(Log* log, u64 granule) noexcept nogil

@@ -5,7 +5,8 @@ An *event* is an allocation, or a reallocation or free that was asked for.  Its 
 (`shadow_stack`), whose entries hold a site each and room for a number: that of the interned stack that ends with the entry.
 It is zero in each entry that was written since the last event, so only those are looked up, from the first without a number
 up; what a run looks up is a small part of all its calls.  Stacks are a tree: a hash table leads from a stack and a site to
-the stack with that frame more.
+the stack with that frame more.  In front of it stands an array with what was looked up last at each depth, since programs
+repeat themselves: it is read from one end to the other, and mostly has it.
 
 Records go into buffers.  When one is full the owner (`recorder.Recorder`) takes them: its ``_flush()`` is called, with
 whatever was noted until then complete.  At events from time to time it is woken by ``_wake()``, which says when to be woken
@@ -84,21 +85,29 @@ def current_stack(log: LogPointer) -> u64:
 def child_of(log: LogPointer, parent: u64, site: u64, depth: u64) -> u64:
     """The number of the stack that is its parent and a site more; the parent's own when there are too many stacks."""
     key: u64 = parent << 32 | site
-    place: u64 = place_of(log, key)
-    stack: u64 = load32(log.children_ids + (place << 2))
-    if stack != 0:
-        return stack
-    if log.stacks == STACKS_LIMIT:
-        return parent
-    if log.stacks * 2 > log.children_mask:
-        if not grow_children(log):
+    recent: u64 = log.recent + depth * CHILD_BYTES
+    if load64(recent) == key:
+        return load64(recent + 8)
+    child: u64 = place_of(log, key)
+    if load64(child) == 0:
+        if log.stacks == STACKS_LIMIT:
             return parent
-        place = place_of(log, key)
+        if log.stacks * 2 > log.children_mask:
+            if not grow_children(log):
+                return parent
+            child = place_of(log, key)
+        store64(child, key)
+        store64(child + 8, new_stack(log, parent, site, depth))
+    store64(recent, key)
+    store64(recent + 8, load64(child + 8))
+    return load64(child + 8)
+
+
+def new_stack(log: LogPointer, parent: u64, site: u64, depth: u64) -> u64:
+    """The number of a stack that was not seen before."""
     if log.stack_count == STACK_ROOM:
         hand_over(log)
     log.stacks += 1
-    store64(log.children + (place << 3), key)
-    store32(log.children_ids + (place << 2), log.stacks)
     record: u64 = log.stack_buffer + log.stack_count * STACK_BYTES
     store32(record, log.stacks)
     store32(record + 4, parent)
@@ -112,34 +121,32 @@ def place_of(log: LogPointer, key: u64) -> u64:
     """Where the table has the key, or where it goes."""
     # Fibonacci hashing: the product's high bits depend on all of the key's.
     place: u64 = (key * GOLDEN) >> 32 & log.children_mask
-    while load32(log.children_ids + (place << 2)) != 0 and load64(log.children + (place << 3)) != key:
+    found: u64 = load64(log.children + place * CHILD_BYTES)
+    while found != 0 and found != key:
         place = (place + 1) & log.children_mask
-    return place
+        found = load64(log.children + place * CHILD_BYTES)
+    return log.children + place * CHILD_BYTES
 
 
 def grow_children(log: LogPointer) -> cython.bint:
     """Double the table; False where there is no memory."""
     size: u64 = log.children_mask + 1
     old: u64 = log.children
-    old_ids: u64 = log.children_ids
-    children: u64 = allocated(size * 2, 8)
-    ids: u64 = allocated(size * 2, 4)
-    if children == 0 or ids == 0:
-        release(children)
-        release(ids)
+    children: u64 = allocated(size * 2, CHILD_BYTES)
+    if children == 0:
         return False
     log.children = children
-    log.children_ids = ids
     log.children_mask = size * 2 - 1
+    number: u64
     at: u64
     place: u64
-    for at in range(size):
-        if load32(old_ids + (at << 2)) != 0:
-            place = place_of(log, load64(old + (at << 3)))
-            store64(children + (place << 3), load64(old + (at << 3)))
-            store32(ids + (place << 2), load32(old_ids + (at << 2)))
+    for number in range(size):
+        at = old + number * CHILD_BYTES
+        if load64(at) != 0:
+            place = place_of(log, load64(at))
+            store64(place, load64(at))
+            store64(place + 8, load64(at + 8))
     release(old)
-    release(old_ids)
     return True
 
 
@@ -293,9 +300,9 @@ class EventLog:
         self._log.children_mask = (1 << 12) - 1
         self._log.births = allocated(1 << 12, 4)
         self._log.death_buffer = allocated(1 << 12, DEATH_BYTES)
-        self._log.children = allocated(1 << 12, 8)
-        self._log.children_ids = allocated(1 << 12, 4)
-        if not (self._log.births and self._log.death_buffer and self._log.children and self._log.children_ids):
+        self._log.children = allocated(1 << 12, CHILD_BYTES)
+        self._log.recent = allocated(DEPTHS, CHILD_BYTES)
+        if not (self._log.births and self._log.death_buffer and self._log.children and self._log.recent):
             raise MemoryError
         self._renew()
 
@@ -303,7 +310,7 @@ class EventLog:
         release(self._log.births)
         release(self._log.death_buffer)
         release(self._log.children)
-        release(self._log.children_ids)
+        release(self._log.recent)
 
     def _renew(self) -> cython.void:
         """Make empty buffers."""
