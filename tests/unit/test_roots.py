@@ -342,8 +342,8 @@ class TestTasks:
             tasks.push(coming)
             raise KeyboardInterrupt
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(tasks, "restore", interrupted)
+        monkeypatch.setattr(tasks, "restore", interrupted)
+        with pytest.raises(KeyboardInterrupt):
             heap.collect()
         heap.verify()
         assert [tasks.pop() for _ in range(3)] == [waiting, coming, None]
