@@ -1,8 +1,7 @@
 """The tables of a recording: what each column means, and in which unit.
 
 A recording is one DuckDB file, which any DuckDB client opens.  Only `run` is ever updated, and only its end; all other
-tables grow by whole batches, each one transaction, so that a file whose writer was killed holds a sound beginning of
-the run.
+tables grow by whole batches, so that a file whose writer was killed holds a sound beginning of the run.
 
 Terms.  An *object* is what one allocation made; objects are numbered from 1 in the order of their allocations.  A
 *stack* is a path of *frames* from the outermost call in; stacks form a tree, in which each is its parent and one frame
