@@ -203,10 +203,11 @@ def run_info(rows: Rows) -> RunInfo:
 def recordings(draw: st.DrawFn) -> Rows:
     """Recordings of some stacks, events and collections, in any order that can be; also of nothing at all."""
     rows = Rows(state=draw(st.sampled_from(["finished", "running"])))
-    for function in draw(st.lists(st.sampled_from(FUNCTIONS), max_size=6)):
-        rows.frame(function)
-    if rows.frames:
-        for _ in range(draw(st.integers(0, 10))):
+    if draw(st.integers(0, 9)):
+        # Two calls in each function, so that functions and sites are not the same.
+        for function in FUNCTIONS * 2:
+            rows.frame(function)
+        for _ in range(draw(st.integers(1, 10))):
             rows.stack(draw(st.integers(0, len(rows.stacks))), draw(st.integers(1, len(rows.frames))))
     for step in draw(st.lists(st.sampled_from(["allocate"] * 6 + ["collect", "other", "sample"]), max_size=40)):
         after_ns = draw(st.sampled_from([0, 1, 10, 1000]))

@@ -102,13 +102,13 @@ def utilizations(intervals: Sequence[tuple[int, int]], run_ns: int) -> list[Util
 def _worst(starts: NDArray[np.int64], ends: NDArray[np.int64], run_ns: int, window_ns: int) -> int:
     """The most nanoseconds of pauses in any window of that length.
 
-    As a window slides, what it holds of pauses changes linearly between the moments when one of its ends passes an end of
-    a pause; and it is greatest where the window begins with a pause, or ends with one, or at an end of the run.
+    It is enough to look at windows that begin with a pause, or at the latest where one still fits into the run.  One that
+    begins between pauses loses nothing as it moves on to the next pause, and one that begins within a pause loses nothing
+    as it moves back to that pause's beginning: what it gives up at one end it gains at the other, at least.
     """
     if not len(starts):
         return 0
-    latest = run_ns - window_ns
-    begins = np.unique(np.clip(np.concatenate([starts, ends - window_ns, [0, latest]]), 0, latest))
+    begins = np.minimum(starts, run_ns - window_ns)
     held = _paused_until(starts, ends, begins + window_ns) - _paused_until(starts, ends, begins)
     return int(held.max())
 
