@@ -1,4 +1,5 @@
 /** The page: its sections, the way between them, and what stands above and below. */
+import type { Signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { Bars } from "./bars";
 import { FlameGraph } from "./flame/view";
@@ -32,7 +33,7 @@ const THEMES = [
   ["dark", "Dark"],
 ] as const;
 
-export function App({ recording, objects }: { recording: Recording; objects: Objects | null }) {
+export function App({ recording, objects }: { recording: Recording; objects: Signal<Objects | null> }) {
   const { sizes, lifetimes, leaks } = recording.summary;
   return (
     <>
@@ -41,12 +42,7 @@ export function App({ recording, objects }: { recording: Recording; objects: Obj
         <Head recording={recording} />
         <Section id="heap" title="Heap through time" lead="Drag across the time line to look closer, click it to choose a moment; the map shows the heap at that moment.">
           <TimeLine recording={recording} />
-          <Scrubber recording={recording} objects={objects} />
-          {!objects ? <Empty>Reading the objects…</Empty> : objects.count ? (
-            <HeapMap recording={recording} objects={objects} />
-          ) : (
-            <Empty>No object was allocated while this was recorded, so there is nothing to map.</Empty>
-          )}
+          <Moment recording={recording} objects={objects} />
         </Section>
         <Section id="flame" title="Flame graph" lead="Who called whom, the outermost on top; each as wide as what was allocated below it.">
           <FlameGraph recording={recording} />
@@ -81,6 +77,22 @@ export function App({ recording, objects }: { recording: Recording; objects: Obj
         </Section>
         <Foot recording={recording} />
       </main>
+    </>
+  );
+}
+
+/** What waits for the objects; the rest of the page is there before them. */
+function Moment({ recording, objects: { value: objects } }: { recording: Recording; objects: Signal<Objects | null> }) {
+  return (
+    <>
+      <Scrubber recording={recording} objects={objects} />
+      {!objects ? (
+        <Empty>Reading the objects…</Empty>
+      ) : objects.count ? (
+        <HeapMap recording={recording} objects={objects} />
+      ) : (
+        <Empty>No object was allocated while this was recorded, so there is nothing to map.</Empty>
+      )}
     </>
   );
 }

@@ -50,7 +50,7 @@ function scaled(value: number, units: [number, string][], base: string): string 
     if (size >= scale) {
       const figure = size / scale;
       const digits = figure >= 100 || Number.isInteger(figure) ? 0 : figure >= 10 ? 1 : 2;
-      return `${sign}${figure.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
+      return `${sign}${figure < 1000 ? figure.toFixed(digits) : COUNT.format(figure)} ${unit}`;
     }
   }
   return `${sign}${COUNT.format(size)} ${base}`;

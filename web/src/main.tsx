@@ -1,4 +1,5 @@
 /** Reads the run that the page was made for, and shows it. */
+import { signal } from "@preact/signals";
 import { render } from "preact";
 import "./style.css";
 import { App } from "./app";
@@ -11,13 +12,11 @@ async function show(): Promise<void> {
   const recording = await readRecording();
   followFragment();
   if (time.value < 0) time.value = recording.summary.totals.peak.time_ns;
-  const place = document.getElementById("page")!;
-  const draw = (objects: Objects | null) => render(<App recording={recording} objects={objects} />, place);
-  draw(null);
-  const objects = await readObjects(recording);
-  draw(objects);
+  const objects = signal<Objects | null>(null);
+  render(<App recording={recording} objects={objects} />, document.getElementById("page")!);
+  objects.value = await readObjects(recording);
   // Says to tests, and to whoever makes pictures, that all is there.
-  document.documentElement.dataset.objects = String(objects.count);
+  requestAnimationFrame(() => (document.documentElement.dataset.objects = String(objects.value!.count)));
 }
 
 show().catch((error: unknown) => {
