@@ -19,6 +19,19 @@ PACKAGE: Final = Path("src") / "tinyheap"
 HEAP: Final = PACKAGE / "heap"
 KERNEL: Final = "tinyheap.heap._kernel"
 PLAYER: Final = "tinyheap.traces._replay"
+CHECKS: Final = (
+    "tests/unit/test_engines.py",
+    "tests/conformance/test_patterns.py",
+    "tests/conformance/test_twins.py",
+    "tests/conformance/test_vectors.py",
+)
+"""The tests that say whether a kernel is exact."""
+# Without explanations of what failed, which may take longer than all the rest.
+PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
+PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model", *CHECKS)
+SECONDS: Final = 180
+"""Longer than all checks take; a kernel that does not end them is one that fails."""
+SOME_TEST_FAILED: Final = 1
 
 
 @dataclass(frozen=True)
@@ -83,3 +96,17 @@ def kernel_file(folder: Path) -> Path:
     """The file of the kernel that Python loads from a folder."""
     ran = run_python(folder, "-c", "import tinyheap.heap._kernel as kernel; print(kernel.__file__)", seconds=60)
     return Path(ran.stdout.strip())
+
+
+def check(folder: Path) -> str:
+    """How the checks end on the kernel in a folder: ``passed``, ``caught``, or what went wrong with checking."""
+    loaded = kernel_file(folder)
+    if folder not in loaded.parents:
+        return f"not checked: {loaded} was loaded"
+    try:
+        ran = run_python(folder, *PYTEST, seconds=SECONDS)
+    except subprocess.TimeoutExpired:
+        return "caught: it did not end"
+    if ran.returncode == SOME_TEST_FAILED or ran.returncode < 0:
+        return "caught"
+    return "passed" if ran.returncode == 0 else f"not checked: {ran.stdout[-2000:]}"

@@ -7,7 +7,6 @@ anew for the new text.  None of them is equivalent to the kernel without it.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,18 +20,6 @@ from mutants import MUTANTS
 
 CI_SHARE: Final = 12
 """One mutant in so many is built where not all are asked for."""
-CHECKS: Final = (
-    "tests/unit/test_engines.py",
-    "tests/conformance/test_patterns.py",
-    "tests/conformance/test_twins.py",
-    "tests/conformance/test_vectors.py",
-)
-# Without explanations of what failed, which may take longer than all the rest.
-PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
-PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model", *CHECKS)
-SECONDS: Final = 180
-"""Longer than all checks take; a mutant that does not end is one that fails."""
-SOME_TEST_FAILED: Final = 1
 
 Chosen = dict[str, Edit]
 
@@ -61,27 +48,13 @@ def verdicts(
 
 def try_mutant(folder: Path, edit: Edit) -> str:
     kernel_builds.build(folder, ["-O1"], [edit])
-    return check(folder)
-
-
-def check(folder: Path) -> str:
-    """How the checks end on the kernel in a folder: ``passed``, ``caught``, or what went wrong with checking."""
-    loaded = kernel_builds.kernel_file(folder)
-    if folder not in loaded.parents:
-        return f"not checked: {loaded} was loaded"
-    try:
-        ran = kernel_builds.run_python(folder, *PYTEST, seconds=SECONDS)
-    except subprocess.TimeoutExpired:
-        return "caught: it did not end"
-    if ran.returncode == SOME_TEST_FAILED or ran.returncode < 0:
-        return "caught"
-    return "passed" if ran.returncode == 0 else f"not checked: {ran.stdout[-2000:]}"
+    return kernel_builds.check(folder)
 
 
 @pytest.mark.slow
 def test_the_kernel_itself_passes(kernel: object, tmp_path: Path) -> None:
     kernel_builds.build(tmp_path / "copy", ["-O1"])
-    assert check(tmp_path / "copy") == "passed"
+    assert kernel_builds.check(tmp_path / "copy") == "passed"
 
 
 @pytest.mark.slow

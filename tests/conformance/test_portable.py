@@ -1,0 +1,34 @@
+"""The kernel is as exact on machines without SSE2, where its primitives compare one word at a time.
+
+It is compiled once more with the portable forms of `_kernel_ops.h`; the tests of its contract, of all patterns of states,
+of random requests and of the recordings run on it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import kernel_builds
+from kernel_builds import Edit
+
+FLAGS: Final = ("-O1", "-DTINYHEAP_PORTABLE")
+FAULTS: Final = {
+    "words": Edit("_kernel_ops.h", "(uint32_t)(load32(at + 4 * i) - start) < bytes", "0"),
+    "long words": Edit("_kernel_ops.h", "(load64(at + 8 * i) - start < bytes)", "(load64(at + 4 * i) - start < bytes)"),
+}
+
+
+@pytest.mark.slow
+def test_the_portable_kernel_passes(kernel: object, tmp_path: Path) -> None:
+    kernel_builds.build(tmp_path / "copy", FLAGS)
+    assert kernel_builds.check(tmp_path / "copy") == "passed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_it_is_the_portable_one_that_is_checked(fault: str, kernel: object, tmp_path: Path) -> None:
+    kernel_builds.build(tmp_path / "copy", FLAGS, [FAULTS[fault]])
+    assert kernel_builds.check(tmp_path / "copy").startswith("caught")
