@@ -68,10 +68,22 @@ MUTANTS: Final = {
         "clear(heap.memory + offset - heap.header_bytes + (1 << heap.word_shift) * heap.precise, size_bytes)",
     ),
     "the last bytes of small objects are not cleared": Edit(
-        _KERNEL, "    else:\n        store64(at, 0)\n        store64(end - 8, 0)", "    else:\n        store64(at, 0)"
+        _KERNEL,
+        "zero16(at + (96 if last > 96 else last))\n    zero16(at + last)\n",
+        "zero16(at + (96 if last > 96 else last))\n",
     ),
-    "the middle of objects of 33 to 64 bytes is not cleared": Edit(
-        _KERNEL, "        store64(end - 32, 0)\n        store64(end - 24, 0)\n", "        store64(end - 32, 0)\n"
+    "bytes 16 to 31 of objects of 33 to 128 bytes are not cleared": Edit(
+        _KERNEL, "    zero16(at + (16 if last > 16 else last))\n", ""
+    ),
+    "bytes 96 to 111 of objects of 113 to 128 bytes are not cleared": Edit(
+        _KERNEL, "    zero16(at + (96 if last > 96 else last))\n", ""
+    ),
+    "small objects are cleared past their end": Edit(
+        _KERNEL, "zero16(at + (48 if last > 48 else last))", "zero16(at + (48 if last > 40 else last))"
+    ),
+    "objects of 33 bytes are cleared as if they were smaller": Edit(_KERNEL, "if bytes <= 32:", "if bytes <= 33:"),
+    "objects of 129 bytes are cleared as if they were smaller": Edit(
+        _KERNEL, "if bytes > 128 or bytes < 16:", "if bytes > 129 or bytes < 16:"
     ),
     "an object lies past the last block": Edit(
         _KERNEL, "if end > heap.end_block:\n        return 0", "if end > heap.end_block + 1:\n        return 0"
@@ -161,10 +173,56 @@ MUTANTS: Final = {
         "at: u64 = heap.dropped + ((block >> 7) << 3)",
     ),
     "the last word of a block of 64-bit words is not scanned": Edit(
-        _KERNEL, "offset = load64(at + 24) - start", "offset = load64(at + 16) - start"
+        _KERNEL,
+        "while at < piece:\n                        offset = load64(at)",
+        "while at + 8 < piece:\n                        offset = load64(at)",
     ),
     "the last word of a block of 32-bit words is not scanned": Edit(
-        _KERNEL, "offset = load32(at + 12) - start", "offset = load32(at + 8) - start"
+        _KERNEL,
+        "while at < piece:\n                    offset = load32(at)",
+        "while at + 4 < piece:\n                    offset = load32(at)",
+    ),
+    "words are compared by four for the first one's sake only": Edit(
+        _KERNEL,
+        "if long_words_below(at, start, pool_bytes) != 0:",
+        "if long_words_below(at, start, pool_bytes) & 1 != 0:",
+    ),
+    "tails are looked for in a word of the table from the wrong block on": Edit(
+        _KERNEL,
+        "others = (load64(table + (head >> 5 << 3)) ^ ODD) >> ((head & 31) << 1)",
+        "others = (load64(table + (head >> 5 << 3)) ^ ODD) >> ((head & 30) << 1)",
+    ),
+    "the byte that tails are looked for in is the one before": Edit(
+        _KERNEL, "others = (load8(table + (head >> 2)) ^ 0xAA)", "others = (load8(table + (head - 1 >> 2)) ^ 0xAA)"
+    ),
+    "the table's short last word is read whole": Edit(
+        _KERNEL, "whole_blocks: u64 = heap.end_block & ~cython.cast(u64, 31)", "whole_blocks: u64 = heap.end_block + 31"
+    ),
+    "two-byte words are taken for four-byte ones": Edit(
+        _KERNEL, "heap.step_shift == heap.word_shift and heap.word_shift > 1:", "heap.step_shift == heap.word_shift:"
+    ),
+    "headers are scanned where nothing bounds the mark stack": Edit(
+        _KERNEL, "        at += header_bytes\n", "        at += 0\n"
+    ),
+    "long objects are scanned by 64 words of their layouts": Edit(
+        _KERNEL, "stop - at > 64 << step_shift", "stop - at > 68 << step_shift"
+    ),
+    "out-of-line layouts are read as bits": Edit(_KERNEL, "if layout & 1 == 0 or stop - at > 64", "if stop - at > 64"),
+    "what a long object pushes is forgotten": Edit(
+        _KERNEL,
+        "                scan_object(heap, head - 1)\n                top = heap.stack_top\n",
+        "                scan_object(heap, head - 1)\n",
+    ),
+    "an object is marked by its lowest block in the byte": Edit(
+        _KERNEL, "store8(at, byte | (cython.cast(u64, 2) << shift))", "store8(at, byte | 2)"
+    ),
+    "interior references mark nothing across bytes": Edit(
+        _KERNEL,
+        "        block -= 1\n        at = table + (block >> 2)\n        byte = load8(at)\n",
+        "        block -= 1\n",
+    ),
+    "the mark stack is taken to lie apart from all objects": Edit(
+        _KERNEL, "apart: cython.bint = heap.stack_limit == 0 or stop <= heap.stack or", "apart: cython.bint = True or"
     ),
     "a tail that ends with its word of the table leads on": Edit(
         _KERNEL,
@@ -183,14 +241,34 @@ MUTANTS: Final = {
     ),
     "the pool's last byte is no place to refer to": Edit(
         _KERNEL,
-        "store32(next, offset >> heap.block_shift)\n        next += cython.cast(u64, offset < heap.pool_bytes) << 2",
-        "store32(next, offset >> heap.block_shift)\n        next += cython.cast(u64, offset + 32 < heap.pool_bytes) << 2",
+        "offset = load(heap, at) - heap.start\n        if offset < heap.pool_bytes:",
+        "offset = load(heap, at) - heap.start\n        if offset + 1 < heap.pool_bytes:",
     ),
     "layouts repeat a word too early": Edit(_KERNEL, "bitmap |= bitmap << size", "bitmap |= bitmap << (size - 1)"),
+    "layouts repeat one time too few": Edit(
+        _KERNEL, "while size < words and size < 64:", "while size + size <= words and size < 64:"
+    ),
+    "layouts of no length mean nothing": Edit(
+        _KERNEL,
+        "    if size != 0:\n        # A pattern of no length does not repeat.\n",
+        "    if size == 0:\n        bitmap = 0\n    else:\n",
+    ),
+    "layouts of no length repeat after 64 words": Edit(
+        _KERNEL, "64 // size * size if size != 0 else words", "64 // size * size if size != 0 else 64"
+    ),
+    "long objects are scanned by pieces that the pattern does not divide": Edit(
+        _KERNEL, "64 // size * size if size != 0 else words", "64 if size != 0 else words"
+    ),
+    "the first piece of long objects is all that is scanned": Edit(
+        _KERNEL, "        words -= piece\n    scan_bits(", "        words = 0\n    scan_bits("
+    ),
     "the bits above a layout's size are not ignored": Edit(
         _KERNEL, "bitmap &= (cython.cast(u64, 1) << size) - 1", "bitmap &= ONES"
     ),
-    "layouts reach past the object": Edit(_KERNEL, "bitmap & (ONES >> (64 - words))", "bitmap"),
+    "layouts reach past the object": Edit(
+        _KERNEL, "return bitmap if words >= 64 else bitmap & ((cython.cast(u64, 1) << words) - 1)", "return bitmap"
+    ),
+    "out-of-line layouts reach past the object": Edit(_KERNEL, "piece = piece if words > piece else words", "pass"),
     "out-of-line layouts repeat by whole bytes": Edit(
         _KERNEL, "piece = 8 if size - index > 8 else size - index", "piece = 8"
     ),
@@ -207,6 +285,14 @@ MUTANTS: Final = {
     "scanned words are counted as bytes": Edit(
         _KERNEL, "heap.words_scanned += (stop - at) >> heap.step_shift", "heap.words_scanned += stop - at"
     ),
+    "words are scanned but not counted where nothing bounds the mark stack": Edit(
+        _KERNEL, "    heap.words_scanned += scanned\n", ""
+    ),
+    "the most entries of the unbounded mark stack are those before the last": Edit(
+        _KERNEL,
+        "        if top > peak:\n            peak = top\n",
+        "        if top > peak:\n            peak = top - 1\n",
+    ),
     "roots are read across their end": Edit(_KERNEL, "stop -= word_bytes - step", "stop -= 0"),
     "giving up leaves the mark of a word's last block": Edit(
         _KERNEL, "x & ~(((x & EVEN) << 1) & x)", "x & ~(((x & (EVEN >> 2)) << 1) & x)"
@@ -218,13 +304,39 @@ MUTANTS: Final = {
     "a dead head in a word's last block frees nothing behind it": Edit(
         _KERNEL, "carry = (head >> 62) | cython.cast(u64, total < fields)", "carry = cython.cast(u64, total < fields)"
     ),
-    "dead heads keep their tails": Edit(_KERNEL, "kept = high & ~low & total", "kept = high & ~low"),
-    "free blocks end what is freed": Edit(_KERNEL, "fields = (low ^ EVEN) * 3", "fields = (high & ~low) * 3"),
-    "sums of many words overflow": Edit(_KERNEL, "batch = word + 63", "batch = word + 66"),
-    "sums of few words overflow": Edit(_KERNEL, "triple = word + 3", "triple = word + 4"),
-    "dead tails are not poisoned": Edit(
-        _KERNEL, "poison_fields(heap, word, (low | high) ^ mark ^ kept)", "poison_fields(heap, word, head)"
+    "the carry is lost between pieces of the table": Edit(
+        _KERNEL,
+        "carry = free_dead(heap.table + (word << 3), heap.table + ((word + count) << 3), carry)",
+        "carry = free_dead(heap.table + (word << 3), heap.table + ((word + count) << 3), 0)",
     ),
+    "the carry is lost before the short last word": Edit(
+        _KERNEL, "carry = free_dead(at, at + 8, carry)", "carry = free_dead(at, at + 8, 0)"
+    ),
+    "dead heads keep their tails": Edit(_KERNEL, "(total & x & ODD)", "(x & ODD & ~(mark << 1))"),
+    "marked objects lose their tails": Edit(_KERNEL, "mark | (total & x & ODD)", "mark"),
+    "the short last word is not swept": Edit(
+        _KERNEL,
+        "while word < words:\n        # The short last word;",
+        "while word < (words if heap.poison != 0 else whole):\n        # The short last word;",
+    ),
+    "the short last word is not counted when it is swept": Edit(_KERNEL, "        after += tally(at, 1)\n", ""),
+    "the short last word is not counted": Edit(_KERNEL, "        counts = tally(at, 1)\n", ""),
+    "free blocks end what is freed": Edit(_KERNEL, "fields = (low ^ EVEN) * 3", "fields = (high & ~low) * 3"),
+    "sums of many words overflow": Edit(_DECLARATIONS, "TALLY = 63", "TALLY = 66"),
+    "words that three does not divide are not counted": Edit(_KERNEL, "words -= stride // 8 * 3\n", "words = 0\n"),
+    "the second third of the words is counted from its second on": Edit(
+        _KERNEL, "y = load64(at + stride)", "y = load64(at + stride + 8)"
+    ),
+    "the second third of the words is counted twice": Edit(
+        _KERNEL, "z = load64(at + 2 * stride)", "z = load64(at + stride)"
+    ),
+    "words that three does not divide are counted from the second third on": Edit(
+        _KERNEL, "    at += 2 * stride\n", "    at += stride\n"
+    ),
+    "marks are counted as tails": Edit(_KERNEL, "(y >> 1 & ~y & EVEN)", "(y >> 1 & EVEN)"),
+    "dead tails are not poisoned": Edit(_KERNEL, "(x | (x >> 1)) & EVEN & ~load64(at)", "x & EVEN & ~load64(at)"),
+    "marked objects are poisoned": Edit(_KERNEL, "(x | (x >> 1)) & EVEN & ~load64(at)", "(x | (x >> 1)) & EVEN"),
+    "kept tails are poisoned": Edit(_KERNEL, "            x ^= load64(at)\n", ""),
     "a word's last block is not poisoned": Edit(
         _KERNEL,
         "fields &= fields - 1\n\n\ndef sweep_table",
@@ -240,6 +352,31 @@ MUTANTS: Final = {
         "address - heap.start >= heap.pool_bytes - word_bytes:",
     ),
     # ---- primitives ----
+    "only ten of sixteen bytes are zeroed": Edit(
+        _PRIMITIVES, "memset(TH_AT(address), 0, 16)", "memset(TH_AT(address), 0, 10)"
+    ),
+    "four words are compared as if they had signs": Edit(
+        _PRIMITIVES,
+        "start + 0x80000000u)));\n    const __m128i limits = _mm_set1_epi32((int)((uint32_t)bytes - 0x80000000u));",
+        "start)));\n    const __m128i limits = _mm_set1_epi32((int)((uint32_t)bytes));",
+    ),
+    "four words lack the last byte": Edit(
+        _PRIMITIVES,
+        "limits = _mm_set1_epi32((int)((uint32_t)bytes - 0x80000000u));\n    return",
+        "limits = _mm_set1_epi32((int)((uint32_t)bytes - 1 - 0x80000000u));\n    return",
+    ),
+    "the low halves of long words are compared as if they had signs": Edit(
+        _PRIMITIVES, "_mm_xor_si128(low, sign)", "low"
+    ),
+    "the last two of four long words are the first two": Edit(
+        _PRIMITIVES, "_mm_shuffle_ps(a, b, 0x88)", "_mm_shuffle_ps(a, a, 0x88)"
+    ),
+    "the high halves of long words are looked for in the low ones": Edit(
+        _PRIMITIVES, "_mm_shuffle_ps(a, b, 0xDD)", "_mm_shuffle_ps(a, b, 0x88)"
+    ),
+    "the high halves of long words do not matter": Edit(
+        _PRIMITIVES, "_mm_and_si128(below, _mm_cmpeq_epi32(high, _mm_setzero_si128()))", "below"
+    ),
     "32-bit words lose a byte": Edit(
         _PRIMITIVES, "uint32_t v; memcpy(&v, TH_AT(address), 4);", "uint32_t v = 0; memcpy(&v, TH_AT(address), 3);"
     ),

@@ -160,6 +160,27 @@ def test_the_model_says_the_same_on_a_sample() -> None:
         place.close()
 
 
+def test_random_sweeps_of_longer_tables(kernel: type[Engine]) -> None:
+    """Long objects and short ones, some with marks; tables that are counted in several pieces."""
+    rng = random.Random(2)
+    for lot in range(24):
+        blocks = rng.randint(60, 9000)
+        states: list[int] = []
+        while len(states) < blocks:
+            begins = rng.choice([FREE, HEAD, HEAD, MARK])
+            follows = rng.choice([FREE, TAIL]) if begins == FREE else TAIL
+            states += [begins] + [follows] * rng.choice([0, rng.randint(0, 5), rng.randint(0, 10 ** (lot % 4))])
+        states = states[:blocks]
+        bench = Workbench(kernel, blocks, word_bytes=4, offset_bytes=lot % 8)
+        bench.lay(patterns.draw(states))
+        assert bench.engine.census() == patterns.census(patterns.draw(states))
+        swept = patterns.sweep(states)
+        assert bench.engine.sweep() == swept.states.count(FREE) * 16
+        assert bench.draw() == patterns.draw(swept.states)
+        assert bench.engine.counters[3:5] == (swept.freed_objects, swept.freed_blocks)
+        bench.close()
+
+
 # ---- searching ------------------------------------------------------------------------------------------------------
 
 Query = tuple[int, int, int, int]
@@ -266,4 +287,29 @@ def test_objects_of_every_size_at_every_place(kernel: type[Engine], blocks: int)
         assert bench.engine.next_alloc == end
         assert bench.engine.free(head) == end - head
         assert bench.draw() == hole
+    bench.close()
+
+
+@pytest.mark.parametrize("word_bytes", [4, 8])
+@pytest.mark.parametrize("mark_stack_entries", [0, 9])
+def test_objects_of_every_size_at_every_place_are_scanned_to_their_end(
+    kernel: type[Engine], word_bytes: int, mark_stack_entries: int
+) -> None:
+    """The last word of each is a reference, and so is the first word behind it, which must not be followed."""
+    blocks = 75
+    bench = Workbench(kernel, blocks, word_bytes=word_bytes, mark_stack_entries=mark_stack_entries)
+    for head, end in combinations(range(2, blocks + 1), 2):
+        bench.lay("**" + "." * (head - 2) + "*" + "-" * (end - head - 1) + "*" * (blocks - end))
+        bench.refer(end - 1, 3, 0)
+        if end < blocks:
+            bench.refer(end, 0, 1)
+        scanned = bench.engine.counters.words_scanned
+        bench.roots = [bench.address(head)]
+        bench.mark()
+        assert bench.draw()[:2] == "#*", (head, end)
+        assert bench.engine.counters.words_scanned - scanned == 4 * (end - head) + 4
+        bench.engine.unmark()
+        bench.engine.store_word(bench.word_address(end - 1, 3), 0)
+        if end < blocks:
+            bench.engine.store_word(bench.word_address(end, 0), 0)
     bench.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.machinery
+import mmap
 import random
 import sys
 from array import array
@@ -18,9 +19,19 @@ from tinyheap.errors import (
     InvalidAddressError,
     InvalidSizeError,
 )
-from tinyheap.heap.contract import NO_BLOCK, Census, Engine, Gc, State
+from tinyheap.heap.contract import NO_BLOCK, Census, Engine, Gc, Options, State
+from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.model import Model
-from workbench import GLYPHS, ZERO_SIZE_ADDRESS, MakeBench, Workbench, heap_bytes_for, inline_layout
+from workbench import (
+    GLYPHS,
+    START_ADDRESSES,
+    ZERO_SIZE_ADDRESS,
+    Layouts,
+    MakeBench,
+    Workbench,
+    heap_bytes_for,
+    inline_layout,
+)
 
 WORD_SIZES = pytest.mark.parametrize("word_bytes", [2, 4, 8])
 EMPTY = "." * 12
@@ -153,7 +164,7 @@ class TestAlloc:
         assert heap.engine.read_table() == b""
 
     @pytest.mark.parametrize("fill", [0x00, 0xEE])
-    @pytest.mark.parametrize("size_bytes", [*range(1, 80), 95, 96, 97, 128, 129, 1000])
+    @pytest.mark.parametrize("size_bytes", [*range(1, 80), 95, 96, 97, 112, 113, 127, 128, 129, 1000])
     def test_exactly_the_requested_bytes_are_cleared(self, bench: MakeBench, size_bytes: int, fill: int) -> None:
         heap = bench(64, fill=fill, offset_bytes=size_bytes % 8)
         heap.engine.alloc(1)
@@ -533,6 +544,30 @@ class TestMark:
         heap.mark()
         assert heap.draw() == "**-**---...."
 
+    @WORD_SIZES
+    @pytest.mark.parametrize("mark_stack_entries", [0, 64])
+    @pytest.mark.parametrize("place", range(8))
+    def test_one_reference_among_addresses_off_the_heap(
+        self, bench: MakeBench, word_bytes: int, mark_stack_entries: int, place: int
+    ) -> None:
+        """Addresses that differ in one bit from the heap's first or last; as roots, and as an object's words."""
+        heap = bench(64, word_bytes=word_bytes, mark_stack_entries=mark_stack_entries)
+        geometry = heap.engine.geometry
+        last = geometry.table_address - 1
+        words = [end ^ 1 << bit for end in (geometry.start_address, last) for bit in range(8 * word_bytes)]
+        words = [geometry.start_address - 1, last + 1, *(word for word in words if not geometry.is_on_heap(word))]
+        words.insert(place, last)
+        picture = ("*" + "-" * ((len(words) - 1) // 4)).ljust(63, ".")
+        heap.lay(picture + "*")
+        heap.roots = words
+        heap.mark()
+        assert heap.draw() == picture + "#"
+        heap.engine.unmark()
+        for index, word in enumerate(words):
+            heap.engine.store_word(heap.word_address(0, index), word)
+        heap.engine.mark_children(0)
+        assert heap.draw() == picture + "#"
+
     def test_a_pointer_into_the_slack(self, bench: MakeBench) -> None:
         heap = bench(heap_bytes=heap_bytes_for(5) + 31)
         geometry = heap.engine.geometry
@@ -600,6 +635,43 @@ class TestMark:
         heap.roots = [heap.address(0)]
         heap.mark()
         assert heap.draw() == "#*.........."
+
+    def test_the_most_entries_of_the_mark_stack(self, bench: MakeBench) -> None:
+        heap = bench(64)
+        heap.lay("*" + "-" * 9 + "*" * 40)
+        for child in range(40):
+            heap.refer(0, child, 10 + child)
+        heap.roots = [heap.address(0)]
+        heap.mark()
+        assert heap.engine.counters.mark_stack_peak == 40
+
+    @pytest.mark.parametrize("mark_stack_entries", [0, 64])
+    def test_all_of_a_graph_is_scanned(self, bench: MakeBench, mark_stack_entries: int) -> None:
+        """Objects of all kinds that wait on the mark stack for one another: each has two children, the last have none."""
+        heap = bench(500, gc=Gc.PRECISE, mark_stack_entries=mark_stack_entries)
+        layouts = [0, inline_layout("11", 8), heap.layouts.add("110", 8), inline_layout("1100", 8)]
+        nodes = [heap.engine.alloc(600 if index % 7 == 3 else 16, layouts[index % 4]) for index in range(127)]
+        for index, node in enumerate(nodes[:63]):
+            heap.engine.store_word(node, nodes[2 * index + 1])
+            heap.engine.store_word(node + 8, nodes[2 * index + 2])
+        heap.roots = nodes[:1]
+        heap.collect()
+        assert heap.engine.counters.frees == 0
+
+    @pytest.mark.parametrize("mark_stack_zeroed", [False, True])
+    def test_the_mark_stack_may_lie_in_an_object(self, bench: MakeBench, mark_stack_zeroed: bool) -> None:
+        """What is pushed while an object is scanned takes the place of its words that were not read yet."""
+        heap = bench(16, word_bytes=4, mark_stack_entries=2, mark_stack_zeroed=mark_stack_zeroed)
+        heap.lay("*******")
+        for word in range(4):
+            heap.refer(0, word, 3 + word)
+        geometry = heap.engine.geometry
+        place = heap.word_address(0, 2) - geometry.start_address
+        heap.engine.use_mark_stack(heap.memory[place : place + 8])
+        heap.roots = [heap.address(0)]
+        heap.mark()
+        heap.engine.sweep()
+        assert heap.draw() == "*..**".ljust(16, ".")
 
     @WORD_SIZES
     def test_the_bounded_mark_stack_overflows(self, bench: MakeBench, word_bytes: int) -> None:
@@ -678,6 +750,24 @@ class TestLargeHeaps:
         assert [index for index in range(count) if live[index]] == sorted(reached)
         assert heap.engine.counters.frees == count - len(reached)
 
+    @pytest.mark.parametrize(("word_bytes", "heap_bytes"), [(4, 3 << 30), (8, 3 << 30)])
+    def test_references_over_gigabytes(self, engine: type[Engine], word_bytes: int, heap_bytes: int) -> None:
+        """Offsets that half a word does not hold, or only without a sign, in memory that is hardly touched."""
+        geometry = Geometry(START_ADDRESSES[word_bytes], heap_bytes, word_bytes)
+        blocks = (7, geometry.end_block - 9, geometry.end_block // 2, geometry.end_block - 1)
+        first, second, third, last = map(geometry.address_of, blocks)
+        with mmap.mmap(-1, heap_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory, memoryview(memory) as view:
+            heap = engine(view, geometry, Options(Gc.CONSERVATIVE), Layouts(), Workbench(Model, 1))
+            for block in blocks:
+                heap.next_alloc = block
+                heap.alloc(1)
+            heap.store_word(first, second)
+            heap.store_word(second, third)
+            heap.mark_roots(b"".join(word.to_bytes(word_bytes, "little") for word in (0, first, 0, last)))
+            states = [heap.state(block) for block in blocks]
+            heap.release_memory()
+        assert states == [State.MARK] * 4
+
     def lives(self, heap: Workbench, address: int) -> bool:
         return heap.engine.state(heap.engine.geometry.block_of(address)) is not State.FREE
 
@@ -693,10 +783,10 @@ class TestLayouts:
         layout_word = inline_layout(layout, word_bytes) if isinstance(layout, str) else layout
         return self.survivors(heap, layout_word)
 
-    def survivors(self, heap: Workbench, layout_word: int) -> str:
+    def survivors(self, heap: Workbench, layout_word: int, words: int = WORDS) -> str:
         word_bytes = heap.engine.geometry.word_bytes
-        address = heap.engine.alloc(self.WORDS * word_bytes, layout_word)
-        children = [heap.engine.alloc(word_bytes, inline_layout("0", word_bytes)) for _ in range(self.WORDS)]
+        address = heap.engine.alloc(words * word_bytes, layout_word)
+        children = [heap.engine.alloc(word_bytes, inline_layout("0", word_bytes)) for _ in range(words)]
         for word, child in enumerate(children):
             heap.engine.store_word(address + word * word_bytes, child)
         heap.roots = [address]
@@ -766,6 +856,23 @@ class TestLayouts:
         assert self.survivors(heap, layout) == kept
         assert heap.unreadable == [NO_BLOCK]
 
+    @WORD_SIZES
+    @pytest.mark.parametrize("mark_stack_entries", [0, 1000])
+    @pytest.mark.parametrize("words", [66, 150])
+    @pytest.mark.parametrize("bits", ["1", "01", "001", "10000", "0000001", "10000000011"])
+    def test_patterns_repeat_in_long_objects(
+        self, bench: MakeBench, word_bytes: int, mark_stack_entries: int, words: int, bits: str
+    ) -> None:
+        for out_of_line in (False, True):
+            heap = bench(200, word_bytes=word_bytes, gc=Gc.PRECISE, mark_stack_entries=mark_stack_entries)
+            layout = heap.layouts.add(bits, word_bytes) if out_of_line else inline_layout(bits, word_bytes)
+            assert self.survivors(heap, layout, words) == (bits * words)[:words]
+
+    @pytest.mark.parametrize("words", [66, 150])
+    def test_a_pattern_of_no_length_does_not_repeat(self, bench: MakeBench, words: int) -> None:
+        heap = bench(200, gc=Gc.PRECISE)
+        assert self.survivors(heap, inline_layout("1010", 8, size=0), words) == "1010".ljust(words, "0")
+
     def test_the_last_layout_may_end_with_the_statics(self, bench: MakeBench) -> None:
         heap = bench(64, gc=Gc.PRECISE)
         assert self.survivors(heap, heap.layouts.add("10000000", 8)) == "100000001000"
@@ -820,13 +927,15 @@ class TestLayouts:
         heap.collect()
         assert heap.engine.counters.words_scanned == words
 
-    def test_an_object_that_is_all_header(self, bench: MakeBench) -> None:
-        heap = bench(16, word_bytes=2, header_alignment_bytes=16, gc=Gc.PRECISE)
+    @pytest.mark.parametrize(("word_bytes", "align"), [(2, 16), (2, 64), (4, 32), (8, 64)])
+    def test_an_object_that_is_all_header(self, bench: MakeBench, word_bytes: int, align: int) -> None:
+        heap = bench(16, word_bytes=word_bytes, header_alignment_bytes=align, gc=Gc.PRECISE)
         heap.lay("*-*-*-..")
         heap.roots = [heap.address(0)]
         heap.engine.store_word(heap.address(1), heap.address(2))
         heap.collect()
         assert heap.draw() == "*-".ljust(16, ".")
+        assert heap.engine.counters.words_scanned == 0
 
 
 class TestSweep:
