@@ -66,8 +66,8 @@ PICTURES: Final = 32
 """Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
 FLUSH_NS: Final = 500_000_000
 """So long events wait at most before they are handed over, while there are others."""
-SAMPLE_NS: Final = 10_000_000
-"""The heap is looked at so often at most,"""
+SAMPLE_NS: Final = 100_000_000
+"""The heap is looked at so often at most between collections (for Python has to wait for whoever else runs in it),"""
 SAMPLE_SHARE: Final = 50
 """for one part in so many of the time,"""
 SAMPLES: Final = 1000
