@@ -219,6 +219,26 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    path = tmp_path / "run.tinyheap"
+
+    def refuse(self: Path, target: Path) -> None:
+        if is_there:
+            path.write_text("somebody else's")
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with RecordingWriter.create(path, run_row()) as writer:
+        if is_there:
+            with pytest.raises(RecordingWriteError, match="is there already"):
+                writer.finish("finished", time_ns=1)
+            assert path.read_text() == "somebody else's"
+        else:
+            writer.finish("finished", time_ns=1)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_what_another_recording_left_beside_is_not_read_into_a_new_one(tmp_path: Path) -> None:
     path, log = tmp_path / "run.tinyheap", tmp_path / "run.tinyheap.wal"
     log.write_bytes(b"of another one")

@@ -165,10 +165,22 @@ def _place(path: Path, run: RunRow, *, overwrite: bool) -> None:
         elif log.exists():
             raise FileExistsError(f"{log} is left of another recording")
         else:
-            path.hardlink_to(made)  # unlike a move it never replaces a file
+            _name(made, path)
     finally:
         made.unlink(missing_ok=True)
         made.with_name(f"{made.name}.wal").unlink(missing_ok=True)
+
+
+def _name(made: Path, path: Path) -> None:
+    """Give a file its name, unless another one has that."""
+    try:
+        path.hardlink_to(made)  # unlike a move it never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:  # there are file systems without links
+        if path.exists():
+            raise FileExistsError(f"{path} is there already") from None
+        made.replace(path)
 
 
 def _connect(path: Path) -> DuckDBPyConnection:

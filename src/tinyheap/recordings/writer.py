@@ -2,8 +2,8 @@
 
 Batches go through a short queue.  Those that wait together are written together, which takes half the time.  When even
 so the file cannot keep up, the program is held until there is room; so what is in memory is bounded by a few batches.
-When the file cannot be written, the thread keeps taking batches, so that
-nobody waits for it, but drops them; the error is raised at the next call.
+When the file cannot be written, the thread keeps taking batches, so that nobody waits for it, but drops them; the error
+is raised at the next call.
 """
 
 from __future__ import annotations
