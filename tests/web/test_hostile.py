@@ -112,6 +112,7 @@ def test_objects_but_no_collection_no_sample_no_stack_no_heap(opened: Callable[[
     events = np.array([(number * 10, number, 0x5000 + 64 * number, 60, 0, 0, 0, 0) for number in range(1, 9)], EVENT)
     run = replace(RUN, heap_start_address=0, source="injected")
     page = opened(record(tmp_path / "bare.tinyheap", run, batch=Batch(time_ns=80, events=events)))
+    expect(page.locator(".note")).to_contain_text("neither could deaths")
     expect(page.locator(".map-scale")).to_contain_text("0x00005040")
     expect(page.locator(".map-scale")).to_contain_text("8 objects, 100% taken")
     expect(page.locator("#functions .grid")).to_contain_text("[no stack]")

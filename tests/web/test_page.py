@@ -341,10 +341,16 @@ class TestTables:
         page.keyboard.press("Enter")
         assert chosen(page, "search") == profile.by_function(recording)[1].function
 
-    def test_a_collection_leads_to_its_moment(self, page: Page, recording: Recording) -> None:
-        query = "SELECT begun_ns + pause_ns FROM collections ORDER BY pause_ns DESC, number LIMIT 1"
-        [(end_ns,)] = recording.sql(query).fetch(1)
-        self.rows(page, "Collections").first.click()
+    def test_a_collection_says_what_it_cost_and_leads_to_its_moment(self, page: Page, recording: Recording) -> None:
+        query = """
+            SELECT begun_ns + pause_ns, freed_objects, words_scanned, reason
+            FROM collections ORDER BY pause_ns DESC, number LIMIT 1
+        """
+        [(end_ns, freed_objects, words_scanned, reason)] = recording.sql(query).fetch(1)
+        first = self.rows(page, "Collections").first
+        for text in (f"{freed_objects:,}", f"{words_scanned:,}", reason):
+            expect(first).to_contain_text(text)
+        first.click()
         assert float(chosen(page, "t") or 0) == end_ns
 
 
@@ -418,6 +424,13 @@ class TestKeyboardAndNames:
             if section and section not in reached:
                 reached.append(section)
         assert reached == ["heap", "flame", "functions", "sites", "leaks", "pauses", "collections"]
+
+    def test_the_keys_are_listed_for_who_asks(self, page: Page) -> None:
+        page.get_by_role("button", name="Keys").press("Enter")
+        keys = page.get_by_role("dialog", name="Keys")
+        expect(keys).to_contain_text("from block to block")
+        page.keyboard.press("Escape")
+        expect(keys).to_be_hidden()
 
     def test_everything_that_takes_the_focus_has_a_name(self, page: Page) -> None:
         assert page.evaluate(_NAMELESS) == []

@@ -102,9 +102,12 @@ function utilizationOptions(width: number): uPlot.Options {
 /** Every collection; a row goes to its moment. */
 export function Collections({ recording }: { recording: Recording }) {
   const { collections: all, summary } = recording;
+  const place = (stack: number) => recording.name(recording.stacks.site[stack]!);
   const columns = useMemo(() => [
     { title: "Number", value: (row: number) => row + 1 },
     { title: "Why", value: (row: number) => summary.reasons[all.reason[row]!]!, text: true },
+    { title: "At", value: (row: number) => place(all.stack[row]!), text: true, hint: "The function whose call made it happen" },
+    { title: "Wanted", value: (row: number) => all.wanted_bytes[row]!, format: sizeText, hint: "The allocation that found no room" },
     { title: "Begun", value: (row: number) => all.begun_ns[row]!, format: timeText },
     { title: "Pause", value: (row: number) => all.pause_ns[row]!, format: timeText, bar: Math.max(...recording.summary.percentiles.map(({ pause_ns }) => pause_ns), 1) },
     { title: "Mark", value: (row: number) => all.mark_ns[row]!, format: timeText },
@@ -123,7 +126,7 @@ export function Collections({ recording }: { recording: Recording }) {
       label="Collections"
       rows={all.rows}
       columns={columns}
-      initialSort={3}
+      initialSort={5}
       activation="a row goes to its moment"
       onActivate={(row) => {
         time.value = recording.collectionEnd(row + 1);

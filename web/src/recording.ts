@@ -33,7 +33,6 @@ export interface Run {
 export interface Totals {
   allocations: number;
   allocated_bytes: number;
-  knows_deaths: boolean;
   live_objects: number;
   live_bytes: number;
   peak: { time_ns: number; objects: number; bytes: number };
@@ -102,9 +101,9 @@ export type Table<Names extends string> = Readonly<Record<Names, Column>> & { re
 const POINTS = ["time_ns", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes"] as const;
 const COLLECTIONS = [
   "begun_ns", "pause_ns", "mark_ns", "sweep_ns", "reason", "stack", "wanted_bytes", "roots_bytes",
-  "words_scanned", "overflows", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
+  "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
 ] as const;
-const GROWTHS = ["time_ns", "old_bytes", "new_bytes", "wanted_bytes"] as const;
+const GROWTHS = ["time_ns", "old_bytes", "new_bytes"] as const;
 const USAGES = [
   "function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes",
   "mean_size_bytes", "dead_young_objects", "median_lifetime_ns",

@@ -40,6 +40,9 @@ MOST_SERIES: Final = 200
 """Figures in the series of a leak suspect."""
 LONGEST_NAME: Final = 400
 
+_DEATHS_UNKNOWN: Final = (
+    "Collections could not be recorded, and neither could deaths: what is shown as not freed may have been freed."
+)
 _U32: Final = 2**32 - 1
 
 _WEIGHTS: Final = {
@@ -49,7 +52,7 @@ _WEIGHTS: Final = {
     "dead_young": (Measure.DEAD_YOUNG_BYTES, Measure.DEAD_YOUNG_OBJECTS),
 }
 _TOTALS: Final = (
-    "allocations", "allocated_bytes", "knows_deaths", "live_objects", "live_bytes", "peak", "collections",
+    "allocations", "allocated_bytes", "live_objects", "live_bytes", "peak", "collections",
     "collector_ns", "growths", "heap_bytes", "used_bytes", "fragmentation",
 )  # fmt: skip
 _POINTS: Final = ("live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes")
@@ -59,9 +62,9 @@ _USAGES: Final = (
 )  # fmt: skip
 _COLLECTIONS: Final = (
     "begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned",
-    "overflows", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
+    "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
 )  # fmt: skip
-_GROWTHS: Final = ("time_ns", "old_bytes", "new_bytes", "wanted_bytes")
+_GROWTHS: Final = ("time_ns", "old_bytes", "new_bytes")
 
 
 class Names:
@@ -120,6 +123,8 @@ def page_data(recording: Recording, progress: Callable[[], None] = lambda: None)
 
 def _summary(recording: Recording, notes: list[str], reasons: list[str]) -> dict[str, Any]:
     found, all_pauses = totals(recording), pauses(recording)
+    if not found.knows_deaths:
+        notes = [*notes, _DEATHS_UNKNOWN]
     return {
         "run": _run_facts(recording),
         "totals": {name: asdict(found)[name] for name in _TOTALS},
