@@ -80,6 +80,14 @@ def test_what_came_after_the_peak_was_not_at_it() -> None:
     assert dict(graph.stacks()) == {("main.early",): 1000}
 
 
+def test_an_object_lives_to_the_very_end_of_the_collection_that_frees_it() -> None:
+    rows = Rows()
+    rows.collect(rows.allocate(100), pause_ns=50)
+    with opened(rows) as recording:
+        living = {time_ns: len(profile.heap_at(recording, time_ns=time_ns)) for time_ns in (9, 10, 20, 69, 70, 71)}
+    assert living == {9: 0, 10: 1, 20: 1, 69: 1, 70: 0, 71: 0}
+
+
 def test_fragmentation_is_what_is_free_beside_the_largest_run() -> None:
     rows = Rows()
     rows.allocate(10)

@@ -64,6 +64,19 @@ def test_a_program_without_a_leak_has_no_suspect(seed: int) -> None:
     assert suspects(Program(seed).run(60, leaked_bytes=0)) == {}
 
 
+def test_the_series_is_what_lived_after_each_collection() -> None:
+    rows = Rows()
+    leak = rows.path("_start", "main.leak")
+    for _ in range(12):
+        rows.allocate(100, leak)
+        soon = rows.allocate(7, leak)
+        rows.collect()
+        rows.collect(soon)
+    found = suspects(rows)["main.leak"]
+    expected = [100 * (number // 2 + 1) + 7 * (number % 2 == 0) for number in range(24)]
+    assert list(found.series_bytes) == expected
+
+
 def test_what_only_grew_as_the_program_started_is_not_accused() -> None:
     assert suspects(Program(1).run(40, leaked_bytes=0, startup_share=0.45)) == {}
     assert list(suspects(Program(1).run(40, leaked_bytes=0, startup_share=1))) == ["main.startup"]

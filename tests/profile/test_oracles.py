@@ -202,7 +202,8 @@ def test_the_heap_at_any_event(rows: Rows, data: st.DataObject) -> None:
 @EXAMPLES
 @given(recordings(), st.data())
 def test_the_heap_at_any_time_and_each_of_its_objects(rows: Rows, data: st.DataObject) -> None:
-    time_ns = data.draw(st.integers(0, rows.time_ns + 10))
+    turns = [0, *(b.time_ns for b in rows.births), *(each.begun_ns + each.pause_ns for each in rows.collections)]
+    time_ns = max(data.draw(st.sampled_from(turns)) + data.draw(st.integers(-1, 1)), 0)
     over = {each.number for each in rows.collections if each.begun_ns + each.pause_ns <= time_ns}
     expected = {b.object_id: b for b in rows.births if b.time_ns <= time_ns and b.death not in over}
     address = data.draw(st.sampled_from([0, *(b.address + offset for b in rows.births for offset in (0, 15, 16, 255))]))
