@@ -927,6 +927,21 @@ class TestLayouts:
         heap.collect()
         assert heap.engine.counters.words_scanned == words
 
+    @WORD_SIZES
+    @pytest.mark.parametrize("align", [0, 8, 16])
+    @pytest.mark.parametrize("bits", ["1", "0001"])
+    def test_what_lies_behind_the_object_is_not_scanned(
+        self, bench: MakeBench, word_bytes: int, align: int, bits: str
+    ) -> None:
+        heap = bench(16, word_bytes=word_bytes, header_alignment_bytes=align, gc=Gc.PRECISE)
+        heap.lay("*----.*")
+        heap.engine.store_word(heap.address(0), inline_layout(bits, word_bytes))
+        for word in range(4):
+            heap.engine.store_word(heap.word_address(5, word), heap.address(6) + word_bytes)
+        heap.roots = [heap.address(0)]
+        heap.mark()
+        assert heap.draw() == "#----.*".ljust(16, ".")
+
     @pytest.mark.parametrize(("word_bytes", "align"), [(2, 16), (2, 64), (4, 32), (8, 64)])
     def test_an_object_that_is_all_header(self, bench: MakeBench, word_bytes: int, align: int) -> None:
         heap = bench(16, word_bytes=word_bytes, header_alignment_bytes=align, gc=Gc.PRECISE)
