@@ -51,7 +51,8 @@ cdef enum:
     ENTRY_BYTES = 8
     EVENT_ROOM = 1 << 16
     STACK_ROOM = 1 << 16
-    STACKS_LIMIT = 1 << 24
+    STACKS_LIMIT = 1 << 22
+    OBJECTS_LIMIT = 0xFFFFFFFF
 
 cdef u64 note(Log* log, u64 kind, u64 address, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 trap_of(Log* log) noexcept nogil

@@ -194,6 +194,9 @@ def object_of(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
     if kind == 0:
         if size_bytes == 0:
             return 0
+        if log.objects == OBJECTS_LIMIT:
+            log.state = FAILED
+            return 0
         log.objects += 1
         log.size_bytes += size_bytes
     if address < log.first_address:
@@ -349,6 +352,11 @@ class EventLog:
     def objects(self):
         """How many were made."""
         return self._log.objects
+
+    @property
+    def is_full(self):
+        """Whether there are as many objects as can be numbered."""
+        return self._log.objects == OBJECTS_LIMIT
 
     @property
     def size_bytes(self):

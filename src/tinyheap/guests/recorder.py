@@ -382,7 +382,12 @@ class Recorder:
 
     def _failure(self) -> BaseException:
         """Why the recording cannot go on."""
-        self.error = self.error or RecordingError("the recording cannot go on: this machine has no memory left for it")
+        if self.error is None:
+            full, memory = (
+                f"it has {self._log.objects:,} objects, the most there can be",
+                "this machine has no memory left for it",
+            )
+            self.error = RecordingError(f"the recording cannot go on: {full if self._log.is_full else memory}")
         return self.error
 
     def _trap(self) -> int:
