@@ -280,7 +280,7 @@ MUTANTS: Final = {
     ),
     "headers are scanned": Edit(_KERNEL, "        at += heap.header_bytes\n", "        at += 0\n"),
     "the size field of layouts is a bit too wide": Edit(
-        _KERNEL, "((cython.cast(u64, 8) << heap.word_shift) - 1)", "((cython.cast(u64, 16) << heap.word_shift) - 1)"
+        _KERNEL, "((cython.cast(u64, 8) << word_shift) - 1)", "((cython.cast(u64, 16) << word_shift) - 1)"
     ),
     "scanned words are counted as bytes": Edit(
         _KERNEL, "heap.words_scanned += (stop - at) >> heap.step_shift", "heap.words_scanned += stop - at"
