@@ -227,9 +227,9 @@ def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
     columns: Columns = {}
     for what, measures in _WEIGHTS.items():
         for measure in measures:
+            own = weights(recording, measure)
             column = np.zeros(len(stacks.columns["stack.parent"]))
-            for stack_id, weight in weights(recording, measure).items():
-                column[stacks.numbers(np.array([stack_id]))] += weight
+            column[stacks.numbers(np.array([*own], np.int64))] = [*own.values()]
             columns[f"weight.{what}_{measure.unit}"] = column
     return columns
 
