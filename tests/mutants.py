@@ -321,7 +321,7 @@ MUTANTS: Final = {
     ),
     "the short last word is not counted when it is swept": Edit(_KERNEL, "        after += tally(at, 1)\n", ""),
     "the short last word is not counted": Edit(_KERNEL, "        counts = tally(at, 1)\n", ""),
-    "free blocks end what is freed": Edit(_KERNEL, "fields = (low ^ EVEN) * 3", "fields = (high & ~low) * 3"),
+    "free blocks end what is freed": Edit(_KERNEL, "fields = (low ^ EVEN) * 3", "fields = (x >> 1 & ~low & EVEN) * 3"),
     "sums of many words overflow": Edit(_DECLARATIONS, "TALLY = 63", "TALLY = 66"),
     "words that three does not divide are not counted": Edit(_KERNEL, "words -= stride // 8 * 3\n", "words = 0\n"),
     "the second third of the words is counted from its second on": Edit(
