@@ -18,7 +18,6 @@ cdef struct Log:
     u64 state                   # whether anything is to be noted: RUNNING, STOPPED or FAILED
     u64 events                  # in all
     u64 objects                 # in all: the number of the latest
-    u64 size_bytes              # in all, of what was asked for
     u64 first_address           # the guest's address of the first object there can be
     u64 granule_shift           # log2 of the bytes of which no two objects share any
     u64 births                  # 32 bits a granule: the number of the object that begins there

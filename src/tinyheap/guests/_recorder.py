@@ -198,7 +198,6 @@ def object_of(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
             log.state = FAILED
             return 0
         log.objects += 1
-        log.size_bytes += size_bytes
     if address < log.first_address:
         return log.objects if kind == 0 else 0
     granule: u64 = (address - log.first_address) >> log.granule_shift
@@ -357,11 +356,6 @@ class EventLog:
     def is_full(self):
         """Whether there are as many objects as can be numbered."""
         return self._log.objects == OBJECTS_LIMIT
-
-    @property
-    def size_bytes(self):
-        """What was asked for in all."""
-        return self._log.size_bytes
 
     def attach(self, shadow_address: u64):
         """Read call stacks from here on this machine, where a shadow stack's memory begins."""
