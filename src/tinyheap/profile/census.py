@@ -43,13 +43,13 @@ SELECT
 FROM events AS births
 LEFT JOIN deaths ON deaths.object_id = births.object_id
 ASOF LEFT JOIN bounds ON births.id > bounds.last_event_id
-WHERE births.kind = 0
+WHERE births.kind = 0 AND births.object_id > 0
 GROUP BY ALL
 """
 _FAULTS: Final = f"""
 WITH ended AS (SELECT count(*) AS collections FROM collections)
 SELECT 'an object died twice'
-WHERE (SELECT coalesce(sum(objects), 0) FROM {CENSUS}) <> (SELECT count(*) FROM events WHERE kind = 0)
+WHERE (SELECT coalesce(sum(objects), 0) FROM {CENSUS}) <> (SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0)
 UNION ALL SELECT 'the numbers of its collections are not 1, 2, 3, ...'
 FROM collections, ended
 HAVING count(DISTINCT number) <> count(*) OR min(number) <> 1 OR max(number) <> count(*)

@@ -58,7 +58,7 @@ _COLUMNS: Final = ("object_id", "address", "size_bytes", "time_ns", "stack_id", 
 # What was born by then, and not freed by a collection that was over by then.
 _ALIVE: Final = """
 FROM events AS birth
-WHERE birth.kind = 0 AND birth.id <= $event_id
+WHERE birth.kind = 0 AND birth.object_id > 0 AND birth.id <= $event_id
 AND birth.object_id NOT IN (
     SELECT deaths.object_id FROM deaths JOIN collections ON collections.number = deaths.collection
     WHERE collections.last_event_id < $event_id

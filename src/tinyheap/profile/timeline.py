@@ -96,7 +96,7 @@ bounds AS (SELECT DISTINCT event_id FROM moments),
 born AS (
     SELECT bounds.event_id, count(*) AS objects, sum(events.size_bytes) AS bytes
     FROM events ASOF JOIN bounds ON events.id <= bounds.event_id
-    WHERE events.kind = 0 GROUP BY ALL
+    WHERE events.kind = 0 AND events.object_id > 0 GROUP BY ALL
 ),
 born_upto AS (
     SELECT
