@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.guard import Guard
     from tinyheap.guests.recorder import Recorder
     from tinyheap.heap._kernel import Kernel
-    from tinyheap.heap.growth import Growth
+    from tinyheap.heap.growth import Growth as GrowthPolicy
     from tinyheap.hosts.imports import Maker
 
 WORD_BYTES: Final = 4
@@ -87,7 +87,7 @@ class Policy:
     engine: str | None = None
     clear_blocks: bool = False
     heap_limit_bytes: int | None = None
-    growth: Growth | None = None
+    growth: GrowthPolicy | None = None
     gc_every: int | None = None
     verify: bool = False
     guard: bool = False
