@@ -279,7 +279,9 @@ class _Objects:
     """The objects in the order of their births, as many as a page can hold."""
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
-        [(total,)] = recording.connection.execute("SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0").fetchall()
+        [(total,)] = recording.connection.execute(
+            "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0"
+        ).fetchall()
         too_many = total > MOST_OBJECTS
         query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
         found = recording.connection.execute(query, {"bound": _U32}).fetchnumpy()
