@@ -498,7 +498,7 @@ def next_object(heap: Heap) -> u64:
 def drain(heap: Heap) -> cython.void:
     """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
     head: u64
-    if heap.stack_limit == 0 and heap.step_shift == heap.word_shift and heap.word_shift > 1:
+    if heap.stack_limit == 0 and heap.step_shift > 1:
         drain_unbounded(heap)
         return
     while True:
@@ -564,8 +564,8 @@ def drain_unbounded(heap: Heap) -> cython.void:
         else:
             stop = memory + (skip_tails(heap, head) << block_shift)
         at += header_bytes
-        if layout != 0:
-            if layout & 1 == 0 or stop - at > 64 << step_shift or at >= stop:
+        if header_bytes != 0:
+            if layout & 1 == 0 or stop - at > 64 << step_shift:
                 heap.stack_top = top
                 scan_object(heap, head - 1)
                 top = heap.stack_top
@@ -1120,6 +1120,8 @@ def is_poisoned(heap: Heap, block: u64) -> cython.bint:
     return True
 
 
+# Its views of memory are let go of in `__dealloc__`; clearing them before, in a cycle, would drop them unreleased.
+@cython.no_gc_clear
 @cython.final
 @cython.cclass
 class Kernel:

@@ -1,6 +1,6 @@
 /* The primitives that the kernel's dialect is made of: loads and stores at any alignment, bit counts, a clock.
-   Words of memory and of the block table are little-endian on every host.  Nothing here depends on the CPU's extensions,
-   so that results and speed class are the same wherever the package was built. */
+   Words of memory and of the block table are little-endian on every host.  Nothing here depends on extensions of the CPU
+   that not all of its kind have (SSE2 is part of x86-64), so that what is built on one machine runs, alike, on the next. */
 #ifndef TINYHEAP_KERNEL_OPS_H
 #define TINYHEAP_KERNEL_OPS_H
 
@@ -60,8 +60,10 @@ static inline uint64_t long_words_below(uint64_t at, uint64_t start, uint64_t by
     const __m128 b = _mm_castsi128_ps(_mm_sub_epi64(_mm_loadu_si128((const __m128i *)TH_AT(at + 16)), from));
     const __m128i low = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88)), high = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xDD));
     const __m128i sign = _mm_set1_epi32((int)0x80000000u), limits = _mm_set1_epi32((int)((uint32_t)bytes - 0x80000000u));
-    const __m128i below = _mm_cmplt_epi32(_mm_xor_si128(low, sign), limits);
-    return (uint64_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_and_si128(below, _mm_cmpeq_epi32(high, _mm_setzero_si128()))));
+    const __m128i high_limits = _mm_set1_epi32((int)((uint32_t)(bytes >> 32)));
+    const __m128i below = _mm_and_si128(_mm_cmplt_epi32(_mm_xor_si128(low, sign), limits), _mm_cmpeq_epi32(high, high_limits));
+    const __m128i far_below = _mm_cmplt_epi32(_mm_xor_si128(high, sign), _mm_xor_si128(high_limits, sign));
+    return (uint64_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_or_si128(below, far_below)));
 }
 #else
 static inline uint64_t words_below(uint64_t at, uint64_t start, uint64_t bytes) {
