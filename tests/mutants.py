@@ -199,7 +199,7 @@ MUTANTS: Final = {
         _KERNEL, "whole_blocks: u64 = heap.end_block & ~cython.cast(u64, 31)", "whole_blocks: u64 = heap.end_block + 31"
     ),
     "two-byte words are taken for four-byte ones": Edit(
-        _KERNEL, "heap.step_shift == heap.word_shift and heap.word_shift > 1:", "heap.step_shift == heap.word_shift:"
+        _KERNEL, "heap.stack_limit == 0 and heap.step_shift > 1:", "heap.stack_limit == 0 and heap.step_shift > 0:"
     ),
     "headers are scanned where nothing bounds the mark stack": Edit(
         _KERNEL, "        at += header_bytes\n", "        at += 0\n"
