@@ -33,6 +33,15 @@ $(BIN)/python:
 	@$(BIN)/python -m compileall -q src/tinyheap
 	@touch $@
 
+EXAMPLE_INPUT := /usr/share/go-1.19/src/net/http/cookie.go
+
+.PHONY: example
+example: setup guests ## Record examples/gofmt.tinyheap anew (needs npm, and Debian's golang-1.19-src)
+	@mkdir -p build/example
+	@cp $(GOFMT) $(EXAMPLE_INPUT) build/example
+	@cd build/example && ../../$(BIN)/tinyheap profile gofmt.wasm --seed 1 --gc-every 900 --no-summary --force \
+	  --output ../../examples/gofmt.tinyheap -- cookie.go >formatted.go
+
 GOFMT := tests/guests/node_modules/gofmt-0.4.9/gofmt.wasm
 GO_FILES := $(wildcard examples/input/unformatted.go /usr/share/go-1.19/src/net/http/server.go)
 
