@@ -45,6 +45,7 @@ from tinyheap.recordings.batch import (
     SampleRow,
     SnapshotRow,
 )
+from tinyheap.recordings.schema import FAILED, FINISHED
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
@@ -60,8 +61,6 @@ except ImportError as _error:
         "recording needs the compiled kernel, which is not there; install a C compiler and reinstall tinyheap"
     ) from _error
 
-FINISHED: Final = "finished"
-FAILED: Final = "failed"
 PICTURES: Final = 32
 """Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
 FLUSH_NS: Final = 500_000_000

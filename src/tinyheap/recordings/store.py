@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MEMORY_LIMIT: Final = "256MB"
 """For DuckDB's buffers; what a batch brings is written through to the file."""
 
+FEW_ROWS: Final = 8
+_ATTACHED: Final = "recording"
+
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "default_block_size": 65536,  # the least that grows well; small runs make small files
     "threads": 1,  # more of them make opening slow, and the other cores are the program's
@@ -74,8 +77,9 @@ class Store:
         self._events = 0
         self._frames = frames
         self._written_frames: set[int] = set()
-        _place(path, run, overwrite=overwrite)
-        self._connection = _connect(path)
+        self._connection = _connect()
+        _place(self._connection, path, run, overwrite=overwrite)
+        _attach(self._connection, path)
 
     def put(self, batches: Sequence[Batch]) -> None:
         """Add what some batches bring, in one transaction: all of it, or nothing.
@@ -126,10 +130,10 @@ class Store:
         ids = np.arange(self._events + 1, self._events + 1 + len(events))
         self._insert("events", {"id": ids, **_fields(events, leave_out="reserved")})
         self._insert("deaths", _fields(np.concatenate([batch.deaths for batch in batches])))
-        self._insert("collections", _columns([row for batch in batches for row in batch.collections]))
-        self._insert("samples", _columns([row for batch in batches for row in batch.samples]))
-        self._insert("growths", _columns([row for batch in batches for row in batch.growths]))
-        self._insert("snapshots", _columns([_compressed(row) for batch in batches for row in batch.snapshots]))
+        self._insert_rows("collections", [row for batch in batches for row in batch.collections])
+        self._insert_rows("samples", [row for batch in batches for row in batch.samples])
+        self._insert_rows("growths", [row for batch in batches for row in batch.growths])
+        self._insert_rows("snapshots", [_compressed(row) for batch in batches for row in batch.snapshots])
         rows = [(number, each.time_ns, len(each.events)) for number, each in enumerate(batches, start=self.batches + 1)]
         self._connection.executemany("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", rows)
 
@@ -147,18 +151,29 @@ class Store:
         self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")
         self._connection.unregister("incoming")
 
+    def _insert_rows(self, table: str, rows: Sequence[DataclassInstance]) -> None:
+        """Add a few rows, for which columns would take longer to look at than to write."""
+        if len(rows) > FEW_ROWS:
+            self._insert(table, _columns(rows))
+        elif rows:
+            names = [each.name for each in fields(rows[0])]
+            marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(rows))
+            values = [getattr(row, name) for row in rows for name in names]
+            self._connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}", values)
 
-def _place(path: Path, run: RunRow, *, overwrite: bool) -> None:
+
+def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite: bool) -> None:
     """Make the file of a run that has just begun, under another name, and move it to its place when it is sound."""
     made = path.with_name(f"{path.name}.{os.getpid()}.new")
     log = path.with_name(f"{path.name}.wal")
     try:
-        with contextlib.closing(_connect(made)) as connection:
-            connection.begin()
-            connection.execute(TABLES + VIEWS)
-            _insert_run(connection, run)
-            connection.commit()
-            connection.execute("CHECKPOINT")  # closing would do it too, and say nothing where it cannot
+        _attach(connection, made)
+        connection.begin()
+        connection.execute(TABLES + VIEWS)
+        _insert_run(connection, run)
+        connection.commit()
+        connection.execute("CHECKPOINT")  # detaching would do it too, and say nothing where it cannot
+        connection.execute(f"USE memory; DETACH {_ATTACHED}")
         if overwrite:
             log.unlink(missing_ok=True)  # it belongs to the file that is replaced, and would be read into the new one
             made.replace(path)
@@ -183,10 +198,16 @@ def _name(made: Path, path: Path) -> None:
         made.replace(path)
 
 
-def _connect(path: Path) -> DuckDBPyConnection:
+def _connect() -> DuckDBPyConnection:
+    """An engine with no file yet: two files, one after the other, take no two of them, which start slowly."""
     import duckdb
 
-    return duckdb.connect(path, config=_CONFIG)
+    return duckdb.connect(config=_CONFIG)
+
+
+def _attach(connection: DuckDBPyConnection, path: Path) -> None:
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"ATTACH '{quoted}' AS {_ATTACHED}; USE {_ATTACHED}")
 
 
 def _insert_run(connection: DuckDBPyConnection, run: RunRow) -> None:
@@ -224,4 +245,4 @@ def _objects(values: list[Any]) -> NDArray[np.object_]:
 
 
 def _compressed(snapshot: SnapshotRow) -> SnapshotRow:
-    return replace(snapshot, states=zlib.compress(snapshot.states))
+    return replace(snapshot, states=zlib.compress(snapshot.states, 1))
