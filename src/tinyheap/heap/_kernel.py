@@ -519,7 +519,8 @@ def drain_unbounded(heap: Heap) -> cython.void:
     pool_bytes: u64 = heap.pool_bytes
     block_shift: u64 = heap.block_shift
     step_shift: u64 = heap.step_shift
-    whole_blocks: u64 = heap.end_block & ~cython.cast(u64, 31)
+    end_block: u64 = heap.end_block
+    whole_blocks: u64 = end_block & ~cython.cast(u64, 31)
     header_bytes: u64 = heap.header_bytes
     stack: u64 = heap.stack
     top: u64 = heap.stack_top
@@ -548,6 +549,9 @@ def drain_unbounded(heap: Heap) -> cython.void:
             head = load32(stack + (top << 2)) + 1
         at = memory + ((head - 1) << block_shift)
         if header_bytes != 0:
+            if head > end_block:
+                # A state past the last block, in a table that was overwritten.
+                continue
             layout = load64(at) if step_shift == 3 else load32(at)
             if layout & 1 != 0 and layout >> (step_shift + 4) == 0:
                 # Without pointers: its end does not matter.
@@ -760,6 +764,9 @@ def scan_object(heap: Heap, head: u64) -> cython.void:
     layout: u64 = 0
     stop: u64
     if heap.precise != 0:
+        if head >= heap.end_block:
+            # A state past the last block, in a table that was overwritten.
+            return
         layout = load(heap, at)
         at += heap.header_bytes
         if layout & 1 != 0 and layout >> (heap.word_shift + 4) == 0:
