@@ -41,9 +41,10 @@ print(json.dumps(peaks))
 @pytest.mark.slow
 def test_memory_is_bounded_however_many_events_there_are(tmp_path: Path) -> None:
     path = tmp_path / "long.tinyheap"
-    command: list[str | Path] = [sys.executable, "-c", WRITE, path, str(BATCH), "16", "64"]
+    command: list[str | Path] = [sys.executable, "-c", WRITE, path, str(BATCH), "32", "128"]
     ended = subprocess.run(command, cwd=TESTS, check=True, capture_output=True, text=True)
     early_bytes, late_bytes = json.loads(ended.stdout)
-    assert 48 * BATCH * EVENT.itemsize > 200 * MIB, "what came between the two would be seen"
-    assert late_bytes - early_bytes < 100 * MIB
+    assert 96 * BATCH * EVENT.itemsize > 2 * 200 * MIB, "what came between the two would be seen"
+    # A writer that falls behind on a busy machine has its queue full, and the engine its buffers.
+    assert late_bytes - early_bytes < 200 * MIB
     assert late_bytes < 600 * MIB
