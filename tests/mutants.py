@@ -196,7 +196,7 @@ MUTANTS: Final = {
         _KERNEL, "others = (load8(table + (head >> 2)) ^ 0xAA)", "others = (load8(table + (head - 1 >> 2)) ^ 0xAA)"
     ),
     "the table's short last word is read whole": Edit(
-        _KERNEL, "whole_blocks: u64 = heap.end_block & ~cython.cast(u64, 31)", "whole_blocks: u64 = heap.end_block + 31"
+        _KERNEL, "whole_blocks: u64 = end_block & ~cython.cast(u64, 31)", "whole_blocks: u64 = end_block + 31"
     ),
     "two-byte words are taken for four-byte ones": Edit(
         _KERNEL, "heap.stack_limit == 0 and heap.step_shift > 1:", "heap.stack_limit == 0 and heap.step_shift > 0:"
