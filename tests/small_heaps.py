@@ -1,0 +1,25 @@
+"""Small heaps of 64-bit words: where they begin, how large so many blocks are, and that nothing changed in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tinyheap.heap import Heap
+
+START = 0x1_0000
+BLOCK = 32
+
+
+def blocks(count: int) -> int:
+    """Bytes of a heap of 64-bit words with so many blocks (up to 32)."""
+    return count * BLOCK + -(-count // 4)
+
+
+@contextmanager
+def unchanged(memory: bytearray, heap: Heap) -> Iterator[None]:
+    """Neither the memory nor what is counted changes inside."""
+    before, counters = bytes(memory), heap.counters()[:7]
+    yield
+    assert memory == before
+    assert heap.counters()[:7] == counters
