@@ -94,8 +94,8 @@ web: web/node_modules ## Build the code of the HTML report from web/ into the pa
 pictures: setup guests ## Make the pictures of the README anew, from a real run (needs Chromium)
 	@$(BIN)/python docs/pictures.py
 
-test: setup ## Run all tests (ARGS="..." goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run all tests, on all cores (ARGS="..." goes to pytest; -n 0 for one process)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

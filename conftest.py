@@ -16,6 +16,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 import console_blocks
+import machine
 import needs
 
 pytest_collect_file = Sybil(
@@ -29,7 +30,7 @@ pytest_collect_file = Sybil(
     teardown=console_blocks.leave_folder,
 ).pytest()
 
-pytest_plugins = ["engine_fixtures"]
+pytest_plugins = ["browser_fixtures", "engine_fixtures"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
@@ -58,6 +59,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Gives a test marked alone the machine to itself, where several workers run tests at the same time."""
+    if not hasattr(item.config, "workerinput"):
+        # The only process, or one that a worker's test waits for, which holds the machine already.
+        return (yield)
+    with machine.held(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")

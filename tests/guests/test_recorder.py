@@ -243,7 +243,14 @@ def test_who_is_stopped_is_who_is_recorded() -> None:
 # ---- deaths, collections, growths ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.4.0", "sh-syntax-0.5.8"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("gofmt-0.4.9", marks=pytest.mark.slow),
+        "sh-syntax-0.4.0",
+        pytest.param("sh-syntax-0.5.8", marks=pytest.mark.slow),
+    ],
+)
 def test_births_and_deaths_agree_with_the_model(name: str) -> None:
     text = texts.kinds(name)["small"]
     kernel, model = (record(name, text, Policy(engine=engine, gc_every=97))[0] for engine in ("kernel", "model"))

@@ -14,10 +14,11 @@ from typing import Any
 import polars
 import pytest
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # type: ignore[import-untyped]
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from pyarrow import parquet
 
 import needs
+from browser_fixtures import Launch
 from recordings_made import make_recording
 from small_recordings import Rows, opened
 from tinyheap import profile
@@ -149,13 +150,10 @@ def test_speedscope_has_every_measure_with_its_stacks(recording: Recording) -> N
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=needs.tool("chromium"), args=["--no-sandbox", "--allow-file-access-from-files"]
-        )
-        yield browser.new_page(viewport={"width": 1200, "height": 800})
-        browser.close()
+def page(launch: Launch) -> Iterator[Page]:
+    browser = launch("--no-sandbox", "--allow-file-access-from-files")
+    yield browser.new_page(viewport={"width": 1200, "height": 800})
+    browser.close()
 
 
 def shown_by_speedscope(page: Page, file: Path) -> dict[str, tuple[float, float]]:

@@ -111,7 +111,7 @@ class TestRefusals:
             (bytearray(), "0 bytes are too small for a block"),
             (array("I"), "0 bytes are too small for a block"),
             (bytes(100), "the buffer (bytes) is read-only"),
-            (memoryview(bytearray(200))[::2], "not contiguous"),
+            pytest.param(memoryview(bytearray(200))[::2], "not contiguous", id="every second byte"),
             ("64 KiB", "a size in bytes or a writable buffer, not str"),
             (1.5, "a size in bytes or a writable buffer, not float"),
             (None, "a size in bytes or a writable buffer, not NoneType"),

@@ -1,4 +1,4 @@
-"""A real browser for the tests of the HTML report: Debian's Chromium, driven by Playwright."""
+"""A real browser for the tests of the HTML report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-import needs
 import recordings_made
+from browser_fixtures import Launch
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.html import write_page
 from tinyheap.units import KIB
@@ -20,11 +20,8 @@ Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=needs.tool("chromium"))
-        yield launched
-        launched.close()
+def browser(launch: Launch) -> Browser:
+    return launch()
 
 
 @pytest.fixture
