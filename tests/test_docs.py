@@ -4,12 +4,15 @@ and no file that there is not."""
 from __future__ import annotations
 
 import re
+import subprocess
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import console_blocks
+import needs
 import tinyheap
 from tinyheap import cli
 
@@ -80,3 +83,9 @@ def test_every_name_at_the_front_door_is_in_the_reference() -> None:
     elsewhere = {*vars(tinyheap.errors), *vars(tinyheap.units)}
     names = [name for name in FRONT_DOOR if not isinstance(getattr(tinyheap, name), ModuleType)]
     assert [name for name in names if name not in elsewhere and f"tinyheap.{name}" not in DIRECTIVES] == []
+
+
+def test_the_demo_leaves_its_program_where_the_examples_look_for_it() -> None:
+    command = [needs.tool("make"), "--dry-run", "demo-program"]
+    steps = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"cp {console_blocks.GOFMT.relative_to(ROOT)} {console_blocks.DEMO_PROGRAM}" in steps

@@ -375,7 +375,7 @@ class HostSession:
     def call_script(self, name: str, *arguments: object) -> object:
         """What a function returns that the program has put into JavaScript's global object.
 
-        See `tinyheap.hosts.bridge.Bridge.call_global`.
+        Arguments and result are text, bytes, numbers, and lists and mappings of them.
 
         Raises:
             HostError: If there is none, or it throws.
