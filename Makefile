@@ -53,6 +53,7 @@ demo: setup ## Run a real Go program with its heap in our hands (needs npm), or 
 
 .PHONY: demo-program demo-trace
 demo-program:
+	@cp $(GOFMT) build/gofmt.wasm # where the README's examples look for it
 	@for file in $(GO_FILES); do \
 	  echo; echo "gofmt 0.4.9, compiled by TinyGo, formats $$file ($$(wc -c <$$file) bytes)"; \
 	  $(BIN)/tinyheap run $(GOFMT) --map -- $$file >build/ours.go || exit 1; \

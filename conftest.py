@@ -13,7 +13,7 @@ from doctest import ELLIPSIS
 import hypothesis
 import pytest
 from sybil import Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import console_blocks
 import machine
@@ -23,11 +23,11 @@ pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(doctest_optionflags=ELLIPSIS),
         CodeBlockParser("console", console_blocks.evaluate),
-        SkipParser(),
     ],
     patterns=["*.md"],
     setup=console_blocks.enter_folder,
     teardown=console_blocks.leave_folder,
+    fixtures=["_example_has_its_program"],
 ).pytest()
 
 pytest_plugins = ["browser_fixtures", "engine_fixtures"]
@@ -77,6 +77,11 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYHEAP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def _example_has_its_program(request: pytest.FixtureRequest) -> None:
+    console_blocks.check_program(str(request.node.example.parsed))
 
 
 @pytest.fixture

@@ -185,11 +185,11 @@ class TestInstallation:
         program = (
             "import tinyheap\n"
             "from tinyheap.heap.engines import choose_engine\n"
-            "print(tinyheap.__file__, choose_engine().__name__, choose_engine().__name__)\n"
+            "print(tinyheap.__file__, choose_engine().__name__, tinyheap.Heap(1024).engine_name)\n"
         )
         search_path = os.pathsep.join([str(target), *further_path])
         result = run_python("-c", program, PYTHONPATH=search_path, PYTHONWARNINGS="always")
-        assert result.stdout.split() == [f"{target}/tinyheap/__init__.py", "Model", "Model"], result.stderr
+        assert result.stdout.split() == [f"{target}/tinyheap/__init__.py", "Model", "model"], result.stderr
         assert result.stderr.count("SlowEngineWarning: the compiled kernel is not there") == 1
 
     def test_without_a_compiler_the_model_serves(self, source: Path, tmp_path: Path) -> None:

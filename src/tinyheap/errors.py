@@ -174,8 +174,11 @@ class QueryError(RecordingError, ValueError):
     """A question in SQL that does not make sense to the recording it was asked of."""
 
 
-class MissingLibraryError(RecordingError, ImportError):
-    """Rows were asked for as objects of a library that is not installed; says how to get it."""
+class MissingLibraryError(TinyheapError, ImportError):
+    """Something was used that needs a library which is not installed or does not load; says how to get it.
+
+    ``name`` is the library's.
+    """
 
 
 class ReportError(TinyheapError, OSError):

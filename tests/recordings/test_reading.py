@@ -114,8 +114,10 @@ def test_a_library_that_is_missing_is_named(
     recording: Recording, form: str, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingLibraryError, match=f"needs {library}: install it with pip install {form[:3]}|pyarrow"):
+    said = f"needs {library}: install it with pip install {form[:3]}|pyarrow"
+    with pytest.raises(MissingLibraryError, match=said) as raised:
         getattr(recording.frame("events"), form)()
+    assert raised.value.name == library
 
 
 def test_the_forms_that_need_no_library_need_none(path: Path) -> None:

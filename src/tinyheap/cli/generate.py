@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tinyheap.cli.parameters import SIZE
 from tinyheap.cli.progress import progress_bar
-from tinyheap.traces.program import WORD_SIZES_BYTES, write_program
+from tinyheap.traces.program import WORD_SIZES_BYTES, write_trace
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 
@@ -96,7 +96,7 @@ def command(
     with progress_bar(Console(stderr=True), f"making {workload}", total=None) as progress:
         program = generate(workload, options, progress)
     try:
-        write_program(output, program)
+        write_trace(output, program)
     except OSError as error:
         raise click.FileError(str(output), error.strerror or str(error)) from error
     click.echo(f"{output}: {program.step_count} steps on {program.object_ids - 1} object ids", err=True)

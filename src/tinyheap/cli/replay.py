@@ -26,7 +26,7 @@ from tinyheap.heap.model import MARK_STACK_WORDS
 from tinyheap.report.heap_map import HeapMap
 from tinyheap.report.replays import Outcome, ReplayCard, ReplayTable, verdict
 from tinyheap.traces.expectation import Difference, first_difference, read_expectation
-from tinyheap.traces.program import Program, read_program
+from tinyheap.traces.program import Trace, read_trace
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.summary import summary_of, unpack_states
 
@@ -59,7 +59,7 @@ class Setting:
     limit_bytes: int | None
     mark_stack: int | str | None
 
-    def mark_stack_entries(self, program: Program) -> int | None:
+    def mark_stack_entries(self, program: Trace) -> int | None:
         """What `replay` is to be told; 0 for a mark stack that never overflows."""
         if self.mark_stack == FAITHFUL:
             return MARK_STACK_WORDS * program.word_bytes
@@ -67,7 +67,7 @@ class Setting:
             return 0
         return None if self.mark_stack is None else int(self.mark_stack)
 
-    def marks_faithfully(self, program: Program) -> bool:
+    def marks_faithfully(self, program: Trace) -> bool:
         """Whether overflows and rescans are those of the original."""
         entries = self.mark_stack_entries(program)
         return entries == MARK_STACK_WORDS * program.word_bytes or (entries is None and self.engine == "model")
@@ -235,7 +235,7 @@ def attempt(
         MemoryError: This machine has too little memory for it.
     """
     expectation = read_expectation(file) if file else None
-    program = read_program(STANDARD_INPUT.get(trace, trace))
+    program = read_trace(STANDARD_INPUT.get(trace, trace))
     heap_bytes = setting.heap_bytes or program.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
         raise GeometryError(

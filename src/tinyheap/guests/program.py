@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from wasmtime import Linker, Store
 
+from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, HostError, RecordingError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.facts import Guest
@@ -99,6 +100,7 @@ class Program:
             UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
                 is and what does work.
             RecordingError: The recording cannot be made.
+            MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
             HostError: It imports what no host offers.
         """
         policy = _policy_for(gc, policy)
@@ -238,13 +240,15 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
     """What records a run, if anything does.
 
     Raises:
+        MissingLibraryError: The extra `profile` is not installed.
         RecordingError: There is no compiled kernel.
         GuestError: There is no memory for call stacks.
     """
     if recording is None:
         return None
     # Runs that are not recorded start sooner without all that.
-    from tinyheap.guests.recorder import Recorder
+    with library_for("recording a run"):
+        from tinyheap.guests.recorder import Recorder
     from tinyheap.guests.shadow_stack import PAGES
 
     least_bytes = PAGES * WASM_PAGE_BYTES

@@ -81,7 +81,7 @@ _WORDS: Final = 3
 
 
 class Sink(Protocol):
-    """What takes a recording; `tinyheap.recordings.writer.RecordingWriter` is one."""
+    """What takes a recording; `tinyheap.recordings.RecordingWriter` is one."""
 
     def append(self, batch: Batch) -> None:
         """Take what has happened since the last time."""
@@ -114,7 +114,7 @@ class Frames(Sequence[FrameRow]):
 
 
 class Recorder:
-    """Records one run of one program, which `tinyheap.guests.program.Program.open` is given it for.
+    """Records one run of one program, which `tinyheap.Program.open` is given it for.
 
     Args:
         open_sink: makes the sink, when the program is there and before it runs.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tinyheap.hosts.session import HostSession
 
+__all__ = ["Formatter", "ReactorFormatter", "ScriptFormatter", "ShSyntaxFormatter", "ShellOptions", "find"]
+
 
 class Formatter(Protocol):
     """A driver of a program that formats source texts."""

@@ -86,7 +86,7 @@ class Grants:
         stderr: The same for standard error.
         folders: The folders that the program can open files in.
         seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs
-            are equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
+            are equal in every byte of memory; it chooses the random bytes, and the clock is the same for every seed.
         timeout_s: Seconds, above zero, that the program may run in all; None for no limit.
         interruptible: Whether `HostSession.interrupt` can end the program; it then runs some percent slower, as it
             does with a time limit.

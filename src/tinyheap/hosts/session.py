@@ -237,7 +237,7 @@ class HostSession:
         return value
 
     def offer(self, module: Module, makers: Mapping[str, Maker] | None = None) -> None:
-        """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.session.offer`."""
+        """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.offer`."""
         wanted = self._make(module, makers or {})
         kept = {item: found for item in wanted if (found := self._defined(item)) is not None}
         lacking = [item for item in wanted if item not in kept]
@@ -375,7 +375,7 @@ class HostSession:
     def call_script(self, name: str, *arguments: object) -> object:
         """What a function returns that the program has put into JavaScript's global object.
 
-        See `tinyheap.hosts.bridge.Bridge.call_global`.
+        Arguments and result are text, bytes, numbers, and lists and mappings of them.
 
         Raises:
             HostError: If there is none, or it throws.

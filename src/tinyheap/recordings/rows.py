@@ -161,4 +161,5 @@ def _need(*libraries: str) -> None:
             importlib.import_module(library)
         except ImportError as error:
             names = " ".join(libraries)
-            raise MissingLibraryError(f"this form needs {library}: install it with pip install {names}") from error
+            message = f"this form needs {library}: install it with pip install {names}"
+            raise MissingLibraryError(message, name=library) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tinyheap._loading import require
 from tinyheap.errors import RecordingWriteError
 from tinyheap.recordings.batch import Batch, FrameRow, RunRow
 from tinyheap.recordings.store import RunEnd, Store
@@ -50,7 +51,9 @@ class RecordingWriter:
 
         Raises:
             RecordingWriteError: There is a file of that name already, or no folder for it.
+            MissingLibraryError: DuckDB is not installed.
         """
+        require("duckdb", "a recording")  # which its thread imports
         path = Path(path)
         if path.exists() and not overwrite:
             raise RecordingWriteError(f"{path} is there already: choose another name, or ask to overwrite it")

@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""The player: runs a mutator program on the kernel with no Python between its steps.
+"""The player: runs a trace on the kernel with no Python between its steps.
 
-``replay.py`` makes it, gives it a program that passed ``check``, advances it and reads the results; what the steps mean
+``replay.py`` makes it, gives it a trace that passed ``check``, advances it and reads the results; what the steps mean
 stands in ``program.py``.  ``_fault`` numbers are ``program.Fault``.
 """
 
@@ -47,10 +47,10 @@ from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
 @cython.final
 @cython.cclass
 class Player:
-    """Plays one program.
+    """Plays one trace.
 
     Args:
-        program: checked.
+        trace: checked.
         memory: zeroed, writable, ``limit_bytes`` long.
         geometry: of the heap at the start; ``limit_bytes`` is its size at most.
         gc: ``precise``, ``leaking``, or else conservative.
@@ -64,7 +64,7 @@ class Player:
 
     def __init__(
         self,
-        program,
+        trace,
         memory,
         geometry,
         limit_bytes: u64,
@@ -81,7 +81,7 @@ class Player:
     ):
         heap: Heap = cython.address(self._heap)
         memset(heap, 0, cython.sizeof(HeapState))
-        self._program = program
+        self._trace = trace
         self._memory = memory
         self._memory_view = memory
         self._statics = statics
@@ -89,25 +89,25 @@ class Player:
         self._layout_addresses = layout_addresses
         self._addresses_array = addresses
         self._addresses = addresses
-        self._ids = array("Q", bytes(8 * max(program.object_ids, 1)))
-        self._ops = program.ops
-        self._steps = program.step_count
+        self._ids = array("Q", bytes(8 * max(trace.object_ids, 1)))
+        self._ops = trace.ops
+        self._steps = trace.step_count
         # One byte more, so that there is one to point at.
-        self._roots = bytearray(program.root_slots * program.word_bytes + 1)
+        self._roots = bytearray(trace.root_slots * trace.word_bytes + 1)
         self._limit_bytes = limit_bytes
-        self._by_thirds = program.growth
-        self._align_mask = max(program.header_alignment_bytes, program.word_bytes) - 1
+        self._by_thirds = trace.growth
+        self._align_mask = max(trace.header_alignment_bytes, trace.word_bytes) - 1
         self._timing = timing
         self._hashes = hashes
         heap.memory = cython.cast(cython.size_t, cython.address(self._memory_view[0]))
         heap.start = geometry.start_address
         heap.bump = heap.start
-        heap.word_shift = program.word_bytes.bit_length() - 1
+        heap.word_shift = trace.word_bytes.bit_length() - 1
         heap.block_shift = heap.word_shift + 2
         heap.step_shift = geometry.word_alignment_bytes.bit_length() - 1
         heap.precise = gc == "precise"
         heap.leaking = gc == "leaking"
-        heap.header_bytes = program.header_bytes if heap.precise else 0
+        heap.header_bytes = trace.header_bytes if heap.precise else 0
         heap.zero_size_address = zero_size_address
         heap.statics = cython.cast(cython.size_t, cython.address(self._statics[0]))
         heap.statics_start = statics_address
@@ -128,7 +128,7 @@ class Player:
     # ---- playing --------------------------------------------------------------------------------------------------------
 
     def advance(self, steps: u64) -> bool:
-        """Play so many steps more; False when the program has ended."""
+        """Play so many steps more; False when the trace has ended."""
         stop: u64 = min(self._step + steps, self._steps)
         begun_ns: u64 = clock_ns()
         with cython.nogil:
@@ -411,17 +411,17 @@ def put(at: u64, shift: u64, value: u64) -> cython.void:
 # ---- checking -----------------------------------------------------------------------------------------------------------
 
 
-def first_fault(program) -> tuple[int, int, int]:
+def first_fault(trace) -> tuple[int, int, int]:
     """``program.first_fault``, compiled.
 
     Returns the first step that cannot be run, the number of its fault (0 for none), and how many steps before it allocate
     or reallocate.
     """
     rules: Rules
-    ops: cython.const[uint32_t][::1] = program.ops
+    ops: cython.const[uint32_t][::1] = trace.ops
     # One more, so that there is one to point at.
-    sizes: int64_t[::1] = array("q", [-1]) * (program.object_ids + 1)
-    steps: u64 = program.step_count
+    sizes: int64_t[::1] = array("q", [-1]) * (trace.object_ids + 1)
+    steps: u64 = trace.step_count
     step: u64 = 0
     fault: u64 = 0
     allocations: u64 = 0
@@ -429,11 +429,11 @@ def first_fault(program) -> tuple[int, int, int]:
     layout_bytes: u64 = 0
     most_layout_bytes: u64 = LAYOUT_LIMIT_BYTES
     rules.sizes = cython.address(sizes[0])
-    rules.object_ids = program.object_ids
-    rules.root_slots = program.root_slots
-    rules.word_bytes = program.word_bytes
-    rules.most_bytes = min((1 << 8 * program.word_bytes) - program.header_bytes - 4 * program.word_bytes, 1 << 62)
-    rules.most_layout = min((1 << 8 * program.word_bytes) - 1, 1 << 62)
+    rules.object_ids = trace.object_ids
+    rules.root_slots = trace.root_slots
+    rules.word_bytes = trace.word_bytes
+    rules.most_bytes = min((1 << 8 * trace.word_bytes) - trace.header_bytes - 4 * trace.word_bytes, 1 << 62)
+    rules.most_layout = min((1 << 8 * trace.word_bytes) - 1, 1 << 62)
     while step < steps:
         fault = step_fault(cython.address(rules), cython.address(ops[step << 2]))
         if fault != 0:

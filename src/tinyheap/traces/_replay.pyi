@@ -3,12 +3,12 @@ from mmap import mmap
 
 from tinyheap.heap.contract import Counters
 from tinyheap.heap.geometry import Geometry
-from tinyheap.traces.program import Program
+from tinyheap.traces.program import Trace
 
 class Player:
     def __init__(
         self,
-        program: Program,
+        trace: Trace,
         memory: mmap,
         geometry: Geometry,
         limit_bytes: int,
@@ -50,4 +50,4 @@ class Player:
     def advance(self, steps: int) -> bool: ...
     def read_table(self) -> bytes: ...
 
-def first_fault(program: Program) -> tuple[int, int, int]: ...
+def first_fault(trace: Trace) -> tuple[int, int, int]: ...
