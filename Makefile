@@ -6,6 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock"
+SUBLOCK := $(LOCK) --constraints requirements/dev.txt
 DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
 COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
 
@@ -123,9 +124,13 @@ bench-guests: setup guests ## Measure real programs on our collector against the
 bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
 
-lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
-	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt
-	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --extra profile --output-file requirements/dev.txt
+lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer versions)
+	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --group dev --output-file requirements/dev.txt
+	@# Whoever installs less than all of that gets the same versions.
+	@$(SUBLOCK) --group build --output-file requirements/build.txt
+	@$(SUBLOCK) pyproject.toml --group build --group test --output-file requirements/test.txt
+	@$(SUBLOCK) pyproject.toml --group build --group lint --output-file requirements/lint.txt
+	@$(SUBLOCK) pyproject.toml --extra run --extra profile --group build --group docs --output-file requirements/docs.txt
 
 clean: ## Remove everything that these targets made
 	@rm -rf .venv tests/guests/node_modules tests/readers/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

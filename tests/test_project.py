@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -46,6 +47,18 @@ def project_files() -> list[Path]:
     return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=[]", requirement)[0].lower()
+
+
+def versions(lock: Path) -> dict[str, set[str]]:
+    """The versions that a lock has of each package: more than one where they depend on the version of Python."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^(\S+)==(\S+)", lock.read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
 class TestVersion:
     def test_installed_metadata_says_what_the_package_says(self) -> None:
         assert metadata.version("tinyheap") == tinyheap.__version__
@@ -86,15 +99,28 @@ class TestRequirements:
         assert "://" not in text
         assert not re.search(r"^\s*--(?!hash=)|^-", text, re.MULTILINE)
 
-    def test_build_lock_is_for_what_the_build_requires(self) -> None:
-        wanted = (ROOT / "requirements/build.in").read_text().split()
-        assert wanted == PYPROJECT["build-system"]["requires"]
+    def test_group_for_the_build_is_what_the_build_requires(self) -> None:
+        assert PYPROJECT["dependency-groups"]["build"] == PYPROJECT["build-system"]["requires"]
+
+    def test_development_takes_every_group(self) -> None:
+        groups = dict(PYPROJECT["dependency-groups"])
+        assert [part["include-group"] for part in groups.pop("dev")] == list(groups)
 
     def test_every_dependency_is_locked(self) -> None:
-        project = PYPROJECT["project"]
-        wanted = [*project["dependencies"], *project["optional-dependencies"]["run"]]
-        locked = set(re.findall(r"^(\S+)==", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE))
-        assert {re.split(r"[<>=]", requirement)[0] for requirement in wanted} <= locked
+        project, groups = PYPROJECT["project"], PYPROJECT["dependency-groups"]
+        extras = [*project["optional-dependencies"].values(), *(groups[name] for name in groups if name != "dev")]
+        wanted = {name_of(requirement) for requirement in itertools.chain(project["dependencies"], *extras)}
+        assert wanted - {"tinyheap"} <= versions(ROOT / "requirements/dev.txt").keys()
+
+    @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+    def test_locks_agree(self, lock: Path) -> None:
+        assert versions(lock).items() <= versions(ROOT / "requirements/dev.txt").items()
+
+    def test_a_unit_test_needs_no_reader_of_tables(self) -> None:
+        assert (
+            not {"pandas", "polars", "pyarrow", "numpy", "duckdb", "wasmtime"}
+            & versions(ROOT / "requirements/test.txt").keys()
+        )
 
 
 class TestFiles:
