@@ -106,14 +106,19 @@ format: setup ## Format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-types: setup ## Check types
+types: setup ## Check types, and the stubs of the compiled modules against what was compiled
 	@$(BIN)/mypy
+	@$(BIN)/stubtest --allowlist tests/stubtest.txt $(subst /,.,$(patsubst src/%.pxd,%,$(DECLARATIONS)))
 
 layers: setup ## Check that rooms import only downward
 	@$(BIN)/lint-imports --no-logo
 
 docs: setup ## Build the documentation into build/docs
 	@$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env docs build/docs
+
+dist: setup ## Build the sdist and the wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
 
 bench: setup ## Measure against the peers; one JSON line a row at the end (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks $(ARGS)
