@@ -7,18 +7,15 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-import needs
 import tinyheap
+from project_files import PYPROJECT, ROOT, copy_project, project_files
 from tinyheap import cli
 
-ROOT = Path(__file__).resolve().parent.parent
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 # Loaded only by the commands that use them.
@@ -34,17 +31,6 @@ def run_python(*arguments: str | Path, **environment: str) -> subprocess.Complet
         env={**os.environ, **environment},
         cwd=ROOT,
     )
-
-
-def project_files() -> list[Path]:
-    """All files of the project: those that git tracks, and new ones that it does not ignore."""
-    options = ["-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(
-        [needs.tool("git"), "ls-files", *options], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if listing.returncode:
-        pytest.skip("this is not a git checkout")
-    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 def name_of(requirement: str) -> str:
@@ -129,12 +115,12 @@ class TestFiles:
 
     def test_no_registry_host(self) -> None:
         hosts = re.compile(rb"pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|deb[.]debian[.]org")
-        offenders = [path for path in project_files() if hosts.search(path.read_bytes())]
+        offenders = [path for path in project_files() if hosts.search((ROOT / path).read_bytes())]
         assert not offenders
 
     def test_no_path_of_the_machine_that_it_was_written_on(self) -> None:
         places = [f"{place}/".encode() for place in (ROOT, Path.home())]
-        offenders = [path for path in project_files() if any(place in path.read_bytes() for place in places)]
+        offenders = [path for path in project_files() if any(place in (ROOT / path).read_bytes() for place in places)]
         assert not offenders
 
 
@@ -183,14 +169,8 @@ class TestCommandLine:
 class TestInstallation:
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
-        """A copy of what the build reads, free of anything already built."""
-        copy = tmp_path / "source"
-        for path in project_files():
-            place = path.relative_to(ROOT)
-            if place.parts[0] == "src" or len(place.parts) == 1:
-                (copy / place).parent.mkdir(parents=True, exist_ok=True)
-                (copy / place).write_bytes(path.read_bytes())
-        return copy
+        """A copy of the project, free of anything built."""
+        return copy_project(tmp_path / "source")
 
     @staticmethod
     def install(source: Path, target: Path, **environment: str) -> subprocess.CompletedProcess[str]:
