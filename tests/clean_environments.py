@@ -18,6 +18,8 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
+import needs
+
 _PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--python")
 
 
@@ -74,7 +76,7 @@ def _closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
         if requirement.name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
             continue
         seen.add(requirement.name)
-        distribution = metadata.distribution(requirement.name)
+        distribution = needs.package(requirement.name)
         left += [Requirement(text) for text in distribution.requires or ()]
         yield distribution
 

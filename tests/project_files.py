@@ -1,7 +1,8 @@
-"""The files of the project, as its own tests look at them."""
+"""The project as its own tests look at it: its files, and what it says that it requires."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from packaging.requirements import Requirement
 
 import needs
 
@@ -33,3 +35,11 @@ def copy_project(folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, folder / path)
     return folder
+
+
+def brought_by(extra: str) -> list[str]:
+    """The requirements of an extra, and of the extras that it names."""
+    wanted = [Requirement(text) for text in PYPROJECT["project"]["optional-dependencies"][extra]]
+    named = [name for requirement in wanted if requirement.name == "tinyheap" for name in requirement.extras]
+    brought = [str(requirement) for requirement in wanted if requirement.name != "tinyheap"]
+    return [*brought, *itertools.chain.from_iterable(map(brought_by, named))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import subprocess
@@ -12,17 +11,16 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
-from packaging.requirements import Requirement
 
 import guests_modules
+import needs
 import tinyheap
 from clean_environments import CleanEnvironment
-from project_files import PYPROJECT, ROOT, copy_project, project_files
+from project_files import PYPROJECT, ROOT, brought_by, copy_project, project_files
 
 NAME = f"tinyheap-{tinyheap.__version__}"
 PROJECT = PYPROJECT["project"]
 DEPENDENCIES: list[str] = PROJECT["dependencies"]
-EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 BUILD: list[str] = PYPROJECT["build-system"]["requires"]
 BINARY = {".so", ".pyd"}
 COMPILED = {"heap/_kernel", "traces/_replay", "guests/_recorder", "guests/_takeover"}
@@ -30,18 +28,9 @@ COMPILED = {"heap/_kernel", "traces/_replay", "guests/_recorder", "guests/_takeo
 UNFORMATTED, FORMATTED = "package a\nfunc f( ){}\n", "package a\n\nfunc f() {}\n"
 
 
-def brought_by(extra: str | None) -> list[str]:
-    """What an extra asks for, and what the extras that it names do."""
-    if extra is None:
-        return []
-    wanted = [Requirement(text) for text in EXTRAS[extra]]
-    named = [name for requirement in wanted if requirement.name == "tinyheap" for name in requirement.extras]
-    brought = [str(requirement) for requirement in wanted if requirement.name != "tinyheap"]
-    return [*brought, *itertools.chain.from_iterable(map(brought_by, named))]
-
-
 def build(source: Path, *options: str, **environment: str) -> list[Path]:
     """Builds distributions as `make dist` does, and returns their files."""
+    needs.package("build")
     command: list[str | Path] = [sys.executable, "-m", "build", "--no-isolation", *options, source]
     done = subprocess.run(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
@@ -141,7 +130,7 @@ class TestPureWheel:
 def environment(folder: Path, file: Path, extra: str | None = None, *, has_compiler: bool = False) -> CleanEnvironment:
     """A clean environment in which that distribution was installed."""
     building = [] if file.suffix == ".whl" else BUILD
-    requirements = [*DEPENDENCIES, *building, *brought_by(extra)]
+    requirements = [*DEPENDENCIES, *building, *(brought_by(extra) if extra else [])]
     made = CleanEnvironment(folder, requirements, has_compiler=has_compiler)
     made.install(file, extra)
     return made

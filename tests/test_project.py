@@ -11,9 +11,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+import needs
 import tinyheap
-from project_files import PYPROJECT, ROOT, copy_project, project_files
+from project_files import PYPROJECT, ROOT, brought_by, copy_project, project_files
 from tinyheap import cli
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -31,10 +33,6 @@ def run_python(*arguments: str | Path, **environment: str) -> subprocess.Complet
         env={**os.environ, **environment},
         cwd=ROOT,
     )
-
-
-def name_of(requirement: str) -> str:
-    return re.split(r"[<>=[]", requirement)[0].lower()
 
 
 def versions(lock: Path) -> dict[str, set[str]]:
@@ -95,7 +93,9 @@ class TestRequirements:
     def test_every_dependency_is_locked(self) -> None:
         project, groups = PYPROJECT["project"], PYPROJECT["dependency-groups"]
         extras = [*project["optional-dependencies"].values(), *(groups[name] for name in groups if name != "dev")]
-        wanted = {name_of(requirement) for requirement in itertools.chain(project["dependencies"], *extras)}
+        wanted = {
+            Requirement(requirement).name.lower() for requirement in itertools.chain(project["dependencies"], *extras)
+        }
         assert wanted - {"tinyheap"} <= versions(ROOT / "requirements/dev.txt").keys()
 
     @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
@@ -143,6 +143,9 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("name", cli.COMMANDS)
     def test_every_command_loads_and_explains_itself(self, name: str) -> None:
+        extra = cli.COMMANDS[name].extra
+        for requirement in brought_by(extra) if extra else []:
+            needs.package(Requirement(requirement).name)
         result = run_python("-m", "tinyheap", name, "--help")
         assert result.returncode == 0, result.stderr
         assert f"tinyheap {name}" in result.stdout

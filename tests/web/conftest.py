@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
 
 import needs
-import recordings_made
-from tinyheap.recordings.recording import Recording
-from tinyheap.report.html import write_page
 from tinyheap.units import KIB
 
-OpenPage = Callable[..., Page]
+# Libraries are imported in the fixtures: where one is missing, tests can be skipped, a conftest cannot.
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tinyheap.recordings.recording import Recording
+
+OpenPage = Callable[..., "Page"]
 Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=needs.tool("chromium"))
         yield launched
@@ -55,12 +59,16 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 @pytest.fixture(scope="session")
 def recording_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording with leaks, growths, collections and a deep recursion, whose heap has more blocks than the map cells."""
+    import recordings_made
+
     shape = recordings_made.Shape(events=6000, heap_bytes=256 * KIB)
     return recordings_made.make_recording(tmp_path_factory.mktemp("web") / "made.tinyheap", shape=shape)
 
 
 @pytest.fixture(scope="session")
 def recording(recording_file: Path) -> Iterator[Recording]:
+    from tinyheap.recordings.recording import Recording
+
     with Recording.open(recording_file) as opened:
         yield opened
 
@@ -68,6 +76,8 @@ def recording(recording_file: Path) -> Iterator[Recording]:
 @pytest.fixture(scope="session")
 def page_file(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of `recording`."""
+    from tinyheap.report.html import write_page
+
     file = tmp_path_factory.mktemp("page") / "report.html"
     write_page(recording, file)
     return file
