@@ -110,6 +110,9 @@ types: setup ## Check types, and the stubs of the compiled modules against what 
 	@$(BIN)/mypy
 	@$(BIN)/stubtest --allowlist tests/stubtest.txt $(subst /,.,$(patsubst src/%.pxd,%,$(DECLARATIONS)))
 
+api: setup ## Agree on the public interface as it is now: tests/public_api.txt
+	@$(BIN)/python tests/public_api.py
+
 layers: setup ## Check that rooms import only downward
 	@$(BIN)/lint-imports --no-logo
 
