@@ -139,6 +139,7 @@ lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer version
 	@$(SUBLOCK) pyproject.toml --group build --group test --output-file requirements/test.txt
 	@$(SUBLOCK) pyproject.toml --group build --group lint --output-file requirements/lint.txt
 	@$(SUBLOCK) pyproject.toml --extra run --extra profile --group build --group docs --output-file requirements/docs.txt
+	@$(SUBLOCK) --group wheels --output-file requirements/wheels.txt
 
 clean: ## Remove everything that these targets made
 	@rm -rf .venv tests/guests/node_modules tests/readers/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
