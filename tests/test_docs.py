@@ -11,6 +11,7 @@ from tinyheap import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+PROSE = ARCHITECTURE + "".join((ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md"))
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 MODULES = sorted(path for path in ROOT.glob("src/tinyheap/*/*.py") if path.name != "__init__.py")
 SUITES = sorted({path.parent.name for path in ROOT.glob("tests/*/test_*.py")})
@@ -27,12 +28,17 @@ def test_every_module_stands_in_its_room(module: Path) -> None:
     assert f"`{module.name}`" in section_on(module.parent.name)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/.]+\.(?:py|pyi|pxd|h|c|toml|in))`", ARCHITECTURE))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/.]+\.(?:py|pyi|pxd|h|c|toml|in|txt|md))`", PROSE))))
 def test_every_file_that_is_named_is_there(name: str) -> None:
     assert (
-        any(next((ROOT / folder).glob(f"**/{name}"), None) for folder in ("src", "tests", "benchmarks"))
+        any(next((ROOT / folder).glob(f"**/{name}"), None) for folder in ("src", "tests", "benchmarks", "requirements"))
         or (ROOT / name).exists()
     )
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:src|tests|docs|benchmarks)/[\w/]+)`", PROSE))))
+def test_every_folder_that_is_named_is_there(name: str) -> None:
+    assert (ROOT / name).is_dir()
 
 
 @pytest.mark.parametrize("suite", SUITES)
