@@ -11,7 +11,7 @@ DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
 COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo web test lint format types layers docs bench bench-guests bench-profile lock clean
+.PHONY: help setup guests readers demo web test lint format types api layers docs dist bench bench-guests bench-profile lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'

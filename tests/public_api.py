@@ -97,7 +97,7 @@ def members(described: type) -> Iterator[str]:
     owners: dict[str, type] = {}
     for base in described.__mro__:
         if base.__module__.startswith("tinyheap"):
-            for name in [*vars(base), *vars(base).get("__annotations__", ())]:
+            for name in [*vars(base), *inspect.get_annotations(base)]:
                 owners.setdefault(name, base)
     for name in sorted(owners):
         if name in SPECIAL_METHODS or not name.startswith("_"):
@@ -114,7 +114,7 @@ def describe_member(owner: type, name: str) -> Iterator[str]:
             yield f"{name}: {signature(getter).return_annotation}"
         case staticmethod() | classmethod():
             yield f"{type(value).__name__} {name}{signature(value.__func__)}"
-        case _ if annotation := vars(owner).get("__annotations__", {}).get(name):
+        case _ if annotation := inspect.get_annotations(owner).get(name):
             yield f"{name}: {inspect.formatannotation(plain(annotation))}"
         case _ if inspect.isroutine(value):
             yield f"def {name}{signature(value)}"

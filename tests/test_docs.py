@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+import guests_modules
+import needs
 from tinyheap import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,3 +56,17 @@ def test_every_command_is_in_the_reference(name: str) -> None:
     # That what it prints is still true is for the page itself to show: see console_blocks.
     assert f"\n## {name}\n" in COMMANDS
     assert f"\n$ tinyheap {name} --help\n" in COMMANDS
+
+
+def test_commands_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.package("duckdb")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
+    Path("file.go").write_text("package a\nfunc f( ){}\n")
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ tinyheap (.*)", page, re.MULTILINE)
+    assert [command.partition(" ")[0] for command in commands] == ["run", "profile", "report"]
+    for command in commands:
+        done = CliRunner().invoke(cli.main, shlex.split(command))
+        assert done.exit_code == 0, done.output
+    assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
