@@ -113,6 +113,29 @@ class TestRequirements:
         )
 
 
+class TestPublicCi:
+    WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+
+    def test_it_tries_every_version_that_is_claimed(self) -> None:
+        claimed = re.findall(r"Python :: (3\.\d+)", " ".join(PYPROJECT["project"]["classifiers"]))
+        (matrix,) = re.findall(r"python: \[(.+)\]", self.WORKFLOW)
+        tried = re.findall(r'"([^"]+)"', matrix)
+        assert [version for version in tried if not version.endswith("t")] == claimed
+        built = PYPROJECT["tool"]["cibuildwheel"]["build"]
+        assert built == [f"cp{version.replace('.', '')}-*" for version in tried]
+
+    def test_actions_are_pinned_by_commit(self) -> None:
+        uses = re.findall(r"uses: (\S+)(.*)", self.WORKFLOW)
+        assert uses
+        for action, comment in uses:
+            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+
+    @pytest.mark.parametrize("name", sorted(set(re.findall(r"(?:tests|requirements)/[\w/.]+", WORKFLOW))))
+    def test_files_that_it_names_are_there(self, name: str) -> None:
+        assert (ROOT / name).exists()
+
+
 class TestFiles:
     def test_no_lock_file_with_addresses(self) -> None:
         assert not [path for path in project_files() if path.name in {"uv.lock", "poetry.lock", "Pipfile.lock"}]
