@@ -75,10 +75,6 @@ def pure_wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def module_files(wheel: Path) -> set[PurePosixPath]:
     """The package's files in a wheel, from the package's folder."""
     names = map(PurePosixPath, zipfile.ZipFile(wheel).namelist())
@@ -94,9 +90,9 @@ class TestSdist:
     def test_has_the_whole_project(self, sdist: Path) -> None:
         with tarfile.open(sdist) as archive:
             inside = {Path(member.name).relative_to(NAME) for member in archive.getmembers() if member.isfile()}
-        tracked = {path for path in project_files() if not is_hidden(path)}
+        tracked = set(project_files())
         assert tracked - inside == set()
-        made = {path for path in inside - tracked if not is_hidden(path)}
+        made = inside - tracked
         assert {path.parts[0] for path in made} == {"PKG-INFO", "setup.cfg", "src"}
         assert {path.parts[1] for path in made if path.parts[0] == "src"} == {"tinyheap.egg-info"}
 
