@@ -7,8 +7,9 @@ developer's machine takes the quick share of the rest; a run with `CI=true` take
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from doctest import ELLIPSIS
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -69,6 +70,43 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     with machine.held(alone=item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+class NeedyModule(pytest.Module):
+    """A module of tests that is skipped where a library is missing that it imports."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """What is in the module, as pytest finds it."""
+        try:
+            return super().collect()
+        except Exception as error:
+            needs.library(error)
+            raise
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Makes every module one that may miss a library."""
+    return NeedyModule.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Skips a test whose fixtures import a library that is missing."""
+    yield from _skipping_for_missing_library()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skips a test that imports a library that is missing."""
+    yield from _skipping_for_missing_library()
+
+
+def _skipping_for_missing_library() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        needs.library(error)
+        raise
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,20 +4,25 @@ and no file that there is not."""
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import subprocess
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
 
 import console_blocks
+import guests_modules
 import needs
 import tinyheap
 from tinyheap import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+PROSE = ARCHITECTURE + "".join((ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md"))
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 MODULES = sorted(path for path in ROOT.glob("src/tinyheap/*/*.py") if path.name != "__init__.py")
 FRONT_DOOR: list[str] = import_module("tinyheap").__all__
@@ -37,12 +42,17 @@ def test_every_module_stands_in_its_room(module: Path) -> None:
     assert f"`{module.name}`" in section_on(module.parent.name)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/.]+\.(?:py|pyi|pxd|h|c|toml|in))`", ARCHITECTURE))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/.]+\.(?:py|pyi|pxd|h|c|toml|in|txt|md))`", PROSE))))
 def test_every_file_that_is_named_is_there(name: str) -> None:
     assert (
-        any(next((ROOT / folder).glob(f"**/{name}"), None) for folder in ("src", "tests", "benchmarks"))
+        any(next((ROOT / folder).glob(f"**/{name}"), None) for folder in ("src", "tests", "benchmarks", "requirements"))
         or (ROOT / name).exists()
     )
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:src|tests|docs|benchmarks)/[\w/]+)`", PROSE))))
+def test_every_folder_that_is_named_is_there(name: str) -> None:
+    assert (ROOT / name).is_dir()
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -89,3 +99,17 @@ def test_the_demo_leaves_its_program_where_the_examples_look_for_it() -> None:
     command = [str(needs.tool("make")), "--dry-run", "demo-program"]
     steps = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert f"cp {console_blocks.GOFMT.relative_to(ROOT)} {console_blocks.DEMO_PROGRAM}" in steps
+
+
+def test_commands_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.package("duckdb")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
+    Path("file.go").write_text("package a\nfunc f( ){}\n")
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ tinyheap (.*)", page, re.MULTILINE)
+    assert [command.partition(" ")[0] for command in commands] == ["run", "profile", "report"]
+    for command in commands:
+        done = CliRunner().invoke(cli.main, shlex.split(command))
+        assert done.exit_code == 0, done.output
+    assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")

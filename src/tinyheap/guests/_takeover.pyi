@@ -1,8 +1,10 @@
 from collections.abc import Sequence
+from typing import final
 
 from tinyheap.guests._recorder import EventLog
 from tinyheap.heap._kernel import Kernel
 
+@final
 class Allocator:
     def __init__(self, owner: object, size_index: int, layout_index: int | None) -> None: ...
     @property

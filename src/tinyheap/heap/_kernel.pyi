@@ -1,10 +1,12 @@
 from array import array
 from collections.abc import Iterable
+from typing import final
 
 from tinyheap.heap.buffers import Buffer
 from tinyheap.heap.contract import Census, Counters, Options, State, Statics, Surroundings
 from tinyheap.heap.geometry import Geometry
 
+@final
 class Kernel:
     next_alloc: int
     in_interrupt: bool

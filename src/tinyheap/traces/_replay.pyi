@@ -1,10 +1,12 @@
 from array import array
 from mmap import mmap
+from typing import final
 
 from tinyheap.heap.contract import Counters
 from tinyheap.heap.geometry import Geometry
 from tinyheap.traces.program import Trace
 
+@final
 class Player:
     def __init__(
         self,
