@@ -61,7 +61,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
             </button>
           </li>
         ))}
-        <li><span class="swatch line" style={{ background: "var(--line-collection)" }} /> collection</li>
+        {recording.collections.rows > 0 && <li><span class="swatch line" style={{ background: "var(--line-collection)" }} /> collection</li>}
         {recording.growths.rows > 0 && <li><span class="swatch triangle" /> growth</li>}
         <Reading recording={recording} lines={lines.current} />
       </ul>
@@ -70,7 +70,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
         ref={place}
         style={{ height: `${HEIGHT}px` }}
         role="img"
-        aria-label={`The heap through ${timeText(recording.summary.run.duration_ns)}: ${recording.collections.rows} collections, ${recording.growths.rows} growths. The figures of the chosen moment stand beside it, those of each collection in the table of collections.`}
+        aria-label={`The heap through ${timeText(recording.summary.run.duration_ns)}${inWords(recording)}. The figures of the chosen moment stand beside it.`}
       />
     </div>
   );
@@ -80,6 +80,15 @@ function toggle(key: string): void {
   const next = new Set(hidden.value);
   if (!next.delete(key)) next.add(key);
   hidden.value = next;
+}
+
+/** What is known to have happened. */
+function inWords({ summary: { run }, collections, growths }: Recording): string {
+  const happened = [
+    ...(run.unseen_collections === null ? [`${collections.rows} collections, each in the table of collections`] : []),
+    ...(run.unseen_heap === null ? [`${growths.rows} growths`] : []),
+  ];
+  return happened.length ? `: ${happened.join("; ")}` : "";
 }
 
 /** The figures at the chosen moment, in words. */
@@ -101,7 +110,9 @@ function linesOf(recording: Recording): Line[] {
   const lines: Line[] = [
     { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes), steps: true },
     { key: "used", text: "used", color: "--line-used", scale: "bytes", values: known(points.used_bytes), fill: true },
-    { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) },
+    recording.summary.run.unseen_collections === null
+      ? { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) }
+      : { key: "allocated", text: "allocated so far", color: "--line-live", scale: "bytes", values: known(points.allocated_bytes) },
     { key: "free", text: "free", color: "--line-free", scale: "bytes", values: free },
     { key: "largest", text: "largest free run", color: "--line-largest", scale: "bytes", values: largest },
     { key: "fragmentation", text: "fragmentation", color: "--line-fragmentation", scale: "share", values: fragmentation },

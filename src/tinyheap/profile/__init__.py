@@ -2,6 +2,9 @@
 
 `census` is what most of them stand on: **read that first**.  Nothing here prints, and nothing writes to the recording.
 What each figure means is said where it is computed.
+
+A recording does not always know everything (`tinyheap.recordings.observed`).  A statistic that was not observed is None,
+and an analysis of which nothing was observed returns `Unknown`, so that whoever shows a result has to say so.
 """
 
 from tinyheap.profile.comparing import Comparison, Difference, UsageDifference, compare
@@ -18,6 +21,7 @@ from tinyheap.profile.histograms import (
 from tinyheap.profile.leaks import LeakSuspect, LeakSuspects, leak_suspects
 from tinyheap.profile.moments import HeapMoment, ObjectAt, heap_at, object_at, stack_of
 from tinyheap.profile.pausing import Pauses, Utilization, pauses
+from tinyheap.profile.result import Unknown
 from tinyheap.profile.sites import FunctionUsage, SiteUsage, Usage, UsageTable, by_function, by_site
 from tinyheap.profile.stacks import NO_STACK, StackFrame
 from tinyheap.profile.summary import Peak, Totals, fragmentation, peak, totals
@@ -47,6 +51,7 @@ __all__ = [
     "TimeLine",
     "TimePoint",
     "Totals",
+    "Unknown",
     "Usage",
     "UsageDifference",
     "UsageTable",
