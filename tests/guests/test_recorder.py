@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from tinyheap.wasm import Module
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
 KEPT_ALLOCATORS = ["sh-syntax-0.6.0", "sh-syntax-0.7.0", "gofmt-0.6.1", "gofmt-0.7.3", "shfmt-0.2.7"]
+WAIT_S = 0.1
 ADDRESS_MASK = 0xFFFF_FFFF
 
 
@@ -336,6 +338,46 @@ def test_pictures_are_thinned_out() -> None:
     assert pictured[:63] == list(range(1, 64))
     assert 200 < len(pictured) < 320
     assert all(later - earlier <= earlier // 16 for earlier, later in itertools.pairwise(pictured[100:]))
+
+
+# ---- the clock ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gc", ["default", "native"])
+def test_time_runs_from_the_programs_first_instruction_to_its_last(gc: str) -> None:
+    kept = Kept()
+    wasm = guests_modules.read("gofmt-0.4.9")
+    with Program.open(wasm, Grants(seed=1), gc=gc, recording=kept.recorder) as program:
+        time.sleep(WAIT_S)
+        begun_ns = time.perf_counter_ns()
+        program.start()
+        time.sleep(WAIT_S)
+        formatted(program.driver(), texts.kinds("gofmt")["small"])
+        ran_ns = time.perf_counter_ns() - begun_ns
+        time.sleep(WAIT_S)
+    assert WAIT_S * 1e9 < kept.end_ns <= ran_ns, "what lies between two calls counts, and nothing else"
+    assert kept.batches[-1].time_ns == kept.end_ns
+    times_ns = [*kept.events["time_ns"], *(row.time_ns for row in (*kept.samples, *kept.snapshots))]
+    assert 0 <= min(times_ns) <= max(times_ns) <= kept.end_ns
+
+
+def test_time_ends_with_the_call_that_failed() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("gofmt-0.4.9"), Grants(seed=1), recording=kept.recorder) as program:
+        begun_ns = time.perf_counter_ns()
+        program.start()
+        with pytest.raises(GuestTrapError):
+            formatted(program.driver(), texts.TOO_NESTED_GO)
+        ran_ns = time.perf_counter_ns() - begun_ns
+        time.sleep(WAIT_S)
+    assert 0 < kept.events["time_ns"][-1] <= kept.end_ns <= ran_ns
+
+
+def test_a_program_that_never_ran_took_no_time() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("gofmt-0.4.9"), Grants(seed=1), recording=kept.recorder):
+        time.sleep(WAIT_S)
+    assert (kept.end_ns, kept.batches[-1].time_ns) == (0, 0)
 
 
 # ---- ends --------------------------------------------------------------------------------------------------------------

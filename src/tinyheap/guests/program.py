@@ -124,6 +124,8 @@ class Program:
             if prepared.guest is None or takeover is not None:
                 raise
             raise HostError(f"{error}\nthis module ({prepared.guest.runtime}) {prepared.guest.served}") from error
+        if recorder is not None:
+            session.before_entry, session.after_exit = recorder.enter, recorder.leave
         instance = session.instantiate(prepared.compiled)
         if takeover is not None:
             takeover.attach(instance)
@@ -131,7 +133,6 @@ class Program:
         if recorder is not None:
             recorder.attach(store, instance, takeover)
             recorder.begin(_row_of(program, module, wasm, gc, policy), prepared.sites)
-            session.before_entry = recorder.reset_stack
         return program
 
     def __enter__(self) -> Self:
@@ -159,7 +160,7 @@ class Program:
             self._free()
 
     def _free(self) -> None:
-        self.session.before_entry = None
+        self.session.before_entry = self.session.after_exit = None
         if self.heap is not None:
             self.heap.close()
         self.session.store.close()

@@ -169,6 +169,8 @@ class HostSession:
         self.exit_code: int | None = None
         self.before_entry: Callable[[], object] | None = None
         """Called whenever the program is about to run, with none of its functions called yet."""
+        self.after_exit: Callable[[], object] | None = None
+        """Called whenever the last of its functions has returned, or failed."""
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
         # Not a method: a session must not be held by what it holds, so that it is freed when it is dropped.
@@ -503,6 +505,8 @@ class HostSession:
 
     def _end(self, alarm: threading.Timer | None) -> None:
         self._depth -= 1
+        if self._depth == 0 and self.after_exit is not None:
+            self.after_exit()
         if alarm is not None:
             alarm.cancel()
             alarm.join()

@@ -47,7 +47,7 @@ class Totals(Result):
     error: str | None
     exit_code: int | None
     wall_ns: int
-    """From the run's beginning to its end; where that is not known, to the last thing recorded."""
+    """From the program's first instruction to its last; where that is not known, to the last thing recorded."""
 
     allocations: int
     allocated_bytes: int

@@ -78,7 +78,7 @@ class RunInfo:
     events: int
     """How many events there are."""
     last_ns: int
-    """Up to when there are any, since the run's beginning."""
+    """Up to when there are any, since the program's first instruction."""
 
     @property
     def served(self) -> str:
@@ -102,7 +102,7 @@ class RunInfo:
 
     @property
     def duration_ns(self) -> int:
-        """From the run's beginning to its end, or to where the recording ends."""
+        """From the program's first instruction to its last, or to where the recording ends."""
         return self.last_ns if self.ended_ns is None else self.ended_ns
 
     @property
