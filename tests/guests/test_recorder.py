@@ -357,7 +357,8 @@ def test_time_runs_from_the_programs_first_instruction_to_its_last(gc: str) -> N
         time.sleep(WAIT_S)
     assert WAIT_S * 1e9 < kept.end_ns <= ran_ns, "what lies between two calls counts, and nothing else"
     assert kept.batches[-1].time_ns == kept.end_ns
-    times_ns = [*kept.events["time_ns"], *(row.time_ns for row in (*kept.samples, *kept.snapshots))]
+    times_ns = [*kept.events["time_ns"], *(row.time_ns for row in kept.samples)]
+    times_ns += [row.time_ns for row in kept.snapshots]
     assert 0 <= min(times_ns) <= max(times_ns) <= kept.end_ns
 
 
@@ -484,6 +485,7 @@ def test_a_program_that_traps_before_it_starts_leaves_no_recording() -> None:
 def test_a_program_that_allocates_before_it_starts() -> None:
     kept = run_small("(func $f i32.const 8 i32.const 0 call $runtime.alloc drop) (start $f)")
     assert kept.allocations["size_bytes"].tolist() == [8]
+    assert 0 < kept.allocations["time_ns"][0] <= kept.end_ns
 
 
 def test_resizing_and_freeing_are_events_of_the_object_that_they_name() -> None:
