@@ -446,6 +446,9 @@ ALLOC = """
 """An allocator that is known by its name."""
 
 
+ALLOCATES = '(func (export "allocate") i32.const 8 i32.const 0 call $runtime.alloc drop)'
+
+
 def small(text: str) -> bytes:
     return module_bytes(ALLOC + text)
 
@@ -473,6 +476,40 @@ def test_a_program_that_traps_at_once() -> None:
         run_small('(func (export "_start") unreachable)', ("_start",), kept=kept)
     assert kept.end is not None
     assert kept.end[0] == "failed"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_how_a_run_ended_is_how_its_last_call_did(goes_on: bool) -> None:
+    kept = Kept()
+    wasm = small('(func (export "trap") unreachable) (func (export "fine"))')
+    with Program.open(wasm, recording=kept.recorder, cache=Cache(None)) as program:
+        with pytest.raises(GuestTrapError):
+            program.call("trap")
+        if goes_on:
+            program.call("fine")
+    assert kept.end is not None
+    state, error, _ = kept.end
+    assert (state, error is None) == (("finished", True) if goes_on else ("failed", False))
+
+
+def test_an_interrupt_has_a_name() -> None:
+    kept = Kept()
+    with pytest.raises(KeyboardInterrupt), Program.open(small(""), recording=kept.recorder, cache=Cache(None)):
+        raise KeyboardInterrupt
+    assert kept.end == ("failed", "KeyboardInterrupt", None)
+
+
+def test_what_was_noted_before_the_log_was_full_is_handed_over() -> None:
+    kept = Kept()
+    program = Program.open(small(ALLOCATES), recording=kept.recorder, cache=Cache(None))
+    program.call("allocate")
+    kept.recorder.log.fail()
+    with pytest.raises(RecordingError, match="the recording cannot go on"):
+        program.call("allocate")
+    program.close()
+    assert kept.end is not None
+    assert kept.end[0] == "failed"
+    assert kept.allocations["size_bytes"].tolist() == [8]
 
 
 def test_a_program_that_traps_before_it_starts_leaves_no_recording() -> None:

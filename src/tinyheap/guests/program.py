@@ -144,7 +144,7 @@ class Program:
         if self.recorder is not None and error is not None:
             # Whatever cannot be written then is less than what went wrong.
             with suppress(RecordingError):
-                self.recorder.finish(error=str(error), exit_code=self.exit_code)
+                self.recorder.finish(error=str(error) or type(error).__name__, exit_code=self.exit_code)
         self.close()
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class Program:
         """
         try:
             if self.recorder is not None:
-                self.recorder.finish(exit_code=self.exit_code)
+                self.recorder.finish(error=self.session.failure, exit_code=self.exit_code)
         finally:
             self._free()
 

@@ -47,6 +47,7 @@ from tinyheap.errors import (
     GuestInterruptError,
     GuestTimeoutError,
     GuestTrapError,
+    HeapError,
     HostError,
     TinyheapError,
 )
@@ -167,6 +168,8 @@ class HostSession:
         self.linker = linker
         self.grants = grants
         self.exit_code: int | None = None
+        self.failure: str | None = None
+        """Why the last call of the program was ended, by a trap or a limit or somebody; None if it came to its end."""
         self.before_entry: Callable[[], object] | None = None
         """Called whenever the program is about to run, with none of its functions called yet."""
         self.after_exit: Callable[[], object] | None = None
@@ -447,11 +450,15 @@ class HostSession:
 
     def _run_to_exit(self, body: Callable[[], object]) -> bool:
         """Whether ``body``, run under the time limit, ended the program."""
+        self.failure = None
         try:
             with self._running():
                 body()
         except _Exit:
             return True
+        except (GuestError, HeapError) as error:
+            self.failure = str(error)
+            raise
         finally:
             self._stdout.raise_failure()
             self._stderr.raise_failure()

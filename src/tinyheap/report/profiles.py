@@ -28,6 +28,7 @@ from tinyheap.profile import (
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.profile.stacks import holds_program
 from tinyheap.recordings.observed import LEAKING
+from tinyheap.recordings.schema import RUNNING
 from tinyheap.report.charts import BAR_STYLE, TimeLineChart, bar, series
 from tinyheap.report.comparison import ComparisonTables
 from tinyheap.report.flame_tree import FlameTree, fitted
@@ -78,8 +79,8 @@ def _headline(totals: Totals) -> Text:
 
 
 def _warnings(totals: Totals) -> Iterator[Text]:
-    if totals.state == "running":
-        yield Text("The recording has no end: the run goes on, or its writer was killed.", WARNING)
+    if totals.state == RUNNING:
+        yield Text("The recording has no end: the run goes on, or its writer was killed or had no room.", WARNING)
     elif totals.state == "failed":
         yield Text(f"The program failed: {printable(totals.error or 'nobody knows why')}", BAD)
     if totals.observed.unknown is not None:
@@ -88,7 +89,7 @@ def _warnings(totals: Totals) -> Iterator[Text]:
 
 def _figures(totals: Totals) -> Iterator[tuple[str, str]]:
     ended = "" if totals.exit_code is None else f", exit code {totals.exit_code}"
-    yield "recorded for" if totals.state == "running" else "ran for", f"{time_text(totals.wall_ns)}{ended}"
+    yield "recorded for" if totals.state == RUNNING else "ran for", f"{time_text(totals.wall_ns)}{ended}"
     mean = f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average" if totals.allocations else ""
     yield "allocated", f"{size_text(totals.allocated_bytes)} in {totals.allocations:,} objects{mean}"
     yield from _of_collections(totals)
@@ -98,7 +99,7 @@ def _figures(totals: Totals) -> Iterator[tuple[str, str]]:
 def _of_collections(totals: Totals) -> Iterator[tuple[str, str]]:
     peak = totals.peak
     yield "peak", UNKNOWN if peak is None else f"{_sized(peak.bytes, peak.objects)}, after {time_text(peak.time_ns)}"
-    yield "live at the end", _sized(totals.live_bytes, totals.live_objects)
+    yield f"live at {_end(totals)}", _sized(totals.live_bytes, totals.live_objects)
     if totals.collections is None or totals.collector_ns is None:
         yield "collections", UNKNOWN
     elif totals.collections:
@@ -114,10 +115,16 @@ def _of_heap(totals: Totals) -> Iterator[tuple[str, str]]:
         yield "heap", UNKNOWN
     else:
         grew = f", grew {totals.growths:,} times" if totals.growths else ""
-        used = f"{size_text(totals.used_bytes)} in use at the end"
+        used = f"{size_text(totals.used_bytes)} in use at {_end(totals)}"
         yield "heap", f"{size_text(totals.heap_bytes)}{grew}, {used}"
     if totals.fragmentation is not None:
-        yield "fragmentation", f"{100 * totals.fragmentation:.0f}% of what is free at the end is not in the largest run"
+        share = f"{100 * totals.fragmentation:.0f}%"
+        yield "fragmentation", f"{share} of what is free at {_end(totals)} is not in the largest run"
+
+
+def _end(totals: Totals) -> str:
+    """Up to when the figures go."""
+    return "its last batch" if totals.state == RUNNING else "the end"
 
 
 def _sized(size_bytes: int | None, objects: int | None) -> str:
