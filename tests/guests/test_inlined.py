@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +22,10 @@ ROUNDS = 2400
 HOLDER = "runtime.run$1"
 
 
-def run(recorder: Recorder) -> None:
+def run(recorder: Recorder, gc_every: int | None = 100) -> None:
     build = collectors.Build("2", link_time=False, precise=False, tasks=False, explicit=False)
     wasm = collectors.compiled(build, "inlined.c")
-    with Program.open(wasm, policy=Policy(gc_every=100), recording=recorder) as program:
+    with Program.open(wasm, policy=Policy(gc_every=gc_every), recording=recorder) as program:
         program.start()
         program.call("tinygo_launch", ROUNDS)
 
@@ -51,6 +52,16 @@ def test_a_leak_among_them_is_found(recording: Recording) -> None:
     assert found.collections > 40
     audit = min(profile.by_site(recording), key=lambda site: site.own_bytes / site.own_objects)
     assert [suspect.site for suspect in found.suspects] == [audit.site]
+
+
+def test_advice_on_how_often_to_collect_is_good(tmp_path: Path) -> None:
+    run(Recorder.to_file(tmp_path / "seldom.tinyheap"), gc_every=None)
+    with Recording.open(tmp_path / "seldom.tinyheap") as recording:
+        found = known(profile.leak_suspects(recording))
+    assert not found.can_tell
+    run(Recorder.to_file(tmp_path / "often.tinyheap"), gc_every=found.enough_at)
+    with Recording.open(tmp_path / "often.tinyheap") as recording:
+        assert known(profile.leak_suspects(recording)).can_tell
 
 
 def test_who_watches_sees_the_same_function() -> None:

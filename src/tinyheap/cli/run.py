@@ -304,12 +304,11 @@ class Run:
             self.prepare_ns = prepared.elapsed_ns
             for warning in warned:
                 click.echo(f"Warning: {warning.message}", err=True)
-            with _timed() as ran:
-                try:
-                    with on_interrupt(self.program.session.interrupt):
-                        self.exit_code = self._work(self.program)
-                finally:
-                    self.run_ns = ran.elapsed_ns
+            try:
+                with on_interrupt(self.program.session.interrupt):
+                    self.exit_code = self._work(self.program)
+            finally:
+                self.run_ns = self.program.session.ran_ns
             if self.program.heap is not None:
                 self.program.heap.finish()
         except (TinyheapError, OSError, UnicodeDecodeError) as error:

@@ -183,6 +183,7 @@ class HostSession:
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._depth = 0
+        self._entered_ns = self._left_ns = 0
         _sessions.add(self)
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
@@ -201,6 +202,11 @@ class HostSession:
     def bridge(self) -> Bridge | None:
         """The Go/JavaScript bridge, if the program imports it."""
         return self._bridge
+
+    @property
+    def ran_ns(self) -> int:
+        """How long the program ran: from its first call to when its last one returned, or now; 0 if it was not called."""
+        return (time.perf_counter_ns() if self._depth else self._left_ns) - self._entered_ns
 
     @property
     def memory(self) -> GuestMemory:
@@ -309,6 +315,7 @@ class HostSession:
             GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
         """
         instance = self._result_of("its start", lambda: self.linker.instantiate(self.store, module))
+        self._entered_ns = self._left_ns = 0
         self.attach(instance)
         return instance
 
@@ -499,6 +506,7 @@ class HostSession:
         self._depth += 1
         if self._depth > 1:
             return None
+        self._entered_ns = self._entered_ns or time.perf_counter_ns()
         if self.before_entry is not None:
             self.before_entry()
         self.store.set_epoch_deadline(1)
@@ -512,8 +520,10 @@ class HostSession:
 
     def _end(self, alarm: threading.Timer | None) -> None:
         self._depth -= 1
-        if self._depth == 0 and self.after_exit is not None:
-            self.after_exit()
+        if self._depth == 0:
+            if self.after_exit is not None:
+                self.after_exit()
+            self._left_ns = time.perf_counter_ns()
         if alarm is not None:
             alarm.cancel()
             alarm.join()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -54,7 +55,7 @@ def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:
     for name, recording in (("before", before), ("after", after)):
         yield Text.assemble(f"{name + ':':7} ", (str(recording.path), "bold"))
         if recording.run.observed.unknown is not None:
-            yield Text(f"{'':8}{recording.run.observed.unknown}", WARNING)
+            yield Padding(Text(recording.run.observed.unknown, WARNING), (0, 0, 0, 8))
     yield Text()
     yield renderable_of(found)
 

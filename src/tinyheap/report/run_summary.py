@@ -10,7 +10,7 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``error``           what ended the program, null if it ended itself
 ``was_cached``      whether it had been prepared before
 ``prepare_ns``      from the module's bytes to the instance
-``run_ns``          from its start to its end
+``run_ns``          from the program's first instruction to its last
 ``memory_bytes``    the size of all of the program's memory at its end, which is its greatest; null where it exports none
 ``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where nobody knows
                     of any, and where ``heap`` has them
