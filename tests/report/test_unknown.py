@@ -8,6 +8,7 @@ then.  So an analysis that is new is tested by being in `tinyheap.profile`, and 
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import inspect
 import io
 import json
@@ -172,6 +173,9 @@ def test_exports_leave_it_out(form: str, both: tuple[Recording, Recording], tmp_
         export(recording, form, tmp_path / "file")
         contents.append((tmp_path / "file").read_bytes())
     assert contents[0] == contents[1]
+    content = gzip.decompress(contents[0]) if form == "pprof" else contents[0]
+    assert b"main.parse" in content or b"allocated, as asked for" in content
+    assert re.findall(rb"inuse|live|dead young|collect|free|used", content) == []
 
 
 def test_a_form_of_one_measure_is_not_written_where_that_is_not_known(

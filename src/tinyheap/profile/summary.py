@@ -52,9 +52,9 @@ class Totals(Result):
     allocations: int
     allocated_bytes: int
     reallocations: int
-    """Asked for; what they allocate is among the allocations."""
+    """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations."""
     frees: int
-    """Asked for; TinyGo's collector ignores them."""
+    """Asked for of one named free; TinyGo's collector ignores them."""
 
     observed: Observed
     """Which of what follows is known."""
