@@ -47,7 +47,6 @@ from tinyheap.errors import (
     GuestInterruptError,
     GuestTimeoutError,
     GuestTrapError,
-    HeapError,
     HostError,
     TinyheapError,
 )
@@ -457,15 +456,11 @@ class HostSession:
 
     def _run_to_exit(self, body: Callable[[], object]) -> bool:
         """Whether ``body``, run under the time limit, ended the program."""
-        self.failure = None
         try:
             with self._running():
                 body()
         except _Exit:
             return True
-        except (GuestError, HeapError) as error:
-            self.failure = str(error)
-            raise
         finally:
             self._stdout.raise_failure()
             self._stderr.raise_failure()
@@ -485,10 +480,13 @@ class HostSession:
         alarm = self._begin()
         try:
             yield
-        except TinyheapError:
+        except TinyheapError as error:
+            self._keep_failure(error)
             raise
         except (Trap, WasmtimeError) as error:
-            raise self._translated(error) from error
+            translated = self._translated(error)
+            self._keep_failure(translated)
+            raise translated from error
         except Thrown as thrown:
             raise HostError(f"the program's timer threw {thrown}") from thrown
         except RecursionError as error:
@@ -498,6 +496,11 @@ class HostSession:
         finally:
             self._end(alarm)
 
+    def _keep_failure(self, error: TinyheapError) -> None:
+        """What a host cannot do is its own failure, and the program may go on."""
+        if not isinstance(error, HostError):
+            self.failure = str(error)
+
     def _begin(self) -> threading.Timer | None:
         if self._interrupted.is_set():
             raise GuestInterruptError(_INTERRUPTED)
@@ -506,6 +509,7 @@ class HostSession:
         self._depth += 1
         if self._depth > 1:
             return None
+        self.failure = None
         self._entered_ns = self._entered_ns or time.perf_counter_ns()
         if self.before_entry is not None:
             self.before_entry()
