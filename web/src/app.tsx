@@ -34,13 +34,13 @@ const THEMES = [
 ] as const;
 
 export function App({ recording, objects }: { recording: Recording; objects: Signal<Objects | null> }) {
-  const { sizes, lifetimes, leaks } = recording.summary;
+  const { run, sizes, lifetimes, leaks } = recording.summary;
   return (
     <>
       <Bar suspects={"unknown" in leaks ? 0 : leaks.suspects.length} />
       <main>
         <Head recording={recording} />
-        <Section id="heap" title="Heap through time" lead="Drag across the time line to look closer, click it to choose a moment; the map shows the heap at that moment.">
+        <Section id="heap" title="Heap through time" lead={`Drag across the time line to look closer, click it to choose a moment${run.unseen_heap === null ? "; the map shows the heap at that moment" : ""}.`}>
           <TimeLine recording={recording} />
           <Moment recording={recording} objects={objects} />
         </Section>

@@ -127,6 +127,7 @@ function data(recording: Recording, lines: Line[]): uPlot.AlignedData {
 function options(recording: Recording, lines: Line[], width: number): uPlot.Options {
   const ink = property("--ink-quiet");
   const axis = { stroke: ink, grid: { stroke: property("--grid"), width: 1 }, ticks: { stroke: property("--grid") }, font: "12px system-ui, sans-serif" };
+  const share: uPlot.Axis = { ...axis, scale: "share", side: 1, size: 52, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => shareText(tick, 1)) };
   return {
     width,
     height: HEIGHT,
@@ -141,7 +142,7 @@ function options(recording: Recording, lines: Line[], width: number): uPlot.Opti
     axes: [
       { ...axis, values: (_, ticks) => ticks.map((tick) => timeText(Math.round(tick))), space: 80 },
       { ...axis, scale: "bytes", size: 72, incrs: powersOfTwo(), values: (_, ticks) => ticks.map(sizeText) },
-      { ...axis, scale: "share", side: 1, size: 52, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => shareText(tick, 1)) },
+      ...(lines.some((line) => line.scale === "share") ? [share] : []),
     ],
     series: [
       {},
