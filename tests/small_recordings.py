@@ -20,7 +20,7 @@ from tinyheap.recordings.batch import CollectionRow, FrameRow, GrowthRow, Sample
 from tinyheap.recordings.recording import Recording, RunInfo
 from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
 
-FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.makeslice")
+FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.run$1")
 BLOCK_BYTES = 16
 
 Result = TypeVar("Result")

@@ -37,7 +37,7 @@ def frame_ids(rows: Rows, stack_id: int) -> list[int]:
 def site(rows: Rows, stack_id: int) -> int:
     """The frame of a stack's site."""
     path = frame_ids(rows, stack_id)
-    outside = [frame for frame in path if not rows.frames[frame - 1].function.startswith("runtime.")]
+    outside = [frame for frame in path if rows.frames[frame - 1].function != "runtime.append"]
     return (outside or path or [0])[-1]
 
 
