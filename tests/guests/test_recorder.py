@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from tinyheap.wasm import Module
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
 KEPT_ALLOCATORS = ["sh-syntax-0.6.0", "sh-syntax-0.7.0", "gofmt-0.6.1", "gofmt-0.7.3", "shfmt-0.2.7"]
+WAIT_S = 0.1
 ADDRESS_MASK = 0xFFFF_FFFF
 
 
@@ -345,6 +347,47 @@ def test_pictures_are_thinned_out() -> None:
     assert all(later - earlier <= earlier // 16 for earlier, later in itertools.pairwise(pictured[100:]))
 
 
+# ---- the clock ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gc", ["default", "native"])
+def test_time_runs_from_the_programs_first_instruction_to_its_last(gc: str) -> None:
+    kept = Kept()
+    wasm = guests_modules.read("gofmt-0.4.9")
+    with Program.open(wasm, Grants(seed=1), gc=gc, recording=kept.recorder) as program:
+        time.sleep(WAIT_S)
+        begun_ns = time.perf_counter_ns()
+        program.start()
+        time.sleep(WAIT_S)
+        formatted(program.driver(), texts.kinds("gofmt")["small"])
+        ran_ns = time.perf_counter_ns() - begun_ns
+        time.sleep(WAIT_S)
+    assert WAIT_S * 1e9 < kept.end_ns <= ran_ns, "what lies between two calls counts, and nothing else"
+    assert kept.batches[-1].time_ns == kept.end_ns
+    times_ns = [*kept.events["time_ns"], *(row.time_ns for row in kept.samples)]
+    times_ns += [row.time_ns for row in kept.snapshots]
+    assert 0 <= min(times_ns) <= max(times_ns) <= kept.end_ns
+
+
+def test_time_ends_with_the_call_that_failed() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("gofmt-0.4.9"), Grants(seed=1), recording=kept.recorder) as program:
+        begun_ns = time.perf_counter_ns()
+        program.start()
+        with pytest.raises(GuestTrapError):
+            formatted(program.driver(), texts.TOO_NESTED_GO)
+        ran_ns = time.perf_counter_ns() - begun_ns
+        time.sleep(WAIT_S)
+    assert 0 < kept.events["time_ns"][-1] <= kept.end_ns <= ran_ns
+
+
+def test_a_program_that_never_ran_took_no_time() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("gofmt-0.4.9"), Grants(seed=1), recording=kept.recorder):
+        time.sleep(WAIT_S)
+    assert (kept.end_ns, kept.batches[-1].time_ns) == (0, 0)
+
+
 # ---- ends --------------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +453,9 @@ ALLOC = """
 """An allocator that is known by its name."""
 
 
+ALLOCATES = '(func (export "allocate") i32.const 8 i32.const 0 call $runtime.alloc drop)'
+
+
 def small(text: str) -> bytes:
     return module_bytes(ALLOC + text)
 
@@ -439,6 +485,40 @@ def test_a_program_that_traps_at_once() -> None:
     assert kept.end[0] == "failed"
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_how_a_run_ended_is_how_its_last_call_did(goes_on: bool) -> None:
+    kept = Kept()
+    wasm = small('(func (export "trap") unreachable) (func (export "fine"))')
+    with Program.open(wasm, recording=kept.recorder, cache=Cache(None)) as program:
+        with pytest.raises(GuestTrapError):
+            program.call("trap")
+        if goes_on:
+            program.call("fine")
+    assert kept.end is not None
+    state, error, _ = kept.end
+    assert (state, error is None) == (("finished", True) if goes_on else ("failed", False))
+
+
+def test_an_interrupt_has_a_name() -> None:
+    kept = Kept()
+    with pytest.raises(KeyboardInterrupt), Program.open(small(""), recording=kept.recorder, cache=Cache(None)):
+        raise KeyboardInterrupt
+    assert kept.end == ("failed", "KeyboardInterrupt", None)
+
+
+def test_what_was_noted_before_the_log_was_full_is_handed_over() -> None:
+    kept = Kept()
+    program = Program.open(small(ALLOCATES), recording=kept.recorder, cache=Cache(None))
+    program.call("allocate")
+    kept.recorder.log.fail()
+    with pytest.raises(RecordingError, match="the recording cannot go on"):
+        program.call("allocate")
+    program.close()
+    assert kept.end is not None
+    assert kept.end[0] == "failed"
+    assert kept.allocations["size_bytes"].tolist() == [8]
+
+
 def test_a_program_that_traps_before_it_starts_leaves_no_recording() -> None:
     kept = Kept()
     with pytest.raises(GuestTrapError):
@@ -449,6 +529,7 @@ def test_a_program_that_traps_before_it_starts_leaves_no_recording() -> None:
 def test_a_program_that_allocates_before_it_starts() -> None:
     kept = run_small("(func $f i32.const 8 i32.const 0 call $runtime.alloc drop) (start $f)")
     assert kept.allocations["size_bytes"].tolist() == [8]
+    assert 0 < kept.allocations["time_ns"][0] <= kept.end_ns
 
 
 def test_resizing_and_freeing_are_events_of_the_object_that_they_name() -> None:

@@ -215,6 +215,19 @@ def test_a_program_that_runs_too_long_is_stopped(program: bytes) -> None:
         run(program, timeout_s=0.2)
 
 
+def test_a_session_knows_how_long_its_program_ran() -> None:
+    session = hosts.load(module_bytes('(func (export "f"))'))
+    time.sleep(0.05)
+    assert session.ran_ns == 0
+    begun_ns = time.perf_counter_ns()
+    session.call("f")
+    time.sleep(0.05)
+    session.call("f")
+    took_ns = time.perf_counter_ns() - begun_ns
+    time.sleep(0.05)
+    assert 0.05e9 < session.ran_ns <= took_ns
+
+
 def test_the_time_limit_covers_all_calls_of_a_session() -> None:
     wasm = module_bytes('(func (export "spin") (loop $l (br $l))) (func (export "quick"))')
     session = hosts.load(wasm, hosts.Grants(timeout_s=0.2))

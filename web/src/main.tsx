@@ -11,7 +11,7 @@ async function show(): Promise<void> {
   followTheme();
   const recording = await readRecording();
   followFragment();
-  if (time.value < 0) time.value = recording.summary.totals.peak.time_ns;
+  if (time.value < 0) time.value = (recording.summary.totals.peak?.time_ns ?? recording.summary.run.duration_ns);
   const objects = signal<Objects | null>(null);
   render(<App recording={recording} objects={objects} />, document.getElementById("page")!);
   objects.value = await readObjects(recording);

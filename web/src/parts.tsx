@@ -66,6 +66,11 @@ export function Empty(props: { children: ComponentChildren }) {
   return <p class="empty">{props.children}</p>;
 }
 
+/** Stands where something would be that the recording cannot know. */
+export function Unknown(props: { why: string | null }) {
+  return <Empty>Unknown: {props.why}.</Empty>;
+}
+
 /** Facts as pairs of a word and a figure. */
 export function Facts(props: { facts: (readonly [string, ComponentChildren])[] }) {
   return (

@@ -5,7 +5,7 @@ import { Bars } from "./bars";
 import { useSize } from "./canvas";
 import { property } from "./colors";
 import { countText, shareText, sizeText, timeText } from "./format";
-import { Empty, Facts } from "./parts";
+import { Empty, Facts, Unknown } from "./parts";
 import type { Bucket, Recording } from "./recording";
 import { time } from "./state";
 import { DataTable } from "./table";
@@ -14,14 +14,18 @@ import { dark } from "./theme";
 export function Pauses({ recording }: { recording: Recording }) {
   const { summary, collections } = recording;
   const buckets = useMemo(() => bucketsOf(collections.pause_ns), [recording]);
+  const collector_ns = summary.totals.collector_ns;
+  if (summary.run.unseen_collections !== null || collector_ns === null) {
+    return <Unknown why={summary.run.unseen_collections} />;
+  }
   if (!collections.rows) return <Empty>No collection ran, so there was no pause.</Empty>;
   return (
     <>
       <Facts
         facts={[
           ...summary.percentiles.map(({ percent, pause_ns }) => [percent === 100 ? "Longest" : `${percent}% at most`, timeText(pause_ns)] as const),
-          ["All together", timeText(summary.totals.collector_ns)],
-          ["Of the run", shareText(summary.totals.collector_ns, summary.run.duration_ns)],
+          ["All together", timeText(collector_ns)],
+          ["Of the run", shareText(collector_ns, summary.run.duration_ns)],
         ]}
       />
       <div class="halves">
@@ -120,6 +124,7 @@ export function Collections({ recording }: { recording: Recording }) {
     { title: "Words scanned", value: (row: number) => all.words_scanned[row]!, format: countText },
     { title: "Rescans", value: (row: number) => all.rescans[row]!, hint: "Of the heap, after the mark stack was full" },
   ], [recording]);
+  if (summary.run.unseen_collections !== null) return <Unknown why={summary.run.unseen_collections} />;
   if (!all.rows) return <Empty>No collection ran.</Empty>;
   return (
     <DataTable

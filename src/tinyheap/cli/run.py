@@ -45,6 +45,7 @@ from tinyheap.errors import (
     GuestTimeoutError,
     GuestTrapError,
     HeapCorruptError,
+    HostError,
     OutOfMemoryError,
     RecordingError,
     TinyheapError,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.guest_heap import GuestHeap
     from tinyheap.guests.recorder import Recorder
     from tinyheap.heap.growth import Growth
+    from tinyheap.hosts.memory import GuestMemory
     from tinyheap.report.run_summary import RunReport
 
 CANNOT_RECORD: Final = 121
@@ -302,12 +304,11 @@ class Run:
             self.prepare_ns = prepared.elapsed_ns
             for warning in warned:
                 click.echo(f"Warning: {warning.message}", err=True)
-            with _timed() as ran:
-                try:
-                    with on_interrupt(self.program.session.interrupt):
-                        self.exit_code = self._work(self.program)
-                finally:
-                    self.run_ns = ran.elapsed_ns
+            try:
+                with on_interrupt(self.program.session.interrupt):
+                    self.exit_code = self._work(self.program)
+            finally:
+                self.run_ns = self.program.session.ran_ns
             if self.program.heap is not None:
                 self.program.heap.finish()
         except (TinyheapError, OSError, UnicodeDecodeError) as error:
@@ -408,9 +409,10 @@ class Run:
             program.close()
 
     def _summary(self, heap: GuestHeap | None) -> RunReport:
-        from tinyheap.report.run_summary import HeapReport, RunReport
+        from tinyheap.report.run_summary import HeapReport, RunReport, own_counters
 
         program = self.program
+        memory = None if program is None else _memory_of(program)
         return RunReport(
             str(self.task.path),
             self.gc,
@@ -420,8 +422,18 @@ class Run:
             program is not None and program.was_cached,
             self.prepare_ns,
             self.run_ns,
+            None if memory is None else len(memory),
+            None if program is None or memory is None or heap is not None else own_counters(program.guest, memory),
             None if heap is None else HeapReport.of(heap),
         )
+
+
+def _memory_of(program: Program) -> GuestMemory | None:
+    """A program's memory, if it exports one."""
+    try:
+        return program.memory
+    except HostError:
+        return None
 
 
 class _Clock:

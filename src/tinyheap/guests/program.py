@@ -126,6 +126,8 @@ class Program:
             if prepared.guest is None or takeover is not None:
                 raise
             raise HostError(f"{error}\nthis module ({prepared.guest.runtime}) {prepared.guest.served}") from error
+        if recorder is not None:
+            session.before_entry, session.after_exit = recorder.enter, recorder.leave
         instance = session.instantiate(prepared.compiled)
         if takeover is not None:
             takeover.attach(instance)
@@ -133,7 +135,6 @@ class Program:
         if recorder is not None:
             recorder.attach(store, instance, takeover)
             recorder.begin(_row_of(program, module, wasm, gc, policy), prepared.sites)
-            session.before_entry = recorder.reset_stack
         return program
 
     def __enter__(self) -> Self:
@@ -145,7 +146,7 @@ class Program:
         if self.recorder is not None and error is not None:
             # Whatever cannot be written then is less than what went wrong.
             with suppress(RecordingError):
-                self.recorder.finish(error=str(error), exit_code=self.exit_code)
+                self.recorder.finish(error=str(error) or type(error).__name__, exit_code=self.exit_code)
         self.close()
 
     def close(self) -> None:
@@ -156,12 +157,12 @@ class Program:
         """
         try:
             if self.recorder is not None:
-                self.recorder.finish(exit_code=self.exit_code)
+                self.recorder.finish(error=self.session.failure, exit_code=self.exit_code)
         finally:
             self._free()
 
     def _free(self) -> None:
-        self.session.before_entry = None
+        self.session.before_entry = self.session.after_exit = None
         if self.heap is not None:
             self.heap.close()
         self.session.store.close()

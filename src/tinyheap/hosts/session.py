@@ -167,8 +167,12 @@ class HostSession:
         self.linker = linker
         self.grants = grants
         self.exit_code: int | None = None
+        self.failure: str | None = None
+        """Why the last call of the program was ended, by a trap or a limit or somebody; None if it came to its end."""
         self.before_entry: Callable[[], object] | None = None
         """Called whenever the program is about to run, with none of its functions called yet."""
+        self.after_exit: Callable[[], object] | None = None
+        """Called whenever the last of its functions has returned, or failed."""
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
         # Not a method: a session must not be held by what it holds, so that it is freed when it is dropped.
@@ -178,6 +182,7 @@ class HostSession:
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._depth = 0
+        self._entered_ns = self._left_ns = 0
         _sessions.add(self)
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
@@ -196,6 +201,11 @@ class HostSession:
     def bridge(self) -> Bridge | None:
         """The Go/JavaScript bridge, if the program imports it."""
         return self._bridge
+
+    @property
+    def ran_ns(self) -> int:
+        """How long the program ran: from its first call to when its last one returned, or now; 0 if it was not called."""
+        return (time.perf_counter_ns() if self._depth else self._left_ns) - self._entered_ns
 
     @property
     def memory(self) -> GuestMemory:
@@ -304,6 +314,7 @@ class HostSession:
             GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
         """
         instance = self._result_of("its start", lambda: self.linker.instantiate(self.store, module))
+        self._entered_ns = self._left_ns = 0
         self.attach(instance)
         return instance
 
@@ -469,10 +480,13 @@ class HostSession:
         alarm = self._begin()
         try:
             yield
-        except TinyheapError:
+        except TinyheapError as error:
+            self._keep_failure(error)
             raise
         except (Trap, WasmtimeError) as error:
-            raise self._translated(error) from error
+            translated = self._translated(error)
+            self._keep_failure(translated)
+            raise translated from error
         except Thrown as thrown:
             raise HostError(f"the program's timer threw {thrown}") from thrown
         except RecursionError as error:
@@ -482,6 +496,11 @@ class HostSession:
         finally:
             self._end(alarm)
 
+    def _keep_failure(self, error: TinyheapError) -> None:
+        """What a host cannot do is its own failure, and the program may go on."""
+        if not isinstance(error, HostError):
+            self.failure = str(error)
+
     def _begin(self) -> threading.Timer | None:
         if self._interrupted.is_set():
             raise GuestInterruptError(_INTERRUPTED)
@@ -490,6 +509,8 @@ class HostSession:
         self._depth += 1
         if self._depth > 1:
             return None
+        self.failure = None
+        self._entered_ns = self._entered_ns or time.perf_counter_ns()
         if self.before_entry is not None:
             self.before_entry()
         self.store.set_epoch_deadline(1)
@@ -503,6 +524,10 @@ class HostSession:
 
     def _end(self, alarm: threading.Timer | None) -> None:
         self._depth -= 1
+        if self._depth == 0:
+            if self.after_exit is not None:
+                self.after_exit()
+            self._left_ns = time.perf_counter_ns()
         if alarm is not None:
             alarm.cancel()
             alarm.join()

@@ -3,6 +3,9 @@
 Public are these functions and their results; what each figure means is said where it is computed.  `census` is what most
 of them stand on: **read that first**.  Nothing here prints, and nothing writes to the recording.  They need the extra
 `profile`.
+
+A recording does not always know everything (`tinyheap.recordings.Observed`).  A statistic that was not observed is None,
+and an analysis of which nothing was observed returns `Unknown`, so that whoever shows a result has to say so.
 """
 
 from tinyheap import _loading

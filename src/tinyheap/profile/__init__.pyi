@@ -33,6 +33,7 @@ from tinyheap.profile.moments import (
     stack_of as stack_of,
 )
 from tinyheap.profile.pausing import Pauses as Pauses, Utilization as Utilization, pauses as pauses
+from tinyheap.profile.result import Unknown as Unknown
 from tinyheap.profile.sites import (
     FunctionUsage as FunctionUsage,
     SiteUsage as SiteUsage,

@@ -9,6 +9,7 @@ from tinyheap.recordings.batch import (
     GrowthRow as GrowthRow,
     RunRow as RunRow,
 )
+from tinyheap.recordings.observed import Observed as Observed
 from tinyheap.recordings.recording import Recording as Recording, RunInfo as RunInfo
 from tinyheap.recordings.rows import Rows as Rows
 from tinyheap.recordings.writer import RecordingWriter as RecordingWriter

@@ -32,6 +32,7 @@ from tinyheap.errors import (
     RecordingVersionError,
 )
 from tinyheap.recordings import catalog
+from tinyheap.recordings.observed import LEAKING, Observed
 from tinyheap.recordings.rows import Rows, asking, first_line
 from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
 
@@ -77,7 +78,22 @@ class RunInfo:
     events: int
     """How many events there are."""
     last_ns: int
-    """Up to when there are any, since the run's beginning."""
+    """Up to when there are any, since the program's first instruction."""
+
+    @property
+    def served(self) -> str:
+        """Who served the heap, in words."""
+        return f"on our {self.source}" if self.observed.heap else "on its own allocator"
+
+    @property
+    def observed(self) -> Observed:
+        """Which statistics are known."""
+        return Observed.of(self.source, self.collector)
+
+    @property
+    def never_frees(self) -> bool:
+        """Whether its heap only grows, so that no collection ever runs."""
+        return self.collector == LEAKING
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +102,7 @@ class RunInfo:
 
     @property
     def duration_ns(self) -> int:
-        """From the run's beginning to its end, or to where the recording ends."""
+        """From the program's first instruction to its last, or to where the recording ends."""
         return self.last_ns if self.ended_ns is None else self.ended_ns
 
     @property
@@ -180,12 +196,13 @@ class Recording:
             "module": run.module,
             "arguments": " ".join(run.arguments),
             "runtime": f"{run.runtime} {run.runtime_version or ''}",
-            "collector": f"{run.collector}, served by {run.source}",
+            "collector": f"{run.collector}, {run.served}",
             "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC",
             "ended": run.ends_early or f"{run.state} after {run.duration_ns / 1e9:.3f} s",
             "error": run.error,
             "exit code": run.exit_code,
             "events": f"{run.events:,}",
+            "unknown": run.observed.unknown,
         }
         lines = (f"<tr><th>{name}</th><td>{html.escape(str(fact))}</td></tr>" for name, fact in facts.items() if fact)
         return f"<table><tbody>{''.join(lines)}</tbody></table>"

@@ -38,7 +38,8 @@ const needle = computed(() => search.value.trim().toLowerCase());
 
 export function FlameGraph({ recording }: { recording: Recording }) {
   const tree = useMemo(() => grow(recording), [recording]);
-  const weighed = useMemo(() => weigh(tree, recording.weights(what.value, unit.value)), [tree, what.value, unit.value]);
+  const measured = recording.knows(what.value) ? what.value : "allocated";
+  const weighed = useMemo(() => weigh(tree, recording.weights(measured, unit.value)), [tree, measured, unit.value]);
   const [cursor, setCursor] = useState(-1);
   const root = flameRoot.value < weighed.total.length && weighed.total[flameRoot.value] ? flameRoot.value : 0;
   const found = useMemo(() => searched(recording, tree, weighed, needle.value), [tree, weighed, needle.value]);
@@ -46,7 +47,7 @@ export function FlameGraph({ recording }: { recording: Recording }) {
   return (
     <div class="flame">
       <div class="toolbar">
-        <Choice label="What" value={what} options={WHAT} />
+        <Choice label="What" value={what} options={WHAT.filter(([value]) => recording.knows(value))} />
         <Choice label="Unit" value={unit} options={UNITS} />
         <label class="search">
           <span class="visually-hidden">Search functions</span>
@@ -74,7 +75,7 @@ export function FlameGraph({ recording }: { recording: Recording }) {
           </details>
         </>
       ) : (
-        <Empty>There is nothing of {MEANINGS[what.value]}.</Empty>
+        <Empty>There is nothing of {MEANINGS[measured]}.</Empty>
       )}
     </div>
   );
