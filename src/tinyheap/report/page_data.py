@@ -19,6 +19,8 @@ from tinyheap.profile.flame import Measure, weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
 from tinyheap.profile.leaks import LeakSuspects, leak_suspects
 from tinyheap.profile.pausing import pauses
+from tinyheap.profile.result import columns as columns_of
+from tinyheap.profile.result import row, rows
 from tinyheap.profile.sites import Usage, by_function, by_site
 from tinyheap.profile.stacks import NO_FRAME, StackTree
 from tinyheap.profile.summary import totals, wall_ns
@@ -167,7 +169,7 @@ def _map_start_address(recording: Recording) -> int:
     if run.heap_start_address:
         return run.heap_start_address
     query = "SELECT coalesce(min(address), 0) FROM events WHERE kind = 0 AND size_bytes > 0"
-    [(lowest,)] = recording.connection.execute(query).fetchall()
+    (lowest,) = row(recording, query)
     return int(lowest) // max(run.block_bytes, 1) * max(run.block_bytes, 1)
 
 
@@ -197,7 +199,7 @@ def _leaks(found: LeakSuspects) -> dict[str, Any]:
 
 
 def _reasons(recording: Recording) -> list[str]:
-    found = recording.connection.execute("SELECT DISTINCT reason FROM collections ORDER BY reason").fetchall()
+    found = rows(recording, "SELECT DISTINCT reason FROM collections ORDER BY reason")
     return [shortened(reason) for (reason,) in found]
 
 
@@ -243,7 +245,7 @@ def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
     columns |= _table_columns(recording, "collections", _COLLECTIONS, "number")
     columns |= _table_columns(recording, "growths", _GROWTHS, "time_ns")
     reasons = _reasons(recording)
-    found = recording.connection.execute("SELECT reason, stack_id FROM collections ORDER BY number").fetchall()
+    found = rows(recording, "SELECT reason, stack_id FROM collections ORDER BY number")
     columns["collection.reason"] = np.array([reasons.index(shortened(reason)) for reason, _ in found], np.uint32)
     columns["collection.stack"] = stacks.numbers(np.array([stack_id for _, stack_id in found], np.int64))
     found_windows = pauses(recording).utilizations
@@ -255,7 +257,7 @@ def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
 def _table_columns(recording: Recording, table: str, names: Sequence[str], order: str) -> Columns:
     """Columns of a table of the recording, named as one of its rows."""
     selected = ", ".join(f"{name}::DOUBLE AS {name}" for name in names)
-    found = recording.connection.execute(f"SELECT {selected} FROM {table} ORDER BY {order}, rowid").fetchnumpy()
+    found = columns_of(recording, f"SELECT {selected} FROM {table} ORDER BY {order}, rowid")
     return {f"{table.removesuffix('s')}.{name}": _filled(found[name]) for name in names}
 
 
@@ -279,12 +281,10 @@ class _Objects:
     """The objects in the order of their births, as many as a page can hold."""
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
-        [(total,)] = recording.connection.execute(
-            "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0"
-        ).fetchall()
+        (total,) = row(recording, "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0")
         too_many = total > MOST_OBJECTS
         query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
-        found = recording.connection.execute(query, {"bound": _U32}).fetchnumpy()
+        found = columns_of(recording, query, {"bound": _U32})
         births = np.asarray(found["time_ns"], np.int64)
         tick_ns = int(births.max(initial=0)) // _U32 + 1
         self.notes: list[str] = []
