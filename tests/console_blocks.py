@@ -33,9 +33,10 @@ def enter_folder(namespace: dict[str, Any]) -> None:
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
-    """End a document: nothing that its examples wrote stays."""
+    """End a document: nothing that its examples wrote stays, nor anything that they made, which Sybil would keep."""
     os.chdir(namespace["_left_folder"])
     namespace["_folder"].cleanup()
+    namespace.clear()
 
 
 def evaluate(example: Example) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from console_blocks import enter_folder, leave_folder
 from tinyheap import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,3 +46,12 @@ def test_every_command_is_in_the_reference(name: str) -> None:
     # That what it prints is still true is for the page itself to show: see console_blocks.
     assert f"\n## {name}\n" in COMMANDS
     assert f"\n$ tinyheap {name} --help\n" in COMMANDS
+
+
+def test_a_document_keeps_nothing_that_its_examples_made() -> None:
+    """Sybil keeps each document's names for as long as the tests run, and what stands for them."""
+    namespace: dict[str, object] = {}
+    enter_folder(namespace)
+    namespace["recording"] = object()
+    leave_folder(namespace)
+    assert namespace == {}

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
-from recordings_made import make_recording
+from recordings_made import Shape, make_recording, make_run
 from tinyheap import profile
 from tinyheap.errors import RecordingClosedError
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.rows import Rows
+from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.exporting import FORMS, export
 from tinyheap.report.html import page
 from tinyheap.report.profile_json import comparison_json, report_json
@@ -174,3 +178,60 @@ recording.sql("FROM nowhere")
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].startswith("tinyheap.errors.QueryError: Table with name nowhere does not exist")
     assert "nanobind" not in run.stderr
+
+
+FORGOTTEN = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from recordings_made import Shape, make_run
+from tinyheap.recordings.writer import RecordingWriter
+made = make_run(Shape(events=300))
+writer = RecordingWriter.create(Path(sys.argv[1]), made.run, made.frames)
+for batch in made.batches:
+    writer.append(batch)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "del writer", "keep = [writer]; keep.append(keep); del writer", "1 / 0"])
+def test_a_writer_that_was_forgotten_leaves_all_that_it_was_handed_and_no_words(tmp_path: Path, end: str) -> None:
+    """Its thread may not outlive the interpreter's objects, of which it holds some."""
+    command = [sys.executable, "-c", FORGOTTEN + end, str(tmp_path / "made.tinyheap"), str(Path(__file__).parents[1])]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stderr.splitlines()[-1:] == (["ZeroDivisionError: division by zero"] if end == "1 / 0" else [])
+    assert list(tmp_path.iterdir()) == [tmp_path / "made.tinyheap"], "it was closed"
+    with Recording.open(tmp_path / "made.tinyheap") as recording:
+        assert recording.run.events >= 300
+        assert not recording.run.is_complete
+
+
+def test_a_writer_that_is_forgotten_ends_its_thread(tmp_path: Path) -> None:
+    made = make_run(Shape(events=300))
+    writer = RecordingWriter.create(tmp_path / "made.tinyheap", made.run, made.frames)
+    for batch in made.batches:
+        writer.append(batch)
+    [thread] = [each for each in threading.enumerate() if each.name == "recording writer"]
+    del writer
+    gc.collect()
+    assert not thread.is_alive()
+    with Recording.open(tmp_path / "made.tinyheap") as recording:
+        assert recording.run.events >= 300
+
+
+def test_nothing_of_duckdbs_is_kept_by_what_is_closed(path: Path, tmp_path: Path) -> None:
+    gc.collect()
+    before = len(connections())
+    recording = Recording.open(path)
+    made = make_run(Shape(events=300))
+    writer = RecordingWriter.create(tmp_path / "made.tinyheap", made.run, made.frames)
+    for batch in made.batches:
+        writer.append(batch)
+    assert len(connections()) > before
+    recording.close()
+    writer.close()
+    assert len(connections()) == before
+    assert (repr(recording).endswith("closed>"), writer.path.exists()) == (True, True)
+
+
+def connections() -> list[duckdb.DuckDBPyConnection]:
+    return [each for each in gc.get_objects() if isinstance(each, duckdb.DuckDBPyConnection)]

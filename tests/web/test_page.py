@@ -128,7 +128,7 @@ class TestScrubber:
         moment(page).fill("0")
         page.get_by_role("button", name="Play").click()
         expect(moment(page)).not_to_have_value("0")
-        page.locator(".scrubber").locator(".scrubber").get_by_role("button", name="Pause").click()
+        page.locator(".scrubber").get_by_role("button", name="Pause").click()
         stopped = moment(page).input_value()
         page.wait_for_timeout(200)
         assert moment(page).input_value() == stopped

@@ -108,8 +108,8 @@ class Recording:
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, run: RunInfo) -> None:
         self.path: Final = path
         self.run: Final = run
-        self._connection = connection
-        self._is_closed = False
+        self._connection: duckdb.DuckDBPyConnection | None = connection
+        """None once it is closed: a recording that is kept keeps nothing of DuckDB's beyond its end."""
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -118,12 +118,9 @@ class Recording:
         Raises:
             RecordingClosedError: The recording is closed.
         """
-        self._check_open()
-        return self._connection
-
-    def _check_open(self) -> None:
-        if self._is_closed:
+        if self._connection is None:
             raise RecordingClosedError(closed_text(self.path))
+        return self._connection
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -182,8 +179,9 @@ class Recording:
 
     def close(self) -> None:
         """Close the file; what is asked afterwards is a `RecordingClosedError`.  Again it does nothing."""
-        self._is_closed = True
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def __enter__(self) -> Self:
         """The recording itself, which is closed at the end.
@@ -191,7 +189,7 @@ class Recording:
         Raises:
             RecordingClosedError: It is closed already.
         """
-        self._check_open()
+        _ = self.connection
         return self
 
     def __exit__(
@@ -201,7 +199,7 @@ class Recording:
 
     def __repr__(self) -> str:
         end = "" if self.run.is_complete else f"; {self.run.ends_early}"
-        closed = "; closed" if self._is_closed else ""
+        closed = "; closed" if self._connection is None else ""
         return f"<Recording {self.path}: {self.run.module}, {self.run.events:,} events{end}{closed}>"
 
     def _repr_html_(self) -> str:
