@@ -110,10 +110,12 @@ def _skipping_for_missing_library() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """All tests together have a cache of prepared programs, and no other run of them sees it."""
+def _environment_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests together have a cache of prepared programs that no other run of them sees, and no terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYHEAP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # How wide a terminal is, tests choose.
+        patch.delenv("COLUMNS", raising=False)
         yield
 
 

@@ -45,9 +45,10 @@ def enter_folder(namespace: dict[str, Any]) -> None:
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
-    """End a document: nothing that its examples wrote stays."""
+    """End a document: nothing that its examples wrote stays, nor anything that they made, which Sybil would keep."""
     os.chdir(namespace["_left_folder"])
     namespace["_folder"].cleanup()
+    namespace.clear()
 
 
 def check_program(example: str) -> None:

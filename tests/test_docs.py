@@ -113,3 +113,12 @@ def test_commands_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest.Mon
         done = CliRunner().invoke(cli.main, shlex.split(command))
         assert done.exit_code == 0, done.output
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_document_keeps_nothing_that_its_examples_made() -> None:
+    """Sybil keeps each document's names for as long as the tests run, and what stands for them."""
+    namespace: dict[str, object] = {}
+    console_blocks.enter_folder(namespace)
+    namespace["recording"] = object()
+    console_blocks.leave_folder(namespace)
+    assert namespace == {}

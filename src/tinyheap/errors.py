@@ -147,7 +147,7 @@ class RecordingError(TinyheapError):
 
 
 class RecordingAccessError(RecordingError, OSError):
-    """A recording is not there, is a folder, or may not be read."""
+    """A recording is not there, is not a file (a folder, a pipe, a device), or may not be read."""
 
 
 class NotARecordingError(RecordingError, ValueError):
@@ -164,6 +164,10 @@ class RecordingCorruptError(RecordingError, ValueError):
 
 class RecordingBusyError(RecordingError):
     """A recording that another process is still writing."""
+
+
+class RecordingClosedError(RecordingError, ValueError):
+    """A recording was asked something after it was closed."""
 
 
 class RecordingWriteError(RecordingError, OSError):

@@ -23,6 +23,7 @@ from tinyheap.report.flame_tree import FlameTree
 from tinyheap.report.profile_json import nodes, report_json
 from tinyheap.report.profile_report import comparison, report
 from tinyheap.report.profiles import renderable_of
+from tinyheap.report.units import size_text, time_text
 
 HOSTILE = "\x1b[31m<script>alert(1)</script>\n[bold]&"
 
@@ -70,6 +71,41 @@ def test_ascii_is_enough(recording: Recording) -> None:
     text = whole(recording, width=100, encoding="ascii")
     assert "#" in text
     assert "^" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_bucket_has_both_its_ends(width: int, recording: Recording) -> None:
+    for histogram, text in (
+        (profile.size_histogram(recording), size_text),
+        (known(profile.lifetime_histogram(recording)), time_text),
+    ):
+        lines = [" ".join(line.split()) for line in shown(renderable_of(histogram), width=width).splitlines()]
+        for bucket, line in zip(histogram.buckets, lines, strict=False):
+            assert line.startswith(f"{text(bucket.low)} to < {text(bucket.high)} ")
+            assert f" {bucket.objects:,}" in line
+            assert line.endswith(f" {size_text(bucket.bytes)}") == (width >= 50)
+
+
+def test_the_tree_says_what_its_signs_mean_as_far_as_it_has_them(recording: Recording) -> None:
+    tree = FlameTree(known(profile.flame_graph(recording)), 12)
+    narrow, ascii_only, wide = shown(tree, width=60), shown(tree, width=60, encoding="ascii"), shown(tree, width=1000)
+    assert "… stands for what has no room here" in " ".join(narrow.split())
+    assert "... stands for what has no room here" in " ".join(ascii_only.split())
+    assert "no room" not in wide
+    assert "…" not in wide
+    for sign, meaning in (
+        (" > ", "a > b: nearly all of a's is b's"),
+        (" more) > ", "(n more): so many calls between them"),
+    ):
+        assert (sign in "".join(wide.splitlines()[:-1])) == (meaning in wide)
+    assert "lighter stacks are left out" in wide
+
+
+def test_a_tree_without_signs_explains_none() -> None:
+    rows = Rows()
+    rows.allocate(100, rows.path("main"))
+    with opened(rows) as recording:
+        assert shown(FlameTree(known(profile.flame_graph(recording)))).count("\n") == 1
 
 
 def test_without_color_no_escapes_and_with_color_the_same_text(recording: Recording) -> None:

@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any result
 
 def analyses() -> Iterator[tuple[str, Callable[..., Any], list[str]]]:
     """Every analysis: its name, itself, and its parameters that have to be given."""
-    for name in profile.__all__:
+    for name in import_module("tinyheap.profile").__all__:
         function = getattr(profile, name)
         parameters = inspect.signature(function).parameters.values() if inspect.isfunction(function) else ()
         if any(each.annotation == "Recording" for each in parameters):

@@ -44,7 +44,7 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
           <TimeLine recording={recording} />
           <Moment recording={recording} objects={objects} />
         </Section>
-        <Section id="flame" title="Flame graph" lead="Who called whom, the outermost on top; each as wide as what was allocated below it.">
+        <Section id="flame" title="Flame graph" lead="Who called whom, the outermost on top; each as wide as what was allocated below it. Colors tell packages apart; the blue ones are the runtime's.">
           <FlameGraph recording={recording} />
         </Section>
         <Section id="functions" title="Functions" lead="What each function allocated: itself, and with all that it called.">
@@ -53,7 +53,7 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
         <Section id="sites" title="Sites" lead="The same by the call that allocated, the innermost outside of the runtime.">
           <Sites recording={recording} />
         </Section>
-        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection.">
+        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection. The score, from 0 to 1, is how steadily one grows, times its share of all that does.">
           <Leaks recording={recording} />
         </Section>
         <Section id="pauses" title="Pauses" lead="How long the collector kept the program waiting, and what was left to the program.">

@@ -2,6 +2,7 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
+import { opened, withWord } from "./state";
 
 export function Section(props: { id: string; title: string; lead?: ComponentChildren; children: ComponentChildren }) {
   return (
@@ -59,6 +60,21 @@ export function Dialog(props: { label: string; link?: boolean; children: Compone
         <button type="button" class="button" onClick={close}>Close</button>
       </dialog>
     </>
+  );
+}
+
+/** A table of what a picture shows, for who asks; `name` is what it is called in a link. */
+export function AsTableToo(props: { name: string; isOpen?: boolean; children: ComponentChildren }) {
+  const isOpen = props.isOpen || opened.value.includes(props.name);
+  const toggle = (event: Event) => {
+    const { open } = event.currentTarget as HTMLDetailsElement;
+    if (open !== opened.peek().includes(props.name)) opened.value = withWord(opened.peek(), props.name, open);
+  };
+  return (
+    <details class="alternative" open={isOpen} onToggle={toggle}>
+      <summary>The same as a table</summary>
+      {props.children}
+    </details>
   );
 }
 

@@ -3,7 +3,7 @@
  *
  * A click chooses the moment that the heap map shows; dragging looks closer at a part of the run.
  */
-import { effect, signal } from "@preact/signals";
+import { effect } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -11,7 +11,7 @@ import { useSize } from "./canvas";
 import { property } from "./colors";
 import { shareText, sizeText, timeText } from "./format";
 import type { Recording } from "./recording";
-import { period, time } from "./state";
+import { hidden, period, time, withWord } from "./state";
 import { dark } from "./theme";
 
 interface Line {
@@ -25,8 +25,6 @@ interface Line {
   steps?: boolean;
 }
 
-/** The lines that are not shown; the reader switches them on and off. */
-const hidden = signal(new Set(["free", "largest"]));
 const HEIGHT = 260;
 
 export function TimeLine({ recording }: { recording: Recording }) {
@@ -47,7 +45,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
       chart.redraw(false);
     });
     const switches = effect(() => {
-      lines.current!.forEach((line, i) => chart.setSeries(i + 1, { show: !hidden.value.has(line.key) }));
+      lines.current!.forEach((line, i) => chart.setSeries(i + 1, { show: !hidden.value.includes(line.key) }));
     });
     return () => [stop, follow, switches, () => chart.destroy()].forEach((end) => end());
   }, [size.width, dark.value, recording]);
@@ -56,7 +54,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
       <ul class="legend">
         {lines.current.map((line) => (
           <li key={line.key}>
-            <button type="button" class="link" aria-pressed={!hidden.value.has(line.key)} onClick={() => toggle(line.key)}>
+            <button type="button" class="link" aria-pressed={!hidden.value.includes(line.key)} onClick={() => toggle(line.key)}>
               <span class="swatch" style={{ background: `var(${line.color})` }} /> {line.text}
             </button>
           </li>
@@ -77,9 +75,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
 }
 
 function toggle(key: string): void {
-  const next = new Set(hidden.value);
-  if (!next.delete(key)) next.add(key);
-  hidden.value = next;
+  hidden.value = withWord(hidden.value, key, !hidden.value.includes(key));
 }
 
 /** What is known to have happened. */

@@ -12,6 +12,7 @@ export function Functions({ recording }: { recording: Recording }) {
   const columns = useMemo(() => [named(recording, functions), ...figures(recording, functions)], [recording]);
   return (
     <DataTable
+      name="functions"
       label="Functions"
       rows={functions.rows}
       columns={columns}
@@ -35,6 +36,7 @@ export function Sites({ recording }: { recording: Recording }) {
   }, [recording]);
   return (
     <DataTable
+      name="sites"
       label="Allocation sites"
       rows={sites.rows}
       columns={columns}

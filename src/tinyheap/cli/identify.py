@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from tinyheap.errors import TinyheapError
 from tinyheap.guests.identify import identify
+from tinyheap.report.consoles import result_console
 from tinyheap.report.guest_card import GuestCard, guest_json
 from tinyheap.wasm import Module
 
@@ -23,7 +23,7 @@ from tinyheap.wasm import Module
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a module, one a line.")
 def command(modules: tuple[Path, ...], as_json: bool) -> None:
     """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is."""
-    console = Console()
+    console = result_console()
     failed = False
     for path in modules:
         try:

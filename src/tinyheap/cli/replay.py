@@ -23,6 +23,7 @@ from tinyheap.errors import GeometryError, TinyheapError
 from tinyheap.heap.contract import Gc
 from tinyheap.heap.engines import ENGINES, KERNEL, choose_engine
 from tinyheap.heap.model import MARK_STACK_WORDS
+from tinyheap.report.consoles import result_console
 from tinyheap.report.heap_map import HeapMap
 from tinyheap.report.replays import Outcome, ReplayCard, ReplayTable, verdict
 from tinyheap.traces.expectation import Difference, first_difference, read_expectation
@@ -141,7 +142,7 @@ class ScreenOutput:
 
     def failed(self, trace: str, message: str) -> None:
         """Prints the error, on standard error."""
-        self.errors.print(Text.assemble((trace, "bold"), ": ", ("error", "bold red"), f": {message}"))
+        self.errors.print(Text.assemble((trace, "bold"), ": ", ("error", "bold red"), f": {message}"), soft_wrap=True)
 
     def finish(self) -> None:
         """Prints the table, and what became of expectations."""
@@ -199,11 +200,11 @@ def command(
         raise click.UsageError("--limit is below --heap")
     files = pair_expectations(traces, [Path(name) for name in expected])
     setting = Setting(Gc(gc) if gc else None, engine_name(engine), heap_bytes, limit_bytes, mark_stack)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = result_console(stderr=True)
     alone = len(traces) == 1
     output: Output = JsonOutput()
     if not as_json:
-        console = Console(highlight=False)
+        console = result_console()
         output = ScreenOutput(console, errors, alone=alone, maps=alone if maps is None else maps)
     good = True
     for trace, file in zip(traces, files, strict=True):

@@ -180,7 +180,8 @@ RUN_PARAMETERS: Final = (
         "--growth",
         type=GrowthType(),
         metavar="none|double|pages|step:SIZE|ratio:N/M",
-        help="How it grows; by default the program's memory doubles, as it would itself.",
+        help="How the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its size. "
+        "By default the program's memory doubles, as it would itself.",
     ),
     click.option("--gc-every", type=click.IntRange(min=1), metavar="N", help="Collect at every N allocations, too."),
     click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end."),

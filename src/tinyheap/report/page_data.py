@@ -19,7 +19,8 @@ from tinyheap.profile.flame import Measure, weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
 from tinyheap.profile.leaks import LeakSuspects, leak_suspects
 from tinyheap.profile.pausing import pauses
-from tinyheap.profile.result import Unknown
+from tinyheap.profile.result import Unknown, row, rows
+from tinyheap.profile.result import columns as columns_of
 from tinyheap.profile.sites import Usage, by_function, by_site
 from tinyheap.profile.stacks import NO_FRAME, StackTree, is_runtime
 from tinyheap.profile.summary import totals, wall_ns
@@ -170,7 +171,7 @@ def _map_start_address(recording: Recording) -> int:
     if run.heap_start_address:
         return run.heap_start_address
     query = "SELECT coalesce(min(address), 0) FROM events WHERE kind = 0 AND size_bytes > 0"
-    [(lowest,)] = recording.connection.execute(query).fetchall()
+    (lowest,) = row(recording, query)
     return int(lowest) // max(run.block_bytes, 1) * max(run.block_bytes, 1)
 
 
@@ -205,7 +206,7 @@ def _leaks(found: LeakSuspects | Unknown) -> dict[str, Any]:
 
 def _reasons(recording: Recording) -> list[str]:
     query = "SELECT DISTINCT reason FROM collections WHERE ? ORDER BY reason"
-    found = recording.connection.execute(query, [recording.run.observed.collections]).fetchall()
+    found = rows(recording, query, [recording.run.observed.collections])
     return [shortened(reason) for (reason,) in found]
 
 
@@ -255,7 +256,7 @@ def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
     columns |= _table_columns(recording, "collections", _COLLECTIONS, "number", is_known=observed.collections)
     columns |= _table_columns(recording, "growths", _GROWTHS, "time_ns", is_known=observed.heap)
     query = "SELECT reason, stack_id FROM collections WHERE ? ORDER BY number"
-    found = recording.connection.execute(query, [observed.collections]).fetchall()
+    found = rows(recording, query, [observed.collections])
     columns["collection.reason"] = np.array([reasons.index(shortened(reason)) for reason, _ in found], np.uint32)
     columns["collection.stack"] = stacks.numbers(np.array([stack_id for _, stack_id in found], np.int64))
     all_pauses = pauses(recording)
@@ -269,7 +270,7 @@ def _table_columns(recording: Recording, table: str, names: Sequence[str], order
     """Columns of a table of the recording, named as one of its rows; empty where it says nothing that is known."""
     selected = ", ".join(f"{name}::DOUBLE AS {name}" for name in names)
     query = f"SELECT {selected} FROM {table} WHERE ? ORDER BY {order}, rowid"
-    found = recording.connection.execute(query, [is_known]).fetchnumpy()
+    found = columns_of(recording, query, [is_known])
     return {f"{table.removesuffix('s')}.{name}": _filled(found[name]) for name in names}
 
 
@@ -293,13 +294,11 @@ class _Objects:
     """The objects in the order of their births, as many as a page can hold."""
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
-        [(total,)] = recording.connection.execute(
-            "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0"
-        ).fetchall()
+        (total,) = row(recording, "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0")
         too_many = total > MOST_OBJECTS
         query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
         known = {"bound": _U32, "knows_collections": recording.run.observed.collections}
-        found = recording.connection.execute(query, known).fetchnumpy()
+        found = columns_of(recording, query, known)
         births = np.asarray(found["time_ns"], np.int64)
         tick_ns = int(births.max(initial=0)) // _U32 + 1
         self.notes: list[str] = []

@@ -40,9 +40,11 @@ SUSPECTS_SHOWN: Final = 5
 NARROW: Final = 120
 """Cells; a table of sites that has fewer leaves columns out."""
 RESULT_BAR: Final = 24
-GOOD: Final = "green"
-WARNING: Final = "yellow"
-BAD: Final = "red"
+BESIDE_BAR: Final = 46
+"""Cells of a histogram's figures, at most."""
+NARROW_BARS: Final = 50
+"""Cells; a histogram that has fewer leaves its bytes out."""
+GOOD, WARNING, BAD = "green", "yellow", "red"
 UNKNOWN: Final = "unknown"
 
 Known = TypeVar("Known")
@@ -244,10 +246,10 @@ class HistogramRows:
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """As wide as its longest bar."""
-        return Measurement(min(40, options.max_width), min(RESULT_BAR + 36, options.max_width))
+        return Measurement(min(NARROW_BARS, options.max_width), min(RESULT_BAR + BESIDE_BAR, options.max_width))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """A line a bucket, and what is beyond."""
+        """A line a bucket, from its least value to below its upper end, and what is beyond."""
         whole = self.histogram.objects + self.histogram.beyond_objects
         if not whole:
             yield Text("nothing", "dim")
@@ -256,14 +258,18 @@ class HistogramRows:
         table = Table.grid(padding=(0, 1, 0, 0))
         for justify in ("right", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
-        lines = [(f"{text(each.low)} to", each.objects, each.bytes) for each in self.histogram.buckets]
+        ends = [(text(each.low), text(each.high)) for each in self.histogram.buckets]
+        room = max((len(high) for _, high in ends), default=0)
+        labels = [f"{low} to < {high:>{room}}" for low, high in ends]
+        lines = [(label, each.objects, each.bytes) for label, each in zip(labels, self.histogram.buckets, strict=True)]
         if self.histogram.beyond_objects:
             lines.append(("lived on", self.histogram.beyond_objects, self.histogram.beyond_bytes))
-        width = max(min(RESULT_BAR, options.max_width - 36), 4)
+        width = max(min(RESULT_BAR, options.max_width - BESIDE_BAR), 4)
+        has_bytes = options.max_width >= NARROW_BARS
         top = max(objects for _, objects, _ in lines)
         for label, objects, size_bytes in lines:
             drawn = Text(bar(objects / top, width, ascii_only=options.ascii_only), BAR_STYLE)
-            table.add_row(label, drawn, count_text(objects), Text(size_text(size_bytes), "dim"))
+            table.add_row(label, drawn, count_text(objects), Text(size_text(size_bytes) if has_bytes else "", "dim"))
         yield table
 
 

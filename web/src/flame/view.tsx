@@ -8,7 +8,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { prepare, useSize } from "../canvas";
 import { type Color, css, inkOn, mix, property } from "../colors";
 import { amountText, countText, shareText } from "../format";
-import { Button, Choice, Empty } from "../parts";
+import { AsTableToo, Button, Choice, Empty } from "../parts";
 import type { Recording } from "../recording";
 import { flameRoot, search, unit, what } from "../state";
 import { DataTable } from "../table";
@@ -69,10 +69,9 @@ export function FlameGraph({ recording }: { recording: Recording }) {
         <>
           <Picture {...{ recording, tree, weighed, root, cursor, setCursor, label }} />
           <Reading {...{ recording, tree, weighed, node: cursor >= 0 ? cursor : root, label }} />
-          <details class="alternative">
-            <summary>The same as a table</summary>
+          <AsTableToo name="flame">
             <AsTable {...{ recording, tree, weighed, root }} />
-          </details>
+          </AsTableToo>
         </>
       ) : (
         <Empty>There is nothing of {MEANINGS[measured]}.</Empty>
@@ -287,6 +286,7 @@ function AsTable({ recording, tree, weighed, root }: { recording: Recording; tre
   const figure = (amount: number) => `${amountText(amount, unit.value)}`;
   return (
     <DataTable
+      name="flame"
       label={`Functions by what was allocated in them${root ? `, below ${recording.name(tree.fn[root]!)}` : ""}`}
       rows={sums.length}
       initialSort={1}
