@@ -158,7 +158,6 @@ def test_what_was_fetched_stays(path: Path) -> None:
 def test_no_script_ends_with_words_of_duckdbs_about_what_is_left(path: Path, end: str) -> None:
     script = f"""
 import sys
-from small_recordings import known
 from tinyheap import profile
 from tinyheap.recordings.recording import Recording
 recording = Recording.open(sys.argv[1])
