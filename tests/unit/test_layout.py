@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyheap.errors import HeapBusyError, LayoutError
+from tinyheap.errors import LayoutError
 from tinyheap.heap import Geometry, Layout
 from tinyheap.heap.layout import Fields, StaticLayouts
 
@@ -220,14 +220,6 @@ class TestStaticLayouts:
         statics = StaticLayouts(Geometry(0x100, 0x200, 2), 0x200)
         with pytest.raises(LayoutError, match="no room outside the heap for a layout of 65537 words"):
             statics.word_of(Layout(65537, 1))
-
-    def test_are_not_moved_while_a_collection_reads_them(self) -> None:
-        statics = StaticLayouts(Geometry(0x1000, 0x800), 0x800)
-        kept = statics.word_of(self.LONG)
-        statics.busy = True
-        assert statics.word_of(self.LONG) == kept
-        with pytest.raises(HeapBusyError):
-            statics.word_of(Layout(100, 2))
 
     def test_other_even_words_are_refused(self) -> None:
         statics = StaticLayouts(Geometry(0x1000, 0x800), 0x800)
