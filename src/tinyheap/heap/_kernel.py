@@ -1164,6 +1164,11 @@ class Kernel:
         lay_out(heap, geometry.heap_bytes)
         self._notice()
 
+    def __del__(self):
+        # In a cycle Python calls this before it clears anything: the memory must not go before what looks into it.
+        self._end_marking()
+        self.release_memory()
+
     def __dealloc__(self):
         self._end_marking()
         if self._held:

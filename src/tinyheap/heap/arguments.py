@@ -47,6 +47,11 @@ def wrong_type(what: str, value: object, expected: str, where: str = "") -> Inva
     return InvalidTypeError(f"invalid {what} {shown(value)}{where}: expected {expected}")
 
 
+def shown_address(address: int) -> str:
+    """An address in a message, however large."""
+    return f"{address:#x}" if address.bit_length() <= SHOWN_BITS else shown(address)
+
+
 def shown(value: object) -> str:
     """A value in a message, however large."""
     if isinstance(value, int) and value.bit_length() > SHOWN_BITS:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tinyheap.errors import GeometryError
-from tinyheap.heap.arguments import shown, whole_number
+from tinyheap.heap.arguments import shown, shown_address, whole_number
 
 WORDS_PER_BLOCK: Final = 4
 BLOCKS_PER_TABLE_BYTE: Final = 4
@@ -75,11 +75,11 @@ class Geometry:
             raise GeometryError(f"header alignment is {shown(align)} bytes; it must be 0 or a power of two up to 64")
         if self.start_address <= NIL or self.start_address % self.word_alignment_bytes:
             raise GeometryError(
-                f"heap start {self.start_address:#x} must be positive and a multiple of {self.word_alignment_bytes}"
+                f"heap start {shown_address(self.start_address)} must be positive and a multiple of {self.word_alignment_bytes}"
             )
         if self.heap_bytes < 0 or self.end_address > self.address_space_bytes:
             raise GeometryError(
-                f"a heap of {shown(self.heap_bytes)} bytes at {self.start_address:#x} does not fit the "
+                f"a heap of {shown(self.heap_bytes)} bytes at {shown_address(self.start_address)} does not fit the "
                 f"{8 * self.word_bytes}-bit address space"
             )
 

@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from tinyheap.errors import GeometryError, LayoutError
-from tinyheap.heap.arguments import shown, whole_number, wrong_type
+from tinyheap.heap.arguments import shown, shown_address, whole_number, wrong_type
 from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.model import SIZE_FIELD_BITS
 
@@ -147,7 +147,7 @@ class Layout:
         if word == 0:
             return cls.UNKNOWN
         if not 0 < word < 1 << 8 * word_bytes:
-            raise LayoutError(f"layout word {_hex(word)} does not fit {word_bytes} bytes")
+            raise LayoutError(f"layout word {shown_address(word)} does not fit {word_bytes} bytes")
         if not word & 1:
             raise LayoutError(f"layout word {word:#x} is even: the address of a layout, not a layout")
         size_bits = SIZE_FIELD_BITS[word_bytes]
@@ -210,10 +210,6 @@ Layout.DATA = Layout(1, 0)
 
 def _signs(words: int, bitmap: int) -> str:
     return f"{bitmap:0{words}b}"[::-1].translate(_SIGNS)
-
-
-def _hex(word: int) -> str:
-    return f"{word:#x}" if word.bit_length() <= 64 else shown(word)
 
 
 def _check_word_size(word_bytes: int) -> None:
@@ -416,7 +412,7 @@ class StaticLayouts:
         if word in self._layouts:
             return self._layouts[word]
         if word and not word & 1:
-            raise LayoutError(f"layout word {_hex(word)} is even, but no layout of this heap lies there")
+            raise LayoutError(f"layout word {shown_address(word)} is even, but no layout of this heap lies there")
         return _decoded(word, self._word_bytes)
 
 

@@ -32,6 +32,7 @@ from tinyheap.heap.contract import (
     Surroundings,
 )
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
+from tinyheap.ownership import SoleOwner
 
 STATE_BITS: Final = 2
 STATE_MASK: Final = 3
@@ -43,7 +44,7 @@ SIZE_FIELD_BITS: Final = {2: 4, 4: 5, 8: 6}
 """Bits of an inline layout's size field, by word size in bytes."""
 
 
-class Model:
+class Model(SoleOwner):
     """An engine in plain Python; see ``contract.Engine`` for what each method promises.
 
     Args:
