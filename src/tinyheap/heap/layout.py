@@ -33,6 +33,8 @@ POINTER_SIGNS: Final = "pP*"
 DATA_SIGNS: Final = ".-_"
 LIMIT_WORDS: Final = 1 << 24
 """Of a layout: its bitmap takes two megabytes then."""
+REMEMBERED_WORDS: Final = 1 << 12
+"""Of longer layouts the shortest pattern is found anew each time; of others the last few are remembered."""
 SHOWN_WORDS: Final = 256
 """Longer layouts are shown by their beginning."""
 _ONES: Final = str.maketrans({**dict.fromkeys(POINTER_SIGNS, "1"), **dict.fromkeys(DATA_SIGNS, "0")})
@@ -164,7 +166,7 @@ class Layout:
 
     def shortest(self) -> Layout:
         """The shortest pattern that repeats to the same one."""
-        return _shortest(self)
+        return _shortest(self) if self.words <= REMEMBERED_WORDS else _shortest.__wrapped__(self)
 
     def inline_word(self, word_bytes: int) -> int | None:
         """The layout word, if the shortest pattern fits one."""
@@ -365,7 +367,7 @@ class StaticLayouts:
         self._word_bytes = word_bytes
         # The first word is the place of objects without bytes.
         self.memory = bytearray(word_bytes)
-        self._words: dict[Layout, int] = {}
+        self._addresses: dict[Layout, int] = {}
         self._layouts: dict[int, Layout] = {}
 
     @property
@@ -379,19 +381,13 @@ class StaticLayouts:
         Raises:
             LayoutError: there is no address left for it.
         """
-        word = self._words.get(layout)
-        if word is None:
-            word = layout.inline_word(self._word_bytes)
-            if word is None:
-                word = self._address_of(layout.shortest())
-            self._words[layout] = word
-        return word
-
-    def _address_of(self, short: Layout) -> int:
-        """Where a layout is kept that fits no word."""
-        if short not in self._words:
-            self._words[short] = self._keep(short)
-        return self._words[short]
+        word = layout.inline_word(self._word_bytes)
+        if word is not None:
+            return word
+        short = layout.shortest()
+        if short not in self._addresses:
+            self._addresses[short] = self._keep(short)
+        return self._addresses[short]
 
     def _keep(self, layout: Layout) -> int:
         data = layout.static_bytes(self._word_bytes) if layout.words >> 8 * self._word_bytes == 0 else b""
