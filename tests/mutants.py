@@ -133,7 +133,9 @@ MUTANTS: Final = {
         _KERNEL, "        self._heap.free_until = self._heap.next_alloc\n", "        pass\n"
     ),
     "half of the heap is headroom": Edit(_KERNEL, "heap.pool_bytes // 3", "heap.pool_bytes // 2"),
-    "a failed allocation stays counted": Edit(_KERNEL, "            heap.mallocs -= 1\n", ""),
+    "a failed allocation stays counted": Edit(
+        _KERNEL, "        heap.mallocs -= 1\n\n    def _alloc_slowly", "\n    def _alloc_slowly"
+    ),
     # ---- freeing and growing ----
     "freeing leaves long tails": Edit(_KERNEL, "        keep = 0\n", "        keep = keep\n"),
     "freeing takes the neighbor along": Edit(_KERNEL, "keep |= ~(ONES >> (62 -", "keep |= ~(ONES >> (60 -"),

@@ -27,6 +27,10 @@ class InvalidAddressError(HeapError, ValueError):
     """An address that is not on the heap, not of a live object, or not an object's start where one is needed."""
 
 
+class InvalidTypeError(HeapError, TypeError):
+    """An argument, or what a callback answers, is of a type that makes no sense there."""
+
+
 class LayoutError(HeapError, ValueError):
     """A layout that cannot be read, encoded or applied to an object."""
 
@@ -40,7 +44,7 @@ class InterruptError(HeapError):
 
 
 class HeapBusyError(HeapError):
-    """The heap was changed while a collection was running."""
+    """What runs on the heap does not admit what was asked for: from a callback of it, or from another thread."""
 
 
 class HeapCorruptError(HeapError):

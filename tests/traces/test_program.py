@@ -7,13 +7,13 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyheap.errors import TraceError
+from tinyheap.errors import GeometryError, InvalidTypeError, TraceError
 from tinyheap.traces.program import (
     BOMB_FLOOR_BYTES,
     COUNT_FLOOR,
@@ -25,6 +25,7 @@ from tinyheap.traces.program import (
     read_trace,
     write_trace,
 )
+from tinyheap.traces.replay import replay
 
 HEADER = {
     "magic": MAGIC,
@@ -261,3 +262,43 @@ def test_any_file_is_read_whole_or_refused(
         program = Trace.from_bytes(data)
         program.check()
         assert program.to_bytes() == data
+
+
+HUGE = 10**5000
+NO_WORDS = (1.5, "8", None, -1, 1 << 32, HUGE)
+
+
+@pytest.mark.parametrize("value", NO_WORDS, ids=lambda value: "huge" if value == HUGE else repr(value))
+def test_numbers_that_fit_no_word_are_refused_where_they_are_given(value: Any) -> None:  # noqa: ANN401
+    builder = TraceBuilder(4096)
+    first = builder.alloc(8)
+    before = builder.build()
+    for ask in (
+        lambda: builder.alloc(value),
+        lambda: builder.alloc(8, value),
+        lambda: builder.realloc(first, value),
+        lambda: builder.store_address(first, 0, value),
+        lambda: builder.store_integer(first, 0, value),
+        lambda: builder.copy(value, first),
+    ):
+        with pytest.raises(TraceError, match="invalid step") as caught:
+            ask()
+        assert len(str(caught.value)) < 200
+    assert builder.build() == before
+    for options in ({"heap_bytes": value}, {"heap_bytes": 8, "limit_bytes": value if value is not None else "8"}):
+        with pytest.raises(TraceError, match="in the header: expected a whole number of 32 bits"):
+            TraceBuilder(**options).build()
+
+
+@pytest.mark.parametrize("engine_name", ["kernel", "model"])
+@pytest.mark.parametrize("name", ["heap_bytes", "limit_bytes", "mark_stack_entries"])
+def test_sizes_of_replays_are_numbers(kernel: object, engine_name: str, name: str) -> None:
+    builder = TraceBuilder(4096)
+    builder.alloc(8)
+    program = builder.build()
+    for wrong in ("8", 1.5, True, -1, -HUGE):
+        with pytest.raises((InvalidTypeError, GeometryError)) as caught:
+            replay(program, engine=engine_name, **cast(Any, {name: wrong}))
+        assert len(str(caught.value)) < 200
+    if name == "mark_stack_entries":
+        assert replay(program, engine=engine_name, mark_stack_entries=HUGE).addresses.tolist() == [0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tinyheap.errors import HeapError, LayoutError
 from tinyheap.heap.contract import Census, Engine, Gc, State
 from tinyheap.heap.stats import MemStats, mem_stats
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from tinyheap.guests.facts import BlockHeap
@@ -26,7 +27,7 @@ _NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)
 
 
-class GuestHeap:
+class GuestHeap(SoleOwner):
     """The heap that a `Takeover` serves; made by `Program`."""
 
     def __init__(self, takeover: Takeover) -> None:

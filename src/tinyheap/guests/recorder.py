@@ -36,6 +36,7 @@ from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.instrumenting import ALLOCATION, RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.shadow_stack import INDIRECT, Sites
 from tinyheap.guests.unchecked import trap_for, unchecked_function
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import (
     DEATH,
     EVENT,
@@ -116,7 +117,7 @@ class Frames(Sequence[FrameRow]):
         return FrameRow(at + 1, sites.functions[at], sites.name(sites.functions[at]), sites.offsets[at], called)
 
 
-class Recorder:
+class Recorder(SoleOwner):
     """Records one run of one program, which `tinyheap.Program.open` is given it for.
 
     Args:

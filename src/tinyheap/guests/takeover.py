@@ -33,7 +33,9 @@ from tinyheap.guests.verification import heap_problems, layout_problem, variable
 from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
+from tinyheap.heap.growth import next_size
 from tinyheap.heap.stats import Collection
+from tinyheap.ownership import SoleOwner
 from tinyheap.units import WASM_PAGE_BYTES
 
 if KERNEL is not None:
@@ -112,7 +114,7 @@ class Statics:
     start_address: int = 0
 
 
-class Takeover:
+class Takeover(SoleOwner):
     """Serves one guest's heap.
 
     Args:
@@ -353,7 +355,11 @@ class Takeover:
     def _allocate_slowly(self, allocator: Allocator, size_bytes: int, layout: int) -> int:
         """The address of an object that is counted, but is to be collected or grown for."""
         with self._absent(size_bytes):
-            return allocator.allocate_slowly(size_bytes, layout)
+            try:
+                return allocator.allocate_slowly(size_bytes, layout)
+            finally:
+                # An error of a callback takes back what was counted.
+                self._publish()
 
     @contextmanager
     def _absent(self, size_bytes: int) -> Iterator[None]:
@@ -495,7 +501,7 @@ class Takeover:
         # As the original: what there is, again.  wasm-ld's memory ends where the heap does.
         end_address = 2 * pages * WASM_PAGE_BYTES
         if growth is not None:
-            end_address = old.start_address + growth.next_bytes(old.heap_bytes)
+            end_address = old.start_address + next_size(growth, old.heap_bytes)
         if limit_bytes is not None:
             end_address = min(end_address, old.start_address + limit_bytes)
         return min(end_address, old.address_space_bytes)

@@ -36,6 +36,7 @@ from tinyheap.hosts.script import (
     text_of,
     utf8_of,
 )
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ _NESTED_EVENTS_LIMIT = 32
 _PREFIX = "syscall/js."
 
 
-class Bridge:
+class Bridge(SoleOwner):
     """Serves one program's imports of the Go/JavaScript bridge.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HostError
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from wasmtime import Memory, Store
@@ -17,7 +18,7 @@ MASK_32 = (1 << 32) - 1
 MASK_64 = (1 << 64) - 1
 
 
-class GuestMemory:
+class GuestMemory(SoleOwner):
     """One memory of one running program.
 
     Args:

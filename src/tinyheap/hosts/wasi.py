@@ -25,6 +25,7 @@ from tinyheap.errors import HostError
 from tinyheap.hosts.grants import Inherit
 from tinyheap.hosts.imports import Import, Signature, define_method
 from tinyheap.hosts.memory import MASK_32, MASK_64
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ _EVENT = struct.Struct("<QHBxxxxxQHxxxxxx")
 """An event: user data, error number, tag, bytes available, flags."""
 
 
-class Wasi:
+class Wasi(SoleOwner):
     """Serves one program's imports of WASI preview 1.
 
     Args:

@@ -34,6 +34,7 @@ from tinyheap.errors import (
     RecordingError,
     RecordingVersionError,
 )
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings import catalog
 from tinyheap.recordings.observed import LEAKING, Observed
 from tinyheap.recordings.rows import Rows, asking, closed_text, first_line
@@ -118,7 +119,7 @@ class RunInfo:
         return f"its writer was cut short: holds everything up to batch {self.batches}, {self.last_ns / 1e9:.3f} s"
 
 
-class Recording:
+class Recording(SoleOwner):
     """A recording that is open for reading; made by `open`."""
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, run: RunInfo) -> None:

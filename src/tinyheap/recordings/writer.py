@@ -22,6 +22,7 @@ from typing import Final, Self
 
 from tinyheap._loading import require
 from tinyheap.errors import RecordingWriteError
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import Batch, FrameRow, RunRow
 from tinyheap.recordings.store import RunEnd, Store
 
@@ -29,7 +30,7 @@ QUEUED_BATCHES: Final = 4
 """How many batches wait at most, besides as many that are being written."""
 
 
-class RecordingWriter:
+class RecordingWriter(SoleOwner):
     """Puts batches into a file in the background; made by `create`, and for one thread."""
 
     def __init__(self, path: Path, open_store: Callable[[], Store]) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import TraceError
+from tinyheap.heap.arguments import shown
 from tinyheap.units import GIB, KIB, MIB
 
 MAGIC: Final = 0x54434742
@@ -232,8 +233,22 @@ class Trace:
             raise TraceError(fault_message(index, self.step(index), fault))
 
 
+HEADER_NUMBERS: Final = (
+    "word_bytes",
+    "object_ids",
+    "root_slots",
+    "heap_bytes",
+    "limit_bytes",
+    "header_alignment_bytes",
+)
+
+
 def check_header(trace: Trace) -> None:
     """Raises TraceError where a header field makes no sense in itself or for the number of steps."""
+    for name in HEADER_NUMBERS:
+        number = getattr(trace, name)
+        if not isinstance(number, int) or not 0 <= number < 1 << 32:
+            raise TraceError(f"invalid {name} {shown(number)} in the header: expected a whole number of 32 bits")
     if trace.word_bytes not in WORD_SIZES_BYTES:
         raise TraceError(f"unsupported word size {trace.word_bytes} in the header: it is 2, 4 or 8 bytes")
     if trace.heap_bytes == 0:
@@ -376,6 +391,8 @@ class StepRules:
 class TraceBuilder:
     """Writes a trace step by step; what it leaves to `Trace.check` is only what depends on other steps.
 
+    Whatever does not fit the 32 bits that a step has for it is a `TraceError`.
+
     Args:
         heap_bytes: The heap's size at the start.
         word_bytes: 2, 4 or 8.
@@ -401,7 +418,14 @@ class TraceBuilder:
         self.object_ids = 1
         self.root_slots = 0
         self._ops = array("I")
-        self._add = self._ops.extend
+
+    def _add(self, *words: int) -> None:
+        """A step whole, or not at all."""
+        try:
+            self._ops += array("I", words)
+        except (TypeError, OverflowError) as error:
+            step = ", ".join(map(shown, words))
+            raise TraceError(f"invalid step ({step}): expected four whole numbers of 32 bits") from error
 
     @property
     def step_count(self) -> int:
@@ -410,10 +434,10 @@ class TraceBuilder:
 
     def alloc(self, size_bytes: int, layout: int = 0, *, id: int = 0) -> int:  # noqa: A002
         """Allocates an object; its id, a fresh one unless `id` names one to bind again."""
+        self._add(0, id or self.object_ids, size_bytes, layout)
         if not id:
             id = self.object_ids  # noqa: A001
             self.object_ids += 1
-        self._add((0, id, size_bytes, layout))
         return id
 
     def store(self, target: int, word: int, value: int = 0, *, interior_words: int = 0) -> None:
@@ -427,32 +451,32 @@ class TraceBuilder:
                 f"word {word} with an interior offset of {interior_words} words: a STORE has 20 bits "
                 "for the word and 12 for the offset"
             )
-        self._add((1, target, word | interior_words << STORE_INTERIOR_SHIFT, value))
+        self._add(1, target, word | interior_words << STORE_INTERIOR_SHIFT, value)
 
     def root(self, slot: int, id: int = 0, *, offset_bytes: int = 0) -> None:  # noqa: A002
         """Points a root slot at an object, or clears it; slots exist as far as they are named."""
+        self._add(2, slot, id, offset_bytes)
         self.root_slots = max(self.root_slots, slot + 1)
-        self._add((2, slot, id, offset_bytes))
 
     def collect(self) -> None:
         """Asks for a collection."""
-        self._add((3, 0, 0, 0))
+        self._add(3, 0, 0, 0)
 
     def store_address(self, target: int, word: int, offset_bytes: int) -> None:
         """Writes heap start + `offset_bytes`, maybe a dangling address, to a word of an object."""
-        self._add((4, target, word, offset_bytes))
+        self._add(4, target, word, offset_bytes)
 
     def realloc(self, id: int, size_bytes: int) -> None:  # noqa: A002
         """Reallocates an object; the id follows it."""
-        self._add((5, id, size_bytes, 0))
+        self._add(5, id, size_bytes, 0)
 
     def store_integer(self, target: int, word: int, value: int) -> None:
         """Writes an integer to a word of an object."""
-        self._add((6, target, word, value))
+        self._add(6, target, word, value)
 
     def copy(self, target: int, source: int) -> None:
         """Makes one id name what another one names."""
-        self._add((7, target, source, 0))
+        self._add(7, target, source, 0)
 
     def build(self) -> Trace:
         """The trace, which stays as it is when more steps are added here.

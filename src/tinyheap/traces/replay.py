@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, Final, Protocol
 
-from tinyheap.errors import InvalidAddressError, TraceError
+from tinyheap.errors import GeometryError, InvalidAddressError, TraceError
+from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.contract import Counters, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
@@ -282,20 +283,34 @@ def replay(
     Raises:
         TraceError: a step asks for the impossible.
         GeometryError: the heap does not fit its address space, or the machine.
+        InvalidTypeError: a size is no whole number.
     """
+    heap_bytes, limit_bytes = _optional("heap_bytes", heap_bytes), _optional("limit_bytes", limit_bytes)
+    mark_stack_entries = _optional("mark_stack_entries", mark_stack_entries)
     stage = Stage.of(trace, Gc(gc), heap_bytes, limit_bytes, prefault=prefault)
     compiled = choose_engine(engine) is KERNEL
     make = _kernel_player if compiled else ModelPlayer
     # The model's mark stack has some bound always; no heap has so many objects.
     unbounded = 0 if compiled else sys.maxsize
     entries = 0 if mark_stack_entries is None else mark_stack_entries or unbounded
-    player: Player = make(stage, entries, timing, hashes)
+    # No more than there can be objects.
+    most = unbounded or max(1, stage.geometry.resized(stage.limit_bytes).end_block)
+    player: Player = make(stage, min(entries, most), timing, hashes)
     while player.advance(ROUND_STEPS if compiled else ROUND_STEPS >> 8):
         if progress is not None:
             progress(player.step)
     if player.stray:
         raise TraceError(fault_message(player.step, trace.step(player.step), Fault.STRAY_WRITE))
     return _result(stage, player, "kernel" if compiled else "model", player.addresses[: player.addresses_done])
+
+
+def _optional(what: str, number: int | None) -> int | None:
+    if number is None:
+        return None
+    number = whole_number(what, number)
+    if number < 0:
+        raise GeometryError(f"invalid {what} {shown(number)}: expected 0 or more")
+    return number
 
 
 def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> Player:
