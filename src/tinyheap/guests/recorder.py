@@ -175,7 +175,7 @@ class Recorder:
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if self._store is None or not isinstance(kind, wasmtime.FuncType):
             raise GuestError(f"the import {RECORDER_IMPORT}.{name} is no function")
-        return unchecked_function(self._store, kind, self._log.callback, self._log.env)
+        return unchecked_function(self._store, kind, self._log)
 
     def attach(self, store: Store, instance: Instance, takeover: Takeover | None) -> None:
         """Find the call stacks of an instance, and its heap where a takeover serves it."""

@@ -6,6 +6,8 @@ loop.  Sizes are of the whole heap in bytes, block table included.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,3 +105,42 @@ def _capped(size_bytes: int, limit_bytes: int | None) -> int:
 def _check_positive(what: str, size_bytes: int) -> None:
     if size_bytes <= 0:
         raise GeometryError(f"a {what} of {size_bytes} bytes is no growth; it must be positive")
+
+
+def parse_growth(text: str, size_bytes: Callable[[str], int] = int) -> Growth:
+    """The policy that a text names: ``none``, ``double``, ``pages``, ``step:65536`` or ``ratio:4/3``.
+
+    Args:
+        text: What to read.
+        size_bytes: Reads a step's size; by default a number of bytes.
+
+    Raises:
+        GeometryError: It names none, or one that is no growth.
+    """
+    kind, _, rest = text.partition(":")
+    ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)
+    if kind == "step" and rest:
+        return FixedStep(size_bytes(rest))
+    if kind == "ratio" and ratio is not None and int(ratio[1]) > int(ratio[2]) > 0:
+        return ByRatio(int(ratio[1]), int(ratio[2]))
+    if text not in _NAMED:
+        raise GeometryError(
+            f"invalid growth {text!r}: expected none, double, pages, step:SIZE or ratio:N/M with N above M"
+        )
+    return _NAMED[text]
+
+
+def growth_text(growth: Growth) -> str:
+    """What `parse_growth` reads; a policy of another kind is called by its type."""
+    match growth:
+        case FixedStep():
+            text = f"step:{growth.step_bytes}"
+        case ByRatio():
+            text = f"ratio:{growth.numerator}/{growth.denominator}"
+        case _:
+            names = {type(named): name for name, named in _NAMED.items()}
+            text = names.get(type(growth), type(growth).__name__)
+    return f"{text} up to {growth.limit_bytes} bytes" if getattr(growth, "limit_bytes", None) else text
+
+
+_NAMED: dict[str, Growth] = {"none": NoGrowth(), "double": Doubling(), "pages": Pages()}
