@@ -59,10 +59,15 @@ class GuestHeap:
         return engine
 
     def close(self) -> None:
-        """Let go of the guest's memory."""
+        """Let go of the guest's memory; the program cannot allocate any more.
+
+        Raises:
+            GuestPhaseError: It is running.
+        """
         if self._takeover is not None:
-            self._takeover.close()
-            self._takeover = None
+            with self._takeover.life.idle("close"):
+                self._takeover.close()
+                self._takeover = None
 
     @property
     def is_begun(self) -> bool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from wasmtime import Linker, Store
 
-from tinyheap.errors import GuestError, HostError, RecordingError, UnsupportedGuestError
+from tinyheap.errors import GuestError, HostError, PolicyError, RecordingError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
@@ -75,7 +75,7 @@ class Program:
     @classmethod
     def open(
         cls,
-        module: str | Path | bytes,
+        module: str | Path | bytes | bytearray | memoryview,
         grants: Grants | None = None,
         policy: Policy | None = None,
         *,
@@ -122,6 +122,8 @@ class Program:
         takeover = None
         makers: dict[str, Maker] = {} if recorder is None else {**recorder.makers(store)}
         served = form.taken_out_of(prepared.guest)
+        if listener is not None and policy.leaking:
+            raise PolicyError("a heap that only grows (leaking) is never collected, so leave the listener out")
         if listener is not None and served is None:
             what = "" if prepared.guest is None else f": this module ({prepared.guest.runtime}) {prepared.guest.served}"
             raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
@@ -164,12 +166,12 @@ class Program:
             GuestPhaseError: It is running.
             RecordingError: What was recorded last could not be written.
         """
-        self.session.life.close()
-        try:
-            if self.recorder is not None:
-                self.recorder.finish(exit_code=self.exit_code)
-        finally:
-            self._free()
+        with self.session.life.idle("close"):
+            try:
+                if self.recorder is not None:
+                    self.recorder.finish(exit_code=self.exit_code)
+            finally:
+                self._free()
 
     def _free(self) -> None:
         if self.heap is not None:
@@ -211,10 +213,12 @@ class Program:
         """What knows how to call the program, which has been started.
 
         Raises:
+            GuestPhaseError: It was not started, or cannot go on.
             GuestError: No driver is known for it.
         """
         from tinyheap.hosts.drivers import find
 
+        self.session.life.check_callable("driver")
         driver = find(self.session)
         if driver is None:
             names = ", ".join(sorted(self.exports)) or "nothing"
@@ -297,7 +301,7 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
     return recording if isinstance(recording, Recorder) else Recorder.to_file(recording)
 
 
-def _row_of(program: Program, module: str | Path | bytes, wasm: bytes, gc: str, policy: Policy) -> RunRow:
+def _row_of(program: Program, module: object, wasm: bytes, gc: str, policy: Policy) -> RunRow:
     """What is known of a recorded run at its beginning."""
     import hashlib
     from datetime import UTC, datetime

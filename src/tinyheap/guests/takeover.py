@@ -227,20 +227,33 @@ class Takeover:
                 f"{start_address:#x} it should be at {geometry.table_address:#x} for {geometry.end_block}"
             )
         self._check_limit(heap_bytes)
+        next_alloc = self._read(facts.next_alloc_address)
+        if next_alloc > geometry.end_block:
+            raise GuestError(f"the guest's nextAlloc is {next_alloc}, and its heap has {geometry.end_block} blocks")
         view = self._heap_view(start_address, heap_bytes)
         engine = self._engine_type(view, geometry, self._options(), self._statics, self)
-        engine.zero_size_address = facts.zero_size_address or 0
-        engine.next_alloc = self._read(facts.next_alloc_address)
-        self._peak_bytes = heap_bytes
         self._engine = engine
+        try:
+            self._begin(engine, next_alloc)
+        except BaseException:
+            # An engine that nobody lets go of holds the memory.
+            self.close()
+            raise
+        return engine
+
+    def _begin(self, engine: Engine, next_alloc: int) -> None:
+        """Serve by a new engine."""
+        facts, geometry = self.facts, engine.geometry
+        engine.zero_size_address = facts.zero_size_address or 0
+        engine.next_alloc = next_alloc
+        self._peak_bytes = geometry.heap_bytes
         if self.policy.guard:
             self._guard = self._new_guard(engine)
         self._tie()
         if self._allocator is not None and not self.policy.looks_at_each_allocation:
             self._allocator.ask_after(self._until_collection)
         if self._recorder is not None:
-            self._recorder.heap_begins(start_address + facts.header_bytes)
-        return engine
+            self._recorder.heap_begins(geometry.start_address + facts.header_bytes)
 
     def _geometry(self, start_address: int, heap_bytes: int) -> Geometry:
         if heap_bytes <= 0:

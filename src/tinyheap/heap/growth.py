@@ -120,7 +120,10 @@ def parse_growth(text: str, size_bytes: Callable[[str], int] = int) -> Growth:
     kind, _, rest = text.partition(":")
     ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)
     if kind == "step" and rest:
-        return FixedStep(size_bytes(rest))
+        try:
+            return FixedStep(size_bytes(rest))
+        except ValueError as error:
+            raise GeometryError(f"invalid growth {text!r}: {error}") from error
     if kind == "ratio" and ratio is not None and int(ratio[1]) > int(ratio[2]) > 0:
         return ByRatio(int(ratio[1]), int(ratio[2]))
     if text not in _NAMED:

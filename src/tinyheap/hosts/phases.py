@@ -69,7 +69,8 @@ class Life:
     def __init__(self) -> None:
         self._phase = Phase.OFFERED
         self._end = ""
-        self._lock = threading.RLock()
+        self.lock: Final = threading.RLock()
+        """Whoever uses it has this."""
         self._depth = 0
         self._busy_with: str | None = None
 
@@ -124,15 +125,8 @@ class Life:
             self._phase, self._end = Phase.ENDED, why
 
     def close(self) -> None:
-        """It gives its memory back; again does nothing.
-
-        Raises:
-            GuestPhaseError: It is running.
-        """
-        with self.using("close"):
-            if self._depth:
-                raise GuestPhaseError("close: the program is running; close it when it has returned", self._phase)
-            self._phase = Phase.CLOSED
+        """It gives its memory back, while nobody uses it (`idle`)."""
+        self._phase = Phase.CLOSED
 
     # ---- what may be done --------------------------------------------------------------------------------------------
 
@@ -180,19 +174,25 @@ class Life:
             finally:
                 self._depth -= 1
 
-    @contextmanager
-    def using(self, wish: str) -> Iterator[None]:
+    def using(self, wish: str) -> Turn:
         """Around all that looks at the program's memory.
 
         Raises:
             GuestPhaseError: Another thread uses it.
         """
-        if not self._lock.acquire(blocking=False):
-            raise GuestPhaseError(f"{wish}: another thread uses the program; one at a time can", self._phase)
-        try:
+        return Turn(self, wish)
+
+    @contextmanager
+    def idle(self, wish: str) -> Iterator[None]:
+        """Around what takes something away from the program that it needs while it runs.
+
+        Raises:
+            GuestPhaseError: It is running.
+        """
+        with self.using(wish):
+            if self._depth:
+                raise GuestPhaseError(f"{wish}: the program is running; do that when it has returned", self._phase)
             yield
-        finally:
-            self._lock.release()
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -206,3 +206,23 @@ class Life:
     def _refusal(self, wish: str) -> GuestPhaseError:
         why = self._end + "; open it again" if self._phase is Phase.ENDED else _WHY[self._phase]
         return GuestPhaseError(f"{wish}: {why}", self._phase)
+
+
+class Turn:
+    """One thread's turn at a program, to be entered; made by `Life.using`.
+
+    A program that its host serves is looked at again and again, so this is no generator.
+    """
+
+    __slots__ = ("_life", "_wish")
+
+    def __init__(self, life: Life, wish: str) -> None:
+        self._life, self._wish = life, wish
+
+    def __enter__(self) -> None:
+        if not self._life.lock.acquire(blocking=False):
+            message = f"{self._wish}: another thread uses the program; one at a time can"
+            raise GuestPhaseError(message, self._life.phase)
+
+    def __exit__(self, *_: object) -> None:
+        self._life.lock.release()

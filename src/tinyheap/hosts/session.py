@@ -37,6 +37,7 @@ from wasmtime import (
     Global,
     Linker,
     Memory,
+    MemoryType,
     Module,
     Store,
     Trap,
@@ -66,6 +67,7 @@ from tinyheap.hosts.realm import Realm
 from tinyheap.hosts.script import Thrown
 from tinyheap.hosts.wasi import Wasi, await_release
 from tinyheap.hosts.world import world_of
+from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,9 +220,10 @@ class HostSession:
         Raises:
             GuestPhaseError: It is running.
         """
-        self.life.close()
-        self.before_entry = None
-        self.store.close()
+        with self.life.idle("close"):
+            self.life.close()
+            self.before_entry = None
+            self.store.close()
 
     @property
     def phase(self) -> Phase:
@@ -249,7 +252,7 @@ class HostSession:
         return frozenset(self._functions)
 
     def function(self, name: str) -> Func:
-        """An exported function, as wasmtime has it.
+        """An exported function, as wasmtime has it: who calls it does so past the phases, the time limit and all else.
 
         Raises:
             GuestError: If there is none of that name; the message lists those that there are.
@@ -342,10 +345,26 @@ class HostSession:
         Raises:
             GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
         """
+        self._check_memory(module)
         with self.life.using("instantiate"):
             instance = self._result_of("instantiate", "its start", self.life.check_open, self._instantiating(module))
             self.attach(instance)
         return instance
+
+    def _check_memory(self, module: Module) -> None:
+        """Refuse a limit that the program's memory is beyond from the start."""
+        limit_bytes = self.grants.memory_limit_bytes
+        if limit_bytes is None:
+            return
+        kinds = [export.type for export in module.exports]
+        least_bytes = max(
+            (kind.limits.min * WASM_PAGE_BYTES for kind in kinds if isinstance(kind, MemoryType)), default=0
+        )
+        if least_bytes > limit_bytes:
+            raise GuestError(
+                f"a memory limit of {limit_bytes} bytes cannot be kept: the program's memory has {least_bytes} bytes when "
+                f"it begins; give {least_bytes} or more"
+            )
 
     def _instantiating(self, module: Module) -> Callable[[], Instance]:
         def instantiate() -> Instance:
@@ -367,7 +386,7 @@ class HostSession:
         self._functions = functions
         self._globals = {name: item for name, item in items.items() if isinstance(item, Global)}
         memory = items.get("memory")
-        self._memory = GuestMemory(self.store, memory) if isinstance(memory, Memory) else None
+        self._memory = GuestMemory(self.store, memory, self.life) if isinstance(memory, Memory) else None
 
     def start(self) -> None:
         """Run the program's ``_start`` or ``_initialize``, if it has either; an exit is kept in `exit_code`.
