@@ -25,7 +25,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -163,7 +162,6 @@ class Programs(RuleBasedStateMachine):
         with contextlib.suppress(TinyheapError):
             wish(self.program)
 
-    @precondition(lambda self: self.program is None or self.program.session.phase in ("ended", "closed"))
     @rule(name=st.sampled_from(sorted(MODULES)), way=st.sampled_from(WAYS))
     def open_again(self, name: str, way: str) -> None:
         self.teardown()
