@@ -78,11 +78,11 @@ def test_a_listener_of_collections_that_nobody_sees_is_refused(gc: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"grants": 5}, {"policy": "verify"}, {"cache": "/tmp"}, {"listener": 5}, {"gc": None}, {"gc": 5}],
+    [{"grants": 5}, {"policy": "verify"}, {"cache": "/tmp"}, {"listener": 5}, {"gc": None}, {"recording": 5}],
     ids=str,
 )
 def test_arguments_of_wrong_types_are_named(arguments: dict[str, Any]) -> None:
-    with pytest.raises(GuestError, match=r"invalid (grants|policy|cache|listener|collector) .*: expected "):
+    with pytest.raises(GuestError, match=r"invalid (grants|policy|cache|listener|collector|recording) .*: expected "):
         Program.open(faulty(), **arguments)
 
 

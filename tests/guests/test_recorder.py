@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 from pathlib import Path
@@ -349,6 +350,28 @@ def test_a_trap_ends_a_recording_as_failed() -> None:
     assert kept.end[0] == "failed"
     assert "unreachable" in str(kept.end[1])
     assert len(kept.allocations) > 500
+
+
+def test_what_was_put_into_a_program_stands_in_no_stack_of_its() -> None:
+    kept, go = Kept(), "package a\n" + "var x = f( 1)\n" * 20_000
+    grants = Grants(seed=1, memory_limit_bytes=4 << 20, stderr=io.BytesIO())
+    with Program.open(guests_modules.path("gofmt-0.7.3"), grants, recording=kept.recorder) as program:
+        program.start()
+        with pytest.raises(GuestTrapError) as caught:
+            program.driver().format(go)
+        cause = caught.value.__cause__
+        assert isinstance(cause, wasmtime.Trap)
+        names = [frame.func_name for frame in cause.frames]
+        assert "tinyheap.recorded_alloc" in names
+        assert [*caught.value.frames] == [name for name in names if name != "tinyheap.recorded_alloc"]
+        assert "tinyheap." not in str(caught.value)
+
+
+def test_a_recorder_records_one_run() -> None:
+    kept, _, _ = record("sh-syntax-0.4.0", "echo hi\n")
+    with pytest.raises(RecordingError, match="records one run; make another"):
+        record("sh-syntax-0.4.0", "echo hi\n", kept=kept)
+    kept.recorder.reset_stack()
 
 
 def test_a_full_heap_ends_a_recording_as_failed() -> None:

@@ -298,7 +298,11 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
     least_bytes = PAGES * WASM_PAGE_BYTES
     if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
         raise GuestError(f"recording a run takes a memory of {least_bytes} bytes; do not limit memories to less")
-    return recording if isinstance(recording, Recorder) else Recorder.to_file(recording)
+    if isinstance(recording, Recorder):
+        return recording
+    if not isinstance(recording, str | os.PathLike):
+        raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
+    return Recorder.to_file(recording)
 
 
 def _row_of(program: Program, module: object, wasm: bytes, gc: str, policy: Policy) -> RunRow:

@@ -166,7 +166,13 @@ class Recorder:
     # ---- tying ------------------------------------------------------------------------------------------------------
 
     def makers(self, store: Store) -> Mapping[str, Maker]:
-        """What makes the functions that an instrumented module imports for this; the run's time begins."""
+        """What makes the functions that an instrumented module imports for this; the run's time begins.
+
+        Raises:
+            RecordingError: It has had a run to record before.
+        """
+        if self._store is not None:
+            raise RecordingError("a recorder records one run; make another for the next")
         self._store = store
         self._log.begin()
         self._flush_due_ns = FLUSH_NS
@@ -327,6 +333,8 @@ class Recorder:
             RecordingError: what was recorded last could not be written.
         """
         sink, self._sink = self._sink, None
+        # Nothing is noted any more, and the program's memory may go.
+        self._shadow_pointer = None
         if sink is None:
             return
         time_ns = self._log.now_ns

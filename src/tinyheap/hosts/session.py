@@ -658,11 +658,12 @@ class HostSession:
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
+        if code is TrapCode.STACK_OVERFLOW:
+            return GuestTrapError(f"the program's stack overflowed (calls within calls) in {where}", exit_code, frames)
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
-        overflow = "calls within calls" if code is TrapCode.STACK_OVERFLOW else self.explain_trap()
-        if overflow is None:
-            return GuestTrapError(f"the program trapped ({kind}) in {where}", exit_code, frames)
-        return GuestTrapError(f"the program's stack overflowed ({overflow}) in {where}", exit_code, frames)
+        overflow = self.explain_trap()
+        what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
+        return GuestTrapError(f"{what} trapped ({kind}) in {where}", exit_code, frames)
 
 
 def _stop(interrupted: threading.Event, engine: Engine) -> None:
