@@ -426,8 +426,8 @@ ALLOC = """
 """An allocator that is known by its name."""
 
 
-def small(text: str) -> bytes:
-    return module_bytes(ALLOC + text)
+def small(text: str, head: str = "") -> bytes:
+    return module_bytes(head + ALLOC + text)
 
 
 def run_small(
@@ -450,7 +450,7 @@ def test_a_program_that_never_allocates() -> None:
 def test_a_program_that_traps_at_once() -> None:
     kept = Kept()
     with pytest.raises(GuestTrapError):
-        run_small('(func (export "_start") unreachable)', ("_start",), kept=kept)
+        run_small('(func (export "fail") unreachable)', ("fail",), kept=kept)
     assert kept.end is not None
     assert kept.end[0] == "failed"
 
@@ -513,11 +513,10 @@ def test_a_recursion_that_is_too_deep_ends_as_ever_and_can_be_read(tmp_path: Pat
     said = []
     for recording in (None, path):
         with Program.open(small(RECURSION), recording=recording, cache=Cache(None)) as program:
+            program.call("down", 3)
             with pytest.raises(GuestTrapError, match="stack overflow") as trapped:
                 program.call("down", 1 << 30)
             said.append(trapped.value.exit_code)
-            # A failed call leaves nothing on the stack of the next.
-            program.call("down", 3)
     assert said[0] == said[1]
     with Recording.open(path) as recorded:
         assert recorded.run.is_complete
@@ -525,18 +524,18 @@ def test_a_recursion_that_is_too_deep_ends_as_ever_and_can_be_read(tmp_path: Pat
         assert recorded.sql("SELECT count(*) FROM objects").one() == (4,)
 
 
-def test_objects_outlive_their_stacks_pictures_of_calls_that_trap() -> None:
+def test_a_main_that_exits_leaves_nothing_on_the_stack_of_the_calls_behind_it() -> None:
     kept = Kept()
     text = """(func $inner (result i32) i32.const 8 i32.const 0 call $runtime.alloc)
-      (func (export "fail") call $inner drop unreachable)
+      (func (export "_start") call $inner drop i32.const 0 call $exit)
       (func (export "work") (result i32) call $inner)"""
-    with Program.open(small(text), recording=kept.recorder, cache=Cache(None)) as program:
+    head = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+    with Program.open(small(text, head), Grants(seed=1), recording=kept.recorder, cache=Cache(None)) as program:
+        program.start()
+        assert program.exit_code == 0
         for _ in range(3):
-            with pytest.raises(GuestTrapError):
-                program.call("fail")
             program.call("work")
-    assert [len(kept.path(stack)) for stack in kept.events["stack_id"].tolist()] == [2] * 6
-    assert len(kept.stacks) == 4
+    assert [len(kept.path(stack)) for stack in kept.events["stack_id"].tolist()] == [2] * 4
 
 
 # ---- what cannot be recorded -------------------------------------------------------------------------------------------
