@@ -28,8 +28,8 @@ from tinyheap.errors import (
 from tinyheap.guests.facts import Guest as Guest
 from tinyheap.guests.guest_heap import GuestHeap as GuestHeap
 from tinyheap.guests.identify import identify as identify
+from tinyheap.guests.policy import Policy as Policy
 from tinyheap.guests.program import Program as Program
-from tinyheap.guests.takeover import Policy as Policy
 from tinyheap.heap.afterlife import WeakReference as WeakReference
 from tinyheap.heap.contract import Gc as Gc
 from tinyheap.heap.engines import SlowEngineWarning as SlowEngineWarning

@@ -109,6 +109,29 @@ class UnsupportedGuestError(GuestError):
     """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
 
 
+class PolicyError(GuestError, ValueError):
+    """A way to run a guest's heap that makes no sense, or by which this guest cannot be run."""
+
+
+class GuestPhaseError(GuestError):
+    """Something was asked of a program out of turn: not yet, not any more, or not from there.
+
+    ``phase`` is where the program was in its life: ``offered loaded ready started ended`` or ``closed``.
+    """
+
+    def __init__(self, message: str, phase: str) -> None:
+        super().__init__(message)
+        self.phase = phase
+
+
+class GuestOutOfMemoryError(GuestError, OutOfMemoryError):
+    """The program asked for memory that its heap does not have; ``callers`` are who asked, innermost first."""
+
+    def __init__(self, message: str, callers: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.callers = callers
+
+
 class GuestTrapError(GuestError):
     """The program trapped; ``exit_code`` is what a shell should see, ``frames`` the innermost functions first."""
 

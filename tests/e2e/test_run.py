@@ -325,7 +325,7 @@ def test_a_full_heap_says_what_there_was(files: Path) -> None:
     for options in (("--heap-limit", "400K"), ("--growth", "none"), ("--memory-limit", "512K")):
         said = gofmt(*options, "--json", "figures.json", "--", "long.go")
         assert (said.exit_code, said.stdout) == (137, "")
-        assert "the guest asked for" in said.stderr
+        assert "the program asked for" in said.stderr
         assert "live at the end" in said.stderr
         report = json.loads(Path("figures.json").read_text())
         assert report["exit_code"] == 137
@@ -355,8 +355,8 @@ def test_it_stops_at_an_allocation(files: Path) -> None:
     [
         (("--gx",), "No such option"),
         (("--growth", "step:0"), "no size"),
-        (("--growth", "ratio:3/4"), "is not none, double"),
-        (("--growth", "often"), "is not none, double"),
+        (("--growth", "ratio:3/4"), "expected none, double"),
+        (("--growth", "often"), "expected none, double"),
         (("--dir", "nowhere"), "is no folder"),
         (("--env", "A"), "is not NAME=VALUE"),
         (("--timeout", "0"), "range"),

@@ -125,7 +125,6 @@ def test_they_may_look(engine: str, place: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_they_cannot_run_or_end_the_program(engine: str, place: str) -> None:
-    pytest.importorskip("tinyheap.hosts.phases", reason="the phases of a program refuse these")
     run = Run(engine, place, lambda run: {refused(TinyheapError, act)(run) for act in REENTRIES.values()})
     with run.program:
         assert FORMATTED in run.format()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 import time
@@ -401,6 +402,28 @@ def test_a_trap_ends_a_recording_as_failed() -> None:
     assert len(kept.allocations) > 500
 
 
+def test_what_was_put_into_a_program_stands_in_no_stack_of_its() -> None:
+    kept, go = Kept(), "package a\n" + "var x = f( 1)\n" * 20_000
+    grants = Grants(seed=1, memory_limit_bytes=4 << 20, stderr=io.BytesIO())
+    with Program.open(guests_modules.path("gofmt-0.7.3"), grants, recording=kept.recorder) as program:
+        program.start()
+        with pytest.raises(GuestTrapError) as caught:
+            program.driver().format(go)
+        cause = caught.value.__cause__
+        assert isinstance(cause, wasmtime.Trap)
+        names = [frame.func_name for frame in cause.frames]
+        assert "tinyheap.recorded_alloc" in names
+        assert [*caught.value.frames] == [name for name in names if name != "tinyheap.recorded_alloc"]
+        assert "tinyheap." not in str(caught.value)
+
+
+def test_a_recorder_records_one_run() -> None:
+    kept, _, _ = record("sh-syntax-0.4.0", "echo hi\n")
+    with pytest.raises(RecordingError, match="records one run; make another"):
+        record("sh-syntax-0.4.0", "echo hi\n", kept=kept)
+    kept.recorder.enter()
+
+
 def test_a_full_heap_ends_a_recording_as_failed() -> None:
     kept = Kept()
     with pytest.raises(OutOfMemoryError):
@@ -456,8 +479,8 @@ ALLOC = """
 ALLOCATES = '(func (export "allocate") i32.const 8 i32.const 0 call $runtime.alloc drop)'
 
 
-def small(text: str) -> bytes:
-    return module_bytes(ALLOC + text)
+def small(text: str, head: str = "") -> bytes:
+    return module_bytes(head + ALLOC + text)
 
 
 def run_small(
@@ -480,7 +503,7 @@ def test_a_program_that_never_allocates() -> None:
 def test_a_program_that_traps_at_once() -> None:
     kept = Kept()
     with pytest.raises(GuestTrapError):
-        run_small('(func (export "_start") unreachable)', ("_start",), kept=kept)
+        run_small('(func (export "fail") unreachable)', ("fail",), kept=kept)
     assert kept.end is not None
     assert kept.end[0] == "failed"
 
@@ -578,11 +601,10 @@ def test_a_recursion_that_is_too_deep_ends_as_ever_and_can_be_read(tmp_path: Pat
     said = []
     for recording in (None, path):
         with Program.open(small(RECURSION), recording=recording, cache=Cache(None)) as program:
+            program.call("down", 3)
             with pytest.raises(GuestTrapError, match="stack overflow") as trapped:
                 program.call("down", 1 << 30)
             said.append(trapped.value.exit_code)
-            # A failed call leaves nothing on the stack of the next.
-            program.call("down", 3)
     assert said[0] == said[1]
     with Recording.open(path) as recorded:
         assert recorded.run.is_complete
@@ -590,18 +612,18 @@ def test_a_recursion_that_is_too_deep_ends_as_ever_and_can_be_read(tmp_path: Pat
         assert recorded.sql("SELECT count(*) FROM objects").one() == (4,)
 
 
-def test_objects_outlive_their_stacks_pictures_of_calls_that_trap() -> None:
+def test_a_main_that_exits_leaves_nothing_on_the_stack_of_the_calls_behind_it() -> None:
     kept = Kept()
     text = """(func $inner (result i32) i32.const 8 i32.const 0 call $runtime.alloc)
-      (func (export "fail") call $inner drop unreachable)
+      (func (export "_start") call $inner drop i32.const 0 call $exit)
       (func (export "work") (result i32) call $inner)"""
-    with Program.open(small(text), recording=kept.recorder, cache=Cache(None)) as program:
+    head = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+    with Program.open(small(text, head), Grants(seed=1), recording=kept.recorder, cache=Cache(None)) as program:
+        program.start()
+        assert program.exit_code == 0
         for _ in range(3):
-            with pytest.raises(GuestTrapError):
-                program.call("fail")
             program.call("work")
-    assert [len(kept.path(stack)) for stack in kept.events["stack_id"].tolist()] == [2] * 6
-    assert len(kept.stacks) == 4
+    assert [len(kept.path(stack)) for stack in kept.events["stack_id"].tolist()] == [2] * 4
 
 
 # ---- what cannot be recorded -------------------------------------------------------------------------------------------

@@ -23,11 +23,13 @@ from tinyheap.errors import (
     TinyheapError,
 )
 from tinyheap.guests.guest_heap import GuestHeap
+from tinyheap.guests.program import Program
 from tinyheap.guests.recorder import Recorder
 from tinyheap.guests.takeover import Takeover
 from tinyheap.heap import ByRatio, Doubling, FixedStep, Geometry, Heap, Layout, Pages
 from tinyheap.heap.contract import Engine
 from tinyheap.heap.model import Model
+from tinyheap.hosts import HostSession
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.recording import Recording
@@ -242,6 +244,8 @@ OWNERS: Final = (
     Model,
     GuestHeap,
     GuestMemory,
+    HostSession,
+    Program,
     Recorder,
     Recording,
     RecordingWriter,

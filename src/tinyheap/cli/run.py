@@ -39,6 +39,7 @@ from tinyheap.cli.parameters import SIZE
 from tinyheap.errors import (
     AllocationStopError,
     DriverError,
+    GeometryError,
     GuestError,
     GuestExitError,
     GuestInterruptError,
@@ -87,18 +88,12 @@ class GrowthType(click.ParamType["Growth"]):
         """The policy; a usage error where the text names none."""
         if not isinstance(value, str):
             return value
-        from tinyheap.heap.growth import ByRatio, Doubling, FixedStep, NoGrowth, Pages
+        from tinyheap.heap.growth import parse_growth
 
-        named: dict[str, Growth] = {"none": NoGrowth(), "double": Doubling(), "pages": Pages()}
-        kind, _, rest = value.partition(":")
-        ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)
-        if value in named:
-            return named[value]
-        if kind == "step" and rest:
-            return FixedStep(SIZE.convert(rest, param, ctx))
-        if kind != "ratio" or ratio is None or not int(ratio[1]) > int(ratio[2]) > 0:
-            self.fail(f"{value!r} is not none, double, pages, step:SIZE or ratio:N/M with N above M", param, ctx)
-        return ByRatio(int(ratio[1]), int(ratio[2]))
+        try:
+            return parse_growth(value, lambda size: SIZE.convert(size, param, ctx))
+        except GeometryError as error:
+            self.fail(str(error), param, ctx)
 
 
 class FolderType(click.ParamType[Folder]):

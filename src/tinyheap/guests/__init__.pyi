@@ -8,6 +8,6 @@ from tinyheap.guests.facts import (
 )
 from tinyheap.guests.guest_heap import GuestHeap as GuestHeap
 from tinyheap.guests.identify import block_heap as block_heap
+from tinyheap.guests.policy import Policy as Policy
 from tinyheap.guests.program import COLLECTORS as COLLECTORS, Program as Program
 from tinyheap.guests.recorder import Recorder as Recorder
-from tinyheap.guests.takeover import Policy as Policy

@@ -172,7 +172,13 @@ class Recorder(SoleOwner):
     # ---- tying ------------------------------------------------------------------------------------------------------
 
     def makers(self, store: Store) -> Mapping[str, Maker]:
-        """What makes the functions that an instrumented module imports for this."""
+        """What makes the functions that an instrumented module imports for this.
+
+        Raises:
+            RecordingError: It has had a run to record before.
+        """
+        if self._store is not None:
+            raise RecordingError("a recorder records one run; make another for the next")
         self._store = store
         self._flush_due_ns = FLUSH_NS
         return {RECORDER_IMPORT: self._function}
@@ -180,7 +186,7 @@ class Recorder(SoleOwner):
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if self._store is None or not isinstance(kind, wasmtime.FuncType):
             raise GuestError(f"the import {RECORDER_IMPORT}.{name} is no function")
-        return unchecked_function(self._store, kind, self._log.callback, self._log.env)
+        return unchecked_function(self._store, kind, self._log)
 
     def attach(self, store: Store, instance: Instance, takeover: Takeover | None) -> None:
         """Find the call stacks of an instance, and its heap where a takeover serves it."""
@@ -350,6 +356,8 @@ class Recorder(SoleOwner):
             RecordingError: what was recorded last could not be written.
         """
         sink, self._sink = self._sink, None
+        # Nothing is noted any more, and the program's memory may go.
+        self._shadow_pointer = None
         if sink is None:
             return
         if self.error is not None:

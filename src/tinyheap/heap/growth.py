@@ -8,6 +8,8 @@ A policy may be any object; what it answers is believed only after a look (`next
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -156,3 +158,45 @@ def _check_positive(what: str, size_bytes: int) -> None:
 def _check_limit(limit_bytes: int | None) -> None:
     if limit_bytes is not None and whole_number("limit of a growth policy", limit_bytes) < 0:
         raise GeometryError(f"a limit of {shown(limit_bytes)} bytes is below any heap's size; None is for no limit")
+
+
+def parse_growth(text: str, size_bytes: Callable[[str], int] = int) -> Growth:
+    """The policy that a text names: ``none``, ``double``, ``pages``, ``step:65536`` or ``ratio:4/3``.
+
+    Args:
+        text: What to read.
+        size_bytes: Reads a step's size; by default a number of bytes.
+
+    Raises:
+        GeometryError: It names none, or one that is no growth.
+    """
+    kind, _, rest = text.partition(":")
+    ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)
+    if kind == "step" and rest:
+        try:
+            return FixedStep(size_bytes(rest))
+        except ValueError as error:
+            raise GeometryError(f"invalid growth {text!r}: {error}") from error
+    if kind == "ratio" and ratio is not None and int(ratio[1]) > int(ratio[2]) > 0:
+        return ByRatio(int(ratio[1]), int(ratio[2]))
+    if text not in _NAMED:
+        raise GeometryError(
+            f"invalid growth {text!r}: expected none, double, pages, step:SIZE or ratio:N/M with N above M"
+        )
+    return _NAMED[text]
+
+
+def growth_text(growth: Growth) -> str:
+    """What `parse_growth` reads; a policy of another kind is called by its type."""
+    match growth:
+        case FixedStep():
+            text = f"step:{growth.step_bytes}"
+        case ByRatio():
+            text = f"ratio:{growth.numerator}/{growth.denominator}"
+        case _:
+            names = {type(named): name for name, named in _NAMED.items()}
+            text = names.get(type(growth), type(growth).__name__)
+    return f"{text} up to {growth.limit_bytes} bytes" if getattr(growth, "limit_bytes", None) else text
+
+
+_NAMED: dict[str, Growth] = {"none": NoGrowth(), "double": Doubling(), "pages": Pages()}

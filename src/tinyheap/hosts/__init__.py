@@ -2,13 +2,13 @@
 
 A program in three lines::
 
-    session = load(Path("app.wasm").read_bytes(), Grants(arguments=("app", "-v"), stdin=b"text"))
-    exit_code = session.run()
-    text = session.memory.read(0, 16)
+    with load(Path("app.wasm").read_bytes(), Grants(arguments=("app", "-v"), stdin=b"text")) as session:
+        exit_code = session.run()
+        text = session.memory.read(0, 16)
 
 A program that a host drives is driven through its exports (`HostSession.call`), through functions that it
 leaves in JavaScript's global object (`HostSession.call_script`), or through a driver that knows its calling
-convention (`drivers.find`).  All that runs anything needs the extra `run`.
+convention (`drivers.find`).  All that runs anything needs the extra `run`; what is offered (`offered`) is known without.
 """
 
 from tinyheap import _loading

@@ -93,7 +93,8 @@ class ReactorFormatter:
                 return source
             text = self._output()
         finally:
-            self.session.call("dispose")
+            if self.session.life.is_callable:
+                self.session.call("dispose")
         if verdict != 1:
             raise DriverError(text)
         return text
