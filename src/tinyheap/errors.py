@@ -11,6 +11,14 @@ class TinyheapError(Exception):
     """Root of all errors raised on purpose."""
 
 
+class InputError(TinyheapError, OSError):
+    """A file, or standard input, that cannot be read."""
+
+
+class OutputError(TinyheapError, OSError):
+    """A file, or a standard stream, that cannot be written; what was in the file before is still there."""
+
+
 class HeapError(TinyheapError):
     """Something about a heap, its memory or a request made of it."""
 
@@ -97,12 +105,20 @@ class HostError(TinyheapError):
     """A host cannot offer what a guest imports, or a host call failed."""
 
 
+class HostOutputError(HostError, OutputError):
+    """What a program writes to a standard stream cannot be written there."""
+
+
 class GuestError(TinyheapError):
     """A guest cannot be served: unknown runtime, unsupported collector, or a trap while it ran."""
 
 
 class UnsupportedGuestError(GuestError):
     """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
+
+
+class ArgumentError(GuestError, ValueError):
+    """An exported function was to be called with arguments that it does not take."""
 
 
 class GuestTrapError(GuestError):
@@ -166,7 +182,7 @@ class RecordingBusyError(RecordingError):
     """A recording that another process is still writing."""
 
 
-class RecordingWriteError(RecordingError, OSError):
+class RecordingWriteError(RecordingError, OutputError):
     """A recording cannot be made or cannot go on, as on a full disk; it holds everything up to its last batch."""
 
 
@@ -176,7 +192,3 @@ class QueryError(RecordingError, ValueError):
 
 class MissingLibraryError(RecordingError, ImportError):
     """Rows were asked for as objects of a library that is not installed; says how to get it."""
-
-
-class ReportError(TinyheapError, OSError):
-    """A report cannot be written where it was asked for."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import TraceError
+from tinyheap.files import write_whole
 from tinyheap.units import GIB, KIB, MIB
 
 MAGIC: Final = 0x54434742
@@ -38,6 +39,10 @@ BLOCK_WORDS: Final = 4
 
 FILE_LIMIT_BYTES: Final = 4 * GIB
 """The longest program that is read, after decompression."""
+STEPS_LIMIT: Final = (FILE_LIMIT_BYTES - 4 * HEADER_WORDS) // STEP_BYTES
+"""The most steps that such a program has."""
+FIELD_LIMIT: Final = (1 << 32) - 1
+"""The largest number that a field of the header holds."""
 BOMB_RATIO: Final = 1000
 """Gzip cannot do better than about 1030:1, and no honest program comes near."""
 BOMB_FLOOR_BYTES: Final = 16 * MIB
@@ -238,6 +243,10 @@ def check_header(program: Program) -> None:
         raise TraceError(f"unsupported word size {program.word_bytes} in the header: it is 2, 4 or 8 bytes")
     if program.heap_bytes == 0:
         raise TraceError("a heap of 0 bytes in the header: it needs room for a block and its state")
+    if program.limit_bytes > FIELD_LIMIT:
+        raise TraceError(
+            f"a limit of {program.limit_bytes} bytes in the header: a trace holds no more than {FIELD_LIMIT}"
+        )
     if program.limit_bytes < program.heap_bytes:
         raise TraceError(
             f"the limit of {program.limit_bytes} bytes in the header is below the initial heap of "
@@ -476,26 +485,40 @@ def read_program(path: Path | str) -> Program:
     """The program in a file, compressed or not; its steps are not looked at yet.
 
     Raises:
-        TraceError: As `Program.from_bytes`; also where gzip data is damaged or unfolds to too much.
+        TraceError: As `unpacked`.
         OSError: The file cannot be read.
     """
-    data = Path(path).read_bytes()
+    return unpacked(Path(path).read_bytes())
+
+
+def unpacked(data: bytes) -> Program:
+    """The program in the bytes of a file, compressed or not; its steps are not looked at yet.
+
+    Raises:
+        TraceError: As `Program.from_bytes`; also where gzip data is damaged or unfolds to too much.
+    """
     return Program.from_bytes(_unfold(data) if data[:2] == b"\x1f\x8b" else data)
 
 
 def write_program(path: Path | str, program: Program) -> None:
-    """Writes a program to a file, compressed with gzip if its name ends in `.gz`.
-
-    The same program makes the same bytes: the compressed form carries no time and no name.
+    """Writes a program to a file, whole or not at all; compressed with gzip if its name ends in `.gz`.
 
     Raises:
-        OSError: The file cannot be written.
+        OutputError: The file cannot be written.
+    """
+    write_whole(Path(path), packed(program, is_compressed=Path(path).suffix == ".gz"))
+
+
+def packed(program: Program, *, is_compressed: bool) -> bytes:
+    """The bytes of a program's file.
+
+    The same program makes the same bytes: the compressed form carries no time and no name.
     """
     data = program.to_bytes()
-    if Path(path).suffix == ".gz":
-        packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-        data = packer.compress(data) + packer.flush()
-    Path(path).write_bytes(data)
+    if not is_compressed:
+        return data
+    packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return packer.compress(data) + packer.flush()
 
 
 def _unfold(data: bytes) -> bytes:
