@@ -32,6 +32,7 @@ from tinyheap.errors import (
     RecordingVersionError,
 )
 from tinyheap.recordings import catalog
+from tinyheap.recordings.place import readable_name
 from tinyheap.recordings.rows import Rows, asking, first_line
 from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
 
@@ -198,7 +199,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     except OSError as error:
         raise RecordingAccessError(f"{path}: {error.strerror or error}") from error
     with _opening(path):
-        return duckdb.connect(path, read_only=True, config=_CONFIG)
+        return duckdb.connect(readable_name(path), read_only=True, config=_CONFIG)
 
 
 @contextmanager
@@ -211,23 +212,23 @@ def _opening(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         for words, kind, meaning in _SAYINGS:
             if words in str(error):
-                raise kind(f"{path} cannot be opened: {meaning}") from error
-        raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
+                raise kind(f"{path}: cannot be opened: {meaning}") from error
+        raise RecordingCorruptError(f"{path}: is damaged: {first_line(error)}") from error
     except (ValueError, OverflowError) as error:
-        raise RecordingCorruptError(f"{path} is damaged: {error}") from error
+        raise RecordingCorruptError(f"{path}: is damaged: {error}") from error
 
 
 def _check_version(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     is_recording = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'run' AND column_name = 'schema_version'"
     if connection.execute(is_recording).fetchall() == [(0,)]:
-        raise NotARecordingError(f"{path} is a DuckDB file, but not a recording: it has no table `run`")
+        raise NotARecordingError(f"{path}: is a DuckDB file, but not a recording: it has no table `run`")
     versions = connection.execute("SELECT schema_version, tinyheap_version FROM main.run LIMIT 2").fetchall()
     if len(versions) != 1:
-        raise RecordingCorruptError(f"{path} is damaged: it describes {len(versions) or 'no'} runs, not one")
+        raise RecordingCorruptError(f"{path}: is damaged: it describes {len(versions) or 'no'} runs, not one")
     [(version, written_by)] = versions
     if version != SCHEMA_VERSION:
         raise RecordingVersionError(
-            f"{path} has schema {version}, written by tinyheap {written_by}; this tinyheap reads schema {SCHEMA_VERSION}: "
+            f"{path}: has schema {version}, written by tinyheap {written_by}; this tinyheap reads schema {SCHEMA_VERSION}: "
             f"{'update tinyheap' if version > SCHEMA_VERSION else 'record the run again'}"
         )
 
@@ -249,7 +250,7 @@ def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
                 what = "may be NULL, and should not"
             else:
                 continue
-            raise RecordingCorruptError(f"{path} is damaged: the column {table.name}.{column.name} {what}")
+            raise RecordingCorruptError(f"{path}: is damaged: the column {table.name}.{column.name} {what}")
 
 
 def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
@@ -260,13 +261,15 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
     [(batches, events, last_ns)] = connection.execute(written).fetchall()
     [(counted,)] = connection.execute("SELECT count(*) FROM main.events").fetchall()
     if counted != events:
-        raise RecordingCorruptError(f"{path} is damaged: it has {counted:,} events, and its batches brought {events:,}")
+        raise RecordingCorruptError(
+            f"{path}: is damaged: it has {counted:,} events, and its batches brought {events:,}"
+        )
     values["arguments"] = tuple(values["arguments"])
     values["options"] = _options(path, values["options"])
     if values["state"] not in (RUNNING, FINISHED, FAILED):
-        raise RecordingCorruptError(f"{path} is damaged: run.state is {values['state']!r}, which is no state")
+        raise RecordingCorruptError(f"{path}: is damaged: run.state is {values['state']!r}, which is no state")
     if values["block_bytes"] < 0:
-        raise RecordingCorruptError(f"{path} is damaged: run.block_bytes is {values['block_bytes']}")
+        raise RecordingCorruptError(f"{path}: is damaged: run.block_bytes is {values['block_bytes']}")
     return RunInfo(**values, batches=batches, events=events, last_ns=last_ns)
 
 
@@ -274,7 +277,7 @@ def _options(path: Path, text: str) -> dict[str, Any]:
     try:
         options = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RecordingCorruptError(f"{path} is damaged: run.options is not JSON ({error})") from error
+        raise RecordingCorruptError(f"{path}: is damaged: run.options is not JSON ({error})") from error
     if not isinstance(options, dict):
-        raise RecordingCorruptError(f"{path} is damaged: run.options is JSON, but no object")
+        raise RecordingCorruptError(f"{path}: is damaged: run.options is JSON, but no object")
     return options

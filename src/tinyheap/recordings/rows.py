@@ -45,10 +45,10 @@ def asking(path: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         if isinstance(error, _DAMAGE) or _DAMAGED.search(str(error)):
-            raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
+            raise RecordingCorruptError(f"{path}: is damaged: {first_line(error)}") from error
         raise QueryError(first_line(error)) from error
     except UnicodeDecodeError as error:
-        raise RecordingCorruptError(f"{path} is damaged: it holds text that is not UTF-8 ({error})") from error
+        raise RecordingCorruptError(f"{path}: is damaged: it holds text that is not UTF-8 ({error})") from error
 
 
 def first_line(error: BaseException) -> str:
