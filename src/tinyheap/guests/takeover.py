@@ -230,6 +230,11 @@ class Takeover:
                 f"the guest's block table is at {found[0]:#x} for {found[1]} blocks; for a heap of {heap_bytes} bytes at "
                 f"{start_address:#x} it should be at {geometry.table_address:#x} for {geometry.end_block}"
             )
+        limit_bytes = self.policy.heap_limit_bytes
+        if limit_bytes is not None and limit_bytes < heap_bytes:
+            raise GuestError(
+                f"the guest's heap begins with {heap_bytes} bytes, above its limit of {limit_bytes}: raise --heap-limit"
+            )
         view = self._heap_view(start_address, heap_bytes)
         engine = self._engine_type(view, geometry, self._options(), self._statics, self)
         engine.zero_size_address = facts.zero_size_address or 0

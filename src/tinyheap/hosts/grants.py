@@ -13,9 +13,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO, Final, Protocol, TextIO
 
-from tinyheap.errors import HostError
+from tinyheap.errors import HostError, HostOutputError, OutputError
+
+TIMEOUT_LIMIT_S: Final = 10**9
+"""The longest time that can be waited for, some thirty years."""
+MEMORY_LIMIT_BYTES: Final = (1 << 63) - 1
+"""The largest size that can be said to WebAssembly's engine."""
 
 
 class Output(Protocol):
@@ -87,7 +92,7 @@ class Grants:
         folders: The folders that the program can open files in.
         seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs
             are equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
-        timeout_s: Seconds, above zero, that the program may run in all; None for no limit.
+        timeout_s: Seconds, above zero and up to `TIMEOUT_LIMIT_S`, that the program may run in all; None for no limit.
         interruptible: Whether `HostSession.interrupt` can end the program; it then runs some percent slower, as it
             does with a time limit.
         memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its
@@ -95,7 +100,7 @@ class Grants:
         script_limit_bytes: The most that the values held by the JavaScript host may take, roughly.
 
     Raises:
-        HostError: If a limit is not above zero.
+        HostError: If a limit is not above zero, or too large to be kept.
     """
 
     arguments: tuple[str, ...] = ("guest",)
@@ -117,19 +122,21 @@ class Grants:
             "script_limit_bytes": self.script_limit_bytes,
         }
         for name, limit in limits.items():
-            if limit is not None and not limit > 0:
-                raise HostError(f"{name} is {limit}: give a number above zero")
+            most = TIMEOUT_LIMIT_S if name == "timeout_s" else MEMORY_LIMIT_BYTES
+            if limit is not None and not 0 < limit <= most:
+                raise HostError(f"invalid {name} {limit}: expected a number above zero and up to {most}")
 
 
 class Sink:
     """An `Output` that remembers its first failure instead of raising inside the program's call.
 
-    It calls ``unread`` when nobody reads what is written any more: few programs look at that themselves.
+    It calls ``lost`` when what is written goes nowhere any more, as when nobody reads it: few programs look at that
+    themselves.
     """
 
-    def __init__(self, name: str, output: Output, unread: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, name: str, output: Output, lost: Callable[[], object] = lambda: None) -> None:
         self.name = name
-        self._unread = unread
+        self._lost = lost
         self.failure: Exception | None = None
         self._output = output
         self._flush = getattr(output, "flush", None)
@@ -142,8 +149,8 @@ class Sink:
                 self._flush()
         except Exception as failure:
             self.failure = self.failure or failure
-            if isinstance(failure, BrokenPipeError):
-                self._unread()
+            if isinstance(failure, BrokenPipeError | OutputError):
+                self._lost()
             return False
         return True
 
@@ -151,8 +158,8 @@ class Sink:
         """Raise the first failure of a write, once.
 
         Raises:
-            HostError: If a write failed since the last call.
+            HostOutputError: If a write failed since the last call.
         """
         failure, self.failure = self.failure, None
         if failure is not None:
-            raise HostError(f"the program's {self.name} could not be written: {failure}") from failure
+            raise HostOutputError(f"the program's {self.name} could not be written: {failure}") from failure

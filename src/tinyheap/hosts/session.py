@@ -42,6 +42,7 @@ from wasmtime import (
 )
 
 from tinyheap.errors import (
+    ArgumentError,
     GuestError,
     GuestExitError,
     GuestInterruptError,
@@ -361,7 +362,8 @@ class HostSession:
             arguments: Its parameters; integers may be given signed or unsigned.
 
         Raises:
-            GuestError: If there is no such export, or it takes other arguments.
+            GuestError: If there is no such export.
+            ArgumentError: If it takes other arguments.
             GuestExitError: If the program ends itself meanwhile.
             GuestTrapError: If it traps.
             GuestTimeoutError: If its time is over.
@@ -390,17 +392,13 @@ class HostSession:
         """A command line's words as the arguments of an export; integers in any of Python's notations.
 
         Raises:
-            GuestError: If there are too few or too many, or one is no number of the right kind.
+            GuestError: If there is no such export.
+            ArgumentError: If there are too few or too many words, or one is not a number of the right kind.
         """
         kinds = [str(kind) for kind in self.function(name).type(self.store).params]
         if len(kinds) != len(texts):
-            raise GuestError(f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), got {len(texts)}")
-        try:
-            return [
-                int(text, 0) if kind in {"i32", "i64"} else float(text) for kind, text in zip(kinds, texts, strict=True)
-            ]
-        except ValueError as error:
-            raise GuestError(f"{name} takes ({', '.join(kinds)}): {error}") from error
+            raise ArgumentError(f"{name} takes ({', '.join(kinds)}): {len(kinds)} expected, got {len(texts)}")
+        return [_number_from(text, kind, name) for text, kind in zip(texts, kinds, strict=True)]
 
     def interrupt(self) -> None:
         """End what the program is doing now, and all that it is asked to do later, with `GuestInterruptError`.
@@ -431,7 +429,7 @@ class HostSession:
         """``arguments`` as numbers of the kinds that the function takes."""
         kinds = [str(kind) for kind in function.type(self.store).params]
         if len(kinds) != len(arguments) or not all(map(_fits, kinds, arguments)):
-            raise GuestError(f"{name} takes ({', '.join(kinds)}), not {arguments}")
+            raise ArgumentError(f"{name} takes ({', '.join(kinds)}), not {arguments}")
         return [float(value) if kind[0] == "f" else value for kind, value in zip(kinds, arguments, strict=True)]
 
     def _call_from_host(self, name: str) -> None:
@@ -543,6 +541,22 @@ def _fits(kind: str, value: float) -> bool:
         bits = int(kind[1:])
         return isinstance(value, int) and -(1 << bits - 1) <= value < 1 << bits
     return kind in {"f32", "f64"}
+
+
+def _number_from(text: str, kind: str, name: str) -> int | float:
+    """A word as a number of that kind.
+
+    Raises:
+        ArgumentError: It is not one.
+    """
+    try:
+        number = int(text, 0) if kind in {"i32", "i64"} else float(text)
+    except ValueError:
+        number = None
+    if number is None or not _fits(kind, number):
+        kinds = {"i32": "an integer of 32 bits", "i64": "an integer of 64 bits"}
+        raise ArgumentError(f"{name}: invalid argument {text!r}: expected {kinds.get(kind, 'a number')} ({kind})")
+    return number
 
 
 def _last_cause(error: Exception) -> str:
