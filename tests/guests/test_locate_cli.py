@@ -45,7 +45,7 @@ def test_a_bad_file_is_an_error_and_the_others_are_shown(tmp_path: Path) -> None
     bad.write_bytes(b"no module")
     good = str(guests_modules.path("shfmt-0.2.7"))
     result = CliRunner().invoke(main, ["identify", str(bad), good])
-    assert result.exit_code == 1
+    assert result.exit_code == 125
     assert "bad.wasm" in result.output
     assert "leaking" in result.output
     assert not isinstance(result.exception, (KeyError, ValueError))

@@ -1,40 +1,41 @@
 """`tinyheap identify`: what WebAssembly modules are, where their heaps lie, and what works for them.
 
 A module that is not served is an answer, not an error.  A file that is no module is an error of its own: the
-others are still shown, and the exit code is 1 in the end.
+others are still shown, and the exit code says so in the end.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 from rich.console import Console
 
-from tinyheap.errors import TinyheapError
+from tinyheap.cli.exits import Code, code_of, say_error
+from tinyheap.cli.parameters import INPUT, Command, Input
+from tinyheap.errors import InputError, TinyheapError
 from tinyheap.guests.identify import identify
 from tinyheap.report.guest_card import GuestCard, guest_json
 from tinyheap.wasm import Module
 
 
-@click.command()
-@click.argument("modules", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.command(cls=Command)
+@click.argument("modules", nargs=-1, required=True, type=INPUT)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a module, one a line.")
-def command(modules: tuple[Path, ...], as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, modules: tuple[Input, ...], as_json: bool) -> None:
     """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is."""
     console = Console()
-    failed = False
-    for path in modules:
+    worst: int = Code.DONE
+    for module in modules:
         try:
-            guest = identify(Module.parse(path.read_bytes()))
-        except (TinyheapError, OSError) as error:
-            click.echo(f"Error: {path}: {error}", err=True)
-            failed = True
+            guest = identify(Module.parse(module.read()))
+        except TinyheapError as error:
+            say_error(str(error) if isinstance(error, InputError) else f"{module}: {error}")
+            worst = max(worst, code_of(error))
         else:
             if as_json:
-                click.echo(json.dumps(guest_json(str(path), guest)))
+                click.echo(json.dumps(guest_json(str(module), guest)))
             else:
-                console.print(GuestCard(str(path), guest), crop=False)
-    if failed:
-        raise SystemExit(1)
+                console.print(GuestCard(str(module), guest), crop=False)
+    ctx.exit(worst)
