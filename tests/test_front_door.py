@@ -121,7 +121,6 @@ class TestMissingLibraries:
         ("statement", "library", "extra"),
         [
             ("from tinyheap import Program", "wasmtime", "run"),
-            ("from tinyheap import Policy", "wasmtime", "run"),
             ("from tinyheap.guests import Program", "wasmtime", "run"),
             ("from tinyheap.hosts import load", "wasmtime", "run"),
             ("from tinyheap import *", "wasmtime", "run"),

@@ -190,7 +190,7 @@ class TestCommandLine:
             "cli.main(['needy'], prog_name='tinyheap')\n"
         )
         result = run_python("-c", program)
-        assert result.returncode == 1
+        assert result.returncode == 125
         assert result.stderr.startswith("Error: `tinyheap needy` needs a library")
         assert "pip install --upgrade 'tinyheap[run]'" in result.stderr
         assert result.stderr.count("\n") == 1

@@ -11,6 +11,14 @@ class TinyheapError(Exception):
     """Root of all errors raised on purpose."""
 
 
+class InputError(TinyheapError, OSError):
+    """A file, or standard input, that cannot be read."""
+
+
+class OutputError(TinyheapError, OSError):
+    """A file, or a standard stream, that cannot be written; what was in the file before is still there."""
+
+
 class HeapError(TinyheapError):
     """Something about a heap, its memory or a request made of it."""
 
@@ -101,6 +109,10 @@ class HostError(TinyheapError):
     """A host cannot offer what a guest imports, or a host call failed."""
 
 
+class HostOutputError(HostError, OutputError):
+    """What a program writes to a standard stream cannot be written there."""
+
+
 class GuestError(TinyheapError):
     """A guest cannot be served: unknown runtime, unsupported collector, or a trap while it ran."""
 
@@ -130,6 +142,10 @@ class GuestOutOfMemoryError(GuestError, OutOfMemoryError):
     def __init__(self, message: str, callers: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.callers = callers
+
+
+class ArgumentError(GuestError, ValueError):
+    """An exported function was to be called with arguments that it does not take."""
 
 
 class GuestTrapError(GuestError):
@@ -197,7 +213,7 @@ class RecordingClosedError(RecordingError, ValueError):
     """A recording was asked something after it was closed."""
 
 
-class RecordingWriteError(RecordingError, OSError):
+class RecordingWriteError(RecordingError, OutputError):
     """A recording cannot be made or cannot go on, as on a full disk; it holds everything up to its last batch."""
 
 
@@ -210,7 +226,3 @@ class MissingLibraryError(TinyheapError, ImportError):
 
     ``name`` is the library's.
     """
-
-
-class ReportError(TinyheapError, OSError):
-    """A report cannot be written where it was asked for."""

@@ -103,9 +103,13 @@ def test_a_recording_is_replaced_on_request_only() -> None:
     Path("app.tinyheap").write_text("somebody's work")
     refused = profile(exits_with(0))
     assert refused.exit_code == 121
-    assert "app.tinyheap is there already" in refused.stderr
+    assert "app.tinyheap: is there already" in refused.stderr
     assert Path("app.tinyheap").read_text() == "somebody's work"
-    assert profile(exits_with(0), "--force").exit_code == 0
+    assert profile(exits_with(0), "--force").exit_code == 121
+    assert Path("app.tinyheap").read_text() == "somebody's work"
+    Path("app.tinyheap").unlink()
+    for option in ("-q", "--force"):
+        assert profile(exits_with(0), option).exit_code == 0
     with Recording.open("app.tinyheap") as recording:
         assert recording.run.is_complete
 
@@ -113,7 +117,7 @@ def test_a_recording_is_replaced_on_request_only() -> None:
 def test_a_folder_that_is_not_there_is_said() -> None:
     result = profile(exits_with(0), "-o", "nowhere/a.tinyheap")
     assert result.exit_code == 121
-    assert "nowhere is no folder" in result.stderr
+    assert "nowhere is not a folder" in result.stderr
 
 
 def test_a_trap_is_told_and_kept() -> None:

@@ -239,7 +239,7 @@ class TestExpectations:
     def test_missing_key_is_an_error(self, expectation: JsonObject, hold: Callable[..., Result], key: str) -> None:
         del expectation[key]
         result = hold(expectation, "--json")
-        assert result.exit_code == 1
+        assert result.exit_code == 125
         assert lines(result)[0]["error"].endswith(f"expected.json: it lacks {key}")
 
     @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ class TestExpectations:
     )
     def test_what_is_no_expectation_is_an_error(self, hold: Callable[..., Result], text: str, word: str) -> None:
         result = hold(text, "--json")
-        assert result.exit_code == 1
+        assert result.exit_code == 125
         assert word in lines(result)[0]["error"]
 
     @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ class TestExpectations:
     ) -> None:
         expectation[key] = value
         result = hold(expectation, "--json")
-        assert result.exit_code == 1
+        assert result.exit_code == 125
         assert f"expected.json: {key}" in lines(result)[0]["error"]
 
     def test_expectation_says_which_collector(self, vectors: Path) -> None:
@@ -326,39 +326,39 @@ class TestPairing:
     def test_missing_in_a_folder_is_an_error_of_that_trace(self, pairs: Path) -> None:
         (pairs / "a.json").unlink()
         result = run(pairs / "a.trace", pairs / "b.trace", "--expect", pairs, "--json")
-        assert result.exit_code == 1
+        assert result.exit_code == 125
         missing, good = lines(result)
-        assert missing["error"] == f"No such file or directory: {pairs / 'a.json'}"
+        assert missing["error"] == f"{pairs / 'a.json'}: No such file or directory"
         assert good["ops_done"] > 0
 
 
 class TestErrors:
     def test_others_still_run(self, broken: Path, trace: Path, tmp_path: Path) -> None:
         result = run(broken, tmp_path / "no.trace", tmp_path, trace, "--json")
-        assert result.exit_code == 1
+        assert result.exit_code == 125
         first, second, third, good = lines(result)
         assert set(first) == set(second) == {"trace", "error"}
         assert first["trace"] == str(broken)
-        assert first["error"].startswith("step 0 (STORE id=7 ")
-        assert second["error"] == f"No such file or directory: {tmp_path / 'no.trace'}"
-        assert third["error"].startswith("Is a directory")
+        assert first["error"].startswith(f"{broken}: step 0 (STORE id=7 ")
+        assert second["error"] == f"{tmp_path / 'no.trace'}: No such file or directory"
+        assert third["error"] == f"{tmp_path}: Is a directory"
         assert good["trace"] == str(trace)
 
     def test_people_get_a_line_and_the_table(self, broken: Path, trace: Path) -> None:
         result = run(broken, trace, trace)
-        assert result.exit_code == 1
-        assert re.fullmatch(re.escape(str(broken)) + r": error: step 0 \(STORE .+\n", result.stderr)
+        assert result.exit_code == 125
+        assert re.fullmatch(re.escape(f"Error: {broken}") + r": step 0 \(STORE .+\n", result.stderr)
         assert result.stdout.count("tree ") == 2
 
     def test_limit_below_the_heap_of_the_trace_is_an_error(self, trace: Path) -> None:
         (line,) = lines(run(trace, "--json", "--limit", "1KiB"))
-        assert line["error"].startswith("the limit of 1024 bytes is below the trace's heap of 4096")
+        assert line["error"].startswith(f"{trace}: the limit of 1024 bytes is below the trace's heap of 4096")
 
     def test_heap_that_this_machine_cannot_hold_is_an_error(self, trace: Path, tmp_path: Path) -> None:
         path = tmp_path / "wide.trace"
         write_trace(path, TraceBuilder(4096, word_bytes=8).build())
         result = run(path, trace, "--json", "--limit", "99999999GiB")
-        assert result.exit_code == 1
+        assert result.exit_code == 125
         assert [set(line) for line in lines(result)] == [{"trace", "error"}] * 2
 
     @pytest.mark.parametrize(
@@ -505,8 +505,8 @@ class TestManners:
             assert json.loads(running.stdout.readline())
             time.sleep(0.2)
             running.send_signal(signal.SIGINT)
-            assert running.wait(60) == 1
-            assert running.stderr.read().strip() == "Aborted!"
+            assert running.wait(60) == 130
+            assert running.stderr.read() == "Error: interrupted\n"
 
     @pytest.mark.parametrize("options", [["--json"], ["--map"]], ids=["json", "screen"])
     def test_reader_that_leaves_ends_it_cleanly(self, trace: Path, options: list[str]) -> None:
@@ -516,4 +516,4 @@ class TestManners:
             process(*[trace] * 40, *options), stdout=writing, stderr=subprocess.PIPE, text=True, check=False
         )
         os.close(writing)
-        assert (result.returncode, result.stderr) == (1, "")
+        assert (result.returncode, result.stderr) == (141, "")

@@ -108,7 +108,7 @@ def test_a_text_that_is_refused_is_named(files: Path) -> None:
     said = gofmt("-q", "--", "bad.go")
     assert (said.exit_code, said.stdout) == (1, "")
     assert said.stderr == "Error: bad.go: 1:9: expected 'IDENT', found 'EOF'\n"
-    assert gofmt("-q", "--", "latin.go").stderr == "Error: the text is not UTF-8 at byte 8\n"
+    assert gofmt("-q", "--", "latin.go").stderr == "Error: latin.go: the text is not UTF-8 at byte 8\n"
     missing = gofmt("-q", "--", "none.go")
     assert (missing.exit_code, missing.stderr) == (125, "Error: none.go: No such file or directory\n")
 
@@ -123,8 +123,19 @@ def test_exports_are_invoked(files: Path) -> None:
     assert run(wasm, "-q", "--invoke", "half", "-.5").stdout == "-0.25\n"
     assert run(wasm, "-q", "--invoke", "nothing").stdout == ""
     for arguments, words in [
-        (("--invoke", "sub", 2), "takes 2 arguments"),
-        (("--invoke", "sub", 2, "x"), "sub takes (i32, i32)"),
+        (("--invoke", "sub", 2), "sub takes (i32, i32): 2 expected, got 1; they are written behind the module"),
+        (("--invoke", "sub", "--", 2, 3), "got 0; they are written behind the module, before any --"),
+        (("--invoke", "sub", 2, "x"), "sub: invalid argument 'x': expected an integer of 32 bits (i32)"),
+        (("--invoke", "sub", 2, 1 << 32), "sub: invalid argument '4294967296': expected an integer of 32 bits"),
+        (("--invoke", "half", "x"), "half: invalid argument 'x': expected a number (f64)"),
+    ]:
+        said = run(wasm, *arguments)
+        assert (said.exit_code, said.stdout) == (2, "")
+        assert words in said.stderr
+    said = CliRunner().invoke(cli.main, ["run", "--invoke", "sub", "5", "app.wasm"])
+    assert said.exit_code == 125
+    assert "the module comes before the numbers: tinyheap run --invoke sub MODULE NUMBERS..." in said.stderr
+    for arguments, words in [
         (("--invoke", "add"), "no function 'add' is exported; there are half, nothing, sub"),
         ((), "--invoke one of its exports: half, nothing, sub"),
     ]:
@@ -354,14 +365,13 @@ def test_it_stops_at_an_allocation(files: Path) -> None:
     ("arguments", "words"),
     [
         (("--gx",), "No such option"),
-        (("--growth", "step:0"), "no size"),
+        (("--growth", "step:0"), "invalid size"),
         (("--growth", "ratio:3/4"), "expected none, double"),
         (("--growth", "often"), "expected none, double"),
-        (("--dir", "nowhere"), "is no folder"),
-        (("--env", "A"), "is not NAME=VALUE"),
+        (("--dir", "nowhere"), "there is no such folder"),
+        (("--env", "A"), "expected NAME=VALUE"),
         (("--timeout", "0"), "range"),
         (("--gc-every", "0"), "range"),
-        (("--stdin", "nowhere"), "does not exist"),
     ],
 )
 def test_what_makes_no_sense_is_said(files: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -385,7 +395,7 @@ def test_a_formatter_without_a_text_says_how_it_is_used(files: Path) -> None:
     os.close(leader)
     os.close(follower)
     assert (process.returncode, out) == (2, b"")
-    assert b"tinyheap run gofmt.wasm -- FILE" in err
+    assert b"gofmt.wasm -- FILE" in err
 
 
 # ---- in a shell -------------------------------------------------------------------------------------------------------
@@ -463,3 +473,67 @@ def test_a_second_start_is_cached_and_imports_nothing_that_it_does_not_need(file
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     assert json.loads(Path("figures.json").read_text())["was_cached"]
     assert (done.stdout, done.stderr) == (FORMATTED_GO, "[]\n")
+
+
+# ---- what was asked for and is not there ------------------------------------------------------------------------------
+
+
+def test_a_stop_that_is_never_reached_is_said(files: Path) -> None:
+    said = gofmt("-q", "--stop-at", 10**9, "--", "a.go")
+    assert (said.exit_code, said.stdout) == (0, FORMATTED_GO)
+    assert re.fullmatch(r"--stop-at 1000000000: never reached, the program made [\d,]+ allocations\n", said.stderr)
+
+
+@pytest.mark.parametrize("options", [(), ("--gc", "native")])
+def test_a_map_where_there_is_no_heap_is_said(files: Path, options: tuple[str, ...]) -> None:
+    said = run(HELLO, "-q", "--map", *options)
+    assert (said.exit_code, said.stdout) == (7, "hello\n")
+    assert said.stderr.startswith("--map: there is no heap to draw: this module ")
+
+
+def test_that_a_module_is_driven_is_said_and_can_be_turned_off(files: Path) -> None:
+    said = gofmt("--", "a.go")
+    assert "gofmt.wasm: formats texts, by what it exports; --no-driver runs it as it is\n" in said.stderr
+    plain = gofmt("--no-driver", "--", "a.go")
+    assert (plain.exit_code, plain.stdout) == (0, "")
+    assert "formats texts" not in plain.stderr
+
+
+def test_a_limit_that_the_heap_is_above_from_the_start_is_refused(files: Path) -> None:
+    said = gofmt("-q", "--heap-limit", 1, "--", "a.go")
+    assert (said.exit_code, said.stdout) == (125, "")
+    assert re.fullmatch(
+        r"Error: a heap limit of 1 bytes cannot be kept: the program's heap has (\d+) bytes when it begins; give \1 or more\n",
+        said.stderr,
+    )
+
+
+@pytest.mark.parametrize("option", [("--gc-every", 5), ("--clear-blocks",)])
+def test_a_leaking_heap_takes_no_options_of_collections(files: Path, option: tuple[str | int, ...]) -> None:
+    said = gofmt("--gc", "leaking", *option, "--", "a.go")
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert f"--gc leaking and {option[0]} exclude each other" in said.stderr
+
+
+def test_a_folder_is_read_only_also_where_that_is_written(files: Path) -> None:
+    (files / "given").mkdir()
+    for option in ("given:ro", "given:/x:ro", "given:.", "given:/"):
+        assert run(HELLO, "-q", "--dir", option).exit_code == 7
+    for option, words in (("given:x", "expected /PATH"), ("given:", "expected HOST"), ("given:/x:rx", "expected HOST")):
+        said = run(HELLO, "-q", "--dir", option)
+        assert said.exit_code == 2
+        assert words in said.stderr
+
+
+def test_standard_streams_are_named_by_a_dash(files: Path) -> None:
+    wasm = guests_modules.path("gofmt-0.4.9").read_bytes()
+    said = CliRunner().invoke(cli.main, ["run", "-", "--json", "-", "--", "a.go"], input=wasm)
+    assert said.exit_code == 0
+    assert said.stdout.startswith(FORMATTED_GO)
+    assert json.loads(said.stdout.removeprefix(FORMATTED_GO))["module"] == "standard input"
+    assert not Path("-").exists()
+    trace = CliRunner().invoke(cli.main, ["generate", "mixed", "--heap", "16K", "--steps", "99", "-o", "-"])
+    replayed = CliRunner().invoke(cli.main, ["replay", "-", "--json"], input=trace.stdout_bytes)
+    assert json.loads(replayed.stdout)["trace"] == "-"
+    page = CliRunner().invoke(cli.main, ["identify", "-"], input=wasm)
+    assert page.stdout.startswith("standard input: TinyGo 0.31.2")

@@ -50,7 +50,7 @@ def test_a_bad_file_is_an_error_and_the_others_are_shown(tmp_path: Path) -> None
     bad.write_bytes(b"no module")
     good = str(guests_modules.path("shfmt-0.2.7"))
     result = CliRunner().invoke(main, ["identify", str(bad), good])
-    assert result.exit_code == 1
+    assert result.exit_code == 125
     assert f"{bad}: " in result.stderr
     assert good in result.stdout
     assert "leaking" in result.stdout

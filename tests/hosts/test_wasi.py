@@ -285,7 +285,7 @@ def test_a_stream_that_cannot_be_written_is_a_host_error() -> None:
     ("grants", "message"),
     [
         ({"folders": (hosts.Folder(Path("/nowhere/at/all"), "/"),)}, "no folder"),
-        ({"stdin": Path("/nowhere/at/all")}, "no file"),
+        ({"stdin": Path("/nowhere/at/all")}, "is not a file"),
         ({"arguments": ("a\0b",)}, "zero character"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"memory_limit_bytes": -1}, "memory_limit_bytes"),
@@ -304,7 +304,7 @@ def test_calls_check_their_arguments_and_text_is_parsed_by_type() -> None:
     assert session.call("add", *session.arguments_from_text("add", ["0x10", "0.5"])) == 16.5
     assert session.call("add", 0xFFFFFFFF, 0) == -1
     for wrong in [("1",), ("1.5", "1"), ("one", "1")]:
-        with pytest.raises(errors.GuestError, match="add takes"):
+        with pytest.raises(errors.ArgumentError, match=r"add takes|add: invalid argument"):
             session.arguments_from_text("add", wrong)
     for arguments in [(1,), (1 << 32, 0), (0.5, 0)]:
         with pytest.raises(errors.GuestError, match="add takes"):

@@ -204,10 +204,13 @@ def test_without_a_terminal_lines_are_printed(source: Path, tmp_path: Path, monk
 
 def test_a_recording_that_is_there_is_not_replaced(source: Path) -> None:
     module = guests_modules.path("gofmt-0.4.9")
-    shown = CliRunner().invoke(cli.main, ["live", str(module), "-o", str(source), "--", str(source)])
-    assert shown.exit_code != 0
-    assert "is there already" in shown.stderr
-    assert source.read_text() == SOURCE
+    kept = source.with_name("kept")
+    kept.write_text("somebody's work")
+    for options, words in (([], "is there already; choose"), (["--force"], "is not a recording")):
+        shown = CliRunner().invoke(cli.main, ["live", str(module), *options, "-o", str(kept), "--", str(source)])
+        assert shown.exit_code == 121
+        assert words in shown.stderr
+    assert kept.read_text() == "somebody's work"
 
 
 def on_terminal(arguments: list[str | Path], stdout: Path | None = None) -> tuple[int, str]:
@@ -260,4 +263,4 @@ def test_a_program_that_fails_says_so_behind_the_screen(tmp_path: Path) -> None:
     (tmp_path / "wrong.go").write_text("package (")
     exit_code, sent = on_terminal(["--", tmp_path / "wrong.go"])
     assert exit_code == 1
-    assert "Error: wrong.go: " in sent.rpartition("\x1b[?25h")[2]
+    assert "wrong.go: 1:9: expected" in sent.rpartition("\x1b[?25h")[2]

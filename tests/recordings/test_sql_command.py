@@ -122,24 +122,24 @@ def test_without_a_question_it_says_what_there_is(path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["selec 1"], 1, 'Error: syntax error at or near "selec"\n'),
-        (["SELECT id, id FROM events", "--json"], 1, "Error: 2 columns are named 'id': name them apart with AS\n"),
-        (["FROM read_text('/etc/passwd')"], 1, "disabled by configuration"),
+        (["selec 1"], 2, 'Error: syntax error at or near "selec"\n'),
+        (["SELECT id, id FROM events", "--json"], 2, "Error: 2 columns are named 'id': name them apart with AS\n"),
+        (["FROM read_text('/etc/passwd')"], 2, "disabled by configuration"),
         (["SELECT 1", "--json", "--csv"], 2, "--json and --csv exclude each other"),
-        (["SELECT 'x'::INTEGER FROM events", "--csv"], 1, "Error: Could not convert"),
+        (["SELECT 'x'::INTEGER FROM events", "--csv"], 2, "Error: Could not convert"),
     ],
 )
 def test_errors_are_one_line(path: Path, arguments: list[str], exit_code: int, words: str) -> None:
     shown = sql(path, *arguments)
     assert shown.exit_code == exit_code
     assert words in shown.stderr
-    assert exit_code == 2 or shown.stderr.count("\n") == 1
+    assert "Usage" in shown.stderr or shown.stderr.count("\n") == 1
 
 
 def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     assert (
-        sql(tmp_path / "text", "SELECT 1").stderr == f"Error: {tmp_path}/text cannot be opened: it is no DuckDB file\n"
+        sql(tmp_path / "text", "SELECT 1").stderr == f"Error: {tmp_path}/text: cannot be opened: it is no DuckDB file\n"
     )
     assert sql(tmp_path / "none", "SELECT 1").stderr == f"Error: {tmp_path}/none: No such file or directory\n"
 

@@ -196,7 +196,7 @@ def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkey
 def test_a_recording_is_not_replaced_unasked(tmp_path: Path) -> None:
     path = make_recording(tmp_path / "made.tinyheap", events=100)
     before = path.read_bytes()
-    with pytest.raises(RecordingWriteError, match="is there already: choose another name"):
+    with pytest.raises(RecordingWriteError, match="is there already; choose another name"):
         RecordingWriter.create(path, run_row())
     assert path.read_bytes() == before
     with RecordingWriter.create(path, run_row(), overwrite=True):
@@ -242,8 +242,8 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_another_recording_left_beside_is_not_read_into_a_new_one(tmp_path: Path) -> None:
     path, log = tmp_path / "run.tinyheap", tmp_path / "run.tinyheap.wal"
     log.write_bytes(b"of another one")
-    with RecordingWriter.create(path, run_row()) as writer, pytest.raises(RecordingWriteError, match="is left of"):
-        writer.finish("finished", time_ns=1)
+    with pytest.raises(RecordingWriteError, match="is left of"):
+        RecordingWriter.create(path, run_row())
     assert log.read_bytes() == b"of another one"
     with RecordingWriter.create(path, run_row(), overwrite=True) as writer:
         writer.finish("finished", time_ns=1)
@@ -253,7 +253,7 @@ def test_what_another_recording_left_beside_is_not_read_into_a_new_one(tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("missing/run.tinyheap", "is no folder: make it first"), ("folder", "is there already|is a folder")],
+    [("missing/run.tinyheap", "is not a folder; make it first"), ("folder", "is there already|is a folder")],
 )
 def test_where_no_file_can_be(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "folder").mkdir()

@@ -22,7 +22,7 @@ from browser_fixtures import Launch
 from recordings_made import make_recording
 from small_recordings import Rows, known, opened
 from tinyheap import profile
-from tinyheap.errors import ReportError
+from tinyheap.errors import OutputError
 from tinyheap.profile import Measure
 from tinyheap.recordings import catalog
 from tinyheap.recordings.recording import Recording
@@ -296,7 +296,7 @@ def test_csv_read_by_polars_is_the_table(name: str, recording: Recording, tmp_pa
 @pytest.mark.parametrize("form", FORMS)
 def test_a_place_that_cannot_be_written_is_an_error(form: str, recording: Recording, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here before")
-    with pytest.raises(ReportError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         export(recording, form, tmp_path / "file" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "here before"

@@ -26,7 +26,7 @@ from rich.console import Console, RenderableType
 from recordings.test_live import RUN
 from small_recordings import Rows, opened
 from tinyheap import profile
-from tinyheap.errors import ReportError
+from tinyheap.errors import RecordingError
 from tinyheap.profile import Measure, Unknown
 from tinyheap.recordings.batch import EVENT, Batch
 from tinyheap.recordings.recording import Recording
@@ -182,7 +182,7 @@ def test_exports_leave_it_out(form: str, both: tuple[Recording, Recording], tmp_
 def test_a_form_of_one_measure_is_not_written_where_that_is_not_known(
     both: tuple[Recording, Recording], tmp_path: Path
 ) -> None:
-    with pytest.raises(ReportError, match="bytes live at the end are unknown: this module keeps its own allocator"):
+    with pytest.raises(RecordingError, match="bytes live at the end are unknown: this module keeps its own allocator"):
         export(both[0], "collapsed", tmp_path / "file", Measure.LIVE_AT_END_BYTES)
     assert not list(tmp_path.iterdir())
 

@@ -102,7 +102,7 @@ def test_an_occupancy_out_of_range(occupancy: float) -> None:
 
 
 def test_steps_out_of_range() -> None:
-    with pytest.raises(TraceError, match="it must be 0 or more"):
+    with pytest.raises(TraceError, match="it must lie between 0 and"):
         Options(steps=-1)
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 import recordings_made
 from recordings_made import Shape
-from tinyheap.errors import ReportError
+from tinyheap.errors import OutputError
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch, CollectionRow, FrameRow, RunRow
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.writer import RecordingWriter
@@ -174,7 +174,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
     (tmp_path / "folder").mkdir()
     with Recording.open(file) as recording:
         for place in (tmp_path / "folder", tmp_path / "nowhere" / "report.html"):
-            with pytest.raises(ReportError, match=r"cannot be written: .*choose another place"):
+            with pytest.raises(OutputError, match=r"cannot be written: .*choose another place"):
                 html.write_page(recording, place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "made.tinyheap"]
 

@@ -3,18 +3,22 @@
 A command is the object `command` of its module.  Its entry in the table holds all that `tinyheap --help`
 shows, so that help imports neither the commands nor the libraries behind them.
 
-An error that tinyheap raises on purpose ends a command with its message and exit code 1.  Anything else is a
-bug and shows its traceback.
+An error that tinyheap raises on purpose ends a command with its message and the exit code that `tinyheap.cli.exits` has
+for it.  Anything else is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import click
 
-from tinyheap import __version__
+from tinyheap import __version__, process
+from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
 from tinyheap.errors import MissingLibraryError, TinyheapError
 
 __all__ = ["COMMANDS", "main"]
@@ -52,7 +56,7 @@ class CommandTable(click.Group):
         """The command of that name, or None where there is none.
 
         Raises:
-            click.ClickException: A library that the command needs is missing or does not load.
+            Failure: A library that the command needs is missing or does not load.
         """
         entry = COMMANDS.get(cmd_name)
         return None if entry is None else load(cmd_name, entry)
@@ -62,19 +66,55 @@ class CommandTable(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table of exit codes."""
+        write_exit_codes(formatter)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401 - click's
+        """Parses the words in front of a command; prints the help that they ask for."""
+        with ending():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Runs a command; an error raised on purpose becomes its message and exit code 1."""
-        try:
+        """Runs a command."""
+        with ending():
             return super().invoke(ctx)
-        except TinyheapError as error:
-            raise click.ClickException(str(error)) from error
+
+
+class Failure(click.ClickException):
+    """Ends a command with a message, if there is one to give, and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click has it by class
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's
+        """Print the message on standard error."""
+        if self.exit_code != Code.UNREAD:
+            say_error(self.message)
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Turns what ends a command into its message and exit code; what was printed is written before."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        raise Failure("interrupted", Code.INTERRUPTED) from interrupt
+    except (TinyheapError, MemoryError) as error:
+        if process.was_interrupted():  # which libraries have errors of their own for
+            raise Failure("interrupted", Code.INTERRUPTED) from error
+        raise Failure(str(error) or "this machine has too little memory for it", code_of(error)) from error
 
 
 def load(name: str, entry: Entry) -> click.Command:
     """The command `name`, imported from the module that its entry names.
 
     Raises:
-        click.ClickException: A library that the command needs is missing or does not load.
+        Failure: A library that the command needs is missing or does not load.
     """
     try:
         command: click.Command = importlib.import_module(entry.module).command
@@ -82,7 +122,7 @@ def load(name: str, entry: Entry) -> click.Command:
         # A module of ours that is missing is a bug, which the traceback shows best.
         if (error.name or "").partition(".")[0] == "tinyheap":
             raise
-        raise click.ClickException(explain_missing(name, entry, error)) from error
+        raise Failure(explain_missing(name, entry, error), Code.CANNOT_READ) from error
     return command
 
 
@@ -96,7 +136,10 @@ def explain_missing(name: str, entry: Entry, error: ImportError) -> str:
     )
 
 
-@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="tinyheap")
 def main() -> None:
     """Run, replay, open and measure the heaps of tiny runtimes."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from tinyheap.cli.parameters import SIZE
+from tinyheap.cli.parameters import OUTPUT, SEED, SIZE, Command, NumberRange, Output
 from tinyheap.cli.progress import progress_bar
+from tinyheap.errors import TraceError
 from tinyheap.report.consoles import result_console
-from tinyheap.traces.program import WORD_SIZES_BYTES, write_trace
+from tinyheap.traces.program import STEPS_LIMIT, WORD_SIZES_BYTES, packed
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 
@@ -24,55 +23,64 @@ fragmentation may let a trace run out of memory; replaying it says so.
 """
 
 
-@click.command(name="generate", help=HELP)
+@click.command(name="generate", cls=Command, help=HELP)
 @click.argument("workload", type=click.Choice(list(WORKLOADS)), metavar="WORKLOAD")
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="The file to write; compressed if its name ends in .gz.",
+    type=OUTPUT,
+    help="Write the trace to this file, compressed if its name ends in .gz; `-` is standard output.",
 )
-@click.option("--seed", default=1, show_default=True, help="Another number makes another program of the same kind.")
+@click.option(
+    "--seed",
+    type=SEED,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Make the program from this number; another one makes another program of the same kind.",
+)
 @click.option(
     "--word-bytes",
     type=click.Choice([str(size) for size in WORD_SIZES_BYTES]),
     default="4",
     show_default=True,
-    help="The size of a pointer.",
+    help="Give pointers this size in bytes.",
 )
-@click.option("--heap", type=SIZE, default=256 * KIB, show_default="256KiB", help="The size of the heap at the start.")
-@click.option("--limit", type=SIZE, help="The size up to which the heap may grow.  [default: it does not grow]")
+@click.option("--heap", type=SIZE, default=256 * KIB, show_default="256KiB", help="Begin with a heap of this size.")
+@click.option("--limit", type=SIZE, help="Let the heap grow up to this size.  [default: it does not grow]")
 @click.option(
     "--steps",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, STEPS_LIMIT),
+    metavar="N",
     default=200_000,
     show_default=True,
-    help="Operations after the data that stays alive stands.",
+    help="Do so many operations when the data that stays alive stands.",
 )
 @click.option(
     "--occupancy",
-    type=click.FloatRange(0.05, 0.95),
+    type=NumberRange(0.05, 0.95),
+    metavar="SHARE",
     default=0.5,
     show_default=True,
-    help="The share of the heap at the start that stays alive.",
+    help="Keep this share of the heap at the start alive.",
 )
 @click.option(
     "--precise/--conservative",
     default=False,
     show_default="conservative",
-    help="Which scanner the occupancy is reckoned for: a precise one needs room for layout words.",
+    help="Choose the scanner that the occupancy is reckoned for: a precise one needs room for layout words.",
 )
 @click.option(
     "--header-alignment",
     type=click.Choice(["0", "4", "8", "16"]),
     default="0",
     show_default=True,
-    help="What a layout word is rounded up to, in bytes; 0 is the word size.",
+    help="Round layout words up to so many bytes; 0 is the word size.",
 )
 def command(
     workload: str,
-    output: Path,
+    output: Output,
     seed: int,
     word_bytes: str,
     heap: int,
@@ -83,20 +91,20 @@ def command(
     header_alignment: str,
 ) -> None:
     """Writes the trace of a made-up workload and says on stderr what was written."""
-    options = Options(
-        heap_bytes=heap,
-        limit_bytes=limit or heap,
-        word_bytes=int(word_bytes),
-        steps=steps,
-        occupancy=occupancy,
-        precise=precise,
-        header_alignment_bytes=int(header_alignment),
-        seed=seed,
-    )
-    with progress_bar(result_console(stderr=True), f"making {workload}", total=None) as progress:
-        program = generate(workload, options, progress)
     try:
-        write_trace(output, program)
-    except OSError as error:
-        raise click.FileError(str(output), error.strerror or str(error)) from error
+        options = Options(
+            heap_bytes=heap,
+            limit_bytes=limit or heap,
+            word_bytes=int(word_bytes),
+            steps=steps,
+            occupancy=occupancy,
+            precise=precise,
+            header_alignment_bytes=int(header_alignment),
+            seed=seed,
+        )
+        with progress_bar(result_console(stderr=True), f"making {workload}", total=None) as progress:
+            program = generate(workload, options, progress)
+    except TraceError as error:
+        raise click.UsageError(str(error)) from error
+    output.write(packed(program, is_compressed=output.name.endswith(".gz")))
     click.echo(f"{output}: {program.step_count} steps on {program.object_ids - 1} object ids", err=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from rich.live import Live
 
+from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
 from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
 from tinyheap.guests.recorder import Recorder, Sink
 from tinyheap.recordings.writer import RecordingWriter
@@ -38,18 +39,19 @@ LINE_EVERY_S: Final = 2.0
     cls=RunCommand,
     short_help="Run a WebAssembly program and watch its heap.",
     context_settings={"ignore_unknown_options": True},
+    epilog="Exit codes are those of `tinyheap run`.",
 )
 @takes_run_parameters
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Keep a recording, too.")
+@click.option("-o", "--output", type=NEW_RECORDING, help="Write a recording to this file, too.")
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
-    module: Path,
+    module: Input,
     words: tuple[str, ...],
     invoke: str | None,
-    output: Path | None,
+    output: RecordingOutput | None,
     force: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
@@ -57,7 +59,7 @@ def command(
 
     What follows `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
     """
-    watched = Watched(output, overwrite=force)
+    watched = Watched(None if output is None else output.path, overwrite=force)
     with contextlib.ExitStack() as shown:
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))

@@ -1,16 +1,285 @@
-"""Types of command-line parameters that several commands share."""
+"""What the commands share of their command lines: types of parameters, and the check that no file is lost.
+
+A file is named the same way everywhere: ``-`` is standard input, or standard output, and a file of that name is ``./-``.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from typing import Final
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 import click
 
+from tinyheap.errors import InputError, OutputError, RecordingWriteError
+from tinyheap.files import check_writable, identity_of, reason_of, text_of, write_whole
 from tinyheap.units import GIB, KIB, MIB
 
+STREAM: Final = "-"
+PIECE_BYTES: Final = MIB
+DEVICE_LIMIT_BYTES: Final = MIB
+"""What is read of a device: most have nothing (/dev/null), or no end (/dev/zero)."""
+STREAM_LIMIT_BYTES: Final = 4 * GIB
 UNITS_BYTES: Final = {"": 1, "b": 1, "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB}
 """Powers of two only: `KB`, which means two things, is refused."""
+SIZE_LIMIT_BYTES: Final = (1 << 63) - 1
+NUMBER_LIMIT: Final = (1 << 63) - 1
+"""The largest number of anything that is counted, and the largest seed."""
+
+
+# ---- files ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file to be read, or standard input; as text its name, fit to be shown anywhere."""
+
+    name: str
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is standard input."""
+        return self.name == STREAM
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return Path(self.name)
+
+    def read(self) -> bytes:
+        """All of it.
+
+        Raises:
+            InputError: It cannot be read, or has no end.
+        """
+        try:
+            if self.is_stream:
+                return self._until_end(sys.stdin.buffer, STREAM_LIMIT_BYTES)
+            with self.path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if stat.S_ISREG(mode):
+                    return file.read()
+                is_device = stat.S_ISCHR(mode) and not file.isatty()
+                return self._until_end(file, DEVICE_LIMIT_BYTES if is_device else STREAM_LIMIT_BYTES)
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(f"{self}: {reason_of(error)}") from error
+
+    def _until_end(self, file: BinaryIO, limit_bytes: int) -> bytes:
+        """What comes out of a stream, which need not end."""
+        parts, left_bytes = [], limit_bytes
+        while part := file.read(PIECE_BYTES):
+            parts.append(part)
+            left_bytes -= len(part)
+            if left_bytes < 0:
+                raise InputError(f"{self}: does not end within {limit_bytes} bytes; name a file")
+        return b"".join(parts)
+
+    def check(self) -> None:
+        """Find out now whether there is something to read.
+
+        Raises:
+            InputError: There is not.
+        """
+        try:
+            is_folder = not self.is_stream and stat.S_ISDIR(self.path.stat().st_mode)
+        except OSError as error:
+            raise InputError(f"{self}: {reason_of(error)}") from error
+        if is_folder:
+            raise InputError(f"{self}: is a folder, and not a file")
+
+    def __str__(self) -> str:
+        return "standard input" if self.is_stream else text_of(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file to be written, or standard output; as text its name, fit to be shown anywhere."""
+
+    name: str
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is standard output."""
+        return self.name == STREAM
+
+    @property
+    def path(self) -> Path:
+        """Where the file is to lie."""
+        return Path(self.name)
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Find out now whether it can be written.
+
+        Args:
+            parameters: Those of the command line, by name.
+
+        Raises:
+            OutputError: It cannot.
+        """
+        if not self.is_stream:
+            check_writable(self.path)
+
+    def write(self, content: bytes) -> None:
+        """Write it, all of it or nothing.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        if self.is_stream:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        else:
+            write_whole(self.path, content)
+
+    def __str__(self) -> str:
+        return "standard output" if self.is_stream else text_of(self.name)
+
+
+class FolderOutput(Output):
+    """A folder to be written into, which need not be there yet."""
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Find out now whether files can be written there."""
+        parent = next(each for each in (self.path, *self.path.absolute().parents) if os.path.lexists(each))
+        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+            what = "may not be written to" if parent.is_dir() else "is not a folder"
+            raise OutputError(f"{self}: cannot be written: {text_of(parent)} {what}; choose another place")
+
+
+class RecordingOutput(Output):
+    """A recording to be written, which replaces another one only with ``--force``."""
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Find out now whether it can be made there."""
+        from tinyheap.recordings.place import check_place
+
+        try:
+            check_place(self.path, overwrite=parameters["force"])
+        except RecordingWriteError as error:
+            hint = "" if parameters["force"] else " (--output FILE, --force)"
+            raise RecordingWriteError(f"{error}{hint}") from error
+
+
+class InputFile(click.ParamType[Input]):
+    """A file to be read.
+
+    Args:
+        no_stream: Why it cannot be standard input; None where it can.
+    """
+
+    name = "file"
+
+    def __init__(self, no_stream: str | None = None) -> None:
+        self.no_stream = no_stream
+
+    def convert(self, value: str | Input, param: click.Parameter | None, ctx: click.Context | None) -> Input:
+        """The file; it is not opened yet."""
+        if isinstance(value, Input):
+            return value
+        if not value:
+            self.fail("invalid file name '': expected a name", param, ctx)
+        if value == STREAM and self.no_stream is not None:
+            self.fail(f"standard input is not possible here: {self.no_stream}; a file of that name is ./-", param, ctx)
+        return Input(value)
+
+
+class OutputFile(click.ParamType[Output]):
+    """A file to be written.
+
+    Args:
+        kind: What is made of the name.
+        no_stream: Why it cannot be standard output; None where it can.
+    """
+
+    name = "file"
+
+    def __init__(self, kind: type[Output] = Output, no_stream: str | None = None) -> None:
+        self.kind, self.no_stream = kind, no_stream
+
+    def convert(self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None) -> Output:
+        """The file; whether it can be written is found out when the whole command line is known."""
+        if isinstance(value, Output):
+            return value
+        if not value:
+            self.fail("invalid file name '': expected a name", param, ctx)
+        if value == STREAM and self.no_stream is not None:
+            self.fail(f"standard output is not possible here: {self.no_stream}; a file of that name is ./-", param, ctx)
+        return self.kind(value)
+
+
+INPUT: Final = InputFile()
+OUTPUT: Final = OutputFile()
+RECORDING: Final = InputFile("a recording is read here and there, as a database is")
+NEW_RECORDING: Final = OutputFile(RecordingOutput, "a recording is written here and there, as a database is")
+FOLDER: Final = OutputFile(FolderOutput, "it is a folder with a file per table")
+
+
+class Command(click.Command):
+    """A command that begins only where all that it is to write can be written, and replaces nothing that it reads."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Check what is to be written, and do the work.
+
+        Raises:
+            click.UsageError: An output is an input, or another output, too.
+            OutputError: An output cannot be written.
+        """
+        outputs = list(_named(ctx, Output))
+        places = dict(self.files_read(ctx))
+        for label, output in outputs:
+            place = STREAM if output.is_stream else identity_of(output.path)
+            if place is not None and place in places:
+                raise click.UsageError(f"{label} {output}: the same as {places[place]}; write to another file", ctx)
+            places[place] = f"{label} {output}"
+        for _, output in outputs:
+            output.check(ctx.params)
+        return super().invoke(ctx)
+
+    def files_read(self, ctx: click.Context) -> Iterator[tuple[object, str]]:
+        """What is read: its identity, and words for it."""
+        for label, source in _named(ctx, Input):
+            if not source.is_stream:
+                yield identity_of(source.path), f"{label} {source}, which is read"
+
+
+def _named(ctx: click.Context, kind: type[Input] | type[Output]) -> Iterator[tuple[str, Any]]:
+    """All values of a kind on a command line, with the parameters that they belong to."""
+    for parameter in ctx.command.params:
+        label = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)
+        for value in _flat(ctx.params.get(parameter.name or "")):
+            if isinstance(value, kind):
+                yield label, value
+
+
+def _flat(value: object) -> Iterable[object]:
+    return (each for part in value for each in _flat(part)) if isinstance(value, tuple) else (value,)
+
+
+# ---- numbers ----------------------------------------------------------------------------------------------------------
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds: not nan, which no comparison keeps out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """The number; a usage error where it is outside of its range."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+COUNT: Final = click.IntRange(1, NUMBER_LIMIT)
+SEED: Final = click.IntRange(0, NUMBER_LIMIT)
 
 
 class SizeType(click.ParamType[int]):
@@ -19,14 +288,15 @@ class SizeType(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The size in bytes; a usage error where the text says none, or 0."""
+        """The size in bytes; a usage error where the text says none, or one out of range."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"([0-9]{1,15}) ?([a-z]*)", value.strip().lower())
+        match = re.fullmatch(r"([0-9]{1,19}) ?([a-z]*)", value.strip().lower())
         unit_bytes = UNITS_BYTES.get(match[2]) if match else None
-        if match is None or unit_bytes is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is no size; write a positive number and a unit: 512, 64KiB, 16M", param, ctx)
-        return int(match[1]) * unit_bytes
+        size_bytes = int(match[1]) * unit_bytes if match and unit_bytes else 0
+        if not 1 <= size_bytes <= SIZE_LIMIT_BYTES:
+            self.fail(f"invalid size {value!r}: expected a number and a unit, such as 512, 64KiB or 16M", param, ctx)
+        return size_bytes
 
 
 SIZE: Final = SizeType()

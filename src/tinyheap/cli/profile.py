@@ -1,9 +1,7 @@
 """`tinyheap profile`: runs a WebAssembly program as `tinyheap run` does, and records what happens on its heap.
 
-Standard output and the exit code are the program's; the summary goes to standard error.  Exit codes of ours are those of
-`tinyheap.cli.run`, and 121: the recording cannot be made, or could not go on, and the program was ended for that.
-
-A recording that is there already is somebody's work, and is replaced on request only.
+Standard output and the exit code are the program's; the summary goes to standard error.  When the recording cannot go on
+the program is ended.  A recording that is there already is somebody's work, and is replaced on request only.
 """
 
 from __future__ import annotations
@@ -13,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinyheap.cli.run import CANNOT_RECORD, Run, RunCommand, takes_run_parameters
+from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
+from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
+from tinyheap.files import text_of
 from tinyheap.guests.recorder import Recorder
 from tinyheap.profile.sites import by_site
 from tinyheap.recordings.recording import Recording
@@ -26,28 +26,40 @@ SUFFIX: Final = ".tinyheap"
 SITES_SHOWN: Final = 5
 
 
+class ProfileCommand(RunCommand):
+    """Names the recording after the module, where no other name is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; the recording has a name afterwards."""
+        rest = super().parse_args(ctx, args)
+        if ctx.params["output"] is None:
+            module: Input = ctx.params["module"]
+            ctx.params["output"] = RecordingOutput(f"{'stdin' if module.is_stream else module.path.stem}{SUFFIX}")
+        return rest
+
+
 @click.command(
-    cls=RunCommand,
+    cls=ProfileCommand,
     short_help="Run a WebAssembly program and record what happens on its heap.",
     context_settings={"ignore_unknown_options": True},
+    epilog="Exit codes are those of `tinyheap run`.",
 )
 @takes_run_parameters
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The recording; by default the module's name with .tinyheap, in the current folder.",
+    type=NEW_RECORDING,
+    help="Write the recording to this file; by default the module's name with .tinyheap, in the current folder.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
-    module: Path,
+    module: Input,
     words: tuple[str, ...],
     invoke: str | None,
-    output: Path | None,
+    output: RecordingOutput,
     force: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
@@ -57,15 +69,8 @@ def command(
 
     Where the module's own collector stays (it cannot be replaced, or --gc native), allocations are recorded, and
     neither collections nor deaths.
-
-    \b
-    Exit codes of ours: those of `tinyheap run`, and 121 when the recording
-    cannot be written.
-    """  # noqa: D301 - a backspace is what click knows a block of lines by
-    path = output or Path(f"{module.stem}{SUFFIX}")
-    if path.exists() and not force:
-        click.echo(f"Error: {path} is there already: --output another file, or --force to replace it", err=True)
-        ctx.exit(CANNOT_RECORD)
+    """
+    path = output.path
     recorder = Recorder.to_file(path, overwrite=force)
     run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
     run.to_the_end()
@@ -82,7 +87,7 @@ def summary(path: Path) -> Iterator[str]:
         usages = by_site(recording).usages
         events = recording.sql("SELECT count(*) FROM events").one()[0]
     total_bytes = sum(usage.own_bytes for usage in usages)
-    yield f"recorded {events:,} events in {path} ({size_text(path.stat().st_size)})"
+    yield f"recorded {events:,} events in {text_of(path)} ({size_text(path.stat().st_size)})"
     if usages:
         yield "allocated most:"
     shown = usages[:SITES_SHOWN]
@@ -90,4 +95,4 @@ def summary(path: Path) -> Iterator[str]:
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
         yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
-    yield f"see more: tinyheap report {path}"
+    yield f"see more: tinyheap report {text_of(path)}"

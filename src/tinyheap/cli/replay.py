@@ -1,39 +1,41 @@
 """`tinyheap replay`: runs mutator programs and shows what the collector did, or holds it against expectations.
 
-A trace that cannot be run is an error of its own: the others still run, and the exit code is 1 in the end.  So
-it is where a replay is not as expected.  Running out of memory is a result like any other.
+A trace that cannot be run is an error of its own: the others still run, and the exit code says so in the end.  Running
+out of memory is a result like any other.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from tinyheap.cli.parameters import SIZE
+from tinyheap.cli.exits import Code, code_of, say_error
+from tinyheap.cli.parameters import INPUT, SIZE, Command, Input
 from tinyheap.cli.progress import progress_bar
-from tinyheap.errors import GeometryError, TinyheapError
+from tinyheap.errors import ExpectationError, GeometryError, InputError, TinyheapError
+from tinyheap.files import is_folder, text_of
 from tinyheap.heap.contract import Gc
 from tinyheap.heap.engines import ENGINES, KERNEL, choose_engine
 from tinyheap.heap.model import MARK_STACK_WORDS
 from tinyheap.report.consoles import result_console
 from tinyheap.report.heap_map import HeapMap
 from tinyheap.report.replays import Outcome, ReplayCard, ReplayTable, verdict
-from tinyheap.traces.expectation import Difference, first_difference, read_expectation
-from tinyheap.traces.program import Trace, read_trace
+from tinyheap.traces.expectation import Difference, first_difference, parse_expectation
+from tinyheap.traces.program import Trace, unpacked
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.summary import summary_of, unpack_states
 
-STANDARD_INPUT: Final = {"-": "/dev/stdin"}
 FAITHFUL: Final = "faithful"
 UNBOUNDED: Final = "unbounded"
+MARK_STACK_LIMIT: Final = 1 << 32
 
 
 class MarkStackType(click.ParamType[int | str]):
@@ -45,8 +47,9 @@ class MarkStackType(click.ParamType[int | str]):
         """A positive number, `faithful` or `unbounded`; else a usage error."""
         if value in (FAITHFUL, UNBOUNDED) or isinstance(value, int):
             return value
-        if not (value.isascii() and value.isdigit() and 0 < int(value[:10]) <= 1 << 32):
-            self.fail(f"{value!r} is not {FAITHFUL}, {UNBOUNDED} or a number from 1 to 2**32", param, ctx)
+        if not (re.fullmatch("[0-9]{1,10}", value) and 1 <= int(value) <= MARK_STACK_LIMIT):
+            expected = f"{FAITHFUL}, {UNBOUNDED} or a number from 1 to {MARK_STACK_LIMIT}"
+            self.fail(f"invalid number of entries {value!r}: expected {expected}", param, ctx)
         return int(value)
 
 
@@ -116,9 +119,8 @@ class ScreenOutput:
 
     hashes = False
 
-    def __init__(self, console: Console, errors: Console, *, alone: bool, maps: bool) -> None:
+    def __init__(self, console: Console, *, alone: bool, maps: bool) -> None:
         self.console = console
-        self.errors = errors
         self.alone = alone
         self.maps = maps
         self.outcomes: list[Outcome] = []
@@ -142,7 +144,7 @@ class ScreenOutput:
 
     def failed(self, trace: str, message: str) -> None:
         """Prints the error, on standard error."""
-        self.errors.print(Text.assemble((trace, "bold"), ": ", ("error", "bold red"), f": {message}"), soft_wrap=True)
+        say_error(message)
 
     def finish(self) -> None:
         """Prints the table, and what became of expectations."""
@@ -152,28 +154,32 @@ class ScreenOutput:
             self.console.print(line, soft_wrap=True)
 
 
-@click.command(short_help="Run recorded allocation traces on a heap.")
-@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
+@click.command(cls=Command, short_help="Run recorded allocation traces on a heap.")
+@click.argument("traces", nargs=-1, required=True, type=INPUT, metavar="TRACE...")
 @click.option(
     "--gc",
     type=click.Choice([str(gc) for gc in Gc]),
-    help="Collector; by default the expectation's, or conservative.",
+    help="Choose the collector; by default the expectation's, or conservative.",
 )
-@click.option("--engine", type=click.Choice(ENGINES), help="By default the kernel, where it was compiled.")
-@click.option("--heap", "heap_bytes", type=SIZE, help="Heap size at the start (64KiB, 16M) instead of the trace's.")
-@click.option("--limit", "limit_bytes", type=SIZE, help="Size that the heap may grow to instead of the trace's.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), help="Choose the engine; by default the kernel, where it was compiled."
+)
+@click.option(
+    "--heap", "heap_bytes", type=SIZE, help="Begin with a heap of this size (64KiB, 16M) instead of the trace's."
+)
+@click.option("--limit", "limit_bytes", type=SIZE, help="Let the heap grow up to this size instead of the trace's.")
 @click.option(
     "--mark-stack",
     type=MarkStackType(),
     metavar="N|faithful|unbounded",
-    help="Entries of the mark stack; `faithful` is the original's, 8 words' worth. "
+    help=f"Give the mark stack so many entries, 1 to {MARK_STACK_LIMIT}; `faithful` is the original's, 8 words' worth. "
     "By default the kernel's is unbounded and the model's faithful.",
 )
 @click.option(
     "--expect",
     "expected",
+    type=INPUT,
     multiple=True,
-    metavar="FILE",
     help="Hold the replay against these figures: a file, or a folder in which NAME.json belongs to NAME.trace[.gz]; "
     "may be repeated.",
 )
@@ -182,61 +188,55 @@ class ScreenOutput:
 @click.pass_context
 def command(
     ctx: click.Context,
-    traces: tuple[str, ...],
+    traces: tuple[Input, ...],
     gc: str | None,
     engine: str | None,
     heap_bytes: int | None,
     limit_bytes: int | None,
     mark_stack: int | str | None,
-    expected: tuple[str, ...],
+    expected: tuple[Input, ...],
     as_json: bool,
     maps: bool | None,
 ) -> None:
-    """Run mutator programs (`-` reads standard input) on a heap and show what the collector did.
-
-    The exit code is 1 where a trace cannot be run or is not as expected.
-    """
+    """Run mutator programs (`-` reads standard input) on a heap and show what the collector did."""
     if heap_bytes and limit_bytes and limit_bytes < heap_bytes:
-        raise click.UsageError("--limit is below --heap")
-    files = pair_expectations(traces, [Path(name) for name in expected])
+        raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}")
+    files = pair_expectations(traces, expected)
     setting = Setting(Gc(gc) if gc else None, engine_name(engine), heap_bytes, limit_bytes, mark_stack)
     errors = result_console(stderr=True)
     alone = len(traces) == 1
     output: Output = JsonOutput()
     if not as_json:
         console = result_console()
-        output = ScreenOutput(console, errors, alone=alone, maps=alone if maps is None else maps)
-    good = True
-    for trace, file in zip(traces, files, strict=True):
-        good &= run(trace, file, setting, output, errors)
+        output = ScreenOutput(console, alone=alone, maps=alone if maps is None else maps)
+    codes = [run(trace, file, setting, output, errors) for trace, file in zip(traces, files, strict=True)]
     output.finish()
-    ctx.exit(0 if good else 1)
+    ctx.exit(max(codes))
 
 
-def run(trace: str, file: Path | None, setting: Setting, output: Output, errors: Console) -> bool:
-    """Replays one trace and hands over what came of it; whether it ran and is as expected."""
+def run(trace: Input, file: Input | None, setting: Setting, output: Output, errors: Console) -> int:
+    """Replays one trace and hands over what came of it; the exit code that this means."""
     try:
         result, difference = attempt(trace, file, setting, errors, hashes=output.hashes)
-    except (TinyheapError, OSError, MemoryError) as error:
-        output.failed(trace, explain(error))
-        return False
+    except (TinyheapError, MemoryError) as error:
+        output.failed(text_of(trace.name), explain(error, trace))
+        return code_of(error)
     summary = summary_of(result, limit_bytes=setting.limit_bytes)
-    output.replayed(trace, result, Outcome(short_name(trace), summary, file is not None, difference))
-    return difference is None
+    output.replayed(text_of(trace.name), result, Outcome(short_name(trace), summary, file is not None, difference))
+    return Code.DONE if difference is None else Code.NO
 
 
 def attempt(
-    trace: str, file: Path | None, setting: Setting, errors: Console, *, hashes: bool
+    trace: Input, file: Input | None, setting: Setting, errors: Console, *, hashes: bool
 ) -> tuple[Replay, Difference | None]:
     """A trace's replay, and the first difference from the expectation in a file.
 
     Raises:
-        TinyheapError: The expectation or the trace is broken, or the heap cannot be laid out.
-        OSError: One of them cannot be read.
+        TinyheapError: The expectation or the trace is broken or cannot be read, or the heap cannot be laid out.
         MemoryError: This machine has too little memory for it.
     """
-    expectation = read_expectation(file) if file else None
-    program = read_trace(STANDARD_INPUT.get(trace, trace))
+    expectation = parse_expectation(file.read(), str(file)) if file else None
+    program = unpacked(trace.read())
     heap_bytes = setting.heap_bytes or program.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
         raise GeometryError(
@@ -259,7 +259,7 @@ def attempt(
     return result, first_difference(expectation, result, mark_stack=setting.marks_faithfully(program))
 
 
-def pair_expectations(traces: Sequence[str], expected: Sequence[Path]) -> list[Path | None]:
+def pair_expectations(traces: Sequence[Input], expected: Sequence[Input]) -> list[Input | None]:
     """For each trace the file with its expectation, which may not exist; None for all where none are given.
 
     Raises:
@@ -267,31 +267,32 @@ def pair_expectations(traces: Sequence[str], expected: Sequence[Path]) -> list[P
     """
     if not expected:
         return [None] * len(traces)
-    folders = [path for path in expected if path.is_dir()]
-    files = [path for path in expected if path not in folders]
+    folders = [each for each in expected if is_folder(each.path)]
+    files = [each for each in expected if each not in folders]
     if len(traces) == len(expected) == len(files) == 1:
         return list(files)
     names = [f"{short_name(trace)}.json" for trace in traces]
-    by_name: dict[str, Path] = {}
+    by_name: dict[str, Input] = {}
     for file in files:
-        if file.name not in names:
+        name = text_of(file.path.name)
+        if name not in names:
             raise click.UsageError(f"--expect {file}: no trace of that name; NAME.json belongs to NAME.trace[.gz]")
-        if by_name.setdefault(file.name, file) != file:
-            raise click.UsageError(f"--expect {file}: {by_name[file.name]} has the same name")
+        if by_name.setdefault(name, file) != file:
+            raise click.UsageError(f"--expect {file}: {by_name[name]} has the same name")
     return [by_name.get(name) or _in_folders(name, folders) for name in names]
 
 
-def _in_folders(name: str, folders: Sequence[Path]) -> Path:
+def _in_folders(name: str, folders: Sequence[Input]) -> Input:
     """The file of that name in the first folder that has it; else where it should be, for an error to tell."""
     if not folders:
         raise click.UsageError(f"no --expect names a {name}")
-    places = [folder / name for folder in folders]
-    return next((place for place in places if place.exists()), places[0])
+    places = [Input(str(folder.path / name)) for folder in folders]
+    return next((place for place in places if place.path.exists()), places[0])
 
 
-def short_name(trace: str) -> str:
+def short_name(trace: Input) -> str:
     """NAME of a trace at `.../NAME.trace.gz`."""
-    return click.format_filename(Path(trace).name.removesuffix(".gz").removesuffix(".trace"))
+    return text_of(trace.path.name.removesuffix(".gz").removesuffix(".trace"))
 
 
 def engine_name(name: str | None) -> str:
@@ -308,8 +309,8 @@ def engine_name(name: str | None) -> str:
     return "kernel" if engine is KERNEL else "model"
 
 
-def explain(error: Exception) -> str:
-    """One line on what went wrong."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error) or "this machine has too little memory for it"
+def explain(error: Exception, trace: Input) -> str:
+    """One line on what went wrong with a trace; errors of reading and of expectations name their file."""
+    if isinstance(error, InputError | ExpectationError):
+        return str(error)
+    return f"{trace}: {str(error) or 'this machine has too little memory for it'}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 import click
 
+from tinyheap.cli.parameters import FOLDER, OUTPUT, RECORDING, Command, Input, Output
+from tinyheap.files import text_of
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.consoles import result_console
@@ -22,25 +23,26 @@ from tinyheap.report.profile_json import comparison_json, report_json
 from tinyheap.report.profile_report import comparison, report
 
 TOP: Final = 15
+TOP_LIMIT: Final = 100_000
 
 
-class ExportType(click.ParamType[tuple[str, Path]]):
+class ExportType(click.ParamType[tuple[str, Output]]):
     """A form and where to: `FORMAT=PATH`."""
 
     name = "export"
 
     def convert(
-        self, value: str | tuple[str, Path], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Path]:
+        self, value: str | tuple[str, Output], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Output]:
         """Form and path; a usage error where there is no such form."""
         if isinstance(value, tuple):
             return value
         form, equals, path = value.partition("=")
         if form not in FORMS:
-            self.fail(f"{form!r} is not one of {', '.join(FORMS)}", param, ctx)
+            self.fail(f"invalid format {text_of(form)!r}: expected one of {', '.join(FORMS)}", param, ctx)
         if not equals or not path:
             self.fail(f"{value!r} does not say where to: write {form}=PATH", param, ctx)
-        return form, Path(path)
+        return form, (OUTPUT if FORMS[form].content else FOLDER).convert(path, param, ctx)
 
 
 def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
@@ -52,29 +54,34 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
         ctx.exit()
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--against", type=click.Path(path_type=Path), metavar="FILE", help="Compare with an earlier recording.")
+@click.command(cls=Command)
+@click.argument("file", type=RECORDING)
+@click.option("--against", type=RECORDING, help="Compare with this earlier recording.")
 @click.option(
     "--measure",
     type=click.Choice([measure.value for measure in Measure]),
     default=Measure.ALLOCATED_BYTES.value,
     show_default=True,
     metavar="WHAT-UNIT",
-    help="What stacks are weighed by: allocated, live-at-peak, live-at-end or dead-young, -bytes or -objects.",
+    help="Weigh stacks by: allocated, live-at-peak, live-at-end or dead-young, -bytes or -objects.",
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="How many lines of stacks and sites."
+    "--top",
+    type=click.IntRange(1, TOP_LIMIT),
+    metavar="N",
+    default=TOP,
+    show_default=True,
+    help="Show so many lines of stacks and sites.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON object.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as one page.")
+@click.option("--html", type=OUTPUT, help="Write it as one page to this file.")
 @click.option(
     "--export",
     "exports",
     type=ExportType(),
     multiple=True,
     metavar="FORMAT=PATH",
-    help="Write it for another tool; may be repeated.",
+    help="Write it in this format for another tool; may be repeated.",
 )
 @click.option(
     "--list-formats",
@@ -82,24 +89,26 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
     is_eager=True,
     expose_value=False,
     callback=list_formats,
-    help="Say which there are.",
+    help="Say which formats there are.",
 )
 def command(
-    file: Path,
-    against: Path | None,
+    file: Input,
+    against: Input | None,
     measure: str,
     top: int,
     as_json: bool,
-    html: Path | None,
-    exports: Sequence[tuple[str, Path]],
+    html: Output | None,
+    exports: Sequence[tuple[str, Output]],
 ) -> None:
     """Show what the recording FILE says of a heap: who allocated what, when, and what became of it."""
     if against and (html or exports):
         raise click.UsageError("--against compares; --html and --export write one recording")
+    if as_json and any(output.is_stream for output in (html, *(output for _, output in exports)) if output):
+        raise click.UsageError("--json is printed: write nothing else to standard output")
     with ExitStack() as stack:
-        recording = stack.enter_context(Recording.open(file))
+        recording = stack.enter_context(Recording.open(file.path))
         if against:
-            _compare(stack.enter_context(Recording.open(against)), recording, as_json=as_json)
+            _compare(stack.enter_context(Recording.open(against.path)), recording, as_json=as_json)
             return
         _write(recording, Measure(measure), html, exports)
         if as_json:
@@ -119,13 +128,17 @@ def _compare(before: Recording, after: Recording, *, as_json: bool) -> None:
             console.print(each)
 
 
-def _write(recording: Recording, measure: Measure, html: Path | None, exports: Sequence[tuple[str, Path]]) -> None:
+def _write(recording: Recording, measure: Measure, html: Output | None, exports: Sequence[tuple[str, Output]]) -> None:
     """Write every file that was asked for."""
     if html:
-        from tinyheap.report.html import write_page
+        from tinyheap.report.html import page
 
-        write_page(recording, html)
+        html.write(page(recording).encode("utf-8"))
         click.echo(f"wrote {html}", err=True)
-    for form, path in exports:
-        export(recording, form, path, measure)
-        click.echo(f"wrote {path}", err=True)
+    for form, output in exports:
+        content = FORMS[form].content
+        if content is None:
+            export(recording, form, output.path, measure)
+        else:
+            output.write(content(recording, measure))
+        click.echo(f"wrote {output}", err=True)

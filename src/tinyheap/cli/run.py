@@ -1,61 +1,46 @@
 """`tinyheap run`: runs a WebAssembly program, with this collector in the place of its own where that can be.
 
-Standard output is the program's, byte for byte; what we have to say goes to standard error.  Exit codes:
-
-======  ================================================================================
-0..255  the program's own
-1       also: a formatter refused the text
-2       also: the program panicked; or the command line makes no sense
-122     the heap was found overwritten (`--verify`, `--guard`, or by a collection)
-123     stopped at the allocation that `--stop-at` names
-124     stopped by `--timeout`
-125     the module cannot be run, or not as asked
-130     interrupted
-134     the program trapped
-137     the heap is full (`--heap-limit`, `--growth`, `--memory-limit`)
-141     nobody reads the program's output any more
-======  ================================================================================
+Standard output is the program's, byte for byte; what we have to say goes to standard error.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from tinyheap.cli.interrupt import EXIT_CODE as INTERRUPTED
-from tinyheap.cli.interrupt import on_interrupt
-from tinyheap.cli.parameters import SIZE
+from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
+from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, NumberRange, Output
 from tinyheap.errors import (
     AllocationStopError,
+    ArgumentError,
     DriverError,
     GeometryError,
     GuestError,
-    GuestExitError,
-    GuestInterruptError,
-    GuestTimeoutError,
-    GuestTrapError,
-    HeapCorruptError,
     HostError,
-    OutOfMemoryError,
+    InputError,
     RecordingError,
     TinyheapError,
 )
-from tinyheap.guests.program import COLLECTORS, Program
+from tinyheap.files import identity_of, is_file, is_folder, text_of
+from tinyheap.guests.program import COLLECTORS, LEAKING, Program
 from tinyheap.guests.takeover import Policy
 from tinyheap.heap.engines import ENGINES
 from tinyheap.hosts import INHERIT, Folder, Grants
 from tinyheap.hosts.drivers import Formatter, find
+from tinyheap.hosts.grants import TIMEOUT_LIMIT_S
+from tinyheap.process import on_interrupt
+from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
     from tinyheap.guests.guest_heap import GuestHeap
@@ -64,19 +49,8 @@ if TYPE_CHECKING:
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.report.run_summary import RunReport
 
-CANNOT_RECORD: Final = 121
-CANNOT_RUN: Final = 125
-BROKEN_PIPE: Final = 141
-EXIT_CODES: Final[tuple[tuple[type[TinyheapError], int], ...]] = (
-    (DriverError, 1),
-    (HeapCorruptError, 122),
-    (AllocationStopError, 123),
-    (GuestTimeoutError, 124),
-    (GuestInterruptError, INTERRUPTED),
-    (OutOfMemoryError, 137),
-    (RecordingError, CANNOT_RECORD),
-)
-"""The first that fits counts."""
+ALWAYS_COLLECTED: Final = {"gc_every": "--gc-every", "clear_blocks": "--clear-blocks"}
+"""Options that mean nothing for a heap that is never collected."""
 
 
 class GrowthType(click.ParamType["Growth"]):
@@ -97,19 +71,25 @@ class GrowthType(click.ParamType["Growth"]):
 
 
 class FolderType(click.ParamType[Folder]):
-    """A folder for the program: `HOST[:GUEST][:rw]`."""
+    """A folder for the program: `HOST[:GUEST][:ro|:rw]`."""
 
     name = "folder"
 
     def convert(self, value: str | Folder, param: click.Parameter | None, ctx: click.Context | None) -> Folder:
-        """The folder; a usage error where there is none."""
+        """The folder; a usage error where there is none, or the program could not name it."""
         if isinstance(value, Folder):
             return value
-        place, writable = (value[:-3], True) if value.endswith(":rw") else (value, False)
-        host, _, guest = place.partition(":")
-        if not Path(host).is_dir():
-            self.fail(f"{host!r} is no folder; write HOST[:GUEST][:rw]", param, ctx)
-        return Folder(Path(host), guest or host, writable)
+        match = re.fullmatch(r"([^:]*)(?::([^:]*))??(?::(ro|rw))?", value, re.DOTALL)
+        if match is None or not match[1] or match[2] == "":
+            self.fail(f"invalid folder {text_of(value)!r}: expected HOST[:GUEST][:ro|:rw]", param, ctx)
+        host, guest, access = match.groups()
+        if not is_folder(Path(host)):
+            self.fail(f"invalid folder {text_of(host)!r}: there is no such folder", param, ctx)
+        if guest not in (None, ".") and not PurePosixPath(guest).is_absolute():
+            self.fail(
+                f"invalid folder {text_of(guest)!r} for the program: expected /PATH, or . for its own", param, ctx
+            )
+        return Folder(Path(host), text_of(guest or host), access == "rw")
 
 
 class VariableType(click.ParamType[tuple[str, str]]):
@@ -125,11 +105,11 @@ class VariableType(click.ParamType[tuple[str, str]]):
             return value
         name, equals, text = value.partition("=")
         if not name or not equals:
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+            self.fail(f"invalid variable {text_of(value)!r}: expected NAME=VALUE", param, ctx)
         return name, text
 
 
-class RunCommand(click.Command):
+class RunCommand(Command):
     """A command line that is cut at the first ``--``: what follows is the program's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -137,73 +117,115 @@ class RunCommand(click.Command):
         at = args.index("--") if "--" in args else len(args)
         ctx.obj = tuple(args[at + 1 :])
         rest = super().parse_args(ctx, args[:at])
-        for word in ctx.params.get("words", ()):
+        module: Input | None = ctx.params.get("module")
+        for word in (*([module.name] if module else []), *ctx.params.get("words", ())):
             if re.match(r"-(?!\d|\.\d|inf|nan|$)", word):
-                raise click.NoSuchOption(word, ctx=ctx)
+                name = word.partition("=")[0]
+                known = [each for parameter in self.params for each in (*parameter.opts, *parameter.secondary_opts)]
+                raise click.NoSuchOption(name, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
         return rest
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table of exit codes, or what a command says instead."""
+        if self.epilog:
+            super().format_epilog(ctx, formatter)
+        else:
+            write_exit_codes(formatter)
+
+    def files_read(self, ctx: click.Context) -> Iterator[tuple[object, str]]:
+        """What the command reads, and files that the program's arguments name."""
+        yield from super().files_read(ctx)
+        for word in (*ctx.params["words"], *ctx.obj):
+            for path in (Path(word), *_seen_as(word, ctx.params["folders"])):
+                if is_file(path):
+                    yield identity_of(path), f"{text_of(path)}, which is an argument of the program"
+
+
+def _seen_as(word: str, folders: tuple[Folder, ...]) -> Iterator[Path]:
+    """The files of this machine that a program may mean by a word."""
+    for folder in folders:
+        with contextlib.suppress(ValueError):
+            yield folder.host_path / PurePosixPath(word).relative_to(folder.guest_path)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is to be done with a program."""
 
-    path: Path
+    module: Input
     arguments: tuple[str, ...]
     invoked: str | None
     numbers: tuple[str, ...]
     """What is passed to the export that is invoked."""
-    stdin: Path | None
+    stdin: Input
+    may_drive: bool
+    """Whether a driver may call the program, where one is known for it."""
 
 
 RUN_PARAMETERS: Final = (
-    click.argument("module", type=click.Path(path_type=Path)),
+    click.argument("module", type=INPUT),
     click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]..."),
     click.option(
-        "--invoke", metavar="EXPORT", help="Call this export with the numbers that follow, and print its result."
+        "--invoke",
+        metavar="EXPORT",
+        help="Call this export with the numbers that follow MODULE, and print its result.",
     ),
     click.option(
         "--gc",
         type=click.Choice(COLLECTORS),
         default="default",
         show_default=True,
-        help="default: ours where the module's can be replaced; leaking: none, the heap grows; native: the module as it is.",
+        help="Choose the collector.  default: ours where the module's can be replaced; leaking: none, the heap grows; "
+        "native: the module as it is.",
     ),
-    click.option("--engine", type=click.Choice(ENGINES), help="By default the kernel, where it was compiled."),
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="Choose the engine of our collector; by default the kernel, where it was compiled.",
+    ),
     click.option("--clear-blocks", is_flag=True, help="Clear whole blocks, so that stale words keep nothing alive."),
-    click.option("--heap-limit", type=SIZE, help="The size up to which the heap may grow."),
+    click.option("--heap-limit", type=SIZE, help="Let the heap grow up to this size."),
     click.option(
         "--growth",
         type=GrowthType(),
         metavar="none|double|pages|step:SIZE|ratio:N/M",
-        help="How the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its size. "
-        "By default the program's memory doubles, as it would itself.",
+        help="Choose how the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its "
+        "size. By default the program's memory doubles, as it would itself.",
     ),
-    click.option("--gc-every", type=click.IntRange(min=1), metavar="N", help="Collect at every N allocations, too."),
+    click.option("--gc-every", type=COUNT, metavar="N", help="Collect at every N allocations, too."),
     click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end."),
     click.option("--guard", is_flag=True, help="Find out who writes past the end of an object; slow."),
+    click.option("--stop-at", type=COUNT, metavar="N", help="Stop the program at allocation N and say who makes it."),
     click.option(
-        "--stop-at", type=click.IntRange(min=1), metavar="N", help="Stop at allocation N and say who makes it."
+        "--timeout",
+        type=NumberRange(0, TIMEOUT_LIMIT_S, min_open=True),
+        metavar="SECONDS",
+        help="Stop the program after SECONDS.",
     ),
+    click.option("--memory-limit", type=SIZE, help="Let all of the program's memory grow up to this size."),
     click.option(
-        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop the program then."
+        "--env",
+        type=VariableType(),
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Give the program an environment variable; may be repeated.",
     ),
-    click.option("--memory-limit", type=SIZE, help="The size up to which all of the program's memory may grow."),
-    click.option("--env", type=VariableType(), multiple=True, metavar="NAME=VALUE", help="May be repeated."),
     click.option(
         "--dir",
         "folders",
         type=FolderType(),
         multiple=True,
-        metavar="HOST[:GUEST][:rw]",
-        help="A folder that the program may read, with :rw also write; may be repeated.",
+        metavar="HOST[:GUEST][:ro|:rw]",
+        help="Let the program read a folder, with :rw also write; may be repeated.",
     ),
-    click.option("--stdin", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="By default ours."),
-    click.option("--seed", type=int, metavar="N", help="Make clock and randomness a function of this number."),
+    click.option(
+        "--stdin", type=INPUT, default="-", help="Give the program this standard input; by default the command's own."
+    ),
+    click.option("--seed", type=SEED, metavar="N", help="Make clock and randomness a function of this number."),
+    click.option("--no-driver", is_flag=True, help="Run a module that formats texts as it is, without its driver."),
     click.option("-q", "--no-summary", is_flag=True, help="Say nothing of the heap."),
     click.option("--map", "draws_map", is_flag=True, help="Draw the heap at the end, on standard error."),
-    click.option(
-        "--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write figures."
-    ),
+    click.option("--json", "json_file", type=OUTPUT, help="Write what became of the heap to a file, as JSON."),
 )
 """What everybody takes who runs a program."""
 
@@ -222,17 +244,12 @@ def takes_run_parameters(function: Callable[..., None]) -> Callable[..., None]:
 )
 @takes_run_parameters
 @click.pass_context
-def command(ctx: click.Context, /, module: Path, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
+def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
     """Run MODULE with its heap in our hands; standard output and the exit code are the program's.
 
     What follows `--` are the program's arguments.  A module that formats texts is driven: it formats the files that
     its arguments name, or else standard input.  The summary of the heap goes to standard error.
-
-    \b
-    Exit codes of ours: 2 panic or usage, 122 heap overwritten, 123 --stop-at,
-    124 --timeout, 125 cannot be run, 130 interrupted, 134 trap, 137 heap full,
-    141 nobody reads the output.
-    """  # noqa: D301 - a backspace is what click knows a block of lines by
+    """
     run = Run.asked_for(module, words, invoke, ctx.obj, options)
     run.to_the_end()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
@@ -254,15 +271,26 @@ def _policy(options: dict[str, Any]) -> Policy:
 
 def _grants(task: Task, options: dict[str, Any]) -> Grants:
     return Grants(
-        arguments=(task.path.name, *task.arguments),
+        arguments=(text_of(task.module.path.name), *task.arguments),
         environment=dict(options["env"]),
-        stdin=task.stdin or INHERIT,
+        stdin=INHERIT if task.stdin.is_stream else task.stdin.path,
         folders=options["folders"],
         seed=options["seed"],
         timeout_s=options["timeout"],
         memory_limit_bytes=options["memory_limit"],
         interruptible=True,
     )
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuse options that mean nothing beside others.
+
+    Raises:
+        click.UsageError: Says which.
+    """
+    for name, option in ALWAYS_COLLECTED.items():
+        if options["gc"] == LEAKING and options[name]:
+            raise click.UsageError(f"--gc leaking and {option} exclude each other: a leaking heap is never collected")
 
 
 class Run:
@@ -272,34 +300,37 @@ class Run:
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
         self.exit_code = 0
         self.error: str | None = None
+        self.failure: Exception | None = None
         self.program: Program | None = None
+        self.driver: Formatter | None = None
         self.prepare_ns = self.run_ns = 0
 
     @classmethod
     def asked_for(
         cls,
-        module: Path,
+        module: Input,
         words: tuple[str, ...],
         invoke: str | None,
         arguments: tuple[str, ...],
         options: dict[str, Any],
         recorder: Recorder | None = None,
     ) -> Self:
-        """The run that a command line asks for."""
+        """The run that a command line asks for.
+
+        Raises:
+            click.UsageError: It makes no sense.
+        """
+        _check(options)
         numbers = () if invoke is None else words
-        task = Task(module, (*(() if invoke else words), *arguments), invoke, numbers, options["stdin"])
+        own = (*(() if invoke else words), *arguments)
+        task = Task(module, own, invoke, numbers, options["stdin"], not options["no_driver"])
         return cls(task, _grants(task, options), _policy(options), options["gc"], recorder)
 
     def to_the_end(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
         try:
-            with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
-                self.program = Program.open(
-                    self.task.path, self.grants, self.policy, gc=self.gc, recording=self.recorder
-                )
-            self.prepare_ns = prepared.elapsed_ns
-            for warning in warned:
-                click.echo(f"Warning: {warning.message}", err=True)
+            self._prepare()
+            assert self.program is not None
             try:
                 with on_interrupt(self.program.session.interrupt):
                     self.exit_code = self._work(self.program)
@@ -307,11 +338,27 @@ class Run:
                 self.run_ns = self.program.session.ran_ns
             if self.program.heap is not None:
                 self.program.heap.finish()
-        except (TinyheapError, OSError, UnicodeDecodeError) as error:
+        except TinyheapError as error:
             self._fail(error)
         except KeyboardInterrupt:
-            self.exit_code, self.error = INTERRUPTED, "interrupted"
+            self.exit_code, self.error = Code.INTERRUPTED, "interrupted"
         self._end_recording()
+
+    def _prepare(self) -> None:
+        module = self.task.module
+        self.task.stdin.check()
+        with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
+            try:
+                source = module.path if not module.is_stream and is_file(module.path) else module.read()
+                self.program = Program.open(source, self.grants, self.policy, gc=self.gc, recording=self.recorder)
+            except InputError as error:
+                if self.task.invoked is None:
+                    raise
+                written = f"tinyheap run --invoke {self.task.invoked} MODULE NUMBERS..."
+                raise InputError(f"{error}; the module comes before the numbers: {written}") from error
+        self.prepare_ns = prepared.elapsed_ns
+        for warning in warned:
+            click.echo(f"Warning: {warning.message}", err=True)
 
     def _end_recording(self) -> None:
         """Write how the program ended into its recording, if it has one."""
@@ -328,9 +375,10 @@ class Run:
         if self.task.invoked is not None and not program.exit_code:
             return self._invoke(program, self.task.invoked)
         # Newer TinyGo lets _start exit with 0, and the exports are there to be called all the same.
-        driver = None if program.exit_code else find(program.session)
-        if driver is not None:
-            return self._format(driver)
+        if self.task.may_drive and not program.exit_code:
+            self.driver = find(program.session)
+        if self.driver is not None:
+            return self._format(self.driver)
         if "_start" not in program.exports:
             names = ", ".join(sorted(program.exports)) or "nothing"
             raise GuestError(f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}")
@@ -338,71 +386,89 @@ class Run:
         return program.exit_code or 0
 
     def _invoke(self, program: Program, name: str) -> int:
-        result = program.call(name, *program.session.arguments_from_text(name, self.task.numbers))
+        try:
+            numbers = program.session.arguments_from_text(name, self.task.numbers)
+        except ArgumentError as error:
+            written = f"tinyheap run --invoke {name} {self.task.module} NUMBERS..."
+            raise ArgumentError(f"{error}; they are written behind the module, before any --: {written}") from error
+        result = program.call(name, *numbers)
         if result is not None:
             click.echo(result)
         return program.exit_code or 0
 
     def _format(self, driver: Formatter) -> int:
         """Format the files that the program's arguments name, or else standard input."""
-        for name in self.task.arguments or ("-",):
-            text, path = self._text(name)
+        for source in map(Input, self.task.arguments or ("-",)):
+            text, name = self._text(self.task.stdin if source.is_stream else source)
             try:
-                formatted = driver.format(text, path)
+                formatted = driver.format(text, "" if source.is_stream and not name else text_of(Path(name).name))
             except DriverError as error:
-                raise DriverError(f"{path or 'standard input'}: {error}") from error
+                raise DriverError(f"{name or source}: {error}") from error
             sys.stdout.buffer.write(formatted.encode())
         sys.stdout.buffer.flush()
         return 0
 
-    def _text(self, name: str) -> tuple[str, str]:
-        """A text to be formatted, and its name."""
-        if name != "-":
-            return Path(name).read_bytes().decode(), Path(name).name
-        if self.task.stdin is not None:
-            return self.task.stdin.read_bytes().decode(), self.task.stdin.name
-        stdin = sys.stdin.buffer
-        if stdin.isatty():
-            module = self.task.path.name
+    def _text(self, source: Input) -> tuple[str, str]:
+        """A text to be formatted, and its file's name, empty for standard input.
+
+        Raises:
+            InputError: It cannot be read, or is not UTF-8.
+            click.UsageError: Somebody would have to type it.
+        """
+        if source.is_stream and sys.stdin.isatty():
+            module = self.task.module
             raise click.UsageError(
                 f"{module} formats texts: name files (tinyheap run {module} -- FILE...), or pipe a text to it"
             )
-        return stdin.read().decode(), ""
+        try:
+            return source.read().decode(), "" if source.is_stream else str(source)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{source}: the text is not UTF-8 at byte {error.start}") from error
 
     def _fail(self, error: Exception) -> None:
         """Keep what an error means to a shell, and to people."""
-        if _is_broken_pipe(error):
-            self.exit_code, self.error = BROKEN_PIPE, "nobody reads the program's output"
-            _silence_stdout()
-            return
-        if isinstance(error, GuestTrapError | GuestExitError):
-            self.exit_code = error.exit_code
-        else:
-            self.exit_code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), CANNOT_RUN)
-        if isinstance(error, OSError) and not isinstance(error, TinyheapError):
-            self.error = f"{error.filename}: {error.strerror}"
-        elif isinstance(error, UnicodeDecodeError):
-            self.error = f"the text is not UTF-8 at byte {error.start}"
-        else:
-            self.error = str(error)
+        self.failure, self.exit_code = error, code_of(error)
+        self.error = "nobody reads the program's output" if self.exit_code == Code.UNREAD else str(error)
 
-    def report(self, json_file: Path | None, *, says: bool, draws_map: bool) -> None:
-        """Say how it ended, and what became of the heap."""
-        if self.error is not None and self.exit_code != BROKEN_PIPE:
-            click.echo(f"Error: {self.error}", err=True)
-        program = self.program
-        heap = None if program is None or program.heap is None else program.heap
-        if says and program is not None:
+    def report(self, json_file: Output | None, *, says: bool, draws_map: bool) -> None:
+        """Say how it ended, and what became of the heap.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        if self.error is not None and self.exit_code != Code.UNREAD:
+            say_error(self.error)
+        if self.program is None:
+            heap = None
+        else:
+            heap = self.program.heap
+            self._say(self.program, heap, says=says, draws_map=draws_map)
+        try:
+            if json_file is not None:
+                json_file.write(json.dumps(self._summary(heap).as_json(), indent=2).encode() + b"\n")
+        finally:
+            if self.program is not None:
+                self.program.close()
+
+    def _say(self, program: Program, heap: GuestHeap | None, *, says: bool, draws_map: bool) -> None:
+        """Print the summary, and why there is not what was asked for."""
+        if says and self.driver is not None:
+            click.echo(f"{self.task.module}: formats texts, by what it exports; --no-driver runs it as it is", err=True)
+        if says:
             for line in self._summary(heap).lines():
-                click.echo(line, err=True)
-        if draws_map and heap is not None and heap.is_begun:
-            from tinyheap.cli.guest_map import draw
+                click.echo(printable(line), err=True)
+        wanted = self.policy.stop_at_allocation
+        if wanted is not None and heap is not None and not isinstance(self.failure, AllocationStopError):
+            made = heap.stats().mallocs
+            click.echo(f"--stop-at {wanted}: never reached, the program made {made:,} allocations", err=True)
+        if draws_map:
+            if heap is not None and heap.is_begun:
+                from tinyheap.cli.guest_map import draw
 
-            draw(heap)
-        if json_file is not None:
-            _write_json(json_file, self._summary(heap))
-        if program is not None:
-            program.close()
+                draw(heap)
+            else:
+                why = "the program allocated nothing" if heap is not None else f"this module {_serving_of(program)}"
+                click.echo(f"--map: there is no heap to draw: {why}", err=True)
 
     def _summary(self, heap: GuestHeap | None) -> RunReport:
         from tinyheap.report.run_summary import HeapReport, RunReport, own_counters
@@ -410,7 +476,7 @@ class Run:
         program = self.program
         memory = None if program is None else _memory_of(program)
         return RunReport(
-            str(self.task.path),
+            str(self.task.module),
             self.gc,
             None if program is None else program.guest,
             self.exit_code,
@@ -456,20 +522,6 @@ def _timed() -> Iterator[_Clock]:
         clock.stop()
 
 
-def _write_json(file: Path, report: RunReport) -> None:
-    try:
-        file.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise click.FileError(str(file), error.strerror or str(error)) from error
-
-
-def _is_broken_pipe(error: BaseException) -> bool:
-    return isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError)
-
-
-def _silence_stdout() -> None:
-    """What is still buffered has nowhere to go; the interpreter would complain of it at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+def _serving_of(program: Program) -> str:
+    """What works for a module that runs as it is."""
+    return "ran natively" if program.guest is None else program.guest.served

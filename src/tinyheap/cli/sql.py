@@ -11,7 +11,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,6 +19,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tinyheap.cli.parameters import RECORDING, Command, Input
 from tinyheap.errors import QueryError
 from tinyheap.recordings import catalog
 from tinyheap.recordings.recording import Recording
@@ -38,19 +38,19 @@ _NOT_JSON: Final = re.compile(r'("(?:[^"\\]|\\.)*")|-?Infinity|NaN')
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.command(cls=Command)
+@click.argument("file", type=RECORDING)
 @click.argument("query", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row, one a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, with a line of names.")
-def command(file: Path, query: str | None, as_json: bool, as_csv: bool) -> None:
+def command(file: Input, query: str | None, as_json: bool, as_csv: bool) -> None:
     """Ask the recording FILE a question in SQL; without one, say what there is to ask.
 
     The QUERY is in DuckDB's dialect, and reaches nothing but the recording.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
-    with Recording.open(file) as recording:
+    with Recording.open(file.path) as recording:
         if recording.run.ends_early:
             click.echo(f"{file}: {recording.run.ends_early}", err=True)
         if query is None:

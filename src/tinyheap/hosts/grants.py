@@ -9,20 +9,20 @@ and the JavaScript host has none.
 from __future__ import annotations
 
 import codecs
-import math
 import reprlib
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TextIO
 
-from tinyheap.errors import HostError
+from tinyheap.errors import HostError, HostOutputError, OutputError
 
-LONGEST_S: Final = threading.TIMEOUT_MAX
-"""The longest time limit, in seconds: what a machine can wait for, some centuries."""
+TIMEOUT_LIMIT_S: Final = 10**9
+"""The longest time that can be waited for, some thirty years."""
+MEMORY_LIMIT_BYTES: Final = (1 << 63) - 1
+"""The largest size that can be said to WebAssembly's engine."""
 
 
 class Output(Protocol):
@@ -94,7 +94,7 @@ class Grants:
         folders: The folders that the program can open files in.
         seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs
             are equal in every byte of memory; it chooses the random bytes, and the clock is the same for every seed.
-        timeout_s: Seconds, above zero, up to `LONGEST_S`, that the program may run in all; None for no limit.
+        timeout_s: Seconds, above zero and up to `TIMEOUT_LIMIT_S`, that the program may run in all; None for no limit.
         interruptible: Whether `HostSession.interrupt` can end the program; it then runs some percent slower, as it
             does with a time limit.
         memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its
@@ -125,16 +125,16 @@ class Grants:
 
 
 def _is_text(value: object) -> bool:
-    """Whether it can be given to a program: Unicode, and no zero character."""
-    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
+    """Whether it can be given to a program: no zero character ends it; what is not UTF-8 is for each host to refuse."""
+    return isinstance(value, str) and "\0" not in value
 
 
-def _is_whole(value: object, most: float = math.inf) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MEMORY_LIMIT_BYTES
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_S
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= TIMEOUT_LIMIT_S
 
 
 def _are_variables(value: object) -> bool:
@@ -147,7 +147,8 @@ def _is_sink(value: object) -> bool:
     return callable(getattr(value, "write", None))
 
 
-_TEXTS: Final = "texts, without zero characters and unpaired surrogates"
+_TEXTS: Final = "texts without zero characters"
+_SIZES: Final = f"a whole number from 1 to {MEMORY_LIMIT_BYTES}"
 _FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "arguments": (lambda value: isinstance(value, tuple | list) and all(map(_is_text, value)), f"a tuple of {_TEXTS}"),
     "environment": (_are_variables, f"names and values that are {_TEXTS}, and no name empty or with ="),
@@ -159,10 +160,10 @@ _FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
         "a tuple of Folder",
     ),
     "seed": (lambda value: value is None or type(value) is int, "None or a whole number"),
-    "timeout_s": (lambda value: value is None or _is_time(value), f"None or seconds above 0, up to {LONGEST_S:g}"),
+    "timeout_s": (lambda value: value is None or _is_time(value), f"None or seconds above 0, up to {TIMEOUT_LIMIT_S}"),
     "interruptible": (lambda value: type(value) is bool, "True or False"),
-    "memory_limit_bytes": (lambda value: value is None or _is_whole(value), "None or a whole number above 0"),
-    "script_limit_bytes": (_is_whole, "a whole number above 0"),
+    "memory_limit_bytes": (lambda value: value is None or _is_size(value), f"None or {_SIZES}"),
+    "script_limit_bytes": (_is_size, _SIZES),
 }
 """For each grant, what is fitting, and that in words."""
 
@@ -170,19 +171,19 @@ _FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
 class Sink:
     """An `Output` that remembers its first failure instead of raising inside the program's call.
 
-    It calls ``unread`` when nobody reads what is written any more: few programs look at that themselves.  ``writing`` is
-    entered around what the output does.
+    It calls ``lost`` when what is written goes nowhere any more, as when nobody reads it: few programs look at that
+    themselves.  ``writing`` is entered around what the output does.
     """
 
     def __init__(
         self,
         name: str,
         output: Output,
-        unread: Callable[[], object] = lambda: None,
+        lost: Callable[[], object] = lambda: None,
         writing: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.name = name
-        self._unread = unread
+        self._lost = lost
         self._writing = writing
         self.failure: Exception | None = None
         self._output = output
@@ -197,8 +198,8 @@ class Sink:
                     self._flush()
         except Exception as failure:
             self.failure = self.failure or failure
-            if isinstance(failure, BrokenPipeError):
-                self._unread()
+            if isinstance(failure, BrokenPipeError | OutputError):
+                self._lost()
             return False
         return True
 
@@ -206,8 +207,8 @@ class Sink:
         """Raise the first failure of a write, once.
 
         Raises:
-            HostError: If a write failed since the last call.
+            HostOutputError: If a write failed since the last call.
         """
         failure, self.failure = self.failure, None
         if failure is not None:
-            raise HostError(f"the program's {self.name} could not be written: {failure}") from failure
+            raise HostOutputError(f"the program's {self.name} could not be written: {failure}") from failure

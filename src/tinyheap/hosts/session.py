@@ -46,6 +46,7 @@ from wasmtime import (
 )
 
 from tinyheap.errors import (
+    ArgumentError,
     GuestError,
     GuestExitError,
     GuestInterruptError,
@@ -457,7 +458,8 @@ class HostSession(SoleOwner):
 
         Raises:
             GuestPhaseError: If it was not started, cannot go on, or is in the middle of something.
-            GuestError: If there is no such export, or it takes other arguments.
+            GuestError: If there is no such export.
+            ArgumentError: If it takes other arguments.
             GuestExitError: If the program ends itself meanwhile.
             GuestTrapError: If it traps.
             GuestTimeoutError: If its time is over.
@@ -491,19 +493,15 @@ class HostSession(SoleOwner):
         """A command line's words as the arguments of an export; integers in any of Python's notations.
 
         Raises:
-            GuestError: If there are too few or too many, or one is no number of the right kind.
+            GuestError: If there is no such export.
+            ArgumentError: If there are too few or too many words, or one is not a number of the right kind.
         """
         function = self.function(name)
         self.life.check_open(f"call of {name!r}")
         kinds = [str(kind) for kind in function.type(self.store).params]
         if len(kinds) != len(texts):
-            raise GuestError(f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), got {len(texts)}")
-        try:
-            return [
-                int(text, 0) if kind in {"i32", "i64"} else float(text) for kind, text in zip(kinds, texts, strict=True)
-            ]
-        except ValueError as error:
-            raise GuestError(f"{name} takes ({', '.join(kinds)}): {error}") from error
+            raise ArgumentError(f"{name} takes ({', '.join(kinds)}): {len(kinds)} expected, got {len(texts)}")
+        return [_number_from(text, kind, name) for text, kind in zip(texts, kinds, strict=True)]
 
     def interrupt(self) -> None:
         """End what the program is doing now, and all that it is asked to do later, with `GuestInterruptError`.
@@ -536,7 +534,7 @@ class HostSession(SoleOwner):
         numbers = [_number(kind, value) for kind, value in zip(kinds, arguments, strict=False)]
         fitting = [number for number in numbers if number is not None]
         if not len(kinds) == len(arguments) == len(fitting):
-            raise GuestError(f"{name} takes ({', '.join(kinds)}), not {_quoted(arguments)}")
+            raise ArgumentError(f"{name} takes ({', '.join(kinds)}), not {_quoted(arguments)}")
         return fitting
 
     def _call_from_host(self, name: str) -> None:
@@ -706,6 +704,22 @@ def _number(kind: str, value: object) -> int | float | None:
 def _quoted(arguments: Sequence[object]) -> str:
     """Arguments as a message shows them, each cut short."""
     return f"({', '.join(reprlib.repr(argument) for argument in arguments)})"
+
+
+def _number_from(text: str, kind: str, name: str) -> int | float:
+    """A word as a number of that kind.
+
+    Raises:
+        ArgumentError: It is not one.
+    """
+    try:
+        number = int(text, 0) if kind in {"i32", "i64"} else float(text)
+    except ValueError:
+        number = None
+    if number is None or _number(kind, number) is None:
+        kinds = {"i32": "an integer of 32 bits", "i64": "an integer of 64 bits"}
+        raise ArgumentError(f"{name}: invalid argument {text!r}: expected {kinds.get(kind, 'a number')} ({kind})")
+    return number
 
 
 def _last_cause(error: Exception) -> str:

@@ -13,15 +13,18 @@ numbers are what they are on this machine.
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import time
 import weakref
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wasmtime import WasiConfig, WasmtimeError
 
 from tinyheap.errors import HostError
+from tinyheap.files import is_utf8, text_of
 from tinyheap.hosts.grants import Inherit
 from tinyheap.hosts.imports import Import, Signature, define_method
 from tinyheap.hosts.memory import MASK_32, MASK_64
@@ -80,6 +83,8 @@ class Wasi(SoleOwner):
         self._memory = memory
         self._sleep = sleep
         self._leave = leave
+        self._opened = ExitStack()
+        """What is open for wasmtime while it is configured."""
 
     def prepare(self, store: Store, linker: Linker) -> None:
         """Give ``store`` its WASI state, and ``linker`` wasmtime's functions for it.
@@ -88,7 +93,8 @@ class Wasi(SoleOwner):
             HostError: If a granted file or folder cannot be opened, or an argument not passed.
         """
         try:
-            store.set_wasi(self._configured())
+            with ExitStack() as self._opened:
+                store.set_wasi(self._configured())
             linker.allow_shadowing = True
             linker.define_wasi()
         except (WasmtimeError, OSError) as error:
@@ -113,6 +119,11 @@ class Wasi(SoleOwner):
         return methods
 
     def _configured(self) -> WasiConfig:
+        for text in (*self._grants.arguments, *self._grants.environment, *self._grants.environment.values()):
+            if not is_utf8(text):
+                raise HostError(
+                    f"{text_of(text)!r} is not UTF-8; WASI takes no other arguments and environment variables"
+                )
         config = WasiConfig()
         config.argv = list(self._grants.arguments)
         config.env = list(self._grants.environment.items())
@@ -122,7 +133,7 @@ class Wasi(SoleOwner):
         for folder in self._grants.folders:
             if not folder.host_path.is_dir():
                 raise HostError(f"{folder.host_path} is no folder; it was to be the program's {folder.guest_path}")
-            config.preopen_dir(str(folder.host_path), folder.guest_path, folder.writable)
+            config.preopen_dir(self._utf8_name(folder.host_path), folder.guest_path, folder.writable)
         return config
 
     def _configure_input(self, config: WasiConfig) -> None:
@@ -130,9 +141,9 @@ class Wasi(SoleOwner):
         if isinstance(source, Inherit):
             config.inherit_stdin()
         elif isinstance(source, Path):
-            if not source.is_file():
-                raise HostError(f"{source} is no file; it was to be the program's standard input")
-            config.stdin_file = source
+            if source.is_dir() or not source.exists():
+                raise HostError(f"{text_of(source)}: is not a file; it was to be the program's standard input")
+            config.stdin_file = self._utf8_name(source)
         else:
             import tempfile
 
@@ -140,6 +151,14 @@ class Wasi(SoleOwner):
                 file.write(source)
                 file.flush()
                 config.stdin_file = file.name
+
+    def _utf8_name(self, path: Path) -> str:
+        """A name in UTF-8 of a file or folder, as wasmtime takes it while this configures."""
+        if is_utf8(path):
+            return str(path)
+        opened = os.open(path, os.O_RDONLY)
+        self._opened.callback(os.close, opened)
+        return f"/proc/self/fd/{opened}"
 
     def proc_exit(self, code: int) -> None:
         """End the program."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from tinyheap.errors import (
     RecordingError,
     RecordingVersionError,
 )
+from tinyheap.files import is_utf8, text_of
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings import catalog
 from tinyheap.recordings.observed import LEAKING, Observed
@@ -242,7 +242,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         place = _readable(path)
     except (OSError, ValueError) as error:
-        raise RecordingAccessError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        raise RecordingAccessError(f"{text_of(path)}: {getattr(error, 'strerror', None) or error}") from error
     with _opening(path):
         return duckdb.connect(place, read_only=True, config=_CONFIG)
 
@@ -262,9 +262,9 @@ def _readable(path: Path) -> Path:
     with path.open("rb"):
         place = path.resolve(strict=True)
     if "?" in str(place):  # it looks for the second file elsewhere, which is not allowed here
-        raise ValueError("its path has a question mark, and DuckDB opens none that has: rename it")
-    if os.fsencode(place).decode(errors="replace") != str(place):
-        raise ValueError("its path is not UTF-8, and DuckDB opens no other: rename it")
+        raise ValueError("DuckDB opens no file whose path has a question mark; rename it")
+    if not is_utf8(place):
+        raise ValueError("DuckDB takes only names in UTF-8; rename the file or its folder")
     return place
 
 
@@ -278,23 +278,23 @@ def _opening(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         for words, kind, meaning in _SAYINGS:
             if words in str(error):
-                raise kind(f"{path} cannot be opened: {meaning}") from error
-        raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
+                raise kind(f"{path}: cannot be opened: {meaning}") from error
+        raise RecordingCorruptError(f"{path}: is damaged: {first_line(error)}") from error
     except (ValueError, OverflowError) as error:
-        raise RecordingCorruptError(f"{path} is damaged: {error}") from error
+        raise RecordingCorruptError(f"{path}: is damaged: {error}") from error
 
 
 def _check_version(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     is_recording = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'run' AND column_name = 'schema_version'"
     if connection.execute(is_recording).fetchall() == [(0,)]:
-        raise NotARecordingError(f"{path} is a DuckDB file, but not a recording: it has no table `run`")
+        raise NotARecordingError(f"{path}: is a DuckDB file, but not a recording: it has no table `run`")
     versions = connection.execute("SELECT schema_version, tinyheap_version FROM main.run LIMIT 2").fetchall()
     if len(versions) != 1:
-        raise RecordingCorruptError(f"{path} is damaged: it describes {len(versions) or 'no'} runs, not one")
+        raise RecordingCorruptError(f"{path}: is damaged: it describes {len(versions) or 'no'} runs, not one")
     [(version, written_by)] = versions
     if version != SCHEMA_VERSION:
         raise RecordingVersionError(
-            f"{path} has schema {version}, written by tinyheap {written_by}; this tinyheap reads schema {SCHEMA_VERSION}: "
+            f"{path}: has schema {version}, written by tinyheap {written_by}; this tinyheap reads schema {SCHEMA_VERSION}: "
             f"{'update tinyheap' if version > SCHEMA_VERSION else 'record the run again'}"
         )
 
@@ -316,7 +316,7 @@ def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
                 what = "may be NULL, and should not"
             else:
                 continue
-            raise RecordingCorruptError(f"{path} is damaged: the column {table.name}.{column.name} {what}")
+            raise RecordingCorruptError(f"{path}: is damaged: the column {table.name}.{column.name} {what}")
 
 
 def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
@@ -327,13 +327,15 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
     [(batches, events, last_ns)] = connection.execute(written).fetchall()
     [(counted,)] = connection.execute("SELECT count(*) FROM main.events").fetchall()
     if counted != events:
-        raise RecordingCorruptError(f"{path} is damaged: it has {counted:,} events, and its batches brought {events:,}")
+        raise RecordingCorruptError(
+            f"{path}: is damaged: it has {counted:,} events, and its batches brought {events:,}"
+        )
     values["arguments"] = tuple(values["arguments"])
     values["options"] = _options(path, values["options"])
     if values["state"] not in (RUNNING, FINISHED, FAILED):
-        raise RecordingCorruptError(f"{path} is damaged: run.state is {values['state']!r}, which is no state")
+        raise RecordingCorruptError(f"{path}: is damaged: run.state is {values['state']!r}, which is no state")
     if values["block_bytes"] < 0:
-        raise RecordingCorruptError(f"{path} is damaged: run.block_bytes is {values['block_bytes']}")
+        raise RecordingCorruptError(f"{path}: is damaged: run.block_bytes is {values['block_bytes']}")
     return RunInfo(**values, batches=batches, events=events, last_ns=last_ns)
 
 
@@ -341,7 +343,7 @@ def _options(path: Path, text: str) -> dict[str, Any]:
     try:
         options = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RecordingCorruptError(f"{path} is damaged: run.options is not JSON ({error})") from error
+        raise RecordingCorruptError(f"{path}: is damaged: run.options is not JSON ({error})") from error
     if not isinstance(options, dict):
-        raise RecordingCorruptError(f"{path} is damaged: run.options is JSON, but no object")
+        raise RecordingCorruptError(f"{path}: is damaged: run.options is JSON, but no object")
     return options

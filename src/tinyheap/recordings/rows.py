@@ -52,10 +52,10 @@ def asking(path: Path) -> Iterator[None]:
         raise RecordingClosedError(closed_text(path)) from error
     except duckdb.Error as error:
         if isinstance(error, _DAMAGE) or _DAMAGED.search(str(error)):
-            raise RecordingCorruptError(f"{path} is damaged: {first_line(error)}") from error
+            raise RecordingCorruptError(f"{path}: is damaged: {first_line(error)}") from error
         raise QueryError(first_line(error)) from error
     except UnicodeDecodeError as error:
-        raise RecordingCorruptError(f"{path} is damaged: it holds text that is not UTF-8 ({error})") from error
+        raise RecordingCorruptError(f"{path}: is damaged: it holds text that is not UTF-8 ({error})") from error
 
 
 def closed_text(path: Path) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinyheap import __version__
+from tinyheap.files import temporary, text_of
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.schema import RUNNING, SCHEMA_VERSION, TABLES, VIEWS
 
@@ -165,9 +165,8 @@ class Store(SoleOwner):
 
 def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite: bool) -> None:
     """Make the file of a run that has just begun, under another name, and move it to its place when it is sound."""
-    made = path.with_name(f"{path.name}.{os.getpid()}.new")
     log = path.with_name(f"{path.name}.wal")
-    try:
+    with temporary(path.parent) as made:
         _attach(connection, made)
         connection.begin()
         connection.execute(TABLES + VIEWS)
@@ -182,9 +181,6 @@ def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite
             raise FileExistsError(f"{log} is left of another recording")
         else:
             _name(made, path)
-    finally:
-        made.unlink(missing_ok=True)
-        made.with_name(f"{made.name}.wal").unlink(missing_ok=True)
 
 
 def _name(made: Path, path: Path) -> None:
@@ -207,7 +203,7 @@ def _connect() -> DuckDBPyConnection:
 
 
 def _attach(connection: DuckDBPyConnection, path: Path) -> None:
-    quoted = str(path).replace("'", "''")
+    quoted = str(path.absolute()).replace("'", "''")
     connection.execute(f"ATTACH '{quoted}' AS {_ATTACHED}; USE {_ATTACHED}")
 
 
@@ -216,7 +212,8 @@ def _insert_run(connection: DuckDBPyConnection, run: RunRow) -> None:
         "schema_version": SCHEMA_VERSION,
         "tinyheap_version": __version__,
         **asdict(run),
-        "arguments": list(run.arguments),
+        "module": text_of(run.module),
+        "arguments": [text_of(each) for each in run.arguments],
         "options": json.dumps(run.options),
         "started_at": run.started_at.astimezone(UTC).replace(tzinfo=None),
         "state": RUNNING,

@@ -24,6 +24,7 @@ from tinyheap._loading import require
 from tinyheap.errors import RecordingWriteError
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import Batch, FrameRow, RunRow
+from tinyheap.recordings.place import check_place
 from tinyheap.recordings.store import RunEnd, Store
 
 QUEUED_BATCHES: Final = 4
@@ -49,20 +50,16 @@ class RecordingWriter(SoleOwner):
             run: What is known of the run.
             frames: All call instructions that stacks may mention, in the order of their ids, from 1; in the file stand
                 those that they do mention.
-            overwrite: Whether a file of that name may be replaced.
+            overwrite: Whether a recording of that name may be replaced.
 
         Raises:
-            RecordingWriteError: There is a file of that name already, or no folder for it.
+            RecordingWriteError: There is a file of that name already, and ``overwrite`` is not set or the file is not a
+                recording; or none can be made there.
             MissingLibraryError: DuckDB is not installed.
         """
         require("duckdb", "a recording")  # which its thread imports
-        path = Path(path)
-        if path.exists() and not overwrite:
-            raise RecordingWriteError(f"{path} is there already: choose another name, or ask to overwrite it")
-        if not path.parent.is_dir():
-            raise RecordingWriteError(f"{path.parent} is no folder: make it first, or choose another place")
-        if path.is_dir():
-            raise RecordingWriteError(f"{path} is a folder: a recording is one file")
+        path = Path(path).absolute()
+        check_place(path, overwrite=overwrite)
         return cls(path, lambda: Store(path, run, frames, overwrite=overwrite))
 
     def append(self, batch: Batch) -> None:

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.errors import ReportError
+from tinyheap.files import write_whole
 from tinyheap.report.page_data import PageData, page_data, shortened
 from tinyheap.report.page_packing import pack
 
@@ -66,19 +66,9 @@ def write_page(recording: Recording, path: Path, *, progress: Callable[[int], No
         progress: Told how many of `STEPS` are done.
 
     Raises:
-        ReportError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
-    text = page(recording, progress=progress)
-    # What is no file, such as a pipe, cannot be replaced.
-    made = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.part")
-    try:
-        made.write_text(text, encoding="utf-8", newline="\n")
-        if made != path:
-            made.replace(path)
-    except OSError as error:
-        if made != path:
-            made.unlink(missing_ok=True)
-        raise ReportError(f"{path} cannot be written: {error.strerror or error}; choose another place") from error
+    write_whole(path, page(recording, progress=progress).encode("utf-8"))
 
 
 def page(recording: Recording, *, progress: Callable[[int], None] | None = None) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 
-from tinyheap.errors import ReportError
+from tinyheap.errors import OutputError
+from tinyheap.files import is_utf8, reason_of, temporary, text_of
 from tinyheap.profile.result import row
 from tinyheap.recordings import catalog
+from tinyheap.recordings.rows import first_line
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -20,7 +22,7 @@ OPTIONS: Final = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet, COMPR
 
 
 def write_tables(recording: Recording, folder: Path, kind: str) -> None:
-    """Write each table into a file of its own, ``folder/TABLE.KIND``; files of that name are replaced.
+    """Write each table into a file of its own, ``folder/TABLE.KIND``; files of that name are replaced when all are written.
 
     The recording's own connection may not write anywhere, so another one reads the file again.
 
@@ -30,7 +32,7 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
         kind: ``csv`` or ``parquet``.
 
     Raises:
-        ReportError: The folder cannot be written to.
+        OutputError: The folder cannot be written to.
         RecordingClosedError: The recording is closed.
     """
     (file,) = row(recording, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
@@ -40,15 +42,21 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
         "autoload_known_extensions": False,
         "autoinstall_known_extensions": False,
     }
+    if not is_utf8(folder.absolute()):
+        raise OutputError(f"{text_of(folder)}: DuckDB takes only names in UTF-8; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        folder = folder.absolute()  # so that DuckDB takes no name for another kind of place
-        with duckdb.connect(":memory:", config=config) as connection:
+        with temporary(folder.absolute()) as made, duckdb.connect(":memory:", config=config) as connection:
+            made.mkdir()
             connection.execute(f"ATTACH {_quoted(file)} AS source (READ_ONLY); USE source.main")
             for name, query in [*((name, f"FROM source.main.{name}") for name in names), (OBJECTS, objects)]:
-                connection.execute(f"COPY ({query}) TO {_quoted(str(folder / f'{name}.{kind}'))} ({OPTIONS[kind]})")
-    except (OSError, duckdb.Error) as error:
-        raise ReportError(f"{folder} cannot be written: {error}") from error
+                connection.execute(f"COPY ({query}) TO {_quoted(str(made / f'{name}.{kind}'))} ({OPTIONS[kind]})")
+            for table in made.iterdir():
+                table.replace(folder / table.name)
+    except OSError as error:
+        raise OutputError(f"{text_of(folder)}: cannot be written: {reason_of(error)}; choose another folder") from error
+    except duckdb.Error as error:
+        raise OutputError(f"{text_of(folder)}: cannot be written: {first_line(error)}") from error
 
 
 def _quoted(text: str) -> str:

@@ -77,13 +77,22 @@ def read_expectation(path: Path | str) -> Expectation:
         ExpectationError: It is no JSON object, lacks a key, or a value is of the wrong kind.
         OSError: The file cannot be read.
     """
+    return parse_expectation(Path(path).read_bytes(), str(path))
+
+
+def parse_expectation(data: bytes, name: str) -> Expectation:
+    """The expectation in the bytes of a file, which errors name.
+
+    Raises:
+        ExpectationError: It is no JSON object, lacks a key, or a value is of the wrong kind.
+    """
     try:
-        expectation = json.loads(Path(path).read_bytes())
+        expectation = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ExpectationError(f"the expectation {path} is not JSON: {error}") from error
+        raise ExpectationError(f"{name}: the expectation is not JSON: {error}") from error
     fault = next(_faults(expectation), None)
     if fault:
-        raise ExpectationError(f"the expectation {path}: {fault}")
+        raise ExpectationError(f"{name}: {fault}")
     checked: Expectation = expectation
     return checked
 

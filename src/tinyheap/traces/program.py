@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import TraceError
+from tinyheap.files import write_whole
 from tinyheap.heap.arguments import shown
 from tinyheap.units import GIB, KIB, MIB
 
@@ -39,6 +40,8 @@ BLOCK_WORDS: Final = 4
 
 FILE_LIMIT_BYTES: Final = 4 * GIB
 """The longest trace that is read, after decompression."""
+STEPS_LIMIT: Final = (FILE_LIMIT_BYTES - 4 * HEADER_WORDS) // STEP_BYTES
+"""The most steps that such a trace has."""
 BOMB_RATIO: Final = 1000
 """Gzip cannot do better than about 1030:1, and no honest trace comes near."""
 BOMB_FLOOR_BYTES: Final = 16 * MIB
@@ -500,26 +503,40 @@ def read_trace(path: Path | str) -> Trace:
     """The trace in a file, compressed or not; its steps are not looked at yet.
 
     Raises:
-        TraceError: As `Trace.from_bytes`; also where gzip data is damaged or unfolds to too much.
+        TraceError: As `unpacked`.
         OSError: The file cannot be read.
     """
-    data = Path(path).read_bytes()
+    return unpacked(Path(path).read_bytes())
+
+
+def unpacked(data: bytes) -> Trace:
+    """The trace in the bytes of a file, compressed or not; its steps are not looked at yet.
+
+    Raises:
+        TraceError: As `Trace.from_bytes`; also where gzip data is damaged or unfolds to too much.
+    """
     return Trace.from_bytes(_unfold(data) if data[:2] == b"\x1f\x8b" else data)
 
 
 def write_trace(path: Path | str, trace: Trace) -> None:
-    """Writes a trace to a file, compressed with gzip if its name ends in `.gz`.
-
-    The same trace makes the same bytes: the compressed form carries no time and no name.
+    """Writes a trace to a file, whole or not at all; compressed with gzip if its name ends in `.gz`.
 
     Raises:
-        OSError: The file cannot be written.
+        OutputError: The file cannot be written.
+    """
+    write_whole(Path(path), packed(trace, is_compressed=Path(path).suffix == ".gz"))
+
+
+def packed(trace: Trace, *, is_compressed: bool) -> bytes:
+    """The bytes of a trace's file.
+
+    The same trace makes the same bytes: the compressed form carries no time and no name.
     """
     data = trace.to_bytes()
-    if Path(path).suffix == ".gz":
-        packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-        data = packer.compress(data) + packer.flush()
-    Path(path).write_bytes(data)
+    if not is_compressed:
+        return data
+    packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return packer.compress(data) + packer.flush()
 
 
 def _unfold(data: bytes) -> bytes:

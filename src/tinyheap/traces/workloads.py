@@ -19,7 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tinyheap.errors import TraceError
-from tinyheap.traces.program import BLOCK_WORDS, Trace, TraceBuilder, TraceGrowth
+from tinyheap.traces.program import BLOCK_WORDS, STEPS_LIMIT, Trace, TraceBuilder, TraceGrowth
 from tinyheap.units import KIB
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Options:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise TraceError(f"{self.steps} steps of churn: it must be 0 or more")
+        if not 0 <= self.steps <= STEPS_LIMIT:
+            raise TraceError(f"{self.steps} steps of churn: it must lie between 0 and {STEPS_LIMIT}")
         if not 0.05 <= self.occupancy <= 0.95:
             raise TraceError(f"an occupancy of {self.occupancy}: it must lie between 0.05 and 0.95")
 
@@ -519,6 +519,10 @@ def generate(name: str, options: Options, progress: Callable[[int], object] | No
             last = done + options.steps
         if last is not None and done >= last:
             break
+        if done > STEPS_LIMIT:
+            raise TraceError(
+                f"this makes more than the {STEPS_LIMIT} steps that a trace may have: make the heap smaller"
+            )
         if progress and done >= next_report:
             next_report = done + PROGRESS_INTERVAL_STEPS
             progress(done)

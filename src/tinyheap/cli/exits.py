@@ -1,0 +1,101 @@
+"""How commands end: the exit codes of all, in one table that help texts and documentation take them from."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import click
+
+from tinyheap import process
+from tinyheap.errors import (
+    AllocationStopError,
+    ArgumentError,
+    DriverError,
+    GuestExitError,
+    GuestInterruptError,
+    GuestTimeoutError,
+    GuestTrapError,
+    HeapCorruptError,
+    OutOfMemoryError,
+    OutputError,
+    QueryError,
+    TinyheapError,
+)
+from tinyheap.report.text import printable
+
+
+class Code(IntEnum):
+    """How a command ends; between 0 and 255 a program's own codes come to these."""
+
+    DONE = 0
+    NO = 1
+    USAGE = 2
+    CANNOT_WRITE = process.CANNOT_WRITE
+    OVERWRITTEN = 122
+    STOPPED = 123
+    TIMED_OUT = 124
+    CANNOT_READ = 125
+    INTERRUPTED = process.INTERRUPTED
+    TRAPPED = 134
+    HEAP_FULL = 137
+    UNREAD = process.UNREAD
+
+
+MEANINGS: Final = {
+    Code.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
+    Code.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text",
+    Code.USAGE: "the command line makes no sense, or a query; also the code of a Go program that panics",
+    Code.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
+    Code.OVERWRITTEN: "the heap was overwritten, as --verify, --guard or a collection found",
+    Code.STOPPED: "stopped at the allocation that --stop-at names",
+    Code.TIMED_OUT: "stopped after the time that --timeout names",
+    Code.CANNOT_READ: "an input is missing, cannot be read or is not what the command takes; or cannot be run as asked",
+    Code.INTERRUPTED: "interrupted by Ctrl-C",
+    Code.TRAPPED: "the program trapped",
+    Code.HEAP_FULL: "the heap is full, as --heap-limit, --growth or --memory-limit have it",
+    Code.UNREAD: "nobody reads the output any more",
+}
+"""In the order of their numbers, a phrase each."""
+
+_BY_ERROR: Final[tuple[tuple[type[Exception], Code], ...]] = (
+    (OutputError, Code.CANNOT_WRITE),
+    (DriverError, Code.NO),
+    (ArgumentError, Code.USAGE),
+    (QueryError, Code.USAGE),
+    (HeapCorruptError, Code.OVERWRITTEN),
+    (AllocationStopError, Code.STOPPED),
+    (GuestTimeoutError, Code.TIMED_OUT),
+    (GuestInterruptError, Code.INTERRUPTED),
+    (OutOfMemoryError, Code.HEAP_FULL),
+    (TinyheapError, Code.CANNOT_READ),
+    (MemoryError, Code.CANNOT_READ),
+)
+"""The first that fits counts."""
+
+
+def code_of(error: BaseException) -> int:
+    """What an error means to a shell: one of `Code`, or with what the program ended itself."""
+    if is_unread(error):
+        return Code.UNREAD
+    if isinstance(error, GuestTrapError | GuestExitError):
+        return error.exit_code
+    return next(code for kind, code in _BY_ERROR if isinstance(error, kind))
+
+
+def is_unread(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes from, is that nobody reads the output."""
+    while error is not None and not isinstance(error, BrokenPipeError):
+        error = error.__cause__
+    return error is not None
+
+
+def say_error(message: str) -> None:
+    """Print an error on standard error, with nothing in it that a terminal would obey."""
+    click.echo("\n".join(map(printable, f"Error: {message}".split("\n"))), err=True)
+
+
+def write_exit_codes(formatter: click.HelpFormatter) -> None:
+    """Write the table of exit codes below a help text."""
+    with formatter.section("Exit codes"):
+        formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
