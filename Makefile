@@ -6,8 +6,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock"
-DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
-COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
+DECLARATIONS := $(shell find src/tinyheap -name '*.pxd')
+COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup guests readers demo web test lint format types layers docs bench bench-guests bench-profile lock clean

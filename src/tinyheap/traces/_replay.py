@@ -13,34 +13,13 @@ if not cython.compiled:
     raise ImportError("tinyheap.traces._replay is not compiled")
 
 from cython.cimports.libc.stdlib import free as c_free
-from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.stdlib import realloc as c_realloc
-from cython.cimports.libc.string import memset
-from cython.cimports.tinyheap.heap._kernel import (
-    Heap,
-    HeapState,
-    alloc_again,
-    alloc_leaking,
-    alloc_object,
-    clock_ns,
-    count_blocks,
-    finish_marking,
-    hash_states,
-    lay_out,
-    mark_range,
-    marking_bytes,
-    move,
-    move_table,
-    old_size,
-    prepare_stack,
-    store16,
-    store32,
-    store64,
-    sweep_table,
-    u64,
-)
+from cython.cimports.tinyheap.heap._allocate import alloc_again, alloc_leaking, alloc_object, count_leaking, old_size
+from cython.cimports.tinyheap.heap._mark import begin_marking, end_marking, finish_marking, mark_range
+from cython.cimports.tinyheap.heap._state import Heap, counters_of, lay_out, move_table, set_up
+from cython.cimports.tinyheap.heap._sweep import count_blocks, sweep_table
+from cython.cimports.tinyheap.heap._words import clock_ns, fnv1a, move, store_word, u64
 
-from tinyheap.heap.contract import Counters
 from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
 
 
@@ -52,9 +31,9 @@ class Player:
     Args:
         program: checked.
         memory: zeroed, writable, ``limit_bytes`` long.
-        geometry: of the heap at the start; ``limit_bytes`` is its size at most.
-        gc: ``precise``, ``leaking``, or else conservative.
-        mark_stack_entries: of the bounded mark stack; 0 for one that never overflows.
+        geometry: of the heap at the start.
+        options: of the engine.
+        limit_bytes: the heap's size at most.
         statics: bytes of the out-of-line layouts, at ``statics_address``; ``layouts`` and ``layout_addresses`` say which
             lies where.
         addresses: room for the result of each allocation and reallocation, 64 bits each.
@@ -67,9 +46,8 @@ class Player:
         program,
         memory,
         geometry,
+        options,
         limit_bytes: u64,
-        gc: str,
-        mark_stack_entries: u64,
         zero_size_address: u64,
         statics,
         statics_address: u64,
@@ -80,7 +58,6 @@ class Player:
         hashes: cython.bint,
     ):
         heap: Heap = cython.address(self._heap)
-        memset(heap, 0, cython.sizeof(HeapState))
         self._program = program
         self._memory = memory
         self._memory_view = memory
@@ -96,33 +73,21 @@ class Player:
         self._roots = bytearray(program.root_slots * program.word_bytes + 1)
         self._limit_bytes = limit_bytes
         self._by_thirds = program.growth
-        self._align_mask = max(program.header_alignment_bytes, program.word_bytes) - 1
         self._timing = timing
         self._hashes = hashes
-        heap.memory = cython.cast(cython.size_t, cython.address(self._memory_view[0]))
-        heap.start = geometry.start_address
-        heap.bump = heap.start
-        heap.word_shift = program.word_bytes.bit_length() - 1
-        heap.block_shift = heap.word_shift + 2
-        heap.step_shift = geometry.word_alignment_bytes.bit_length() - 1
-        heap.precise = gc == "precise"
-        heap.leaking = gc == "leaking"
-        heap.header_bytes = program.header_bytes if heap.precise else 0
+        set_up(heap, cython.cast(cython.size_t, cython.address(self._memory_view[0])), geometry, options)
         heap.zero_size_address = zero_size_address
         heap.statics = cython.cast(cython.size_t, cython.address(self._statics[0]))
         heap.statics_start = statics_address
         heap.statics_bytes = len(statics)
-        heap.stack_limit = mark_stack_entries
+        # Room for marking every block there may ever be; untouched memory costs nothing.
         lay_out(heap, limit_bytes)
-        # Room for every block there may ever be; untouched memory costs nothing.
-        heap.stack = cython.cast(cython.size_t, c_malloc(marking_bytes(heap, heap.end_block)))
-        if heap.stack == 0:
+        if not begin_marking(heap, heap.end_block):
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
-        prepare_stack(heap, heap.end_block)
         lay_out(heap, geometry.heap_bytes)
 
     def __dealloc__(self):
-        c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, self._heap.stack_memory)))
+        end_marking(cython.address(self._heap))
         c_free(self._rows)
 
     # ---- playing --------------------------------------------------------------------------------------------------------
@@ -173,7 +138,7 @@ class Player:
                     # An id that was "reallocated" in place may point past the heap.
                     self._stray = True
                     break
-                put(memory + offset, shift, value)
+                store_word(memory + offset, shift, value)
             elif op == ALLOC or op == REALLOC:
                 if op == REALLOC:
                     value = self._reallocate(ids[a], b)
@@ -192,7 +157,7 @@ class Player:
                 # It may have grown.
                 last_word = heap.pool_bytes - (cython.cast(u64, 1) << shift)
             elif op == ROOT:
-                put(roots + (a << shift), shift, ids[b] + c if b != 0 else 0)
+                store_word(roots + (a << shift), shift, ids[b] + c if b != 0 else 0)
             elif op == COPY:
                 ids[a] = ids[b]
             elif not heap.leaking:
@@ -236,9 +201,7 @@ class Player:
     def _allocate_leaking(self, size_bytes: u64) -> u64:
         heap: Heap = cython.address(self._heap)
         address: u64
-        size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
-        heap.total_alloc_bytes += size_bytes
-        heap.mallocs += 1
+        size_bytes = count_leaking(heap, size_bytes)
         address = alloc_leaking(heap, size_bytes)
         while address == 0 and self._grow():
             address = alloc_leaking(heap, size_bytes)
@@ -304,7 +267,7 @@ class Player:
         row.tails = heap.tails
         row.overflows = heap.overflows - row.overflows
         row.rescans = heap.rescans - row.rescans
-        row.table_hash = hash_states(heap) if self._hashes else 0
+        row.table_hash = fnv1a(heap.table, (heap.end_block + 3) >> 2) if self._hashes else 0
         self._mark_ns += row.mark_ns
         self._sweep_ns += row.sweep_ns
         if self._rows_done == self._rows_room:
@@ -380,32 +343,10 @@ class Player:
 
     @property
     def counters(self):
-        heap: Heap = cython.address(self._heap)
-        return Counters(
-            heap.total_alloc_bytes,
-            heap.total_blocks,
-            heap.mallocs,
-            heap.frees,
-            heap.freed_blocks,
-            heap.overflows,
-            heap.rescans,
-            heap.table_reads,
-            heap.words_scanned,
-            heap.stack_peak,
-        )
+        return counters_of(cython.address(self._heap))
 
     def read_table(self):
         return bytes(self._memory_view[self._heap.pool_bytes : self._heap.heap_bytes])
-
-
-def put(at: u64, shift: u64, value: u64) -> cython.void:
-    """Store a word of ``1 << shift`` bytes."""
-    if shift == 3:
-        store64(at, value)
-    elif shift == 2:
-        store32(at, value)
-    else:
-        store16(at, value)
 
 
 # ---- checking -----------------------------------------------------------------------------------------------------------

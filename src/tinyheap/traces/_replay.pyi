@@ -1,7 +1,7 @@
 from array import array
 from mmap import mmap
 
-from tinyheap.heap.contract import Counters
+from tinyheap.heap.contract import Counters, Options
 from tinyheap.heap.geometry import Geometry
 from tinyheap.traces.program import Program
 
@@ -11,9 +11,8 @@ class Player:
         program: Program,
         memory: mmap,
         geometry: Geometry,
+        options: Options,
         limit_bytes: int,
-        gc: str,
-        mark_stack_entries: int,
         zero_size_address: int,
         statics: bytearray,
         statics_address: int,
