@@ -202,7 +202,7 @@ cdef inline void note_dropped(Heap heap, u64 block) noexcept nogil:
 
 cdef inline u64 inline_bits(u64 layout, u64 word_shift, u64 words) noexcept nogil:
     """The first 64 words at most of an inline layout: 1, a size field of 4, 5 or 6 bits, the bitmap, which repeats."""
-    cdef u64 size = (layout >> 1) & ((<u64>(8) << word_shift) - 1)
+    cdef u64 size = (layout >> 1) & ((<u64>8 << word_shift) - 1)
     cdef u64 bitmap = layout >> (word_shift + 4)
     if size != 0:
         # A pattern of no length does not repeat.
