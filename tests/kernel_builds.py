@@ -47,8 +47,19 @@ def build(folder: Path, flags: Iterable[str], edits: Iterable[Edit] = (), module
 
 
 def modules_of(edit: Edit) -> list[str]:
-    """The kernel's modules that an edit changes: what is declared, or inlined, may be in all of them."""
-    return [module for module in KERNEL if edit.file == f"{module.rpartition('.')[2]}.py"] or list(KERNEL)
+    """The kernel's modules that are compiled from a file: those whose text, or whose declarations, name it."""
+    stem = Path(edit.file).stem
+    texts = {module: ROOT / PACKAGE.parent / module.replace(".", "/") for module in KERNEL}
+    return [
+        module
+        for module, path in texts.items()
+        if path.name == stem or (not edit.file.endswith(".py") and named_in(path, stem))
+    ]
+
+
+def named_in(module: Path, stem: str) -> bool:
+    """Whether a compiled module takes anything from another."""
+    return any(f"._{stem.strip('_')} " in module.with_suffix(kind).read_text() for kind in (".py", ".pxd"))
 
 
 def compile_module(source_folder: Path, module: str, flags: list[str]) -> None:

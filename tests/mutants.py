@@ -19,15 +19,13 @@ _TABLE: Final = "_table.pxd"
 
 MUTANTS: Final = {
     # ---- words of the table ----
-    "the short last word is shifted too little": Edit(
-        _TABLE, "ragged_word", ">> (64 - (have << 3))", ">> (60 - (have << 3))"
+    "a short last word of odd length lacks its last byte": Edit(
+        _WORDS, "load_short", "(size_t)bytes", "(size_t)bytes & 6"
     ),
-    "a short table loses its first byte": Edit(_TABLE, "ragged_word", "have > 0", "have > 1"),
-    "the last word is written past the table's end": Edit(_TABLE, "put_table_word", "at + 8 <= end", "at + 7 <= end"),
-    "the short last word is written twice as wide": Edit(_TABLE, "put_table_word", "value >>= 8", "value >>= 4"),
-    "the last bytes of the table are not written": Edit(
-        _TABLE, "put_table_word", "while at < end", "while at + 1 < end"
+    "a short last word of odd length is not written whole": Edit(
+        _WORDS, "store_short", "(size_t)bytes", "(size_t)bytes & 6"
     ),
+    "the last word is written past the table's end": Edit(_TABLE, "put_table_word", "left >= 8", "left >= 7"),
     "a head is looked for one block too low": Edit(_TABLE, "head_of", "<< (62 -", "<< (60 -"),
     "a head in the word before is one off": Edit(_TABLE, "head_of", "(word << 5) + 31 -", "(word << 5) + 30 -"),
     "tails in the last word are not followed": Edit(
@@ -176,11 +174,20 @@ MUTANTS: Final = {
         "long_words_below(at, marker.start, marker.pool_bytes) != 0",
         "long_words_below(at, marker.start, marker.pool_bytes) & 1 != 0",
     ),
+    "the last four of sixteen words of long objects are not looked at": Edit(
+        _MARKER, "skip_data", "| fours_below(marker, at + (four << 1) + four)", ""
+    ),
+    "the third four of sixteen words of long objects are the second": Edit(
+        _MARKER, "skip_data", "at + (four << 1))", "at + four)"
+    ),
+    "sixteen words without pointers are taken for more": Edit(
+        _MARKER, "skip_data", "at += four << 2", "at += four << 3"
+    ),
+    "long objects are looked at past their end": Edit(
+        _MARKER, "skip_data", "stop - at >= four << 2", "stop - at + four >= four << 2"
+    ),
     "tails are looked for in a word of the table from the wrong block on": Edit(
         _MARKER, "object_end", "(block & 31) << 1", "(block & 30) << 1"
-    ),
-    "the byte that tails are looked for in is the one before": Edit(
-        _MARKER, "object_end", "marker.table + (block >> 2)", "marker.table + ((block - 1) >> 2)"
     ),
     "the table's short last word is read whole": Edit(
         _MARKER, "load_marker", "heap.end_block & ~<u64>31", "heap.end_block + 31"
@@ -202,7 +209,7 @@ MUTANTS: Final = {
         _MARKER, "mark_block", "at = marker.table + (block >> 2)\n        byte = load8(at)", "pass"
     ),
     "a tail that ends with its word of the table leads on": Edit(
-        _MARKER, "object_end", "block + (ctz64(others) >> 1)", "block + (ctz64(others) >> 1 & 15)"
+        _MARKER, "object_end", "block += ctz64(others) >> 1", "block += ctz64(others) >> 1 & 15"
     ),
     "the queue of objects forgets its turn": Edit(
         _MARKER, "next_in_queue", "(heap.queue_first + 1) & (QUEUE - 1)", "(heap.queue_first + 1) & (QUEUE - 2)"

@@ -7,12 +7,13 @@
 from tinyheap.heap._state cimport NO_BLOCK, Heap
 from tinyheap.heap._table cimport HEAD, MARK, TAIL, head_of, skip_tails
 from tinyheap.heap._words cimport (
-    ODD, ONES, ctz64, load8, load32, load64, load_word, long_words_below, prefetch, store8, store32,
+    ODD, ONES, ctz64, load8, load32, load64, load_word, long_words_below, prefetch, rarely, store8, store32,
     store64, u64, words_below
 )
 
 cdef enum:
     QUEUE = 16                      # objects that are fetched ahead; a power of two
+    LONG_BYTES = 512                # objects whose numbers are passed over by sixteen
 
 cdef struct Marker:
     u64 memory
@@ -89,12 +90,14 @@ cdef inline void scan_all(Heap heap, MarkerPointer marker, u64 head) noexcept no
     """Mark what an object refers to whose words may all be pointers."""
     cdef u64 at = marker.memory + (head << marker.block_shift)
     cdef u64 stop = object_end(heap, marker, head)
+    marker.scanned += (stop - at) >> marker.step_shift
     if marker.step_shift > 1:
+        if rarely(stop - at >= LONG_BYTES):
+            at = skip_data(marker, at, stop)
         # A block is four words.
         scan_fours(heap, marker, at, stop)
     else:
         scan_words(heap, marker, at, stop)
-    marker.scanned += (stop - at) >> marker.step_shift
 
 cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
     """Mark what an object refers to by its layout, if that is a mask of 64 words at most; False when it is not."""
@@ -119,14 +122,15 @@ cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcep
     return True
 
 cdef inline u64 object_end(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
-    """Where an object ends: as `skip_tails` says, but mostly found in the head's byte of the table, or else its word."""
+    """Where an object ends: as `skip_tails` says, but mostly found in the table word at hand."""
     cdef u64 others = 0
     cdef u64 block = head + 1
     if block < marker.whole_blocks:
-        others = (load8(marker.table + (block >> 2)) ^ 0xAA) >> ((block & 3) << 1)
-        if others == 0:
-            others = (load64(marker.table + (block >> 5 << 3)) ^ ODD) >> ((block & 31) << 1)
-    block = skip_tails(heap, block) if others == 0 else block + (ctz64(others) >> 1)
+        others = (load64(marker.table + (block >> 5 << 3)) ^ ODD) >> ((block & 31) << 1)
+    if rarely(others == 0):
+        block = skip_tails(heap, block)
+    else:
+        block += ctz64(others) >> 1
     return marker.memory + (block << marker.block_shift)
 
 cdef inline void scan_words(Heap heap, MarkerPointer marker, u64 at, u64 stop) noexcept nogil:
@@ -155,6 +159,24 @@ cdef inline void scan_fours(Heap heap, MarkerPointer marker, u64 at, u64 stop) n
                 at += 4
         at = piece
 
+cdef inline u64 skip_data(MarkerPointer marker, u64 at, u64 stop) noexcept nogil:
+    """Past the words that an object begins with which are no pointers, sixteen at a time: all, in arrays of numbers."""
+    cdef u64 four = <u64>4 << marker.step_shift
+    while stop - at >= four << 2 and not (
+        fours_below(marker, at)
+        | fours_below(marker, at + four)
+        | fours_below(marker, at + (four << 1))
+        | fours_below(marker, at + (four << 1) + four)
+    ):
+        at += four << 2
+    return at
+
+cdef inline u64 fours_below(MarkerPointer marker, u64 at) noexcept nogil:
+    """Which of four words are pointers, a bit each."""
+    if marker.step_shift == 3:
+        return long_words_below(at, marker.start, marker.pool_bytes)
+    return words_below(at, marker.start, marker.pool_bytes)
+
 cdef inline void scan_bits(Heap heap, MarkerPointer marker, u64 at, u64 bits) noexcept nogil:
     """Mark from those words whose bits are set, of up to 64."""
     while bits != 0:
@@ -172,7 +194,7 @@ cdef inline void mark_block(Heap heap, MarkerPointer marker, u64 block) noexcept
     cdef u64 byte = load8(at)
     cdef u64 shift = (block & 3) << 1
     cdef u64 state = (byte >> shift) & 3
-    if state != HEAD:
+    if rarely(state != HEAD):
         if state != TAIL:
             return
         block = head_of(heap, block)
@@ -184,7 +206,7 @@ cdef inline void mark_block(Heap heap, MarkerPointer marker, u64 block) noexcept
         if (byte >> shift) & 3 != HEAD:
             return
     store8(at, byte | (<u64>MARK << shift))
-    if marker.top == marker.limit:
+    if rarely(marker.top == marker.limit):
         drop(heap, block)
         return
     store32(marker.stack + (marker.top << 2), block)

@@ -21,7 +21,7 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.heap._sweep is not compiled")
 
-from cython.cimports.tinyheap.heap._table import put_table_word, ragged_word, table_word
+from cython.cimports.tinyheap.heap._table import put_table_word, table_word
 from cython.cimports.tinyheap.heap._words import EVEN, ODD, ctz64, fill, load64, store64
 
 
@@ -105,7 +105,7 @@ def count_blocks(heap: Heap) -> cython.void:
     last: u64
     at: u64 = cython.cast(cython.size_t, cython.address(last))
     if heap.table_bytes & 7 != 0:
-        store64(at, ragged_word(heap, whole))
+        store64(at, table_word(heap, whole))
         counts = tally(at, 1)
     while word < whole:
         count = TALLY if whole - word > TALLY else whole - word

@@ -12,7 +12,7 @@
 # reads as if free blocks followed.  In a table that was overwritten there may be states past the last block.
 
 from tinyheap.heap._state cimport NO_BLOCK, Heap
-from tinyheap.heap._words cimport ODD, clz64, ctz64, load8, load64, store8, store64, u64
+from tinyheap.heap._words cimport ODD, clz64, ctz64, load8, load64, load_short, store64, store_short, u64
 
 cdef enum:
     FREE = 0
@@ -20,33 +20,16 @@ cdef enum:
     TAIL = 2
     MARK = 3
 
-cdef inline u64 ragged_word(Heap heap, u64 word) noexcept nogil:
-    """The table's short last word."""
-    cdef u64 have = heap.table_bytes - (word << 3)
-    cdef u64 x = 0
-    if heap.table_bytes >= 8:
-        # The eight bytes that end with the table, without those of the word before.
-        return load64(heap.table + heap.table_bytes - 8) >> (64 - (have << 3))
-    while have > 0:
-        have -= 1
-        x = (x << 8) | load8(heap.table + have)
-    return x
-
 cdef inline u64 table_word(Heap heap, u64 word) noexcept nogil:
-    if (word << 3) + 8 <= heap.table_bytes:
-        return load64(heap.table + (word << 3))
-    return ragged_word(heap, word)
+    cdef u64 left = heap.table_bytes - (word << 3)
+    return load64(heap.table + (word << 3)) if left >= 8 else load_short(heap.table + (word << 3), left)
 
 cdef inline void put_table_word(Heap heap, u64 word, u64 value) noexcept nogil:
-    cdef u64 at = heap.table + (word << 3)
-    cdef u64 end = heap.table + heap.table_bytes
-    if at + 8 <= end:
-        store64(at, value)
-        return
-    while at < end:
-        store8(at, value & 255)
-        value >>= 8
-        at += 1
+    cdef u64 left = heap.table_bytes - (word << 3)
+    if left >= 8:
+        store64(heap.table + (word << 3), value)
+    else:
+        store_short(heap.table + (word << 3), value, left)
 
 cdef inline u64 state_of(Heap heap, u64 block) noexcept nogil:
     return (load8(heap.table + (block >> 2)) >> ((block & 3) << 1)) & 3

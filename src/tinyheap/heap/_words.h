@@ -36,6 +36,10 @@ static inline void store16(uint64_t address, uint64_t value) { uint16_t v = TH_L
 static inline void store32(uint64_t address, uint64_t value) { uint32_t v = TH_LE32((uint32_t)value); memcpy(TH_AT(address), &v, 4); }
 static inline void store64(uint64_t address, uint64_t value) { uint64_t v = TH_LE64(value); memcpy(TH_AT(address), &v, 8); }
 
+/* The first bytes of a word, less than eight; the others read as zero. */
+static inline uint64_t load_short(uint64_t address, uint64_t bytes) { uint64_t v = 0; memcpy(&v, TH_AT(address), (size_t)bytes); return TH_LE64(v); }
+static inline void store_short(uint64_t address, uint64_t value, uint64_t bytes) { uint64_t v = TH_LE64(value); memcpy(TH_AT(address), &v, (size_t)bytes); }
+
 /* A word of `1 << shift` bytes: 2, 4 or 8. */
 static inline uint64_t load_word(uint64_t address, uint64_t shift) {
     return shift == 3 ? load64(address) : shift == 2 ? load32(address) : load16(address);
@@ -50,12 +54,15 @@ static inline void fill(uint64_t address, uint64_t bytes, uint64_t byte) { memse
 static inline void zero16(uint64_t address) { memset(TH_AT(address), 0, 16); }
 static inline void move(uint64_t to, uint64_t from, uint64_t bytes) { memmove(TH_AT(to), TH_AT(from), (size_t)bytes); }
 
+/* `rarely(x)` is whether x is not 0, which a compiler then takes for the exception. */
 #if defined(__GNUC__) || defined(__clang__)
+static inline uint64_t rarely(uint64_t x) { return (uint64_t)__builtin_expect(x != 0, 0); }
 static inline uint64_t ctz64(uint64_t x) { return (uint64_t)__builtin_ctzll(x); }
 static inline uint64_t clz64(uint64_t x) { return (uint64_t)__builtin_clzll(x); }
 static inline void prefetch(uint64_t address) { __builtin_prefetch(TH_AT(address)); }
 #else
 #include <intrin.h>
+static inline uint64_t rarely(uint64_t x) { return x != 0; }
 static inline uint64_t ctz64(uint64_t x) { unsigned long i; _BitScanForward64(&i, x); return i; }
 static inline uint64_t clz64(uint64_t x) { unsigned long i; _BitScanReverse64(&i, x); return 63 - i; }
 static inline void prefetch(uint64_t address) { (void)address; }

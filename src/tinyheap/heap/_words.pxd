@@ -16,11 +16,14 @@ cdef extern from "_words.h" nogil:
     void store16(u64 address, u64 value) noexcept
     void store32(u64 address, u64 value) noexcept
     void store64(u64 address, u64 value) noexcept
+    u64 load_short(u64 address, u64 bytes) noexcept                 # the first bytes of a word, less than eight
+    void store_short(u64 address, u64 value, u64 bytes) noexcept
     u64 load_word(u64 address, u64 shift) noexcept                  # of 1 << shift bytes
     void store_word(u64 address, u64 shift, u64 value) noexcept
     void fill(u64 address, u64 bytes, u64 byte) noexcept
     void zero16(u64 address) noexcept
     void move(u64 to, u64 source, u64 bytes) noexcept
+    u64 rarely(u64 x) noexcept                                      # whether x is not 0, which is the exception
     u64 ctz64(u64 x) noexcept
     u64 clz64(u64 x) noexcept
     u64 long_words_below(u64 at, u64 start, u64 bytes) noexcept     # which of four lie in `start..start + bytes`, a bit each
