@@ -20,8 +20,7 @@
 A word *lies on the heap* if it is an address of the pool; every such word counts as a pointer.  Four words are compared with
 the pool's bounds at once, and left behind if none lies within.  If one does, each is looked at by itself, behind a branch
 of its own: the processor guesses the branch and goes on meanwhile, where it would have to wait for a mask.  For the same
-reason the table is written by the byte here, and read by the byte again where an object's end is mostly found: a byte that
-was just written is passed on to a read of its own width at once, but has to be waited for by a wider one.
+reason marks are written and read by the byte: a wider read of a byte that was just written has to wait for it.
 
 The mark stack has room for every block.  TinyGo's is small: a full one leaves objects marked but not scanned (*dropped*),
 for which the whole heap is scanned again, until none is left (*rescans*).  That is done here too where ``stack_limit`` asks
