@@ -6,11 +6,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock"
+SUBLOCK := $(LOCK) --constraints requirements/dev.txt
 DECLARATIONS := $(shell find src/tinyheap -name '*.pxd')
+STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
 COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo web test lint format types layers docs bench bench-guests bench-profile lock clean
+.PHONY: help setup guests readers demo web test lint format types api layers docs dist bench bench-guests bench-profile lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -53,6 +55,7 @@ demo: setup ## Run a real Go program with its heap in our hands (needs npm), or 
 
 .PHONY: demo-program demo-trace
 demo-program:
+	@cp $(GOFMT) build/gofmt.wasm # where the README's examples look for it
 	@for file in $(GO_FILES); do \
 	  echo; echo "gofmt 0.4.9, compiled by TinyGo, formats $$file ($$(wc -c <$$file) bytes)"; \
 	  $(BIN)/tinyheap run $(GOFMT) --map -- $$file >build/ours.go || exit 1; \
@@ -94,8 +97,8 @@ web: web/node_modules ## Build the code of the HTML report from web/ into the pa
 pictures: setup guests ## Make the pictures of the README anew, from a real run (needs Chromium)
 	@$(BIN)/python docs/pictures.py
 
-test: setup ## Run all tests (ARGS="..." goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run all tests, on all cores (ARGS="..." goes to pytest; -n 0 for one process)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check
@@ -105,14 +108,22 @@ format: setup ## Format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-types: setup ## Check types
+types: setup ## Check types, and the stubs of the compiled modules against what was compiled
 	@$(BIN)/mypy
+	@$(BIN)/stubtest --allowlist tests/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
+
+api: setup ## Agree on the public interface as it is now: tests/public_api.txt
+	@$(BIN)/python tests/public_api.py
 
 layers: setup ## Check that rooms import only downward
 	@$(BIN)/lint-imports --no-logo
 
 docs: setup ## Build the documentation into build/docs
 	@$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env docs build/docs
+
+dist: setup ## Build the sdist and the wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
 
 bench: setup ## Measure against the peers; one JSON line a row at the end (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -123,9 +134,14 @@ bench-guests: setup guests ## Measure real programs on our collector against the
 bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
 
-lock: .venv/.tools ## Lock the requirement files again (ARGS=--upgrade for newer versions)
-	@$(LOCK) $(ARGS) requirements/build.in --output-file requirements/build.txt
-	@$(LOCK) $(ARGS) pyproject.toml requirements/dev.in --extra run --extra profile --output-file requirements/dev.txt
+lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer versions)
+	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --group dev --output-file requirements/dev.txt
+	@# Whoever installs less than all of that gets the same versions.
+	@$(SUBLOCK) --group build --output-file requirements/build.txt
+	@$(SUBLOCK) pyproject.toml --group build --group test --output-file requirements/test.txt
+	@$(SUBLOCK) pyproject.toml --group build --group lint --output-file requirements/lint.txt
+	@$(SUBLOCK) pyproject.toml --extra run --extra profile --group build --group docs --output-file requirements/docs.txt
+	@$(SUBLOCK) --group wheels --output-file requirements/wheels.txt
 
 clean: ## Remove everything that these targets made
 	@rm -rf .venv tests/guests/node_modules tests/readers/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -7,29 +7,31 @@ developer's machine takes the quick share of the rest; a run with `CI=true` take
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from doctest import ELLIPSIS
+from pathlib import Path
 
 import hypothesis
 import pytest
 from sybil import Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import console_blocks
+import machine
 import needs
 
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(doctest_optionflags=ELLIPSIS),
         CodeBlockParser("console", console_blocks.evaluate),
-        SkipParser(),
     ],
     patterns=["*.md"],
     setup=console_blocks.enter_folder,
     teardown=console_blocks.leave_folder,
+    fixtures=["_example_has_its_program"],
 ).pytest()
 
-pytest_plugins = ["engine_fixtures"]
+pytest_plugins = ["browser_fixtures", "engine_fixtures"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
@@ -60,12 +62,66 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Gives a test marked alone the machine to itself, where several workers run tests at the same time."""
+    if not hasattr(item.config, "workerinput"):
+        # The only process, or one that a worker's test waits for, which holds the machine already.
+        return (yield)
+    with machine.held(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+class NeedyModule(pytest.Module):
+    """A module of tests that is skipped where a library is missing that it imports."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """What is in the module, as pytest finds it."""
+        try:
+            return super().collect()
+        except Exception as error:
+            needs.library(error)
+            raise
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Makes every module one that may miss a library."""
+    return NeedyModule.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Skips a test whose fixtures import a library that is missing."""
+    yield from _skipping_for_missing_library()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skips a test that imports a library that is missing."""
+    yield from _skipping_for_missing_library()
+
+
+def _skipping_for_missing_library() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        needs.library(error)
+        raise
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """All tests together have a cache of prepared programs, and no other run of them sees it."""
+def _environment_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests together have a cache of prepared programs that no other run of them sees, and no terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYHEAP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # How wide a terminal is, tests choose.
+        patch.delenv("COLUMNS", raising=False)
         yield
+
+
+@pytest.fixture
+def _example_has_its_program(request: pytest.FixtureRequest) -> None:
+    console_blocks.check_program(str(request.node.example.parsed))
 
 
 @pytest.fixture

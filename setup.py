@@ -7,9 +7,12 @@ and the executable specification serves in its place; `TINYHEAP_REQUIRE_KERNEL=1
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 # Modules in Cython's pure Python mode.  Their compiler directives stand in their own header comments.
 COMPILED_MODULES = [
@@ -35,24 +38,43 @@ def extension(module: str) -> Extension:
         [str(path)],
         include_dirs=["src/tinyheap/heap"],
         # Portable on purpose: a wheel must run on machines older than the one that built it.
-        extra_compile_args=["-O3"],
+        extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+        optional=not KERNEL_REQUIRED,
     )
 
 
-def extensions() -> list[Extension]:
-    """All compiled modules, or none where Cython is missing and nobody insists on the kernel."""
-    try:
-        from Cython.Build import cythonize
-    except ImportError:
-        if KERNEL_REQUIRED:
-            raise
-        return []
-    modules = [extension(module) for module in COMPILED_MODULES]
-    # The generated C goes to build/, so that no source folder ever holds a generated file.
-    translated: list[Extension] = cythonize(modules, build_dir="build/cython")  # type: ignore[no-untyped-call]
-    for module in translated:
-        module.optional = not KERNEL_REQUIRED  # set here, because Cython's translation drops it
-    return translated
+class Compile(build_ext):
+    """Translates the modules to C only when they are compiled: neither metadata nor the sdist needs that."""
+
+    def build_extensions(self) -> None:
+        """Compiles all modules, or none where Cython is missing and nobody insists on the kernel."""
+        try:
+            from Cython.Build import cythonize
+        except ImportError:
+            if KERNEL_REQUIRED:
+                raise
+            self.extensions = []
+        else:
+            # The generated C goes to build/, so that no source folder ever holds a generated file.
+            translated = cythonize(self.extensions, build_dir="build/cython")  # type: ignore[no-untyped-call]
+            for module, in_c in zip(self.extensions, translated, strict=True):
+                module.sources, module.depends = in_c.sources, in_c.depends
+        super().build_extensions()
 
 
-setup(ext_modules=extensions())
+class Wheel(bdist_wheel):
+    """A wheel that is for one platform only if something was compiled for it."""
+
+    def run(self) -> None:
+        """Compiles first, and sees what came of it."""
+        self.run_command("build")
+        if not any(Path(output).exists() for output in self.get_finalized_command("build_ext").get_outputs()):
+            self.distribution.ext_modules = []
+            self.root_is_pure = True
+        super().run()
+
+
+setup(
+    ext_modules=[extension(module) for module in COMPILED_MODULES],
+    cmdclass={"build_ext": Compile, "bdist_wheel": Wheel},
+)

@@ -50,7 +50,7 @@ class Case:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".part")
-            program.write_program(unfinished, workloads.generate(self.workload, self.options))
+            program.write_trace(unfinished, workloads.generate(self.workload, self.options))
             unfinished.rename(path)
         return path
 

@@ -15,7 +15,7 @@ from benchmarks import peers
 from benchmarks.cases import Case
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.heap import Heap
-from tinyheap.traces.program import Program, read_program
+from tinyheap.traces.program import Trace, read_trace
 from tinyheap.traces.replay import Replay, fnv1a, replay
 from tinyheap.units import MIB
 
@@ -76,7 +76,7 @@ def measure(case: Case, n: int, bdwgc: Path | None) -> Outcome:
         DisagreementError: The kernel's heap ended otherwise than the literal port's.
     """
     trace = case.trace()
-    program = read_program(trace)
+    program = read_trace(trace)
     precise = case.options.precise
     with_bdwgc = bdwgc if case.options.word_bytes == 8 else None
     literal = peers.literal(case.options.word_bytes, precise=precise)
@@ -98,12 +98,12 @@ def measure(case: Case, n: int, bdwgc: Path | None) -> Outcome:
     return Outcome(rows, notes)
 
 
-def play(program: Program, gc: str) -> Replay:
+def play(program: Trace, gc: str) -> Replay:
     """One run of a program on the kernel, with its memory there from the start, as the peers have it."""
     return replay(program, gc, "kernel", timing=False, hashes=False, prefault=True)
 
 
-def check_agreement(case: Case, program: Program, said: dict[str, Any]) -> None:
+def check_agreement(case: Case, program: Trace, said: dict[str, Any]) -> None:
     """Raises DisagreementError where the kernel's heap ended otherwise than the literal port's."""
     ours = play(program, case.gc)
     ends = {

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
+
+from docutils.nodes import Element, TextElement  # type: ignore[import-untyped]
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 import tinyheap
 
@@ -34,6 +40,28 @@ def keep_colons(app: Sphinx, what: str, name: str, item: object, options: object
         lines[:0] = ["..", ""]  # an empty comment
 
 
+def public_path(home_path: str) -> str:
+    """The path by which users know what is defined at that path: the front door's, else that of its package."""
+    name = home_path.rpartition(".")[2]
+    for package in ("tinyheap", ".".join(home_path.split(".")[:2])):
+        module = import_module(package)
+        if name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            if not isinstance(value, ModuleType) and f"{getattr(value, '__module__', None)}.{name}" == home_path:
+                return f"{package}.{name}"
+    return home_path
+
+
+def link_to_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: TextElement) -> Element | None:
+    """Links a type in a signature, which goes by the module that it is from, to its public path."""
+    target = str(node.get("reftarget", ""))
+    if not target.startswith("tinyheap.") or public_path(target) == target:
+        return None
+    python = env.domains.python_domain
+    return python.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public_path(target), node, shown)
+
+
 def setup(app: Sphinx) -> None:
     """Comes before Napoleon, whose priority is 500."""
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("missing-reference", link_to_public)

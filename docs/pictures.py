@@ -18,6 +18,7 @@ from typing import Final, Literal
 from playwright.sync_api import Browser, sync_playwright
 
 from tinyheap import profile
+from tinyheap.profile import HeapMoment, Unknown
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.html import write_page
 
@@ -57,7 +58,9 @@ def report(recording_file: Path, page: Path) -> int:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with Recording.open(recording_file) as recording:
         write_page(recording, page)
-        heap = profile.heap_at(recording, event_id=profile.peak(recording).event_id)
+        fullest = profile.peak(recording)
+        heap = None if isinstance(fullest, Unknown) else profile.heap_at(recording, event_id=fullest.event_id)
+        assert isinstance(heap, HeapMoment), "gofmt's collector is replaced, so its heap is known"
         grown = [place for place, size_bytes in enumerate(heap.sizes_bytes) if 2000 < size_bytes < 5000]
         largest = int(heap.object_ids[grown[len(grown) // 2]])
         query = "SELECT count(*) FROM events WHERE kind = 0 AND id < (SELECT id FROM events WHERE kind = 0 AND object_id = ?)"

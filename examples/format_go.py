@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tinyheap.errors import TinyheapError
-from tinyheap.hosts import Grants, load
-from tinyheap.hosts.drivers import find
+from tinyheap import Grants, TinyheapError
+from tinyheap.hosts import drivers, load
 
 
 def formatted(module: Path, file: Path) -> str:
     """The text of ``file``, formatted by the program in ``module``; any of the packages that format Go."""
     session = load(module.read_bytes(), Grants(stdout=sys.stderr.buffer))
     session.start()
-    driver = find(session)
+    driver = drivers.find(session)
     if driver is None:
         sys.exit(f"{module} is no formatter that a driver is known for")
     return driver.format(file.read_text(), file.name)

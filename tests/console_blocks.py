@@ -1,8 +1,11 @@
 """The console blocks of the documentation, run as tests.
 
 A line that begins with ``$ tinyheap`` is run, in the same folder as the rest of its document; what follows it, up to
-the next command, is what it must print.  Durations are not compared, nor how wide the columns are that hold them.
-Other commands (``make``, ``pip``) are for the reader only.
+the next command, is what it must print.  Durations are not compared, nor how wide the columns are that hold them.  Of
+commands in a block that shows no output at all, only the exit code counts, which has to be 0.  Other commands (``make``,
+``pip``) are for the reader only.
+
+The folder has what a reader has who ran ``make demo`` in a clone of the project: ``examples`` and ``build/gofmt.wasm``.
 """
 
 from __future__ import annotations
@@ -18,8 +21,13 @@ from typing import Any, Final
 from click.testing import CliRunner
 from sybil import Example
 
+import guests_modules
+import needs
 from tinyheap import cli
 
+ROOT: Final = Path(__file__).resolve().parent.parent
+DEMO_PROGRAM: Final = "build/gofmt.wasm"
+GOFMT: Final = guests_modules.INSTALLED / "gofmt-0.4.9/gofmt.wasm"
 PROMPT: Final = "$ "
 COLUMNS: Final = "80"
 DURATION: Final = re.compile(r"\b[0-9.]+ (?:ns|us|ms|s)\b")
@@ -29,23 +37,37 @@ def enter_folder(namespace: dict[str, Any]) -> None:
     """Begin a document: its examples have a folder of their own to write to."""
     namespace["_left_folder"] = Path.cwd()
     namespace["_folder"] = tempfile.TemporaryDirectory()
-    os.chdir(namespace["_folder"].name)
+    folder = Path(namespace["_folder"].name)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / DEMO_PROGRAM).parent.mkdir()
+    (folder / DEMO_PROGRAM).symlink_to(GOFMT)
+    os.chdir(folder)
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
-    """End a document: nothing that its examples wrote stays."""
+    """End a document: nothing that its examples wrote stays, nor anything that they made, which Sybil would keep."""
     os.chdir(namespace["_left_folder"])
     namespace["_folder"].cleanup()
+    namespace.clear()
+
+
+def check_program(example: str) -> None:
+    """Ends an example that needs the demo's program where that was not fetched."""
+    if DEMO_PROGRAM in example:
+        needs.path(GOFMT, "the demo's program (`make guests`)")
 
 
 def evaluate(example: Example) -> str | None:
     """What is wrong with a console block; None where it prints what it says."""
-    for command, expected in commands(example.parsed):
+    entries = list(commands(example.parsed))
+    shows_output = any(expected.strip() for _, expected in entries)
+    for command, expected in entries:
         program, *arguments = shlex.split(command, comments=True)
         if program != "tinyheap":
             continue
         run = CliRunner().invoke(cli.main, arguments, prog_name=program, env={"COLUMNS": COLUMNS})
-        if comparable(run.output) != comparable(expected):
+        is_right = comparable(run.output) == comparable(expected) if shows_output else run.exit_code == 0
+        if not is_right:
             return f"{command}\nexpected:\n{expected}\nprinted (exit code {run.exit_code}):\n{run.output}"
     return None
 

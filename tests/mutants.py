@@ -125,10 +125,8 @@ MUTANTS: Final = {
     "memory that was written by hand is still taken for free": Edit(
         _BORDER, "Kernel.write_table", "self._heap.free_until = self._heap.next_alloc", "pass"
     ),
-    "half of the heap is headroom": Edit(
-        _BORDER, "Kernel._alloc_slowly", "heap.pool_bytes // 3", "heap.pool_bytes // 2"
-    ),
-    "a failed allocation stays counted": Edit(_BORDER, "Kernel._alloc_slowly", "heap.mallocs -= 1", ""),
+    "half of the heap is headroom": Edit(_BORDER, "Kernel._search_on", "heap.pool_bytes // 3", "heap.pool_bytes // 2"),
+    "a failed allocation stays counted": Edit(_BORDER, "Kernel._uncount", "heap.mallocs -= 1", ""),
     # ---- freeing and growing ----
     "freeing leaves long tails": Edit(_ALLOCATE, "clear_states", "keep = 0", "keep = keep"),
     "freeing takes the neighbor along": Edit(
@@ -182,9 +180,6 @@ MUTANTS: Final = {
     ),
     "sixteen words without pointers are taken for more": Edit(
         _MARKER, "skip_data", "at += four << 2", "at += four << 3"
-    ),
-    "long objects are looked at past their end": Edit(
-        _MARKER, "skip_data", "stop - at >= four << 2", "stop - at + four >= four << 2"
     ),
     "tails are looked for in a word of the table from the wrong block on": Edit(
         _MARKER, "object_end", "(block & 31) << 1", "(block & 30) << 1"

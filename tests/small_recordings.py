@@ -9,17 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 from hypothesis import strategies as st
 
 from tinyheap.profile.census import CENSUS, COUNTED, SITES
+from tinyheap.profile.result import Unknown
 from tinyheap.recordings.batch import CollectionRow, FrameRow, GrowthRow, SampleRow
 from tinyheap.recordings.recording import Recording, RunInfo
 from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
 
-FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.makeslice")
+FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.run$1")
 BLOCK_BYTES = 16
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -197,6 +201,13 @@ def run_info(rows: Rows) -> RunInfo:
         events=rows.events,
         last_ns=rows.time_ns,
     )
+
+
+def known(result: Result | Unknown | None) -> Result:
+    """A result or a statistic that the recording of a test has."""
+    assert result is not None
+    assert not isinstance(result, Unknown)
+    return result
 
 
 @st.composite

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
 import sys
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import needs
 import tinyheap
+from project_files import PYPROJECT, ROOT, brought_by, copy_project, project_files
 from tinyheap import cli
 
-ROOT = Path(__file__).resolve().parent.parent
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 # Loaded only by the commands that use them.
@@ -35,15 +35,12 @@ def run_python(*arguments: str | Path, **environment: str) -> subprocess.Complet
     )
 
 
-def project_files() -> list[Path]:
-    """All files of the project: those that git tracks, and new ones that it does not ignore."""
-    options = ["-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(
-        [needs.tool("git"), "ls-files", *options], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if listing.returncode:
-        pytest.skip("this is not a git checkout")
-    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+def versions(lock: Path) -> dict[str, set[str]]:
+    """The versions that a lock has of each package: more than one where they depend on the version of Python."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^(\S+)==(\S+)", lock.read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
 
 
 class TestVersion:
@@ -86,15 +83,57 @@ class TestRequirements:
         assert "://" not in text
         assert not re.search(r"^\s*--(?!hash=)|^-", text, re.MULTILINE)
 
-    def test_build_lock_is_for_what_the_build_requires(self) -> None:
-        wanted = (ROOT / "requirements/build.in").read_text().split()
-        assert wanted == PYPROJECT["build-system"]["requires"]
+    def test_group_for_the_build_is_what_the_build_requires(self) -> None:
+        assert PYPROJECT["dependency-groups"]["build"] == PYPROJECT["build-system"]["requires"]
+
+    def test_development_takes_every_group_but_that_of_the_public_ci(self) -> None:
+        groups = dict(PYPROJECT["dependency-groups"])
+        assert [part["include-group"] for part in groups.pop("dev")] == [name for name in groups if name != "wheels"]
 
     def test_every_dependency_is_locked(self) -> None:
-        project = PYPROJECT["project"]
-        wanted = [*project["dependencies"], *project["optional-dependencies"]["run"]]
-        locked = set(re.findall(r"^(\S+)==", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE))
-        assert {re.split(r"[<>=]", requirement)[0] for requirement in wanted} <= locked
+        project, groups = PYPROJECT["project"], PYPROJECT["dependency-groups"]
+        extras = [
+            *project["optional-dependencies"].values(),
+            *(groups[part["include-group"]] for part in groups["dev"]),
+        ]
+        wanted = {
+            Requirement(requirement).name.lower() for requirement in itertools.chain(project["dependencies"], *extras)
+        }
+        assert wanted - {"tinyheap"} <= versions(ROOT / "requirements/dev.txt").keys()
+
+    @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+    def test_locks_agree(self, lock: Path) -> None:
+        development = versions(ROOT / "requirements/dev.txt")
+        assert {name: found for name, found in versions(lock).items() if found != development.get(name, found)} == {}
+
+    def test_a_unit_test_needs_no_reader_of_tables(self) -> None:
+        assert (
+            not {"pandas", "polars", "pyarrow", "numpy", "duckdb", "wasmtime"}
+            & versions(ROOT / "requirements/test.txt").keys()
+        )
+
+
+class TestPublicCi:
+    WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+
+    def test_it_tries_every_version_that_is_claimed(self) -> None:
+        claimed = re.findall(r"Python :: (3\.\d+)", " ".join(PYPROJECT["project"]["classifiers"]))
+        (matrix,) = re.findall(r"python: \[(.+)\]", self.WORKFLOW)
+        tried = re.findall(r'"([^"]+)"', matrix)
+        assert [version for version in tried if not version.endswith("t")] == claimed
+        built = PYPROJECT["tool"]["cibuildwheel"]["build"]
+        assert built == [f"cp{version.replace('.', '')}-*" for version in tried]
+
+    def test_actions_are_pinned_by_commit(self) -> None:
+        uses = re.findall(r"uses: (\S+)(.*)", self.WORKFLOW)
+        assert uses
+        for action, comment in uses:
+            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+
+    @pytest.mark.parametrize("name", sorted(set(re.findall(r"(?:tests|requirements)/[\w/.]+", WORKFLOW))))
+    def test_files_that_it_names_are_there(self, name: str) -> None:
+        assert (ROOT / name).exists()
 
 
 class TestFiles:
@@ -103,12 +142,12 @@ class TestFiles:
 
     def test_no_registry_host(self) -> None:
         hosts = re.compile(rb"pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|deb[.]debian[.]org")
-        offenders = [path for path in project_files() if hosts.search(path.read_bytes())]
+        offenders = [path for path in project_files() if hosts.search((ROOT / path).read_bytes())]
         assert not offenders
 
     def test_no_path_of_the_machine_that_it_was_written_on(self) -> None:
         places = [f"{place}/".encode() for place in (ROOT, Path.home())]
-        offenders = [path for path in project_files() if any(place in path.read_bytes() for place in places)]
+        offenders = [path for path in project_files() if any(place in (ROOT / path).read_bytes() for place in places)]
         assert not offenders
 
 
@@ -131,6 +170,9 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("name", cli.COMMANDS)
     def test_every_command_loads_and_explains_itself(self, name: str) -> None:
+        extra = cli.COMMANDS[name].extra
+        for requirement in brought_by(extra) if extra else []:
+            needs.package(Requirement(requirement).name)
         result = run_python("-m", "tinyheap", name, "--help")
         assert result.returncode == 0, result.stderr
         assert f"tinyheap {name}" in result.stdout
@@ -157,14 +199,8 @@ class TestCommandLine:
 class TestInstallation:
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
-        """A copy of what the build reads, free of anything already built."""
-        copy = tmp_path / "source"
-        for path in project_files():
-            place = path.relative_to(ROOT)
-            if place.parts[0] == "src" or len(place.parts) == 1:
-                (copy / place).parent.mkdir(parents=True, exist_ok=True)
-                (copy / place).write_bytes(path.read_bytes())
-        return copy
+        """A copy of the project, free of anything built."""
+        return copy_project(tmp_path / "source")
 
     @staticmethod
     def install(source: Path, target: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -185,11 +221,11 @@ class TestInstallation:
         program = (
             "import tinyheap\n"
             "from tinyheap.heap.engines import choose_engine\n"
-            "print(tinyheap.__file__, choose_engine().__name__, choose_engine().__name__)\n"
+            "print(tinyheap.__file__, choose_engine().__name__, tinyheap.Heap(1024).engine_name)\n"
         )
         search_path = os.pathsep.join([str(target), *further_path])
         result = run_python("-c", program, PYTHONPATH=search_path, PYTHONWARNINGS="always")
-        assert result.stdout.split() == [f"{target}/tinyheap/__init__.py", "Model", "Model"], result.stderr
+        assert result.stdout.split() == [f"{target}/tinyheap/__init__.py", "Model", "model"], result.stderr
         assert result.stderr.count("SlowEngineWarning: the compiled kernel is not there") == 1
 
     def test_without_a_compiler_the_model_serves(self, source: Path, tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ class InvalidAddressError(HeapError, ValueError):
     """An address that is not on the heap, not of a live object, or not an object's start where one is needed."""
 
 
+class InvalidTypeError(HeapError, TypeError):
+    """An argument, or what a callback answers, is of a type that makes no sense there."""
+
+
 class LayoutError(HeapError, ValueError):
     """A layout that cannot be read, encoded or applied to an object."""
 
@@ -40,7 +44,7 @@ class InterruptError(HeapError):
 
 
 class HeapBusyError(HeapError):
-    """The heap was changed while a collection was running."""
+    """What runs on the heap does not admit what was asked for: from a callback of it, or from another thread."""
 
 
 class HeapCorruptError(HeapError):
@@ -105,6 +109,29 @@ class UnsupportedGuestError(GuestError):
     """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
 
 
+class PolicyError(GuestError, ValueError):
+    """A way to run a guest's heap that makes no sense, or by which this guest cannot be run."""
+
+
+class GuestPhaseError(GuestError):
+    """Something was asked of a program out of turn: not yet, not any more, or not from there.
+
+    ``phase`` is where the program was in its life: ``offered loaded ready started ended`` or ``closed``.
+    """
+
+    def __init__(self, message: str, phase: str) -> None:
+        super().__init__(message)
+        self.phase = phase
+
+
+class GuestOutOfMemoryError(GuestError, OutOfMemoryError):
+    """The program asked for memory that its heap does not have; ``callers`` are who asked, innermost first."""
+
+    def __init__(self, message: str, callers: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.callers = callers
+
+
 class GuestTrapError(GuestError):
     """The program trapped; ``exit_code`` is what a shell should see, ``frames`` the innermost functions first."""
 
@@ -147,7 +174,7 @@ class RecordingError(TinyheapError):
 
 
 class RecordingAccessError(RecordingError, OSError):
-    """A recording is not there, is a folder, or may not be read."""
+    """A recording is not there, is not a file (a folder, a pipe, a device), or may not be read."""
 
 
 class NotARecordingError(RecordingError, ValueError):
@@ -166,6 +193,10 @@ class RecordingBusyError(RecordingError):
     """A recording that another process is still writing."""
 
 
+class RecordingClosedError(RecordingError, ValueError):
+    """A recording was asked something after it was closed."""
+
+
 class RecordingWriteError(RecordingError, OSError):
     """A recording cannot be made or cannot go on, as on a full disk; it holds everything up to its last batch."""
 
@@ -174,8 +205,11 @@ class QueryError(RecordingError, ValueError):
     """A question in SQL that does not make sense to the recording it was asked of."""
 
 
-class MissingLibraryError(RecordingError, ImportError):
-    """Rows were asked for as objects of a library that is not installed; says how to get it."""
+class MissingLibraryError(TinyheapError, ImportError):
+    """Something was used that needs a library which is not installed or does not load; says how to get it.
+
+    ``name`` is the library's.
+    """
 
 
 class ReportError(TinyheapError, OSError):

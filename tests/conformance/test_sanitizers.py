@@ -1,7 +1,8 @@
 """The kernel touches no byte that is not its own, and does nothing that C leaves undefined.
 
 It is compiled once more with the address and undefined-behavior sanitizers, and the tests of its contract, of all
-patterns of states, and of random requests run on it, with nothing around the heaps' memory: one byte too far ends them.
+patterns of states, of random requests, and of callbacks that do anything run on it, with nothing around the heaps'
+memory: one byte too far ends them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ CHECKS: Final = (
     "tests/conformance/test_patterns.py",
     "tests/conformance/test_twins.py",
     "tests/conformance/test_vectors.py",
+    "tests/unit/test_callbacks.py",
+    "tests/property/test_reentry.py",
 )
 SECONDS: Final = 900
 

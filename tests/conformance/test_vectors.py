@@ -15,7 +15,7 @@ import pytest
 
 import needs
 from tinyheap.heap.contract import Engine, Gc
-from tinyheap.traces.program import read_program
+from tinyheap.traces.program import read_trace
 from tinyheap.traces.replay import Replay, replay
 
 FOLDER: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
@@ -31,7 +31,7 @@ def expectation(name: str) -> dict[str, Any]:
 
 
 def play(name: str, engine: str, mark_stack_entries: int | None) -> Replay:
-    program = read_program(FOLDER / f"{name}.trace.gz")
+    program = read_trace(FOLDER / f"{name}.trace.gz")
     gc = Gc.PRECISE if expectation(name)["precise"] else Gc.CONSERVATIVE
     return replay(program, gc, engine, mark_stack_entries=mark_stack_entries)
 

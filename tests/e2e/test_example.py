@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from small_recordings import known
 from tinyheap import profile
 from tinyheap.cli import main
 from tinyheap.recordings.recording import Recording
@@ -36,7 +37,7 @@ def test_it_is_whole_and_of_no_machine() -> None:
         assert recording.run.is_complete
         assert (recording.run.module, list(recording.run.arguments)) == ("gofmt.wasm", ["cookie.go"])
         totals = profile.totals(recording)
-        assert totals.collections >= 10
-        assert profile.leak_suspects(recording).can_tell
+        assert known(totals.collections) >= 10
+        assert known(profile.leak_suspects(recording)).can_tell
         last = recording.sql("SELECT mallocs, total_alloc_bytes FROM samples ORDER BY time_ns DESC LIMIT 1").one()
     assert last == (totals.allocations, pytest.approx(totals.allocated_bytes))

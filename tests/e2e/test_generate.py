@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tinyheap import cli
-from tinyheap.traces.program import read_program
+from tinyheap.traces.program import read_trace
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 
@@ -24,7 +24,7 @@ def test_options_reach_the_program(tmp_path: Path) -> None:
         "--occupancy", 0.4, "--precise", "--header-alignment", 16,
     )  # fmt: skip
     assert said.exit_code == 0
-    program = read_program(target)
+    program = read_trace(target)
     assert program == generate(
         "mixed",
         Options(

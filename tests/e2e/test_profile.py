@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import guests_modules
 from hosts.programs import module_bytes
 from tinyheap import cli
+from tinyheap.profile import totals
 from tinyheap.recordings.recording import Recording
 
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(300))
@@ -151,6 +152,17 @@ def test_a_program_on_its_own_collector() -> None:
         assert recording.run.source == "injected"
         assert recording.sql("SELECT count(*) FROM objects").one()[0] > 10_000
         assert recording.sql("SELECT count(*) FROM collections").one() == (0,)
+
+
+@pytest.mark.parametrize("gc", ["default", "native"])
+def test_the_recording_is_no_longer_than_the_run(gc: str) -> None:
+    result = profile(guests_modules.path("gofmt-0.4.9"), "--gc", gc, "--json", "run.json", "--", "a.go")
+    assert result.exit_code == 0
+    run = json.loads(Path("run.json").read_text())
+    with Recording.open("gofmt.tinyheap") as recording:
+        (last_ns,) = recording.sql("SELECT max(time_ns) FROM events").one()
+        assert last_ns <= recording.run.duration_ns <= run["run_ns"]
+        assert totals(recording).wall_ns == recording.run.duration_ns
 
 
 def test_what_cannot_be_recorded_is_refused() -> None:

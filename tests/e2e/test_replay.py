@@ -24,7 +24,7 @@ import needs
 from tinyheap import cli
 from tinyheap.heap.stats import GO_NAMES
 from tinyheap.traces.expectation import COLUMNS, KINDS
-from tinyheap.traces.program import Program, ProgramBuilder, write_program
+from tinyheap.traces.program import Trace, TraceBuilder, write_trace
 
 VECTORS: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 ESCAPE: Final = "\x1b"
@@ -74,9 +74,9 @@ def _read(leader: int) -> bytes:
         return b""
 
 
-def tree(*, heap_bytes: int = 4096, live: int = 20, limit_bytes: int | None = None) -> Program:
+def tree(*, heap_bytes: int = 4096, live: int = 20, limit_bytes: int | None = None) -> Trace:
     """A table of live objects with dead ones between them, and a collection."""
-    program = ProgramBuilder(heap_bytes, limit_bytes=limit_bytes)
+    program = TraceBuilder(heap_bytes, limit_bytes=limit_bytes)
     table = program.alloc(4 * live)
     program.root(0, table)
     for word in range(live):
@@ -89,14 +89,14 @@ def tree(*, heap_bytes: int = 4096, live: int = 20, limit_bytes: int | None = No
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     path = tmp_path / "tree.trace.gz"
-    write_program(path, tree())
+    write_trace(path, tree())
     return path
 
 
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
     """A trace that runs out of memory at step 31."""
-    program = ProgramBuilder(256)
+    program = TraceBuilder(256)
     for slot in range(15):
         program.root(slot, program.alloc(16))
     for slot in range(15):
@@ -104,17 +104,17 @@ def full(tmp_path: Path) -> Path:
         program.copy(slot + 1, slot + 1)
     program.root(15, program.alloc(400))
     path = tmp_path / "full.trace"
-    write_program(path, program.build())
+    write_trace(path, program.build())
     return path
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    program = ProgramBuilder(4096)
+    program = TraceBuilder(4096)
     program.store(7, 0)
     program.object_ids = 9
     path = tmp_path / "broken.trace"
-    write_program(path, program.build())
+    write_trace(path, program.build())
     return path
 
 
@@ -302,7 +302,7 @@ class TestPairing:
     @pytest.fixture
     def pairs(self, tmp_path: Path) -> Path:
         for name in ("a", "b"):
-            write_program(tmp_path / f"{name}.trace", tree(live=len(name) + ord(name) % 7))
+            write_trace(tmp_path / f"{name}.trace", tree(live=len(name) + ord(name) % 7))
             (tmp_path / f"{name}.json").write_text(run(tmp_path / f"{name}.trace", "--json").stdout)
         return tmp_path
 
@@ -356,7 +356,7 @@ class TestErrors:
 
     def test_heap_that_this_machine_cannot_hold_is_an_error(self, trace: Path, tmp_path: Path) -> None:
         path = tmp_path / "wide.trace"
-        write_program(path, ProgramBuilder(4096, word_bytes=8).build())
+        write_trace(path, TraceBuilder(4096, word_bytes=8).build())
         result = run(path, trace, "--json", "--limit", "99999999GiB")
         assert result.exit_code == 1
         assert [set(line) for line in lines(result)] == [{"trace", "error"}] * 2
@@ -440,7 +440,7 @@ class TestScreen:
     @pytest.mark.parametrize("columns", [40, 80, 140])
     def test_map_fits_the_terminal_and_sums_up_what_does_not(self, tmp_path: Path, columns: int) -> None:
         path = tmp_path / "large.trace"
-        write_program(path, tree(heap_bytes=1 << 20, live=5000))
+        write_trace(path, tree(heap_bytes=1 << 20, live=5000))
         shown = on_terminal(path, "--map", columns=columns, NO_COLOR="1").replace("\r", "").splitlines()
         rows = [line for line in shown if line.startswith("0x")]
         assert 8 <= len(rows) <= 16
@@ -471,11 +471,11 @@ class TestScreen:
 
     def test_progress_shows_on_long_traces_only(self, trace: Path, tmp_path: Path) -> None:
         path = tmp_path / "long.trace"
-        program = ProgramBuilder(4096)
+        program = TraceBuilder(4096)
         program.root(0, program.alloc(16))
         for _ in range(20_000):
             program.store(1, 0)
-        write_program(path, program.build())
+        write_trace(path, program.build())
         assert "/20002" in on_terminal(path, "--engine", "model", "--json")
         assert "/62" not in on_terminal(trace, "--engine", "model", "--json")
         assert run(path, "--engine", "model", "--json").stderr == ""
@@ -485,12 +485,12 @@ class TestManners:
     @pytest.fixture
     def endless(self, tmp_path: Path) -> Path:
         """Long enough on the model to be interrupted."""
-        program = ProgramBuilder(4096)
+        program = TraceBuilder(4096)
         program.root(0, program.alloc(16))
         for word in range(600_000):
             program.store(1, word % 4)
         path = tmp_path / "endless.trace.gz"
-        write_program(path, program.build())
+        write_trace(path, program.build())
         return path
 
     def test_interrupt_ends_it_cleanly(self, trace: Path, endless: Path) -> None:

@@ -96,6 +96,9 @@ def test_a_recording_without_an_end_says_so(tmp_path: Path) -> None:
     said = report(path)
     assert said.exit_code == 0
     assert "The recording has no end" in said.stdout
+    assert "recorded for" in said.stdout
+    assert "live at its last batch" in said.stdout
+    assert "ran for" not in said.stdout
 
 
 def test_a_failed_program_says_why(tmp_path: Path) -> None:

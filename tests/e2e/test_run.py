@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -203,7 +204,8 @@ def figures(*arguments: str | float | Path) -> dict[str, Any]:
 def test_figures_are_written_as_json(files: Path) -> None:
     report = figures()
     assert set(report) == {
-        "module", "guest", "gc", "exit_code", "error", "was_cached", "prepare_ns", "run_ns", "heap",
+        "module", "guest", "gc", "exit_code", "error", "was_cached", "prepare_ns", "run_ns",
+        "memory_bytes", "counters", "heap",
     }  # fmt: skip
     assert (report["gc"], report["exit_code"], report["error"]) == ("default", 0, None)
     assert report["guest"]["version"] == "0.31.2"
@@ -217,8 +219,30 @@ def test_figures_are_written_as_json(files: Path) -> None:
     assert heap["pause_ns"] == sum(each["pause_ns"] for each in heap["collections"])
     assert heap["longest_pause_ns"] == max(each["pause_ns"] for each in heap["collections"])
     assert [each["number"] for each in heap["collections"]] == list(range(1, len(heap["collections"]) + 1))
+    assert report["memory_bytes"] > heap["heap_bytes"]
     native = figures("--gc", "native")
-    assert (native["heap"], native["guest"]) == (None, None)
+    assert (native["heap"], native["guest"], native["counters"]) == (None, None, None)
+    assert native["memory_bytes"] % 65536 == 0 < native["memory_bytes"]
+
+
+def test_what_is_known_of_a_module_that_keeps_its_own_allocator(files: Path) -> None:
+    module = guests_modules.path("gofmt-0.7.3")
+    said = run(module, "--json", "figures.json", "--", "a.go")
+    report = json.loads(Path("figures.json").read_text())
+    assert (report["heap"], report["counters"]) == (None, None)
+    assert report["memory_bytes"] % 65536 == 0 < report["memory_bytes"]
+    assert re.search(r"It ran for .* in .* of memory; what its heap did is unknown", said.stderr)
+
+
+def test_counters_that_the_program_keeps_itself_are_read_where_they_are_known(files: Path) -> None:
+    usual = figures()["heap"]["mem_stats"]
+    module = guests_modules.path("gofmt-0.4.9")
+    arguments = ["-q", "--seed", "1", "--gc", "native", "--json", "own.json", "-o", "own.tinyheap", "--", "long.go"]
+    assert CliRunner().invoke(cli.main, ["profile", str(module), *arguments]).exit_code == 0
+    counters = json.loads(Path("own.json").read_text())["counters"]
+    assert counters["TotalAlloc"] == pytest.approx(usual["TotalAlloc"], rel=0.01)
+    assert abs(counters["Mallocs"] - usual["Mallocs"]) < 10
+    assert 0 < counters["Frees"] < counters["Mallocs"]
 
 
 def test_options_change_what_the_collector_does(files: Path) -> None:
@@ -301,7 +325,7 @@ def test_a_full_heap_says_what_there_was(files: Path) -> None:
     for options in (("--heap-limit", "400K"), ("--growth", "none"), ("--memory-limit", "512K")):
         said = gofmt(*options, "--json", "figures.json", "--", "long.go")
         assert (said.exit_code, said.stdout) == (137, "")
-        assert "the guest asked for" in said.stderr
+        assert "the program asked for" in said.stderr
         assert "live at the end" in said.stderr
         report = json.loads(Path("figures.json").read_text())
         assert report["exit_code"] == 137
@@ -331,8 +355,8 @@ def test_it_stops_at_an_allocation(files: Path) -> None:
     [
         (("--gx",), "No such option"),
         (("--growth", "step:0"), "no size"),
-        (("--growth", "ratio:3/4"), "is not none, double"),
-        (("--growth", "often"), "is not none, double"),
+        (("--growth", "ratio:3/4"), "expected none, double"),
+        (("--growth", "often"), "expected none, double"),
         (("--dir", "nowhere"), "is no folder"),
         (("--env", "A"), "is not NAME=VALUE"),
         (("--timeout", "0"), "range"),

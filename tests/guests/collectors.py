@@ -52,8 +52,11 @@ BUILDS = [
 
 
 @cache
-def compiled(build: Build, source: str = "block_collector.c") -> bytes:
-    """The module of a build, with its names; of a program around the collector, if `source` is another."""
+def compiled(build: Build, source: str = "block_collector.c", *, stack_first: bool = True) -> bytes:
+    """The module of a build, with its names; of a program around the collector, if `source` is another.
+
+    Its stack comes first in memory, as TinyGo has it, or else behind its variables.
+    """
     compiler, linker = needs.tool("clang-14"), needs.tool("wasm-ld-14")
     defines = {
         "PRECISE": build.precise,
@@ -75,7 +78,7 @@ def compiled(build: Build, source: str = "block_collector.c") -> bytes:
         link_time = ["-flto"] if build.link_time else []
         run(*target, *options, *link_time, str(FOLDER / source), "-o", objects[0])
         run(*target, str(FOLDER / "stack_pointer.s"), "-o", objects[1])
-        layout = ["--no-entry", "--stack-first", "-z", f"stack-size={STACK_BYTES}"]
+        layout = ["--no-entry", *(["--stack-first"] if stack_first else []), "-z", f"stack-size={STACK_BYTES}"]
         run(str(linker), *layout, *objects, "-o", str(folder / "program.wasm"))
         return (folder / "program.wasm").read_bytes()
 

@@ -29,3 +29,14 @@ EXPORT(resize) word resize(word old, word size) {
 
 /* What the program itself sees of its counters. */
 EXPORT(total_bytes) word total_bytes(void) { return (word)total_alloc_bytes; }
+
+/* Calls itself with a frame of a kilobyte in memory, and allocates at the end. */
+EXPORT(recurse) word recurse(word depth) {
+    volatile word words[256];
+    fill((word)(uintptr_t)words, sizeof words, 0xEE);
+    word below = depth ? recurse(depth - 1) : make(8, 3, 0);
+    return below + words[depth & 255];
+}
+
+/* Calls itself with nothing in memory. */
+EXPORT(descend) word descend(word depth) { return depth ? descend(depth - 1) + slots[depth & 15] : slots[0]; }

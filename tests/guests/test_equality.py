@@ -174,7 +174,7 @@ def test_no_policy_changes_the_output(name: str, policy: str) -> None:
 @pytest.mark.parametrize("engine", ["model", "kernel"])
 def test_a_heap_that_is_too_small_is_said_to_be(engine: str) -> None:
     run = pairs.start_ours(pair_of("sh-syntax-0.4.0"), Policy(engine=engine, heap_limit_bytes=200_000))
-    with pytest.raises((OutOfMemoryError, GuestError), match=r"the guest asked for .* limit of 200000 bytes"):
+    with pytest.raises((OutOfMemoryError, GuestError), match=r"the program asked for .* limit of 200000 bytes"):
         formatted(run, texts.kinds("sh-syntax-0.4.0")["medium"])
 
 

@@ -214,7 +214,7 @@ def test_a_stack_that_is_scanned_from_a_saved_pointer_is_recognized(optimization
 def assert_runs_as_said(wasm: bytes, heap: BlockHeap, build: Build) -> None:
     """Words, counters and the mark stack's place, in a run of which every allocation is known."""
     session = load(wasm)
-    session.call("_start")
+    session.start()
     assert_geometry(session.memory, heap)
     session.memory.write(0, b"\xaa" * STACK_BYTES)
     trees, depth, header = 3000, 3, heap.header_bytes
@@ -248,7 +248,7 @@ def frame_of(wasm: bytes, export: str, heap: BlockHeap) -> int:
         ("gofmt-0.6.1", "leaking"),
         ("gofmt-0.7.3", "leaking"),
         ("shfmt-0.2.7", "leaking"),
-        ("micropython-1.27.0", "none"),
+        ("micropython-1.27.0", "its own, mark and sweep"),
     ],
 )
 def test_what_cannot_be_served_says_what_it_is(name: str, collector: str) -> None:

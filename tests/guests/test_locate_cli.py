@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import guests_modules
 from tinyheap.cli import main
+from tinyheap.errors import HostError
+from tinyheap.guests.program import Program
 
 
 def test_a_module_is_described_with_how_sure_each_fact_is() -> None:
@@ -46,6 +51,64 @@ def test_a_bad_file_is_an_error_and_the_others_are_shown(tmp_path: Path) -> None
     good = str(guests_modules.path("shfmt-0.2.7"))
     result = CliRunner().invoke(main, ["identify", str(bad), good])
     assert result.exit_code == 1
-    assert "bad.wasm" in result.output
-    assert "leaking" in result.output
+    assert f"{bad}: " in result.stderr
+    assert good in result.stdout
+    assert "leaking" in result.stdout
     assert not isinstance(result.exception, (KeyError, ValueError))
+
+
+def test_several_modules_are_a_table_of_one_line_each() -> None:
+    paths = [
+        str(guests_modules.path(name))
+        for name in ("gofmt-0.4.9", "gofmt-0.7.3", "sh-syntax-0.6.0", "micropython-1.27.0")
+    ]
+    result = CliRunner().invoke(main, ["identify", *paths])
+    heading, *lines = result.output.splitlines()
+    assert heading.split() == ["File", "Runtime", "Collector", "Replaceable"]
+    assert [line.split("  ")[0] for line in lines] == paths
+    assert [line.rpartition("  ")[2] for line in lines[:3]] == [
+        "yes",
+        "no: it frees nothing",
+        "no: rewritten in TinyGo 0.40",
+    ]
+    assert "does not run: 55 of its imports are not offered" in lines[3]
+    assert "its own, mark and sweep" in lines[3]
+    full = CliRunner().invoke(main, ["identify", "--full", *paths])
+    assert full.output.count("This module ") == len(paths)
+
+
+def test_a_module_whose_imports_nobody_offers_does_not_claim_to_run() -> None:
+    path = guests_modules.path("micropython-1.27.0")
+    result = CliRunner().invoke(main, ["identify", str(path)])
+    words = " ".join(result.output.split())
+    assert (
+        "This module cannot be run here, because it imports what no host here offers (env.invoke_ii: function" in words
+    )
+    assert "This module runs" not in words
+    facts = json.loads(CliRunner().invoke(main, ["identify", "--json", str(path)]).output)
+    with pytest.raises(HostError) as caught:
+        Program.open(path)
+    listed = [line.strip() for line in str(caught.value).splitlines() if line.startswith("  ")]
+    assert sorted(facts["lacks"]) == sorted(listed)
+
+
+def test_what_a_module_needs_is_known_without_wasmtime() -> None:
+    code = (
+        "import sys; sys.modules['wasmtime'] = None; from tinyheap.cli import main;"
+        "main(['identify', sys.argv[1]], standalone_mode=False)"
+    )
+    path = str(guests_modules.path("micropython-1.27.0"))
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be run here" in done.stdout
+
+
+def test_a_table_survives_any_name(tmp_path: Path) -> None:
+    names = ["[bold]x", "a\tb", "größe 🎉", "x\x1b[31m"]
+    for name in names:
+        (tmp_path / name).symlink_to(guests_modules.path("gofmt-0.4.9"))
+    result = CliRunner().invoke(main, ["identify", *(str(tmp_path / name) for name in names)])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == 1 + len(names)
+    assert "[bold]x " in result.output
+    assert "\x1b" not in result.output

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,7 @@ from tinyheap.wasm import Module
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
 KEPT_ALLOCATORS = ["sh-syntax-0.6.0", "sh-syntax-0.7.0", "gofmt-0.6.1", "gofmt-0.7.3", "shfmt-0.2.7"]
+WAIT_S = 0.1
 ADDRESS_MASK = 0xFFFF_FFFF
 
 
@@ -243,7 +246,14 @@ def test_who_is_stopped_is_who_is_recorded() -> None:
 # ---- deaths, collections, growths ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.4.0", "sh-syntax-0.5.8"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("gofmt-0.4.9", marks=pytest.mark.slow),
+        "sh-syntax-0.4.0",
+        pytest.param("sh-syntax-0.5.8", marks=pytest.mark.slow),
+    ],
+)
 def test_births_and_deaths_agree_with_the_model(name: str) -> None:
     text = texts.kinds(name)["small"]
     kernel, model = (record(name, text, Policy(engine=engine, gc_every=97))[0] for engine in ("kernel", "model"))
@@ -338,6 +348,47 @@ def test_pictures_are_thinned_out() -> None:
     assert all(later - earlier <= earlier // 16 for earlier, later in itertools.pairwise(pictured[100:]))
 
 
+# ---- the clock ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gc", ["default", "native"])
+def test_time_runs_from_the_programs_first_instruction_to_its_last(gc: str) -> None:
+    kept = Kept()
+    wasm = guests_modules.read("gofmt-0.4.9")
+    with Program.open(wasm, Grants(seed=1), gc=gc, recording=kept.recorder) as program:
+        time.sleep(WAIT_S)
+        begun_ns = time.perf_counter_ns()
+        program.start()
+        time.sleep(WAIT_S)
+        formatted(program.driver(), texts.kinds("gofmt")["small"])
+        ran_ns = time.perf_counter_ns() - begun_ns
+        time.sleep(WAIT_S)
+    assert WAIT_S * 1e9 < kept.end_ns <= ran_ns, "what lies between two calls counts, and nothing else"
+    assert kept.batches[-1].time_ns == kept.end_ns
+    times_ns = [*kept.events["time_ns"], *(row.time_ns for row in kept.samples)]
+    times_ns += [row.time_ns for row in kept.snapshots]
+    assert 0 <= min(times_ns) <= max(times_ns) <= kept.end_ns
+
+
+def test_time_ends_with_the_call_that_failed() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("gofmt-0.4.9"), Grants(seed=1), recording=kept.recorder) as program:
+        begun_ns = time.perf_counter_ns()
+        program.start()
+        with pytest.raises(GuestTrapError):
+            formatted(program.driver(), texts.TOO_NESTED_GO)
+        ran_ns = time.perf_counter_ns() - begun_ns
+        time.sleep(WAIT_S)
+    assert 0 < kept.events["time_ns"][-1] <= kept.end_ns <= ran_ns
+
+
+def test_a_program_that_never_ran_took_no_time() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("gofmt-0.4.9"), Grants(seed=1), recording=kept.recorder):
+        time.sleep(WAIT_S)
+    assert (kept.end_ns, kept.batches[-1].time_ns) == (0, 0)
+
+
 # ---- ends --------------------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +400,28 @@ def test_a_trap_ends_a_recording_as_failed() -> None:
     assert kept.end[0] == "failed"
     assert "unreachable" in str(kept.end[1])
     assert len(kept.allocations) > 500
+
+
+def test_what_was_put_into_a_program_stands_in_no_stack_of_its() -> None:
+    kept, go = Kept(), "package a\n" + "var x = f( 1)\n" * 20_000
+    grants = Grants(seed=1, memory_limit_bytes=4 << 20, stderr=io.BytesIO())
+    with Program.open(guests_modules.path("gofmt-0.7.3"), grants, recording=kept.recorder) as program:
+        program.start()
+        with pytest.raises(GuestTrapError) as caught:
+            program.driver().format(go)
+        cause = caught.value.__cause__
+        assert isinstance(cause, wasmtime.Trap)
+        names = [frame.func_name for frame in cause.frames]
+        assert "tinyheap.recorded_alloc" in names
+        assert [*caught.value.frames] == [name for name in names if name != "tinyheap.recorded_alloc"]
+        assert "tinyheap." not in str(caught.value)
+
+
+def test_a_recorder_records_one_run() -> None:
+    kept, _, _ = record("sh-syntax-0.4.0", "echo hi\n")
+    with pytest.raises(RecordingError, match="records one run; make another"):
+        record("sh-syntax-0.4.0", "echo hi\n", kept=kept)
+    kept.recorder.enter()
 
 
 def test_a_full_heap_ends_a_recording_as_failed() -> None:
@@ -403,8 +476,11 @@ ALLOC = """
 """An allocator that is known by its name."""
 
 
-def small(text: str) -> bytes:
-    return module_bytes(ALLOC + text)
+ALLOCATES = '(func (export "allocate") i32.const 8 i32.const 0 call $runtime.alloc drop)'
+
+
+def small(text: str, head: str = "") -> bytes:
+    return module_bytes(head + ALLOC + text)
 
 
 def run_small(
@@ -427,9 +503,43 @@ def test_a_program_that_never_allocates() -> None:
 def test_a_program_that_traps_at_once() -> None:
     kept = Kept()
     with pytest.raises(GuestTrapError):
-        run_small('(func (export "_start") unreachable)', ("_start",), kept=kept)
+        run_small('(func (export "fail") unreachable)', ("fail",), kept=kept)
     assert kept.end is not None
     assert kept.end[0] == "failed"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_how_a_run_ended_is_how_its_last_call_did(goes_on: bool) -> None:
+    kept = Kept()
+    wasm = small('(func (export "trap") unreachable) (func (export "fine"))')
+    with Program.open(wasm, recording=kept.recorder, cache=Cache(None)) as program:
+        with pytest.raises(GuestTrapError):
+            program.call("trap")
+        if goes_on:
+            program.call("fine")
+    assert kept.end is not None
+    state, error, _ = kept.end
+    assert (state, error is None) == (("finished", True) if goes_on else ("failed", False))
+
+
+def test_an_interrupt_has_a_name() -> None:
+    kept = Kept()
+    with pytest.raises(KeyboardInterrupt), Program.open(small(""), recording=kept.recorder, cache=Cache(None)):
+        raise KeyboardInterrupt
+    assert kept.end == ("failed", "KeyboardInterrupt", None)
+
+
+def test_what_was_noted_before_the_log_was_full_is_handed_over() -> None:
+    kept = Kept()
+    program = Program.open(small(ALLOCATES), recording=kept.recorder, cache=Cache(None))
+    program.call("allocate")
+    kept.recorder.log.fail()
+    with pytest.raises(RecordingError, match="the recording cannot go on"):
+        program.call("allocate")
+    program.close()
+    assert kept.end is not None
+    assert kept.end[0] == "failed"
+    assert kept.allocations["size_bytes"].tolist() == [8]
 
 
 def test_a_program_that_traps_before_it_starts_leaves_no_recording() -> None:
@@ -442,6 +552,7 @@ def test_a_program_that_traps_before_it_starts_leaves_no_recording() -> None:
 def test_a_program_that_allocates_before_it_starts() -> None:
     kept = run_small("(func $f i32.const 8 i32.const 0 call $runtime.alloc drop) (start $f)")
     assert kept.allocations["size_bytes"].tolist() == [8]
+    assert 0 < kept.allocations["time_ns"][0] <= kept.end_ns
 
 
 def test_resizing_and_freeing_are_events_of_the_object_that_they_name() -> None:
@@ -490,11 +601,10 @@ def test_a_recursion_that_is_too_deep_ends_as_ever_and_can_be_read(tmp_path: Pat
     said = []
     for recording in (None, path):
         with Program.open(small(RECURSION), recording=recording, cache=Cache(None)) as program:
+            program.call("down", 3)
             with pytest.raises(GuestTrapError, match="stack overflow") as trapped:
                 program.call("down", 1 << 30)
             said.append(trapped.value.exit_code)
-            # A failed call leaves nothing on the stack of the next.
-            program.call("down", 3)
     assert said[0] == said[1]
     with Recording.open(path) as recorded:
         assert recorded.run.is_complete
@@ -502,18 +612,18 @@ def test_a_recursion_that_is_too_deep_ends_as_ever_and_can_be_read(tmp_path: Pat
         assert recorded.sql("SELECT count(*) FROM objects").one() == (4,)
 
 
-def test_objects_outlive_their_stacks_pictures_of_calls_that_trap() -> None:
+def test_a_main_that_exits_leaves_nothing_on_the_stack_of_the_calls_behind_it() -> None:
     kept = Kept()
     text = """(func $inner (result i32) i32.const 8 i32.const 0 call $runtime.alloc)
-      (func (export "fail") call $inner drop unreachable)
+      (func (export "_start") call $inner drop i32.const 0 call $exit)
       (func (export "work") (result i32) call $inner)"""
-    with Program.open(small(text), recording=kept.recorder, cache=Cache(None)) as program:
+    head = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+    with Program.open(small(text, head), Grants(seed=1), recording=kept.recorder, cache=Cache(None)) as program:
+        program.start()
+        assert program.exit_code == 0
         for _ in range(3):
-            with pytest.raises(GuestTrapError):
-                program.call("fail")
             program.call("work")
-    assert [len(kept.path(stack)) for stack in kept.events["stack_id"].tolist()] == [2] * 6
-    assert len(kept.stacks) == 4
+    assert [len(kept.path(stack)) for stack in kept.events["stack_id"].tolist()] == [2] * 4
 
 
 # ---- what cannot be recorded -------------------------------------------------------------------------------------------

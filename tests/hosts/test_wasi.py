@@ -215,14 +215,28 @@ def test_a_program_that_runs_too_long_is_stopped(program: bytes) -> None:
         run(program, timeout_s=0.2)
 
 
+def test_a_session_knows_how_long_its_program_ran() -> None:
+    session = hosts.load(module_bytes('(func (export "f"))'))
+    time.sleep(0.05)
+    assert session.ran_ns == 0
+    begun_ns = time.perf_counter_ns()
+    session.call("f")
+    time.sleep(0.05)
+    session.call("f")
+    took_ns = time.perf_counter_ns() - begun_ns
+    time.sleep(0.05)
+    assert 0.05e9 < session.ran_ns <= took_ns
+
+
 def test_the_time_limit_covers_all_calls_of_a_session() -> None:
     wasm = module_bytes('(func (export "spin") (loop $l (br $l))) (func (export "quick"))')
     session = hosts.load(wasm, hosts.Grants(timeout_s=0.2))
     session.call("quick")
     with pytest.raises(errors.GuestTimeoutError):
         session.call("spin")
-    with pytest.raises(errors.GuestTimeoutError):
+    with pytest.raises(errors.GuestPhaseError, match=r"ran longer than its 0\.2 seconds; open it again") as caught:
         session.call("quick")
+    assert caught.value.phase == "ended"
 
 
 def test_memory_grows_only_to_its_limit() -> None:
@@ -232,7 +246,9 @@ def test_memory_grows_only_to_its_limit() -> None:
     session = hosts.load(wasm, hosts.Grants(memory_limit_bytes=10 * page_bytes))
     assert session.call("grow") == 1
     assert len(session.memory) == 10 * page_bytes
-    with pytest.raises(errors.GuestError, match="memory"):
+    with pytest.raises(
+        errors.GuestError, match=r"limit of 1 bytes cannot be kept: .* 65536 bytes when it begins; give 65536"
+    ):
         hosts.load(wasm, hosts.Grants(memory_limit_bytes=1))
 
 
@@ -307,7 +323,8 @@ def test_an_exit_during_a_call_is_told_apart_from_a_result() -> None:
     with pytest.raises(errors.GuestExitError) as caught:
         session.call("leave")
     assert caught.value.exit_code == 5
-    assert session.call("stay") == 1
+    with pytest.raises(errors.GuestPhaseError, match="call of 'stay': the program ended with exit code 5; open it"):
+        session.call("stay")
 
 
 @pytest.mark.parametrize("wasm", [b"", b"\0asm", b"\0asm\1\0\0\0\1\xff\xff\xff\xff\x0f", b"MZ" * 100])

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import needs
 from tinyheap.heap.contract import Engine
-from tinyheap.traces.program import ProgramBuilder, write_program
+from tinyheap.traces.program import TraceBuilder, write_trace
 from tinyheap.traces.workloads import Options, generate
 from tinyheap.units import KIB
 
@@ -55,7 +55,7 @@ def test_names_tell_cases_apart() -> None:
 
 def test_other_work_is_not_compared(kernel: type[Engine], tmp_path: Path) -> None:
     del kernel
-    write_program(tmp_path / "t", generate("mixed", SMALL))
+    write_trace(tmp_path / "t", generate("mixed", SMALL))
     said = peers.run(peers.literal(8, precise=False), tmp_path / "t")
     case = Case("mixed", SMALL)
     measure.check_agreement(case, generate("mixed", SMALL), said)
@@ -66,7 +66,7 @@ def test_other_work_is_not_compared(kernel: type[Engine], tmp_path: Path) -> Non
 @pytest.mark.parametrize("options", [[], ["--precise"]])
 def test_bdwgc_runs_a_program_within_the_limit(bdwgc: Path, tmp_path: Path, options: list[str]) -> None:
     program = generate("mixed", Options(heap_bytes=1024 * KIB, word_bytes=8, steps=50_000, occupancy=0.3))
-    write_program(tmp_path / "t", program)
+    write_trace(tmp_path / "t", program)
     said = peers.run(bdwgc, tmp_path / "t", *options)
     assert (said["oom"], said["ops_done"]) == ("", program.step_count)
     assert said["heap_bytes"] <= 1024 * KIB
@@ -76,11 +76,11 @@ def test_bdwgc_runs_a_program_within_the_limit(bdwgc: Path, tmp_path: Path, opti
 def test_bdwgc_keeps_what_roots_reach_and_says_where_memory_ends(bdwgc: Path, tmp_path: Path) -> None:
     objects = 64
     for kept in (False, True):
-        builder = ProgramBuilder(1024 * KIB, word_bytes=8)
+        builder = TraceBuilder(1024 * KIB, word_bytes=8)
         for slot in range(objects):
             object_id = builder.alloc(32 * KIB)
             builder.root(slot if kept else 0, object_id)
-        write_program(tmp_path / "t", builder.build())
+        write_trace(tmp_path / "t", builder.build())
         said = peers.run(bdwgc, tmp_path / "t")
         if kept:
             assert said["oom"]

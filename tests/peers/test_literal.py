@@ -11,7 +11,7 @@ import pytest
 from benchmarks import peers
 
 import needs
-from tinyheap.traces.program import read_program, write_program
+from tinyheap.traces.program import read_trace, write_trace
 from tinyheap.traces.replay import replay
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
@@ -39,7 +39,7 @@ def test_the_vectors_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_does_what_the_original_did(name: str, tmp_path: Path) -> None:
     expected = json.loads((VECTORS / f"{name}.json").read_bytes())
-    write_program(tmp_path / "t", read_program(VECTORS / f"{name}.trace.gz"))
+    write_trace(tmp_path / "t", read_trace(VECTORS / f"{name}.trace.gz"))
     said = play_literal(tmp_path / "t", expected["word_bytes"], "--full", precise=expected["precise"])
     if not expected["final_map"]:  # left out for large heaps
         expected["final_map"] = said["final_map"]
@@ -51,7 +51,7 @@ def test_it_does_what_the_original_did(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_it_does_what_our_engine_does(name: str, word_bytes: int, precise: bool, tmp_path: Path) -> None:
     program = generate(name, Options(heap_bytes=32 * KIB, word_bytes=word_bytes, steps=2000, precise=precise))
-    write_program(tmp_path / "t", program)
+    write_trace(tmp_path / "t", program)
     said = play_literal(tmp_path / "t", word_bytes, "--full", precise=precise)
     gc = "precise" if precise else "conservative"
     ours = replay(program, gc, mark_stack_entries=BOUNDED_WORDS * word_bytes).as_vector()
@@ -61,7 +61,7 @@ def test_it_does_what_our_engine_does(name: str, word_bytes: int, precise: bool,
 
 
 def test_counting_changes_nothing_but_the_counts(tmp_path: Path) -> None:
-    write_program(tmp_path / "t", generate("lists", Options(heap_bytes=32 * KIB, steps=20_000)))
+    write_trace(tmp_path / "t", generate("lists", Options(heap_bytes=32 * KIB, steps=20_000)))
     plain = play_literal(tmp_path / "t", 4, precise=False)
     counted = play_literal(tmp_path / "t", 4, precise=False, counted=True)
     assert counted.pop("blocks_examined") > 0
@@ -70,6 +70,6 @@ def test_counting_changes_nothing_but_the_counts(tmp_path: Path) -> None:
 
 
 def test_a_trace_for_another_build_is_an_error(tmp_path: Path) -> None:
-    write_program(tmp_path / "t", generate("lists", Options(heap_bytes=32 * KIB, steps=100)))
+    write_trace(tmp_path / "t", generate("lists", Options(heap_bytes=32 * KIB, steps=100)))
     with pytest.raises(peers.PeerError, match="another word size"):
         play_literal(tmp_path / "t", 8, precise=False)

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from small_recordings import Rows, opened
+from small_recordings import Rows, known, opened
 from tinyheap import profile
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile import Measure
+from tinyheap.recordings.observed import Observed
 from tinyheap.recordings.recording import Recording
 
 ANALYSES: tuple[Callable[[Recording], Any], ...] = (
@@ -39,13 +40,13 @@ def test_of_nothing(analysis: Callable[[Recording], Any]) -> None:
 def test_nothing_is_nothing() -> None:
     with opened(Rows(state="running")) as recording:
         totals = profile.totals(recording)
-        graph = profile.flame_graph(recording)
-        pauses = profile.pauses(recording)
+        graph = known(profile.flame_graph(recording))
+        pauses = known(profile.pauses(recording))
         line = profile.time_line(recording)
     assert (totals.state, totals.allocations, totals.wall_ns, totals.fragmentation) == ("running", 0, 0, None)
-    assert (totals.peak.collection, totals.peak.bytes, totals.heap_bytes) == (1, 0, None)
+    assert (known(totals.peak).collection, known(totals.peak).bytes, totals.heap_bytes) == (1, 0, None)
     assert (graph.root.total, graph.root.children) == (0, ())
-    assert (pauses.count, pauses.longest_ns, pauses.utilizations) == (0, 0, ())
+    assert (pauses.count, pauses.longest_ns, pauses.utilizations) == (0, None, ())
     assert line.points == ()
 
 
@@ -53,19 +54,30 @@ def test_without_stacks_all_is_the_roots_own() -> None:
     rows = Rows()
     rows.allocate(10)
     with opened(rows) as recording:
-        assert profile.flame_graph(recording).root.own == 10
+        assert known(profile.flame_graph(recording)).root.own == 10
         assert [usage.function for usage in profile.by_function(recording)] == [profile.NO_STACK]
         assert [usage.site.function for usage in profile.by_site(recording)] == [profile.NO_STACK]
 
 
-def test_where_collections_are_not_recorded_deaths_are_not_known() -> None:
-    rows = Rows(source="injected")
+@pytest.mark.parametrize(
+    ("source", "collector", "observed"),
+    [
+        ("kernel", "conservative", Observed(collections=True, heap=True)),
+        ("model", "leaking", Observed(collections=True, heap=True)),
+        ("injected", "blocks, rewritten", Observed(collections=False, heap=False)),
+        ("injected", "leaking", Observed(collections=True, heap=False)),
+    ],
+)
+def test_what_is_known_follows_from_who_served_the_heap(source: str, collector: str, observed: Observed) -> None:
+    rows = Rows(source=source, collector=collector)
     rows.allocate(10)
+    rows.sample(used_bytes=16)
     with opened(rows) as recording:
-        assert not profile.totals(recording).knows_deaths
-    for known in (Rows(), Rows(source="injected", collector="leaking")):
-        with opened(known) as recording:
-            assert profile.totals(recording).knows_deaths
+        totals = profile.totals(recording)
+    assert totals.observed == observed
+    assert totals.collections == (0 if observed.collections else None)
+    assert totals.live_bytes == (10 if observed.collections else None)
+    assert totals.used_bytes == (16 if observed.heap else None)
 
 
 def test_what_came_after_the_peak_was_not_at_it() -> None:
@@ -75,8 +87,8 @@ def test_what_came_after_the_peak_was_not_at_it() -> None:
     rows.allocate(10, late)
     rows.collect()
     with opened(rows) as recording:
-        graph = profile.flame_graph(recording, Measure.LIVE_AT_PEAK_BYTES)
-        assert profile.peak(recording).collection == 1
+        graph = known(profile.flame_graph(recording, Measure.LIVE_AT_PEAK_BYTES))
+        assert known(profile.peak(recording)).collection == 1
     assert dict(graph.stacks()) == {("main.early",): 1000}
 
 
@@ -84,7 +96,9 @@ def test_an_object_lives_to_the_very_end_of_the_collection_that_frees_it() -> No
     rows = Rows()
     rows.collect(rows.allocate(100), pause_ns=50)
     with opened(rows) as recording:
-        living = {time_ns: len(profile.heap_at(recording, time_ns=time_ns)) for time_ns in (9, 10, 20, 69, 70, 71)}
+        living = {
+            time_ns: len(known(profile.heap_at(recording, time_ns=time_ns))) for time_ns in (9, 10, 20, 69, 70, 71)
+        }
     assert living == {9: 0, 10: 1, 20: 1, 69: 1, 70: 0, 71: 0}
 
 
@@ -108,7 +122,7 @@ def test_recursion_counts_once_and_may_be_deep() -> None:
         stack = rows.stack(stack, odd if depth % 2 else even)
     rows.allocate(10, stack)
     with opened(rows) as recording:
-        graph = profile.flame_graph(recording)
+        graph = known(profile.flame_graph(recording))
         functions = {usage.function: usage.total_bytes for usage in profile.by_function(recording)}
         assert len(profile.stack_of(recording, stack)) == 3000
     assert max(depth for depth, _ in graph.root.walk()) == 3000
@@ -122,7 +136,7 @@ def test_folding_takes_recursion_out_and_nothing_else() -> None:
     rows.allocate(4, rows.path("all", "f", "f", "h"))
     rows.allocate(8, rows.path("h", "f", "g"))
     with opened(rows) as recording:
-        graph = profile.folded(profile.flame_graph(recording))
+        graph = profile.folded(known(profile.flame_graph(recording)))
     assert dict(graph.stacks()) == {("all", "f", "g"): 3, ("all", "f", "h"): 4, ("h", "f", "g"): 8}
     assert graph.root.total == 15
 
@@ -158,7 +172,7 @@ def test_a_census_is_taken_again_when_there_is_more(tmp_path: object) -> None:
         recording.connection.execute("INSERT INTO events VALUES (2, 20, 0, 2, 99, 5, 0, 0)")
         assert profile.totals(recording).allocations == 1
         recording.connection.execute("INSERT INTO batches VALUES (2, 20, 1)")
-        assert (profile.totals(recording).allocations, profile.flame_graph(recording).root.total) == (2, 15)
+        assert (profile.totals(recording).allocations, known(profile.flame_graph(recording)).root.total) == (2, 15)
 
 
 def sound() -> Rows:
@@ -194,7 +208,7 @@ def test_a_recording_that_contradicts_itself_is_refused(lie: str, word: str) -> 
 
 def test_a_moment_is_an_event_or_a_time() -> None:
     with opened(sound()) as recording, pytest.raises(TypeError):
-        profile.heap_at(recording, event_id=1, time_ns=1)
+        known(profile.heap_at(recording, event_id=1, time_ns=1))
 
 
 @pytest.mark.parametrize("measure", Measure)

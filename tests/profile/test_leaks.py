@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recordings_made import LEAKING_FUNCTION, make_recording
-from small_recordings import Birth, Rows, opened
+from small_recordings import Birth, Rows, known, opened
 from tinyheap import profile
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.recordings.recording import Recording
@@ -46,7 +46,7 @@ class Program:
 
 def suspects(rows: Rows) -> dict[str, profile.LeakSuspect]:
     with opened(rows) as recording:
-        return {suspect.site.function: suspect for suspect in profile.leak_suspects(recording).suspects}
+        return {suspect.site.function: suspect for suspect in known(profile.leak_suspects(recording)).suspects}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -100,7 +100,7 @@ def test_a_larger_leak_has_the_higher_score() -> None:
         rows.allocate(1000, large)
         rows.collect()
     with opened(rows) as recording:
-        found = profile.leak_suspects(recording).suspects
+        found = known(profile.leak_suspects(recording)).suspects
     assert [suspect.site.function for suspect in found] == ["main.large", "main.small"]
     assert found[0].score == pytest.approx(1000 / 1010)
     assert "1,000 more each time" in found[0].explanation
@@ -136,7 +136,7 @@ def test_with_few_collections_nobody_can_tell() -> None:
         rows.allocate(100, leak)
         rows.collect()
     with opened(rows) as recording:
-        found = profile.leak_suspects(recording)
+        found = known(profile.leak_suspects(recording))
     assert (found.can_tell, found.suspects) == (False, ())
     rows.allocate(100, leak)
     rows.collect()
@@ -147,6 +147,6 @@ def test_the_planted_leak_of_a_made_program_is_found(tmp_path: Path) -> None:
     for leak in (True, False):
         path = make_recording(tmp_path / f"{leak}.tinyheap", events=8000, leak=leak)
         with Recording.open(path) as recording:
-            found = profile.leak_suspects(recording)
+            found = known(profile.leak_suspects(recording))
         assert found.can_tell
         assert [suspect.site.function for suspect in found.suspects[:1]] == ([LEAKING_FUNCTION] if leak else [])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -23,6 +25,7 @@ from tinyheap.errors import (
 )
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
+from tinyheap.report.exporting import export
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,26 @@ def test_a_frame_is_a_table_a_view_or_a_query(recording: Recording) -> None:
     assert recording.frame("SELECT 40 + 2 AS answer").one() == (42,)
 
 
+def test_moments_with_a_time_zone_become_objects_without_another_library(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytz", None)
+    moment = datetime(2026, 1, 2, 3, 4, 5, 600, UTC)
+    rows = recording.sql(
+        "SELECT 1 AS a, TIMESTAMPTZ '2026-01-02 04:04:05.0006+01' AS a, '2026-01-02 03:04:05.0006+00'::TIMESTAMPTZ_NS AS "
+        "b, NULL::TIMESTAMPTZ AS c, TIMESTAMPTZ '290309-12-22 (BC) 00:00:00+00' AS d, TIMESTAMP '2026-01-02' AS e"
+    )
+    expected = (1, moment, moment, None, "290309-12-22 (BC) 00:00:00", datetime(2026, 1, 2))
+    assert rows.fetch() == list(rows) == [rows.one()] == [expected]
+    assert "<td>1</td>" in rows._repr_html_()
+    for query in ("SELECT [now()] AS a", "SELECT {'a': now()} AS a"):
+        nested = recording.sql(query)
+        for take in (nested.fetch, nested.one, lambda rows=nested: list(rows)):
+            with pytest.raises(MissingLibraryError, match=r"pip install pytz, or make them text with ::VARCHAR"):
+                take()
+        assert "</td>" in nested._repr_html_()
+
+
 def test_parameters_go_by_place_or_by_name(recording: Recording) -> None:
     assert recording.sql("SELECT id FROM events WHERE id > ? ORDER BY id LIMIT 1", [5]).one() == (6,)
     assert recording.sql("SELECT count(*) FROM events WHERE id = $event", {"event": 5}).one() == (1,)
@@ -114,8 +137,10 @@ def test_a_library_that_is_missing_is_named(
     recording: Recording, form: str, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingLibraryError, match=f"needs {library}: install it with pip install {form[:3]}|pyarrow"):
+    said = f"needs {library}: install it with pip install {form[:3]}|pyarrow"
+    with pytest.raises(MissingLibraryError, match=said) as raised:
         getattr(recording.frame("events"), form)()
+    assert raised.value.name == library
 
 
 def test_the_forms_that_need_no_library_need_none(path: Path) -> None:
@@ -148,6 +173,68 @@ def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Path) -> None:
         Recording.open(tmp_path / "none.tinyheap")
     with pytest.raises(RecordingAccessError, match="Is a directory"):
         Recording.open(tmp_path)
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(RecordingAccessError, match=f"{path}: it is a stream or a device: .* read from a file"):
+            Recording.open(path)
+    with pytest.raises(RecordingAccessError, match="null byte"):
+        Recording.open("a\0b")
+    with pytest.raises(RecordingAccessError, match="too long"):
+        Recording.open("a" * 5000)
+
+
+def test_a_file_that_may_not_be_read(altered: Path) -> None:
+    altered.chmod(0)
+    if os.access(altered, os.R_OK):
+        pytest.skip("root may read everything")
+    with pytest.raises(RecordingAccessError, match="Permission denied"):
+        Recording.open(altered)
+
+
+@pytest.mark.parametrize("name", [":memory:", "md:foo", "-", "~", "duckdb:x", "a*b", "it's", "ünï", "a b\n"])
+def test_a_name_is_a_files_whatever_it_means_to_duckdb(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecordingAccessError, match="No such file"):
+        Recording.open(name)
+    shutil.copy(path, name)
+    with Recording.open(name) as recording:
+        assert recording.path == Path(name)
+        assert len(recording.frame("events")) == recording.run.events
+        monkeypatch.chdir("/")  # what was opened stays where it is
+        export(recording, "csv", tmp_path / "out")
+    assert (tmp_path / "out" / "events.csv").read_bytes().count(b"\n") == recording.run.events + 1
+
+
+@pytest.mark.parametrize(("name", "words"), [(b"b\xffad", "is not UTF-8"), (b"a?b", "has a question mark")])
+def test_a_name_that_duckdb_cannot_be_told_is_said(path: Path, tmp_path: Path, name: bytes, words: str) -> None:
+    file = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+    try:
+        shutil.copy(path, file)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(RecordingAccessError, match=f"its path {words}, and DuckDB opens .*: rename it"):
+        Recording.open(file)
+
+
+def test_through_a_link_all_of_a_running_recording_is_seen(altered: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link"
+    link.symlink_to(altered)
+    script = """
+import duckdb, os, sys
+connection = duckdb.connect(sys.argv[1])
+connection.execute("UPDATE run SET module = 'late.wasm'")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, altered], check=True)
+    assert Path(f"{altered}.wal").stat().st_size > 0
+    with Recording.open(link) as recording:
+        assert recording.run.module == "late.wasm"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(100_000), b"\0asm\1\0\0\0" * 10_000])

@@ -11,9 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
+from every_type import VALUES
 from recordings_made import make_recording
 from tinyheap import cli
 from tinyheap.recordings import catalog
@@ -52,7 +54,7 @@ def test_as_json_every_row_is_an_object(path: Path) -> None:
         "list": [1, None],
         "inner": {"a": "2026-01-02"},
         "bytes": "ff",
-        "time": "2026-01-02T03:04:05",
+        "time": "2026-01-02 03:04:05",
     }
     assert [json.loads(line) for line in shown.stdout.splitlines()] == [{"id": each, **expected} for each in (1, 2, 3)]
 
@@ -63,6 +65,40 @@ def test_as_csv_every_row_is_there(path: Path) -> None:
     assert names == ["id", "text", "nothing"]
     assert len(rows) > 1000
     assert rows[1041] == ["1042", 'a,"b', ""]
+
+
+def test_a_value_of_every_type_comes_out_right_in_every_form(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setitem(sys.modules, "pytz", None)
+    query = f"SELECT {', '.join(f'{value.expression} AS c{at}' for at, value in enumerate(VALUES))}"
+    shown = {form: sql(path, query, *form) for form in [(), ("--csv",), ("--json",)]}
+    assert [each.stderr for each in shown.values()] == ["", "", ""]
+    texts = [value.text for value in VALUES]
+    _, row = csv.reader(io.StringIO(shown["--csv",].stdout))
+    assert row == texts
+    values = json.loads(shown["--json",].stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert list(values.values()) == [value.json for value in VALUES]
+    table = " ".join(shown[()].stdout.split())
+    assert [text for text in texts if " ".join(text.split()) not in table] == []
+
+
+def test_there_is_a_value_of_every_type() -> None:
+    with duckdb.connect() as connection:
+        known = {each for (each,) in connection.sql("SELECT DISTINCT logical_type FROM duckdb_types()").fetchall()}
+        assert known - {value.type for value in VALUES} == set()
+        for value in VALUES:
+            (kind,) = connection.sql(f"SELECT {value.expression} AS value").types
+            names = {"list": "LIST", "array": "ARRAY", "null": "NULL"}
+            assert str(kind).startswith(value.type) or names.get(kind.id) == value.type
+
+
+def test_numbers_are_aligned_to_the_right_and_nothing_else_is(path: Path) -> None:
+    shown = sql(path, "SELECT 1 AS number, INTERVAL '1 day' AS interval, [1] AS list, 'POINT(1 2)'::GEOMETRY AS place")
+    head, _, row = (line for line in shown.stdout.splitlines() if line)
+    assert [head.index(name) for name in ("interval", "list", "place")] == [
+        row.index(text) for text in ("1 day", "[1]", "POINT")
+    ]
+    assert head.index("number") + len("number") == row.index("1") + 1
 
 
 def test_a_table_of_many_rows_ends(path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import polars
 import pytest
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # type: ignore[import-untyped]
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from pyarrow import parquet
 
 import needs
+from browser_fixtures import Launch
 from recordings_made import make_recording
-from small_recordings import Rows, opened
+from small_recordings import Rows, known, opened
 from tinyheap import profile
 from tinyheap.errors import ReportError
 from tinyheap.profile import Measure
@@ -144,18 +145,15 @@ def test_speedscope_has_every_measure_with_its_stacks(recording: Recording) -> N
         weighed = Counter[tuple[str, ...]]()
         for sample, weight in zip(each["samples"], each["weights"], strict=True):
             weighed[tuple(names[frame] for frame in sample)] += weight
-        assert dict(weighed) == dict(profile.flame_graph(recording, measure).stacks())
+        assert dict(weighed) == dict(known(profile.flame_graph(recording, measure)).stacks())
         assert each["endValue"] == sum(each["weights"])
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=needs.tool("chromium"), args=["--no-sandbox", "--allow-file-access-from-files"]
-        )
-        yield browser.new_page(viewport={"width": 1200, "height": 800})
-        browser.close()
+def page(launch: Launch) -> Iterator[Page]:
+    browser = launch("--no-sandbox", "--allow-file-access-from-files")
+    yield browser.new_page(viewport={"width": 1200, "height": 800})
+    browser.close()
 
 
 def shown_by_speedscope(page: Page, file: Path) -> dict[str, tuple[float, float]]:
@@ -188,7 +186,7 @@ def test_collapsed_stacks_are_the_flame_graph(recording: Recording, tmp_path: Pa
     for measure in Measure:
         export(recording, "collapsed", file, measure)
         lines = [line.rpartition(" ") for line in file.read_text().splitlines()]
-        expected = {";".join(path): weight for path, weight in profile.flame_graph(recording, measure).stacks()}
+        expected = {";".join(path): weight for path, weight in known(profile.flame_graph(recording, measure)).stacks()}
         assert {path: int(weight) for path, _, weight in lines} == expected
 
 
@@ -197,7 +195,7 @@ def test_collapsed_names_cannot_break_lines() -> None:
     rows.allocate(1, rows.path("a;b", "c\nd e"))
     rows.allocate(2)
     with opened(rows) as recording:
-        assert collapsed(profile.flame_graph(recording)) == f"{profile.NO_STACK} 2\na:b;c:d e 1\n".encode()
+        assert collapsed(known(profile.flame_graph(recording))) == f"{profile.NO_STACK} 2\na:b;c:d e 1\n".encode()
 
 
 # ---- Perfetto ---------------------------------------------------------------------------------------------------------

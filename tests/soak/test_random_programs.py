@@ -20,7 +20,7 @@ import pytest
 import needs
 from tinyheap.errors import TraceError
 from tinyheap.heap.contract import Engine, Gc
-from tinyheap.traces.program import Growth, Program, ProgramBuilder, write_program
+from tinyheap.traces.program import Trace, TraceBuilder, TraceGrowth, write_trace
 from tinyheap.traces.replay import Replay, replay
 from workbench import inline_layout
 
@@ -28,7 +28,7 @@ LITERAL: Final = Path(__file__).resolve().parents[2] / "benchmarks" / "literal.c
 LITERAL_MARK_STACK_WORDS: Final = 8
 RERUN: Final = 'again with: make test ARGS="tests/soak --soak-seeds {after} -k test_seed[{seed}]"'
 
-PlayLiteral: TypeAlias = Callable[[Program, Gc], dict[str, Any]]
+PlayLiteral: TypeAlias = Callable[[Trace, Gc], dict[str, Any]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,11 +51,11 @@ class Author:
         largest = 12 << 10 if self.word_bytes == 2 else 256 << 10
         self.heap_bytes = min(int(2 ** rng.uniform(rng.choice([3, 8, 10]), 18)), largest)
         limit_bytes = min(self.heap_bytes * rng.choice([1, 1, 2, 3, 16]), largest)
-        self.builder = ProgramBuilder(
+        self.builder = TraceBuilder(
             self.heap_bytes,
             word_bytes=self.word_bytes,
             limit_bytes=max(self.heap_bytes, limit_bytes),
-            growth=rng.choice(list(Growth)),
+            growth=rng.choice(list(TraceGrowth)),
             header_alignment_bytes=rng.choice([0, 0, 4, 8, 16]),
         )
         self.sizes: dict[int, int] = {}
@@ -65,7 +65,7 @@ class Author:
         """The id that each root slot holds."""
         self.typical_bytes = 2 ** rng.uniform(3, max(4, self.heap_bytes.bit_length() - rng.choice([3, 7, 9])))
 
-    def write(self) -> Program:
+    def write(self) -> Trace:
         steps = [
             *[self.alloc] * 6,
             *[self.store] * 6,
@@ -199,13 +199,13 @@ def play_literal(tmp_path_factory: pytest.TempPathFactory) -> PlayLiteral:
     compiler = needs.tool("gcc")
     folder = tmp_path_factory.mktemp("literal")
 
-    def play(program: Program, gc: Gc) -> dict[str, Any]:
+    def play(program: Trace, gc: Gc) -> dict[str, Any]:
         command = folder / f"literal-{program.word_bytes}-{gc}"
         if not command.exists():
             defines = [f"-DWORD_BYTES={program.word_bytes}", f"-DPRECISE={int(gc is Gc.PRECISE)}"]
             subprocess.run([compiler, "-O1", "-std=gnu11", *defines, LITERAL, "-o", command], check=True)
         trace = folder / "program.trace"
-        write_program(trace, program)
+        write_trace(trace, program)
         ran = subprocess.run([command, "--full", trace], check=True, capture_output=True)
         result: dict[str, Any] = json.loads(ran.stdout)
         return result
@@ -213,7 +213,7 @@ def play_literal(tmp_path_factory: pytest.TempPathFactory) -> PlayLiteral:
     return play
 
 
-def play(program: Program, gc: Gc, engine: str, entries: int) -> Replay | str:
+def play(program: Trace, gc: Gc, engine: str, entries: int) -> Replay | str:
     """What a replay gave; the message where the program could not be played to its end."""
     try:
         return replay(program, gc, engine, mark_stack_entries=entries)

@@ -7,24 +7,25 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyheap.errors import TraceError
+from tinyheap.errors import GeometryError, InvalidTypeError, TraceError
 from tinyheap.traces.program import (
     BOMB_FLOOR_BYTES,
     COUNT_FLOOR,
     LAYOUT_LIMIT_BYTES,
     MAGIC,
-    Growth,
-    Program,
-    ProgramBuilder,
-    read_program,
-    write_program,
+    Trace,
+    TraceBuilder,
+    TraceGrowth,
+    read_trace,
+    write_trace,
 )
+from tinyheap.traces.replay import replay
 
 HEADER = {
     "magic": MAGIC,
@@ -46,14 +47,14 @@ def file_of(*steps: tuple[int, int, int, int], **header: int) -> bytes:
 
 def fault_of(*steps: tuple[int, int, int, int], **header: int) -> str:
     with pytest.raises(TraceError) as caught:
-        Program.from_bytes(file_of(*steps, **header)).check()
+        Trace.from_bytes(file_of(*steps, **header)).check()
     return str(caught.value)
 
 
 @pytest.fixture
-def program() -> Program:
-    builder = ProgramBuilder(
-        4096, word_bytes=8, limit_bytes=65536, growth=Growth.FOUR_THIRDS, header_alignment_bytes=16
+def program() -> Trace:
+    builder = TraceBuilder(
+        4096, word_bytes=8, limit_bytes=65536, growth=TraceGrowth.FOUR_THIRDS, header_alignment_bytes=16
     )
     first, second = builder.alloc(64), builder.alloc(24, layout=0b1_000011_1)
     builder.root(1, first, offset_bytes=8)
@@ -67,7 +68,7 @@ def program() -> Program:
     return builder.build()
 
 
-def test_the_builder_writes_the_documented_words(program: Program) -> None:
+def test_the_builder_writes_the_documented_words(program: Trace) -> None:
     assert program.to_bytes() == file_of(
         (0, 1, 64, 0),
         (0, 2, 24, 0b1_000011_1),
@@ -91,26 +92,26 @@ def test_the_builder_writes_the_documented_words(program: Program) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain.trace", "packed.trace.gz"])
-def test_files_are_read_back(program: Program, tmp_path: Path, name: str) -> None:
-    write_program(tmp_path / name, program)
-    assert read_program(tmp_path / name) == program
+def test_files_are_read_back(program: Trace, tmp_path: Path, name: str) -> None:
+    write_trace(tmp_path / name, program)
+    assert read_trace(tmp_path / name) == program
 
 
-def test_compression_goes_by_content_on_reading(program: Program, tmp_path: Path) -> None:
+def test_compression_goes_by_content_on_reading(program: Trace, tmp_path: Path) -> None:
     (tmp_path / "misnamed").write_bytes(gzip.compress(program.to_bytes()))
-    assert read_program(tmp_path / "misnamed") == program
+    assert read_trace(tmp_path / "misnamed") == program
 
 
-def test_the_same_program_makes_the_same_compressed_bytes(program: Program, tmp_path: Path) -> None:
-    write_program(tmp_path / "one.gz", program)
-    write_program(tmp_path / "another.gz", program)
+def test_the_same_program_makes_the_same_compressed_bytes(program: Trace, tmp_path: Path) -> None:
+    write_trace(tmp_path / "one.gz", program)
+    write_trace(tmp_path / "another.gz", program)
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "another.gz").read_bytes()
 
 
-def test_gzip_of_several_members_and_padding(program: Program, tmp_path: Path) -> None:
+def test_gzip_of_several_members_and_padding(program: Trace, tmp_path: Path) -> None:
     data = program.to_bytes()
     (tmp_path / "t.gz").write_bytes(gzip.compress(data[:50]) + gzip.compress(data[50:]) + bytes(10))
-    assert read_program(tmp_path / "t.gz") == program
+    assert read_trace(tmp_path / "t.gz") == program
 
 
 @pytest.mark.parametrize(
@@ -122,30 +123,30 @@ def test_gzip_of_several_members_and_padding(program: Program, tmp_path: Path) -
     ],
 )
 def test_harmed_gzip_data_is_refused(
-    program: Program, tmp_path: Path, harm: Callable[[bytes], bytes], words: str
+    program: Trace, tmp_path: Path, harm: Callable[[bytes], bytes], words: str
 ) -> None:
     (tmp_path / "t.gz").write_bytes(harm(gzip.compress(program.to_bytes())))
     with pytest.raises(TraceError, match=words):
-        read_program(tmp_path / "t.gz")
+        read_trace(tmp_path / "t.gz")
 
 
 def test_a_decompression_bomb_is_not_unfolded(tmp_path: Path) -> None:
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(2 * BOMB_FLOOR_BYTES)))
     with pytest.raises(TraceError, match="unfold to more than"):
-        read_program(tmp_path / "bomb.gz")
+        read_trace(tmp_path / "bomb.gz")
 
 
 @pytest.mark.parametrize("length", [0, 1, 31])
 def test_a_truncated_header(length: int) -> None:
     with pytest.raises(TraceError, match=f"truncated header: the file has {length} of its 32 bytes"):
-        Program.from_bytes(file_of()[:length])
+        Trace.from_bytes(file_of()[:length])
 
 
 @pytest.mark.parametrize("cut", [1, 4, 15])
 def test_a_truncated_step_is_named(cut: int) -> None:
     data = file_of((3, 0, 0, 0), (3, 0, 0, 0))
     with pytest.raises(TraceError, match=f"step 1 at byte 48 has {16 - cut} of its 16 bytes"):
-        Program.from_bytes(data[:-cut])
+        Trace.from_bytes(data[:-cut])
 
 
 @pytest.mark.parametrize(
@@ -166,11 +167,11 @@ def test_a_truncated_step_is_named(cut: int) -> None:
 )
 def test_headers_that_make_no_sense(header: dict[str, int], words: str) -> None:
     with pytest.raises(TraceError, match=words):
-        Program.from_bytes(file_of(**header))
+        Trace.from_bytes(file_of(**header))
 
 
 def test_a_header_may_count_as_many_ids_as_steps_could_bind() -> None:
-    assert Program.from_bytes(file_of(object_ids=COUNT_FLOOR)).object_ids == COUNT_FLOOR
+    assert Trace.from_bytes(file_of(object_ids=COUNT_FLOOR)).object_ids == COUNT_FLOOR
 
 
 ALLOC = (0, 1, 16, 0)
@@ -204,7 +205,7 @@ ALLOC = (0, 1, 16, 0)
     ],
 )
 def test_steps_that_no_collector_could_run(steps: list[tuple[int, int, int, int]], words: str) -> None:
-    program = Program.from_bytes(file_of(*steps))
+    program = Trace.from_bytes(file_of(*steps))
     with pytest.raises(TraceError, match=words):
         program.check()
 
@@ -227,7 +228,7 @@ def test_a_16_bit_layout_has_to_fit_its_word() -> None:
     ],
 )
 def test_steps_that_are_odd_but_sound(steps: list[tuple[int, int, int, int]]) -> None:
-    Program.from_bytes(file_of(*steps)).check()
+    Trace.from_bytes(file_of(*steps)).check()
 
 
 def test_a_copy_of_nothing_is_nothing() -> None:
@@ -236,12 +237,12 @@ def test_a_copy_of_nothing_is_nothing() -> None:
 
 @pytest.mark.parametrize("where", [{"word": 1 << 20}, {"word": 0, "interior_words": 1 << 12}, {"word": -1}])
 def test_the_builder_refuses_what_a_store_cannot_say(where: dict[str, Any]) -> None:
-    builder = ProgramBuilder(4096)
+    builder = TraceBuilder(4096)
     with pytest.raises(TraceError, match="20 bits for the word"):
         builder.store(builder.alloc(8), value=0, **where)
 
 
-def test_there_is_no_step_past_the_last(program: Program) -> None:
+def test_there_is_no_step_past_the_last(program: Trace) -> None:
     assert program.step(program.step_count - 1) == (3, 0, 0, 0)
     with pytest.raises(IndexError):
         program.step(program.step_count)
@@ -258,6 +259,46 @@ def test_any_file_is_read_whole_or_refused(
     data = file_of(*steps, **header)
     data = data[: len(data) - cut]
     with suppress(TraceError):
-        program = Program.from_bytes(data)
+        program = Trace.from_bytes(data)
         program.check()
         assert program.to_bytes() == data
+
+
+HUGE = 10**5000
+NO_WORDS = (1.5, "8", None, -1, 1 << 32, HUGE)
+
+
+@pytest.mark.parametrize("value", NO_WORDS, ids=lambda value: "huge" if value == HUGE else repr(value))
+def test_numbers_that_fit_no_word_are_refused_where_they_are_given(value: Any) -> None:  # noqa: ANN401
+    builder = TraceBuilder(4096)
+    first = builder.alloc(8)
+    before = builder.build()
+    for ask in (
+        lambda: builder.alloc(value),
+        lambda: builder.alloc(8, value),
+        lambda: builder.realloc(first, value),
+        lambda: builder.store_address(first, 0, value),
+        lambda: builder.store_integer(first, 0, value),
+        lambda: builder.copy(value, first),
+    ):
+        with pytest.raises(TraceError, match="invalid step") as caught:
+            ask()
+        assert len(str(caught.value)) < 200
+    assert builder.build() == before
+    for options in ({"heap_bytes": value}, {"heap_bytes": 8, "limit_bytes": value if value is not None else "8"}):
+        with pytest.raises(TraceError, match="in the header: expected a whole number of 32 bits"):
+            TraceBuilder(**options).build()
+
+
+@pytest.mark.parametrize("engine_name", ["kernel", "model"])
+@pytest.mark.parametrize("name", ["heap_bytes", "limit_bytes", "mark_stack_entries"])
+def test_sizes_of_replays_are_numbers(kernel: object, engine_name: str, name: str) -> None:
+    builder = TraceBuilder(4096)
+    builder.alloc(8)
+    program = builder.build()
+    for wrong in ("8", 1.5, True, -1, -HUGE):
+        with pytest.raises((InvalidTypeError, GeometryError)) as caught:
+            replay(program, engine=engine_name, **cast(Any, {name: wrong}))
+        assert len(str(caught.value)) < 200
+    if name == "mark_stack_entries":
+        assert replay(program, engine=engine_name, mark_stack_entries=HUGE).addresses.tolist() == [0]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tinyheap.errors import (
-    HeapBusyError,
     HeapCorruptError,
     InterruptError,
     InvalidAddressError,
@@ -240,18 +239,13 @@ class TestAlloc:
             assert heap.engine.alloc(8) != 0
 
     @pytest.mark.parametrize("gc", list(Gc))
-    def test_refused_in_interrupts_and_while_collecting(self, bench: MakeBench, gc: Gc) -> None:
+    def test_refused_in_interrupts(self, bench: MakeBench, gc: Gc) -> None:
         heap = bench(8, gc=gc)
         heap.engine.in_interrupt = True
         assert heap.engine.in_interrupt
         with pytest.raises(InterruptError, match="heap alloc in interrupt"):
             heap.engine.alloc(1)
         heap.engine.in_interrupt = False
-        heap.engine.busy = True
-        assert heap.engine.busy
-        with pytest.raises(HeapBusyError, match="while a collection runs"):
-            heap.engine.alloc(1)
-        heap.engine.busy = False
         assert heap.engine.counters[:3] == (0, 0, 0)
         assert heap.draw().strip(".") == ""
         assert heap.engine.alloc(1) >= heap.address(0)

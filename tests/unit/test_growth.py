@@ -9,6 +9,7 @@ import pytest
 from engine_fixtures import MakeHeap
 from tinyheap.errors import GeometryError, HeapError, OutOfMemoryError
 from tinyheap.heap import ByRatio, Doubling, FixedStep, Growth, NoGrowth, Pages
+from tinyheap.heap.growth import growth_text, parse_growth
 from tinyheap.units import GIB, KIB
 
 
@@ -187,3 +188,51 @@ class TestHeaps:
                 heap.alloc(2 * KIB)
             heap.verify()
             assert heap.alloc(100) == held + (512 if collector == "conservative" else 504)
+
+
+class TestTexts:
+    @pytest.mark.parametrize(
+        "text", ["none", "double", "pages", "step:1", "step:65536", "ratio:4/3", "ratio:999999999/1"]
+    )
+    def test_what_is_read_is_written_alike(self, text: str) -> None:
+        assert growth_text(parse_growth(text)) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "None",
+            "step",
+            "step:",
+            "step:0",
+            "step:-1",
+            "ratio:",
+            "ratio:3/4",
+            "ratio:3/3",
+            "ratio:4/0",
+            "ratio:4",
+            "double:2",
+        ],
+    )
+    def test_what_is_no_growth_is_refused(self, text: str) -> None:
+        with pytest.raises(GeometryError, match="growth"):
+            parse_growth(text)
+
+    def test_sizes_are_read_as_the_caller_likes(self) -> None:
+        assert parse_growth("step:64K", lambda text: int(text[:-1]) * KIB) == FixedStep(64 * KIB)
+
+    def test_a_limit_and_a_policy_of_ones_own_are_named(self) -> None:
+        class Mine(FixedStep):
+            pass
+
+        assert growth_text(Doubling(350)) == "double up to 350 bytes"
+        assert growth_text(Mine(5)).startswith("step:5")
+
+        @dataclass
+        class Other:
+            limit_bytes: int | None = None
+
+            def next_bytes(self, heap_bytes: int) -> int:
+                return heap_bytes
+
+        assert growth_text(Other()) == "Other"

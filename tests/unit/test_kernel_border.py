@@ -11,7 +11,7 @@ import pytest
 from tinyheap.errors import GeometryError, HeapError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.contract import Engine, Gc, Options
 from tinyheap.heap.geometry import Geometry
-from workbench import Layouts, Workbench, heap_bytes_for
+from workbench import ZERO_SIZE_ADDRESS, Layouts, Workbench, heap_bytes_for
 
 
 @pytest.fixture
@@ -122,5 +122,90 @@ def test_after_closing(kernel: type[Engine], gc: Gc) -> None:
         lambda: engine.resize(300),
     ]
     for ask in asks:
+        with pytest.raises(HeapError, match="this heap is closed"):
+            ask()
+
+
+class TestAllocAtOnce:
+    """The way into the kernel without a Python frame: it does what needs nobody, and leaves the rest to others."""
+
+    @pytest.fixture
+    def left(self, heap: Workbench) -> list[tuple[Any, Any]]:
+        """What was left to others."""
+        left: list[tuple[Any, Any]] = []
+
+        def otherwise(size_bytes: Any, layout: Any) -> int:  # noqa: ANN401
+            left.append((size_bytes, layout))
+            return 7
+
+        heap.engine.otherwise = otherwise  # type: ignore[attr-defined]
+        return left
+
+    def test_as_alloc(self, heap: Workbench, left: list[Any]) -> None:
+        allocate = heap.engine.alloc_at_once  # type: ignore[attr-defined]
+        assert [allocate(8), allocate(0), allocate(64)] == [heap.address(3), ZERO_SIZE_ADDRESS, heap.address(5)]
+        assert heap.draw() == "*--***-."
+        assert left == []
+
+    @pytest.mark.parametrize("size_bytes", [-1, 1 << 62, 1 << 80, 1.5, True, None, "8"])
+    def test_odd_sizes_are_left(self, heap: Workbench, left: list[Any], size_bytes: Any) -> None:  # noqa: ANN401
+        assert heap.engine.alloc_at_once(size_bytes) == 7  # type: ignore[attr-defined]
+        assert left == [(size_bytes, None)]
+
+    def test_what_finds_no_room_is_left_and_not_counted(self, heap: Workbench, left: list[Any]) -> None:
+        before = heap.engine.counters[:5]
+        assert heap.engine.alloc_at_once(4 * 32) == 7  # type: ignore[attr-defined]
+        assert (left, heap.asked) == ([(128, None)], [])
+        assert heap.engine.counters[:5] == before
+
+    @pytest.mark.parametrize("gc", list(Gc))
+    def test_all_is_left_while_something_runs(self, kernel: type[Engine], gc: Gc) -> None:
+        heap = Workbench(kernel, heap_bytes=300, gc=gc)
+        left: list[tuple[Any, Any]] = []
+
+        def otherwise(size_bytes: Any, layout: Any) -> int:  # noqa: ANN401
+            left.append((size_bytes, layout))
+            return 7
+
+        allocate = heap.engine.alloc_at_once  # type: ignore[attr-defined]
+        heap.engine.otherwise = otherwise  # type: ignore[attr-defined]
+        heap.engine.guarded = True
+        assert heap.engine.guarded
+        assert (allocate(0), allocate(8)) == (7, 7)
+        heap.engine.guarded = False
+        heap.engine.in_interrupt = True
+        assert allocate(8) == 7
+        heap.engine.in_interrupt = False
+        assert allocate(8) != 7
+        heap.engine.release_memory()
+        assert allocate(8) == 7
+        assert left == [(0, None), (8, None), (8, None), (8, None)]
+
+
+@pytest.mark.parametrize(
+    ("gc", "asked"),
+    [
+        (gc, asked)
+        for gc in Gc
+        for asked in ("exhausted", "grow", "layout_word")
+        if (gc, asked) != ("leaking", "exhausted")
+    ],
+)
+def test_surroundings_that_let_go_of_the_memory(kernel: type[Engine], gc: Gc, asked: str) -> None:
+    """Whatever is asked in the middle of an allocation may close the heap: it is looked at anew after each answer."""
+    heap = Workbench(kernel, heap_bytes=300, gc=gc, grow_to=[600])
+    heap.engine.alloc(200)
+
+    def let_go(*_: object) -> int:
+        engine.release_memory()
+        return 1
+
+    engine = heap.engine
+    setattr(heap, asked, let_go)
+    for ask in (
+        lambda: heap.engine.alloc(280, 1),
+        lambda: heap.engine.alloc_many(array("Q", [0]), 280, 1),
+        lambda: heap.engine.realloc(heap.address(0), 280),
+    ):
         with pytest.raises(HeapError, match="this heap is closed"):
             ask()

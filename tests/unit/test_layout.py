@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyheap.errors import HeapBusyError, LayoutError
-from tinyheap.heap import Geometry, Layout
-from tinyheap.heap.layout import Fields, StaticLayouts
+from tinyheap.errors import InvalidTypeError, LayoutError
+from tinyheap.heap import Geometry, Heap, Layout
+from tinyheap.heap.layout import LIMIT_WORDS, Fields, StaticLayouts
 
 WORD_SIZES = pytest.mark.parametrize("word_bytes", [2, 4, 8])
 PATTERNS = st.text("p.", min_size=1, max_size=150)
+WORD_SHAPES = st.sampled_from([(2, 1), (2, 2), (4, 4), (8, 8)])
 
 
 class TestPatterns:
@@ -174,6 +177,115 @@ class TestStructs:
         assert message in str(caught.value)
 
 
+class TestLargeOnes:
+    def test_longer_than_the_longest(self) -> None:
+        for words, bitmap in ((LIMIT_WORDS + 1, 0), (1 << 40, 1), (10**5000, 1), (8, 10**5000), (-(10**5000), 0)):
+            with pytest.raises(LayoutError) as caught:
+                Layout(words, bitmap)
+            assert len(str(caught.value)) < 150
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "[20000000]*int",
+            "[1000][1000][1000]*int",
+            "[1000000][1000000][1000000][1000000]byte",
+            "[" + 4000 * "9" + "]*int",
+            "[" + 5000 * "9" + "]int",
+            f"[1]{'[2]' * 5000}*int",
+            {"inner": {"a": "[16777216]int", "b": "byte"}},
+        ],
+        ids=lambda kind: str(kind)[:40],
+    )
+    def test_structs_longer_than_the_longest(self, kind: Fields | str) -> None:
+        with pytest.raises(LayoutError, match="longer than the longest layout, 16777216 words") as caught:
+            Layout.struct({"a": kind}, 8)
+        assert len(str(caught.value)) < 200
+
+    @pytest.mark.parametrize(
+        ("kind", "words", "pointers"),
+        [
+            ("[16777216]*int", LIMIT_WORDS, LIMIT_WORDS),
+            ("[100][100][100]string", 2 * 10**6, 10**6),
+            ("[10000000]byte", 1_250_000, 0),
+            (f"{'[1]' * 20000}*int", 1, 1),
+            (f"[{'0' * 5000}3]*int", 3, 3),
+        ],
+        ids=lambda kind: str(kind)[:40],
+    )
+    def test_structs_up_to_the_longest(self, kind: str, words: int, pointers: int) -> None:
+        layout = Layout.struct({"a": kind}, 8)
+        assert (layout.words, layout.bitmap.bit_count()) == (words, pointers)
+
+    def test_arrays_of_nothing(self) -> None:
+        assert str(Layout.struct({"a": f"[{10**18}][0]*int", "b": "*int"}, 8)) == "p"
+
+    def test_structs_in_structs_without_an_end(self) -> None:
+        fields: dict[str, Any] = {}
+        fields["inner"] = fields
+        with pytest.raises(LayoutError, match="structs inside structs without an end"):
+            Layout.struct(fields, 8)
+
+    @pytest.mark.parametrize("words", [LIMIT_WORDS, LIMIT_WORDS - 1, 9699690, 16777213])
+    def test_the_shortest_of_large_ones(self, words: int) -> None:
+        assert Layout(words, 0).shortest() == Layout.DATA
+        assert Layout(words, (1 << words) - 1).shortest() == Layout(1, 1)
+        odd_one_out = Layout(words, 1 << words - 1)
+        assert odd_one_out.shortest() is odd_one_out
+
+    @given(st.text("p.", min_size=1, max_size=12), st.integers(1, 30))
+    def test_the_shortest_as_by_trying_all(self, text: str, times: int) -> None:
+        whole = text * times
+        shortest = next(
+            length for length in range(1, len(whole) + 1) if whole == whole[:length] * (len(whole) // length)
+        )
+        assert str(Layout.pattern(whole).shortest()) == whole[:shortest]
+
+    @given(
+        st.lists(
+            st.sampled_from(["byte", "int16", "*T", "string", "[]T", "[3]byte", "[2][2]*T"]), min_size=1, max_size=4
+        ),
+        st.integers(1, 4),
+        WORD_SHAPES,
+    )
+    def test_arrays_as_written_out(self, kinds: list[str], count: int, shape: tuple[int, int]) -> None:
+        arrays: Fields = {str(index): f"[{count}]{kind}" for index, kind in enumerate(kinds)}
+        apart: Fields = {f"{index} {at}": kind for index, kind in enumerate(kinds) for at in range(count)}
+        assert Layout.struct(arrays, *shape) == Layout.struct(apart, *shape)
+
+    def test_are_shown_by_their_beginning(self) -> None:
+        layout = Layout.struct({"a": "[100000]string"}, 4)
+        assert str(layout) == 32 * "p." + "... (200000 words, 100000 of them pointers)"
+        assert repr(layout) == f"<Layout {layout}>"
+        heap = Heap(4096, gc="precise")
+        with pytest.raises(LayoutError) as caught:
+            heap.alloc(8, Layout(100_000, 1 << 99_999))
+        assert len(str(caught.value)) < 250
+        small = Layout.pattern("pp.")
+        assert repr(small) == "Layout(words=3, bitmap=3)"
+
+    @pytest.mark.parametrize("wrong", [5, None, b"pp.", ["p"]])
+    def test_no_patterns_and_no_fields(self, wrong: Any) -> None:  # noqa: ANN401
+        with pytest.raises(InvalidTypeError):
+            Layout.pattern(wrong)
+        with pytest.raises(InvalidTypeError):
+            Layout.struct(wrong, 8)
+        with pytest.raises(InvalidTypeError):
+            Layout.struct({"a": wrong}, 8)
+
+    @pytest.mark.parametrize("word_bytes", [0, 1, 3, -8, 16])
+    def test_no_word_sizes(self, word_bytes: int) -> None:
+        layout = Layout.pattern("p")
+        for request in (
+            lambda: layout.inline_word(word_bytes),
+            lambda: layout.static_bytes(word_bytes),
+            lambda: Layout.from_word(1, word_bytes),
+            lambda: Layout.struct({"a": "int"}, word_bytes),
+        ):
+            with pytest.raises(LayoutError, match="it must be 2, 4 or 8"):
+                request()
+
+
 class TestStaticLayouts:
     LONG = Layout.pattern("p" + "." * 99)
 
@@ -220,14 +332,6 @@ class TestStaticLayouts:
         statics = StaticLayouts(Geometry(0x100, 0x200, 2), 0x200)
         with pytest.raises(LayoutError, match="no room outside the heap for a layout of 65537 words"):
             statics.word_of(Layout(65537, 1))
-
-    def test_are_not_moved_while_a_collection_reads_them(self) -> None:
-        statics = StaticLayouts(Geometry(0x1000, 0x800), 0x800)
-        kept = statics.word_of(self.LONG)
-        statics.busy = True
-        assert statics.word_of(self.LONG) == kept
-        with pytest.raises(HeapBusyError):
-            statics.word_of(Layout(100, 2))
 
     def test_other_even_words_are_refused(self) -> None:
         statics = StaticLayouts(Geometry(0x1000, 0x800), 0x800)

@@ -64,7 +64,7 @@ class TestWords:
     def test_what_is_no_address(self, make_heap: MakeHeap, address: int) -> None:
         heap = make_heap(4 * KIB)
         for request in (heap.roots.add, heap.roots.tasks.push):
-            with pytest.raises(InvalidAddressError, match=f"{address} is no address"):
+            with pytest.raises(InvalidAddressError, match="invalid address"):
                 request(address)
         root = heap.roots.add()
         with pytest.raises(InvalidAddressError):

@@ -1,30 +1,29 @@
-"""A real browser for the tests of the HTML report: Debian's Chromium, driven by Playwright."""
+"""A real browser for the tests of the HTML report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
 
-import needs
-import recordings_made
-from tinyheap.recordings.recording import Recording
-from tinyheap.report.html import write_page
+from browser_fixtures import Launch
 from tinyheap.units import KIB
 
-OpenPage = Callable[..., Page]
+# Libraries are imported in the fixtures: where one is missing, tests can be skipped, a conftest cannot.
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tinyheap.recordings.recording import Recording
+
+OpenPage = Callable[..., "Page"]
 Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=needs.tool("chromium"))
-        yield launched
-        launched.close()
+def browser(launch: Launch) -> Browser:
+    return launch()
 
 
 @pytest.fixture
@@ -55,12 +54,16 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 @pytest.fixture(scope="session")
 def recording_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording with leaks, growths, collections and a deep recursion, whose heap has more blocks than the map cells."""
+    import recordings_made
+
     shape = recordings_made.Shape(events=6000, heap_bytes=256 * KIB)
     return recordings_made.make_recording(tmp_path_factory.mktemp("web") / "made.tinyheap", shape=shape)
 
 
 @pytest.fixture(scope="session")
 def recording(recording_file: Path) -> Iterator[Recording]:
+    from tinyheap.recordings.recording import Recording
+
     with Recording.open(recording_file) as opened:
         yield opened
 
@@ -68,6 +71,8 @@ def recording(recording_file: Path) -> Iterator[Recording]:
 @pytest.fixture(scope="session")
 def page_file(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of `recording`."""
+    from tinyheap.report.html import write_page
+
     file = tmp_path_factory.mktemp("page") / "report.html"
     write_page(recording, file)
     return file

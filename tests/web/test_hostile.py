@@ -108,11 +108,32 @@ def test_nothing_at_all_was_recorded(opened: Callable[[Path], Page], tmp_path: P
     expect(page.locator(".tiles")).to_contain_text("0 objects")
 
 
+EVENTS = np.array([(number * 10, number, 0x5000 + 64 * number, 60, 0, 0, 0, 0) for number in range(1, 9)], EVENT)
+
+
+@pytest.mark.parametrize("collector", ["blocks, rewritten", "leaking"])
+def test_what_is_not_known_of_a_module_on_its_own_allocator(
+    collector: str, opened: Callable[[Path], Page], tmp_path: Path
+) -> None:
+    run = replace(RUN, heap_start_address=0, source="injected", collector=collector)
+    page = opened(record(tmp_path / "own.tinyheap", run, batch=Batch(time_ns=80, events=EVENTS)))
+    knows_lives = collector == "leaking"
+    expect(page.locator(".note")).to_contain_text("unknown: this module keeps its own allocator")
+    expect(page.locator("#heap .empty")).to_contain_text("Unknown: this module keeps its own allocator, whose heap")
+    expect(page.locator(".tiles")).to_contain_text("Heapunknown")
+    expect(page.locator("#leaks")).to_contain_text("never frees" if knows_lives else "Unknown: this module keeps")
+    expect(page.locator("#pauses")).to_contain_text("No collection ran" if knows_lives else "Unknown: this module")
+    expect(page.locator(".tiles")).to_contain_text("Collections0" if knows_lives else "Collectionsunknown")
+    expect(page.locator("#heap .legend")).to_contain_text("not freed" if knows_lives else "allocated so far")
+    known_anyway = ("in the collector", "Live at end", "Dead young", "of 0 collections")
+    pretended = ("% taken", "none ran", *(() if knows_lives else known_anyway))
+    text = page.locator("main").inner_text()
+    assert [words for words in pretended if words in text] == []
+
+
 def test_objects_but_no_collection_no_sample_no_stack_no_heap(opened: Callable[[Path], Page], tmp_path: Path) -> None:
-    events = np.array([(number * 10, number, 0x5000 + 64 * number, 60, 0, 0, 0, 0) for number in range(1, 9)], EVENT)
-    run = replace(RUN, heap_start_address=0, source="injected")
-    page = opened(record(tmp_path / "bare.tinyheap", run, batch=Batch(time_ns=80, events=events)))
-    expect(page.locator(".note")).to_contain_text("neither could deaths")
+    run = replace(RUN, heap_start_address=0)
+    page = opened(record(tmp_path / "bare.tinyheap", run, batch=Batch(time_ns=80, events=EVENTS)))
     expect(page.locator(".map-scale")).to_contain_text("0x00005040")
     expect(page.locator(".map-scale")).to_contain_text("8 objects, 100% taken")
     expect(page.locator("#functions .grid")).to_contain_text("[no stack]")

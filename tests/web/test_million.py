@@ -74,6 +74,7 @@ def test_the_page_is_small(page_file: Path) -> None:
     assert page_file.stat().st_size < PAGE_LIMIT_BYTES
 
 
+@pytest.mark.alone
 def test_it_opens_in_less_than_three_seconds(page_file: Path, browser: Browser, open_page: OpenPage) -> None:
     # On a machine that is busy with other things as well, what counts is the processor's time, of all processes.
     taken_s = []

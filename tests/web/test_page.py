@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from small_recordings import known
 from tinyheap import profile
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
@@ -42,7 +43,7 @@ class TestHead:
         expect(page.get_by_text("complete", exact=True)).to_be_visible()
         tiles = page.locator(".tiles")
         expect(tiles).to_contain_text(f"{totals.allocations:,} objects")
-        expect(tiles).to_contain_text(f"{totals.peak.objects:,} objects, at")
+        expect(tiles).to_contain_text(f"{known(totals.peak).objects:,} objects, at")
         expect(tiles).to_contain_text(f"{totals.live_objects:,} objects")
         expect(tiles).to_contain_text(f"Collections{totals.collections:,}")
 
@@ -100,7 +101,7 @@ class TestScrubber:
         expect(page.locator(".map-scale")).to_contain_text(re.compile(r"objects"))
         shown = figure(page.locator(".map-scale span").inner_text().split(";")[1])
         # Objects without a size lie nowhere.
-        assert shown == (profile.heap_at(recording, time_ns=time_ns).sizes_bytes > 0).sum()
+        assert shown == (known(profile.heap_at(recording, time_ns=time_ns)).sizes_bytes > 0).sum()
 
     def test_keys_go_from_collection_to_collection(self, page: Page, recording: Recording) -> None:
         ends = [
@@ -155,12 +156,12 @@ class TestMap:
         self, open_page: OpenPage, page_file: Path, recording: Recording, which: float
     ) -> None:
         time_ns, run = recording.run.duration_ns // 2, recording.run
-        heap = profile.heap_at(recording, time_ns=time_ns)
+        heap = known(profile.heap_at(recording, time_ns=time_ns))
         address = int(heap.addresses[int(len(heap) * which)])
         block = (address - run.heap_start_address) // run.block_bytes
         page = open_page(page_file, f"#t={time_ns}&blocks={max(block - 8, 0)}-400")
         self.walk_to(page, min(block, 8))
-        found = profile.object_at(recording, address, time_ns=time_ns)
+        found = known(profile.object_at(recording, address, time_ns=time_ns))
         assert found is not None
         told = self.told(page)
         expect(told).to_contain_text(f"Object {found.object_id:,}")
@@ -174,7 +175,7 @@ class TestMap:
 
     def test_a_free_block_tells_its_run(self, open_page: OpenPage, page_file: Path, recording: Recording) -> None:
         time_ns, run = recording.run.duration_ns // 2, recording.run
-        heap = profile.heap_at(recording, time_ns=time_ns)
+        heap = known(profile.heap_at(recording, time_ns=time_ns))
         ends = [
             int(address - run.heap_start_address + size - 1) // run.block_bytes + 1
             for address, size in zip(heap.addresses, heap.sizes_bytes, strict=True)
@@ -204,7 +205,7 @@ class TestMap:
     def test_a_chosen_object_stays_and_leads_to_its_neighbors(
         self, open_page: OpenPage, page_file: Path, recording: Recording
     ) -> None:
-        heap = profile.heap_at(recording, time_ns=recording.run.duration_ns)
+        heap = known(profile.heap_at(recording, time_ns=recording.run.duration_ns))
         block = int(heap.addresses[40] - recording.run.heap_start_address) // recording.run.block_bytes
         page = open_page(page_file, f"#t={recording.run.duration_ns}&blocks={block}-400")
         self.walk_to(page, 0)
@@ -260,7 +261,7 @@ class TestFlameGraph:
         assert chosen(page, "zoom") is None
 
     def test_keys_walk_down_the_heaviest_calls(self, page: Page, recording: Recording) -> None:
-        node = profile.flame_graph(recording).root
+        node = known(profile.flame_graph(recording)).root
         self.place(page).focus()
         page.keyboard.press("Home")
         while node.children:
@@ -285,7 +286,7 @@ class TestFlameGraph:
     ) -> None:
         page.locator(".flame .choice").get_by_text(what, exact=True).click()
         page.locator(".flame .choice").get_by_text(unit, exact=True).click()
-        total = profile.flame_graph(recording, measure).root.total
+        total = known(profile.flame_graph(recording, measure)).root.total
         text = size_text(total) if unit == "Bytes" else f"{total:,} objects"
         expect(self.reading(page)).to_contain_text(f"all {text}, 100% of all")
 
@@ -327,10 +328,10 @@ class TestTables:
         expect(self.rows(page, "Allocation sites").first).to_contain_text(f"{objects[0]:,}")
 
     def test_the_filter_leaves_what_has_the_words(self, page: Page) -> None:
-        page.get_by_role("searchbox", name="Filter: Functions").fill("PARSER")
+        page.get_by_role("searchbox", name="Filter: Functions", exact=True).fill("PARSER")
         expect(self.rows(page, "Functions").first).to_contain_text("parser")
         assert all("parser" in text for text in self.rows(page, "Functions").all_inner_texts())
-        page.get_by_role("searchbox", name="Filter: Functions").fill("nothing has this")
+        page.get_by_role("searchbox", name="Filter: Functions", exact=True).fill("nothing has this")
         expect(self.rows(page, "Functions")).to_have_count(0)
 
     def test_keys_choose_a_row_which_finds_its_function(self, page: Page, recording: Recording) -> None:
@@ -356,7 +357,7 @@ class TestTables:
 
 class TestFindings:
     def test_leak_suspects(self, page: Page, recording: Recording) -> None:
-        suspects = profile.leak_suspects(recording).suspects
+        suspects = known(profile.leak_suspects(recording)).suspects
         cards = page.locator(".suspects article")
         expect(cards).to_have_count(len(suspects))
         expect(cards.first).to_contain_text(suspects[0].site.function)
@@ -365,7 +366,7 @@ class TestFindings:
         assert chosen(page, "color") == "site"
 
     def test_pauses(self, page: Page, recording: Recording) -> None:
-        pauses = profile.pauses(recording)
+        pauses = known(profile.pauses(recording))
         expect(page.locator("#pauses .facts")).to_contain_text("Longest")
         page.locator("#pauses summary").click()
         expect(page.locator("#pauses .plain tbody tr")).to_have_count(len(pauses.utilizations))
@@ -376,7 +377,7 @@ class TestFindings:
         sizes, lifetimes = page.locator("#sizes .bars").all()
         first = [figure(row.locator("td").first.inner_text()) for row in sizes.locator("tbody tr").all()]
         assert first == [bucket.objects for bucket in profile.size_histogram(recording).buckets]
-        beyond = profile.lifetime_histogram(recording).beyond_objects
+        beyond = known(profile.lifetime_histogram(recording)).beyond_objects
         expect(lifetimes.locator("tbody tr").last).to_contain_text(f"to the end{beyond:,}")
 
 
@@ -408,11 +409,134 @@ class TestLooks:
                 for ground in ("--surface", "--paper", "--raised"):
                     assert page.evaluate(_CONTRAST, [ink, ground]) >= 4.5, (scheme, ink, ground)
 
+    def test_free_and_not_grown_yet_differ_for_every_eye(self, open_page: OpenPage, page_file: Path) -> None:
+        """By a pattern, whose lines stand out by lightness alone from both grounds; on the map as in the legend."""
+        for scheme in ("light", "dark"):
+            page = open_page(page_file, "#t=1", color_scheme=scheme)
+            assert page.evaluate(_CONTRAST, ["--map-hatch", "--map-beyond"]) >= 3, scheme
+            assert page.evaluate(_CONTRAST, ["--map-hatch", "--map-free"]) >= 2, scheme
+            assert page.evaluate(_CONTRAST, ["--map-free", "--map-beyond"]) >= 1.25, scheme
+            images = page.locator(".nothing .swatch").evaluate_all(
+                "all => all.map((e) => getComputedStyle(e).backgroundImage)"
+            )
+            assert images[0] == "none"
+            assert "repeating-linear-gradient" in images[1]
+            first, last = page.evaluate(_LIGHTNESS)
+            assert first == 1 < last, "one is a plain color, the other hatched"
+
     def test_on_paper_there_is_nothing_to_press(self, page: Page) -> None:
         page.emulate_media(media="print")
         expect(page.get_by_role("navigation", name="Sections")).to_be_hidden()
         expect(page.get_by_role("button", name="Play")).to_be_hidden()
         expect(page.get_by_role("heading", name="Flame graph")).to_be_visible()
+
+
+def back(page: Page) -> None:
+    page.wait_for_timeout(350)
+    page.go_back()
+
+
+class TestHistory:
+    """Back undoes what the reader chose, each choice by itself, and Forward does it again."""
+
+    def zoom_of(self, page: Page) -> Locator:
+        return page.locator(".flame").get_by_role("button", name="Zoom out")
+
+    def test_back_undoes_a_zoom_of_the_flame_graph(self, page: Page) -> None:
+        page.locator(".flame-place canvas").click(position={"x": 40, "y": 50})
+        first = chosen(page, "zoom")
+        page.locator(".flame-place canvas").click(position={"x": 40, "y": 70})
+        second = chosen(page, "zoom")
+        assert None not in (first, second)
+        assert first != second
+        back(page)
+        assert chosen(page, "zoom") == first
+        back(page)
+        assert chosen(page, "zoom") is None
+        expect(self.zoom_of(page)).to_be_disabled()
+        page.go_forward()
+        expect(self.zoom_of(page)).to_be_enabled()
+        assert chosen(page, "zoom") == first
+
+    def test_back_undoes_a_closer_look_at_a_part_of_the_run(self, page: Page) -> None:
+        box = page.locator(".u-over").first.bounding_box()
+        assert box
+        page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60, steps=4)
+        page.mouse.up()
+        expect(page.get_by_role("button", name="Show the whole run")).to_be_visible()
+        back(page)
+        expect(page.get_by_role("button", name="Show the whole run")).to_have_count(0)
+        assert chosen(page, "period") is None
+
+    def test_every_kind_of_choice_is_undone_by_itself(self, page: Page) -> None:
+        entries = page.evaluate("history.length")
+        functions = page.get_by_role("searchbox", name="Filter: Functions", exact=True)
+        sites = page.get_by_role("grid", name="Allocation sites")
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("color", lambda: page.get_by_text("Fate", exact=True).click()),
+            ("blocks", lambda: page.get_by_role("button", name="Zoom in").click()),
+            ("what", lambda: page.get_by_text("Live at the end", exact=True).click()),
+            ("unit", page.get_by_text("Objects", exact=True).first.click),
+            ("search", lambda: page.get_by_role("searchbox", name="Search functions").press_sequentially("parse")),
+            ("lines", lambda: page.get_by_role("button", name="used").click()),
+            ("open", lambda: page.locator("#flame").get_by_text("The same as a table").click()),
+            ("functions", lambda: functions.press_sequentially("main")),
+            ("sites", lambda: sites.get_by_role("button", name="Mean").click()),
+            ("theme", lambda: page.get_by_text("Dark", exact=True).click()),
+        ]
+        urls = [page.url]
+        for name, choose in steps:
+            choose()
+            assert chosen(page, name) is not None, name
+            urls.append(page.url)
+        assert page.evaluate("history.length") == entries + len(steps)
+        for url, (name, _) in zip(reversed(urls[:-1]), reversed(steps), strict=True):
+            page.go_back()
+            assert chosen(page, name) is None
+            assert page.url == url
+        expect(page.get_by_role("radio", name="Age")).to_be_checked()
+        expect(page.get_by_role("searchbox", name="Search functions")).to_have_value("")
+        expect(functions).to_have_value("")
+
+    def test_a_way_through_the_run_is_one_step(self, page: Page) -> None:
+        entries, start = page.evaluate("history.length"), chosen(page, "t")
+        for _ in range(8):
+            moment(page).press("ArrowRight")
+            page.wait_for_timeout(60)
+        assert chosen(page, "t") != start
+        page.get_by_role("button", name="Play").click()
+        page.wait_for_timeout(600)
+        page.locator(".scrubber").get_by_role("button", name="Pause").click()
+        page.wait_for_timeout(350)
+        assert page.evaluate("history.length") - entries <= 2
+        while chosen(page, "t") != start:
+            assert page.evaluate("history.length") - entries <= 2
+            page.go_back()
+        expect(moment(page)).to_have_value(re.compile(rf"^{start}"))
+
+    def test_a_page_that_was_only_looked_at_adds_nothing(self, page: Page) -> None:
+        entries, url = page.evaluate("history.length"), page.url
+        page.mouse.move(300, 600)
+        page.mouse.wheel(0, 900)
+        page.get_by_role("navigation", name="Sections").get_by_text("Pauses").click()
+        page.wait_for_timeout(350)
+        assert (page.evaluate("history.length"), page.url) == (entries, url)
+
+    def test_a_link_holds_lines_and_tables(self, open_page: OpenPage, page_file: Path) -> None:
+        fragment = "#t=5&lines=used&functions=0amain&collections=4a&open=flame&flame=1dparse"
+        page = open_page(page_file, fragment)
+        expect(page.get_by_role("button", name="used")).to_have_attribute("aria-pressed", "false")
+        expect(page.get_by_role("button", name="largest free run")).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_role("searchbox", name="Filter: Functions", exact=True)).to_have_value("main")
+        functions = page.get_by_role("grid", name="Functions", exact=True)
+        expect(functions.get_by_role("columnheader", name="Function")).to_have_attribute("aria-sort", "ascending")
+        begun = page.get_by_role("grid", name="Collections").get_by_role("columnheader", name="Begun")
+        expect(begun).to_have_attribute("aria-sort", "ascending")
+        expect(page.get_by_role("searchbox", name="Filter: Functions by")).to_have_value("parse")
+        page.wait_for_timeout(350)
+        assert parse_qs(page.url.partition("#")[2]) == parse_qs(fragment[1:])
 
 
 class TestKeyboardAndNames:
@@ -451,6 +575,18 @@ class TestKeyboardAndNames:
         expect(page.locator(".map-scale")).to_contain_text("objects")
 
 
+_LIGHTNESS = """() => {
+    const canvas = document.querySelector(".map-place canvas");
+    const context = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    const shades = (top) => {
+        const { data } = context.getImageData(0, top, Math.floor(canvas.width / 2), 40);
+        const found = new Set();
+        for (let i = 0; i < data.length; i += 4) found.add(`${data[i]},${data[i + 1]},${data[i + 2]},${data[i + 3]}`);
+        return found.size;
+    };
+    return [shades(60), shades(canvas.height - 80)];
+}"""
 _CONTRAST = """([ink, ground]) => {
     const luminance = (name) => {
         const probe = document.body.appendChild(document.createElement("i"));

@@ -8,7 +8,7 @@ import { Head } from "./head";
 import { HeapMap } from "./heapmap/view";
 import { Keys } from "./keys";
 import { Leaks } from "./leaks";
-import { Choice, Dialog, Empty, Section } from "./parts";
+import { Choice, Dialog, Empty, Section, Unknown } from "./parts";
 import { Collections, Pauses } from "./pauses";
 import type { Objects, Recording } from "./recording";
 import { Scrubber } from "./scrubber";
@@ -34,17 +34,17 @@ const THEMES = [
 ] as const;
 
 export function App({ recording, objects }: { recording: Recording; objects: Signal<Objects | null> }) {
-  const { sizes, lifetimes, leaks } = recording.summary;
+  const { run, sizes, lifetimes, leaks } = recording.summary;
   return (
     <>
-      <Bar suspects={leaks.suspects.length} />
+      <Bar suspects={"unknown" in leaks ? 0 : leaks.suspects.length} />
       <main>
         <Head recording={recording} />
-        <Section id="heap" title="Heap through time" lead="Drag across the time line to look closer, click it to choose a moment; the map shows the heap at that moment.">
+        <Section id="heap" title="Heap through time" lead={`Drag across the time line to look closer, click it to choose a moment${run.unseen_heap === null ? "; the map shows the heap at that moment" : ""}.`}>
           <TimeLine recording={recording} />
           <Moment recording={recording} objects={objects} />
         </Section>
-        <Section id="flame" title="Flame graph" lead="Who called whom, the outermost on top; each as wide as what was allocated below it.">
+        <Section id="flame" title="Flame graph" lead="Who called whom, the outermost on top; each as wide as what was allocated below it. Colors tell packages apart; the blue ones are the runtime's.">
           <FlameGraph recording={recording} />
         </Section>
         <Section id="functions" title="Functions" lead="What each function allocated: itself, and with all that it called.">
@@ -53,7 +53,7 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
         <Section id="sites" title="Sites" lead="The same by the call that allocated, the innermost outside of the runtime.">
           <Sites recording={recording} />
         </Section>
-        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection.">
+        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection. The score, from 0 to 1, is how steadily one grows, times its share of all that does.">
           <Leaks recording={recording} />
         </Section>
         <Section id="pauses" title="Pauses" lead="How long the collector kept the program waiting, and what was left to the program.">
@@ -65,14 +65,7 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
         <Section id="sizes" title="Sizes and lifetimes" lead="All objects by their size, and those that were freed by how long they lived.">
           <div class="halves">
             <Bars label="Sizes, in the bytes asked for" word="Objects" buckets={sizes.buckets} value={sizeText} bytes />
-            <Bars
-              label="Lifetimes, from birth to the end of the collection that freed it"
-              word="Objects"
-              buckets={lifetimes.buckets}
-              value={timeText}
-              bytes
-              beyond={{ text: "to the end", objects: lifetimes.beyond_objects, bytes: lifetimes.beyond_bytes }}
-            />
+            <Lifetimes lifetimes={lifetimes} />
           </div>
         </Section>
         <Foot recording={recording} />
@@ -81,12 +74,29 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
   );
 }
 
+function Lifetimes({ lifetimes }: { lifetimes: Recording["summary"]["lifetimes"] }) {
+  if ("unknown" in lifetimes) return <Unknown why={lifetimes.unknown} />;
+  return (
+    <Bars
+      label="Lifetimes, from birth to the end of the collection that freed it"
+      word="Objects"
+      buckets={lifetimes.buckets}
+      value={timeText}
+      bytes
+      beyond={{ text: "to the end", objects: lifetimes.beyond_objects, bytes: lifetimes.beyond_bytes }}
+    />
+  );
+}
+
 /** What waits for the objects; the rest of the page is there before them. */
 function Moment({ recording, objects: { value: objects } }: { recording: Recording; objects: Signal<Objects | null> }) {
+  const { unseen_heap } = recording.summary.run;
   return (
     <>
       <Scrubber recording={recording} objects={objects} />
-      {!objects ? (
+      {unseen_heap !== null ? (
+        <Unknown why={unseen_heap} />
+      ) : !objects ? (
         <Empty>Reading the objects…</Empty>
       ) : objects.count ? (
         <HeapMap recording={recording} objects={objects} />

@@ -26,7 +26,7 @@ export function Bars({ label, buckets, value, bytes, beyond, word }: Props) {
       <caption>{label}</caption>
       <thead>
         <tr>
-          <th scope="col">Range</th>
+          <th scope="col" title="The second bound belongs to the next row">From – below</th>
           <th scope="col">{word}</th>
           {bytes && <th scope="col">Bytes</th>}
         </tr>

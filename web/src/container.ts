@@ -22,6 +22,7 @@ export type Column = Uint32Array | Float64Array;
 
 export interface Container<Json> {
   json: Json;
+  has(name: string): boolean;
   /** The column of that name; an error names one that is not there. */
   column(name: string): Column;
 }
@@ -36,6 +37,7 @@ export async function read<Json>(id: string): Promise<Container<Json>> {
   const start = Math.ceil((4 + jsonBytes) / ALIGNMENT) * ALIGNMENT;
   return {
     json,
+    has: (name) => name in columns,
     column(name) {
       const place = columns[name];
       if (!place) throw new Error(`the page's data has no column ${name}`);

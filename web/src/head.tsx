@@ -36,25 +36,34 @@ function State({ run }: { run: Run }) {
   return <span class="badge good">complete{run.exit_code ? `, exit code ${run.exit_code}` : ""}</span>;
 }
 
+/** A word, its figure where it is known, how that is written, and what else there is to say then. */
+type Tile = [string, number | null | undefined, (figure: number) => string, string | null | false];
+
 function Tiles({ recording }: { recording: Recording }) {
   const { totals, run, percentiles } = recording.summary;
-  const longest = percentiles.at(-1)?.pause_ns ?? 0;
+  const longest = percentiles.at(-1)?.pause_ns;
+  const noPause = run.never_frees ? "this heap never frees" : "none ran";
   const scattered = totals.fragmentation === null ? "" : `, free memory ${shareText(totals.fragmentation, 1)} fragmented`;
-  const tiles: [string, string, string][] = [
-    ["Allocated", sizeText(totals.allocated_bytes), `${countText(totals.allocations)} objects`],
-    ["Peak", sizeText(totals.peak.bytes), `${countText(totals.peak.objects)} objects, at ${timeText(totals.peak.time_ns)}`],
-    ["Not freed at the end", sizeText(totals.live_bytes), `${countText(totals.live_objects)} objects`],
-    ["Heap", totals.heap_bytes === null ? "–" : sizeText(totals.heap_bytes), totals.used_bytes === null ? "not sampled" : `${sizeText(totals.used_bytes)} in use${scattered}`],
-    ["Collections", countText(totals.collections), totals.collections ? `longest pause ${timeText(longest)}` : "none ran"],
-    ["Time", timeText(run.duration_ns), `${shareText(totals.collector_ns, run.duration_ns)} of it in the collector`],
+  const tiles: Tile[] = [
+    ["Allocated", totals.allocated_bytes, sizeText, `${countText(totals.allocations)} objects`],
+    ["Peak", totals.peak?.bytes, sizeText, totals.peak && `${countText(totals.peak.objects)} objects, at ${timeText(totals.peak.time_ns)}`],
+    ["Not freed at the end", totals.live_bytes, sizeText, totals.live_objects !== null && `${countText(totals.live_objects)} objects`],
+    ["Heap", totals.heap_bytes, sizeText, totals.used_bytes !== null && `${sizeText(totals.used_bytes)} in use${scattered}`],
+    ["Collections", totals.collections, countText, longest === undefined ? noPause : `longest pause ${timeText(longest)}`],
+    [
+      run.ends_early ? "Time recorded" : "Time",
+      run.duration_ns,
+      timeText,
+      totals.collector_ns !== null && `${shareText(totals.collector_ns, run.duration_ns)} of it in the collector`,
+    ],
   ];
   return (
     <dl class="tiles">
-      {tiles.map(([word, figure, more]) => (
+      {tiles.map(([word, figure, text, more]) => (
         <div key={word}>
           <dt>{word}</dt>
-          <dd class="figure">{figure}</dd>
-          <dd class="more">{more}</dd>
+          <dd class="figure">{figure === null || figure === undefined ? "unknown" : text(figure)}</dd>
+          {figure !== null && figure !== undefined && more && <dd class="more">{more}</dd>}
         </div>
       ))}
     </dl>

@@ -1,6 +1,6 @@
 /** Leak suspects: allocation sites whose live bytes grow from collection to collection. */
 import { addressText, countText, sizeText } from "./format";
-import { Button, Empty } from "./parts";
+import { Button, Empty, Unknown } from "./parts";
 import type { Leaks as Found, Recording, Suspect } from "./recording";
 import { coloring, highlighted, search } from "./state";
 
@@ -10,6 +10,7 @@ const SHOWN = 24;
 
 export function Leaks({ recording }: { recording: Recording }) {
   const { leaks } = recording.summary;
+  if ("unknown" in leaks) return <Unknown why={leaks.unknown} />;
   if (!leaks.can_tell) return <Empty>There were too few collections to see anything grow from one to the next.</Empty>;
   if (!leaks.suspects.length) return <Empty>No site has live bytes that grow steadily from collection to collection.</Empty>;
   return (

@@ -2,6 +2,7 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
+import { opened, withWord } from "./state";
 
 export function Section(props: { id: string; title: string; lead?: ComponentChildren; children: ComponentChildren }) {
   return (
@@ -62,8 +63,28 @@ export function Dialog(props: { label: string; link?: boolean; children: Compone
   );
 }
 
+/** A table of what a picture shows, for who asks; `name` is what it is called in a link. */
+export function AsTableToo(props: { name: string; isOpen?: boolean; children: ComponentChildren }) {
+  const isOpen = props.isOpen || opened.value.includes(props.name);
+  const toggle = (event: Event) => {
+    const { open } = event.currentTarget as HTMLDetailsElement;
+    if (open !== opened.peek().includes(props.name)) opened.value = withWord(opened.peek(), props.name, open);
+  };
+  return (
+    <details class="alternative" open={isOpen} onToggle={toggle}>
+      <summary>The same as a table</summary>
+      {props.children}
+    </details>
+  );
+}
+
 export function Empty(props: { children: ComponentChildren }) {
   return <p class="empty">{props.children}</p>;
+}
+
+/** Stands where something would be that the recording cannot know. */
+export function Unknown(props: { why: string | null }) {
+  return <Empty>Unknown: {props.why}.</Empty>;
 }
 
 /** Facts as pairs of a word and a figure. */

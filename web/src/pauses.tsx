@@ -5,7 +5,7 @@ import { Bars } from "./bars";
 import { useSize } from "./canvas";
 import { property } from "./colors";
 import { countText, shareText, sizeText, timeText } from "./format";
-import { Empty, Facts } from "./parts";
+import { AsTableToo, Empty, Facts, Unknown } from "./parts";
 import type { Bucket, Recording } from "./recording";
 import { time } from "./state";
 import { DataTable } from "./table";
@@ -14,14 +14,18 @@ import { dark } from "./theme";
 export function Pauses({ recording }: { recording: Recording }) {
   const { summary, collections } = recording;
   const buckets = useMemo(() => bucketsOf(collections.pause_ns), [recording]);
+  const collector_ns = summary.totals.collector_ns;
+  if (summary.run.unseen_collections !== null || collector_ns === null) {
+    return <Unknown why={summary.run.unseen_collections} />;
+  }
   if (!collections.rows) return <Empty>No collection ran, so there was no pause.</Empty>;
   return (
     <>
       <Facts
         facts={[
           ...summary.percentiles.map(({ percent, pause_ns }) => [percent === 100 ? "Longest" : `${percent}% at most`, timeText(pause_ns)] as const),
-          ["All together", timeText(summary.totals.collector_ns)],
-          ["Of the run", shareText(summary.totals.collector_ns, summary.run.duration_ns)],
+          ["All together", timeText(collector_ns)],
+          ["Of the run", shareText(collector_ns, summary.run.duration_ns)],
         ]}
       />
       <div class="halves">
@@ -68,8 +72,7 @@ function Utilization({ recording }: { recording: Recording }) {
     <figure class="utilization">
       <figcaption>Left to the program in the worst window of each length (minimum mutator utilization)</figcaption>
       <div class="chart" ref={place} style={{ height: utilizations.rows < 2 ? 0 : `${HEIGHT}px` }} aria-hidden="true" />
-      <details class="alternative" open={utilizations.rows < 2}>
-        <summary>The same as a table</summary>
+      <AsTableToo name="pauses" isOpen={utilizations.rows < 2}>
         <table class="plain">
           <thead><tr><th scope="col">Window</th><th scope="col">Left to the program</th></tr></thead>
           <tbody>
@@ -78,7 +81,7 @@ function Utilization({ recording }: { recording: Recording }) {
             ))}
           </tbody>
         </table>
-      </details>
+      </AsTableToo>
     </figure>
   );
 }
@@ -104,9 +107,9 @@ export function Collections({ recording }: { recording: Recording }) {
   const { collections: all, summary } = recording;
   const place = (stack: number) => recording.name(recording.stacks.site[stack]!);
   const columns = useMemo(() => [
-    { title: "Number", value: (row: number) => row + 1 },
-    { title: "Why", value: (row: number) => summary.reasons[all.reason[row]!]!, text: true },
-    { title: "At", value: (row: number) => place(all.stack[row]!), text: true, hint: "The function whose call made it happen" },
+    { title: "Number", rem: 5.5, value: (row: number) => row + 1 },
+    { title: "Why", value: (row: number) => summary.reasons[all.reason[row]!]!, text: true, rem: 7 },
+    { title: "At", value: (row: number) => place(all.stack[row]!), text: true, rem: 20, hint: "The function whose call made it happen" },
     { title: "Wanted", value: (row: number) => all.wanted_bytes[row]!, format: sizeText, hint: "The allocation that found no room" },
     { title: "Begun", value: (row: number) => all.begun_ns[row]!, format: timeText },
     { title: "Pause", value: (row: number) => all.pause_ns[row]!, format: timeText, bar: Math.max(...recording.summary.percentiles.map(({ pause_ns }) => pause_ns), 1) },
@@ -120,9 +123,11 @@ export function Collections({ recording }: { recording: Recording }) {
     { title: "Words scanned", value: (row: number) => all.words_scanned[row]!, format: countText },
     { title: "Rescans", value: (row: number) => all.rescans[row]!, hint: "Of the heap, after the mark stack was full" },
   ], [recording]);
+  if (summary.run.unseen_collections !== null) return <Unknown why={summary.run.unseen_collections} />;
   if (!all.rows) return <Empty>No collection ran.</Empty>;
   return (
     <DataTable
+      name="collections"
       label="Collections"
       rows={all.rows}
       columns={columns}

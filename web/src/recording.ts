@@ -13,8 +13,14 @@ export interface Run {
   runtime: string;
   runtime_version: string | null;
   collector: string;
+  /** Whether its heap only grows, so that no collection ever runs. */
+  never_frees: boolean;
   /** Who served the heap: our engines, `kernel` or `model`, or the program itself, `injected`. */
   source: string;
+  /** Why collections, and with them what lives, are not known; null where they are. */
+  unseen_collections: string | null;
+  /** Why the heap as a whole is not known; null where it is. */
+  unseen_heap: string | null;
   options: Record<string, unknown>;
   started_at: string;
   /** `finished`, `failed`, or `running` where nobody wrote the end. */
@@ -29,16 +35,16 @@ export interface Run {
   tinyheap_version: string;
 }
 
-/** See `tinyheap.profile.summary.Totals`. */
+/** See `tinyheap.profile.summary.Totals`; null stands for what is not known. */
 export interface Totals {
   allocations: number;
   allocated_bytes: number;
-  live_objects: number;
-  live_bytes: number;
-  peak: { time_ns: number; objects: number; bytes: number };
-  collections: number;
-  collector_ns: number;
-  growths: number;
+  live_objects: number | null;
+  live_bytes: number | null;
+  peak: { time_ns: number; objects: number; bytes: number } | null;
+  collections: number | null;
+  collector_ns: number | null;
+  growths: number | null;
   heap_bytes: number | null;
   used_bytes: number | null;
   fragmentation: number | null;
@@ -57,6 +63,11 @@ export interface Histogram {
   /** Objects that have no such value. */
   beyond_objects: number;
   beyond_bytes: number;
+}
+
+/** Stands for what the recording cannot know, and says why. */
+export interface Unknown {
+  unknown: string;
 }
 
 export interface Suspect {
@@ -80,10 +91,11 @@ export interface Summary {
   totals: Totals;
   functions: string[];
   reasons: string[];
+  /** None where no collection ran, or none is known. */
   percentiles: { percent: number; pause_ns: number }[];
   sizes: Histogram;
-  lifetimes: Histogram;
-  leaks: Leaks;
+  lifetimes: Histogram | Unknown;
+  leaks: Leaks | Unknown;
   /** What of the recording the page does not show, in sentences. */
   notes: string[];
 }
@@ -98,7 +110,9 @@ export interface ObjectsHead {
 /** Equally long columns by name: a table. */
 export type Table<Names extends string> = Readonly<Record<Names, Column>> & { readonly rows: number };
 
-const POINTS = ["time_ns", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes"] as const;
+const POINTS = [
+  "time_ns", "allocated_bytes", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes",
+] as const;
 const COLLECTIONS = [
   "begun_ns", "pause_ns", "mark_ns", "sweep_ns", "reason", "stack", "wanted_bytes", "roots_bytes",
   "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
@@ -109,7 +123,7 @@ const USAGES = [
   "mean_size_bytes", "dead_young_objects", "median_lifetime_ns",
 ] as const;
 const SITES = [...USAGES, "code_offset"] as const;
-const STACKS = ["parent", "function", "offset", "site"] as const;
+const STACKS = ["parent", "function", "is_runtime", "offset", "site"] as const;
 
 export class Recording {
   readonly summary: Summary;
@@ -122,7 +136,7 @@ export class Recording {
   readonly utilizations: Table<"window_ns" | "utilization">;
   /**
    * Of each stack: its parent, its innermost frame's function and where in the code that calls on; and the function to
-   * which its allocations are put down, the innermost one outside the runtime.
+   * which its allocations are put down, the innermost one outside the runtime; and whether the innermost is the runtime's.
    */
   readonly stacks: Table<(typeof STACKS)[number]>;
 
@@ -137,7 +151,12 @@ export class Recording {
     this.stacks = this.table("stack", STACKS);
   }
 
-  /** What each stack itself allocated, by one measure; index 0 is the empty stack. */
+  /** Whether what each stack weighs by a measure is known. */
+  knows(what: string): boolean {
+    return this.container.has(`weight.${what}_bytes`);
+  }
+
+  /** What each stack itself allocated, by one measure that is known; index 0 is the empty stack. */
   weights(what: string, unit: string): Column {
     return this.container.column(`weight.${what}_${unit}`);
   }

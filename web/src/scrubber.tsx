@@ -18,6 +18,7 @@ export function Scrubber({ recording, objects }: { recording: Recording; objects
   const step = Math.max((to - from) / STEPS, 1);
   usePlaying(from, to);
   const past = collectionsUntil(recording, time.value);
+  const knowsCollections = recording.summary.run.unseen_collections === null;
   const keys: Record<string, () => void> = {
     ArrowLeft: () => go(time.value - step),
     ArrowRight: () => go(time.value + step),
@@ -40,18 +41,22 @@ export function Scrubber({ recording, objects }: { recording: Recording; objects
         <Button label={playing.value ? "Pause" : "Play"} onClick={() => (playing.value = !playing.value)}>
           <Icon name={playing.value ? "pause" : "play"} />
         </Button>
-        <Button label="To the collection before" onClick={() => go(collectionBefore(recording, time.value))}><Icon name="back" /></Button>
-        <Button label="To the next collection" onClick={() => go(collectionAfter(recording, time.value))}><Icon name="on" /></Button>
+        {knowsCollections && (
+          <>
+            <Button label="To the collection before" onClick={() => go(collectionBefore(recording, time.value))}><Icon name="back" /></Button>
+            <Button label="To the next collection" onClick={() => go(collectionAfter(recording, time.value))}><Icon name="on" /></Button>
+          </>
+        )}
         <output class="moment">
           <strong>{timeText(Math.round(time.value))}</strong>
-          <span class="quiet"> of {timeText(whole)}, after {countText(past)} of {countText(recording.collections.rows)} collections</span>
+          <span class="quiet"> of {timeText(whole)}{knowsCollections && `, after ${countText(past)} of ${countText(recording.collections.rows)} collections`}</span>
         </output>
         {period.value && <Button label="Show the whole run" onClick={() => (period.value = null)} />}
       </div>
       <input
         type="range"
         aria-label="Moment of the run"
-        aria-valuetext={`${timeText(Math.round(time.value))}, after ${past} collections`}
+        aria-valuetext={`${timeText(Math.round(time.value))}${knowsCollections ? `, after ${past} collections` : ""}`}
         title="Left and right go through time, [ and ] from collection to collection, , and . from allocation to allocation, + and - look closer"
         min={from}
         max={Math.max(to, from + 1)}

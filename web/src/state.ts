@@ -1,5 +1,10 @@
-/** What the reader has chosen, as signals; all of it stands in the address's fragment, so that a link shows the same. */
-import { effect, signal, type Signal } from "@preact/signals";
+/**
+ * What the reader has chosen, as signals; all of it stands in the address's fragment, so that a link shows the same.
+ *
+ * Each choice is an entry of the browser's history, so that Back undoes it.  What changes bit by bit, as a slider that is
+ * drawn or a word that is typed, is one entry as long as it goes on.
+ */
+import { batch, effect, signal, type Signal } from "@preact/signals";
 
 export type Theme = "auto" | "light" | "dark";
 export type Coloring = "age" | "size" | "site" | "fate";
@@ -28,7 +33,20 @@ export const unit = signal<Unit>("bytes");
 export const search = signal("");
 /** The flame graph's node that is zoomed to; 0 is its root. */
 export const flameRoot = signal(0);
+/** The parts of the page that are open, of those that can be. */
+export const opened = signal<readonly string[]>([]);
+/** The lines of the time line that are not shown. */
+export const hidden = signal<readonly string[]>(["free", "largest"]);
+/** How tables are sorted and filtered, by the names of the tables; those that are as they were at first are not there. */
+export const tables = signal<Readonly<Record<string, Arrangement>>>({});
 export const theme = signal<Theme>("auto");
+
+/** What the reader made of a table. */
+export interface Arrangement {
+  column: number;
+  descending: boolean;
+  filter: string;
+}
 
 interface Entry {
   write(): string | null;
@@ -51,10 +69,49 @@ function figure(target: Signal<number>): Entry {
   };
 }
 
+/** A table's place in the address: the column, `d` for descending or `a`, and the filter. */
+function arrangement(text: string | null): Arrangement | null {
+  const match = /^(\d{1,2})([ad])(.*)$/s.exec(text ?? "");
+  return match ? { column: Number(match[1]), descending: match[2] === "d", filter: match[3]! } : null;
+}
+
+function table(name: string): Entry {
+  return {
+    write: () => {
+      const found = tables.value[name];
+      return found ? `${found.column}${found.descending ? "d" : "a"}${found.filter}` : null;
+    },
+    read: (text) => {
+      const { [name]: _, ...others } = tables.value;
+      const found = arrangement(text);
+      tables.value = found ? { ...others, [name]: found } : others;
+    },
+  };
+}
+
 function pair(text: string | null): [number, number] | null {
   const match = /^(\d{1,16})-(\d{1,16})$/.exec(text ?? "");
   return match ? [Number(match[1]), Number(match[2])] : null;
 }
+
+/** Several words in their order; none of them as a dash. */
+function words(target: Signal<readonly string[]>): Entry {
+  const initial = target.peek().join(",");
+  return {
+    write: () => (target.value.join(",") === initial ? null : target.value.join(",") || "-"),
+    read: (text) => void (target.value = (text ?? initial).split(",").filter((word) => /^[a-z]+$/.test(word))),
+  };
+}
+
+/** A list of words with or without one of them. */
+export function withWord(list: readonly string[], word: string, isIn: boolean): readonly string[] {
+  const others = list.filter((each) => each !== word);
+  return isIn ? [...others, word].sort() : others;
+}
+
+/** The tables of the page. */
+export const TABLES = ["functions", "sites", "collections", "flame"] as const;
+export type TableName = (typeof TABLES)[number];
 
 const ENTRIES: Record<string, Entry> = {
   t: figure(time),
@@ -79,25 +136,66 @@ const ENTRIES: Record<string, Entry> = {
   unit: choice(unit, ["bytes", "objects"]),
   search: { write: () => search.value || null, read: (text) => void (search.value = text ?? "") },
   zoom: figure(flameRoot),
+  open: words(opened),
+  lines: words(hidden),
+  ...Object.fromEntries(TABLES.map((name) => [name, table(name)])),
   theme: choice(theme, ["auto", "light", "dark"]),
 };
 
-/** Takes over what the address says, and from now on writes there what is chosen. */
-export function followFragment(): void {
-  readFragment();
-  addEventListener("hashchange", readFragment);
+/** What changes bit by bit. */
+const GRADUAL = new Set<string>(["t", "blocks", "search", ...TABLES]);
+/** What changes bit by bit is written once it has rested for so long; browsers refuse hundreds of entries a second. */
+const REST_MS = 250;
+/** What goes on changing within this time is still the same choice. */
+const SAME_CHOICE_MS = 1000;
+
+/**
+ * Takes over what the address says, and from now on writes there what is chosen.
+ *
+ * @param start The moment that is shown where the address names none.
+ */
+export function followFragment(start: number): void {
+  let written = "";
+  let last = { names: "", at: 0 };
   let pending = 0;
-  effect(() => {
-    const text = fragment();
+  const take = () => {
+    read(start);
     clearTimeout(pending);
-    // Browsers refuse hundreds of changes a second, as playing would make them.
-    pending = window.setTimeout(() => history.replaceState(null, "", text), 250);
+    written = fragment();
+    last = { names: "", at: 0 };
+    history.replaceState(null, "", written);
+  };
+  const write = () => {
+    const [text, now] = [fragment(), performance.now()];
+    const names = changes(written, text);
+    if (!names.length) return;
+    const goesOn = names.every((name) => GRADUAL.has(name)) && names.join() === last.names && now - last.at < SAME_CHOICE_MS;
+    history[goesOn ? "replaceState" : "pushState"](null, "", text);
+    written = text;
+    last = { names: names.join(), at: now };
+  };
+  take();
+  addEventListener("popstate", take);
+  effect(() => {
+    const names = changes(written, fragment());
+    clearTimeout(pending);
+    // What one click changes together is one entry.
+    pending = window.setTimeout(write, names.every((name) => GRADUAL.has(name)) ? REST_MS : 0);
   });
 }
 
-function readFragment(): void {
+/** The names of the choices that differ. */
+function changes(before: string, after: string): string[] {
+  const [old, now] = [before, after].map((text) => new URLSearchParams(text.slice(1)));
+  return Object.keys(ENTRIES).filter((name) => old!.get(name) !== now!.get(name));
+}
+
+function read(start: number): void {
   const chosen = new URLSearchParams(location.hash.slice(1));
-  for (const [name, entry] of Object.entries(ENTRIES)) entry.read(chosen.get(name));
+  batch(() => {
+    for (const [name, entry] of Object.entries(ENTRIES)) entry.read(chosen.get(name));
+    if (time.value < 0) time.value = start;
+  });
 }
 
 function fragment(): string {

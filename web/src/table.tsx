@@ -7,6 +7,7 @@
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import { useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { countText } from "./format";
+import { type Arrangement, type TableName, tables } from "./state";
 
 export interface TableColumn {
   title: string;
@@ -15,12 +16,16 @@ export interface TableColumn {
   format?(value: number): string;
   /** Whether it holds words; figures stand to the right. */
   text?: boolean;
+  /** How wide it is at least, in rem; else all columns of words are as wide, and all of figures. */
+  rem?: number;
   /** A bar behind the figure, whose full length is this much. */
   bar?: number;
   hint?: string;
 }
 
 interface Props {
+  /** What its arrangement is called in a link. */
+  name: TableName;
   label: string;
   rows: number;
   columns: TableColumn[];
@@ -37,14 +42,23 @@ const PRINTED = 60;
 const TEXT_REM = 12;
 const FIGURE_REM = 7.3;
 
-export function DataTable({ label, rows, columns, initialSort, onActivate, activation }: Props) {
-  const [sort, setSort] = useState({ column: initialSort, descending: true });
-  const [filter, setFilter] = useState("");
+export function DataTable({ name, label, rows, columns, initialSort, onActivate, activation }: Props) {
+  const first = { column: initialSort, descending: true, filter: "" };
+  const chosen = tables.value[name] ?? first;
+  const sort = chosen.column < columns.length ? chosen : { ...chosen, column: initialSort };
+  const arrange = (change: Partial<Arrangement>) => {
+    const { [name]: _, ...others } = tables.peek();
+    const next = { ...sort, ...change };
+    const isFirst = next.column === first.column && next.descending && !next.filter;
+    tables.value = isFirst ? others : { ...others, [name]: next };
+  };
+  const { filter } = sort;
   const [active, setActive] = useState(-1);
-  const order = useMemo(() => arranged(rows, columns, sort, filter), [rows, columns, sort, filter]);
+  const order = useMemo(() => arranged(rows, columns, sort, filter), [rows, columns, sort.column, sort.descending, filter]);
   const [place, virtualizer] = useVirtual(order.length);
-  const least = columns.reduce((sum, column) => sum + (column.text ? TEXT_REM : FIGURE_REM), 0);
-  const template = columns.map((column) => (column.text ? `minmax(${TEXT_REM}rem, 1fr)` : `${FIGURE_REM}rem`)).join(" ");
+  const width = (column: TableColumn) => column.rem ?? (column.text ? TEXT_REM : FIGURE_REM);
+  const least = columns.reduce((sum, column) => sum + width(column), 0);
+  const template = columns.map((column) => (column.text ? `minmax(${width(column)}rem, 1fr)` : `${width(column)}rem`)).join(" ");
   const go = (to: number) => {
     const row = Math.min(Math.max(to, 0), order.length - 1);
     setActive(row);
@@ -66,7 +80,7 @@ export function DataTable({ label, rows, columns, initialSort, onActivate, activ
       <div class="toolbar">
         <label class="search">
           <span class="visually-hidden">Filter: {label}</span>
-          <input type="search" placeholder="Filter" value={filter} onInput={(event) => { setFilter(event.currentTarget.value); setActive(-1); }} />
+          <input type="search" placeholder="Filter" value={filter} onInput={(event) => { arrange({ filter: event.currentTarget.value }); setActive(-1); }} />
         </label>
         <output class="quiet">
           {order.length === rows ? "" : `${countText(order.length)} of `}{countText(rows)} rows{activation ? `; ${activation}` : ""}
@@ -91,7 +105,7 @@ export function DataTable({ label, rows, columns, initialSort, onActivate, activ
         <div class="grid-row head" role="row" aria-rowindex={1}>
           {columns.map((column, i) => (
             <Heading key={column.title} column={column} sort={sort.column === i ? sort.descending : null}
-              onClick={() => setSort({ column: i, descending: sort.column === i ? !sort.descending : !column.text })} />
+              onClick={() => arrange({ column: i, descending: sort.column === i ? !sort.descending : !column.text })} />
           ))}
         </div>
         <div role="presentation" style={{ height: `${virtualizer.getTotalSize()}px`, position: "relative" }}>

@@ -3,7 +3,7 @@
  *
  * A click chooses the moment that the heap map shows; dragging looks closer at a part of the run.
  */
-import { effect, signal } from "@preact/signals";
+import { effect } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -11,7 +11,7 @@ import { useSize } from "./canvas";
 import { property } from "./colors";
 import { shareText, sizeText, timeText } from "./format";
 import type { Recording } from "./recording";
-import { period, time } from "./state";
+import { hidden, period, time, withWord } from "./state";
 import { dark } from "./theme";
 
 interface Line {
@@ -25,8 +25,6 @@ interface Line {
   steps?: boolean;
 }
 
-/** The lines that are not shown; the reader switches them on and off. */
-const hidden = signal(new Set(["free", "largest"]));
 const HEIGHT = 260;
 
 export function TimeLine({ recording }: { recording: Recording }) {
@@ -47,7 +45,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
       chart.redraw(false);
     });
     const switches = effect(() => {
-      lines.current!.forEach((line, i) => chart.setSeries(i + 1, { show: !hidden.value.has(line.key) }));
+      lines.current!.forEach((line, i) => chart.setSeries(i + 1, { show: !hidden.value.includes(line.key) }));
     });
     return () => [stop, follow, switches, () => chart.destroy()].forEach((end) => end());
   }, [size.width, dark.value, recording]);
@@ -56,12 +54,12 @@ export function TimeLine({ recording }: { recording: Recording }) {
       <ul class="legend">
         {lines.current.map((line) => (
           <li key={line.key}>
-            <button type="button" class="link" aria-pressed={!hidden.value.has(line.key)} onClick={() => toggle(line.key)}>
+            <button type="button" class="link" aria-pressed={!hidden.value.includes(line.key)} onClick={() => toggle(line.key)}>
               <span class="swatch" style={{ background: `var(${line.color})` }} /> {line.text}
             </button>
           </li>
         ))}
-        <li><span class="swatch line" style={{ background: "var(--line-collection)" }} /> collection</li>
+        {recording.collections.rows > 0 && <li><span class="swatch line" style={{ background: "var(--line-collection)" }} /> collection</li>}
         {recording.growths.rows > 0 && <li><span class="swatch triangle" /> growth</li>}
         <Reading recording={recording} lines={lines.current} />
       </ul>
@@ -70,16 +68,23 @@ export function TimeLine({ recording }: { recording: Recording }) {
         ref={place}
         style={{ height: `${HEIGHT}px` }}
         role="img"
-        aria-label={`The heap through ${timeText(recording.summary.run.duration_ns)}: ${recording.collections.rows} collections, ${recording.growths.rows} growths. The figures of the chosen moment stand beside it, those of each collection in the table of collections.`}
+        aria-label={`The heap through ${timeText(recording.summary.run.duration_ns)}${inWords(recording)}. The figures of the chosen moment stand beside it.`}
       />
     </div>
   );
 }
 
 function toggle(key: string): void {
-  const next = new Set(hidden.value);
-  if (!next.delete(key)) next.add(key);
-  hidden.value = next;
+  hidden.value = withWord(hidden.value, key, !hidden.value.includes(key));
+}
+
+/** What is known to have happened. */
+function inWords({ summary: { run }, collections, growths }: Recording): string {
+  const happened = [
+    ...(run.unseen_collections === null ? [`${collections.rows} collections, each in the table of collections`] : []),
+    ...(run.unseen_heap === null ? [`${growths.rows} growths`] : []),
+  ];
+  return happened.length ? `: ${happened.join("; ")}` : "";
 }
 
 /** The figures at the chosen moment, in words. */
@@ -101,7 +106,9 @@ function linesOf(recording: Recording): Line[] {
   const lines: Line[] = [
     { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes), steps: true },
     { key: "used", text: "used", color: "--line-used", scale: "bytes", values: known(points.used_bytes), fill: true },
-    { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) },
+    recording.summary.run.unseen_collections === null
+      ? { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) }
+      : { key: "allocated", text: "allocated so far", color: "--line-live", scale: "bytes", values: known(points.allocated_bytes) },
     { key: "free", text: "free", color: "--line-free", scale: "bytes", values: free },
     { key: "largest", text: "largest free run", color: "--line-largest", scale: "bytes", values: largest },
     { key: "fragmentation", text: "fragmentation", color: "--line-fragmentation", scale: "share", values: fragmentation },
@@ -116,6 +123,7 @@ function data(recording: Recording, lines: Line[]): uPlot.AlignedData {
 function options(recording: Recording, lines: Line[], width: number): uPlot.Options {
   const ink = property("--ink-quiet");
   const axis = { stroke: ink, grid: { stroke: property("--grid"), width: 1 }, ticks: { stroke: property("--grid") }, font: "12px system-ui, sans-serif" };
+  const share: uPlot.Axis = { ...axis, scale: "share", side: 1, size: 52, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => shareText(tick, 1)) };
   return {
     width,
     height: HEIGHT,
@@ -130,7 +138,7 @@ function options(recording: Recording, lines: Line[], width: number): uPlot.Opti
     axes: [
       { ...axis, values: (_, ticks) => ticks.map((tick) => timeText(Math.round(tick))), space: 80 },
       { ...axis, scale: "bytes", size: 72, incrs: powersOfTwo(), values: (_, ticks) => ticks.map(sizeText) },
-      { ...axis, scale: "share", side: 1, size: 52, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => shareText(tick, 1)) },
+      ...(lines.some((line) => line.scale === "share") ? [share] : []),
     ],
     series: [
       {},

@@ -12,6 +12,7 @@ export function Functions({ recording }: { recording: Recording }) {
   const columns = useMemo(() => [named(recording, functions), ...figures(recording, functions)], [recording]);
   return (
     <DataTable
+      name="functions"
       label="Functions"
       rows={functions.rows}
       columns={columns}
@@ -35,6 +36,7 @@ export function Sites({ recording }: { recording: Recording }) {
   }, [recording]);
   return (
     <DataTable
+      name="sites"
       label="Allocation sites"
       rows={sites.rows}
       columns={columns}
@@ -57,11 +59,7 @@ function named(recording: Recording, usages: Usages): TableColumn {
 function figures(recording: Recording, usages: Usages): TableColumn[] {
   const all = recording.summary.totals.allocated_bytes || 1;
   const share = (part: (row: number) => number) => (row: number) => (usages.own_objects[row] ? part(row) / usages.own_objects[row]! : NaN);
-  return [
-    { title: "Own bytes", value: (row) => usages.own_bytes[row]!, format: sizeText, bar: all, hint: "Of objects that it allocated itself" },
-    { title: "Own objects", value: (row) => usages.own_objects[row]! },
-    { title: "Total bytes", value: (row) => usages.total_bytes[row]!, format: sizeText, bar: all, hint: "With all that it called" },
-    { title: "Mean size", value: (row) => usages.mean_size_bytes[row]!, format: (bytes) => sizeText(Math.round(bytes)) },
+  const lives: TableColumn[] = [
     { title: "Live at end", value: (row) => usages.live_bytes[row]!, format: sizeText },
     {
       title: "Dead young",
@@ -70,5 +68,12 @@ function figures(recording: Recording, usages: Usages): TableColumn[] {
       hint: "Of its own objects, those that the first collection after their birth freed",
     },
     { title: "Median life", value: (row) => usages.median_lifetime_ns[row]!, format: timeText, hint: "Of its own objects that died" },
+  ];
+  return [
+    { title: "Own bytes", value: (row) => usages.own_bytes[row]!, format: sizeText, bar: all, hint: "Of objects that it allocated itself" },
+    { title: "Own objects", value: (row) => usages.own_objects[row]! },
+    { title: "Total bytes", value: (row) => usages.total_bytes[row]!, format: sizeText, bar: all, hint: "With all that it called" },
+    { title: "Mean size", value: (row) => usages.mean_size_bytes[row]!, format: (bytes) => sizeText(Math.round(bytes)) },
+    ...(recording.summary.run.unseen_collections === null ? lives : []),
   ];
 }

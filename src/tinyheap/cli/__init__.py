@@ -15,7 +15,9 @@ from typing import NamedTuple
 import click
 
 from tinyheap import __version__
-from tinyheap.errors import TinyheapError
+from tinyheap.errors import MissingLibraryError, TinyheapError
+
+__all__ = ["COMMANDS", "main"]
 
 
 class Entry(NamedTuple):
@@ -87,8 +89,9 @@ def load(name: str, entry: Entry) -> click.Command:
 def explain_missing(name: str, entry: Entry, error: ImportError) -> str:
     """One sentence on what the command lacks and how to get it."""
     package = f"tinyheap[{entry.extra}]" if entry.extra else "tinyheap"
+    reason = error.__cause__ if isinstance(error, MissingLibraryError) else error
     return (
-        f"`tinyheap {name}` needs a library that does not load here ({error}): "
+        f"`tinyheap {name}` needs a library that does not load here ({reason}): "
         f"install it with pip install --upgrade '{package}'."
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from tinyheap.cli.parameters import SIZE
 from tinyheap.cli.progress import progress_bar
-from tinyheap.traces.program import WORD_SIZES_BYTES, write_program
+from tinyheap.report.consoles import result_console
+from tinyheap.traces.program import WORD_SIZES_BYTES, write_trace
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 
@@ -93,10 +93,10 @@ def command(
         header_alignment_bytes=int(header_alignment),
         seed=seed,
     )
-    with progress_bar(Console(stderr=True), f"making {workload}", total=None) as progress:
+    with progress_bar(result_console(stderr=True), f"making {workload}", total=None) as progress:
         program = generate(workload, options, progress)
     try:
-        write_program(output, program)
+        write_trace(output, program)
     except OSError as error:
         raise click.FileError(str(output), error.strerror or str(error)) from error
     click.echo(f"{output}: {program.step_count} steps on {program.object_ids - 1} object ids", err=True)

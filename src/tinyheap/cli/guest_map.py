@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from tinyheap.guests.guest_heap import GuestHeap
+from tinyheap.report.consoles import result_console
 from tinyheap.report.heap_map import HeapMap
 from tinyheap.traces.summary import unpack_states
 
@@ -13,4 +12,4 @@ def draw(heap: GuestHeap) -> None:
     """Print the heap's blocks as they are now."""
     geometry, picture = heap.geometry, heap.dump()
     states = unpack_states(picture.table, geometry.end_block)
-    Console(stderr=True, highlight=False).print(HeapMap(states, geometry.start_address, geometry.block_bytes))
+    result_console(stderr=True).print(HeapMap(states, geometry.start_address, geometry.block_bytes))

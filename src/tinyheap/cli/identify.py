@@ -10,21 +10,26 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from tinyheap.errors import TinyheapError
 from tinyheap.guests.identify import identify
-from tinyheap.report.guest_card import GuestCard, guest_json
+from tinyheap.report.consoles import result_console
+from tinyheap.report.guest_card import GuestCard, GuestTable, guest_json
 from tinyheap.wasm import Module
 
 
 @click.command()
 @click.argument("modules", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a module, one a line.")
-def command(modules: tuple[Path, ...], as_json: bool) -> None:
-    """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is."""
-    console = Console()
+@click.option("-v", "--full", is_flag=True, help="Print all facts of each module, also of several.")
+def command(modules: tuple[Path, ...], as_json: bool, full: bool) -> None:
+    """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is.
+
+    Of several modules a table is printed, with one line per module.
+    """
+    console = result_console()
     failed = False
+    found = []
     for path in modules:
         try:
             guest = identify(Module.parse(path.read_bytes()))
@@ -34,7 +39,11 @@ def command(modules: tuple[Path, ...], as_json: bool) -> None:
         else:
             if as_json:
                 click.echo(json.dumps(guest_json(str(path), guest)))
-            else:
+            elif full or len(modules) == 1:
                 console.print(GuestCard(str(path), guest), crop=False)
+            else:
+                found.append((str(path), guest))
+    if found:
+        console.print(GuestTable(found), crop=False)
     if failed:
         raise SystemExit(1)

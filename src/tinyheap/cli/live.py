@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
 from tinyheap.guests.recorder import Recorder, Sink
 from tinyheap.recordings.writer import RecordingWriter
+from tinyheap.report.consoles import result_console
 from tinyheap.report.live_figures import LiveFigures
 from tinyheap.report.live_screen import LiveScreen, line
 
@@ -123,7 +123,7 @@ class Watched:
 @contextlib.contextmanager
 def on_screen(watched: Watched) -> Iterator[None]:
     """While inside, the terminal shows the figures; behind that, what was printed meanwhile."""
-    console = Console(file=sys.stderr)
+    console = result_console(stderr=True)
     live = Live(
         LiveScreen(lambda: watched.figures),
         console=console,

@@ -23,10 +23,11 @@ from tinyheap.errors import GeometryError, TinyheapError
 from tinyheap.heap.contract import Gc
 from tinyheap.heap.engines import ENGINES, KERNEL, choose_engine
 from tinyheap.heap.model import MARK_STACK_WORDS
+from tinyheap.report.consoles import result_console
 from tinyheap.report.heap_map import HeapMap
 from tinyheap.report.replays import Outcome, ReplayCard, ReplayTable, verdict
 from tinyheap.traces.expectation import Difference, first_difference, read_expectation
-from tinyheap.traces.program import Program, read_program
+from tinyheap.traces.program import Trace, read_trace
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.summary import summary_of, unpack_states
 
@@ -59,7 +60,7 @@ class Setting:
     limit_bytes: int | None
     mark_stack: int | str | None
 
-    def mark_stack_entries(self, program: Program) -> int | None:
+    def mark_stack_entries(self, program: Trace) -> int | None:
         """What `replay` is to be told; 0 for a mark stack that never overflows."""
         if self.mark_stack == FAITHFUL:
             return MARK_STACK_WORDS * program.word_bytes
@@ -67,7 +68,7 @@ class Setting:
             return 0
         return None if self.mark_stack is None else int(self.mark_stack)
 
-    def marks_faithfully(self, program: Program) -> bool:
+    def marks_faithfully(self, program: Trace) -> bool:
         """Whether overflows and rescans are those of the original."""
         entries = self.mark_stack_entries(program)
         return entries == MARK_STACK_WORDS * program.word_bytes or (entries is None and self.engine == "model")
@@ -141,7 +142,7 @@ class ScreenOutput:
 
     def failed(self, trace: str, message: str) -> None:
         """Prints the error, on standard error."""
-        self.errors.print(Text.assemble((trace, "bold"), ": ", ("error", "bold red"), f": {message}"))
+        self.errors.print(Text.assemble((trace, "bold"), ": ", ("error", "bold red"), f": {message}"), soft_wrap=True)
 
     def finish(self) -> None:
         """Prints the table, and what became of expectations."""
@@ -199,11 +200,11 @@ def command(
         raise click.UsageError("--limit is below --heap")
     files = pair_expectations(traces, [Path(name) for name in expected])
     setting = Setting(Gc(gc) if gc else None, engine_name(engine), heap_bytes, limit_bytes, mark_stack)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = result_console(stderr=True)
     alone = len(traces) == 1
     output: Output = JsonOutput()
     if not as_json:
-        console = Console(highlight=False)
+        console = result_console()
         output = ScreenOutput(console, errors, alone=alone, maps=alone if maps is None else maps)
     good = True
     for trace, file in zip(traces, files, strict=True):
@@ -235,7 +236,7 @@ def attempt(
         MemoryError: This machine has too little memory for it.
     """
     expectation = read_expectation(file) if file else None
-    program = read_program(STANDARD_INPUT.get(trace, trace))
+    program = read_trace(STANDARD_INPUT.get(trace, trace))
     heap_bytes = setting.heap_bytes or program.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
         raise GeometryError(

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
+from tinyheap.report.consoles import result_console
 from tinyheap.report.exporting import FORMS, export
 from tinyheap.report.profile_json import comparison_json, report_json
 from tinyheap.report.profile_report import comparison, report
@@ -105,7 +105,7 @@ def command(
         if as_json:
             click.echo(json.dumps(report_json(recording)))
         elif not html and not exports:
-            console = Console()
+            console = result_console()
             for each in report(recording, Measure(measure), top):
                 console.print(each)
 
@@ -114,7 +114,7 @@ def _compare(before: Recording, after: Recording, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(comparison_json(before, after)))
     else:
-        console = Console()
+        console = result_console()
         for each in comparison(before, after):
             console.print(each)
 

@@ -39,12 +39,14 @@ from tinyheap.cli.parameters import SIZE
 from tinyheap.errors import (
     AllocationStopError,
     DriverError,
+    GeometryError,
     GuestError,
     GuestExitError,
     GuestInterruptError,
     GuestTimeoutError,
     GuestTrapError,
     HeapCorruptError,
+    HostError,
     OutOfMemoryError,
     RecordingError,
     TinyheapError,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.guest_heap import GuestHeap
     from tinyheap.guests.recorder import Recorder
     from tinyheap.heap.growth import Growth
+    from tinyheap.hosts.memory import GuestMemory
     from tinyheap.report.run_summary import RunReport
 
 CANNOT_RECORD: Final = 121
@@ -85,18 +88,12 @@ class GrowthType(click.ParamType["Growth"]):
         """The policy; a usage error where the text names none."""
         if not isinstance(value, str):
             return value
-        from tinyheap.heap.growth import ByRatio, Doubling, FixedStep, NoGrowth, Pages
+        from tinyheap.heap.growth import parse_growth
 
-        named: dict[str, Growth] = {"none": NoGrowth(), "double": Doubling(), "pages": Pages()}
-        kind, _, rest = value.partition(":")
-        ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)
-        if value in named:
-            return named[value]
-        if kind == "step" and rest:
-            return FixedStep(SIZE.convert(rest, param, ctx))
-        if kind != "ratio" or ratio is None or not int(ratio[1]) > int(ratio[2]) > 0:
-            self.fail(f"{value!r} is not none, double, pages, step:SIZE or ratio:N/M with N above M", param, ctx)
-        return ByRatio(int(ratio[1]), int(ratio[2]))
+        try:
+            return parse_growth(value, lambda size: SIZE.convert(size, param, ctx))
+        except GeometryError as error:
+            self.fail(str(error), param, ctx)
 
 
 class FolderType(click.ParamType[Folder]):
@@ -178,7 +175,8 @@ RUN_PARAMETERS: Final = (
         "--growth",
         type=GrowthType(),
         metavar="none|double|pages|step:SIZE|ratio:N/M",
-        help="How it grows; by default the program's memory doubles, as it would itself.",
+        help="How the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its size. "
+        "By default the program's memory doubles, as it would itself.",
     ),
     click.option("--gc-every", type=click.IntRange(min=1), metavar="N", help="Collect at every N allocations, too."),
     click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end."),
@@ -302,12 +300,11 @@ class Run:
             self.prepare_ns = prepared.elapsed_ns
             for warning in warned:
                 click.echo(f"Warning: {warning.message}", err=True)
-            with _timed() as ran:
-                try:
-                    with on_interrupt(self.program.session.interrupt):
-                        self.exit_code = self._work(self.program)
-                finally:
-                    self.run_ns = ran.elapsed_ns
+            try:
+                with on_interrupt(self.program.session.interrupt):
+                    self.exit_code = self._work(self.program)
+            finally:
+                self.run_ns = self.program.session.ran_ns
             if self.program.heap is not None:
                 self.program.heap.finish()
         except (TinyheapError, OSError, UnicodeDecodeError) as error:
@@ -408,9 +405,10 @@ class Run:
             program.close()
 
     def _summary(self, heap: GuestHeap | None) -> RunReport:
-        from tinyheap.report.run_summary import HeapReport, RunReport
+        from tinyheap.report.run_summary import HeapReport, RunReport, own_counters
 
         program = self.program
+        memory = None if program is None else _memory_of(program)
         return RunReport(
             str(self.task.path),
             self.gc,
@@ -420,8 +418,18 @@ class Run:
             program is not None and program.was_cached,
             self.prepare_ns,
             self.run_ns,
+            None if memory is None else len(memory),
+            None if program is None or memory is None or heap is not None else own_counters(program.guest, memory),
             None if heap is None else HeapReport.of(heap),
         )
+
+
+def _memory_of(program: Program) -> GuestMemory | None:
+    """A program's memory, if it exports one."""
+    try:
+        return program.memory
+    except HostError:
+        return None
 
 
 class _Clock:

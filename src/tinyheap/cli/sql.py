@@ -6,19 +6,16 @@ A question reaches nothing but the recording: no other file, no network, no exte
 from __future__ import annotations
 
 import csv
-import datetime
 import json
-import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 from rich import box
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +23,7 @@ from rich.text import Text
 from tinyheap.errors import QueryError
 from tinyheap.recordings import catalog
 from tinyheap.recordings.recording import Recording
+from tinyheap.report.consoles import PIPE_COLUMNS, result_console
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
@@ -33,9 +31,11 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS: Final = 1000
 """More are not shown as a table; `--csv` and `--json` write all of them."""
-PIPE_COLUMNS: Final = 10_000
-"""A table that goes into a pipe or a file is as wide as its rows."""
-NUMBERS: Final = ("INT", "DOUBLE", "FLOAT", "DECIMAL")
+
+_NUMBER: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BIGNUM|DOUBLE|FLOAT|DECIMAL\(.*\)")
+"""The types whose values are aligned to the right."""
+_NOT_JSON: Final = re.compile(r'("(?:[^"\\]|\\.)*")|-?Infinity|NaN')
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 
 
 @click.command()
@@ -67,49 +67,33 @@ def _write_json(rows: Rows) -> None:
     for name, count in Counter(rows.columns).items():
         if count > 1:
             raise QueryError(f"{count} columns are named {name!r}: name them apart with AS")
-    for row in rows:
-        click.echo(json.dumps(dict(zip(rows.columns, map(_json_value, row), strict=True))))
+    names = [json.dumps(name) for name in rows.columns]
+    for row in rows.as_json():
+        pairs = zip(names, map(_strict_json, row), strict=True)
+        click.echo(f"{{{', '.join(f'{name}: {value}' for name, value in pairs)}}}")
 
 
-def _json_value(value: object) -> object:
-    """What JSON has for a value; bytes as hexadecimal digits, times as ISO 8601 has them, what it lacks as text."""
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, list | tuple):
-        return [_json_value(each) for each in value]
-    if isinstance(value, dict):
-        return {str(name): _json_value(each) for name, each in value.items()}
-    return _text(value)
+def _strict_json(text: str | None) -> str:
+    """DuckDB's JSON as every reader takes it: null where JSON has no such number, and in ASCII."""
+    strict = _NOT_JSON.sub(lambda found: found[1] or "null", text or "null")
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], strict)
 
 
 def _write_csv(rows: Rows) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(rows.columns)
-    writer.writerows(["" if each is None else _text(each) for each in row] for row in rows)
-
-
-def _text(value: object) -> str:
-    match value:
-        case bytes():
-            return value.hex()
-        case datetime.datetime() | datetime.date() | datetime.time():
-            return value.isoformat()
-    return str(value)
+    writer.writerows(rows.as_text())
 
 
 def _show_rows(rows: Rows) -> None:
     """The first rows as a table; each as a paragraph of its own where the table would be too wide."""
-    console = _console()
-    found = rows.fetch(SHOWN_ROWS + 1)
-    shown = [[Text(printable("" if each is None else _text(each))) for each in row] for row in found[:SHOWN_ROWS]]
+    console = result_console()
+    found = rows.as_text().fetch(SHOWN_ROWS + 1)
+    shown = [[Text(printable(each or "")) for each in row] for row in found[:SHOWN_ROWS]]
     names = [Text(printable(name)) for name in rows.columns]
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name, kind in zip(names, rows.types, strict=True):
-        table.add_column(name, justify="right" if any(each in kind for each in NUMBERS) else "left")
+        table.add_column(name, justify="right" if _NUMBER.fullmatch(kind) else "left")
     for row in shown:
         table.add_row(*row)
     room = console.options.update(max_width=PIPE_COLUMNS)
@@ -124,10 +108,10 @@ def _show_rows(rows: Rows) -> None:
 
 def _show_tables(recording: Recording) -> None:
     """Every table with its columns and what they mean, and every view."""
-    console = _console()
+    console = result_console()
     for table in catalog.tables():
         (count,) = recording.sql(f"SELECT count(*) FROM {table.name}").one()
-        console.print(_headline(table.name, f"{count:,} rows", table.meaning))
+        console.print(_headline(table.name, f"{count:,} row{'' if count == 1 else 's'}", table.meaning))
         console.print(_listing([(each.name, each.type, each.meaning) for each in table.columns]))
     for view in catalog.views():
         rows = recording.frame(view.name)
@@ -142,11 +126,10 @@ def _headline(name: str, what: str, meaning: str) -> Text:
 def _listing(lines: Sequence[Sequence[Text | str]]) -> Padding:
     """Lines of names and what they stand for, indented."""
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="cyan", no_wrap=True)
+    # What is in front keeps its width: only what it means is broken, and nothing is cut.
+    for place in range(len(lines[0])):
+        is_last = place == len(lines[0]) - 1
+        table.add_column(style="" if place else "cyan", no_wrap=not is_last, overflow="fold")
     for line in lines:
         table.add_row(*line)
     return Padding(table, (0, 0, 1, 2), expand=False)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)

@@ -339,7 +339,7 @@ class EventLog:
 
     @property
     def now_ns(self):
-        """Nanoseconds since the log was made."""
+        """Nanoseconds since the run's time began, or the log was made."""
         return clock_ns() - self._log.begun_ns
 
     @property

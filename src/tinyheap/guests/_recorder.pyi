@@ -1,3 +1,6 @@
+from typing import final
+
+@final
 class EventLog:
     def __init__(self, owner: object) -> None: ...
     @property

@@ -8,12 +8,12 @@ from tinyheap.heap._words cimport u64
 # What a call of the guest's allocator needs: the heap, and where the guest keeps what changes with each allocation.
 # Addresses are of this machine; 0 for a counter that the guest does not have.
 cdef struct Link:
-    Heap heap
+    Heap heap                   # NULL where no kernel is tied
     LogPointer log              # takes every allocation; NULL for none
     void* owner                 # the Python object that is asked when memory runs short
     u64 size_index              # of the size among the call's arguments
     u64 layout_index            # of the layout; ONES when there is none
-    u64 calls_left              # until the owner wants to be asked in any case
+    u64 calls_left              # that need not ask the owner
     u64 trap                    # of wasmtime's, to be returned; 0 for none
     u64 next_alloc
     u64 total_alloc_bytes

@@ -17,6 +17,8 @@ from cython.cimports.tinyheap.heap._kernel import Kernel
 from cython.cimports.tinyheap.heap._state import Heap
 from cython.cimports.tinyheap.heap._words import ONES, load32, load64, store32, store64, u64
 
+from tinyheap.guests.unchecked import trap_for
+
 
 def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, count: cython.size_t) -> cython.p_void:
     """Allocate; a ``wasmtime_func_unchecked_callback_t``, whose values take 16 bytes each.  Returns a trap, or NULL."""
@@ -27,16 +29,17 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     address: u64
     if link.layout_index != ONES:
         layout = load32(at + (link.layout_index << 4))
-    link.calls_left -= 1
     if link.calls_left == 0 or (link.heap_end != 0 and not holds_figures(link)):
         address = ask_owner(link, size_bytes, layout)
-    elif size_bytes == 0:
-        address = link.heap.zero_size_address
     else:
-        address = alloc_object(link.heap, size_bytes, layout)
-        write_figures(link)
-        if address == 0:
-            address = ask_owner(link, size_bytes, layout | (cython.cast(u64, 1) << 32))
+        link.calls_left -= 1
+        if size_bytes == 0:
+            address = link.heap.zero_size_address
+        else:
+            address = alloc_object(link.heap, size_bytes, layout)
+            write_figures(link)
+            if address == 0:
+                address = ask_owner(link, size_bytes, layout | (cython.cast(u64, 1) << 32))
     store64(at, address)
     # Who takes the trap frees it; the guest may be called again after that.
     trap: u64 = link.trap
@@ -84,10 +87,13 @@ def holds(address: u64, value: u64) -> cython.bint:
 
 
 def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
-    """The address that the owner finds; it leaves a trap in the link where it finds none."""
-    address: u64
+    """The address that the owner finds; its error, if it raises one, becomes the link's trap."""
+    address: u64 = 0
     with cython.gil:
-        address = cython.cast(object, link.owner)._serve(size_bytes, layout)
+        try:
+            address = cython.cast(object, link.owner)._serve(size_bytes, layout)
+        except BaseException as error:
+            link.trap = trap_for(error)
     return address
 
 
@@ -95,6 +101,8 @@ def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
 @cython.cclass
 class Allocator:
     """Ties a kernel to a guest.
+
+    Invariant: where no kernel is tied, ``calls_left`` is 0, so that every call asks the owner, however often that fails.
 
     Args:
         owner: its ``_serve(size_bytes, layout)`` is called when there is no room (then bit 32 of ``layout`` is set, and
@@ -108,7 +116,6 @@ class Allocator:
         self._link.owner = cython.cast(cython.p_void, owner)
         self._link.size_index = size_index
         self._link.layout_index = ONES if layout_index is None else layout_index
-        self._link.calls_left = 1
 
     @property
     def callback(self):
@@ -138,6 +145,13 @@ class Allocator:
             self._link.freed_blocks,
         ) = counters
 
+    def untie(self):
+        """Serve from no kernel any more: the owner is asked each time."""
+        self._link.calls_left = 0
+        self._link.heap_end = 0
+        self._link.heap = cython.NULL
+        self._kernel = None
+
     def check(self, heap_end: u64, metadata_start: u64, end_block: u64):
         """Check these variables (addresses on this machine) and the figures before each allocation."""
         self._link.heap_end = heap_end
@@ -149,13 +163,9 @@ class Allocator:
         self._events = log
         self._link.log = cython.address(log._log)
 
-    def trap(self, trap: cython.size_t):
-        """End the guest with a trap, an address of wasmtime's, when the present call returns."""
-        self._link.trap = trap
-
     def ask_after(self, calls):
         """Have the owner asked at so many calls from now, 1 for the next; None for only when there is no room."""
-        self._link.calls_left = ONES if calls is None else calls
+        self._link.calls_left = ONES if calls is None else calls - 1
 
     def publish(self):
         """Write the kernel's figures to the guest's memory."""

@@ -4,6 +4,8 @@ An entry is a file: a magic line, the SHA-256 of what follows, and the content. 
 that will be run, so one counts only if the folder and the file belong to this user, nobody else can write to them, and
 the hash is right; whatever else lies there is as good as nothing and is made anew.  Entries are written beside their
 place and renamed, so that no reader ever sees half of one.  A cache that cannot be written is no error.
+
+Windows has no owner and no mode to look at: there, what keeps others out is the access list of the user's own folder.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
+import platformdirs
+
 from tinyheap.units import MIB
 
 VARIABLE: Final = "TINYHEAP_CACHE"
@@ -24,6 +28,7 @@ _MAGIC: Final = b"tinyheap cache\n"
 _HEAD_BYTES: Final = len(_MAGIC) + hashlib.sha256().digest_size
 _SUFFIX: Final = ".entry"
 _OTHERS_CAN_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_HAS_OWNERS: Final = hasattr(os, "geteuid")
 
 
 class Cache:
@@ -40,17 +45,14 @@ class Cache:
 
     @classmethod
     def of_user(cls) -> Cache:
-        """The cache that the environment names, else ``tinyheap`` in the user's folder for caches."""
+        """The cache that the environment names, else the folder that the system has for this user's caches of tinyheap."""
         named = os.environ.get(VARIABLE)
-        if named == "off":
-            return cls(None)
         if named:
-            return cls(Path(named))
-        caches = os.environ.get("XDG_CACHE_HOME", "")
-        with contextlib.suppress(RuntimeError):
-            # The standard has relative paths ignored.
-            return cls((Path(caches) if Path(caches).is_absolute() else Path.home() / ".cache") / "tinyheap")
-        return cls(None)
+            return cls(None if named == "off" else Path(named))
+        try:
+            return cls(platformdirs.user_cache_path("tinyheap", appauthor=False))
+        except RuntimeError:  # this user has no home
+            return cls(None)
 
     def load(self, key: bytes) -> bytes | None:
         """The content stored under ``key``; None where there is none that can be trusted."""
@@ -62,7 +64,7 @@ class Cache:
                 if not _is_ours(os.fstat(file.fileno()), stat.S_IFREG):
                     return None
                 data = file.read(self.limit_bytes)
-                os.utime(file.fileno())
+                os.utime(file.fileno() if os.utime in os.supports_fd else path)
         except OSError:
             return None
         content = data[_HEAD_BYTES:]
@@ -79,16 +81,15 @@ class Cache:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_private():
                 return
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=_SUFFIX, delete=False) as file:
-                new = Path(file.name)
-                try:
+            number, name = tempfile.mkstemp(dir=path.parent, suffix=_SUFFIX)
+            try:
+                with os.fdopen(number, "wb") as file:
                     file.write(_head(content))
                     file.write(content)
-                    file.flush()
-                    new.replace(path)
-                except BaseException:
-                    new.unlink()
-                    raise
+                Path(name).replace(path)  # closed by now, since Windows does not rename what is open
+            except BaseException:
+                Path(name).unlink()
+                raise
             self._trim()
 
     def _path(self, key: bytes) -> Path | None:
@@ -117,10 +118,10 @@ def _head(content: bytes) -> bytes:
 
 def _is_ours(status: os.stat_result, kind: int) -> bool:
     """Whether it is of that kind, this user's, and nobody else's to write."""
-    return (
-        stat.S_IFMT(status.st_mode) == kind and status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_CAN_WRITE
-    )
+    if stat.S_IFMT(status.st_mode) != kind:
+        return False
+    return not _HAS_OWNERS or (status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_CAN_WRITE)
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))

@@ -14,12 +14,13 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from tinyheap.errors import GuestError
+from tinyheap.hosts.frames import shown, without_ours
 
 if TYPE_CHECKING:
     from wasmtime import Store
 
-FRAMES: Final = 8
-"""So many frames are kept, the innermost first."""
+__all__ = ["CallStack", "shown"]
+
 _TRAPPING: Final = '(module (func (export "trap") unreachable))'
 
 
@@ -43,14 +44,14 @@ class CallStack:
         self._trapping = function
 
     def names(self) -> tuple[str, ...]:
-        """The functions that wait for the host, innermost first, at most `FRAMES`; equal stacks are one object."""
+        """The functions that wait for the host, innermost first, as far as wasmtime tells; equal stacks are one object."""
         trap = POINTER(ffi.wasm_trap_t)()
         ffi.wasmtime_func_call(self._store._context(), byref(self._trapping._func), None, 0, None, 0, byref(trap))
         frames = ffi.wasm_frame_vec_t()
         ffi.wasm_trap_trace(trap, byref(frames))
         # The first is the trapping function.
         indices = []
-        for at in range(1, min(frames.size, FRAMES + 1)):
+        for at in range(1, frames.size):
             index = ffi.wasm_frame_func_index(frames.data[at])
             indices.append(index)
             if index not in self._names:
@@ -58,7 +59,7 @@ class CallStack:
         ffi.wasm_frame_vec_delete(byref(frames))
         ffi.wasm_trap_delete(trap)
         key = tuple(indices)
-        return self._kept.setdefault(key, tuple(self._names[index] for index in key))
+        return self._kept.setdefault(key, without_ours([self._names[index] for index in key]))
 
 
 def _name(frame: ffi.wasm_frame_t) -> str | None:
@@ -67,8 +68,3 @@ def _name(frame: ffi.wasm_frame_t) -> str | None:
     except ValueError:
         # A null pointer: it has no name; or one that is no text.
         return None
-
-
-def shown(stack: tuple[str, ...]) -> str:
-    """A call stack in one line, innermost first."""
-    return " < ".join(stack) or "the host"

@@ -123,6 +123,8 @@ class Roots:
     """A word that is not 0 while a goroutine runs; None: the stack's scan does not depend on one."""
     saved_stack_pointer_address: int | None = None
     """For `StackScan.SYSTEM_OR_SAVED`: the word that holds the scan's start while a task runs."""
+    stack_canary: int | None = None
+    """The word at the end of each goroutine's stack, by which the program notices itself that one overflowed."""
     stack_chain_address: int | None = None
     """The word that holds the first stack object's address.  Only `StackScan.CHAIN` follows it."""
 
@@ -139,7 +141,7 @@ class Redirect:
 
 @dataclass(frozen=True)
 class BlockHeap:
-    """The heap of a program compiled by TinyGo with the block collector (`gc_blocks.go`, up to 0.40)."""
+    """The heap of a program compiled by TinyGo with the block collector (`gc_blocks.go`, up to 0.39)."""
 
     alloc_function: int
     size_parameter: int
@@ -206,7 +208,8 @@ class Guest:
     """The compiler's version where the module says so, else the range that its shape allows, else None."""
     version_is_stated: bool
     collector: str
-    """``conservative precise leaking``, ``blocks, rewritten``, ``boehm``, ``unknown`` or ``none``."""
+    """Of TinyGo's: ``conservative precise leaking``, ``blocks, rewritten``, ``boehm`` or ``unknown``.  Else ``none``, or whose
+    it is and what it does."""
     scheduler: str
     """``asyncify none`` or ``unknown``."""
     served: str
@@ -215,5 +218,17 @@ class Guest:
     leaking: LeakingHeap | None = None
     exports: tuple[str, ...] = ()
     """The functions a host can call, without those of the stack switching."""
+    lacks: tuple[str, ...] = ()
+    """What it imports and no host here offers, with types; empty, or it cannot be run by `tinyheap run`."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     """How each fact was found."""
+
+    @property
+    def summary(self) -> str:
+        """What works for it, in a sentence whose subject is the module; what it lacks comes first."""
+        if not self.lacks:
+            return self.served
+        shown = ", ".join(self.lacks[:3])
+        more = f" and {len(self.lacks) - 3} more" if len(self.lacks) > 3 else ""
+        lacking = f"cannot be run here, because it imports what no host here offers ({shown}{more})"
+        return f"{lacking}; {'where that is offered, ' if self.runtime == 'TinyGo' else ''}it {self.served}"

@@ -1,17 +1,20 @@
-"""The heap of a running guest, to be looked at between the calls of its functions.
+"""The heap of a running guest, to be looked at between the calls of its functions, or by a listener of its collections.
 
 It is looked at where it is, in the guest's memory, and nothing is changed.  Until the guest's first allocation there is
-no heap yet: all figures are 0 then.  What only some programs look at is imported when they do, so that all start soon.
+no heap yet: all figures are 0 then.  Looking while another thread runs the program is refused (`GuestPhaseError`).  What
+only some programs look at is imported when they do, so that all start soon.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HeapError, LayoutError
 from tinyheap.heap.contract import Census, Engine, Gc, State
 from tinyheap.heap.stats import MemStats, mem_stats
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from tinyheap.guests.facts import BlockHeap
@@ -26,7 +29,7 @@ _NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)
 
 
-class GuestHeap:
+class GuestHeap(SoleOwner):
     """The heap that a `Takeover` serves; made by `Program`."""
 
     def __init__(self, takeover: Takeover) -> None:
@@ -41,6 +44,13 @@ class GuestHeap:
     def _engine(self) -> Engine | None:
         return self._open().engine
 
+    @contextmanager
+    def _looking(self) -> Iterator[Takeover]:
+        """Around all that looks into the guest's memory, which nobody may run meanwhile."""
+        takeover = self._open()
+        with takeover.life.using("look at the heap"):
+            yield self._open()
+
     def _begun(self) -> Engine:
         engine = self._engine
         if engine is None:
@@ -50,10 +60,15 @@ class GuestHeap:
         return engine
 
     def close(self) -> None:
-        """Let go of the guest's memory."""
+        """Let go of the guest's memory; the program cannot allocate any more.
+
+        Raises:
+            GuestPhaseError: It is running.
+        """
         if self._takeover is not None:
-            self._takeover.close()
-            self._takeover = None
+            with self._takeover.life.idle("close"):
+                self._takeover.close()
+                self._takeover = None
 
     @property
     def is_begun(self) -> bool:
@@ -83,7 +98,8 @@ class GuestHeap:
     @property
     def start_address(self) -> int:
         """Where the first block lies; 0 where the guest does not know it yet."""
-        return self._open().heap_start_address
+        with self._looking() as takeover:
+            return takeover.heap_start_address
 
     @property
     def geometry(self) -> Geometry:
@@ -101,21 +117,24 @@ class GuestHeap:
 
     def stats(self) -> MemStats:
         """The fields of Go's ``MemStats``, as they are now."""
-        engine = self._engine
-        if engine is None:
-            return _NOTHING
-        return mem_stats(engine.geometry, engine.counters, self.gc, engine.census().free_blocks, engine.bump_address)
+        with self._looking() as takeover:
+            engine = takeover.engine
+            if engine is None:
+                return _NOTHING
+            free_blocks = engine.census().free_blocks
+            return mem_stats(engine.geometry, engine.counters, self.gc, free_blocks, engine.bump_address)
 
     def census(self) -> Census:
         """The blocks, counted by state, and the free runs among them."""
-        engine = self._engine
-        return _NO_BLOCKS if engine is None else engine.census()
+        with self._looking() as takeover:
+            return _NO_BLOCKS if takeover.engine is None else takeover.engine.census()
 
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
         from tinyheap.heap.blockmap import BlockMap
 
-        return BlockMap(self.geometry, self._begun().read_table())
+        with self._looking():
+            return BlockMap(self.geometry, self._begun().read_table())
 
     def verify(self) -> None:
         """Check the heap.
@@ -123,7 +142,8 @@ class GuestHeap:
         Raises:
             HeapCorruptError: Names each problem found and its place.
         """
-        self._open().verify()
+        with self._looking() as takeover:
+            takeover.verify()
 
     def finish(self) -> None:
         """Check the heap for the last time, as far as its policy asks for it; for when the program has ended.
@@ -131,22 +151,28 @@ class GuestHeap:
         Raises:
             HeapCorruptError: Something was overwritten.
         """
-        self._open().finish()
+        with self._looking() as takeover:
+            takeover.finish()
 
     def objects(self) -> Iterator[HeapObject]:
         """All objects that the last collection left or that were made since, by address.
 
-        The program must not run meanwhile.
+        What the program does meanwhile is seen where that has not been passed yet.
         """
-        engine = self._engine
-        block, end_block = 0, 0 if engine is None else engine.geometry.end_block
-        while engine is not None and block < end_block:
-            if engine.state(block) in (State.HEAD, State.MARK):
-                found = self._describe(engine, block)
-                yield found
-                block += found.blocks
-            else:
+        block = 0
+        while (found := self._next_object(block)) is not None:
+            yield found
+            block = found.head + found.blocks
+
+    def _next_object(self, block: int) -> HeapObject | None:
+        """The first object from a block on; None where there is none any more."""
+        with self._looking() as takeover:
+            engine = takeover.engine
+            while engine is not None and block < engine.geometry.end_block:
+                if engine.state(block) in (State.HEAD, State.MARK):
+                    return self._describe(engine, block)
                 block += 1
+        return None
 
     def _describe(self, engine: Engine, head: int) -> HeapObject:
         from tinyheap.heap.heap import HeapObject

@@ -11,7 +11,7 @@ Everything else is known by what cannot well be stripped: imports, exports, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.guests.codesearch import CodeSearch
@@ -21,6 +21,7 @@ from tinyheap.guests.locate import BlockHeapLocator
 from tinyheap.guests.symbols import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.guests.walk import Reading, Walker
 from tinyheap.wasm import Module
+from tinyheap.wasm.entities import FunctionReference
 from tinyheap.wasm.leb128 import encode_unsigned
 
 _SERVED = "runs, and its collector can be replaced by this one, by the model and by none (--gc leaking)"
@@ -29,7 +30,7 @@ _PARTLY = (
     " themselves, beside other work"
 )
 _REWRITTEN = (
-    "runs with its own collector; it cannot be replaced, because TinyGo's allocator was rewritten in 0.41 (serving"
+    "runs with its own collector; it cannot be replaced, because TinyGo's allocator was rewritten in 0.40 (serving"
     " that is not offered yet; compile with TinyGo 0.30 to 0.39)"
 )
 _LEAKING = "runs as it is; it never frees memory, so there is no collector to replace (compile with -gc=precise)"
@@ -40,11 +41,21 @@ _FOREIGN = "is not a TinyGo program, so it has no heap that can be served: {advi
 _STACK_SWITCHING = re.compile(r"asyncify_\w+")
 
 _FOREIGN_RUNTIMES = (
-    ("MicroPython", rb"MicroPython v", "its heap is its own; run it with its own JavaScript"),
-    ("Go", rb"runtime\.gopanic|go1\.\d+\.\d+[^\n]{0,80}\bruntime\.mallocgc", "compile it with TinyGo -gc=precise"),
-    ("Rust", rb"/rustc/[0-9a-f]{40}", "it has no collector; run it with any WebAssembly runtime"),
+    (
+        "MicroPython",
+        rb"MicroPython v",
+        "its own, mark and sweep",
+        "its collector is in the module; run it with its own JavaScript",
+    ),
+    (
+        "Go",
+        rb"runtime\.gopanic|go1\.\d+\.\d+[^\n]{0,80}\bruntime\.mallocgc",
+        "its own, concurrent mark and sweep",
+        "its collector is in the module, and Go's; compile it with TinyGo -gc=precise",
+    ),
+    ("Rust", rb"/rustc/[0-9a-f]{40}", "none", "it has no collector; run it with any WebAssembly runtime"),
 )
-"""Runtime, a text in its data (as a pattern), and what to do."""
+"""Runtime, a text in its data (as a pattern), its collector, and what to do."""
 
 _TINYGO_TEXTS = (b"panic: runtime error: ", b"heap alloc in interrupt", b"fatal error: ")
 
@@ -70,9 +81,9 @@ def identify(module: Module) -> Guest:
             return _guest(module, "TinyGo", version, stated, "blocks, rewritten", scheduler, _REWRITTEN, notes)
     foreign = _foreign(module)
     if foreign is not None and not stated:
-        runtime, advice = foreign
+        runtime, collector, advice = foreign
         served = _FOREIGN.format(advice=advice)
-        return _guest(module, runtime, None, False, "none", "unknown", served, notes)
+        return _guest(module, runtime, None, False, collector, "unknown", served, notes)
     return _other_tinygo(module, walker, names, version, scheduler, notes)
 
 
@@ -129,7 +140,23 @@ def _guest(
         for export in module.exports
         if export.kind == "function" and not _STACK_SWITCHING.fullmatch(export.name)
     )
-    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, evidence)
+    lacks = tuple(_lacking(module))
+    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, lacks, evidence)
+
+
+def _lacking(module: Module) -> Iterator[str]:
+    """What a module imports and no host here offers."""
+    # What is identified to be run, and was before, starts sooner without it.
+    from tinyheap.hosts.imports import Signature
+    from tinyheap.hosts.offered import is_offered
+
+    for entry in module.imports:
+        if not isinstance(entry.type, FunctionReference):
+            yield f"{entry.module}.{entry.name}: {entry.kind}"
+            continue
+        declared = module.types[entry.type.type_index]
+        if not is_offered(entry.module, entry.name, Signature(declared.parameters, declared.results)):
+            yield f"{entry.module}.{entry.name}: function {declared}"
 
 
 def _function_names(module: Module) -> dict[str, int]:
@@ -154,7 +181,7 @@ def _version_by_shape(heap: BlockHeap) -> str:
     """The range of TinyGo's versions that the collector's shape allows."""
     if heap.heap_start_variable_address is not None:
         return "0.23 to 0.26"
-    return "0.27 to 0.33" if heap.counters.count < 5 else "0.34 to 0.40"
+    return "0.27 to 0.33" if heap.counters.count < 5 else "0.34 to 0.39"
 
 
 def _asyncify_state(module: Module, search: CodeSearch, notes: Notes) -> int | None:
@@ -185,15 +212,15 @@ def _is_tested_everywhere(search: CodeSearch, index: int) -> bool:
     return search.counting(get + b"\x41\x02\x46") > 10 and search.counting(get + b"\x45") > 10
 
 
-def _foreign(module: Module) -> tuple[str, str] | None:
-    """The runtime that a module has instead of TinyGo's, and advice; None where nothing says so."""
+def _foreign(module: Module) -> tuple[str, str, str] | None:
+    """The runtime that a module has instead of TinyGo's, its collector, and advice; None where nothing says so."""
     data = b"\n".join(segment.data for segment in module.data_segments)
-    for runtime, pattern, advice in _FOREIGN_RUNTIMES:
+    for runtime, pattern, collector, advice in _FOREIGN_RUNTIMES:
         if re.search(pattern, data):
-            return runtime, advice
+            return runtime, collector, advice
     names = {entry.name for entry in module.imports} | {export.name for export in module.exports}
     if any(name.startswith(("emscripten_", "_emscripten_", "invoke_", "__em_js__")) for name in names):
-        return "C or C++ (Emscripten)", "it has no collector; run it with its own JavaScript"
+        return "C or C++ (Emscripten)", "none", "it has no collector; run it with its own JavaScript"
     return None
 
 

@@ -54,7 +54,10 @@ from tinyheap.guests.symbols import (
     sources,
 )
 from tinyheap.guests.walk import Reading, Store, Walker
+from tinyheap.wasm.leb128 import encode_signed
 
+STACK_CANARY = 0xB83BF575
+"""What TinyGo's ``internal/task`` puts at the end of a goroutine's stack, on machines of 32 bits."""
 _BLOCK_BYTES = 16
 """Four words of four bytes."""
 
@@ -181,7 +184,7 @@ class BlockHeapLocator:
         if not candidates:
             raise UnsupportedGuestError(
                 "a block table was found, and no allocator of the known shape: TinyGo's allocator was"
-                " rewritten in 0.41, and this is probably such a program"
+                " rewritten in 0.40, and this is probably such a program"
             )
         self._notes.found("alloc", "returns block * 16 + heapStart and stores nextAlloc")
         if len(candidates) > 1:
@@ -389,7 +392,8 @@ class BlockHeapLocator:
             if other.function == self._mark_roots and other.reading is scan.reading and not self._is_globals_scan(other)
         ]
         stack = self._stack_scan(others)
-        return Roots(globals_start_address=scan.start.number, globals_end_address=end, **stack)  # type: ignore[arg-type]
+        canary = STACK_CANARY if self._search.counting(b"\x41" + encode_signed(STACK_CANARY - (1 << 32))) else None
+        return Roots(scan.start.number, end, stack_canary=canary, **stack)  # type: ignore[arg-type]
 
     def _heap_start_at_first(self) -> int:
         assert self._known.heap_start_variable is not None, "else the scan ends at a constant"

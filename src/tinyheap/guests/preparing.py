@@ -94,8 +94,9 @@ def read_module(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             wasm = file.read(MODULE_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise GuestError(f"{path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        # A name with a zero character is a ValueError.
+        raise GuestError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if len(wasm) > MODULE_LIMIT_BYTES:
         raise GuestError(f"{path}: larger than {MODULE_LIMIT_BYTES} bytes, the most that a module may take")
     return wasm

@@ -11,6 +11,9 @@ runs as it is, without one; ``program.guest.served`` says why in a sentence.
 
 from __future__ import annotations
 
+import os
+import reprlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,18 +21,21 @@ from typing import TYPE_CHECKING, Final, Self
 
 from wasmtime import Linker, Store
 
-from tinyheap.errors import GuestError, HostError, RecordingError, UnsupportedGuestError
+from tinyheap._loading import library_for
+from tinyheap.errors import GuestError, HostError, PolicyError, RecordingError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
-from tinyheap.guests.takeover import Policy, Takeover
+from tinyheap.guests.takeover import Takeover
+from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
+from tinyheap.ownership import SoleOwner
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from tinyheap.guests.recorder import Recorder
@@ -48,7 +54,7 @@ COLLECTORS: Final = (DEFAULT, LEAKING, NATIVE)
 """Ours where that can be; none at all; the module's own, with nothing of ours in it."""
 
 
-class Program:
+class Program(SoleOwner):
     """One run of one module; made by `Program.open`, and to be closed at the end, best by ``with``.
 
     Attributes:
@@ -71,7 +77,7 @@ class Program:
     @classmethod
     def open(
         cls,
-        module: str | Path | bytes,
+        module: str | Path | bytes | bytearray | memoryview,
         grants: Grants | None = None,
         policy: Policy | None = None,
         *,
@@ -89,21 +95,25 @@ class Program:
                 is refused; otherwise it runs as it is.
             gc: ``default``, ``leaking`` for a heap that only grows, or ``native`` for the module as it is.
             cache: Where prepared modules are kept; the user's if None.
-            listener: Called after each collection, with it.
+            listener: Called after each collection, with it.  It may look at the heap, and not call or close the program.
+                A module whose collections nobody here sees is refused with one.
             recording: The file to record the run in, which must not be there yet, or what records it.  The recording
                 ends when the program is closed.
 
         Raises:
-            GuestError: The module cannot be read or run.
+            GuestError: The module cannot be read or run; or an argument is of a wrong type.
+            PolicyError: The policy contradicts the other arguments.
             MalformedModuleError: It is no module.
             UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
                 is and what does work.
             RecordingError: The recording cannot be made.
+            MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
             HostError: It imports what no host offers.
         """
+        _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
         policy = _policy_for(gc, policy)
         grants = grants or Grants()
-        wasm = module if isinstance(module, bytes) else read_module(Path(module))
+        wasm = _bytes_of(module)
         engine = new_engine(grants)
         options = "stoppable" if is_stoppable(grants) else ""
         recorder = _recorder_for(recording, grants)
@@ -115,6 +125,11 @@ class Program:
         takeover = None
         makers: dict[str, Maker] = {} if recorder is None else {**recorder.makers(store)}
         served = form.taken_out_of(prepared.guest)
+        if listener is not None and policy.leaking:
+            raise PolicyError("a heap that only grows (leaking) is never collected, so leave the listener out")
+        if listener is not None and served is None:
+            what = "" if prepared.guest is None else f": this module ({prepared.guest.runtime}) {prepared.guest.served}"
+            raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
         if served is not None:
             takeover = Takeover(served, policy, listener, recorder)
             makers.update(takeover.makers(store))
@@ -124,14 +139,16 @@ class Program:
             if prepared.guest is None or takeover is not None:
                 raise
             raise HostError(f"{error}\nthis module ({prepared.guest.runtime}) {prepared.guest.served}") from error
+        if recorder is not None:
+            session.before_entry, session.after_exit = recorder.enter, recorder.leave
         instance = session.instantiate(prepared.compiled)
         if takeover is not None:
-            takeover.attach(instance)
+            takeover.attach(instance, session.life, grants.memory_limit_bytes)
+            session.explain_trap = takeover.stack_overflow
         program = cls(session, prepared, None if takeover is None else GuestHeap(takeover), recorder)
         if recorder is not None:
             recorder.attach(store, instance, takeover)
             recorder.begin(_row_of(program, module, wasm, gc, policy), prepared.sites)
-            session.before_entry = recorder.reset_stack
         return program
 
     def __enter__(self) -> Self:
@@ -143,26 +160,27 @@ class Program:
         if self.recorder is not None and error is not None:
             # Whatever cannot be written then is less than what went wrong.
             with suppress(RecordingError):
-                self.recorder.finish(error=str(error), exit_code=self.exit_code)
+                self.recorder.finish(error=str(error) or type(error).__name__, exit_code=self.exit_code)
         self.close()
 
     def close(self) -> None:
         """End the program, free its memory and end its recording; its heap cannot be looked at any more.
 
         Raises:
+            GuestPhaseError: It is running.
             RecordingError: What was recorded last could not be written.
         """
-        try:
-            if self.recorder is not None:
-                self.recorder.finish(exit_code=self.exit_code)
-        finally:
-            self._free()
+        with self.session.life.idle("close"):
+            try:
+                if self.recorder is not None:
+                    self.recorder.finish(error=self.session.failure, exit_code=self.exit_code)
+            finally:
+                self._free()
 
     def _free(self) -> None:
-        self.session.before_entry = None
         if self.heap is not None:
             self.heap.close()
-        self.session.store.close()
+        self.session.close()
 
     @property
     def exports(self) -> frozenset[str]:
@@ -199,15 +217,49 @@ class Program:
         """What knows how to call the program, which has been started.
 
         Raises:
+            GuestPhaseError: It was not started, or cannot go on.
             GuestError: No driver is known for it.
         """
         from tinyheap.hosts.drivers import find
 
+        self.session.life.check_callable("driver")
         driver = find(self.session)
         if driver is None:
             names = ", ".join(sorted(self.exports)) or "nothing"
             raise GuestError(f"no driver is known for this program; call its exports yourself ({names})")
         return driver
+
+
+def _check_types(**arguments: object) -> None:
+    """Refuse what would be noticed later, or never.
+
+    Raises:
+        GuestError: An argument is of a wrong type.
+    """
+    for name, (is_fitting, expected) in _ARGUMENTS.items():
+        if arguments[name] is not None and not is_fitting(arguments[name]):
+            raise GuestError(f"invalid {name} {reprlib.repr(arguments[name])}: expected None or {expected}")
+
+
+_ARGUMENTS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "grants": (lambda value: isinstance(value, Grants), "a Grants"),
+    "policy": (lambda value: isinstance(value, Policy), "a Policy"),
+    "cache": (lambda value: isinstance(value, Cache), "a Cache"),
+    "listener": (callable, "a function of one collection"),
+}
+
+
+def _bytes_of(module: object) -> bytes:
+    """A module's bytes.
+
+    Raises:
+        GuestError: It is neither bytes nor a path, or cannot be read.
+    """
+    if isinstance(module, bytes | bytearray | memoryview):
+        return bytes(module)
+    if not isinstance(module, str | os.PathLike):
+        raise GuestError(f"invalid module {reprlib.repr(module)}: expected a path or bytes")
+    return read_module(Path(module))
 
 
 def _policy_for(gc: str, policy: Policy | None) -> Policy:
@@ -218,7 +270,7 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
         UnsupportedGuestError: The policy is for our collector, but the module's own is to run.
     """
     if gc not in COLLECTORS:
-        raise GuestError(f"no collector {gc!r}; there are {', '.join(COLLECTORS)}")
+        raise GuestError(f"invalid collector {gc!r}: expected {', '.join(COLLECTORS[:-1])} or {COLLECTORS[-1]}")
     policy = policy or Policy()
     if gc == NATIVE and policy != Policy():
         raise UnsupportedGuestError("the module's own collector takes no options; give none, or do not run it natively")
@@ -238,22 +290,28 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
     """What records a run, if anything does.
 
     Raises:
+        MissingLibraryError: The extra `profile` is not installed.
         RecordingError: There is no compiled kernel.
         GuestError: There is no memory for call stacks.
     """
     if recording is None:
         return None
     # Runs that are not recorded start sooner without all that.
-    from tinyheap.guests.recorder import Recorder
+    with library_for("recording a run"):
+        from tinyheap.guests.recorder import Recorder
     from tinyheap.guests.shadow_stack import PAGES
 
     least_bytes = PAGES * WASM_PAGE_BYTES
     if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
         raise GuestError(f"recording a run takes a memory of {least_bytes} bytes; do not limit memories to less")
-    return recording if isinstance(recording, Recorder) else Recorder.to_file(recording)
+    if isinstance(recording, Recorder):
+        return recording
+    if not isinstance(recording, str | os.PathLike):
+        raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
+    return Recorder.to_file(recording)
 
 
-def _row_of(program: Program, module: str | Path | bytes, wasm: bytes, gc: str, policy: Policy) -> RunRow:
+def _row_of(program: Program, module: object, wasm: bytes, gc: str, policy: Policy) -> RunRow:
     """What is known of a recorded run at its beginning."""
     import hashlib
     from datetime import UTC, datetime
@@ -262,16 +320,17 @@ def _row_of(program: Program, module: str | Path | bytes, wasm: bytes, gc: str, 
 
     guest, heap = program.guest, program.heap
     assert guest is not None, "a module that nobody looked at is not recorded"
-    options = {**asdict(policy), "gc": gc, "seed": program.session.grants.seed}
+    growth = None if policy.growth is None else growth_text(policy.growth)
+    options = {**asdict(replace(policy, growth=None)), "growth": growth, "gc": gc, "seed": program.session.grants.seed}
     return RunRow(
-        module="(bytes)" if isinstance(module, bytes) else str(module),
+        module=str(module) if isinstance(module, str | os.PathLike) else "(bytes)",
         module_sha256=hashlib.sha256(wasm).hexdigest(),
         arguments=program.session.grants.arguments[1:],
         runtime=guest.runtime,
         runtime_version=guest.version,
         collector=LEAKING if policy.leaking else guest.collector,
         source="injected" if heap is None else heap.engine_name,
-        options={name: value if isinstance(value, int | str | None) else str(value) for name, value in options.items()},
+        options=options,
         started_at=datetime.now(UTC),
         block_bytes=BLOCK_BYTES,
         heap_start_address=0 if heap is None else heap.start_address,

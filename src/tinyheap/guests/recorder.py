@@ -11,6 +11,9 @@ What a recording holds depends on who serves the heap.  Where this collector doe
 program's own allocator does (its collector cannot be replaced, or is not to be), calls in the program tell of allocations
 only: its collections, and with them all deaths, happen unseen.
 
+A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
+last call returned.  What lies between two calls is part of it.
+
 An allocation of no bytes is an event and makes no object.  One that found no memory is no event: the run ends with it.
 
 When a batch cannot be taken, because the disk is full for instance, the program ends at its next event with the sink's
@@ -33,6 +36,7 @@ from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.instrumenting import ALLOCATION, RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.shadow_stack import INDIRECT, Sites
 from tinyheap.guests.unchecked import trap_for, unchecked_function
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import (
     DEATH,
     EVENT,
@@ -81,7 +85,7 @@ _WORDS: Final = 3
 
 
 class Sink(Protocol):
-    """What takes a recording; `tinyheap.recordings.writer.RecordingWriter` is one."""
+    """What takes a recording; `tinyheap.recordings.RecordingWriter` is one."""
 
     def append(self, batch: Batch) -> None:
         """Take what has happened since the last time."""
@@ -113,8 +117,8 @@ class Frames(Sequence[FrameRow]):
         return FrameRow(at + 1, sites.functions[at], sites.name(sites.functions[at]), sites.offsets[at], called)
 
 
-class Recorder:
-    """Records one run of one program, which `tinyheap.guests.program.Program.open` is given it for.
+class Recorder(SoleOwner):
+    """Records one run of one program, which `tinyheap.Program.open` is given it for.
 
     Args:
         open_sink: makes the sink, when the program is there and before it runs.
@@ -134,6 +138,8 @@ class Recorder:
         self._store: Store | None = None
         self._batch = Batch(0)
         self._waiting_deaths = self._flush_due_ns = 0
+        self._has_begun = self._is_inside = False
+        self._left_ns = 0
         self._is_complete = False
 
     @classmethod
@@ -166,16 +172,21 @@ class Recorder:
     # ---- tying ------------------------------------------------------------------------------------------------------
 
     def makers(self, store: Store) -> Mapping[str, Maker]:
-        """What makes the functions that an instrumented module imports for this; the run's time begins."""
+        """What makes the functions that an instrumented module imports for this.
+
+        Raises:
+            RecordingError: It has had a run to record before.
+        """
+        if self._store is not None:
+            raise RecordingError("a recorder records one run; make another for the next")
         self._store = store
-        self._log.begin()
         self._flush_due_ns = FLUSH_NS
         return {RECORDER_IMPORT: self._function}
 
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if self._store is None or not isinstance(kind, wasmtime.FuncType):
             raise GuestError(f"the import {RECORDER_IMPORT}.{name} is no function")
-        return unchecked_function(self._store, kind, self._log.callback, self._log.env)
+        return unchecked_function(self._store, kind, self._log)
 
     def attach(self, store: Store, instance: Instance, takeover: Takeover | None) -> None:
         """Find the call stacks of an instance, and its heap where a takeover serves it."""
@@ -187,6 +198,8 @@ class Recorder:
         self._takeover = takeover
         self._log.begin_heap(0, _WORDS)
         self._log.attach(address)
+        # An instance is made by the program's code only where that has a start function.
+        self._has_begun = self._log.events > 0
 
     def begin(self, run: RunRow, sites: bytes) -> None:
         """Begin the recording.
@@ -200,10 +213,26 @@ class Recorder:
         """
         self._sink = self._open_sink(run, Frames(Sites.decode(sites)))
 
-    def reset_stack(self) -> None:
-        """Let the program's calls begin anew, as they do when its host calls it, whatever became of the last one."""
+    def enter(self) -> None:
+        """The host calls the program: its stack begins anew, whatever became of the last call, and at first its time."""
         if self._shadow_pointer is not None:
             self._shadow_pointer.value = 0
+        self._is_inside = True
+        if not self._has_begun:
+            self._has_begun = True
+            self._log.begin()
+
+    def leave(self) -> None:
+        """The host's call has returned, or failed."""
+        self._left_ns = self._log.now_ns
+        self._is_inside = False
+
+    @property
+    def _time_ns(self) -> int:
+        """How far the run is since its first instruction: up to now, or to when the program last ran."""
+        if not self._has_begun:
+            return 0
+        return self._log.now_ns if self._is_inside else self._left_ns
 
     # ---- what happens on a heap that we serve -----------------------------------------------------------------------
 
@@ -292,7 +321,7 @@ class Recorder:
         objects = census.heads + census.marks
         self._batch.samples.append(
             SampleRow(
-                time_ns=self._log.now_ns,
+                time_ns=self._time_ns,
                 last_event_id=self._log.events,
                 heap_bytes=geometry.heap_bytes,
                 used_bytes=(objects + census.tails) * geometry.block_bytes,
@@ -311,7 +340,7 @@ class Recorder:
         heap = self._takeover
         if heap is not None and heap.engine is not None:
             blocks, table = heap.engine.geometry.end_block, heap.engine.read_table()
-            row = SnapshotRow(self._log.now_ns, self._log.events, collection, blocks, table)
+            row = SnapshotRow(self._time_ns, self._log.events, collection, blocks, table)
             self._batch.snapshots.append(row)
 
     # ---- handing over -----------------------------------------------------------------------------------------------
@@ -327,20 +356,21 @@ class Recorder:
             RecordingError: what was recorded last could not be written.
         """
         sink, self._sink = self._sink, None
+        # Nothing is noted any more, and the program's memory may go.
+        self._shadow_pointer = None
         if sink is None:
             return
-        time_ns = self._log.now_ns
         if self.error is not None:
             # It ended the program, and who ran that knows.
             with contextlib.suppress(RecordingError):
-                sink.finish(FAILED, error=str(self.error), exit_code=exit_code, time_ns=time_ns)
+                sink.finish(FAILED, error=str(self.error), exit_code=exit_code, time_ns=self._time_ns)
             return
         self._log.stop()
         self.sample()
         self._picture(0)
         sink.append(self._taken())
         self._takeover = None
-        sink.finish(FINISHED if error is None else FAILED, error=error, exit_code=exit_code, time_ns=time_ns)
+        sink.finish(FINISHED if error is None else FAILED, error=error, exit_code=exit_code, time_ns=self._time_ns)
         self._is_complete = True
 
     def _flush(self) -> None:
@@ -368,7 +398,7 @@ class Recorder:
         """What was noted since the last time."""
         events, event_count, stacks, stack_count, deaths = self._log.take()
         batch, self._batch, self._waiting_deaths = self._batch, Batch(0), 0
-        batch.time_ns = self._log.now_ns
+        batch.time_ns = self._time_ns
         self._flush_due_ns = batch.time_ns + FLUSH_NS
         batch.events = np.frombuffer(events, EVENT, event_count)
         batch.stacks = np.frombuffer(stacks, STACK, stack_count)
@@ -381,6 +411,9 @@ class Recorder:
 
     def _failure(self) -> BaseException:
         """Why the recording cannot go on."""
+        if self.error is None:
+            # The log failed by itself, and all that it noted until then is sound.
+            self._flush()
         if self.error is None:
             full, memory = (
                 f"it has {self._log.objects:,} objects, the most there can be",

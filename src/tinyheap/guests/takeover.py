@@ -17,23 +17,35 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 import wasmtime
 
-from tinyheap.errors import AllocationStopError, GuestError, HeapCorruptError, OutOfMemoryError
+from tinyheap.errors import (
+    AllocationStopError,
+    GeometryError,
+    GuestError,
+    GuestOutOfMemoryError,
+    HeapCorruptError,
+    PolicyError,
+)
 from tinyheap.guests.callstack import CallStack, shown
 from tinyheap.guests.facts import BlockHeap, Frame, Role, StackScan
+from tinyheap.guests.overflow import stack_overflow
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewriting import ALLOC_IMPORT, MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.guests.unchecked import trap_for, unchecked_function
+from tinyheap.guests.unchecked import unchecked_function
 from tinyheap.guests.verification import heap_problems, layout_problem, variable_problems
 from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
+from tinyheap.heap.growth import growth_text, next_size
 from tinyheap.heap.stats import Collection
+from tinyheap.hosts.phases import Life
+from tinyheap.ownership import SoleOwner
 from tinyheap.units import WASM_PAGE_BYTES
 
 if KERNEL is not None:
@@ -45,13 +57,16 @@ if TYPE_CHECKING:
     from tinyheap.guests.guard import Guard
     from tinyheap.guests.recorder import Recorder
     from tinyheap.heap._kernel import Kernel
-    from tinyheap.heap.growth import Growth as GrowthPolicy
     from tinyheap.hosts.imports import Maker
+
+__all__ = ["EXHAUSTED", "REQUESTED", "Policy", "Statics", "Takeover"]
 
 WORD_BYTES: Final = 4
 REQUESTED: Final = "requested"
 EXHAUSTED: Final = "exhausted"
 """Why a collection runs."""
+ALLOCATES: Final = "allocates"
+"""What it does while it cannot be called."""
 HEADER_ALIGNMENT_BYTES: Final = 16
 """Of precise objects on WebAssembly."""
 PROBLEMS: Final = 16
@@ -63,40 +78,6 @@ _TYPES_OF_NAMES: Final = [(ctypes.c_ubyte * len(name), ctypes.c_char * (len(name
 about an import."""
 _WRITABLE: Final = 0x200
 """Python's ``PyBUF_WRITE``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How a guest's heap is to be run.
-
-    Args:
-        leaking: never collect; grow instead.
-        engine: ``kernel`` or ``model``; the kernel where it is there, by default.
-        clear_blocks: clear whole blocks (see `tinyheap.heap.Heap`).
-        heap_limit_bytes: the size that the heap may grow to; None for what the memory can hold.
-        growth: how it grows; None as the guest itself would: its memory doubles.
-        gc_every: collect at every so many allocations, too; None for only when there is no room.
-        verify: check the heap at each collection and at the end, and the guest's own variables at each allocation.
-        guard: keep a red zone behind each object, and check all that ``verify`` does (see `guard`).  Addresses are not the
-            native run's then.  A module must be rewritten with the facts that `resizing.with_realloc` gives.
-        stop_at_allocation: stop the program at this allocation, counted from 1 without those of size 0, and say who made
-            it; None for never.
-    """
-
-    leaking: bool = False
-    engine: str | None = None
-    clear_blocks: bool = False
-    heap_limit_bytes: int | None = None
-    growth: GrowthPolicy | None = None
-    gc_every: int | None = None
-    verify: bool = False
-    guard: bool = False
-    stop_at_allocation: int | None = None
-
-    @property
-    def looks_at_each_allocation(self) -> bool:
-        """Whether allocations cannot be served without this side of the border."""
-        return self.guard or self.stop_at_allocation is not None
 
 
 _DEFAULT_POLICY: Final = Policy()
@@ -112,7 +93,7 @@ class Statics:
     start_address: int = 0
 
 
-class Takeover:
+class Takeover(SoleOwner):
     """Serves one guest's heap.
 
     Args:
@@ -132,7 +113,6 @@ class Takeover:
         self.facts = facts
         self.policy = policy or _DEFAULT_POLICY
         self.collections: list[Collection] = []
-        self.error: BaseException | None = None
         self._listener = listener
         self._recorder = recorder
         self._wanted_bytes = self._roots_bytes = 0
@@ -144,6 +124,9 @@ class Takeover:
         self._until_collection = self.policy.gc_every
         self._peak_bytes = 0
         self._absent_blocks: list[int] = []
+        self._life = Life()
+        self._memory_limit_bytes: int | None = None
+        self._obstacle = ""
         self._calls: CallStack | None = None
         self._guard: Guard | None = None
         self._zone_bytes = 0
@@ -164,6 +147,11 @@ class Takeover:
         return "kernel" if self._engine_type is KERNEL else "model"
 
     @property
+    def life(self) -> Life:
+        """Of the program whose heap it is."""
+        return self._life
+
+    @property
     def memory(self) -> memoryview:
         """The guest's memory, from address 0 on; not to be kept."""
         return self._statics.memory
@@ -179,9 +167,11 @@ class Takeover:
 
     def close(self) -> None:
         """Let go of the guest's memory, before the guest is dropped; it cannot allocate any more."""
+        if self._allocator is not None:
+            self._allocator.untie()
         if self._engine is not None:
             self._engine.release_memory()
-        self._engine = None
+        self._engine = self._memory = None
         self._statics.memory = memoryview(b"")
 
     def __del__(self) -> None:
@@ -208,10 +198,17 @@ class Takeover:
             return wasmtime.Func(store, kind, lambda *arguments: self._resize_object(arguments[0], arguments[-1]))
         if self._allocator is None:
             return wasmtime.Func(store, kind, self._serve_python)
-        return unchecked_function(store, kind, self._allocator.callback, self._allocator.env)
+        return unchecked_function(store, kind, self._allocator)
 
-    def attach(self, instance: Instance) -> None:
-        """Let the heap be found in the instance, which is not started yet."""
+    def attach(self, instance: Instance, life: Life | None = None, memory_limit_bytes: int | None = None) -> None:
+        """Let the heap be found in the instance, which is not started yet.
+
+        Args:
+            instance: of the rewritten module.
+            life: its program's, which is not to be called while it waits for its heap.
+            memory_limit_bytes: what the store lets its memory grow to, for messages; None for no limit.
+        """
+        self._life, self._memory_limit_bytes = life or self._life, memory_limit_bytes
         exports = instance.exports(self._store)
         memory, stack_pointer = exports[MEMORY_EXPORT], exports[STACK_POINTER_EXPORT]
         if not isinstance(memory, wasmtime.Memory) or not isinstance(stack_pointer, wasmtime.Global):
@@ -223,27 +220,62 @@ class Takeover:
         self._take_memory()
         facts, start_address = self.facts, self.heap_start_address
         heap_bytes = self._read(facts.heap_end_address) - start_address
-        geometry = _geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
+        geometry = self._geometry(start_address, heap_bytes)
         found = (self._read(facts.metadata_start_address), self._read(facts.end_block_address))
         if found != (geometry.table_address, geometry.end_block):
             raise GuestError(
                 f"the guest's block table is at {found[0]:#x} for {found[1]} blocks; for a heap of {heap_bytes} bytes at "
                 f"{start_address:#x} it should be at {geometry.table_address:#x} for {geometry.end_block}"
             )
+        self._check_limit(heap_bytes)
+        next_alloc = self._read(facts.next_alloc_address)
+        if next_alloc > geometry.end_block:
+            raise GuestError(f"the guest's nextAlloc is {next_alloc}, and its heap has {geometry.end_block} blocks")
         view = self._heap_view(start_address, heap_bytes)
         engine = self._engine_type(view, geometry, self._options(), self._statics, self)
-        engine.zero_size_address = facts.zero_size_address or 0
-        engine.next_alloc = self._read(facts.next_alloc_address)
-        self._peak_bytes = heap_bytes
         self._engine = engine
+        try:
+            self._begin(engine, next_alloc)
+        except BaseException:
+            # An engine that nobody lets go of holds the memory.
+            self.close()
+            raise
+        return engine
+
+    def _begin(self, engine: Engine, next_alloc: int) -> None:
+        """Serve by a new engine."""
+        facts, geometry = self.facts, engine.geometry
+        engine.zero_size_address = facts.zero_size_address or 0
+        engine.next_alloc = next_alloc
+        self._peak_bytes = geometry.heap_bytes
         if self.policy.guard:
             self._guard = self._new_guard(engine)
         self._tie()
-        if self._allocator is not None:
-            self._allocator.ask_after(self._calls_until_asked)
+        if self._allocator is not None and not self.policy.looks_at_each_allocation:
+            self._allocator.ask_after(self._until_collection)
         if self._recorder is not None:
-            self._recorder.heap_begins(start_address + facts.header_bytes)
-        return engine
+            self._recorder.heap_begins(geometry.start_address + facts.header_bytes)
+
+    def _geometry(self, start_address: int, heap_bytes: int) -> Geometry:
+        if heap_bytes <= 0:
+            raise GuestError(
+                "the program allocates before it has set up its heap, which its own allocator could not do, either; start "
+                "it first, by the function that it is made to be started by"
+            )
+        try:
+            return _geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
+        except GeometryError as error:
+            message = f"the program's heap, {heap_bytes} bytes at {start_address:#x}, makes no sense: {error}"
+            raise GuestError(message) from error
+
+    def _check_limit(self, heap_bytes: int) -> None:
+        """Refuse a limit that the heap is beyond from the start."""
+        limits = self.policy.limits_bytes
+        if limits and min(limits) < heap_bytes:
+            raise PolicyError(
+                f"a heap limit of {min(limits)} bytes cannot be kept: the program's heap has {heap_bytes} bytes when it "
+                f"begins; give {heap_bytes} or more"
+            )
 
     def _options(self) -> Options:
         gc = Gc.PRECISE if self.facts.is_precise else Gc.CONSERVATIVE
@@ -266,7 +298,10 @@ class Takeover:
 
     def _take_memory(self) -> None:
         """Look at the memory where it is now; a growth may have moved it."""
-        assert self._memory is not None
+        if self._memory is None:
+            raise GuestError(
+                "the program allocates while it is not there: before it has its instance, or after its end"
+            )
         size_bytes = self._memory.data_len(self._store)
         self._base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
         # An array of ctypes' would need a new type for each size.
@@ -322,21 +357,15 @@ class Takeover:
             return counts
         return counts._replace(total_alloc_bytes=counts.total_alloc_bytes - self._guard.zone_bytes)
 
-    @property
-    def _calls_until_asked(self) -> int | None:
-        """After how many allocations the kernel is to ask here; None for only when it finds no room."""
-        return 1 if self.policy.looks_at_each_allocation else self._until_collection
-
     # ---- serving ----------------------------------------------------------------------------------------------------
 
     def _serve(self, size_bytes: int, layout: int) -> int:
         """What the C function asks: an allocation that found no room, or one that it was told to bring here."""
         allocator = self._allocator
         assert allocator is not None
-        try:
-            counted, layout, self._wanted_bytes = layout >> 32, layout & 0xFFFF_FFFF, size_bytes
+        counted, layout, self._wanted_bytes = layout >> 32, layout & 0xFFFF_FFFF, size_bytes
+        with self._life.busy(ALLOCATES):
             if self.policy.looks_at_each_allocation:
-                allocator.ask_after(1)
                 return self._allocate(size_bytes, layout)
             if counted:
                 return self._allocate_slowly(allocator, size_bytes, layout)
@@ -344,16 +373,17 @@ class Takeover:
             self._check_variables(self._engine or self._adopt())
             if self._until_collection is not None and not is_first:
                 self._collect(REQUESTED)
-            allocator.ask_after(self._calls_until_asked)
+            allocator.ask_after(self._until_collection)
             return allocator.allocate(size_bytes, layout) or self._allocate_slowly(allocator, size_bytes, layout)
-        except BaseException as error:
-            self._trap(allocator, error)
-            return 0
 
     def _allocate_slowly(self, allocator: Allocator, size_bytes: int, layout: int) -> int:
         """The address of an object that is counted, but is to be collected or grown for."""
         with self._absent(size_bytes):
-            return allocator.allocate_slowly(size_bytes, layout)
+            try:
+                return allocator.allocate_slowly(size_bytes, layout)
+            finally:
+                # An error of a callback takes back what was counted.
+                self._publish()
 
     @contextmanager
     def _absent(self, size_bytes: int) -> Iterator[None]:
@@ -366,17 +396,13 @@ class Takeover:
         finally:
             self._absent_blocks.pop()
 
-    def _trap(self, allocator: Allocator, error: BaseException) -> None:
-        """End the guest; wasmtime raises the error where the guest was called."""
-        self.error = error
-        allocator.trap(trap_for(error))
-
     def _serve_python(self, *arguments: int) -> int:
         """An allocation on the model; its arguments come signed."""
         size_bytes = arguments[self.facts.size_parameter] & 0xFFFF_FFFF
         index = self.facts.layout_parameter
         layout = 0 if index is None else arguments[index] & 0xFFFF_FFFF
-        return _signed(self._noted(self._allocate(size_bytes, layout), size_bytes, layout))
+        with self._life.busy(ALLOCATES):
+            return _signed(self._noted(self._allocate(size_bytes, layout), size_bytes, layout))
 
     def _noted(self, address: int, size_bytes: int, layout: int) -> int:
         """The address of a new object; for those that compiled code does not note itself."""
@@ -400,9 +426,10 @@ class Takeover:
             raise self._stop(number, size_bytes, layout)
         try:
             with self._absent(size_bytes):
-                if self._guard is not None:
+                if self._guard is None:
+                    return engine.alloc(size_bytes, layout)
+                with self._blaming_the_stack(engine):
                     return self._guard.alloc(number, size_bytes, layout)
-                return engine.alloc(size_bytes, layout)
         finally:
             self._publish()
 
@@ -417,11 +444,16 @@ class Takeover:
 
     def _resize_object(self, address: int, size_bytes: int) -> int:
         """The guest's ``realloc``, as its own does it, but for what lies behind an object."""
+        with self._life.busy(ALLOCATES):
+            return self._resized(address, size_bytes)
+
+    def _resized(self, address: int, size_bytes: int) -> int:
         engine, guard = self._engine or self._adopt(), self._guard
         assert guard is not None
         address, size_bytes = address & 0xFFFF_FFFF, size_bytes & 0xFFFF_FFFF
-        if guard.resize(address, size_bytes):
-            return _signed(address)
+        with self._blaming_the_stack(engine):
+            if guard.resize(address, size_bytes):
+                return _signed(address)
         kept_bytes = guard.room_bytes(address)
         made = self._noted(self._allocate(size_bytes, 0), size_bytes, 0)
         memory = self._statics.memory
@@ -430,8 +462,11 @@ class Takeover:
         return _signed(made)
 
     def _collect_on_request(self, wants_free_bytes: bool) -> int | None:
-        self._check_variables(self._engine or self._adopt())
-        free_bytes = self._collect(REQUESTED)
+        with self._life.busy("collects"):
+            engine = self._engine or self._adopt()
+            self._check_variables(engine)
+            # A heap that only grows is not collected by anybody.
+            free_bytes = _free_bytes(engine) if self.policy.leaking else self._collect(REQUESTED)
         return free_bytes if wants_free_bytes else None
 
     # ---- the engine's surroundings ----------------------------------------------------------------------------------
@@ -439,6 +474,8 @@ class Takeover:
     def exhausted(self) -> int:
         """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
         if self.policy.leaking:
+            # Where there would have been a collection.
+            self._look("the growth")
             return 0
         free_bytes = self._collect(EXHAUSTED)
         if self.facts.keeps_headroom:
@@ -455,21 +492,27 @@ class Takeover:
         """End an allocation that had to ask.
 
         Raises:
-            OutOfMemoryError: there was no room.
+            GuestOutOfMemoryError: there was no room; says who asked, and what is in the way of more.
         """
         if address:
             return address
         assert self._engine is not None
         geometry, census = self._engine.geometry, self._engine.census()
         self._absent_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
-        asked_bytes = size_bytes - self._zone_bytes
-        limit = self.policy.heap_limit_bytes
-        raise OutOfMemoryError(
-            f"the guest asked for {asked_bytes} bytes: its heap of {geometry.heap_bytes} bytes has "
-            f"{census.free_blocks * geometry.block_bytes} free, at most "
-            f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow"
-            + (f" over the limit of {limit} bytes" if limit is not None else "")
+        callers = self._callers()
+        raise GuestOutOfMemoryError(
+            f"the program asked for {size_bytes - self._zone_bytes} bytes (by {shown(callers)}): its heap of "
+            f"{geometry.heap_bytes} bytes has {census.free_blocks * geometry.block_bytes} free, at most "
+            f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow: {self._obstacle}",
+            callers,
         )
+
+    def _callers(self) -> tuple[str, ...]:
+        """Who waits for this host; nobody where there is no room to find out."""
+        with suppress(GuestError):
+            self._calls = self._calls or CallStack(self._store)
+            return self._calls.names()
+        return ()
 
     def grow(self, needed_blocks: int) -> bool:
         """Grow the guest's memory by one step and move the block table to its end."""
@@ -480,14 +523,40 @@ class Takeover:
         end_address = self._next_end(old, pages)
         new_pages = -(-end_address // WASM_PAGE_BYTES)
         if end_address <= old.end_address:
+            self._obstacle = self._why_not_larger(old)
             return False
         if new_pages > pages:
             try:
                 self._memory.grow(self._store, new_pages - pages)
             except wasmtime.WasmtimeError:
+                self._obstacle = self._why_no_memory(pages, new_pages)
                 return False
         self._resize(end_address - old.start_address)
         return True
+
+    def _why_not_larger(self, old: Geometry) -> str:
+        """Why the policy has no larger heap."""
+        limits = [limit for limit in self.policy.limits_bytes if limit <= old.heap_bytes]
+        if limits:
+            return f"it has reached its limit of {min(limits)} bytes; allow it more (--heap-limit)"
+        if old.end_address + old.block_bytes > old.address_space_bytes:
+            return "it ends where the address space does"
+        policy = "double" if self.policy.growth is None else growth_text(self.policy.growth)
+        return f"its growth policy ({policy}) makes it no larger; choose another (--growth)"
+
+    def _why_no_memory(self, pages: int, new_pages: int) -> str:
+        """Why there are no further pages for the next step."""
+        assert self._memory is not None
+        step = f"the next step is from {pages * WASM_PAGE_BYTES} to {new_pages * WASM_PAGE_BYTES} bytes of memory"
+        limit_bytes, most = self._memory_limit_bytes, self._memory.type(self._store).limits.max
+        if limit_bytes is not None and new_pages * WASM_PAGE_BYTES > limit_bytes:
+            return (
+                f"{step}, over the memory limit of {limit_bytes}; allow more (--memory-limit), or smaller steps "
+                "(--growth step:64K)"
+            )
+        if most is not None and new_pages > most:
+            return f"{step}, over the {most * WASM_PAGE_BYTES} that the module allows; try smaller steps (--growth step:64K)"
+        return f"{step}, which this machine does not have; try smaller steps (--growth step:64K)"
 
     def _next_end(self, old: Geometry, pages: int) -> int:
         """The address at which the heap is to end next."""
@@ -495,7 +564,7 @@ class Takeover:
         # As the original: what there is, again.  wasm-ld's memory ends where the heap does.
         end_address = 2 * pages * WASM_PAGE_BYTES
         if growth is not None:
-            end_address = old.start_address + growth.next_bytes(old.heap_bytes)
+            end_address = old.start_address + next_size(growth, old.heap_bytes)
         if limit_bytes is not None:
             end_address = min(end_address, old.start_address + limit_bytes)
         return min(end_address, old.address_space_bytes)
@@ -566,8 +635,7 @@ class Takeover:
 
     def _mark(self, engine: Engine) -> None:
         stack = self.facts.mark_stack
-        assert self._stack_pointer is not None
-        stack_pointer = int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
+        stack_pointer = self._stack_pointer_now()
         try:
             self._use_mark_stack(engine, stack_pointer - stack.root_bytes_below_alloc)
             self._roots_bytes = 0
@@ -583,7 +651,12 @@ class Takeover:
         if unreadable != NO_BLOCK:
             message = self._advised([layout_problem(self.facts, engine, unreadable)])
             engine.unmark()
-            raise HeapCorruptError(message)
+            with self._blaming_the_stack(engine):
+                raise HeapCorruptError(message)
+
+    def _stack_pointer_now(self) -> int:
+        assert self._stack_pointer is not None
+        return int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
 
     def _use_mark_stack(self, engine: Engine, address: int) -> None:
         """Lay the mark stack where the original's is, if there is such a place left."""
@@ -652,9 +725,11 @@ class Takeover:
 
     def _look(self, until: str) -> None:
         """Check as far as the policy asks for it; the guard comes first, because it knows who did it."""
-        if self._guard is not None:
-            self._guard.check(until)
-        if self.policy.verify or self.policy.guard:
+        if self._engine is None or not (self.policy.verify or self.policy.guard):
+            return
+        with self._blaming_the_stack(self._engine):
+            if self._guard is not None:
+                self._guard.check(until)
             self.verify()
 
     def _check_variables(self, engine: Engine) -> None:
@@ -665,11 +740,35 @@ class Takeover:
         if problems:
             number = engine.counters.mallocs
             since = f"since allocation {number}" if number else "before the first allocation"
-            raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")
+            with self._blaming_the_stack(engine):
+                raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")
+
+    @contextmanager
+    def _blaming_the_stack(self, engine: Engine) -> Iterator[None]:
+        """Around checks: where the program's stack overflowed, that comes first, and what it wrote over second."""
+        try:
+            yield
+        except HeapCorruptError as error:
+            overflow = stack_overflow(self.facts, self._statics.memory, engine, self._stack_pointer_now())
+            if overflow is None:
+                raise
+            message = f"the program's stack overflowed ({overflow}) and wrote over its heap or its variables: {error}"
+            raise HeapCorruptError(message) from error
+
+    def stack_overflow(self) -> str | None:
+        """By what the program's stack is seen to have overflowed, in a phrase; None where it is not."""
+        if self._memory is None:
+            return None
+        self._take_memory()
+        return stack_overflow(self.facts, self._statics.memory, self._engine, self._stack_pointer_now())
 
     def _advised(self, problems: list[str]) -> str:
         advice = "" if self.policy.guard else "; run with --guard to find out who overran its object"
         return "; ".join(problems) + advice
+
+
+def _free_bytes(engine: Engine) -> int:
+    return engine.census().free_blocks * engine.geometry.block_bytes
 
 
 def _signed(number: int) -> int:

@@ -6,7 +6,8 @@ from tinyheap.heap._words cimport u64
 # For the mutator: addresses.
 cdef u64 alloc_object(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 alloc_again(Heap heap, u64 size_bytes, u64 layout) noexcept nogil
-cdef u64 count_leaking(Heap heap, u64 size_bytes) noexcept nogil
+cdef u64 leaking_size(Heap heap, u64 size_bytes) noexcept nogil
+cdef void count_leaking(Heap heap, u64 size_bytes) noexcept nogil
 cdef u64 alloc_leaking(Heap heap, u64 size_bytes) noexcept nogil
 cdef u64 old_size(Heap heap, u64 address) noexcept nogil
 cdef u64 free_object(Heap heap, u64 head) noexcept nogil

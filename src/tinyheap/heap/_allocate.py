@@ -347,12 +347,15 @@ def clear_states(heap: Heap, head: u64, end: u64) -> cython.void:
     put_table_word(heap, last, table_word(heap, last) & keep)
 
 
-def count_leaking(heap: Heap, size_bytes: u64) -> u64:
-    """Count an allocation of the leaking collector; returns its size, aligned, for `alloc_leaking`."""
-    size_bytes = (size_bytes + heap.align_mask) & ~heap.align_mask
+def leaking_size(heap: Heap, size_bytes: u64) -> u64:
+    """A size as the leaking collector has it: aligned."""
+    return (size_bytes + heap.align_mask) & ~heap.align_mask
+
+
+def count_leaking(heap: Heap, size_bytes: u64) -> cython.void:
+    """Count an allocation of the leaking collector, of an aligned size."""
     heap.total_alloc_bytes += size_bytes
     heap.mallocs += 1
-    return size_bytes
 
 
 def alloc_leaking(heap: Heap, size_bytes: u64) -> u64:

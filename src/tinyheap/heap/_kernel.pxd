@@ -13,13 +13,15 @@ cdef class Kernel:
     cdef View _memory
     cdef View _mark_stack       # the bounded one, where it lies in the mutator's memory; while marking
     cdef View _statics_memory   # while marking
-    cdef bint _busy
+    cdef bint _guarded          # whether an operation runs (see `monitor.py`)
     cdef bint _in_interrupt
-    cdef bint _special          # whether allocations need more than the fast path
+    cdef bint _plain            # whether an allocation is `alloc_object`, and no more
+    cdef bint _open             # whether whoever comes may allocate: no operation runs, no interrupt, and there is memory
     cdef u64 _size_limit
     cdef object _geometry
     cdef object _statics
     cdef object _surroundings
+    cdef object _otherwise
     cdef void _notice(self)
     cdef int _hold(self, object memory) except -1
     cdef int _check_block(self, u64 block, u64 limit) except? -1
@@ -28,7 +30,10 @@ cdef class Kernel:
     cdef int _prepare_marking(self) except? -1
     cdef void _end_marking(self)
     cdef u64 _checked_size(self, size_bytes) except? 1
-    cdef object _alloc_special(self, size_bytes, layout)
+    cdef object _alloc_checked(self, u64 size_bytes, u64 layout_word)
+    cdef u64 _search_on(self, u64 size_bytes, u64 layout_word) except? 0
     cdef object _alloc_slowly(self, u64 size_bytes, u64 layout_word)
     cdef object _alloc_asserting(self, u64 size_bytes, u64 layout_word)
+    cdef void _uncount(self, u64 size_bytes) noexcept
+    cdef u64 _bumped(self, u64 size_bytes) noexcept
     cdef object _alloc_leaking(self, u64 size_bytes)

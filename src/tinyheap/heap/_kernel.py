@@ -23,7 +23,7 @@ if not cython.compiled:
     raise ImportError("tinyheap.heap._kernel is not compiled")
 
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.cimports.cpython.long import PyLong_AsLongLongAndOverflow
+from cython.cimports.cpython.long import PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cython.cimports.libc.string import memcpy
 from cython.cimports.tinyheap.heap._allocate import (
     alloc_again,
@@ -33,6 +33,7 @@ from cython.cimports.tinyheap.heap._allocate import (
     find_free_run,
     free_end,
     free_object,
+    leaking_size,
     old_size,
 )
 from cython.cimports.tinyheap.heap._buffers import View
@@ -54,14 +55,15 @@ from cython.cimports.tinyheap.heap._words import EVEN, ONES, ctz64, fnv1a, load8
 
 from tinyheap.errors import (
     GeometryError,
-    HeapBusyError,
     HeapCorruptError,
     HeapError,
     InterruptError,
     InvalidAddressError,
     InvalidSizeError,
 )
-from tinyheap.heap.contract import BUSY, IN_INTERRUPT, Census, State
+from tinyheap.heap.arguments import shown, whole_number
+from tinyheap.heap.contract import IN_INTERRUPT, Census, State
+from tinyheap.ownership import SoleOwner
 
 
 # Cleared before its last use, in a cycle, it would lack its views of memory.
@@ -83,8 +85,16 @@ class Kernel:
         set_up(cython.address(self._heap), self._memory.at, geometry, options)
         self._notice()
 
+    def __del__(self):
+        # In a cycle Python calls this before it clears anything: the memory must not go before what looks into it.
+        self._end_marking()
+        self.release_memory()
+
     def __dealloc__(self):
         end_marking(cython.address(self._heap))
+
+    def __reduce_ex__(self, protocol):
+        SoleOwner.__reduce_ex__(self, protocol)
 
     def release_memory(self):
         self._memory.release()
@@ -106,18 +116,28 @@ class Kernel:
         return 0
 
     def _notice(self) -> cython.void:
-        """Whether allocations need more than the fast path."""
+        """Which ways of allocating there are now."""
         heap: Heap = cython.address(self._heap)
-        self._special = heap.leaking or heap.poison or self._busy or self._in_interrupt or not self._memory.held
+        self._plain = not heap.leaking and not heap.poison and not self._in_interrupt and self._memory.held
+        self._open = not self._guarded and not self._in_interrupt and self._memory.held
 
     @property
-    def busy(self):
-        return self._busy
+    def guarded(self):
+        return self._guarded
 
-    @busy.setter
-    def busy(self, busy: cython.bint):
-        self._busy = busy
+    @guarded.setter
+    def guarded(self, guarded: cython.bint):
+        self._guarded = guarded
         self._notice()
+
+    @property
+    def otherwise(self):
+        """What `alloc_at_once` leaves to others: a callable that takes what it takes."""
+        return self._otherwise
+
+    @otherwise.setter
+    def otherwise(self, otherwise):
+        self._otherwise = otherwise
 
     @property
     def in_interrupt(self):
@@ -287,70 +307,90 @@ class Kernel:
 
     # ---- the mutator's side -----------------------------------------------------------------------------------------------
 
-    def alloc(self, size_bytes, layout=None):
+    def alloc_at_once(self, size_bytes, layout=None):
+        """`alloc` for whoever has not entered the heap's monitor: in one go, or else by ``otherwise``.
+
+        No code of a user's runs in here: the size is an integer of Python's, and there is room.
+        """
         overflow: cython.int = 0
-        size: cython.longlong = PyLong_AsLongLongAndOverflow(size_bytes, cython.address(overflow))
-        address: u64
-        if overflow or self._special or size < 0 or cython.cast(u64, size) > self._size_limit or layout is not None:
-            return self._alloc_special(size_bytes, layout)
-        address = alloc_object(cython.address(self._heap), size, 0)
-        if address == 0:
-            return self._alloc_slowly(size, 0)
-        return address
+        size: cython.longlong
+        address: u64 = 0
+        if layout is None and PyLong_CheckExact(size_bytes) and self._open:
+            size = PyLong_AsLongLongAndOverflow(size_bytes, cython.address(overflow))
+            if not overflow and size >= 0 and cython.cast(u64, size) <= self._size_limit:
+                if self._plain:
+                    address = alloc_object(cython.address(self._heap), size, 0)
+                    if address == 0:
+                        self._uncount(size)
+                elif self._heap.leaking:
+                    address = self._bumped(size)
+                if address != 0:
+                    return address
+        return self._otherwise(size_bytes, layout)
+
+    def alloc(self, size_bytes, layout=None):
+        size: u64 = self._checked_size(size_bytes)
+        word: u64 = 0 if layout is None else self._surroundings.layout_word(layout, size)
+        return self._alloc_checked(size, word)
 
     def alloc_many(self, addresses, size_bytes, layout=None):
         buffer: Py_buffer
         heap: Heap = cython.address(self._heap)
         done: u64 = 0
         address: u64
-        size: u64 = 0
-        word: u64 = 0
-        if not self._special:
-            size = self._checked_size(size_bytes)
-            word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
+        size: u64 = self._checked_size(size_bytes)
+        word: u64 = 0 if layout is None else self._surroundings.layout_word(layout, size)
         PyObject_GetBuffer(addresses, cython.address(buffer), PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
             while done < cython.cast(u64, buffer.len) >> 3:
-                if self._special:
-                    address = self._alloc_special(size_bytes, layout)
-                else:
+                if self._plain:
                     address = alloc_object(heap, size, word)
                     if address == 0:
                         address = self._alloc_slowly(size, word)
+                else:
+                    address = self._alloc_checked(size, word)
                 cython.cast(cython.pointer(u64), buffer.buf)[done] = address
                 done += 1
         finally:
             PyBuffer_Release(cython.address(buffer))
 
     def _checked_size(self, size_bytes) -> u64:
+        size_bytes = whole_number("size", size_bytes)
         if not 0 <= size_bytes <= self._size_limit:
-            raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
+            word_bytes = self._geometry.word_bytes
+            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
         return size_bytes
 
-    def _alloc_special(self, size_bytes, layout):
-        """What the fast path does not serve: layouts, refusals, asserts, the leaking collector."""
+    def _alloc_checked(self, size_bytes: u64, layout_word: u64):
+        """An object of a size that may be, now or not at all."""
         heap: Heap = cython.address(self._heap)
-        size: u64
-        word: u64
         address: u64
         self._check_held()
-        size = self._checked_size(size_bytes)
-        word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
-        if size == 0 and not heap.leaking:
+        if size_bytes == 0 and not heap.leaking:
             return heap.zero_size_address
         if self._in_interrupt:
             raise InterruptError(IN_INTERRUPT)
-        if self._busy:
-            raise HeapBusyError(BUSY)
         if heap.leaking:
-            return self._alloc_leaking(size)
+            return self._alloc_leaking(size_bytes)
         if heap.poison != 0:
-            return self._alloc_asserting(size, word)
-        address = alloc_object(heap, size, word)
-        return address if address != 0 else self._alloc_slowly(size, word)
+            return self._alloc_asserting(size_bytes, layout_word)
+        address = alloc_object(heap, size_bytes, layout_word)
+        return address if address != 0 else self._alloc_slowly(size_bytes, layout_word)
+
+    def _uncount(self, size_bytes: u64) -> cython.void:
+        """As if the allocation that was counted had not been asked for."""
+        heap: Heap = cython.address(self._heap)
+        heap.total_alloc_bytes -= size_bytes + heap.header_bytes
+        heap.total_blocks -= blocks_for(heap, size_bytes + heap.header_bytes)
+        heap.mallocs -= 1
 
     def _alloc_slowly(self, size_bytes: u64, layout_word: u64):
-        """Collect, grow, give up: the policy of the seed's ``alloc`` when the heap has been searched whole."""
+        """What is left to do for an allocation that was counted and found no room."""
+        address: u64 = self._search_on(size_bytes, layout_word)
+        return self._surroundings.settle(address, size_bytes)
+
+    def _search_on(self, size_bytes: u64, layout_word: u64) -> u64:
+        """Collect, grow, give up: the policy of TinyGo's ``alloc`` when the heap has been searched whole."""
         heap: Heap = cython.address(self._heap)
         address: u64 = 0
         free_bytes: u64
@@ -360,42 +400,61 @@ class Kernel:
             if free_bytes < heap.pool_bytes // 3:
                 # Keep a third of headroom, or the next collections would come ever closer together.
                 self._surroundings.grow(needed)
+            self._check_held()
             address = alloc_again(heap, size_bytes, layout_word)
             while address == 0 and self._surroundings.grow(needed):
+                self._check_held()
                 address = alloc_again(heap, size_bytes, layout_word)
         except BaseException:
             # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
-            heap.total_alloc_bytes -= size_bytes + heap.header_bytes
-            heap.total_blocks -= needed
-            heap.mallocs -= 1
+            self._uncount(size_bytes)
             raise
-        return self._surroundings.settle(address, size_bytes)
+        return address
 
     def _alloc_asserting(self, size_bytes: u64, layout_word: u64):
         heap: Heap = cython.address(self._heap)
         head: u64
         address: u64
+        found: cython.bint
         # Nothing remembered: each block of the run is looked at.
         heap.free_until = heap.next_alloc
         address = alloc_object(heap, size_bytes, layout_word)
-        if address == 0:
-            address = self._alloc_slowly(size_bytes, layout_word)
+        found = address != 0
+        if not found:
+            address = self._search_on(size_bytes, layout_word)
         if address != 0:
             head = (address - heap.header_bytes - heap.start) >> heap.block_shift
             if head_of(heap, heap.next_alloc - 1) != head or state_of(heap, head) != HEAD:
                 raise HeapCorruptError(f"blocks {head}..{heap.next_alloc} did not become an object")
+        return address if found else self._surroundings.settle(address, size_bytes)
+
+    def _bumped(self, size_bytes: u64) -> u64:
+        """An address from the leaking collector, counted; 0, not counted, when the heap must grow first."""
+        heap: Heap = cython.address(self._heap)
+        address: u64
+        size_bytes = leaking_size(heap, size_bytes)
+        address = alloc_leaking(heap, size_bytes)
+        if address != 0:
+            count_leaking(heap, size_bytes)
         return address
 
     def _alloc_leaking(self, size_bytes: u64):
         heap: Heap = cython.address(self._heap)
-        address: u64
-        size_bytes = count_leaking(heap, size_bytes)
-        address = alloc_leaking(heap, size_bytes)
-        while address == 0:
-            if not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
-                return self._surroundings.settle(0, size_bytes)
-            address = alloc_leaking(heap, size_bytes)
-        return address
+        address: u64 = self._bumped(size_bytes)
+        if address != 0:
+            return address
+        size_bytes = leaking_size(heap, size_bytes)
+        count_leaking(heap, size_bytes)
+        try:
+            while address == 0 and self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
+                self._check_held()
+                address = alloc_leaking(heap, size_bytes)
+        except BaseException:
+            # As if nothing had been asked.
+            heap.total_alloc_bytes -= size_bytes
+            heap.mallocs -= 1
+            raise
+        return address if address != 0 else self._surroundings.settle(0, size_bytes)
 
     def realloc(self, address: u64, size_bytes):
         heap: Heap = cython.address(self._heap)
@@ -403,7 +462,7 @@ class Kernel:
         new: u64
         size: u64 = self._checked_size(size_bytes)
         if heap.leaking:
-            new = self.alloc(size_bytes)
+            new = self._alloc_checked(size, 0)
             if new != 0 and heap.start <= address < new:
                 # The old size is not known; what lies behind the object is copied too.
                 move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), size)
@@ -411,11 +470,11 @@ class Kernel:
         self._check_held()
         if address - heap.start >= heap.pool_bytes:
             # Nil, or the place of all objects without bytes.
-            return self.alloc(size_bytes)
+            return self._alloc_checked(size, 0)
         old = old_size(heap, address)
         if size <= old:
             return address
-        new = self.alloc(size_bytes)
+        new = self._alloc_checked(size, 0)
         if new != 0:
             move(heap.memory + (new - heap.start), heap.memory + (address - heap.start), old)
         return new
@@ -476,15 +535,15 @@ class Kernel:
     def mark_roots(self, words):
         heap: Heap = cython.address(self._heap)
         view: View = View()
-        self._prepare_marking()
         view.hold(words, PyBUF_SIMPLE)
+        self._prepare_marking()
         with cython.nogil:
             mark_range(heap, view.at, view.bytes)
 
     def mark_addresses(self, addresses):
         address: u64
-        self._prepare_marking()
         for address in addresses:
+            self._prepare_marking()
             mark_address(cython.address(self._heap), address)
 
     def mark_children(self, head: u64):

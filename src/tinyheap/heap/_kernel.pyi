@@ -1,14 +1,17 @@
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, final
 
 from tinyheap.heap.buffers import Buffer
 from tinyheap.heap.contract import Census, Counters, Options, State, Statics, Surroundings
 from tinyheap.heap.geometry import Geometry
 
+@final
 class Kernel:
     next_alloc: int
     in_interrupt: bool
-    busy: bool
+    guarded: bool
+    otherwise: Callable[[int, Any], int]
     zero_size_address: int
     def __init__(
         self, memory: Buffer, geometry: Geometry, options: Options, statics: Statics, surroundings: Surroundings
@@ -34,6 +37,7 @@ class Kernel:
     def poison_free(self) -> None: ...
     def census(self) -> Census: ...
     def alloc(self, size_bytes: int, layout: object = None) -> int: ...
+    def alloc_at_once(self, size_bytes: int, layout: object = None) -> int: ...
     def alloc_many(self, addresses: array[int], size_bytes: int, layout: object = None) -> None: ...
     def realloc(self, address: int, size_bytes: int) -> int: ...
     def free(self, head: int) -> int: ...

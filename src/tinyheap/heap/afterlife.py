@@ -15,17 +15,17 @@ This is Go's order (``runtime.SetFinalizer``), and bdwgc's.
 
 from __future__ import annotations
 
-import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 
 from tinyheap.heap.contract import NO_BLOCK, Engine, State
+from tinyheap.ownership import SoleOwner
 
 Finalizer = Callable[[int], object]
 
 
-class WeakReference:
+class WeakReference(SoleOwner):
     """An address that does not keep its object alive."""
 
     def __init__(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> None:
@@ -44,24 +44,46 @@ class WeakReference:
         return f"<WeakReference to {self._address:#x}>" if self._address else "<WeakReference, cleared>"
 
 
-def report_errors(function: Callable[..., object], *arguments: object) -> None:
-    """Call what a user hooked in; its errors are shown as Python shows those of finalizers, and end there."""
+def report_errors(
+    function: Callable[..., object], *arguments: object, hook: Callable[..., object] | None = None
+) -> None:
+    """Call what a user hooked in; its errors are shown as Python shows those of finalizers, and end there.
+
+    Args:
+        function: what to call.
+        arguments: what with.
+        hook: what is named as the place of the error; the function if None.
+    """
     try:
         function(*arguments)
     except Exception as error:
         # An observer's fault must not end a collection half done.
-        sys.unraisablehook(_Unraisable(error, function))
+        _report(hook or function, error)
 
 
-class _Unraisable:
-    """The argument of ``sys.unraisablehook``, whose own type cannot be made."""
+def _report(hook: Callable[..., object], error: Exception) -> None:
+    """Have Python itself show an error in a hook, by `sys.unraisablehook`, whose argument nobody else can make."""
+    nothing = _Nothing()
+    reference = weakref.ref(nothing, _Reported(hook, error))
+    del nothing, reference
 
-    def __init__(self, error: BaseException, hook: object) -> None:
-        self.exc_type: type[BaseException] = type(error)
-        self.exc_value: BaseException | None = error
-        self.exc_traceback: TracebackType | None = error.__traceback__
-        self.err_msg: str | None = "Exception ignored in a heap's hook"
-        self.object = hook
+
+class _Nothing:
+    """Something to refer to weakly."""
+
+
+class _Reported:
+    """The callback of a weak reference: it fails as a hook did, and bears its name."""
+
+    def __init__(self, hook: Callable[..., object], error: Exception) -> None:
+        self.__wrapped__ = hook
+        self._error = error
+
+    def __call__(self, _: object) -> None:
+        raise self._error
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
 
 class Afterlife:

@@ -22,6 +22,8 @@ def writable_bytes(buffer: Buffer) -> memoryview:
         view = memoryview(buffer)
     except TypeError:
         raise GeometryError(f"a heap needs a size in bytes or a writable buffer, not {type(buffer).__name__}") from None
+    except ValueError as error:
+        raise GeometryError(f"the buffer cannot be used: {error}") from error
     if view.readonly:
         raise GeometryError(f"the buffer ({type(buffer).__name__}) is read-only; a heap needs one it may write to")
     if not view.c_contiguous:

@@ -25,7 +25,6 @@ from tinyheap.heap.geometry import Geometry
 
 NO_BLOCK: Final = -1
 IN_INTERRUPT: Final = "heap alloc in interrupt: allocate before entering it, or defer the work to a task"
-BUSY: Final = "the heap cannot be changed while a collection runs; try again when it has ended"
 
 
 class State(IntEnum):
@@ -140,14 +139,15 @@ class Engine(Protocol):
     """One block mark/sweep collector over flat memory.
 
     Addresses are the mutator's.  Blocks are indices.  An engine checks what would take it out of its memory; whether a
-    request makes sense (is this an object's start?) is for ``Heap`` to find out by the same primitives.
+    request makes sense (is this an object's start? is this the time?) is for ``Heap`` to find out, by the same primitives
+    and by its `monitor`.
     """
 
     next_alloc: int
     """Block where the next search begins."""
     in_interrupt: bool
-    busy: bool
-    """True while a collection runs: nothing may be allocated."""
+    guarded: bool
+    """True while an operation runs (see `monitor`); the kernel's ``alloc_at_once`` asks for permission then."""
     zero_size_address: int
 
     def __init__(
@@ -220,7 +220,8 @@ class Engine(Protocol):
 
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
-            InterruptError, HeapBusyError: not now.
+            InvalidTypeError: it is no whole number.
+            InterruptError: not now.
         """
 
     def alloc_many(self, addresses: array[int], size_bytes: int, layout: object = None) -> None:

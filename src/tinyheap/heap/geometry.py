@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tinyheap.errors import GeometryError
+from tinyheap.heap.arguments import shown, shown_address, whole_number
 
 WORDS_PER_BLOCK: Final = 4
 BLOCKS_PER_TABLE_BYTE: Final = 4
@@ -27,6 +28,7 @@ BLOCKS_PER_TABLE_BYTE: Final = 4
 WORD_SIZES: Final = (2, 4, 8)
 """AVR; WebAssembly and Cortex-M; hosted 64-bit systems."""
 NIL: Final = 0
+NUMBERS: Final = ("start_address", "heap_bytes", "word_bytes", "word_alignment_bytes", "header_alignment_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Geometry:
 
     Raises:
         GeometryError: these do not describe a heap.
+        InvalidTypeError: one is no whole number.
     """
 
     start_address: int
@@ -55,26 +58,28 @@ class Geometry:
     has_table: bool = True
 
     def __post_init__(self) -> None:
+        for name in NUMBERS:
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.word_bytes not in WORD_SIZES:
-            raise GeometryError(f"word size is {self.word_bytes!r} bytes; it must be 2, 4 or 8")
+            raise GeometryError(f"word size is {shown(self.word_bytes)} bytes; it must be 2, 4 or 8")
         if self.word_alignment_bytes == 0:
             object.__setattr__(self, "word_alignment_bytes", self.word_bytes)
         # Wider words that overlap would be read past the end of the smallest tables; no machine has them.
         if self.word_alignment_bytes != self.word_bytes and (self.word_bytes, self.word_alignment_bytes) != (2, 1):
             raise GeometryError(
-                f"words of {self.word_bytes} bytes are aligned to {self.word_alignment_bytes}; it must be the word "
+                f"words of {self.word_bytes} bytes are aligned to {shown(self.word_alignment_bytes)}; it must be the word "
                 "size, or 1 for two-byte words"
             )
         align = self.header_alignment_bytes
         if align < 0 or align > 64 or align & (align - 1):
-            raise GeometryError(f"header alignment is {align} bytes; it must be 0 or a power of two up to 64")
+            raise GeometryError(f"header alignment is {shown(align)} bytes; it must be 0 or a power of two up to 64")
         if self.start_address <= NIL or self.start_address % self.word_alignment_bytes:
             raise GeometryError(
-                f"heap start {self.start_address:#x} must be positive and a multiple of {self.word_alignment_bytes}"
+                f"heap start {shown_address(self.start_address)} must be positive and a multiple of {self.word_alignment_bytes}"
             )
         if self.heap_bytes < 0 or self.end_address > self.address_space_bytes:
             raise GeometryError(
-                f"a heap of {self.heap_bytes} bytes at {self.start_address:#x} does not fit the "
+                f"a heap of {shown(self.heap_bytes)} bytes at {shown_address(self.start_address)} does not fit the "
                 f"{8 * self.word_bytes}-bit address space"
             )
 

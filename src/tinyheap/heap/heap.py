@@ -4,8 +4,8 @@ An engine does the work on blocks; this is everything around it.  `Heap.collect`
 bottom: roots, the run queue, weak references, finalizers, sweep.  A collection is all or nothing: whatever is found wrong
 before the sweep (a corrupt table, an overwritten layout) is raised with the heap as it was.
 
-A heap belongs to one thread at a time.  Large collections release the GIL; while one runs, whatever would change the heap
-is refused with `HeapBusyError`, except pushing tasks.
+Every method enters the heap's monitor (`monitor`): while an operation runs, what the code that it calls may do is limited,
+and other threads are refused, with `HeapBusyError`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, NoReturn, Self, cast
+from numbers import Integral
+from operator import methodcaller
+from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
 
 from tinyheap.errors import (
     GeometryError,
@@ -24,22 +26,42 @@ from tinyheap.errors import (
     HeapError,
     InvalidAddressError,
     InvalidSizeError,
+    InvalidTypeError,
     LayoutError,
     OutOfMemoryError,
 )
 from tinyheap.heap.afterlife import Afterlife, Finalizer, WeakReference, report_errors
+from tinyheap.heap.arguments import SHOWN_BITS, check_callable, shown, whole_number, wrong_type
 from tinyheap.heap.blockmap import BlockMap
 from tinyheap.heap.buffers import Buffer, flat_bytes, reserve, writable_bytes
-from tinyheap.heap.contract import BUSY, NO_BLOCK, Census, Counters, Engine, Gc, Options, State
+from tinyheap.heap.contract import NO_BLOCK, Census, Counters, Engine, Gc, Options, State
 from tinyheap.heap.engines import choose_engine
 from tinyheap.heap.geometry import NIL, Geometry
-from tinyheap.heap.growth import Growth, NoGrowth
+from tinyheap.heap.growth import Growth, NoGrowth, check_policy, limit_of, next_size
 from tinyheap.heap.layout import Layout, StaticLayouts
 from tinyheap.heap.model import Model
+from tinyheap.heap.monitor import (
+    ALLOCATION,
+    CLOSED,
+    CLOSING,
+    COLLECTION,
+    FINALIZERS,
+    FREEING,
+    GROWTH,
+    LOOKING,
+    VERIFICATION,
+    WRITING,
+    Monitor,
+    entering,
+)
 from tinyheap.heap.problems import unreadable_layout, written_free_block, wrong_block, wrong_counts
 from tinyheap.heap.roots import Roots
 from tinyheap.heap.stats import Collection, MemStats, mem_stats
+from tinyheap.ownership import SoleOwner
 from tinyheap.units import GIB, KIB
+
+if TYPE_CHECKING:
+    from tinyheap.heap._kernel import Kernel
 
 DEFAULT_START_ADDRESSES: Final = {2: 0x100, 4: 64 * KIB, 8: 64 * KIB}
 """By word size: where AVR's memory begins; the end of WebAssembly's first page."""
@@ -55,7 +77,8 @@ class Listener:
     """Observes a heap; override what you want to know.
 
     The order is always ``collection_began``, ``marked``, ``collection_ended``; ``grew`` and ``out_of_memory`` may follow.
-    Listeners cannot change the heap, and their errors do not reach the mutator.
+    Listeners cannot change the heap (`HeapBusyError`), and their errors do not reach the mutator: `sys.unraisablehook` is
+    told of them.
     """
 
     def collection_began(self, heap: Heap, reason: str) -> None:
@@ -93,8 +116,12 @@ class HeapObject:
     layout: Layout | None
 
 
-class Heap:
+class Heap(SoleOwner):
     """A garbage-collected heap over flat memory.
+
+    It belongs to one thread at a time.  While an operation runs, other threads are refused with `HeapBusyError`, whatever they
+    ask for, except pushing tasks; so is what callbacks (growth policies, root sources, listeners, finalizers) ask for beyond
+    what each of them may do.  A closed heap raises `HeapError`.
 
     Args:
         memory: a size in bytes, for memory of its own, or any writable buffer (``bytearray``, ``mmap``, shared memory, a
@@ -116,6 +143,7 @@ class Heap:
         debug: called with a line for each step of the collector, as the seed prints; takes the model.
 
     Raises:
+        InvalidTypeError: an argument is of a type that makes no sense for it.
         GeometryError: these do not fit together, or the buffer is too small for a block, or read-only.
         HeapCorruptError: the adopted table makes no sense.
         HeapError: the engine asked for is not there.
@@ -142,7 +170,12 @@ class Heap:
         debug: Callable[[str], None] | None = None,
     ) -> None:
         self.gc = _named_gc(gc)
-        self.growth: Growth = growth or NoGrowth()
+        self.growth = NoGrowth() if growth is None else growth
+        word_bytes = whole_number("word_bytes", word_bytes)
+        if isinstance(cast(object, memory), Integral):
+            memory = whole_number("size", memory)
+        if debug is not None:
+            check_callable("debug callback", debug)
         if start_address is None:
             start_address = DEFAULT_START_ADDRESSES.get(word_bytes, NIL + word_bytes)
         place = Geometry(
@@ -156,24 +189,29 @@ class Heap:
             raise GeometryError(
                 f"{self.capacity_bytes} bytes are too small for a block of {geometry.block_bytes} bytes and its state"
             )
+        largest = geometry.resized(self.capacity_bytes)
         options = Options(
             gc=self.gc,
-            mark_stack_entries=mark_stack_entries,
-            clear_blocks=clear_blocks,
-            asserts=asserts,
-            poison_byte=_poison_byte(geometry.resized(self.capacity_bytes)),
+            mark_stack_entries=_fitting_entries(mark_stack_entries, largest),
+            clear_blocks=bool(clear_blocks),
+            asserts=bool(asserts),
+            poison_byte=_poison_byte(largest),
         )
+        self._monitor = Monitor()
+        self._debug = None if debug is None else _reporting(debug)
         self._layouts = StaticLayouts(geometry, self.capacity_bytes)
-        self._engine: Engine = self._make_engine(engine, geometry, options, debug)
-        self._engine_name = "model" if isinstance(self._engine, Model) else "kernel"
+        self._engine: Engine = self._make_engine(engine, geometry, options)
         self._engine.zero_size_address = self._layouts.zero_size_address
-        # What `alloc` does, without a Python frame around it.
-        self.alloc = self._engine.alloc  # type: ignore[method-assign]
-        self._debug = debug
-        self._asserts = asserts
-        self.roots = Roots(word_bytes)
+        self._monitor.serve(self._engine)
+        self._engine_name = "model"
+        if not isinstance(self._engine, Model):
+            self._engine_name = "kernel"
+            self._take_short_way(cast("Kernel", self._engine))
+        self._asserts = options.asserts
+        self.roots = Roots(word_bytes, self._monitor)
         self._afterlife = Afterlife()
-        self._listeners: list[Listener] = []
+        self._finalizers_wait = False
+        self._listeners: dict[object, Listener] = {}
         self._collections = 0
         self._last_collection: Collection | None = None
         self._interrupts = 0
@@ -190,30 +228,35 @@ class Heap:
     # ---- making -----------------------------------------------------------------------------------------------------
 
     def _take_memory(self, memory: int | Buffer, place: Geometry, size_bytes: int | None) -> memoryview:
+        size_bytes = None if size_bytes is None else whole_number("size_bytes", size_bytes)
         if not isinstance(memory, int):
             view = writable_bytes(memory)
             if size_bytes is not None and not 0 <= size_bytes <= view.nbytes:
-                raise GeometryError(f"a heap of {size_bytes} bytes does not fit the buffer's {view.nbytes}")
+                raise GeometryError(f"a heap of {shown(size_bytes)} bytes does not fit the buffer's {view.nbytes}")
             place.resized(view.nbytes)
             return view
         if size_bytes is not None:
             raise GeometryError("size_bytes goes with a buffer; without one the size is the first argument")
         if memory <= 0:
-            raise GeometryError(f"a heap of {memory} bytes is too small for a block")
+            raise GeometryError(f"a heap of {shown(memory)} bytes is too small for a block")
         place.resized(memory)
-        limit_bytes = self.growth.limit_bytes
+        limit_bytes = limit_of(self._growth)
         room_bytes = place.address_space_bytes - place.start_address - 2 * place.word_bytes
         capacity_bytes = min(DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes, room_bytes)
         return memoryview(reserve(max(memory, capacity_bytes)))
 
-    def _make_engine(
-        self, name: str | None, geometry: Geometry, options: Options, debug: Callable[[str], None] | None
-    ) -> Engine:
-        if debug is None:
-            return choose_engine(name)(self._memory, geometry, options, self._layouts, self)
+    def _make_engine(self, name: str | None, geometry: Geometry, options: Options) -> Engine:
+        surroundings = _Surroundings(self._exhausted, self._grow, self._settle, self._layout_word)
+        if self._debug is None:
+            return choose_engine(name)(self._memory, geometry, options, self._layouts, surroundings)
         if name == "kernel":
             raise HeapError("debug tracing shows each step, which only the model takes one by one; use engine='model'")
-        return Model(self._memory, geometry, options, self._layouts, self, debug)
+        return Model(self._memory, geometry, options, self._layouts, surroundings, self._debug)
+
+    def _take_short_way(self, kernel: Kernel) -> None:
+        """Let the kernel do what `alloc` does, without a Python frame around it, whenever nothing stands in the way."""
+        kernel.otherwise = self.alloc
+        self.alloc = kernel.alloc_at_once  # type: ignore[method-assign]
 
     def _adopt(self) -> None:
         try:
@@ -234,6 +277,16 @@ class Heap:
     def engine_name(self) -> str:
         """``kernel`` or ``model``."""
         return self._engine_name
+
+    @property
+    def growth(self) -> Growth:
+        """How it grows."""
+        return self._growth
+
+    @growth.setter
+    def growth(self, growth: Growth) -> None:
+        check_policy(growth)
+        self._growth = growth
 
     @property
     def capacity_bytes(self) -> int:
@@ -258,6 +311,8 @@ class Heap:
     def __repr__(self) -> str:
         try:
             stats, geometry = self.stats(), self.geometry
+        except HeapBusyError:
+            return "<Heap, at work in another thread>"
         except HeapError:
             return "<Heap, closed>"
         live = stats.mallocs - stats.frees - self._failed_mallocs + self._adopted.heads
@@ -276,18 +331,20 @@ class Heap:
         """Give the memory back; the heap cannot be used any more.  A second call does nothing.
 
         Raises:
-            HeapBusyError: while a collection runs.
+            HeapBusyError: from any callback, or while another thread works on the heap.
         """
-        if isinstance(self._engine, _Closed):
+        if self._monitor.is_closed:
             return
-        self._check_idle()
-        self._engine.release_memory()
-        self._memory.release()
-        self._engine, self._memory = cast(Engine, _Closed()), memoryview(b"")
-        del self.alloc
+        with self._monitor.entered(CLOSING):
+            self._engine.release_memory()
+            self._memory.release()
+            self._engine, self._memory = cast(Engine, _Closed()), memoryview(b"")
+            vars(self).pop("alloc", None)
+            self._monitor.close()
 
     # ---- allocating -------------------------------------------------------------------------------------------------
 
+    @entering(ALLOCATION)
     def alloc(self, size_bytes: int, layout: Layout | int | None = None) -> int:
         """The address of a new object of zeros, which may run a collection first.
 
@@ -297,25 +354,30 @@ class Heap:
 
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
+            InvalidTypeError: the size is no whole number, the layout no layout.
             LayoutError: the layout fits no object of this size.
             OutOfMemoryError: there is no room after a collection, and the heap cannot grow.
             InterruptError: inside an interrupt.
-            HeapBusyError: while a collection runs.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
             HeapCorruptError: the collection found the block table or a layout overwritten.
         """
         return self._engine.alloc(size_bytes, layout)
 
+    @entering(ALLOCATION)
     def alloc_many(self, count: int, size_bytes: int, layout: Layout | int | None = None) -> array[int]:
         """The addresses of ``count`` new objects, all of them alive until the last has been made.
 
         Raises:
-            InvalidSizeError: the count is negative, or beyond what the heap's memory can ever hold.
+            InvalidSizeError: the count is negative, or beyond what the heap's memory can ever hold, a word for each; also
+                where the objects have no bytes.
             TinyheapError: as `alloc` does; none of them is kept then.
         """
+        count, size_bytes = whole_number("count", count), whole_number("size", size_bytes)
         if count < 0:
-            raise InvalidSizeError(f"cannot allocate {count} objects")
-        if size_bytes > 0 and count * self.geometry.word_bytes > self.capacity_bytes:
-            raise InvalidSizeError(f"{count} objects can never be on a heap of at most {self.capacity_bytes} bytes")
+            raise InvalidSizeError(f"cannot allocate {shown(count)} objects")
+        if count * self.geometry.word_bytes > self.capacity_bytes:
+            capacity_bytes = self.capacity_bytes
+            raise InvalidSizeError(f"{shown(count)} objects can never be on a heap of at most {capacity_bytes} bytes")
         addresses = array("Q", [0]) * count
         # A finalizer that runs in between may allocate a batch of its own.
         self._batches.append(addresses)
@@ -325,6 +387,7 @@ class Heap:
             self._batches.pop()
         return addresses
 
+    @entering(ALLOCATION)
     def realloc(self, address: int, size_bytes: int) -> int:
         """An object at least as large with the same bytes: the same one where it fits its blocks, else a new one.
 
@@ -332,20 +395,25 @@ class Heap:
 
         Raises:
             InvalidAddressError: no live object is there.
-            InvalidSizeError, OutOfMemoryError, InterruptError, HeapBusyError, HeapCorruptError: as `alloc`.
+            InvalidSizeError, InvalidTypeError, OutOfMemoryError, InterruptError, HeapBusyError, HeapCorruptError: as `alloc`.
         """
-        self._check_idle()
+        address, size_bytes = _address(address), whole_number("size", size_bytes)
         if address in (NIL, self.zero_size_address):
             return self._engine.realloc(NIL, size_bytes)
         if self.gc is Gc.LEAKING:
             self._check_bumped(address)
             return self._engine.realloc(address, size_bytes)
-        old = self._object_at(address)
-        # A collection in between must not take what is yet to be copied.
-        with self.roots.add(address):
-            new_address = self._engine.realloc(address, size_bytes)
-        if new_address != address:
-            self._afterlife.moved(old.head, self._object_at(new_address).head, new_address)
+        old, new_address = self._object_at(address), NIL
+        # What is yet to be copied must be taken neither by a collection nor by the finalizers that follow it.
+        self._finalizers_wait = True
+        try:
+            with self.roots.add(address):
+                new_address = self._engine.realloc(address, size_bytes)
+            if new_address != address:
+                self._afterlife.moved(old.head, self._object_at(new_address).head, new_address)
+        finally:
+            self._finalizers_wait = False
+            self._run_due(new_address)
         return new_address
 
     def _check_bumped(self, address: int) -> None:
@@ -354,6 +422,7 @@ class Heap:
         if not start <= address < end:
             raise InvalidAddressError(f"{address:#x} is not in what was allocated so far, {start:#x}..{end:#x}")
 
+    @entering(FREEING)
     def free(self, address: int) -> None:
         """Free an object on request (the seed only plans to).
 
@@ -361,22 +430,19 @@ class Heap:
 
         Raises:
             InvalidAddressError: no live object begins there: it was freed before, or lies inside an object.
-            HeapBusyError: while a collection runs.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
-        self._check_idle()
+        address = _address(address)
         if address in (NIL, self.zero_size_address) or self.gc is Gc.LEAKING:
             return
         found = self._object_from(address)
         self._engine.free(found.head)
         self._afterlife.forget(found.head, found.address)
-        if self._afterlife.due:
-            self._run_due()
+        self._run_due()
 
     def _out_of_memory(self, size_bytes: int) -> OutOfMemoryError:
         geometry, census = self.geometry, self._engine.census()
-        needed_bytes = size_bytes + (geometry.header_bytes if self.gc is Gc.PRECISE else 0)
-        self._failed_mallocs += 1
-        self._failed_blocks += geometry.blocks_for(needed_bytes)
+        needed_bytes = self._taken_bytes(size_bytes)
         self._tell("out_of_memory", size_bytes)
         free_bytes = census.free_blocks * geometry.block_bytes
         largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
@@ -386,45 +452,60 @@ class Heap:
             f"{largest_bytes} in one piece{quirk}, and it cannot grow (capacity {self.capacity_bytes} bytes)"
         )
 
+    def _taken_bytes(self, size_bytes: int) -> int:
+        """What an object of so many bytes takes, its header included."""
+        return size_bytes + (self.geometry.header_bytes if self.gc is Gc.PRECISE else 0)
+
     # ---- memory -----------------------------------------------------------------------------------------------------
 
+    @entering(LOOKING)
     def load_word(self, address: int) -> int:
         """The word at an address of the heap.
 
         Raises:
             InvalidAddressError: it does not lie on the heap, or, under asserts, not in a live object.
         """
+        address = _address(address)
         self._check_access(address, self.geometry.word_bytes)
         return self._engine.load_word(address)
 
+    @entering(WRITING)
     def store_word(self, address: int, value: int) -> None:
         """Write a word; a value that does not fit loses its high bits.
 
         Raises:
             InvalidAddressError: as `load_word`.
-            HeapBusyError: while a collection runs.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
-        self._check_idle()
+        address, value = _address(address), whole_number("word", value)
         self._check_access(address, self.geometry.word_bytes)
         self._engine.store_word(address, value & self.geometry.address_space_bytes - 1)
 
+    @entering(LOOKING)
     def read(self, address: int, size_bytes: int) -> bytes:
         """A copy of bytes of the heap.
 
         Raises:
             InvalidAddressError: as `load_word`.
         """
-        return bytes(self._view(address, size_bytes))
+        return bytes(self._view(_address(address), whole_number("size", size_bytes)))
 
+    @entering(WRITING)
     def write(self, address: int, data: Buffer) -> None:
         """Write bytes to the heap.
 
         Raises:
             InvalidAddressError: as `load_word`.
-            HeapBusyError: while a collection runs.
+            InvalidTypeError: the data are no bytes.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
-        self._check_idle()
-        source = flat_bytes(memoryview(data))
+        address = _address(address)
+        try:
+            source = flat_bytes(memoryview(data))
+        except TypeError as error:
+            raise InvalidTypeError(f"cannot write {type(data).__name__} to a heap: {error}") from error
+        except ValueError as error:
+            raise HeapError(f"cannot write these data to a heap: {error}") from error
         self._view(address, source.nbytes)[:] = source
 
     def _view(self, address: int, size_bytes: int) -> memoryview:
@@ -437,7 +518,7 @@ class Heap:
         at = address - geometry.start_address
         if size_bytes < 0 or not 0 <= at <= geometry.pool_bytes - size_bytes:
             raise InvalidAddressError(
-                f"{size_bytes} bytes at {address:#x} do not lie on the heap, "
+                f"{shown(size_bytes)} bytes at {address:#x} do not lie on the heap, "
                 f"{geometry.start_address:#x}..{geometry.table_address:#x}"
             )
         if self._asserts and size_bytes and self.gc is not Gc.LEAKING:
@@ -454,24 +535,29 @@ class Heap:
 
     # ---- objects ----------------------------------------------------------------------------------------------------
 
+    @entering(LOOKING)
     def object_at(self, address: int) -> HeapObject:
         """The live object that an address lies in.
 
         Raises:
             InvalidAddressError: it lies in none.
         """
-        return self._object_at(address)
+        return self._object_at(_address(address))
 
     def objects(self) -> Iterator[HeapObject]:
         """All live objects, by address; the heap must not change meanwhile."""
-        block, end_block = 0, self.geometry.end_block
-        while block < end_block:
-            if self._engine.state(block) in (State.HEAD, State.MARK):
-                found = self._describe(block)
-                yield found
-                block += found.blocks
-            else:
-                block += 1
+        block = 0
+        while (found := self._next_object(block)) is not None:
+            yield found
+            block = found.head + found.blocks
+
+    @entering(LOOKING)
+    def _next_object(self, block: int) -> HeapObject | None:
+        """The first live object whose head is this block or a later one."""
+        for head in range(block, self.geometry.end_block):
+            if self._engine.state(head) in (State.HEAD, State.MARK):
+                return self._describe(head)
+        return None
 
     def _object_at(self, address: int) -> HeapObject:
         geometry = self.geometry
@@ -512,6 +598,7 @@ class Heap:
         header_bytes = geometry.header_bytes
         return HeapObject(address + header_bytes, head, blocks, blocks * geometry.block_bytes - header_bytes, layout)
 
+    @entering(WRITING)
     def set_finalizer(self, address: int, finalizer: Finalizer | None) -> None:
         """Call ``finalizer(address)`` once nothing reaches the object any more; None takes a finalizer away.
 
@@ -519,11 +606,14 @@ class Heap:
 
         Raises:
             InvalidAddressError: no live object begins there.
+            InvalidTypeError: the finalizer cannot be called.
         """
-        self._check_idle()
-        found = self._object_from(address)
+        if finalizer is not None:
+            check_callable("finalizer", finalizer)
+        found = self._object_from(_address(address))
         self._afterlife.set_finalizer(found.head, found.address, finalizer)
 
+    @entering(WRITING)
     def weak(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> WeakReference:
         """A reference that does not keep the object alive; calling it gives the address, or None.
 
@@ -533,56 +623,59 @@ class Heap:
 
         Raises:
             InvalidAddressError: no live object is there.
+            InvalidTypeError: the hook cannot be called.
         """
-        self._check_idle()
+        if on_clear is not None:
+            check_callable("on_clear hook", on_clear)
+        address = _address(address)
         reference = WeakReference(address, on_clear)
         self._afterlife.add_weak(self._object_at(address).head, reference)
         return reference
 
     def _run_due(self, fresh_address: int = NIL) -> None:
         """Run what is due, with the object that the mutator does not hold yet kept alive."""
-        with self.roots.add(fresh_address):
-            self._afterlife.run()
+        if self._afterlife.due and not self._finalizers_wait:
+            with self._monitor.within(FINALIZERS), self.roots.add(fresh_address):
+                self._afterlife.run()
 
     # ---- collecting -------------------------------------------------------------------------------------------------
 
+    @entering(COLLECTION)
     def collect(self) -> Collection:
         """Run the collector, then the finalizers that are due.
 
         Raises:
-            HeapBusyError: one is running.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
             HeapCorruptError: the block table or a layout was overwritten; the heap is as it was.
         """
         collection = self._collect("requested")
-        if self._afterlife.due:
-            self._run_due()
+        self._run_due()
         return collection
 
     def _collect(self, reason: str) -> Collection:
         begun_ns = time.perf_counter_ns()
-        with self._busy():
-            self._debug_line("running collection cycle...")
-            self._tell("collection_began", reason)
-            before = self._engine.counters
-            swept_from_ns = begun_ns
-            if self.gc is not Gc.LEAKING:
-                self._mark()
-                swept_from_ns = time.perf_counter_ns()
-                self._engine.sweep()
-                self._debug_line(lambda: str(self.dump()))
-            ended_ns = time.perf_counter_ns()
-            self._collections += 1
-            census = self._engine.census()
-            collection = Collection.between(
-                self._collections,
-                reason,
-                before,
-                self._engine.counters,
-                (census.heads, census.heads + census.tails, census.free_blocks),
-                (begun_ns, swept_from_ns, ended_ns),
-            )
-            self._last_collection = collection
-            self._tell("collection_ended", collection)
+        self._debug_line("running collection cycle...")
+        self._tell("collection_began", reason)
+        before = self._engine.counters
+        swept_from_ns = begun_ns
+        if self.gc is not Gc.LEAKING:
+            self._mark()
+            swept_from_ns = time.perf_counter_ns()
+            self._engine.sweep()
+            self._debug_line(lambda: str(self.dump()))
+        ended_ns = time.perf_counter_ns()
+        self._collections += 1
+        census = self._engine.census()
+        collection = Collection.between(
+            self._collections,
+            reason,
+            before,
+            self._engine.counters,
+            (census.heads, census.heads + census.tails, census.free_blocks),
+            (begun_ns, swept_from_ns, ended_ns),
+        )
+        self._last_collection = collection
+        self._tell("collection_ended", collection)
         return collection
 
     def _mark(self) -> None:
@@ -605,70 +698,71 @@ class Heap:
         self._afterlife.commit()
 
     @contextmanager
-    def _busy(self) -> Iterator[None]:
-        self._check_idle()
-        self._engine.busy = self._layouts.busy = True
-        try:
-            yield
-        finally:
-            self._engine.busy = self._layouts.busy = False
-
-    def _check_idle(self) -> None:
-        if self._engine.busy:
-            raise HeapBusyError(BUSY)
-
-    @contextmanager
     def interrupt(self) -> Iterator[None]:
         """Inside, as in an interrupt handler, allocating is an error; pushing tasks is not."""
-        self._interrupts += 1
-        self._engine.in_interrupt = True
+        with self._monitor.entered(LOOKING):
+            self._interrupts += 1
+            self._engine.in_interrupt = True
         try:
             yield
         finally:
             self._interrupts -= 1
-            self._engine.in_interrupt = self._interrupts > 0
+            if not self._monitor.is_closed:
+                self._engine.in_interrupt = self._interrupts > 0
 
     # ---- what the engine asks for (`contract.Surroundings`) -----------------------------------------------------------
 
-    def exhausted(self) -> int:
+    def _exhausted(self) -> int:
         """Collect on behalf of the engine, which searched the whole heap in vain; returns the free bytes."""
-        return self._collect("exhausted").free_blocks * self.geometry.block_bytes
+        with self._monitor.within(COLLECTION):
+            return self._collect("exhausted").free_blocks * self.geometry.block_bytes
 
-    def layout_word(self, layout: Layout | int, size_bytes: int) -> int:
+    def _layout_word(self, layout: Layout | int, size_bytes: int) -> int:
         """The layout word for an object of that size.
 
         Raises:
+            InvalidTypeError: this is no layout.
             LayoutError: the layout fits no object of this size.
         """
         if not isinstance(layout, Layout):
-            self._layouts.layout_of(layout)
-            return layout
+            word = whole_number("layout", layout)
+            self._layouts.layout_of(word)
+            return word
         words = -(-size_bytes // self.geometry.word_alignment_bytes)
         if size_bytes and layout.shortest().words > words:
             raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
         return self._layouts.word_of(layout)
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def _settle(self, address: int, size_bytes: int) -> int:
         """End an allocation that collected: run the finalizers that are due, or raise `OutOfMemoryError`."""
-        if self._afterlife.due:
-            self._run_due(address)
+        if not address:
+            # Counted, without an object.
+            self._failed_mallocs += 1
+            self._failed_blocks += self.geometry.blocks_for(self._taken_bytes(size_bytes))
+        self._run_due(address)
         if not address:
             raise self._out_of_memory(size_bytes)
         return address
 
     # ---- growing ----------------------------------------------------------------------------------------------------
 
-    def grow(self, needed_blocks: int = 0) -> bool:
+    @entering(GROWTH)
+    def grow(self) -> bool:
         """Grow by one step of the policy; False when that is no growth, or there is no memory for it.
 
-        Args:
-            needed_blocks: what an allocation is looking for; the seed's growth takes no notice of it.
+        Raises:
+            InvalidTypeError: the policy answers something else than a size.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
+        return self._grow()
+
+    def _grow(self, needed_blocks: int = 0) -> bool:
+        """Grow, on behalf of the engine too; as in the seed, by no more for what an allocation is looking for."""
         old_bytes = self.geometry.heap_bytes
-        new_bytes = min(self.growth.next_bytes(old_bytes), self.capacity_bytes)
-        if new_bytes <= old_bytes:
-            return False
-        with self._busy():
+        with self._monitor.within(GROWTH):
+            new_bytes = min(next_size(self._growth, old_bytes), self.capacity_bytes)
+            if new_bytes <= old_bytes:
+                return False
             self._check_far_enough(new_bytes)
             self._engine.resize(new_bytes)
             if self._asserts:
@@ -688,31 +782,47 @@ class Heap:
 
     # ---- looking ----------------------------------------------------------------------------------------------------
 
+    @entering(LOOKING)
     def stats(self) -> MemStats:
         """The fields of Go's MemStats, as they are now."""
         census = self._engine.census()
         return mem_stats(self.geometry, self._engine.counters, self.gc, census.free_blocks, self._engine.bump_address)
 
+    @entering(LOOKING)
     def counters(self) -> Counters:
         """What the engine counted since the heap was made, its work included."""
         return self._engine.counters
 
+    @entering(LOOKING)
     def census(self) -> Census:
         """The blocks, counted by state, and the free runs among them."""
         return self._engine.census()
 
+    @entering(LOOKING)
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
         return BlockMap(self.geometry, self._engine.read_table())
 
+    @entering(LOOKING)
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Have a listener told what happens, until the function that this returns is called."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        """Have a listener told what happens, until the function that this returns is called.
+
+        Raises:
+            InvalidTypeError: it is no `Listener`.
+        """
+        if not isinstance(listener, Listener):
+            raise wrong_type("listener", listener, "an object of a class derived from Listener")
+        key = object()
+        self._listeners[key] = listener
+        return lambda: self._remove_listener(key)
+
+    def _remove_listener(self, key: object) -> None:
+        self._listeners.pop(key, None)
 
     def _tell(self, event: str, *arguments: object) -> None:
-        for listener in list(self._listeners):
-            report_errors(getattr(listener, event), self, *arguments)
+        tell = methodcaller(event, self, *arguments)
+        for listener in list(self._listeners.values()):
+            report_errors(tell, listener, hook=getattr(type(listener), event))
 
     def _debug_line(self, line: str | Callable[[], str]) -> None:
         if self._debug is not None:
@@ -730,13 +840,13 @@ class Heap:
         if problems:
             raise HeapCorruptError("; ".join(problems))
 
+    @entering(VERIFICATION)
     def problems(self) -> list[str]:
         """What `verify` finds, a line each; empty for a sound heap.
 
         Raises:
-            HeapBusyError: while a collection runs.
+            HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
-        self._check_idle()
         engine = self._engine
         problems = [wrong_block(engine, block) for block in engine.check_table(PROBLEMS)]
         if problems or self.gc is Gc.LEAKING:
@@ -762,7 +872,49 @@ class _Closed:
     """Stands where the engine stood, after the memory was given back."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise HeapError("this heap is closed; its memory was given back")
+        raise HeapError(CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """`contract.Surroundings` of a heap: apart from it, since all of this belongs to an allocation that runs."""
+
+    exhausted: Callable[[], int]
+    grow: Callable[[int], bool]
+    settle: Callable[[int, int], int]
+    layout_word: Callable[[Layout | int, int], int]
+
+
+def _reporting(debug: Callable[[str], object]) -> Callable[[str], None]:
+    """A callback whose errors end there."""
+    return lambda line: report_errors(debug, line)
+
+
+def _address(address: int) -> int:
+    """An address as a mutator gives it, on the heap or not.
+
+    Raises:
+        InvalidTypeError: it is no whole number.
+        InvalidAddressError: no word holds it.
+    """
+    address = whole_number("address", address)
+    if address.bit_length() > SHOWN_BITS:
+        raise InvalidAddressError(f"invalid address {shown(address)}: no word holds it")
+    return address
+
+
+def _fitting_entries(mark_stack_entries: int, largest: Geometry) -> int:
+    """Entries of a bounded mark stack; it need not be larger than to hold every object.
+
+    Raises:
+        GeometryError: less than 0.
+    """
+    entries = whole_number("mark_stack_entries", mark_stack_entries)
+    if entries < 0:
+        raise GeometryError(
+            f"a mark stack of {shown(entries)} entries holds nothing; 0 is for one that never overflows"
+        )
+    return min(entries, largest.end_block)
 
 
 def _named_gc(gc: Gc | str) -> Gc:

@@ -19,17 +19,27 @@ Source: TinyGo's ``gc_precise.go``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, TypeAlias
+from functools import lru_cache
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from tinyheap.errors import GeometryError, HeapBusyError, LayoutError
-from tinyheap.heap.contract import BUSY
+from tinyheap.errors import GeometryError, LayoutError
+from tinyheap.heap.arguments import shown, shown_address, whole_number, wrong_type
 from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.model import SIZE_FIELD_BITS
 
 POINTER_SIGNS: Final = "pP*"
 DATA_SIGNS: Final = ".-_"
+LIMIT_WORDS: Final = 1 << 24
+"""Of a layout: its bitmap takes two megabytes then."""
+REMEMBERED_WORDS: Final = 1 << 12
+"""Of longer layouts the shortest pattern is found anew each time; of others the last few are remembered."""
+SHOWN_WORDS: Final = 256
+"""Longer layouts are shown by their beginning."""
+_ONES: Final = str.maketrans({**dict.fromkeys(POINTER_SIGNS, "1"), **dict.fromkeys(DATA_SIGNS, "0")})
+_NO_SIGN: Final = re.compile(f"[^{re.escape(POINTER_SIGNS + DATA_SIGNS)}]")
+_SIGNS: Final = str.maketrans("01", ".p")
 
 Fields: TypeAlias = Mapping[str, "str | Fields"]
 
@@ -61,8 +71,11 @@ WORD_TYPES: Final = {
 class Layout:
     """A pattern of ``words`` words; bit i of ``bitmap`` says whether word i may be a pointer.
 
+    ``str()`` is the pattern, or the beginning of a long one.
+
     Raises:
-        LayoutError: no words, or bits beyond them.
+        LayoutError: no words, more than 16,777,216, or bits beyond them.
+        InvalidTypeError: these are no whole numbers.
     """
 
     words: int
@@ -74,10 +87,14 @@ class Layout:
     """No word is a pointer."""
 
     def __post_init__(self) -> None:
+        for name in ("words", "bitmap"):
+            object.__setattr__(self, name, whole_number(f"{name} of a layout", getattr(self, name)))
         if self.words < 0 or (self.words == 0 and self.bitmap):
-            raise LayoutError(f"a layout of {self.words} words fits no object")
-        if self.bitmap < 0 or self.bitmap >> self.words:
-            raise LayoutError(f"bitmap {self.bitmap:#b} has bits beyond its {self.words} words")
+            raise LayoutError(f"a layout of {shown(self.words)} words fits no object")
+        if self.words > LIMIT_WORDS:
+            raise LayoutError(f"a layout of {shown(self.words)} words is longer than the longest, {LIMIT_WORDS} words")
+        if self.bitmap < 0 or self.bitmap.bit_length() > self.words:
+            raise LayoutError(f"bitmap {shown(self.bitmap)} has bits beyond its {self.words} words")
 
     @classmethod
     def pattern(cls, text: str) -> Layout:
@@ -88,16 +105,16 @@ class Layout:
         Raises:
             LayoutError: another sign, or no word at all.
         """
-        bits = 0
+        if not isinstance(text, str):
+            raise wrong_type("pattern", text, "a text of 'p' and '.'")
         signs = "".join(text.split())
-        for index, sign in enumerate(signs):
-            if sign in POINTER_SIGNS:
-                bits |= 1 << index
-            elif sign not in DATA_SIGNS:
-                raise LayoutError(f"{sign!r} at {index} in {text!r}: a pattern is made of 'p' (pointer) and '.' (data)")
+        if wrong := _NO_SIGN.search(signs):
+            raise LayoutError(
+                f"{wrong[0]!r} at {wrong.start()} in {shown(text)}: a pattern is made of 'p' (pointer) and '.' (data)"
+            )
         if not signs:
             raise LayoutError("an empty pattern fits no object; write 'p' for pointers or '.' for data")
-        return cls(len(signs), bits)
+        return cls(len(signs), int(signs[::-1].translate(_ONES), 2))
 
     @classmethod
     def struct(cls, fields: Fields, word_bytes: int, word_alignment_bytes: int = 0) -> Layout:
@@ -111,9 +128,14 @@ class Layout:
             word_alignment_bytes: as the heap's: 1 on AVR, which aligns nothing, else the word size.
 
         Raises:
-            LayoutError: an unknown type, or no field that takes room.
+            LayoutError: an unknown type, no field that takes room, or more than 16,777,216 words.
+            InvalidTypeError: these are no fields, or no numbers.
         """
-        return _StructReader(word_bytes, word_alignment_bytes or word_bytes).layout(fields)
+        _check_word_size(word_bytes)
+        step_bytes = whole_number("word_alignment_bytes", word_alignment_bytes) or word_bytes
+        if step_bytes not in (1, word_bytes):
+            raise LayoutError(f"words are aligned to {shown(step_bytes)} bytes; it must be 1 or the word size")
+        return _StructReader(word_bytes, step_bytes).layout(fields)
 
     @classmethod
     def from_word(cls, word: int, word_bytes: int) -> Layout:
@@ -122,10 +144,12 @@ class Layout:
         Raises:
             LayoutError: the word is even, does not fit ``word_bytes``, or fits no object.
         """
+        _check_word_size(word_bytes)
+        word = whole_number("layout word", word)
         if word == 0:
             return cls.UNKNOWN
         if not 0 < word < 1 << 8 * word_bytes:
-            raise LayoutError(f"layout word {word:#x} does not fit {word_bytes} bytes")
+            raise LayoutError(f"layout word {shown_address(word)} does not fit {word_bytes} bytes")
         if not word & 1:
             raise LayoutError(f"layout word {word:#x} is even: the address of a layout, not a layout")
         size_bits = SIZE_FIELD_BITS[word_bytes]
@@ -142,15 +166,11 @@ class Layout:
 
     def shortest(self) -> Layout:
         """The shortest pattern that repeats to the same one."""
-        for words in range(1, self.words):
-            if self.words % words == 0:
-                bitmap = self.bitmap & (1 << words) - 1
-                if sum(bitmap << at for at in range(0, self.words, words)) == self.bitmap:
-                    return Layout(words, bitmap)
-        return self
+        return _shortest(self) if self.words <= REMEMBERED_WORDS else _shortest.__wrapped__(self)
 
     def inline_word(self, word_bytes: int) -> int | None:
         """The layout word, if the shortest pattern fits one."""
+        _check_word_size(word_bytes)
         if self == Layout.UNKNOWN:
             return 0
         short = self.shortest()
@@ -161,24 +181,89 @@ class Layout:
         return short.bitmap << 1 + size_bits | short.words << 1 | 1
 
     def static_bytes(self, word_bytes: int) -> bytes:
-        """The out-of-line form: a size word and the bitmap's bytes."""
+        """The out-of-line form: a size word and the bitmap's bytes.
+
+        Raises:
+            LayoutError: the size fits no word.
+        """
+        _check_word_size(word_bytes)
         short = self.shortest()
+        if short.words >> 8 * word_bytes:
+            raise LayoutError(f"no word of {word_bytes} bytes holds the {short.words} words of this layout")
         return short.words.to_bytes(word_bytes, "little") + short.bitmap.to_bytes((short.words + 7) // 8, "little")
 
     def __str__(self) -> str:
         if self == Layout.UNKNOWN:
             return "unknown"
-        return "".join("p" if self.bitmap >> index & 1 else "." for index in range(self.words))
+        if self.words <= SHOWN_WORDS:
+            return _signs(self.words, self.bitmap)
+        beginning = _signs(SHOWN_WORDS // 4, self.bitmap & (1 << SHOWN_WORDS // 4) - 1)
+        return f"{beginning}... ({self.words} words, {self.bitmap.bit_count()} of them pointers)"
+
+    def __repr__(self) -> str:
+        if self.words <= SHOWN_WORDS:
+            return f"Layout(words={self.words}, bitmap={self.bitmap})"
+        return f"<Layout {self}>"
 
 
 Layout.UNKNOWN = Layout(0, 0)
 Layout.DATA = Layout(1, 0)
 
 
+def _signs(words: int, bitmap: int) -> str:
+    return f"{bitmap:0{words}b}"[::-1].translate(_SIGNS)
+
+
+def _check_word_size(word_bytes: int) -> None:
+    if whole_number("word_bytes", word_bytes) not in SIZE_FIELD_BITS:
+        raise LayoutError(f"word size is {shown(word_bytes)} bytes; it must be 2, 4 or 8")
+
+
+@lru_cache(maxsize=256)
+def _shortest(layout: Layout) -> Layout:
+    """Take away one prime factor of the length after the other, for as long as the pattern repeats without it.
+
+    What lengths a pattern repeats at is closed under common divisors, so that the order does not matter.
+    """
+    words, bitmap = layout.words, layout.bitmap
+    for prime in _primes_of(words):
+        while words % prime == 0:
+            shorter = words // prime
+            # All but the first part is the pattern moved up by one part.
+            if bitmap >> shorter != bitmap & (1 << words - shorter) - 1:
+                break
+            words, bitmap = shorter, bitmap & (1 << shorter) - 1
+    return layout if words == layout.words else Layout(words, bitmap)
+
+
+def _primes_of(number: int) -> Iterator[int]:
+    """The prime factors of a number up to `LIMIT_WORDS`, each once."""
+    factor = 2
+    while factor * factor <= number:
+        if number % factor == 0:
+            yield factor
+            while number % factor == 0:
+                number //= factor
+        factor += 1
+    if number > 1:
+        yield number
+
+
+class _Part(NamedTuple):
+    """A type, laid out."""
+
+    size_bytes: int
+    alignment_bytes: int
+    pointers: str
+    """A sign for each place where a word begins, up to the last pointer: ``1`` for one, else ``0``."""
+
+
 class _StructReader:
     """Lays fields out as a Go compiler does: each at a multiple of its alignment, the whole too."""
 
-    ARRAY: Final = re.compile(r"\[(\d+)\](.+)")
+    ARRAY: Final = re.compile(r"\[([0-9]+)\]")
+    LONGEST_COUNT: Final = 20
+    """Digits of an array's length that are read."""
 
     def __init__(self, word_bytes: int, word_alignment_bytes: int) -> None:
         self.word_bytes = word_bytes
@@ -186,43 +271,78 @@ class _StructReader:
         self.largest_alignment = 8 if word_bytes > 2 else word_alignment_bytes
 
     def layout(self, fields: Fields) -> Layout:
-        size_bytes, _, pointers = self._struct(fields)
-        words = -(-size_bytes // self.step_bytes)
-        bitmap = 0
-        for offset in pointers:
-            bitmap |= 1 << offset // self.step_bytes
+        try:
+            struct = self._struct("the struct", fields)
+        except RecursionError:
+            raise LayoutError("these fields are structs inside structs without an end") from None
+        words = -(-struct.size_bytes // self.step_bytes)
         if words == 0:
             raise LayoutError("a struct without bytes has no layout")
-        return Layout(words, bitmap)
+        return Layout(words, int(struct.pointers[::-1] or "0", 2))
 
-    def _struct(self, fields: Fields) -> tuple[int, int, list[int]]:
-        """Size, alignment and offsets of pointers, in bytes."""
-        offset, alignment, pointers = 0, 1, []
-        for name, kind in fields.items():
-            size_bytes, field_alignment, inner = self._type(name, kind)
-            offset += -offset % field_alignment
-            pointers += [offset + at for at in inner]
-            offset += size_bytes
-            alignment = max(alignment, field_alignment)
-        return offset + -offset % alignment, alignment, pointers
+    def _struct(self, name: str, fields: Fields) -> _Part:
+        if not isinstance(fields, Mapping):
+            raise wrong_type(f"type of {name}", fields, "one of Go's types as a text, or a mapping for a struct")
+        offset, alignment, signs, parts = 0, 1, 0, []
+        for field, kind in fields.items():
+            part = self._type(f"field {shown(field)}", kind)
+            offset += -offset % part.alignment_bytes
+            if part.pointers:
+                at = offset // self.step_bytes
+                parts += ["0" * (at - signs), part.pointers]
+                signs = at + len(part.pointers)
+            offset += part.size_bytes
+            alignment = max(alignment, part.alignment_bytes)
+            self._check_size(name, offset)
+        return _Part(offset + -offset % alignment, alignment, "".join(parts))
 
-    def _type(self, name: str, kind: str | Fields) -> tuple[int, int, list[int]]:
+    def _type(self, name: str, kind: str | Fields) -> _Part:
         if not isinstance(kind, str):
-            return self._struct(kind)
-        kind = {"any": "interface", "error": "interface", "unsafe.Pointer": "pointer"}.get(kind.strip(), kind.strip())
+            return self._struct(name, kind)
+        counts, at = [], 0
+        kind = kind.strip()
+        while array := self.ARRAY.match(kind, at):
+            counts.append(array[1])
+            at = array.end()
+        part = self._element(name, kind[at:])
+        for count in reversed(counts):
+            part = self._repeated(name, part, count)
+        return part
+
+    def _repeated(self, name: str, element: _Part, digits: str) -> _Part:
+        """An array."""
+        count = (
+            int(digits[-self.LONGEST_COUNT :]) if len(digits.lstrip("0")) <= self.LONGEST_COUNT else LIMIT_WORDS << 4
+        )
+        size_bytes = count * element.size_bytes
+        self._check_size(name, size_bytes)
+        if count == 0 or not element.pointers:
+            return element._replace(size_bytes=size_bytes, pointers="")
+        places = element.size_bytes // self.step_bytes
+        pointers = element.pointers.ljust(places, "0") * (count - 1) + element.pointers
+        return element._replace(size_bytes=size_bytes, pointers=pointers)
+
+    def _element(self, name: str, kind: str) -> _Part:
+        """A type that is no array."""
+        kind = {"any": "interface", "error": "interface", "unsafe.Pointer": "pointer"}.get(kind, kind)
         if kind in SCALAR_BYTES:
-            return SCALAR_BYTES[kind], min(SCALAR_BYTES[kind], self.largest_alignment), []
-        if array := self.ARRAY.fullmatch(kind):
-            size_bytes, alignment, inner = self._type(name, array[2])
-            count = int(array[1])
-            return size_bytes * count, alignment, [at + i * size_bytes for i in range(count) for at in inner]
+            return _Part(SCALAR_BYTES[kind], min(SCALAR_BYTES[kind], self.largest_alignment), "")
         pattern = (
             "p" if kind.startswith("*") else "p.." if kind.startswith("[]") else WORD_TYPES.get(kind.partition("[")[0])
         )
         if pattern is None:
-            raise LayoutError(f"field {name!r} has unknown type {kind!r}; write Go's types, or a mapping for a struct")
-        pointers = [self.word_bytes * i for i, sign in enumerate(pattern) if sign == "p"]
-        return self.word_bytes * len(pattern), min(self.word_bytes, self.largest_alignment), pointers
+            raise LayoutError(f"{name} has unknown type {shown(kind)}; write Go's types, or a mapping for a struct")
+        places = self.word_bytes // self.step_bytes
+        pointers = "".join(sign.ljust(places, ".") for sign in pattern).rstrip(".")
+        # On a machine that aligns nothing a word begins at each byte.
+        alignment = min(self.word_bytes, self.largest_alignment)
+        return _Part(self.word_bytes * len(pattern), alignment, pointers.translate(_ONES))
+
+    def _check_size(self, name: str, size_bytes: int) -> None:
+        if size_bytes > LIMIT_WORDS * self.step_bytes:
+            raise LayoutError(
+                f"{name} has {shown(size_bytes)} bytes, which is longer than the longest layout, {LIMIT_WORDS} words"
+            )
 
 
 class StaticLayouts:
@@ -249,7 +369,6 @@ class StaticLayouts:
         self.memory = bytearray(word_bytes)
         self._addresses: dict[Layout, int] = {}
         self._layouts: dict[int, Layout] = {}
-        self.busy = False
 
     @property
     def zero_size_address(self) -> int:
@@ -261,27 +380,24 @@ class StaticLayouts:
 
         Raises:
             LayoutError: there is no address left for it.
-            HeapBusyError: a collection is reading the layouts.
         """
         word = layout.inline_word(self._word_bytes)
         if word is not None:
             return word
         short = layout.shortest()
         if short not in self._addresses:
-            self._keep(short)
+            self._addresses[short] = self._keep(short)
         return self._addresses[short]
 
-    def _keep(self, layout: Layout) -> None:
-        if self.busy:
-            raise HeapBusyError(BUSY)
+    def _keep(self, layout: Layout) -> int:
         data = layout.static_bytes(self._word_bytes) if layout.words >> 8 * self._word_bytes == 0 else b""
         data += bytes(-len(data) % self._word_bytes)
         if not data or len(self.memory) + len(data) > self._room_bytes:
             raise LayoutError(f"no room outside the heap for a layout of {layout.words} words; use Layout.UNKNOWN")
         address = self.start_address + len(self.memory)
         self.memory += data
-        self._addresses[layout] = address
         self._layouts[address] = layout
+        return address
 
     def layout_of(self, word: int) -> Layout:
         """The layout that a word stands for.
@@ -292,5 +408,10 @@ class StaticLayouts:
         if word in self._layouts:
             return self._layouts[word]
         if word and not word & 1:
-            raise LayoutError(f"layout word {word:#x} is even, but no layout of this heap lies there")
-        return Layout.from_word(word, self._word_bytes)
+            raise LayoutError(f"layout word {shown_address(word)} is even, but no layout of this heap lies there")
+        return _decoded(word, self._word_bytes)
+
+
+@lru_cache(maxsize=256)
+def _decoded(word: int, word_bytes: int) -> Layout:
+    return Layout.from_word(word, word_bytes)

@@ -13,15 +13,14 @@ Invariants outside a collection:
 
 from __future__ import annotations
 
-import operator
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from tinyheap.errors import HeapBusyError, HeapCorruptError, InterruptError, InvalidAddressError, InvalidSizeError
+from tinyheap.errors import HeapCorruptError, InterruptError, InvalidAddressError, InvalidSizeError
+from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.buffers import Buffer, writable_bytes
 from tinyheap.heap.contract import (
-    BUSY,
     IN_INTERRUPT,
     NO_BLOCK,
     Census,
@@ -33,6 +32,7 @@ from tinyheap.heap.contract import (
     Surroundings,
 )
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
+from tinyheap.ownership import SoleOwner
 
 STATE_BITS: Final = 2
 STATE_MASK: Final = 3
@@ -44,7 +44,7 @@ SIZE_FIELD_BITS: Final = {2: 4, 4: 5, 8: 6}
 """Bits of an inline layout's size field, by word size in bytes."""
 
 
-class Model:
+class Model(SoleOwner):
     """An engine in plain Python; see ``contract.Engine`` for what each method promises.
 
     Args:
@@ -75,7 +75,7 @@ class Model:
         self._bump_address = geometry.start_address
         self.next_alloc = 0
         self.in_interrupt = False
-        self.busy = False
+        self.guarded = False
         self.zero_size_address = 0
         self._total_alloc_bytes = self._total_blocks = self._mallocs = self._frees = self._freed_blocks = 0
         self._overflows = self._rescans = self._table_reads = self._words_scanned = self._mark_stack_peak = 0
@@ -212,15 +212,13 @@ class Model:
     # ---- allocation -------------------------------------------------------------------------------------------------
 
     def alloc(self, size_bytes: int, layout: object = None) -> int:
-        size_bytes = operator.index(size_bytes)
-        if not 0 <= size_bytes < min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES):
-            raise InvalidSizeError(f"cannot allocate {size_bytes} bytes with {self._geometry.word_bytes}-byte words")
+        size_bytes = self._checked_size(size_bytes)
         layout_word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
         if self._options.gc is Gc.LEAKING:
             return self._alloc_leaking(size_bytes)
         if size_bytes == 0:
             return self.zero_size_address
-        self._check_may_alloc()
+        self._check_no_interrupt()
         asked_bytes = size_bytes
         if self._precise:
             size_bytes += self._geometry.header_bytes
@@ -231,6 +229,8 @@ class Model:
         self._total_blocks += needed_blocks
         try:
             end, searches = self._find_room(needed_blocks)
+            if end != NO_BLOCK:
+                self._debug(f"found memory: {self._geometry.address_of(end - needed_blocks):#x} {size_bytes}")
         except BaseException:
             # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
             self._total_alloc_bytes -= size_bytes
@@ -247,11 +247,16 @@ class Model:
         for index in range(len(addresses)):
             addresses[index] = self.alloc(size_bytes, layout)
 
-    def _check_may_alloc(self) -> None:
+    def _checked_size(self, size_bytes: int) -> int:
+        size_bytes = whole_number("size", size_bytes)
+        if not 0 <= size_bytes < min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES):
+            word_bytes = self._geometry.word_bytes
+            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+        return size_bytes
+
+    def _check_no_interrupt(self) -> None:
         if self.in_interrupt:
             raise InterruptError(IN_INTERRUPT)
-        if self.busy:
-            raise HeapBusyError(BUSY)
 
     def _find_room(self, needed_blocks: int) -> tuple[int, int]:
         """The block past a run of free blocks, or ``NO_BLOCK``, and how many times the heap was searched.
@@ -294,7 +299,6 @@ class Model:
     def _commit(self, head: int, needed_blocks: int, size_bytes: int, layout_word: int) -> int:
         """Write an object's states, its layout and its zeros; returns its address for the mutator."""
         address = self._geometry.address_of(head)
-        self._debug(f"found memory: {address:#x} {size_bytes}")
         self._set_state(head, State.HEAD)
         for block in range(head + 1, head + needed_blocks):
             self._set_state(block, State.TAIL)
@@ -310,13 +314,20 @@ class Model:
 
     def _alloc_leaking(self, size_bytes: int) -> int:
         """Bump a pointer (``gc_leaking.go``); growing when the heap's last byte would be used, too."""
-        self._check_may_alloc()
+        self._check_no_interrupt()
         align = max(self._geometry.header_alignment_bytes, self._geometry.word_bytes)
         size_bytes = -(-size_bytes // align) * align
         self._total_alloc_bytes += size_bytes
         self._mallocs += 1
         while self._bump_address + size_bytes >= self._geometry.end_address:
-            if not self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
+            try:
+                has_grown = self._surroundings.grow(self._geometry.blocks_for(size_bytes))
+            except BaseException:
+                # As if nothing had been asked.
+                self._total_alloc_bytes -= size_bytes
+                self._mallocs -= 1
+                raise
+            if not has_grown:
                 return self._surroundings.settle(0, size_bytes)
         address = self._bump_address
         self._bump_address += size_bytes
@@ -324,6 +335,7 @@ class Model:
         return address
 
     def realloc(self, address: int, size_bytes: int) -> int:
+        size_bytes = self._checked_size(size_bytes)
         if self._options.gc is Gc.LEAKING:
             return self._realloc_leaking(address, size_bytes)
         geometry = self._geometry
@@ -333,7 +345,7 @@ class Model:
         end_of_tail_address = geometry.address_of(self.find_next(geometry.block_of(address)))
         # A stale address gives a negative number here, which the seed reads as a large one.
         old_bytes = (end_of_tail_address - address) % geometry.address_space_bytes
-        if 0 <= size_bytes <= old_bytes:
+        if size_bytes <= old_bytes:
             return address
         new_address = self.alloc(size_bytes)
         self._copy(new_address, address, old_bytes)

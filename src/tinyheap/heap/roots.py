@@ -8,7 +8,8 @@
     roots.tasks                     the run queue: may be pushed to while a collection runs
 
 Ranges are scanned conservatively, in steps of the geometry's word alignment.  Each of the first three gives a handle that
-removes it; handles serve as context managers.
+removes it; handles serve as context managers.  Roots may come and go while a collection runs, on its own thread: those count
+that were there when it began, sources as long as they are there.
 """
 
 from __future__ import annotations
@@ -19,24 +20,31 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from tinyheap.errors import HeapError, InvalidAddressError
+from tinyheap.errors import HeapError, InvalidAddressError, InvalidTypeError
+from tinyheap.heap.arguments import check_callable, shown, whole_number
 from tinyheap.heap.buffers import Buffer, flat_bytes
 from tinyheap.heap.contract import NO_BLOCK, Engine
+from tinyheap.heap.monitor import CLOSED, LOOKING, Monitor
+from tinyheap.ownership import SoleOwner
 
 RootSource = Callable[[], Iterable[Buffer]]
 
 
-class RootHandle:
+class RootHandle(SoleOwner):
     """Something that keeps objects alive until it is removed."""
 
     def __init__(self, remove: Callable[[], None]) -> None:
         self._remove: Callable[[], None] | None = remove
 
     def remove(self) -> None:
-        """Keep nothing alive any more; a second call does nothing."""
+        """Keep nothing alive any more; a second call does nothing.
+
+        Raises:
+            HeapBusyError: another thread works on the heap.
+        """
         if self._remove is not None:
-            remove, self._remove = self._remove, None
-            remove()
+            self._remove()
+            self._remove = None
 
     def __enter__(self) -> Self:
         return self
@@ -65,17 +73,30 @@ class Root(RootHandle):
         self._slots[self._index] = _checked(address)
 
 
-class TaskQueue:
-    """The run queue of tasks that live on the heap: first in, first out; safe to push to from anywhere at any time."""
+class TaskQueue(SoleOwner):
+    """The run queue of tasks that live on the heap: first in, first out.
 
-    def __init__(self) -> None:
+    Safe to push to from anywhere at any time: other threads, callbacks of the heap, handlers of signals.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
         self._tasks: deque[int] = deque()
-        self._lock = threading.Lock()
+        # A signal's handler may push on the thread that holds it.
+        self._lock = threading.RLock()
+        self._monitor = monitor
 
     def push(self, address: int) -> None:
-        """Add a task at the end."""
+        """Add a task at the end.
+
+        Raises:
+            InvalidAddressError: this is no address.
+            HeapError: the heap is closed.
+        """
+        address = _checked(address)
+        if self._monitor.is_closed:
+            raise HeapError(CLOSED)
         with self._lock:
-            self._tasks.append(_checked(address))
+            self._tasks.append(address)
 
     def pop(self) -> int | None:
         """Take the first task off; None where there is none."""
@@ -86,12 +107,11 @@ class TaskQueue:
         return len(self._tasks)
 
     def restore(self, tasks: deque[int]) -> bool:
-        """Put the tasks that were taken off back, unless others came in meanwhile."""
+        """Put the tasks that were taken off back; False where others came in meanwhile, which are behind them then."""
         with self._lock:
-            if self._tasks:
-                return False
-            self._tasks = tasks
-            return True
+            # First, so that what a signal's handler pushes in between is counted.
+            self.put_back(tasks)
+            return len(self._tasks) == len(tasks)
 
     def put_back(self, tasks: deque[int]) -> None:
         """Put the tasks that were taken off back in front of those that came in meanwhile."""
@@ -99,30 +119,51 @@ class TaskQueue:
             self._tasks.extendleft(reversed(tasks))
 
 
-class Roots:
-    """All roots of one heap."""
+class Roots(SoleOwner):
+    """All roots of one heap.
 
-    def __init__(self, word_bytes: int) -> None:
+    Methods raise `HeapError` when the heap is closed, and `HeapBusyError` while another thread works on it.
+    """
+
+    def __init__(self, word_bytes: int, monitor: Monitor) -> None:
         self._word_bytes = word_bytes
+        self._monitor = monitor
         self._ranges: list[memoryview] = []
-        self._sources: list[RootSource] = []
+        self._sources: dict[object, RootSource] = {}
         self._slots = array("Q")
         self._free_slots: list[int] = []
-        self.tasks = TaskQueue()
+        self.tasks = TaskQueue(monitor)
 
     def add(self, address: int = 0) -> Root:
-        """Keep the object at an address (or around it) alive; 0 for one that is to point somewhere later."""
-        _checked(address)
-        if not self._free_slots:
-            self._free_slots.append(len(self._slots))
-            self._slots.append(0)
-        index = self._free_slots.pop()
-        self._slots[index] = address
-        return Root(self._slots, index, lambda: self._remove_slot(index))
+        """Keep the object at an address (or around it) alive; 0 for one that is to point somewhere later.
+
+        Raises:
+            InvalidAddressError: this is no address.
+        """
+        address = _checked(address)
+        with self._monitor.entered(LOOKING):
+            if not self._free_slots:
+                self._free_slots.append(len(self._slots))
+                self._slots.append(0)
+            index = self._free_slots.pop()
+            self._slots[index] = address
+        return Root(self._slots, index, self._remover(lambda: self._remove_slot(index)))
 
     def _remove_slot(self, index: int) -> None:
         self._slots[index] = 0
         self._free_slots.append(index)
+
+    def _remover(self, remove: Callable[[], object]) -> Callable[[], None]:
+        """What a handle calls: the roots of a closed heap may still be taken away."""
+
+        def guarded() -> None:
+            if self._monitor.is_closed:
+                remove()
+                return
+            with self._monitor.entered(LOOKING):
+                remove()
+
+        return guarded
 
     def add_range(self, words: Buffer) -> RootHandle:
         """Keep alive what the words of a buffer point at, now and whenever they change.
@@ -131,33 +172,43 @@ class Roots:
             HeapError: no buffer, or not in one piece.
         """
         view = _words(words)
-        self._ranges.append(view)
-        return RootHandle(lambda: self._remove_range(view))
+        with self._monitor.entered(LOOKING):
+            self._ranges.append(view)
+        return RootHandle(self._remover(lambda: self._remove_range(view)))
 
     def _remove_range(self, view: memoryview) -> None:
         self._ranges = [other for other in self._ranges if other is not view]
         view.release()
 
     def add_source(self, source: RootSource) -> RootHandle:
-        """Ask a callable for ranges at each collection; it must not change the heap."""
-        self._sources.append(source)
-        return RootHandle(lambda: self._sources.remove(source))
+        """Ask a callable for ranges at each collection; it cannot change the heap.
+
+        Raises:
+            InvalidTypeError: it cannot be called.
+        """
+        check_callable("root source", source)
+        key = object()
+        with self._monitor.entered(LOOKING):
+            self._sources[key] = source
+        return RootHandle(self._remover(lambda: self._sources.pop(key, None)))
 
     def mark(self, engine: Engine) -> None:
         """Mark from all roots but the tasks."""
-        for words in self._ranges:
+        # Views of its own: what is removed meanwhile is released.
+        for words in [memoryview(words) for words in self._ranges]:
             engine.mark_roots(words)
-        # A source may take itself away.
-        for source in tuple(self._sources):
-            for given in source():
-                engine.mark_roots(_words(given))
+        for key, source in tuple(self._sources.items()):
+            # One may take itself or another away.
+            if key in self._sources:
+                for given in source():
+                    engine.mark_roots(_words(given))
         engine.mark_addresses(self._slots)
 
     def mark_tasks(self, engine: Engine) -> int:
         """Mark from the run queue, and finish marking; returns what ``Engine.finish_mark`` does.
 
         Tasks are taken off one by one, because an interrupt may move them while marking runs; what came in meanwhile is
-        marked before they are put back.
+        marked as well, in another round.
         """
         marked: deque[int] = deque()
         unreadable = NO_BLOCK
@@ -169,6 +220,7 @@ class Roots:
                 unreadable = max(unreadable, engine.finish_mark())
                 if self.tasks.restore(marked):
                     return unreadable
+                marked.clear()
         except BaseException:
             self.tasks.put_back(marked)
             raise
@@ -178,13 +230,16 @@ def _words(words: Buffer) -> memoryview:
     try:
         view = memoryview(words)
     except TypeError:
-        raise HeapError(f"a root range is a buffer of words, not {type(words).__name__}") from None
+        raise InvalidTypeError(f"a root range is a buffer of words, not {type(words).__name__}") from None
+    except ValueError as error:
+        raise HeapError(f"a root range cannot be read: {error}") from error
     if not view.c_contiguous:
         raise HeapError("a root range must lie in one piece")
     return flat_bytes(view)
 
 
 def _checked(address: int) -> int:
+    address = whole_number("address", address)
     if not 0 <= address < 1 << 64:
-        raise InvalidAddressError(f"{address} is no address")
+        raise InvalidAddressError(f"invalid address {shown(address)}: expected 0 to 2**64 - 1")
     return address

@@ -2,37 +2,15 @@
 
 A program in three lines::
 
-    session = load(Path("app.wasm").read_bytes(), Grants(arguments=("app", "-v"), stdin=b"text"))
-    exit_code = session.run()
-    text = session.memory.read(0, 16)
+    with load(Path("app.wasm").read_bytes(), Grants(arguments=("app", "-v"), stdin=b"text")) as session:
+        exit_code = session.run()
+        text = session.memory.read(0, 16)
 
 A program that a host drives is driven through its exports (`HostSession.call`), through functions that it
 leaves in JavaScript's global object (`HostSession.call_script`), or through a driver that knows its calling
-convention (`tinyheap.hosts.drivers.find`).
+convention (`drivers.find`).  All that runs anything needs the extra `run`; what is offered (`offered`) is known without.
 """
 
-from tinyheap.errors import HostError
+from tinyheap import _loading
 
-try:
-    import wasmtime as _wasmtime
-except ImportError as _error:
-    raise HostError("running a program needs wasmtime: install the extra, tinyheap[run]") from _error
-
-from tinyheap.hosts.grants import INHERIT, Folder, Grants, Output
-from tinyheap.hosts.memory import GuestMemory
-from tinyheap.hosts.session import HostSession, compile_module, load, new_engine, offer
-
-del _wasmtime
-
-__all__ = [
-    "INHERIT",
-    "Folder",
-    "Grants",
-    "GuestMemory",
-    "HostSession",
-    "Output",
-    "compile_module",
-    "load",
-    "new_engine",
-    "offer",
-]
+__getattr__, __dir__, __all__ = _loading.attach(__name__)

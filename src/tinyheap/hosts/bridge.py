@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import HostError
-from tinyheap.hosts.abi import SHAPES, Served, Words
+from tinyheap.hosts.abi import SHAPES, Served, Shape, Words
 from tinyheap.hosts.imports import Import, Signature, define_method
 from tinyheap.hosts.realm import length_of
 from tinyheap.hosts.references import ValueTable
@@ -36,6 +36,7 @@ from tinyheap.hosts.script import (
     text_of,
     utf8_of,
 )
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ _NESTED_EVENTS_LIMIT = 32
 _PREFIX = "syscall/js."
 
 
-class Bridge:
+class Bridge(SoleOwner):
     """Serves one program's imports of the Go/JavaScript bridge.
 
     Args:
@@ -100,12 +101,11 @@ class Bridge:
         return True
 
     def _serve(self, name: str, signature: Signature) -> Served | None:
-        shape = SHAPES.get(name)
-        for addressed in (False, True):
-            if shape is not None and shape.signature(addressed) == signature:
-                function = partial(_VALUE_FUNCTIONS[name], self)
-                return Served(_PREFIX + name, shape, addressed, function, self._words)
-        return None
+        found = _shape_of(name, signature)
+        if found is None:
+            return None
+        shape, addressed = found
+        return Served(_PREFIX + name, shape, addressed, partial(_VALUE_FUNCTIONS[name], self), self._words)
 
     def functions(self) -> dict[str, ScriptFunction]:
         """The functions that the program has put into the global object, by name."""
@@ -298,6 +298,21 @@ _VALUE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "copyBytesToGo": Bridge.copy_bytes_to_go,
     "copyBytesToJS": Bridge.copy_bytes_to_js,
 }
+
+
+def _shape_of(name: str, signature: Signature) -> tuple[Shape, bool] | None:
+    """The shape of a function of ``syscall/js`` with that type, and whether it is of the addressed ABI."""
+    shape = SHAPES.get(name)
+    for addressed in (False, True):
+        if shape is not None and shape.signature(addressed) == signature:
+            return shape, addressed
+    return None
+
+
+def is_served(name: str, signature: Signature) -> bool:
+    """Whether a bridge serves an import of that name, from any of `MODULES`."""
+    is_value_function = name.startswith(_PREFIX) and _shape_of(name.removeprefix(_PREFIX), signature) is not None
+    return is_value_function or (name, signature) in _RUNTIME
 
 
 def python_of(value: Value, depth: int = 64) -> object:

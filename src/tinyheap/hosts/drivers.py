@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tinyheap.hosts.session import HostSession
 
+__all__ = ["Formatter", "ReactorFormatter", "ScriptFormatter", "ShSyntaxFormatter", "ShellOptions", "find"]
+
 
 class Formatter(Protocol):
     """A driver of a program that formats source texts."""
@@ -91,7 +93,8 @@ class ReactorFormatter:
                 return source
             text = self._output()
         finally:
-            self.session.call("dispose")
+            if self.session.life.is_callable:
+                self.session.call("dispose")
         if verdict != 1:
             raise DriverError(text)
         return text

@@ -9,13 +9,20 @@ and the JavaScript host has none.
 from __future__ import annotations
 
 import codecs
+import math
+import reprlib
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO, Final, Protocol, TextIO
 
 from tinyheap.errors import HostError
+
+LONGEST_S: Final = threading.TIMEOUT_MAX
+"""The longest time limit, in seconds: what a machine can wait for, some centuries."""
 
 
 class Output(Protocol):
@@ -86,8 +93,8 @@ class Grants:
         stderr: The same for standard error.
         folders: The folders that the program can open files in.
         seed: None for the real clock and randomness.  A number makes both a function of it, so that two runs
-            are equal in every byte of memory; see `tinyheap.hosts.world.SeededWorld`.
-        timeout_s: Seconds, above zero, that the program may run in all; None for no limit.
+            are equal in every byte of memory; it chooses the random bytes, and the clock is the same for every seed.
+        timeout_s: Seconds, above zero, up to `LONGEST_S`, that the program may run in all; None for no limit.
         interruptible: Whether `HostSession.interrupt` can end the program; it then runs some percent slower, as it
             does with a time limit.
         memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its
@@ -95,7 +102,7 @@ class Grants:
         script_limit_bytes: The most that the values held by the JavaScript host may take, roughly.
 
     Raises:
-        HostError: If a limit is not above zero.
+        HostError: If something is of a wrong type or out of its range, as a limit that is not above zero.
     """
 
     arguments: tuple[str, ...] = ("guest",)
@@ -111,25 +118,72 @@ class Grants:
     script_limit_bytes: int = 1 << 28
 
     def __post_init__(self) -> None:
-        limits = {
-            "timeout_s": self.timeout_s,
-            "memory_limit_bytes": self.memory_limit_bytes,
-            "script_limit_bytes": self.script_limit_bytes,
-        }
-        for name, limit in limits.items():
-            if limit is not None and not limit > 0:
-                raise HostError(f"{name} is {limit}: give a number above zero")
+        for name, (is_fitting, expected) in _FITTING.items():
+            value = getattr(self, name)
+            if not is_fitting(value):
+                raise HostError(f"invalid {name} {reprlib.repr(value)}: expected {expected}")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be given to a program: Unicode, and no zero character."""
+    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
+
+
+def _is_whole(value: object, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_S
+
+
+def _are_variables(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(name) and name and "=" not in name and _is_text(text) for name, text in value.items()
+    )
+
+
+def _is_sink(value: object) -> bool:
+    return callable(getattr(value, "write", None))
+
+
+_TEXTS: Final = "texts, without zero characters and unpaired surrogates"
+_FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "arguments": (lambda value: isinstance(value, tuple | list) and all(map(_is_text, value)), f"a tuple of {_TEXTS}"),
+    "environment": (_are_variables, f"names and values that are {_TEXTS}, and no name empty or with ="),
+    "stdin": (lambda value: isinstance(value, bytes | Path | Inherit), "bytes, a Path or INHERIT"),
+    "stdout": (_is_sink, "an object with a method write"),
+    "stderr": (_is_sink, "an object with a method write"),
+    "folders": (
+        lambda value: isinstance(value, tuple | list) and all(isinstance(each, Folder) for each in value),
+        "a tuple of Folder",
+    ),
+    "seed": (lambda value: value is None or type(value) is int, "None or a whole number"),
+    "timeout_s": (lambda value: value is None or _is_time(value), f"None or seconds above 0, up to {LONGEST_S:g}"),
+    "interruptible": (lambda value: type(value) is bool, "True or False"),
+    "memory_limit_bytes": (lambda value: value is None or _is_whole(value), "None or a whole number above 0"),
+    "script_limit_bytes": (_is_whole, "a whole number above 0"),
+}
+"""For each grant, what is fitting, and that in words."""
 
 
 class Sink:
     """An `Output` that remembers its first failure instead of raising inside the program's call.
 
-    It calls ``unread`` when nobody reads what is written any more: few programs look at that themselves.
+    It calls ``unread`` when nobody reads what is written any more: few programs look at that themselves.  ``writing`` is
+    entered around what the output does.
     """
 
-    def __init__(self, name: str, output: Output, unread: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str,
+        output: Output,
+        unread: Callable[[], object] = lambda: None,
+        writing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.name = name
         self._unread = unread
+        self._writing = writing
         self.failure: Exception | None = None
         self._output = output
         self._flush = getattr(output, "flush", None)
@@ -137,9 +191,10 @@ class Sink:
     def write(self, data: bytes) -> bool:
         """Whether all of ``data`` was taken; it is out at once, not kept in a buffer."""
         try:
-            self._output.write(data)
-            if self._flush is not None:
-                self._flush()
+            with self._writing():
+                self._output.write(data)
+                if self._flush is not None:
+                    self._flush()
         except Exception as failure:
             self.failure = self.failure or failure
             if isinstance(failure, BrokenPipeError):

@@ -2,7 +2,7 @@
 
 wasmtime keeps a callback alive as long as the store that it was defined for.  A callback that held its host,
 which holds the store, would keep both for ever; so callbacks hold their host weakly, and the session holds
-it.
+it.  What an import is (`Signature`) is known without wasmtime.
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wasmtime import FuncType, ValType
-
 from tinyheap.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wasmtime import Func, ImportType, Linker
+    from wasmtime import Func, FuncType, ImportType, Linker
     from wasmtime._types import AsExternType
 
     Maker = Callable[[str, AsExternType], Func]
     """Makes the function behind an import, of its name and type."""
-
-_VALUE_TYPES = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,10 @@ class Signature:
 
     def to_wasmtime(self) -> FuncType:
         """The same type in wasmtime's terms."""
-        return FuncType(
-            [_VALUE_TYPES[name]() for name in self.parameters],
-            [_VALUE_TYPES[name]() for name in self.results],
-        )
+        from wasmtime import FuncType, ValType
+
+        types = {"i32": ValType.i32, "i64": ValType.i64, "f32": ValType.f32, "f64": ValType.f64}
+        return FuncType([types[name]() for name in self.parameters], [types[name]() for name in self.results])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +62,8 @@ class Import:
 
 def describe(wanted: ImportType, module: str) -> Import:
     """An import of a compiled module, from that module, in this room's terms."""
+    from wasmtime import FuncType
+
     kind = type(wanted.type).__name__.removesuffix("Type").lower()
     signature = None
     if isinstance(wanted.type, FuncType):

@@ -1,7 +1,8 @@
 """A program's linear memory as its host sees it: bounds-checked copies, nothing that outlives a growth.
 
 Growth may move a memory, so no view of it is ever kept: each access asks for the base address again and
-copies. Addresses come out of the program as signed 32-bit numbers; every method here takes them as they come.
+copies.  While another thread uses the program, an access is refused (`GuestPhaseError`).  Addresses come out of
+the program as signed 32-bit numbers; every method here takes them as they come.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HostError
+from tinyheap.hosts.phases import Life
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from wasmtime import Memory, Store
@@ -17,17 +20,19 @@ MASK_32 = (1 << 32) - 1
 MASK_64 = (1 << 64) - 1
 
 
-class GuestMemory:
+class GuestMemory(SoleOwner):
     """One memory of one running program.
 
     Args:
         store: The store that the program runs in.
         memory: The exported memory.
+        life: The program's, which nobody else may use meanwhile.
     """
 
-    def __init__(self, store: Store, memory: Memory) -> None:
+    def __init__(self, store: Store, memory: Memory, life: Life | None = None) -> None:
         self._store = store
         self._memory = memory
+        self._turn = (life or Life()).using("look at the memory")
 
     @property
     def raw(self) -> Memory:
@@ -35,7 +40,12 @@ class GuestMemory:
         return self._memory
 
     def __len__(self) -> int:
-        return self._memory.data_len(self._store)
+        try:
+            with self._turn:
+                return self._memory.data_len(self._store)
+        except ValueError as error:
+            # wasmtime's word for a store that is closed.
+            raise HostError("the program was closed, and its memory with it; look at it before") from error
 
     def read(self, address: int, length_bytes: int) -> bytes:
         """A copy of ``length_bytes`` bytes.
@@ -47,8 +57,9 @@ class GuestMemory:
         Raises:
             HostError: If any of them is outside the memory.
         """
-        start, length = self._checked("read", address, length_bytes)
-        return bytes(self._memory.read(self._store, start, start + length))
+        with self._turn:
+            start, length = self._checked("read", address, length_bytes)
+            return bytes(self._memory.read(self._store, start, start + length))
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Copy ``data`` into the memory.
@@ -60,9 +71,10 @@ class GuestMemory:
         Raises:
             HostError: If any of it would fall outside the memory.
         """
-        start, length = self._checked("write", address, len(data))
-        if length:
-            self._memory.write(self._store, bytearray(data), start)
+        with self._turn:
+            start, length = self._checked("write", address, len(data))
+            if length:
+                self._memory.write(self._store, bytearray(data), start)
 
     def read_u32(self, address: int) -> int:
         """The unsigned 32-bit little-endian number at ``address``; HostError if it is outside the memory."""

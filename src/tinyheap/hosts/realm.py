@@ -31,6 +31,7 @@ from tinyheap.hosts.script import (
     text_of,
     utf8_of,
 )
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +110,7 @@ class Timers:
         heapq.heappop(self._queue)[2]()
 
 
-class Realm:
+class Realm(SoleOwner):
     """One JavaScript world: a global object and the prototypes behind it.
 
     Args:

@@ -12,20 +12,23 @@ Whoever wants to serve imports of its own gives `offer` what makes them, or defi
 `offer` leaves them alone.
 
 Invariants: one time limit covers all that a session runs; no wasmtime exception leaves a session, each
-becomes one of `tinyheap.errors`; a session that is dropped frees its program.
+becomes one of `tinyheap.errors`; whatever is asked out of turn is refused (`phases`); what unwinds a program ends it;
+a session that is dropped frees its program.
 """
 
 from __future__ import annotations
 
 import atexit
 import math
+import operator
 import re
+import reprlib
 import threading
 import time
 import weakref
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from wasmtime import (
     Config,
@@ -34,6 +37,7 @@ from wasmtime import (
     Global,
     Linker,
     Memory,
+    MemoryType,
     Module,
     Store,
     Trap,
@@ -45,6 +49,7 @@ from tinyheap.errors import (
     GuestError,
     GuestExitError,
     GuestInterruptError,
+    GuestPhaseError,
     GuestTimeoutError,
     GuestTrapError,
     HostError,
@@ -52,29 +57,34 @@ from tinyheap.errors import (
 )
 from tinyheap.hosts.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.bridge import Bridge
+from tinyheap.hosts.frames import shown, without_ours
 from tinyheap.hosts.grants import Grants, Sink
 from tinyheap.hosts.imports import Import, Signature, describe
 from tinyheap.hosts.memory import GuestMemory
+from tinyheap.hosts.offered import WASI_MODULE
+from tinyheap.hosts.phases import Life, Phase
 from tinyheap.hosts.realm import Realm
 from tinyheap.hosts.script import Thrown
-from tinyheap.hosts.wasi import MODULE as WASI_MODULE
 from tinyheap.hosts.wasi import Wasi, await_release
 from tinyheap.hosts.world import world_of
+from tinyheap.ownership import SoleOwner
+from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
 
     from wasmtime import Instance
     from wasmtime._exportable import AsExtern
 
     from tinyheap.hosts.imports import Maker
-    from tinyheap.hosts.realm import Timers
 
 _T = TypeVar("_T")
 
 _NO_DEADLINE = 1 << 62
 _LONGEST_WAIT_S = 1e6
-_FRAMES_SHOWN = 8
+_ENTRIES = ("_start", "_initialize")
+"""What a program is started by: the first that it exports."""
 _INTERRUPTED = "the program was interrupted"
 _ADDRESS_SPACE_BYTES = 1 << 32
 _TABLE_ELEMENTS_LIMIT = 1 << 20
@@ -153,8 +163,10 @@ def load(wasm: bytes, grants: Grants | None = None) -> HostSession:
     return session
 
 
-class HostSession:
-    """One program and what it is given; made by `offer` or `load`.
+class HostSession(SoleOwner):
+    """One program and what it is given; made by `offer` or `load`, and to be closed at the end, best by ``with``.
+
+    What comes out of turn is refused with `GuestPhaseError`, whatever is asked: see `tinyheap.hosts.phases`.
 
     Args:
         store: Where the program lives.
@@ -167,17 +179,25 @@ class HostSession:
         self.linker = linker
         self.grants = grants
         self.exit_code: int | None = None
+        self.failure: str | None = None
+        """Why the last call of the program was ended, by a trap or a limit or somebody; None if it came to its end."""
         self.before_entry: Callable[[], object] | None = None
         """Called whenever the program is about to run, with none of its functions called yet."""
+        self.after_exit: Callable[[], object] | None = None
+        """Called whenever the last of its functions has returned, or failed."""
+        self.explain_trap: Callable[[], str | None] = lambda: None
+        """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
+        self.life = Life()
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
         # Not a method: a session must not be held by what it holds, so that it is freed when it is dropped.
         stop = partial(_stop, self._interrupted, store.engine)
-        self._stdout = Sink("standard output", grants.stdout, stop)
-        self._stderr = Sink("standard error", grants.stderr, stop)
+        writing = partial(self.life.busy, "writes its output")
+        self._stdout = Sink("standard output", grants.stdout, stop, writing)
+        self._stderr = Sink("standard error", grants.stderr, stop, writing)
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
-        self._depth = 0
+        self._entered_ns = self._left_ns = 0
         _sessions.add(self)
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
@@ -187,15 +207,44 @@ class HostSession:
         self._wasi: Wasi | None = None
         store.set_epoch_deadline(_NO_DEADLINE)
         store.set_limits(
-            memory_size=grants.memory_limit_bytes or _ADDRESS_SPACE_BYTES,
+            memory_size=min(grants.memory_limit_bytes or _ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES),
             table_elements=_TABLE_ELEMENTS_LIMIT,
             memories=_MEMORIES_LIMIT,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program and free its memory; again does nothing.
+
+        Raises:
+            GuestPhaseError: It is running.
+        """
+        with self.life.idle("close"):
+            self.life.close()
+            self.before_entry = self.after_exit = None
+            self.store.close()
+
+    @property
+    def phase(self) -> Phase:
+        """Where the program is in its life."""
+        return self.life.phase
 
     @property
     def bridge(self) -> Bridge | None:
         """The Go/JavaScript bridge, if the program imports it."""
         return self._bridge
+
+    @property
+    def ran_ns(self) -> int:
+        """How long the program ran: from its first call to when its last one returned, or now; 0 if it was not called."""
+        return (time.perf_counter_ns() if self.life.is_running else self._left_ns) - self._entered_ns
 
     @property
     def memory(self) -> GuestMemory:
@@ -214,16 +263,17 @@ class HostSession:
         return frozenset(self._functions)
 
     def function(self, name: str) -> Func:
-        """An exported function, as wasmtime has it.
+        """An exported function, as wasmtime has it: who calls it does so past the phases, the time limit and all else.
 
         Raises:
             GuestError: If there is none of that name; the message lists those that there are.
         """
-        if name not in self._functions:
+        found = self._functions.get(str(name))
+        if found is None:
             raise GuestError(
                 f"no function {name!r} is exported; there are {', '.join(sorted(self._functions)) or 'none'}"
             )
-        return self._functions[name]
+        return found
 
     def read_global(self, name: str) -> int | float:
         """The value of an exported global number.
@@ -231,13 +281,16 @@ class HostSession:
         Raises:
             GuestError: If there is none of that name.
         """
+        wish = f"read {name!r}"
+        self.life.check_open(wish)
         if name not in self._globals:
             raise GuestError(f"no global {name!r} is exported; there are {', '.join(sorted(self._globals)) or 'none'}")
-        value: int | float = self._globals[name].value(self.store)
+        with self.life.using(wish):
+            value: int | float = self._globals[name].value(self.store)
         return value
 
     def offer(self, module: Module, makers: Mapping[str, Maker] | None = None) -> None:
-        """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.session.offer`."""
+        """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.offer`."""
         wanted = self._make(module, makers or {})
         kept = {item: found for item in wanted if (found := self._defined(item)) is not None}
         lacking = [item for item in wanted if item not in kept]
@@ -303,50 +356,92 @@ class HostSession:
         Raises:
             GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
         """
-        instance = self._result_of("its start", lambda: self.linker.instantiate(self.store, module))
-        self.attach(instance)
+        self._check_memory(module)
+        with self.life.using("instantiate"):
+            instance = self._result_of("instantiate", "its start", self.life.check_open, self._instantiating(module))
+            self._entered_ns = self._left_ns = 0
+            self.attach(instance)
         return instance
 
+    def _check_memory(self, module: Module) -> None:
+        """Refuse a limit that the program's memory is beyond from the start."""
+        limit_bytes = self.grants.memory_limit_bytes
+        if limit_bytes is None:
+            return
+        kinds = [export.type for export in module.exports]
+        least_bytes = max(
+            (kind.limits.min * WASM_PAGE_BYTES for kind in kinds if isinstance(kind, MemoryType)), default=0
+        )
+        if least_bytes > limit_bytes:
+            raise GuestError(
+                f"a memory limit of {limit_bytes} bytes cannot be kept: the program's memory has {least_bytes} bytes when "
+                f"it begins; give {least_bytes} or more"
+            )
+
+    def _instantiating(self, module: Module) -> Callable[[], Instance]:
+        def instantiate() -> Instance:
+            with self._inside():
+                return self.linker.instantiate(self.store, module)
+
+        return instantiate
+
     def attach(self, instance: Instance) -> None:
-        """Let the host use the exports of ``instance``, which was made with this session's linker."""
+        """Let the host use the exports of ``instance``, which was made with this session's linker.
+
+        Raises:
+            GuestPhaseError: If it uses those of another already.
+        """
         exports = instance.exports(self.store)
         items = {name: exports[name] for name in exports}
-        self._functions = {name: item for name, item in items.items() if isinstance(item, Func)}
+        functions = {name: item for name, item in items.items() if isinstance(item, Func)}
+        self.life.load(has_entry=any(name in functions for name in _ENTRIES))
+        self._functions = functions
         self._globals = {name: item for name, item in items.items() if isinstance(item, Global)}
         memory = items.get("memory")
-        self._memory = GuestMemory(self.store, memory) if isinstance(memory, Memory) else None
+        self._memory = GuestMemory(self.store, memory, self.life) if isinstance(memory, Memory) else None
 
     def start(self) -> None:
         """Run the program's ``_start`` or ``_initialize``, if it has either; an exit is kept in `exit_code`.
 
         Raises:
+            GuestPhaseError: If it was started before.
             GuestTrapError: If it traps.
             GuestTimeoutError: If its time is over.
             HostError: If its host cannot do what it asks for.
         """
-        entries = [self._functions[name] for name in ("_start", "_initialize") if name in self._functions]
-        if entries:
-            self._run_to_exit(lambda: entries[0](self.store))
+        self._start("start")
+
+    def _start(self, wish: str) -> None:
+        entries = [self._functions[name] for name in _ENTRIES if name in self._functions]
+        self._run_main(wish, self.life.start, lambda: [self._enter(entry) for entry in entries[:1]])
 
     def run(self) -> int:
         """The exit code of the whole program: started, and its timers served until none is left or it exits.
 
         Raises:
+            GuestPhaseError: If it was started before.
             GuestTrapError: If it traps.
             GuestTimeoutError: If its time is over.
             HostError: If its host cannot do what it asks for.
         """
-        self.start()
+        self._start("run")
         self.run_timers()
         return self.exit_code or 0
 
     def run_timers(self) -> None:
-        """Serve the program's timers, waiting for each, until none is left or it exits."""
-        if self._realm is not None and self.exit_code is None:
-            timers = self._realm.timers
-            self._run_to_exit(lambda: self._serve(timers))
+        """Serve the program's timers, waiting for each, until none is left or it exits.
 
-    def _serve(self, timers: Timers) -> None:
+        Raises:
+            GuestPhaseError: If it was not started, or cannot go on.
+            GuestError, HostError: As for `run`.
+        """
+        if self.exit_code is None:
+            self._run_main("run_timers", self.life.check_callable, self._serve_timers)
+
+    def _serve_timers(self) -> None:
+        if self._realm is None:
+            return
+        timers = self._realm.timers
         while (delay_ns := timers.next_delay_ns()) is not None:
             if delay_ns:
                 self.sleep(delay_ns)
@@ -361,21 +456,26 @@ class HostSession:
             arguments: Its parameters; integers may be given signed or unsigned.
 
         Raises:
+            GuestPhaseError: If it was not started, cannot go on, or is in the middle of something.
             GuestError: If there is no such export, or it takes other arguments.
             GuestExitError: If the program ends itself meanwhile.
             GuestTrapError: If it traps.
             GuestTimeoutError: If its time is over.
             HostError: If its host cannot do what it asks for.
         """
-        function = self.function(name)
-        numbers = self._converted(name, function, arguments)
-        result: int | float | None = self._result_of(name, lambda: function(self.store, *numbers))
-        return result
+        if name in _ENTRIES:
+            raise GuestPhaseError(f"call of {name!r}: a program is started by start() or run(), once", self.life.phase)
+
+        def body() -> int | float | None:
+            function = self.function(name)
+            return self._enter(function, *self._converted(name, function, arguments))
+
+        return self._result_of(f"call of {name!r}", name, self.life.check_callable, body)
 
     def call_script(self, name: str, *arguments: object) -> object:
         """What a function returns that the program has put into JavaScript's global object.
 
-        See `tinyheap.hosts.bridge.Bridge.call_global`.
+        Arguments and result are text, bytes, numbers, and lists and mappings of them.
 
         Raises:
             HostError: If there is none, or it throws.
@@ -384,7 +484,8 @@ class HostSession:
         bridge = self._bridge
         if bridge is None:
             raise HostError("the program does not use the Go/JavaScript bridge, so it has no functions there")
-        return self._result_of(name, lambda: bridge.call_global(name, *arguments))
+        wish = f"call of {name!r}"
+        return self._result_of(wish, name, self.life.check_callable, lambda: bridge.call_global(name, *arguments))
 
     def arguments_from_text(self, name: str, texts: Sequence[str]) -> list[int | float]:
         """A command line's words as the arguments of an export; integers in any of Python's notations.
@@ -392,7 +493,9 @@ class HostSession:
         Raises:
             GuestError: If there are too few or too many, or one is no number of the right kind.
         """
-        kinds = [str(kind) for kind in self.function(name).type(self.store).params]
+        function = self.function(name)
+        self.life.check_open(f"call of {name!r}")
+        kinds = [str(kind) for kind in function.type(self.store).params]
         if len(kinds) != len(texts):
             raise GuestError(f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), got {len(texts)}")
         try:
@@ -430,23 +533,62 @@ class HostSession:
     def _converted(self, name: str, function: Func, arguments: Sequence[float]) -> list[float]:
         """``arguments`` as numbers of the kinds that the function takes."""
         kinds = [str(kind) for kind in function.type(self.store).params]
-        if len(kinds) != len(arguments) or not all(map(_fits, kinds, arguments)):
-            raise GuestError(f"{name} takes ({', '.join(kinds)}), not {arguments}")
-        return [float(value) if kind[0] == "f" else value for kind, value in zip(kinds, arguments, strict=True)]
+        numbers = [_number(kind, value) for kind, value in zip(kinds, arguments, strict=False)]
+        fitting = [number for number in numbers if number is not None]
+        if not len(kinds) == len(arguments) == len(fitting):
+            raise GuestError(f"{name} takes ({', '.join(kinds)}), not {_quoted(arguments)}")
+        return fitting
 
     def _call_from_host(self, name: str) -> None:
         if self.exit_code is not None:
             raise HostError(f"{name} was to run after the program had ended with exit code {self.exit_code}")
-        self.function(name)(self.store)
+        self._enter(self.function(name))
+
+    def _enter(self, function: Func, *numbers: float) -> int | float | None:
+        """What a function of the program's returns: the only way into it."""
+        with self._inside():
+            result: int | float | None = function(self.store, *numbers)
+        return result
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """Around all that the program itself does: what unwinds it leaves it in a state that nobody knows."""
+        try:
+            yield
+        except _Exit:
+            # Whether that is the end depends on what was called.
+            raise
+        except (Trap, WasmtimeError) as error:
+            translated = self._translated(error)
+            self.failure = str(translated)
+            self.life.end(self.failure)
+            raise translated from error
+        except BaseException as error:
+            self.failure = str(error) or type(error).__name__
+            self.life.end(f"the program was stopped ({self.failure})")
+            raise
+        # A host function may have called it, and kept to itself that it ended.
+        self.life.check_not_ended("return")
 
     def _leave(self, code: int) -> NoReturn:
         self.exit_code = code
         raise _Exit
 
-    def _run_to_exit(self, body: Callable[[], object]) -> bool:
-        """Whether ``body``, run under the time limit, ended the program."""
+    def _run_main(self, wish: str, admit: Callable[[str], None], body: Callable[[], object]) -> None:
+        """Run what the program's main function does: when it exits with 0, its exports are still there to be called."""
+        if self._run_to_exit(wish, admit, body) and self.exit_code:
+            self.life.end(f"the program ended with exit code {self.exit_code}")
+
+    def _run_to_exit(self, wish: str, admit: Callable[[str], None], body: Callable[[], object]) -> bool:
+        """Whether ``body``, run under the time limit, ended the program.
+
+        Args:
+            wish: What was asked for, to begin a message with.
+            admit: Refuses the wish, if this is not the time for it.
+            body: Does it.
+        """
         try:
-            with self._running():
+            with self._running(wish, admit):
                 body()
         except _Exit:
             return True
@@ -455,41 +597,45 @@ class HostSession:
             self._stderr.raise_failure()
         return False
 
-    def _result_of(self, name: str, body: Callable[[], _T]) -> _T:
+    def _result_of(self, wish: str, name: str, admit: Callable[[str], None], body: Callable[[], _T]) -> _T:
         """What ``body`` returns; ``name`` is what an error says has no result if the program ends itself."""
         results: list[_T] = []
-        if self._run_to_exit(lambda: results.append(body())):
-            message = f"the program ended with exit code {self.exit_code} before {name} had a result"
-            raise GuestExitError(message, self.exit_code or 0)
+        if self._run_to_exit(wish, admit, lambda: results.append(body())):
+            ended = f"the program ended with exit code {self.exit_code}"
+            self.life.end(ended)
+            raise GuestExitError(f"{ended} before {name} had a result", self.exit_code or 0)
         return results[0]
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _running(self, wish: str, admit: Callable[[str], None]) -> Iterator[None]:
         """Around everything that runs the program: its time is counted, and errors are translated."""
-        alarm = self._begin()
-        try:
-            yield
-        except TinyheapError:
-            raise
-        except (Trap, WasmtimeError) as error:
-            raise self._translated(error) from error
-        except Thrown as thrown:
-            raise HostError(f"the program's timer threw {thrown}") from thrown
-        except RecursionError as error:
-            raise HostError("the program and its host called each other too deep") from error
-        except MemoryError as error:
-            raise HostError("the host has no memory left for what the program asks for") from error
-        finally:
-            self._end(alarm)
+        with self.life.running(wish):
+            admit(wish)
+            alarm = self._begin()
+            try:
+                yield
+            except Thrown as thrown:
+                raise HostError(f"the program's timer threw {thrown}") from thrown
+            except RecursionError as error:
+                raise HostError("the program and its host called each other too deep") from error
+            except TinyheapError:
+                # Out of memory is one of these, too.
+                raise
+            except MemoryError as error:
+                raise HostError("the host has no memory left for what the program asks for") from error
+            finally:
+                self._end(alarm)
 
     def _begin(self) -> threading.Timer | None:
         if self._interrupted.is_set():
+            self.life.end(_INTERRUPTED)
             raise GuestInterruptError(_INTERRUPTED)
         if self._time_left_s <= 0:
             raise self._timeout()
-        self._depth += 1
-        if self._depth > 1:
+        if self.life.depth > 1:
             return None
+        self.failure = None
+        self._entered_ns = self._entered_ns or time.perf_counter_ns()
         if self.before_entry is not None:
             self.before_entry()
         self.store.set_epoch_deadline(1)
@@ -502,7 +648,10 @@ class HostSession:
         return alarm
 
     def _end(self, alarm: threading.Timer | None) -> None:
-        self._depth -= 1
+        if self.life.depth == 1:
+            if self.after_exit is not None:
+                self.after_exit()
+            self._left_ns = time.perf_counter_ns()
         if alarm is not None:
             alarm.cancel()
             alarm.join()
@@ -516,19 +665,25 @@ class HostSession:
         return self._timeout()
 
     def _timeout(self) -> GuestTimeoutError:
-        return GuestTimeoutError(f"the program ran longer than its {self.grants.timeout_s} seconds")
+        message = f"the program ran longer than its {self.grants.timeout_s} seconds"
+        self.life.end(message)
+        return GuestTimeoutError(message)
 
     def _translated(self, error: Trap | WasmtimeError) -> GuestError:
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
         code = error.trap_code
-        frames = tuple(frame.func_name or f"function {frame.func_index}" for frame in error.frames)
-        where = " < ".join(frames[:_FRAMES_SHOWN]) + (" < ..." if len(frames) > _FRAMES_SHOWN else "")
+        frames = without_ours([frame.func_name or f"function {frame.func_index}" for frame in error.frames])
+        where = shown(frames) if frames else "its start"
         if code is TrapCode.INTERRUPT:
-            return self._stopped(where or "its start")
-        kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
+            return self._stopped(where)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
-        return GuestTrapError(f"the program trapped ({kind}) in {where or 'its start'}", exit_code, frames)
+        if code is TrapCode.STACK_OVERFLOW:
+            return GuestTrapError(f"the program's stack overflowed (calls within calls) in {where}", exit_code, frames)
+        kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
+        overflow = self.explain_trap()
+        what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
+        return GuestTrapError(f"{what} trapped ({kind}) in {where}", exit_code, frames)
 
 
 def _stop(interrupted: threading.Event, engine: Engine) -> None:
@@ -537,12 +692,20 @@ def _stop(interrupted: threading.Event, engine: Engine) -> None:
     engine.increment_epoch()
 
 
-def _fits(kind: str, value: float) -> bool:
-    """Whether a number can be passed as that kind; integers signed or unsigned."""
-    if kind in {"i32", "i64"}:
-        bits = int(kind[1:])
-        return isinstance(value, int) and -(1 << bits - 1) <= value < 1 << bits
-    return kind in {"f32", "f64"}
+def _number(kind: str, value: object) -> int | float | None:
+    """A number as that kind of parameter takes it, integers signed or unsigned; None for what it cannot take."""
+    try:
+        if kind in {"i32", "i64"}:
+            bits, whole = int(kind[1:]), operator.index(value)  # type: ignore[arg-type]
+            return whole if -(1 << bits - 1) <= whole < 1 << bits else None
+        return float(value) if kind in {"f32", "f64"} and not isinstance(value, str | bytes) else None  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _quoted(arguments: Sequence[object]) -> str:
+    """Arguments as a message shows them, each cut short."""
+    return f"({', '.join(reprlib.repr(argument) for argument in arguments)})"
 
 
 def _last_cause(error: Exception) -> str:
@@ -558,6 +721,6 @@ _sessions: weakref.WeakSet[HostSession] = weakref.WeakSet()
 def _end_idle_sessions() -> None:
     """Free all programs while Python still runs: a thread of wasmtime's that met its end would abort with a backtrace."""
     for session in list(_sessions):
-        if session._depth == 0:
+        if not session.life.is_running:
             session.store.close()
     await_release(_RELEASE_TIMEOUT_S)

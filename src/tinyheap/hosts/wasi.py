@@ -25,6 +25,8 @@ from tinyheap.errors import HostError
 from tinyheap.hosts.grants import Inherit
 from tinyheap.hosts.imports import Import, Signature, define_method
 from tinyheap.hosts.memory import MASK_32, MASK_64
+from tinyheap.hosts.offered import WASI_MODULE as MODULE
+from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from tinyheap.hosts.grants import Grants, Sink
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.hosts.world import World
-
-MODULE = "wasi_snapshot_preview1"
 
 _SUCCESS = 0
 _EBADF = 8
@@ -51,7 +51,7 @@ _EVENT = struct.Struct("<QHBxxxxxQHxxxxxx")
 """An event: user data, error number, tag, bytes available, flags."""
 
 
-class Wasi:
+class Wasi(SoleOwner):
     """Serves one program's imports of WASI preview 1.
 
     Args:
@@ -113,9 +113,6 @@ class Wasi:
         return methods
 
     def _configured(self) -> WasiConfig:
-        for text in (*self._grants.arguments, *self._grants.environment, *self._grants.environment.values()):
-            if "\0" in text:
-                raise HostError(f"{text!r} holds a zero character; no argument or environment variable can")
         config = WasiConfig()
         config.argv = list(self._grants.arguments)
         config.env = list(self._grants.environment.items())

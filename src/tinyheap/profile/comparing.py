@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile.pausing import Pauses, pauses
-from tinyheap.profile.result import Result
+from tinyheap.profile.pausing import PERCENTS, Pauses, pauses
+from tinyheap.profile.result import Result, Unknown
 from tinyheap.profile.sites import Usage, by_function, by_site
-from tinyheap.profile.summary import Totals, totals
+from tinyheap.profile.summary import Peak, Totals, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tinyheap.recordings.recording import Recording
 
@@ -66,7 +66,8 @@ class UsageDifference:
     """Before and after, like the others."""
     own_bytes: tuple[int, int]
     total_bytes: tuple[int, int]
-    live_bytes: tuple[int, int]
+    live_bytes: tuple[int | None, int | None]
+    """None where collections were not observed."""
 
     @property
     def own_change_bytes(self) -> int:
@@ -93,8 +94,7 @@ def compare(before: Recording, after: Recording) -> Comparison:
     totals_before, totals_after = totals(before), totals(after)
     figures = [Difference(name, getattr(totals_before, name), getattr(totals_after, name)) for name in TOTALS]
     figures += [
-        Difference("peak_bytes", totals_before.peak.bytes, totals_after.peak.bytes),
-        Difference("peak_objects", totals_before.peak.objects, totals_after.peak.objects),
+        *_of_peaks(totals_before.peak, totals_after.peak),
         Difference("fragmentation", totals_before.fragmentation, totals_after.fragmentation),
     ]
     return Comparison(
@@ -102,26 +102,42 @@ def compare(before: Recording, after: Recording) -> Comparison:
         after=totals_after,
         totals=tuple(figures),
         pauses=tuple(_of_pauses(pauses(before), pauses(after))),
-        functions=_differences(*(_functions_by_names(run) for run in (before, after))),
-        sites=_differences(*(_sites_by_names(run) for run in (before, after))),
+        functions=_differences(_functions_by_names, before, after),
+        sites=_differences(_sites_by_names, before, after),
     )
 
 
-def _of_pauses(before: Pauses, after: Pauses) -> Iterable[Difference]:
-    yield Difference("total_ns", before.total_ns, after.total_ns)
-    for percent, pause_ns in before.percentiles_ns.items():
-        yield Difference(f"percentile_{percent}_ns", pause_ns, after.percentiles_ns[percent])
-    worst = {each.window_ns: each.utilization for each in after.utilizations}
-    for each in before.utilizations:
-        if each.window_ns in worst:
-            yield Difference(f"utilization_{each.window_ns}_ns", each.utilization, worst[each.window_ns])
+def _of_peaks(before: Peak | None, after: Peak | None) -> Iterable[Difference]:
+    yield Difference("peak_bytes", None if before is None else before.bytes, None if after is None else after.bytes)
+    yield Difference(
+        "peak_objects", None if before is None else before.objects, None if after is None else after.objects
+    )
+
+
+def _of_pauses(before: Pauses | Unknown, after: Pauses | Unknown) -> Iterable[Difference]:
+    known_before, known_after = _pause_figures(before), _pause_figures(after)
+    for name in ("total_ns", *(f"percentile_{percent}_ns" for percent in PERCENTS)):
+        yield Difference(name, known_before.pop(name, None), known_after.pop(name, None))
+    for name, utilization in known_before.items():
+        if name in known_after:
+            yield Difference(name, utilization, known_after[name])
+
+
+def _pause_figures(found: Pauses | Unknown) -> dict[str, float]:
+    """What is known of pauses, by the names of differences."""
+    if isinstance(found, Unknown):
+        return {}
+    return {
+        "total_ns": found.total_ns,
+        **{f"percentile_{percent}_ns": pause_ns for percent, pause_ns in found.percentiles_ns.items()},
+        **{f"utilization_{each.window_ns}_ns": each.utilization for each in found.utilizations},
+    }
 
 
 Names = tuple[str, str | None]
 """Function, and callee."""
-Figures = tuple[int, int, int, int]
+Figures = tuple[int, int, int, int | None]
 """Own objects, own bytes, total bytes, live bytes."""
-_NOTHING: Final[Figures] = (0, 0, 0, 0)
 
 
 def _figures(usage: Usage) -> Figures:
@@ -137,17 +153,35 @@ def _sites_by_names(recording: Recording) -> dict[Names, Figures]:
     found: dict[Names, Figures] = {}
     for usage in by_site(recording):
         key = usage.site.function, usage.site.callee
-        objects, own, total, live = found.get(key, _NOTHING)
+        objects, own, total, live = found.get(key, _nothing(recording))
         more = _figures(usage)
-        found[key] = objects + more[0], own + more[1], total + more[2], live + more[3]
+        all_live = None if live is None or more[3] is None else live + more[3]
+        found[key] = objects + more[0], own + more[1], total + more[2], all_live
     return found
 
 
-def _differences(before: dict[Names, Figures], after: dict[Names, Figures]) -> tuple[UsageDifference, ...]:
-    """What differs, by the names that both are keyed by."""
-    found = [
-        UsageDifference(*key, *zip(before.get(key, _NOTHING), after.get(key, _NOTHING), strict=True))
-        for key in {**before, **after}
-        if before.get(key, _NOTHING) != after.get(key, _NOTHING)
-    ]
+def _nothing(recording: Recording) -> Figures:
+    """The figures of what a recording does not have."""
+    return 0, 0, 0, 0 if recording.run.observed.collections else None
+
+
+def _differences(
+    by_names: Callable[[Recording], dict[Names, Figures]], before: Recording, after: Recording
+) -> tuple[UsageDifference, ...]:
+    """What differs in what both recordings know, by names."""
+    first, second = by_names(before), by_names(after)
+    nothing = _nothing(before), _nothing(after)
+    pairs = {key: (first.get(key, nothing[0]), second.get(key, nothing[1])) for key in {**first, **second}}
+    found = [_difference(*key, *pair) for key, pair in pairs.items() if _differ(*pair)]
     return tuple(sorted(found, key=lambda each: (-abs(each.own_change_bytes), each.function, each.callee or "")))
+
+
+def _difference(function: str, callee: str | None, before: Figures, after: Figures) -> UsageDifference:
+    (objects, own, total, live), (objects_after, own_after, total_after, live_after) = before, after
+    sides = (objects, objects_after), (own, own_after), (total, total_after)
+    return UsageDifference(function, callee, *sides, (live, live_after))
+
+
+def _differ(before: Figures, after: Figures) -> bool:
+    """Whether any figure that both have is another one."""
+    return any(None not in pair and pair[0] != pair[1] for pair in zip(before, after, strict=True))

@@ -12,9 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, rows
+from tinyheap.profile.result import Result, Unknown, rows, unless_collections
 from tinyheap.profile.stacks import StackTree
-from tinyheap.profile.summary import peak
+from tinyheap.profile.summary import Peak, peak
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -43,6 +43,11 @@ class Measure(Enum):
     def is_bytes(self) -> bool:
         """Whether it is in bytes; else it counts objects."""
         return self.value.endswith("bytes")
+
+    @property
+    def needs_collections(self) -> bool:
+        """Whether it is only known where collections were observed."""
+        return self not in (Measure.ALLOCATED_BYTES, Measure.ALLOCATED_OBJECTS)
 
     @property
     def unit(self) -> str:
@@ -96,9 +101,11 @@ class FlameGraph(Result):
                 yield tuple(path), node.own
 
 
-def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES) -> FlameGraph:
+def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES) -> FlameGraph | Unknown:
     """The functions as they called each other, weighed by `measure`."""
     own = weights(recording, measure)
+    if isinstance(own, Unknown):
+        return own
     tree = _Tree()
     tree.owns[0] = own.get(0, 0)
     nodes = {0: 0}
@@ -133,12 +140,16 @@ def _without_recursion(functions: tuple[str, ...]) -> list[str]:
     return path
 
 
-def weights(recording: Recording, measure: Measure) -> dict[int, int]:
+def weights(recording: Recording, measure: Measure) -> dict[int, int] | Unknown:
     """What each stack weighs by `measure`, for those that weigh anything; 0 is the empty stack."""
+    if measure.needs_collections and (unknown := unless_collections(recording)):
+        return unknown
     take_census(recording)
     condition = "true"
     if measure in (Measure.LIVE_AT_PEAK_BYTES, Measure.LIVE_AT_PEAK_OBJECTS):
-        moment = peak(recording).collection
+        fullest = peak(recording)
+        assert isinstance(fullest, Peak), "where collections are known, the peak is"
+        moment = fullest.collection
         condition = f"generation < {moment} AND (death_collection IS NULL OR death_collection >= {moment})"
     elif measure in (Measure.LIVE_AT_END_BYTES, Measure.LIVE_AT_END_OBJECTS):
         condition = "death_collection IS NULL"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, rows
+from tinyheap.profile.result import Result, Unknown, rows, unless_collections
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -53,10 +53,11 @@ class LayoutUsage(Result):
     """0 where the allocation gave none: every word may be a pointer."""
     objects: int
     bytes: int
-    live_objects: int
-    live_bytes: int
+    live_objects: int | None
+    """At the end; None where collections were not observed, like the next two."""
+    live_bytes: int | None
     sizes: Histogram
-    lifetimes: Histogram
+    lifetimes: Histogram | None
 
 
 def size_histogram(recording: Recording) -> Histogram:
@@ -64,16 +65,20 @@ def size_histogram(recording: Recording) -> Histogram:
     return _by_layout(recording, "size_bytes", "bytes", "0").get(0, Histogram("bytes", ()))
 
 
-def lifetime_histogram(recording: Recording) -> Histogram:
+def lifetime_histogram(recording: Recording) -> Histogram | Unknown:
     """Objects that died by their lifetime in ns: from birth to the end of the collection that freed them.
 
     Those that lived at the end are beyond it.
     """
+    if unknown := unless_collections(recording):
+        return unknown
     return _by_layout(recording, "death_ns - birth_ns", "ns", "0").get(0, Histogram("ns", ()))
 
 
-def survival_histogram(recording: Recording) -> Histogram:
+def survival_histogram(recording: Recording) -> Histogram | Unknown:
     """Objects that died by how many collections they survived; those that lived at the end are beyond it."""
+    if unknown := unless_collections(recording):
+        return unknown
     take_census(recording)
     value = _BITS.format(value="(death_collection - generation - 1)")
     query = f"SELECT 0, {value} AS bits, sum(objects)::BIGINT, sum(bytes)::BIGINT FROM {CENSUS} GROUP BY bits"
@@ -86,20 +91,22 @@ def by_layout(recording: Recording) -> tuple[LayoutUsage, ...]:
     A conservative collector has no layouts: all objects are of layout 0.
     """
     sizes = _by_layout(recording, "size_bytes", "bytes", "layout")
-    lifetimes = _by_layout(recording, "death_ns - birth_ns", "ns", "layout")
-    usages = [
-        LayoutUsage(
-            layout,
-            sizes[layout].objects,
-            sum(bucket.bytes for bucket in sizes[layout].buckets),
-            lifetimes[layout].beyond_objects,
-            lifetimes[layout].beyond_bytes,
-            sizes[layout],
-            lifetimes[layout],
-        )
-        for layout in sizes
-    ]
+    knows_collections = recording.run.observed.collections
+    lifetimes = _by_layout(recording, "death_ns - birth_ns", "ns", "layout") if knows_collections else {}
+    usages = [_layout_usage(layout, sizes[layout], lifetimes.get(layout)) for layout in sizes]
     return tuple(sorted(usages, key=lambda usage: (-usage.bytes, usage.layout)))
+
+
+def _layout_usage(layout: int, sizes: Histogram, lifetimes: Histogram | None) -> LayoutUsage:
+    return LayoutUsage(
+        layout,
+        objects=sizes.objects,
+        bytes=sum(bucket.bytes for bucket in sizes.buckets),
+        live_objects=None if lifetimes is None else lifetimes.beyond_objects,
+        live_bytes=None if lifetimes is None else lifetimes.beyond_bytes,
+        sizes=sizes,
+        lifetimes=lifetimes,
+    )
 
 
 def _by_layout(recording: Recording, value: str, unit: str, layout: str) -> dict[int, Histogram]:

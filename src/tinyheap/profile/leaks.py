@@ -21,7 +21,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, SITES, take_census
-from tinyheap.profile.result import Result, row, rows
+from tinyheap.profile.result import Result, Unknown, row, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ MOST_LATER: Final = 64
 STEADY: Final = 0.7
 MATERIAL: Final = 0.1
 STILL: Final = 0.5
+_NEVER_FREES: Final = "this heap never frees, so that a leak looks like everything else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class LeakSuspects(Result):
 
     collections: int
     """How many there were; with fewer than `FEWEST_COLLECTIONS` nobody can be suspected."""
+    allocations: int
+    """How many objects were allocated, at each of which there could be a collection."""
     suspects: tuple[LeakSuspect, ...]
 
     @property
@@ -78,13 +81,23 @@ class LeakSuspects(Result):
         """Whether there were enough collections to see growth."""
         return self.collections >= FEWEST_COLLECTIONS
 
+    @property
+    def enough_at(self) -> int | None:
+        """Collecting at every so many allocations makes enough collections; None where too little is allocated for that."""
+        return self.allocations // FEWEST_COLLECTIONS or None
 
-def leak_suspects(recording: Recording) -> LeakSuspects:
-    """The sites whose live bytes grow from collection to collection."""
+
+def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
+    """The sites whose live bytes grow from collection to collection; unknown where nothing is freed, or nobody saw it."""
+    if recording.run.never_frees:
+        return Unknown(_NEVER_FREES)
+    if unknown := unless_collections(recording):
+        return unknown
     take_census(recording)
     (collections,) = row(recording, "SELECT count(*) FROM collections")
+    (allocations,) = row(recording, f"SELECT coalesce(sum(objects), 0)::BIGINT FROM {CENSUS}")
     if collections < FEWEST_COLLECTIONS:
-        return LeakSuspects(collections, ())
+        return LeakSuspects(collections, allocations, ())
     later = later_of(collections)
     grown = []
     live = _live_series(recording, collections)
@@ -110,7 +123,7 @@ def leak_suspects(recording: Recording) -> LeakSuspects:
         )
         for frame_id, tau, slope_bytes, growth_bytes, series in grown
     ]
-    return LeakSuspects(collections, tuple(sorted(suspects, key=lambda each: (-each.score, each.site.id))))
+    return LeakSuspects(collections, allocations, tuple(sorted(suspects, key=lambda each: (-each.score, each.site.id))))
 
 
 def later_of(collections: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import SITES, take_census
-from tinyheap.profile.result import Result, columns, row, rows
+from tinyheap.profile.result import Result, Unknown, columns, row, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
 
@@ -67,7 +67,7 @@ AND birth.object_id NOT IN (
 """
 
 
-def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int | None = None) -> HeapMoment:
+def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int | None = None) -> HeapMoment | Unknown:
     """The objects that lived at a moment; without one, at the recording's end.
 
     Args:
@@ -77,6 +77,8 @@ def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int |
             moment counts as before it.
     """
     event_id, time_ns, over_ns = _moment(recording, event_id, time_ns)
+    if unknown := unless_collections(recording):
+        return unknown
     take_census(recording)
     found = columns(
         recording,
@@ -92,12 +94,14 @@ def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int |
 
 def object_at(
     recording: Recording, address: int, *, event_id: int | None = None, time_ns: int | None = None
-) -> ObjectAt | None:
+) -> ObjectAt | Unknown | None:
     """The object whose blocks hold an address at a moment (as of `heap_at`), or None where none does.
 
     An object's blocks are taken to reach from its address up to its size, rounded up to whole blocks.
     """
     event_id, _, over_ns = _moment(recording, event_id, time_ns)
+    if unknown := unless_collections(recording):
+        return unknown
     block_bytes = max(recording.run.block_bytes, 1)
     found = rows(
         recording,

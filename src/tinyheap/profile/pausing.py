@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tinyheap.profile.result import Result, rows
+from tinyheap.profile.result import Result, Unknown, rows, unless_collections
 from tinyheap.profile.summary import wall_ns
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Utilization:
 
 @dataclass(frozen=True, slots=True)
 class Pauses(Result):
-    """The pauses of a run; percentiles are those of single pauses, and 0 where there was none."""
+    """The pauses of a run; percentiles are those of single pauses, and there is none of them where no collection ran."""
 
     count: int
     total_ns: int
@@ -50,13 +50,15 @@ class Pauses(Result):
     """By windows of 1, 2, 5, 10, ... ms, and the run as a whole."""
 
     @property
-    def longest_ns(self) -> int:
-        """The longest pause."""
-        return self.percentiles_ns[100]
+    def longest_ns(self) -> int | None:
+        """The longest pause; None where there was none."""
+        return self.percentiles_ns.get(100)
 
 
-def pauses(recording: Recording) -> Pauses:
+def pauses(recording: Recording) -> Pauses | Unknown:
     """The pauses, their percentiles, and the minimum mutator utilization."""
+    if unknown := unless_collections(recording):
+        return unknown
     found = rows(recording, "SELECT begun_ns, pause_ns, mark_ns, sweep_ns FROM collections ORDER BY begun_ns, number")
     lengths = sorted(pause_ns for _, pause_ns, _, _ in found)
     whole_ns = wall_ns(recording)
@@ -66,15 +68,15 @@ def pauses(recording: Recording) -> Pauses:
         total_ns=sum(lengths),
         mark_ns=sum(mark_ns for _, _, mark_ns, _ in found),
         sweep_ns=sum(sweep_ns for _, _, _, sweep_ns in found),
-        percentiles_ns={percent: percentile(lengths, percent) for percent in PERCENTS},
+        percentiles_ns={percent: percentile(lengths, percent) for percent in PERCENTS if lengths},
         wall_ns=whole_ns,
         utilizations=tuple(utilizations(intervals, whole_ns)),
     )
 
 
 def percentile(ordered: Sequence[int], percent: int) -> int:
-    """The smallest of `ordered` that at least `percent` (1..100) of them do not exceed; 0 where there are none."""
-    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else 0
+    """The smallest of `ordered`, which are not none, that at least `percent` (1..100) of them do not exceed."""
+    return ordered[-(-len(ordered) * percent // 100) - 1]
 
 
 def windows_ns(run_ns: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import QueryError, RecordingCorruptError
@@ -27,6 +28,23 @@ class Result:
         from tinyheap.report.notebook import html_of
 
         return html_of(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Result):
+    """Stands for a result that a recording cannot have; single statistics that it cannot have are None."""
+
+    why: str
+    """Why not, without the sentence's beginning and end."""
+
+    def __str__(self) -> str:
+        return f"unknown: {self.why}"
+
+
+def unless_collections(recording: Recording) -> Unknown | None:
+    """Why neither collections nor what they freed are known; None where they are."""
+    observed = recording.run.observed
+    return None if observed.collections else Unknown(observed.unseen_collections)
 
 
 def rows(recording: Recording, query: str, parameters: Parameters | None = None) -> list[Any]:

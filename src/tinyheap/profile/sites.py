@@ -1,9 +1,11 @@
 """Who allocates: by function, and by allocation site.
 
 Terms.  An object's *own function* is the innermost of its stack, the one that called the allocator.  Its *allocation
-site* is the innermost call instruction outside of the Go runtime (`tinyheap.profile.stacks.RUNTIME`), so that an append
-counts for who appends; where all of the stack is the runtime's, it is the innermost.  *Own* figures are of the objects
-whose function or site it is; *total* ones of all whose stack it is in, each counted once however often it recurs there.
+site* is the innermost call instruction outside of the Go runtime (`tinyheap.profile.stacks.is_runtime`), so that an append
+counts for who appends; where all of the stack is the runtime's, it is the innermost.  TinyGo inlines `main.main` into a
+function of the runtime, mostly ``runtime.run$1``: what is called there is called by the program.  *Own* figures are of
+the objects whose function or site it is; *total* ones of all whose stack it is in, each counted once however often it
+recurs there.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ class Usage(Result):
     own_bytes: int
     total_objects: int
     total_bytes: int
-    live_objects: int
-    """Own, at the end."""
-    live_bytes: int
+    live_objects: int | None
+    """Own, at the end; None where collections were not observed, like all that follows from them."""
+    live_bytes: int | None
     mean_size_bytes: float | None
     """None where it owns no objects, like the next."""
     median_size_bytes: int | None
     """The smallest size that at least half of them do not exceed."""
-    dead_young_objects: int
+    dead_young_objects: int | None
     """Own, that died in the first collection after their birth."""
     median_lifetime_ns: int | None
     """From birth to the end of the collection that freed it; of those that died, None where none did."""
@@ -64,7 +66,7 @@ class SiteUsage(Usage):
     @property
     def name(self) -> str:
         """The function, and the place of the call in the program's file where it is known."""
-        return self.site.function if self.site.code_offset < 0 else f"{self.site.function}+{self.site.code_offset:#x}"
+        return self.site.name
 
 
 AnyUsage = TypeVar("AnyUsage", FunctionUsage, SiteUsage)
@@ -131,6 +133,8 @@ _OWN_FIELDS: Final = (
     "mean_survived",
 )
 """What the columns of `_OWN` behind the key are in `Usage`."""
+_OF_DEATHS: Final = ("live_objects", "live_bytes", "dead_young_objects", "median_lifetime_ns", "mean_survived")
+"""Those of them that say what died."""
 _OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None)
 
 
@@ -159,9 +163,10 @@ def _figures(recording: Recording, owner: str, key: Callable[[StackFrame], Key])
     take_census(recording)
     rows(recording, _KEYED.format(key=owner))
     own = {found[0]: found[1:] for found in rows(recording, _OWN)}
+    unknown = {} if recording.run.observed.collections else dict.fromkeys(_OF_DEATHS)
     figures = {}
     for each, (objects, size_bytes) in _totals(recording, key).items():
-        figures[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True))
+        figures[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True)) | unknown
         figures[each] |= {"total_objects": objects, "total_bytes": size_bytes}
     return figures
 

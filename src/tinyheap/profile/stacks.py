@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -15,8 +17,13 @@ if TYPE_CHECKING:
 
     from tinyheap.recordings.recording import Recording
 
-RUNTIME: Final = "runtime."
+_RUNTIME: Final = "runtime."
 """What the names of the Go runtime's functions begin with."""
+_HOLDS_PROGRAM: Final = re.compile(
+    r"runtime\.(?:run|run\$\d+|initAll|callMain|wasmEntry\w+|.*\$gowrapper)(?:\$gowrapper)?(?:\.\w+)*"
+)
+"""Functions of the runtime that call the program, into which the compiler inlines `main.main` and the initializers of
+packages, and the wrappers that goroutines begin in; the linker may have put words of its own behind their names."""
 NO_STACK: Final = "[no stack]"
 """Stands for the function where an object has no stack."""
 
@@ -38,8 +45,24 @@ class StackFrame:
     callee: str | None
     """The function called; None for an indirect call."""
 
+    @property
+    def name(self) -> str:
+        """The function, and the place of the call in the program's file where it is known."""
+        return self.function if self.code_offset < 0 else f"{self.function}+{self.code_offset:#x}"
+
 
 NO_FRAME: Final = StackFrame(0, NO_STACK, -1, None)
+
+
+@lru_cache(maxsize=1 << 12)
+def is_runtime(function: str) -> bool:
+    """Whether a function's calls are the Go runtime's own; what holds inlined code of the program does not count."""
+    return function.startswith(_RUNTIME) and not holds_program(function)
+
+
+def holds_program(function: str) -> bool:
+    """Whether it is a function of the runtime that may hold inlined code of the program."""
+    return _HOLDS_PROGRAM.fullmatch(function) is not None
 
 
 class Stack(NamedTuple):
@@ -100,11 +123,14 @@ class StackTree:
         return tuple(reversed(path))
 
     def sites(self) -> dict[int, StackFrame]:
-        """The allocation site of each stack: its innermost frame outside of the runtime, or else its innermost frame."""
+        """The allocation site of each stack: its innermost frame outside of the runtime, or else its innermost frame.
+
+        A function of the runtime that may hold inlined code of the program counts as outside (`is_runtime`).
+        """
         outside: dict[int, StackFrame | None] = {0: None}
         sites = {0: NO_FRAME}
         for stack_id, parent_id, frame in self.stacks.values():
-            outside[stack_id] = outside[parent_id] if frame.function.startswith(RUNTIME) else frame
+            outside[stack_id] = outside[parent_id] if is_runtime(frame.function) else frame
             sites[stack_id] = outside[stack_id] or frame
         return sites
 

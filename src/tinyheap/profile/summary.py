@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, row, rows
+from tinyheap.profile.result import Result, Unknown, row, rows, unless_collections
 
 if TYPE_CHECKING:
+    from tinyheap.recordings.observed import Observed
     from tinyheap.recordings.recording import Recording
-
-INJECTED: Final = "injected"
-"""Source of a recording whose program served its heap itself."""
-LEAKING: Final = "leaking"
-"""A collector that never frees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,10 @@ class Peak(Result):
 
 @dataclass(frozen=True, slots=True)
 class Totals(Result):
-    """A recording in a few figures.  Sizes are bytes that the program asked for, unless they say whole blocks."""
+    """A recording in a few figures.  Sizes are bytes that the program asked for, unless they say whole blocks.
+
+    What was not `observed` is None.
+    """
 
     module: str
     arguments: tuple[str, ...]
@@ -48,33 +47,30 @@ class Totals(Result):
     error: str | None
     exit_code: int | None
     wall_ns: int
-    """From the run's beginning to its end; where that is not known, to the last thing recorded."""
+    """From the program's first instruction to its last; where that is not known, to the last thing recorded."""
 
     allocations: int
     allocated_bytes: int
     reallocations: int
-    """Asked for; what they allocate is among the allocations."""
+    """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations."""
     frees: int
-    """Asked for; TinyGo's collector ignores them."""
+    """Asked for of one named free; TinyGo's collector ignores them."""
 
-    knows_deaths: bool
-    """Whether it is known what died: collections were recorded, or nothing is ever freed.
-
-    If not, what counts as live is all that was allocated.
-    """
-    live_objects: int
+    observed: Observed
+    """Which of what follows is known."""
+    live_objects: int | None
     """At the end: those that no collection freed."""
-    live_bytes: int
-    peak: Peak
+    live_bytes: int | None
+    peak: Peak | None
 
-    collections: int
-    collector_ns: int
+    collections: int | None
+    collector_ns: int | None
     """All pauses together."""
-    freed_objects: int
-    freed_bytes: int
-    growths: int
+    freed_objects: int | None
+    freed_bytes: int | None
+    growths: int | None
     heap_bytes: int | None
-    """At the end, block table included; None where the heap was not seen."""
+    """At the end, block table included; None also where nobody looked before the recording ended early."""
     used_bytes: int | None
     """At the end, in whole blocks."""
     fragmentation: float | None
@@ -108,8 +104,10 @@ def wall_ns(recording: Recording) -> int:
     return int(time_ns)
 
 
-def peak(recording: Recording) -> Peak:
+def peak(recording: Recording) -> Peak | Unknown:
     """When the objects that lived had the most bytes, and how many there were."""
+    if unknown := unless_collections(recording):
+        return unknown
     take_census(recording)
     found = row(
         recording,
@@ -162,7 +160,8 @@ def totals(recording: Recording) -> Totals:
     reallocations, frees = row(recording, "SELECT count(*) FILTER (kind = 1), count(*) FILTER (kind = 2) FROM events")
     collections, collector_ns = row(recording, "SELECT count(*), coalesce(sum(pause_ns), 0)::BIGINT FROM collections")
     (growths,) = row(recording, "SELECT count(*) FROM growths")
-    heap_bytes, used_bytes, scattered = _last_sample(recording)
+    observed, fullest = run.observed, peak(recording)
+    heap_bytes, used_bytes, scattered = _last_sample(recording) if observed.heap else (None, None, None)
     return Totals(
         module=run.module,
         arguments=run.arguments,
@@ -178,15 +177,15 @@ def totals(recording: Recording) -> Totals:
         allocated_bytes=allocated,
         reallocations=reallocations,
         frees=frees,
-        knows_deaths=run.source != INJECTED or run.collector == LEAKING or collections > 0,
-        live_objects=live_objects,
-        live_bytes=live_bytes,
-        peak=peak(recording),
-        collections=collections,
-        collector_ns=collector_ns,
-        freed_objects=allocations - live_objects,
-        freed_bytes=allocated - live_bytes,
-        growths=growths,
+        observed=observed,
+        live_objects=live_objects if observed.collections else None,
+        live_bytes=live_bytes if observed.collections else None,
+        peak=None if isinstance(fullest, Unknown) else fullest,
+        collections=collections if observed.collections else None,
+        collector_ns=collector_ns if observed.collections else None,
+        freed_objects=allocations - live_objects if observed.collections else None,
+        freed_bytes=allocated - live_bytes if observed.collections else None,
+        growths=growths if observed.heap else None,
         heap_bytes=heap_bytes,
         used_bytes=used_bytes,
         fragmentation=scattered,

@@ -1,8 +1,8 @@
 """The heap through time: how large it was, what was in use, what of it was free in one run, what lived.
 
 Two kinds of figures meet here.  What the heap looked like (its size, what is in use in whole blocks, the free runs) is
-known where it was sampled: around each collection and growth, and now and then.  What lived, in bytes that the program
-asked for, is known at every event.
+known where it was sampled: around each collection and growth, and now and then.  What was allocated so far, and what
+lived of it, in bytes that the program asked for, is known at every event; what lived only if collections were observed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tinyheap.profile.result import Result, rows
 from tinyheap.profile.summary import fragmentation, wall_ns
 
 if TYPE_CHECKING:
+    from tinyheap.recordings.observed import Observed
     from tinyheap.recordings.recording import Recording
 
 MOST_POINTS: Final = 1000
@@ -22,14 +23,17 @@ MOST_POINTS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class TimePoint:
-    """A moment of the run.  Where the heap was not sampled then, its figures are None."""
+    """A moment of the run.  Where the heap was not sampled then, its figures are None; so is what was not observed."""
 
     time_ns: int
     event_id: int
     """The last event before."""
-    live_objects: int
-    """Recorded objects that no collection had freed, reachable or not."""
-    live_bytes: int
+    allocated_objects: int
+    """Recorded objects that were allocated until then."""
+    allocated_bytes: int
+    live_objects: int | None
+    """Of these, those that no collection had freed, reachable or not."""
+    live_bytes: int | None
     heap_bytes: int | None
     """The whole heap, block table included."""
     used_bytes: int | None
@@ -72,14 +76,17 @@ class TimeLine(Result):
     wall_ns: int
     points: tuple[TimePoint, ...]
     """In the order of time."""
-    collections: tuple[CollectionMark, ...]
-    growths: tuple[GrowthMark, ...]
+    collections: tuple[CollectionMark, ...] | None
+    """None where collections were not observed."""
+    growths: tuple[GrowthMark, ...] | None
+    """None where the heap was not observed."""
+    observed: Observed
 
 
 # The figures of a sample, or of an event; thinned, a span of time keeps its fullest and its emptiest sample.
 _POINTS: Final = f"""
 WITH spans AS (
-    SELECT *, rowid AS place, (time_ns * $spans) // ($wall_ns + 1) AS span FROM samples
+    SELECT *, rowid AS place, (time_ns * $spans) // ($wall_ns + 1) AS span FROM samples WHERE $knows_heap
 ),
 chosen AS (
     SELECT unnest([arg_max(place, used_bytes), arg_min(place, used_bytes), max(place)]) AS place FROM spans GROUP BY span
@@ -119,8 +126,10 @@ died_upto AS (
 SELECT
     moments.time_ns,
     moments.event_id,
-    (born_upto.objects - coalesce(died_upto.objects, 0))::BIGINT,
-    (born_upto.bytes - coalesce(died_upto.bytes, 0))::BIGINT,
+    born_upto.objects::BIGINT,
+    born_upto.bytes::BIGINT,
+    if($knows_collections, born_upto.objects - coalesce(died_upto.objects, 0), NULL)::BIGINT,
+    if($knows_collections, born_upto.bytes - coalesce(died_upto.bytes, 0), NULL)::BIGINT,
     heap_bytes, used_bytes, free_bytes, largest_free_run_bytes
 FROM moments
 JOIN born_upto USING (event_id)
@@ -133,7 +142,10 @@ def time_line(recording: Recording, points: int = MOST_POINTS) -> TimeLine:
     """The heap through time, in about `points` moments (at most twice as many; 4 or more)."""
     take_census(recording)
     whole_ns = wall_ns(recording)
-    found = rows(recording, _POINTS, {"spans": max(points // 4, 1), "wall_ns": whole_ns})
+    observed = recording.run.observed
+    asked = {"spans": max(points // 4, 1), "wall_ns": whole_ns, "knows_collections": observed.collections}
+    asked["knows_heap"] = observed.heap
+    found = rows(recording, _POINTS, asked)
     collections = rows(
         recording,
         "SELECT number, reason, begun_ns, pause_ns, freed_bytes, live_bytes FROM collections ORDER BY number",
@@ -142,6 +154,7 @@ def time_line(recording: Recording, points: int = MOST_POINTS) -> TimeLine:
     return TimeLine(
         whole_ns,
         tuple(TimePoint(*each) for each in found),
-        tuple(CollectionMark(*each) for each in collections),
-        tuple(GrowthMark(*each) for each in growths),
+        tuple(CollectionMark(*each) for each in collections) if observed.collections else None,
+        tuple(GrowthMark(*each) for each in growths) if observed.heap else None,
+        observed,
     )

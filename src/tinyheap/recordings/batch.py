@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinyheap.recordings.observed import Observed
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -52,6 +54,11 @@ class RunRow:
     started_at: datetime
     block_bytes: int
     heap_start_address: int
+
+    @property
+    def observed(self) -> Observed:
+        """Which statistics of the run are known."""
+        return Observed.of(self.source, self.collector)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,12 +29,15 @@ from tinyheap.errors import (
     QueryError,
     RecordingAccessError,
     RecordingBusyError,
+    RecordingClosedError,
     RecordingCorruptError,
     RecordingError,
     RecordingVersionError,
 )
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings import catalog
-from tinyheap.recordings.rows import Rows, asking, first_line
+from tinyheap.recordings.observed import LEAKING, Observed
+from tinyheap.recordings.rows import Rows, asking, closed_text, first_line
 from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
 
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -77,7 +82,22 @@ class RunInfo:
     events: int
     """How many events there are."""
     last_ns: int
-    """Up to when there are any, since the run's beginning."""
+    """Up to when there are any, since the program's first instruction."""
+
+    @property
+    def served(self) -> str:
+        """Who served the heap, in words."""
+        return f"on our {self.source}" if self.observed.heap else "on its own allocator"
+
+    @property
+    def observed(self) -> Observed:
+        """Which statistics are known."""
+        return Observed.of(self.source, self.collector)
+
+    @property
+    def never_frees(self) -> bool:
+        """Whether its heap only grows, so that no collection ever runs."""
+        return self.collector == LEAKING
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +106,7 @@ class RunInfo:
 
     @property
     def duration_ns(self) -> int:
-        """From the run's beginning to its end, or to where the recording ends."""
+        """From the program's first instruction to its last, or to where the recording ends."""
         return self.last_ns if self.ended_ns is None else self.ended_ns
 
     @property
@@ -99,18 +119,32 @@ class RunInfo:
         return f"its writer was cut short: holds everything up to batch {self.batches}, {self.last_ns / 1e9:.3f} s"
 
 
-class Recording:
+class Recording(SoleOwner):
     """A recording that is open for reading; made by `open`."""
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, run: RunInfo) -> None:
         self.path: Final = path
-        self.connection: Final = connection
-        """DuckDB's own connection to the file."""
         self.run: Final = run
+        self._connection: duckdb.DuckDBPyConnection | None = connection
+        """None once it is closed: a recording that is kept keeps nothing of DuckDB's beyond its end."""
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB's own connection to the file.
+
+        Raises:
+            RecordingClosedError: The recording is closed.
+        """
+        if self._connection is None:
+            raise RecordingClosedError(closed_text(self.path))
+        return self._connection
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
         """Open a recording, and check that it is one.
+
+        Args:
+            path: A file; a pipe or another stream will not do, since DuckDB reads here and there.
 
         Raises:
             RecordingAccessError: There is no such file, or it may not be read.
@@ -142,6 +176,7 @@ class Recording:
         Raises:
             QueryError: The question makes no sense.
             RecordingCorruptError: The file is damaged.
+            RecordingClosedError: The recording is closed.
         """
         with asking(self.path):
             relation = self.connection.sql(query, params=parameters)
@@ -154,14 +189,24 @@ class Recording:
 
         Raises:
             QueryError: There is no such table, or the query makes no sense.
+            RecordingCorruptError: The file is damaged.
+            RecordingClosedError: The recording is closed.
         """
         return self.sql(f"FROM {name_or_query}" if name_or_query.isidentifier() else name_or_query)
 
     def close(self) -> None:
-        """Close the file; nothing can be asked afterwards."""
-        self.connection.close()
+        """Close the file; what is asked afterwards is a `RecordingClosedError`.  Again it does nothing."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def __enter__(self) -> Self:
+        """The recording itself, which is closed at the end.
+
+        Raises:
+            RecordingClosedError: It is closed already.
+        """
+        _ = self.connection
         return self
 
     def __exit__(
@@ -171,7 +216,8 @@ class Recording:
 
     def __repr__(self) -> str:
         end = "" if self.run.is_complete else f"; {self.run.ends_early}"
-        return f"<Recording {self.path}: {self.run.module}, {self.run.events:,} events{end}>"
+        closed = "; closed" if self._connection is None else ""
+        return f"<Recording {self.path}: {self.run.module}, {self.run.events:,} events{end}{closed}>"
 
     def _repr_html_(self) -> str:
         """What the run was and how it ended, for notebooks."""
@@ -180,12 +226,13 @@ class Recording:
             "module": run.module,
             "arguments": " ".join(run.arguments),
             "runtime": f"{run.runtime} {run.runtime_version or ''}",
-            "collector": f"{run.collector}, served by {run.source}",
+            "collector": f"{run.collector}, {run.served}",
             "started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC",
             "ended": run.ends_early or f"{run.state} after {run.duration_ns / 1e9:.3f} s",
             "error": run.error,
             "exit code": run.exit_code,
             "events": f"{run.events:,}",
+            "unknown": run.observed.unknown,
         }
         lines = (f"<tr><th>{name}</th><td>{html.escape(str(fact))}</td></tr>" for name, fact in facts.items() if fact)
         return f"<table><tbody>{''.join(lines)}</tbody></table>"
@@ -193,12 +240,32 @@ class Recording:
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise RecordingAccessError(f"{path}: {error.strerror or error}") from error
+        place = _readable(path)
+    except (OSError, ValueError) as error:
+        raise RecordingAccessError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     with _opening(path):
-        return duckdb.connect(path, read_only=True, config=_CONFIG)
+        return duckdb.connect(place, read_only=True, config=_CONFIG)
+
+
+def _readable(path: Path) -> Path:
+    """Where a file lies that can be read: an absolute path, since DuckDB means other things by names like ``:memory:``.
+
+    Of a link it is the path of the file, beside which a file that is still being written has its second one.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        ValueError: No file can have that name, or DuckDB opens none that has.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("it is a stream or a device: a recording is read from a file")
+    with path.open("rb"):
+        place = path.resolve(strict=True)
+    if "?" in str(place):  # it looks for the second file elsewhere, which is not allowed here
+        raise ValueError("its path has a question mark, and DuckDB opens none that has: rename it")
+    if os.fsencode(place).decode(errors="replace") != str(place):
+        raise ValueError("its path is not UTF-8, and DuckDB opens no other: rename it")
+    return place
 
 
 @contextmanager

@@ -6,7 +6,11 @@ tables grow by whole batches, so that a file whose writer was killed holds a sou
 Terms.  An *object* is what one allocation made; objects are numbered from 1 in the order of their allocations.  A
 *stack* is a path of *frames* from the outermost call in; stacks form a tree, in which each is its parent and one frame
 more, and stack 0 is empty.  A *frame* is one call instruction of the program.  All times are nanoseconds since the
-run's beginning, all sizes bytes, all addresses the guest's own.
+program's first instruction (what lies between two calls of its host counts), all sizes bytes, all addresses the guest's
+own.
+
+Where ``source`` is ``injected``, only allocations were recorded: that the other tables are empty says nothing of the run
+(`tinyheap.recordings.observed`).
 """
 
 from __future__ import annotations
@@ -43,11 +47,11 @@ CREATE TABLE run (                              -- one row: what ran, and how it
     state VARCHAR NOT NULL,                     -- running, finished, failed
     error VARCHAR,                              -- why it failed
     exit_code INTEGER,
-    ended_ns BIGINT
+    ended_ns BIGINT                             -- when its last call returned
 );
 CREATE TABLE batches (                          -- what was written so far
     number INTEGER NOT NULL,                    -- from 1
-    time_ns BIGINT NOT NULL,                    -- of its last event
+    time_ns BIGINT NOT NULL,                    -- until when it has everything
     events BIGINT NOT NULL                      -- how many it brought
 );
 CREATE TABLE frames (                           -- call instructions
@@ -135,7 +139,7 @@ SELECT
     birth.stack_id,
     birth.id AS birth_event_id,
     birth.time_ns AS birth_ns,
-    deaths.collection AS death_collection,      -- NULL for those that lived when the recording ended
+    deaths.collection AS death_collection,      -- NULL where no recorded collection freed it
     collections.begun_ns + collections.pause_ns AS death_ns
 FROM events AS birth
 LEFT JOIN deaths ON deaths.object_id = birth.object_id

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinyheap import __version__
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.schema import RUNNING, SCHEMA_VERSION, TABLES, VIEWS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class RunEnd:
     ended_ns: int
 
 
-class Store:
+class Store(SoleOwner):
     """A recording that grows.
 
     Args:

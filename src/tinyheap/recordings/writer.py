@@ -4,6 +4,9 @@ Batches go through a short queue.  Those that wait together are written together
 so the file cannot keep up, the program is held until there is room; so what is in memory is bounded by a few batches.
 When the file cannot be written, the thread keeps taking batches, so that nobody waits for it, but drops them; the error
 is raised at the next call.
+
+A writer that is forgotten is closed when it is collected, or else when the interpreter ends: a thread that outlives the
+interpreter's objects would keep DuckDB's.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tinyheap._loading import require
 from tinyheap.errors import RecordingWriteError
+from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import Batch, FrameRow, RunRow
 from tinyheap.recordings.store import RunEnd, Store
 
@@ -24,18 +30,15 @@ QUEUED_BATCHES: Final = 4
 """How many batches wait at most, besides as many that are being written."""
 
 
-class RecordingWriter:
+class RecordingWriter(SoleOwner):
     """Puts batches into a file in the background; made by `create`, and for one thread."""
 
     def __init__(self, path: Path, open_store: Callable[[], Store]) -> None:
         self.path: Final = path
-        self._open_store = open_store
-        self._store: Store | None = None  # the thread's
-        self._queue: queue.Queue[Batch | RunEnd | None] = queue.Queue(QUEUED_BATCHES)
-        self._failure: BaseException | None = None
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._write, name="recording writer", daemon=True)
-        self._thread.start()
+        self._work = _Work(open_store)
+        thread = threading.Thread(target=self._work.do, name="recording writer", daemon=True)
+        thread.start()
+        self._end = weakref.finalize(self, _end, self._work, thread)
 
     @classmethod
     def create(cls, path: Path | str, run: RunRow, frames: Sequence[FrameRow] = (), *, overwrite: bool = False) -> Self:
@@ -50,7 +53,9 @@ class RecordingWriter:
 
         Raises:
             RecordingWriteError: There is a file of that name already, or no folder for it.
+            MissingLibraryError: DuckDB is not installed.
         """
+        require("duckdb", "a recording")  # which its thread imports
         path = Path(path)
         if path.exists() and not overwrite:
             raise RecordingWriteError(f"{path} is there already: choose another name, or ask to overwrite it")
@@ -86,10 +91,7 @@ class RecordingWriter:
 
     def close(self) -> None:
         """Wait until what was handed over is in the file, and close it as it is; never fails, and again does nothing."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._queue.put(None)
-            self._thread.join()
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -101,39 +103,64 @@ class RecordingWriter:
 
     def _send(self, work: Batch | RunEnd) -> None:
         self._raise_failure()
-        if self._is_closed:
+        if not self._end.alive:
             raise RecordingWriteError(f"{self.path} is closed: a recording that has ended takes nothing more")
-        self._queue.put(work)
+        self._work.hand_over(work)
 
     def _raise_failure(self) -> None:
-        if self._failure is None:
+        failure, batches = self._work.failure, self._work.batches
+        if failure is None:
             return
         import duckdb
 
         from tinyheap.recordings.rows import first_line
 
-        if not isinstance(self._failure, duckdb.Error | OSError | MemoryError):
-            raise self._failure
-        if self._store is None:
+        if not isinstance(failure, duckdb.Error | OSError | MemoryError):
+            raise failure
+        if batches is None:
             what = "the recording cannot be made"
         else:
-            what = f"the recording cannot go on, and holds everything up to batch {self._store.batches}"
-        raise RecordingWriteError(f"{self.path}: {what}: {first_line(self._failure)}") from self._failure
+            what = f"the recording cannot go on, and holds everything up to batch {batches}"
+        raise RecordingWriteError(f"{self.path}: {what}: {first_line(failure)}") from failure
 
-    def _write(self) -> None:
+
+class _Work:
+    """What the thread does, and what it has to do; it knows nothing of the writer, which so may be forgotten."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self.batches: int | None = None
+        """How many were in the file when it failed; None where there is no file."""
+        self.failure: BaseException | None = None
+        self._open_store = open_store
+        self._room = threading.Semaphore(QUEUED_BATCHES)
+        # Unlike others this queue may be told something at any moment, also while a collection interrupts its reader.
+        self._queue: queue.SimpleQueue[Batch | RunEnd | None] = queue.SimpleQueue()
+
+    def hand_over(self, work: Batch | RunEnd) -> None:
+        """Wait for room, and leave it to the thread."""
+        self._room.acquire()
+        self._queue.put(work)
+
+    def end(self) -> None:
+        """Nothing more will come; never waits."""
+        self._queue.put(None)
+
+    def do(self) -> None:
         """The thread: open the file, write what comes until None does, and close it; or, once that failed, only take it."""
         taken: list[Batch | RunEnd | None] = []
+        store = None
         try:
-            self._store = self._open_store()
+            store = self._open_store()
             while None not in taken:
                 taken = self._take()
-                _put(self._store, taken)
+                _put(store, taken)
         except BaseException as error:  # it goes to the other thread, whatever it is
-            self._failure = error
+            self.batches = None if store is None else store.batches
+            self.failure = error
             while None not in taken:
                 taken = self._take()
-        if self._store is not None:
-            self._store.close()
+        if store is not None:
+            store.close()
 
     def _take(self) -> list[Batch | RunEnd | None]:
         """What waits, or what comes next."""
@@ -141,7 +168,15 @@ class RecordingWriter:
         with contextlib.suppress(queue.Empty):
             while True:
                 taken.append(self._queue.get_nowait())
+        self._room.release(len(taken))
         return taken
+
+
+def _end(work: _Work, thread: threading.Thread) -> None:
+    """Tell the thread that nothing more comes, and wait for it; where it collects its own writer, it ends by itself."""
+    work.end()
+    if thread is not threading.current_thread():
+        thread.join()
 
 
 def _put(store: Store, taken: list[Batch | RunEnd | None]) -> None:

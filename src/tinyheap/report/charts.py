@@ -54,6 +54,8 @@ class Drawn:
     heap_bytes: list[float]
     marks: list[int]
     """Collections that began in each column."""
+    what: str
+    """What the columns show."""
 
 
 def sampled(line: TimeLine, columns: int) -> Drawn:
@@ -62,12 +64,22 @@ def sampled(line: TimeLine, columns: int) -> Drawn:
     known = [point for point in line.points if point.used_bytes is not None]
     used = _filled(((point.time_ns, point.used_bytes or 0) for point in known), columns, column_ns)
     heap = _filled(((point.time_ns, point.heap_bytes or 0) for point in known), columns, column_ns)
+    what = "in use"
     if not known:
-        used = _filled(((point.time_ns, point.live_bytes) for point in line.points), columns, column_ns)
+        name, values = asked_for(line)
+        used, what = _filled(values, columns, column_ns), f"{name} (the heap was not seen)"
     marks = [0] * columns
-    for collection in line.collections:
+    for collection in line.collections or ():
         marks[min(int(collection.begun_ns / column_ns), columns - 1)] += 1
-    return Drawn(used, heap, marks)
+    return Drawn(used, heap, marks, what)
+
+
+def asked_for(line: TimeLine) -> tuple[str, list[tuple[int, int]]]:
+    """What is known where the heap was not seen, and its values by time: what lived, or else what was allocated."""
+    live = [(point.time_ns, point.live_bytes) for point in line.points if point.live_bytes is not None]
+    if line.observed.collections:
+        return "live, as asked for", live
+    return "allocated so far, as asked for", [(point.time_ns, point.allocated_bytes) for point in line.points]
 
 
 def _filled(points: Iterable[tuple[int, int]], columns: int, column_ns: float) -> list[float]:
@@ -131,8 +143,7 @@ class TimeLineChart:
     def _legend(self, drawn: Drawn, *, ascii_only: bool) -> Text:
         used, heap, mark = ("#", "-", "^") if ascii_only else ("█", "╌", "▲")
         legend = Text(" " * 11)
-        what = "in use" if any(drawn.heap_bytes) else "live, as asked for (the heap was not seen)"
-        legend.append(used, BAR_STYLE).append(f" {what}")
+        legend.append(used, BAR_STYLE).append(f" {drawn.what}")
         if any(drawn.heap_bytes):
             legend.append(f"   {heap}", HEAP_STYLE).append(" heap")
         if self.line.collections:

@@ -15,7 +15,7 @@ from tinyheap.report.text import printable
 from tinyheap.report.units import size_text, time_text
 
 if TYPE_CHECKING:
-    from tinyheap.profile import Comparison, Difference, UsageDifference
+    from tinyheap.profile import Comparison, Difference, Totals, UsageDifference
 
 MOST_ROWS: Final = 15
 LESS, MORE = "green", "red"
@@ -58,7 +58,11 @@ class ComparisonTables:
             each = by_name[name]
             if each.before is not None or each.after is not None:
                 text = _text_of(name)
-                table.add_row(title, _known(each.before, text), _known(each.after, text), _change(each))
+                sides = (
+                    _known(each.before, text, self.comparison.before),
+                    _known(each.after, text, self.comparison.after),
+                )
+                table.add_row(title, *sides, _change(each))
         return table
 
     def _functions(self, options: ConsoleOptions) -> Iterator[Text | Table]:
@@ -94,8 +98,11 @@ def _text_of(name: str) -> Callable[[float], str]:
     return (lambda value: f"{100 * value:.0f}%") if name == "fragmentation" else (lambda value: f"{int(value):,}")
 
 
-def _known(value: float | None, text: Callable[[float], str]) -> str:
-    return "-" if value is None else text(value)
+def _known(value: float | None, text: Callable[[float], str], totals: Totals) -> str:
+    """A figure of one side; where it is missing, it is unknown, or there was nothing that could have it."""
+    if value is not None:
+        return text(value)
+    return "-" if totals.observed.heap else "unknown"
 
 
 def _change(each: Difference) -> Text:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import ReportError
-from tinyheap.profile import Measure, flame_graph
+from tinyheap.profile import Measure, Unknown, flame_graph
 from tinyheap.report.collapsed import collapsed
 from tinyheap.report.perfetto import perfetto
 from tinyheap.report.pprof import pprof
@@ -42,7 +42,7 @@ def export(recording: Recording, form: str, path: Path, measure: Measure = Measu
         measure: For a form that holds only one.
 
     Raises:
-        ReportError: The file cannot be written.
+        ReportError: The file cannot be written, or holds nothing but what the recording cannot know.
     """
     FORMS[form].write(recording, path, measure)
 
@@ -67,7 +67,10 @@ def _file(content: Callable[[Recording], bytes]) -> Callable[[Recording, Path, M
 
 
 def _collapsed(recording: Recording, path: Path, measure: Measure) -> None:
-    write_file(path, collapsed(flame_graph(recording, measure)))
+    graph = flame_graph(recording, measure)
+    if isinstance(graph, Unknown):
+        raise ReportError(f"{path} is not written: {measure.title} are {graph}; choose another measure")
+    write_file(path, collapsed(graph))
 
 
 FORMS: Final = {

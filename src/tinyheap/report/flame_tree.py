@@ -69,7 +69,7 @@ class FlameTree:
     most_lines: int = MOST_LINES
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """A line a chain: a bar, its share, what it weighs, and the functions."""
+        """A line a chain: a bar, its share, what it weighs, and the functions; then what the signs mean."""
         root = folded(self.graph).root
         whole = root.total
         if not whole:
@@ -77,16 +77,46 @@ class FlameTree:
             return
         weigh = size_text if self.graph.measure.is_bytes else count_text
         shown = _heaviest(root, self.most_lines)
-        for depth, chain in _lines(root, shown):
+        lines = list(_lines(root, shown))
+        is_cut = False
+        for depth, chain in lines:
             share = chain.last.total / whole
             head = Text.assemble(
                 (bar(share, BAR_CELLS, ascii_only=options.ascii_only), BAR_STYLE),
                 f" {100 * share:3.0f}% {weigh(chain.last.total):>9} ",
                 "  " * depth,
             )
-            yield Text.assemble(head, fitted(*chain.parts(), options.max_width - head.cell_len, options), no_wrap=True)
-        if len(shown) == self.most_lines:
-            yield Text(f"{'':{BAR_CELLS + 16}}lighter stacks are left out", "dim")
+            names = fitted(*chain.parts(), options.max_width - head.cell_len, options)
+            is_cut |= names.plain != "".join(chain.parts())
+            yield Text.assemble(head, names, no_wrap=True)
+        longest = max((len(chain.nodes) for _, chain in lines), default=0)
+        notes = _notes(longest, is_cut=is_cut, is_full=len(shown) == self.most_lines, options=options)
+        if text := "; ".join(notes):
+            yield Text(text, "dim")
+
+
+def _notes(longest: int, *, is_cut: bool, is_full: bool, options: ConsoleOptions) -> Iterator[str]:
+    """What the signs of a tree mean, as far as it has them.
+
+    Args:
+        longest: How many functions are on the longest chain.
+        is_cut: Whether names were cut.
+        is_full: Whether there may be more stacks than are shown.
+        options: Of the console.
+    """
+    if longest > 1:
+        yield "a > b: nearly all of a's is b's"
+    if longest > 2:
+        yield "(n more): so many calls between them"
+    if is_cut:
+        yield f"{dots(options)} stands for what has no room here"
+    if is_full:
+        yield "lighter stacks are left out"
+
+
+def dots(options: ConsoleOptions) -> str:
+    """What stands for text that was cut."""
+    return "..." if options.ascii_only else "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _lines(root: FlameNode, shown: set[int]) -> Iterator[tuple[int, Chain]]:
@@ -116,9 +146,9 @@ def _heaviest(root: FlameNode, most: int) -> set[int]:
 
 def fitted(before: str, name: str, width: int, options: ConsoleOptions) -> Text:
     """Text of two parts in so many cells, the second in full strength; what is cut is cut in front of the name's end."""
-    dots = "..." if options.ascii_only else "…"
+    cut = dots(options)
     if len(before) + len(name) <= width:
         return Text.assemble((before, "dim"), name)
-    if len(name) + len(dots) + 1 <= width:
-        return Text.assemble((f"{dots} ", "dim"), name)
-    return Text(f"{dots}{name[-max(width - len(dots), 1) :]}")
+    if len(name) + len(cut) + 1 <= width:
+        return Text.assemble((f"{cut} ", "dim"), name)
+    return Text(f"{cut}{name[-max(width - len(cut), 1) :]}")

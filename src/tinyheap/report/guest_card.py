@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap.guests.facts import BlockHeap, Confidence, Evidence, Guest, StackScan
+from tinyheap.report.text import printable
 
 _STYLES: Final = {Confidence.CERTAIN: "green", Confidence.LIKELY: "yellow", Confidence.UNKNOWN: "red"}
 _NOTHING: Final = Evidence(Confidence.UNKNOWN)
@@ -36,11 +37,14 @@ class GuestCard:
         """A headline, what works, and the table of facts."""
         guest = self._guest
         version = f" {guest.version}" if guest.version else ""
-        headline = Text.assemble((self._name, "bold"), f": {guest.runtime}{version}, collector: {guest.collector}")
+        headline = Text.assemble(
+            (printable(self._name), "bold"), f": {guest.runtime}{version}, collector: {guest.collector}"
+        )
         # A long path is not broken: who searches the output finds the words together.
         headline.no_wrap, headline.overflow = True, "ignore"
         yield headline
-        yield Text(f"This module {guest.served}.", style="green" if guest.heap else "yellow")
+        style = "red" if guest.lacks else "green" if guest.heap else "yellow"
+        yield Text(f"This module {guest.summary}.", style=style)
         table = Table(box=box.SIMPLE, pad_edge=False)
         table.add_column("Fact", no_wrap=True)
         table.add_column("Value", overflow="fold")
@@ -51,6 +55,55 @@ class GuestCard:
             sure = Text(evidence.confidence.value, _STYLES[evidence.confidence]) if evidence else Text("")
             table.add_row(row.label, Text(row.value), sure, Text("; ".join(evidence.how) if evidence else ""))
         yield table
+
+
+class GuestTable:
+    """Several guests, a line each however narrow the terminal is, to be printed by rich."""
+
+    def __init__(self, guests: Sequence[tuple[str, Guest]]) -> None:
+        self._guests = guests
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """A heading, and the lines."""
+        rows = [(Text("File"), Text("Runtime"), Text("Collector"), Text("Replaceable"))]
+        rows += [_overview(name, guest) for name, guest in self._guests]
+        widths = [max(row[column].cell_len for row in rows) for column in range(3)]
+        for at, row in enumerate(rows):
+            cells = [
+                Text.assemble(cell, " " * (width - cell.cell_len)) for cell, width in zip(row, widths, strict=False)
+            ]
+            line = Text("  ", style="" if at else "bold", no_wrap=True, overflow="ignore").join([*cells, row[3]])
+            line.no_wrap, line.overflow = True, "ignore"
+            yield line
+
+
+def _overview(name: str, guest: Guest) -> tuple[Text, Text, Text, Text]:
+    runtime = f"{guest.runtime} {guest.version}" if guest.version else guest.runtime
+    verdict, style = _verdict(guest)
+    return Text(printable(name)), Text(printable(runtime)), Text(guest.collector), Text(verdict, style)
+
+
+def _verdict(guest: Guest) -> tuple[str, str]:
+    """In some words, whether a guest's collector can be replaced, or why not; and a style."""
+    if guest.lacks:
+        return (
+            f"does not run: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
+            "red",
+        )
+    if guest.heap is not None and not guest.heap.uncovered:
+        return "yes", "green"
+    if guest.runtime != "TinyGo":
+        return "no: not TinyGo's", "yellow"
+    if guest.heap is not None:
+        return "no: other functions collect, too", "yellow"
+    return f"no: {_WHY_NOT.get(guest.collector, 'not recognized')}", "yellow"
+
+
+_WHY_NOT: Final = {
+    "leaking": "it frees nothing",
+    "boehm": "it is Boehm's",
+    "blocks, rewritten": "rewritten in TinyGo 0.40",
+}
 
 
 def guest_json(name: str, guest: Guest) -> dict[str, Any]:
@@ -82,6 +135,8 @@ def _rows(guest: Guest) -> Iterator[Row]:
     if guest.heap is None and "collector" in guest.evidence:
         yield Row("collector", guest.collector, "collector")
     yield Row("exports", ", ".join(guest.exports) or "none")
+    if guest.lacks:
+        yield Row("not offered", "; ".join(guest.lacks))
 
 
 def _heap_rows(heap: BlockHeap) -> Iterator[Row]:
@@ -120,6 +175,8 @@ def _root_rows(heap: BlockHeap) -> Iterator[Row]:
         yield Row("current task", f"in {_address(roots.current_task_address)}", "current_task")
     if roots.stack_scan is StackScan.CHAIN:
         yield Row("stack chain", f"in {_address(roots.stack_chain_address)}", "stack")
+    if roots.stack_canary is not None:
+        yield Row("stack canary", f"{roots.stack_canary:#x}")
     places = {marks.root_bytes_below_alloc, marks.rescan_bytes_below_alloc}
     below = " and ".join(map(str, sorted(places)))
     yield Row("mark stack", f"{marks.entries} entries, {below} bytes below alloc's entry", "mark_stack")

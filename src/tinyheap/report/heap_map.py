@@ -15,6 +15,8 @@ from tinyheap.report.units import size_text
 
 MOST_ROWS: Final = 16
 """So that map and legend fit a terminal of 24 lines beside a prompt."""
+MOST_CELLS: Final = 128
+"""In a row; where there is no terminal, there is no end to the room."""
 CELL_STEP: Final = 8
 """Cells in a row are a multiple of this, for round addresses."""
 
@@ -28,7 +30,7 @@ SHADE_NAMES: Final = ("free", "up to 1/3 in use", "up to 2/3", "more", "full")
 
 @dataclass(frozen=True, slots=True)
 class HeapMap:
-    """A renderable; as wide as the terminal allows and never more than ``most_rows`` high, and a legend.
+    """A renderable; as wide as the terminal allows, up to `MOST_CELLS`, never more than ``most_rows`` high, and a legend.
 
     Where a glyph a block takes more than that, each glyph stands for several blocks and shows how many of
     them are in use.
@@ -45,7 +47,7 @@ class HeapMap:
         """The rows, each behind the address of its first block, and a legend."""
         label_width = len(f"{self.start_address + len(self.states) * self.block_bytes:#x}")
         room = options.max_width - label_width - 2
-        row_cells = max(room - room % CELL_STEP, CELL_STEP)
+        row_cells = min(max(room - room % CELL_STEP, CELL_STEP), MOST_CELLS)
         cell_blocks = max(-(-len(self.states) // (row_cells * self.most_rows)), 1)
         row_blocks = row_cells * cell_blocks
         glyphs = _glyphs(cell_blocks, ascii_only=options.ascii_only)

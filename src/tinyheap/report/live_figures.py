@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tinyheap.profile.stacks import NO_STACK, RUNTIME
+from tinyheap.profile.stacks import NO_STACK, is_runtime
 from tinyheap.recordings.batch import ALLOCATION, Batch, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tinyheap.recordings.observed import Observed
 
 RATES: Final = 60
 """How many batches the allocation rate is known of."""
@@ -42,7 +44,7 @@ class LiveView:
 
     run: RunRow
     elapsed_ns: int
-    """Since the run's beginning, up to now, or to its end."""
+    """Since the program's first instruction, up to now, or to its end."""
     state: str | None
     """How it ended; None while it goes on."""
     objects: int
@@ -52,12 +54,14 @@ class LiveView:
     rates_bytes: tuple[int, ...]
     """The same of each of the last batches, the latest last."""
     sample: SampleRow | None
-    """The heap as a whole, when it was last looked at; None where it is not ours."""
-    peak_bytes: int
-    """The most that was in use at once, as far as was seen."""
-    collections: int
-    pause_ns: int
-    longest_pause_ns: int
+    """The heap as a whole, when it was last looked at; None where nobody did."""
+    peak_bytes: int | None
+    """The most that was in use at once, as far as was seen; None where nobody looked."""
+    collections: int | None
+    """None where collections are not observed, like the next two."""
+    pause_ns: int | None
+    longest_pause_ns: int | None
+    """None also where none ran."""
     recent: tuple[CollectionRow, ...]
     """The last collections, the latest last."""
     snapshot: SnapshotRow | None
@@ -66,9 +70,9 @@ class LiveView:
     """Who allocated most bytes so far, in that order."""
 
     @property
-    def has_heap(self) -> bool:
-        """Whether the program's heap is served by us, and so can be looked at."""
-        return self.sample is not None
+    def observed(self) -> Observed:
+        """What is known of the run."""
+        return self.run.observed
 
 
 @dataclass(slots=True)
@@ -97,7 +101,7 @@ class LiveFigures:
     """
 
     def __init__(self, run: RunRow, frames: Sequence[FrameRow]) -> None:
-        self._run, self._frames = run, frames
+        self._run, self._frames, self._observed = run, frames, run.observed
         self._lock = threading.Lock()
         self._begun_ns = time.monotonic_ns()
         self._ended: tuple[str, int] | None = None
@@ -111,13 +115,13 @@ class LiveFigures:
     def take(self, batch: Batch) -> None:
         """Add a batch."""
         with self._lock:
+            self._begun_ns = time.monotonic_ns() - batch.time_ns
             self._take_stacks(batch.stacks)
             self._take_events(batch)
-            self._take_collections(batch.collections)
-            for sample in batch.samples:
-                self._totals.peak_bytes = max(self._totals.peak_bytes, sample.used_bytes)
-                self._sample = sample
-            self._snapshot = batch.snapshots[-1] if batch.snapshots else self._snapshot
+            if self._observed.collections:
+                self._take_collections(batch.collections)
+            if self._observed.heap:
+                self._take_heap(batch)
 
     def end(self, state: str, time_ns: int) -> None:
         """The run has ended."""
@@ -127,7 +131,7 @@ class LiveFigures:
     def view(self, owners: int) -> LiveView:
         """The figures of this moment, with so many owners at most."""
         with self._lock:
-            totals = self._totals
+            totals, observed = self._totals, self._observed
             state, elapsed_ns = self._ended or (None, time.monotonic_ns() - self._begun_ns)
             return LiveView(
                 run=self._run,
@@ -138,10 +142,10 @@ class LiveFigures:
                 rate_bytes=self._rate_bytes(),
                 rates_bytes=tuple(totals.rates_bytes),
                 sample=self._sample,
-                peak_bytes=totals.peak_bytes,
-                collections=totals.collections,
-                pause_ns=totals.pause_ns,
-                longest_pause_ns=totals.longest_pause_ns,
+                peak_bytes=None if self._sample is None else totals.peak_bytes,
+                collections=totals.collections if observed.collections else None,
+                pause_ns=totals.pause_ns if observed.collections else None,
+                longest_pause_ns=totals.longest_pause_ns if totals.recent else None,
                 recent=tuple(totals.recent),
                 snapshot=self._snapshot,
                 owners=self._first_owners(owners),
@@ -158,7 +162,7 @@ class LiveFigures:
             self._owner_of_stack = grown
         for stack_id, parent_id, frame_id, _ in stacks.tolist():
             name = self._frames[frame_id - 1].function
-            owner = self._owner_of_stack[parent_id] if name.startswith(RUNTIME) and parent_id else self._owner(name)
+            owner = self._owner_of_stack[parent_id] if parent_id and is_runtime(name) else self._owner(name)
             self._owner_of_stack[stack_id] = owner
 
     def _owner(self, name: str) -> int:
@@ -182,6 +186,12 @@ class LiveFigures:
         totals.window.append((batch.time_ns, totals.allocated_bytes))
         while len(totals.window) > 2 and totals.window[0][0] < batch.time_ns - RATE_WINDOW_NS:
             totals.window.popleft()
+
+    def _take_heap(self, batch: Batch) -> None:
+        for sample in batch.samples:
+            self._totals.peak_bytes = max(self._totals.peak_bytes, sample.used_bytes)
+            self._sample = sample
+        self._snapshot = batch.snapshots[-1] if batch.snapshots else self._snapshot
 
     def _take_collections(self, collections: list[CollectionRow]) -> None:
         totals = self._totals

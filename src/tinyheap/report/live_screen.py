@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tinyheap.heap.blockmap import STYLES
 from tinyheap.heap.contract import State
+from tinyheap.recordings.observed import LEAKING
 from tinyheap.report.heap_map import HeapMap
 from tinyheap.report.live_figures import LiveFigures, LiveView
 from tinyheap.report.text import printable
@@ -64,7 +65,9 @@ def line(view: LiveView) -> str:
     parts = [f"{view.objects:,} objects, {size_text(view.allocated_bytes)} allocated ({size_text(view.rate_bytes)}/s)"]
     if view.sample is not None:
         parts.append(f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}")
-        parts.append(f"{view.collections:,} collections, longest pause {time_text(view.longest_pause_ns)}")
+    if view.collections is not None:
+        longest = "" if view.longest_pause_ns is None else f", longest pause {time_text(view.longest_pause_ns)}"
+        parts.append(f"{view.collections:,} collections{longest}")
     return f"{view.elapsed_ns / 1e9:.1f} s: {'; '.join(parts)}"
 
 
@@ -83,13 +86,13 @@ class _Drawing:
         """All of it, with a map and a list of collections of so many lines."""
         view = self.view
         yield self.headline()
-        if view.sample is not None:
+        if view.sample is not None and view.peak_bytes is not None:
             used = f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}"
             yield self.figure("heap", self.bar(view.sample), f"{used}, peak {size_text(view.peak_bytes)}")
         allocated = f"{size_text(view.allocated_bytes)} in {count_text(view.objects)} objects"
         yield self.figure("allocated", self.rates(), f"{allocated}, {size_text(view.rate_bytes)}/s")
-        if view.sample is not None:
-            yield self.figure("collections", self.pauses(), "")
+        yield self.figure("collections", self.pauses(), "")
+        if view.observed.heap:
             yield ""
             yield self.map(map_rows)
         if view.recent:
@@ -103,7 +106,7 @@ class _Drawing:
         """What matters most comes first: a narrow terminal cuts the rest."""
         view, run = self.view, self.view.run
         runtime = printable(f"{run.runtime} {run.runtime_version or ''}".rstrip())
-        served = f"served by our {run.source}" if view.has_heap else "served by its own allocator"
+        served = f"served by our {run.source}" if view.observed.heap else "served by its own allocator"
         state = f"  {view.state or 'running'}, {view.elapsed_ns / 1e9:.1f} s"
         return Text.assemble(
             (printable(Path(run.module).name), "bold"),
@@ -138,8 +141,10 @@ class _Drawing:
     def pauses(self) -> Text:
         """How many collections there were, how long, and what they left."""
         view = self.view
-        if not view.recent:
-            return Text("none yet")
+        if view.collections is None or view.pause_ns is None:
+            return Text(f"unknown: {view.observed.unseen_collections}")
+        if view.longest_pause_ns is None:
+            return Text("none: this heap never frees" if view.run.collector == LEAKING else "none yet")
         pauses = f"{time_text(view.pause_ns)} in all, longest {time_text(view.longest_pause_ns)}"
         return Text(f"{view.collections:,}, {pauses}; {size_text(view.recent[-1].live_bytes)} live after the last")
 
@@ -147,7 +152,8 @@ class _Drawing:
         """The heap's last picture."""
         run, snapshot = self.view.run, self.view.snapshot
         if snapshot is None:
-            return Text("a picture of the heap comes with its first collection", "dim")
+            when = "at its end" if run.collector == LEAKING else "with its first collection"
+            return Text(f"a picture of the heap comes {when}", "dim")
         return HeapMap(unpack_states(snapshot.states, snapshot.blocks), run.heap_start_address, run.block_bytes, rows)
 
     def collections(self, count: int) -> Table:

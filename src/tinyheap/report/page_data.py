@@ -19,8 +19,10 @@ from tinyheap.profile.flame import Measure, weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
 from tinyheap.profile.leaks import LeakSuspects, leak_suspects
 from tinyheap.profile.pausing import pauses
+from tinyheap.profile.result import Unknown, row, rows
+from tinyheap.profile.result import columns as columns_of
 from tinyheap.profile.sites import Usage, by_function, by_site
-from tinyheap.profile.stacks import NO_FRAME, StackTree
+from tinyheap.profile.stacks import NO_FRAME, StackTree, is_runtime
 from tinyheap.profile.summary import totals, wall_ns
 from tinyheap.profile.timeline import time_line
 from tinyheap.report.page_packing import Columns
@@ -40,9 +42,6 @@ MOST_SERIES: Final = 200
 """Figures in the series of a leak suspect."""
 LONGEST_NAME: Final = 400
 
-_DEATHS_UNKNOWN: Final = (
-    "Collections could not be recorded, and neither could deaths: what is shown as not freed may have been freed."
-)
 _U32: Final = 2**32 - 1
 
 _WEIGHTS: Final = {
@@ -55,7 +54,10 @@ _TOTALS: Final = (
     "allocations", "allocated_bytes", "live_objects", "live_bytes", "peak", "collections",
     "collector_ns", "growths", "heap_bytes", "used_bytes", "fragmentation",
 )  # fmt: skip
-_POINTS: Final = ("live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes")
+_POINTS: Final = (
+    "allocated_bytes", "live_objects", "live_bytes",
+    "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes",
+)  # fmt: skip
 _USAGES: Final = (
     "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes",
     "mean_size_bytes", "dead_young_objects", "median_lifetime_ns",
@@ -123,15 +125,14 @@ def page_data(recording: Recording, progress: Callable[[], None] = lambda: None)
 
 def _summary(recording: Recording, notes: list[str], reasons: list[str]) -> dict[str, Any]:
     found, all_pauses = totals(recording), pauses(recording)
-    if not found.knows_deaths:
-        notes = [*notes, _DEATHS_UNKNOWN]
+    percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
+    if found.observed.unknown is not None:
+        notes = [*notes, found.observed.unknown]
     return {
         "run": _run_facts(recording),
         "totals": {name: asdict(found)[name] for name in _TOTALS},
         "reasons": reasons,
-        "percentiles": [
-            {"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in all_pauses.percentiles_ns.items()
-        ],
+        "percentiles": [{"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in percentiles.items()],
         "sizes": _histogram(size_histogram(recording)),
         "lifetimes": _histogram(lifetime_histogram(recording)),
         "leaks": _leaks(leak_suspects(recording)),
@@ -148,7 +149,10 @@ def _run_facts(recording: Recording) -> dict[str, Any]:
         "runtime": shortened(run.runtime),
         "runtime_version": run.runtime_version and shortened(run.runtime_version),
         "collector": shortened(run.collector),
+        "never_frees": run.never_frees,
         "source": shortened(run.source),
+        "unseen_collections": None if run.observed.collections else run.observed.unseen_collections,
+        "unseen_heap": None if run.observed.heap else run.observed.unseen_heap,
         "started_at": run.started_at.isoformat(),
         "state": shortened(run.state),
         "error": run.error and shortened(run.error),
@@ -167,11 +171,13 @@ def _map_start_address(recording: Recording) -> int:
     if run.heap_start_address:
         return run.heap_start_address
     query = "SELECT coalesce(min(address), 0) FROM events WHERE kind = 0 AND size_bytes > 0"
-    [(lowest,)] = recording.connection.execute(query).fetchall()
+    (lowest,) = row(recording, query)
     return int(lowest) // max(run.block_bytes, 1) * max(run.block_bytes, 1)
 
 
-def _histogram(histogram: Histogram) -> dict[str, Any]:
+def _histogram(histogram: Histogram | Unknown) -> dict[str, Any]:
+    if isinstance(histogram, Unknown):
+        return {"unknown": histogram.why}
     return {
         "buckets": [asdict(bucket) for bucket in histogram.buckets],
         "beyond_objects": histogram.beyond_objects,
@@ -179,7 +185,9 @@ def _histogram(histogram: Histogram) -> dict[str, Any]:
     }
 
 
-def _leaks(found: LeakSuspects) -> dict[str, Any]:
+def _leaks(found: LeakSuspects | Unknown) -> dict[str, Any]:
+    if isinstance(found, Unknown):
+        return {"unknown": found.why}
     last = found.collections - 1
     chosen = sorted({round(at * last / (MOST_SERIES - 1)) for at in range(MOST_SERIES)}) if last > 0 else []
     suspects = [
@@ -197,7 +205,8 @@ def _leaks(found: LeakSuspects) -> dict[str, Any]:
 
 
 def _reasons(recording: Recording) -> list[str]:
-    found = recording.connection.execute("SELECT DISTINCT reason FROM collections ORDER BY reason").fetchall()
+    query = "SELECT DISTINCT reason FROM collections WHERE ? ORDER BY reason"
+    found = rows(recording, query, [recording.run.observed.collections])
     return [shortened(reason) for (reason,) in found]
 
 
@@ -213,6 +222,7 @@ class _Stacks:
         self.columns: Columns = {
             "stack.parent": self.numbers(np.array([0, *(stack.parent_id for stack in stacks)], np.int64)),
             "stack.function": np.array([names.number(frame.function) for frame in frames], np.uint32),
+            "stack.is_runtime": np.array([is_runtime(frame.function) for frame in frames], np.uint32),
             "stack.offset": _figures(frame.code_offset for frame in frames),
             "stack.site": np.array([names.number(sites[stack_id].function) for stack_id in self._ids], np.uint32),
         }
@@ -228,6 +238,8 @@ def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
     for what, measures in _WEIGHTS.items():
         for measure in measures:
             own = weights(recording, measure)
+            if isinstance(own, Unknown):
+                continue
             column = np.zeros(len(stacks.columns["stack.parent"]))
             column[stacks.numbers(np.array([*own], np.int64))] = [*own.values()]
             columns[f"weight.{what}_{measure.unit}"] = column
@@ -235,27 +247,30 @@ def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
 
 
 def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
-    """The time line, collections, growths and the mutator's share."""
+    """The time line, collections, growths and the mutator's share; nothing where they are not known."""
     points = time_line(recording, MOST_POINTS).points
     columns: Columns = {"point.time_ns": _figures(point.time_ns for point in points)}
     for name in _POINTS:
         columns[f"point.{name}"] = _figures(getattr(point, name) for point in points)
-    columns |= _table_columns(recording, "collections", _COLLECTIONS, "number")
-    columns |= _table_columns(recording, "growths", _GROWTHS, "time_ns")
-    reasons = _reasons(recording)
-    found = recording.connection.execute("SELECT reason, stack_id FROM collections ORDER BY number").fetchall()
+    observed, reasons = recording.run.observed, _reasons(recording)
+    columns |= _table_columns(recording, "collections", _COLLECTIONS, "number", is_known=observed.collections)
+    columns |= _table_columns(recording, "growths", _GROWTHS, "time_ns", is_known=observed.heap)
+    query = "SELECT reason, stack_id FROM collections WHERE ? ORDER BY number"
+    found = rows(recording, query, [observed.collections])
     columns["collection.reason"] = np.array([reasons.index(shortened(reason)) for reason, _ in found], np.uint32)
     columns["collection.stack"] = stacks.numbers(np.array([stack_id for _, stack_id in found], np.int64))
-    found_windows = pauses(recording).utilizations
+    all_pauses = pauses(recording)
+    found_windows = () if isinstance(all_pauses, Unknown) else all_pauses.utilizations
     columns["utilization.window_ns"] = _figures(each.window_ns for each in found_windows)
     columns["utilization.utilization"] = _figures(each.utilization for each in found_windows)
     return columns
 
 
-def _table_columns(recording: Recording, table: str, names: Sequence[str], order: str) -> Columns:
-    """Columns of a table of the recording, named as one of its rows."""
+def _table_columns(recording: Recording, table: str, names: Sequence[str], order: str, *, is_known: bool) -> Columns:
+    """Columns of a table of the recording, named as one of its rows; empty where it says nothing that is known."""
     selected = ", ".join(f"{name}::DOUBLE AS {name}" for name in names)
-    found = recording.connection.execute(f"SELECT {selected} FROM {table} ORDER BY {order}, rowid").fetchnumpy()
+    query = f"SELECT {selected} FROM {table} WHERE ? ORDER BY {order}, rowid"
+    found = columns_of(recording, query, [is_known])
     return {f"{table.removesuffix('s')}.{name}": _filled(found[name]) for name in names}
 
 
@@ -279,12 +294,11 @@ class _Objects:
     """The objects in the order of their births, as many as a page can hold."""
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
-        [(total,)] = recording.connection.execute(
-            "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0"
-        ).fetchall()
+        (total,) = row(recording, "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0")
         too_many = total > MOST_OBJECTS
         query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
-        found = recording.connection.execute(query, {"bound": _U32}).fetchnumpy()
+        known = {"bound": _U32, "knows_collections": recording.run.observed.collections}
+        found = columns_of(recording, query, known)
         births = np.asarray(found["time_ns"], np.int64)
         tick_ns = int(births.max(initial=0)) // _U32 + 1
         self.notes: list[str] = []
@@ -308,7 +322,8 @@ class _Objects:
 # Collections are counted from 1 in their order, as the page has them, whatever their numbers are.
 _OBJECTS: Final = """
 WITH ends AS (
-    SELECT number, row_number() OVER (ORDER BY number, rowid) AS place, begun_ns + pause_ns AS end_ns FROM collections
+    SELECT number, row_number() OVER (ORDER BY number, rowid) AS place, begun_ns + pause_ns AS end_ns
+    FROM collections WHERE $knows_collections
 ),
 lives AS (
     SELECT

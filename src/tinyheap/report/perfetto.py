@@ -1,7 +1,7 @@
 """A recording as a trace of Perfetto: collections as slices, growths as instants, the heap as counters.
 
 The format is Perfetto's own, ``protos/perfetto/trace``; the numbers below are its fields.  It carries nanoseconds and
-whole numbers as they are.  Times are those of the run, from 0.
+whole numbers as they are.  Times are those of the run, from 0.  What the recording cannot know has no track.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tinyheap.profile.result import rows
 from tinyheap.report.protobuf import message, number, text
 
 if TYPE_CHECKING:
+    from tinyheap.profile import TimeLine
     from tinyheap.recordings.recording import Recording
 
 PACKET: Final = 1
@@ -34,6 +35,7 @@ COUNTERS: Final = (
     ("used", "used_bytes", BYTES_UNIT),
     ("free", "free_bytes", BYTES_UNIT),
     ("largest free run", "largest_free_run_bytes", BYTES_UNIT),
+    ("allocated, as asked for", "allocated_bytes", BYTES_UNIT),
     ("live, as asked for", "live_bytes", BYTES_UNIT),
     ("live objects", "live_objects", COUNT_UNIT),
 )
@@ -58,22 +60,27 @@ MOST_POINTS: Final = 20_000
 
 def perfetto(recording: Recording) -> bytes:
     """The trace."""
-    return b"".join([*_tracks(recording), *_collections(recording), *_time_line(recording)])
+    line = time_line(recording, MOST_POINTS)
+    collections = () if line.collections is None else _collections(recording)
+    return b"".join([*_tracks(recording, line), *collections, *_time_line(line)])
 
 
 def _packet(*fields: bytes) -> bytes:
     return message(PACKET, *fields, number(SEQUENCE, 1))
 
 
-def _tracks(recording: Recording) -> Iterator[bytes]:
-    """What the tracks are: the program, below it its collector and the counters."""
+def _tracks(recording: Recording, line: TimeLine) -> Iterator[bytes]:
+    """What the tracks are: the program, below it its collector and the counters, as far as they are known."""
     process = message(PROCESS, number(1, 1), text(6, recording.run.module))
     yield _packet(
         message(TRACK_DESCRIPTOR, number(UUID, PROCESS_TRACK), process), number(SEQUENCE_FLAGS, STATE_CLEARED)
     )
     parent = number(PARENT, PROCESS_TRACK)
-    yield _packet(message(TRACK_DESCRIPTOR, number(UUID, COLLECTOR_TRACK), text(NAME, "collector"), parent))
-    for track, (name, _, unit) in enumerate(COUNTERS, start=FIRST_COUNTER):
+    if line.collections is not None:
+        yield _packet(message(TRACK_DESCRIPTOR, number(UUID, COLLECTOR_TRACK), text(NAME, "collector"), parent))
+    for track, (name, field, unit) in enumerate(COUNTERS, start=FIRST_COUNTER):
+        if all(getattr(point, field) is None for point in line.points):
+            continue
         counter = message(COUNTER, number(3, unit))
         yield _packet(message(TRACK_DESCRIPTOR, number(UUID, track), text(NAME, name), parent, counter))
 
@@ -97,9 +104,8 @@ def _collections(recording: Recording) -> Iterator[bytes]:
         yield _event(begun_ns + pause_ns, SLICE_END, COLLECTOR_TRACK)
 
 
-def _time_line(recording: Recording) -> Iterator[bytes]:
-    line = time_line(recording, MOST_POINTS)
-    for growth in line.growths:
+def _time_line(line: TimeLine) -> Iterator[bytes]:
+    for growth in line.growths or ():
         notes = [_note("old_bytes", growth.old_bytes), _note("new_bytes", growth.new_bytes)]
         yield _event(growth.time_ns, INSTANT, COLLECTOR_TRACK, text(EVENT_NAME, "growth"), *notes)
     for point in line.points:

@@ -2,7 +2,7 @@
 
 The format is github.com/google/pprof, ``proto/profile.proto``; the numbers below are its fields.  The sample types are
 those of Go's own heap profile: objects and bytes allocated, objects and bytes in use, which here means not freed by any
-collection when the recording ended.
+collection when the recording ended.  Where collections were not recorded there are only the first two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import gzip
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile import Measure
+from tinyheap.profile import Measure, Unknown
 from tinyheap.profile.flame import weights
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
@@ -58,9 +58,12 @@ def pprof(recording: Recording) -> bytes:
 def _profile(recording: Recording) -> Iterator[bytes]:
     strings = Strings()
     tree = StackTree.of(recording)
-    for name, unit, _ in SAMPLE_TYPES:
-        yield message(SAMPLE_TYPE, *_value_type(strings, name, unit))
-    values = [weights(recording, measure) for _, _, measure in SAMPLE_TYPES]
+    values = []
+    for name, unit, measure in SAMPLE_TYPES:
+        weighed = weights(recording, measure)
+        if not isinstance(weighed, Unknown):
+            yield message(SAMPLE_TYPE, *_value_type(strings, name, unit))
+            values.append(weighed)
     used: dict[int, StackFrame] = {}
     for stack_id in sorted({stack_id for each in values for stack_id in each}):
         path = tree.path(stack_id) or (tree.frame(stack_id),)

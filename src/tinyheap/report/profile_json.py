@@ -3,8 +3,8 @@
 Keys that stay: ``run`` (the table of that name), ``totals``, ``flame_graphs`` (by measure), ``by_function``, ``by_site``,
 ``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``, ``survival_histogram`` and
 ``leak_suspects``; where two recordings are compared, ``comparison`` alone.  What is below them are the fields of the
-results of `tinyheap.profile`.  A flame graph is a list of nodes, callers first, each with the index of its caller (null for
-the first), so that no reader has to follow it to its depth.
+results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list of nodes, callers first, each
+with the index of its caller (null for the first), so that no reader has to follow it to its depth.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tinyheap import profile
-from tinyheap.profile import Measure
+from tinyheap.profile import Measure, Unknown
 
 if TYPE_CHECKING:
     from tinyheap.profile import FlameGraph
@@ -27,7 +27,7 @@ def report_json(recording: Recording) -> dict[str, Any]:
     return {
         "run": as_json(recording.run),
         "totals": as_json(profile.totals(recording)),
-        "flame_graphs": {each.value: nodes(profile.flame_graph(recording, each)) for each in Measure},
+        "flame_graphs": {each.value: _nodes_or_null(profile.flame_graph(recording, each)) for each in Measure},
         "by_function": as_json(profile.by_function(recording).usages),
         "by_site": as_json(profile.by_site(recording).usages),
         "by_layout": as_json(profile.by_layout(recording)),
@@ -45,6 +45,10 @@ def comparison_json(before: Recording, after: Recording) -> dict[str, Any]:
     return {"comparison": as_json(profile.compare(before, after))}
 
 
+def _nodes_or_null(graph: FlameGraph | Unknown) -> list[dict[str, Any]] | None:
+    return None if isinstance(graph, Unknown) else nodes(graph)
+
+
 def nodes(graph: FlameGraph) -> list[dict[str, Any]]:
     """A flame graph as a list of its nodes."""
     found: list[dict[str, Any]] = []
@@ -58,6 +62,8 @@ def nodes(graph: FlameGraph) -> list[dict[str, Any]]:
 
 def as_json(value: Any) -> Any:  # noqa: ANN401 - any result, and what JSON has for it
     """A result, or what it consists of, as JSON has it."""
+    if isinstance(value, Unknown):
+        return None
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):

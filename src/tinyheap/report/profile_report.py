@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from tinyheap import profile
 from tinyheap.report.flame_tree import FlameTree
-from tinyheap.report.profiles import HistogramRows, UsageRows, renderable_of
+from tinyheap.report.profiles import WARNING, HistogramRows, UsageRows, drawn, renderable_of
 
 if TYPE_CHECKING:
     from tinyheap.profile import Measure
@@ -38,11 +39,12 @@ def report(recording: Recording, measure: Measure, top: int) -> Iterator[Rendera
     totals = profile.totals(recording)
     yield renderable_of(totals)
     yield from section("The heap through time", renderable_of(profile.time_line(recording)))
-    yield from section(f"Stacks, by {measure.title}", FlameTree(profile.flame_graph(recording, measure), top))
+    stacks = drawn(profile.flame_graph(recording, measure), lambda graph: FlameTree(graph, top))
+    yield from section(f"Stacks, by {measure.title}", stacks)
     yield from section("Allocation sites", UsageRows(profile.by_site(recording), top))
     yield from section("Pauses", renderable_of(profile.pauses(recording)))
     sizes = Group(Text("objects by size", "dim"), HistogramRows(profile.size_histogram(recording)))
-    lives = Group(Text("objects by lifetime", "dim"), HistogramRows(profile.lifetime_histogram(recording)))
+    lives = Group(Text("objects by lifetime", "dim"), renderable_of(profile.lifetime_histogram(recording)))
     yield from section("Objects", SideBySide(sizes, lives))
     yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
 
@@ -50,7 +52,10 @@ def report(recording: Recording, measure: Measure, top: int) -> Iterator[Rendera
 def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:
     """Two recordings side by side."""
     found = profile.compare(before, after)
-    yield Text.assemble("before: ", (str(before.path), "bold"), "\nafter:  ", (str(after.path), "bold"))
+    for name, recording in (("before", before), ("after", after)):
+        yield Text.assemble(f"{name + ':':7} ", (str(recording.path), "bold"))
+        if recording.run.observed.unknown is not None:
+            yield Padding(Text(recording.run.observed.unknown, WARNING), (0, 0, 0, 8))
     yield Text()
     yield renderable_of(found)
 

@@ -10,8 +10,11 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``error``           what ended the program, null if it ended itself
 ``was_cached``      whether it had been prepared before
 ``prepare_ns``      from the module's bytes to the instance
-``run_ns``          from its start to its end
-``heap``            null where the module ran as it is, else:
+``run_ns``          from the program's first instruction to its last
+``memory_bytes``    the size of all of the program's memory at its end, which is its greatest; null where it exports none
+``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where nobody knows
+                    of any, and where ``heap`` has them
+``heap``            null where the module ran as it is, so that nothing was seen of its heap, else:
 
     ``engine``                ``kernel`` or ``model``
     ``allocations``, ``allocated_bytes``, ``freed_objects``
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.facts import Guest
     from tinyheap.guests.guest_heap import GuestHeap
     from tinyheap.heap.stats import Collection, MemStats
+    from tinyheap.hosts.memory import GuestMemory
 
 _GUEST_FACTS: Final = ("runtime", "version", "collector", "scheduler", "served")
 
@@ -112,6 +116,20 @@ class HeapReport:
         yield "live at the end", f"{self.live_objects:,} objects, {size_text(self.live_bytes)}"
 
 
+def own_counters(guest: Guest | None, memory: GuestMemory) -> dict[str, int] | None:
+    """The counters that a program keeps itself, by Go's names; None where it is not known that it does."""
+    if guest is None or guest.heap is None:
+        return None
+    counters = guest.heap.counters
+    addresses = {
+        "Mallocs": counters.mallocs_address,
+        "Frees": counters.frees_address,
+        "TotalAlloc": counters.total_alloc_bytes_address,
+    }
+    known = {name: address for name, address in addresses.items() if address is not None}
+    return {name: int.from_bytes(memory.read(address, 8), "little") for name, address in known.items()} or None
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """One run of one program."""
@@ -124,6 +142,8 @@ class RunReport:
     was_cached: bool
     prepare_ns: int
     run_ns: int
+    memory_bytes: int | None
+    counters: dict[str, int] | None
     heap: HeapReport | None
 
     def as_json(self) -> dict[str, Any]:
@@ -138,6 +158,8 @@ class RunReport:
             "was_cached": self.was_cached,
             "prepare_ns": self.prepare_ns,
             "run_ns": self.run_ns,
+            "memory_bytes": self.memory_bytes,
+            "counters": self.counters,
             "heap": None if self.heap is None else self.heap.as_json(),
         }
 
@@ -145,13 +167,14 @@ class RunReport:
         """What it was, and the figures of its heap or why there are none."""
         guest = self.guest
         if guest is None:
-            yield f"{self.module}: ran natively in {time_text(self.run_ns)}"
+            yield f"{self.module}: ran natively in {time_text(self.run_ns)}{self._memory()}"
             return
         version = f" {guest.version}" if guest.version else ""
         what = f"{self.module}: {guest.runtime}{version}, collector: {guest.collector}"
         if self.heap is None:
             yield what
             yield f"This module {guest.served}."
+            yield f"It ran for {time_text(self.run_ns)}{self._memory()}; what its heap did is unknown."
             return
         ours = "never collected" if self.gc == "leaking" else "replaced"
         yield f"{what}, {ours} ({self.heap.engine})"
@@ -159,3 +182,6 @@ class RunReport:
         width = max(len(name) for name, _ in figures)
         for name, figure in figures:
             yield f"  {name:{width}}  {figure}"
+
+    def _memory(self) -> str:
+        return "" if self.memory_bytes is None else f" in {size_text(self.memory_bytes)} of memory"

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tinyheap import __version__
-from tinyheap.profile import Measure, flame_graph
+from tinyheap.profile import Measure, Unknown, flame_graph
 
 if TYPE_CHECKING:
     from tinyheap.profile import FlameGraph
@@ -21,7 +21,8 @@ SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 def speedscope(recording: Recording) -> bytes:
     """The file, as JSON."""
     frames: dict[str, int] = {}
-    graphs = [flame_graph(recording, measure) for measure in Measure]
+    asked = (flame_graph(recording, measure) for measure in Measure)
+    graphs = [graph for graph in asked if not isinstance(graph, Unknown)]
     profiles = [_profile(graph, frames) for graph in graphs if graph.root.total] or [_profile(graphs[0], frames)]
     whole = {
         "$schema": SCHEMA,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from tinyheap.report.charts import asked_for
 from tinyheap.report.text import printable
 from tinyheap.report.units import count_text, size_text, time_text
 
@@ -51,7 +52,10 @@ def time_line_svg(line: TimeLine) -> str:
 
 
 def _time_line(line: TimeLine) -> Iterator[str]:
-    top = max((max(point.heap_bytes or 0, point.live_bytes) for point in line.points), default=0) or 1
+    used = [(each.time_ns, each.used_bytes) for each in line.points if each.used_bytes is not None]
+    heap = [(each.time_ns, each.heap_bytes) for each in line.points if each.heap_bytes is not None]
+    title, asked = asked_for(line)
+    top = max((value for _, value in (*used, *heap, *asked)), default=0) or 1
     whole_ns = max(line.wall_ns, 1)
 
     def x(time_ns: int) -> float:
@@ -60,34 +64,29 @@ def _time_line(line: TimeLine) -> Iterator[str]:
     def y(size_bytes: int) -> float:
         return TOP + CHART_HEIGHT * (1 - size_bytes / top)
 
-    used = [(x(each.time_ns), y(each.used_bytes)) for each in line.points if each.used_bytes is not None]
-    heap = [(x(each.time_ns), y(each.heap_bytes)) for each in line.points if each.heap_bytes is not None]
-    live = [(x(each.time_ns), y(each.live_bytes)) for each in line.points]
     floor = y(0)
-    for each in line.collections:
+    for each in line.collections or ():
         begin, width = x(each.begun_ns), max((WIDTH - LEFT) * each.pause_ns / whole_ns, 1)
         note = f"collection {each.number} ({each.reason}): {time_text(each.pause_ns)}"
         yield f'<rect x="{begin:.1f}" y="{TOP}" width="{width:.1f}" height="{CHART_HEIGHT}" fill="{MARK_STROKE}" '
         yield f'fill-opacity=".45"><title>{escape(note)}</title></rect>'
+    drawn = [("in use", used, USED_FILL), ("heap", heap, HEAP_STROKE), (title, asked, LIVE_STROKE)]
     if used:
-        area = [(used[0][0], floor), *used, (used[-1][0], floor)]
+        area = [(x(used[0][0]), floor), *((x(at), y(value)) for at, value in used), (x(used[-1][0]), floor)]
         yield f'<polygon points="{_points(area)}" fill="{USED_FILL}" fill-opacity=".35"/>'
-    for points, stroke in ((used, USED_FILL), (heap, HEAP_STROKE), (live, LIVE_STROKE)):
-        if points:
-            yield f'<polyline points="{_points(points)}" fill="none" stroke="{stroke}" stroke-width="1.4"/>'
+    for _, values, stroke in drawn:
+        if values:
+            points = _points([(x(at), y(value)) for at, value in values])
+            yield f'<polyline points="{points}" fill="none" stroke="{stroke}" stroke-width="1.4"/>'
     yield f'<line x1="{LEFT}" x2="{WIDTH}" y1="{floor}" y2="{floor}" stroke="currentColor" stroke-opacity=".4"/>'
     yield _text(LEFT - 8, TOP + 9, size_text(top), "end") + _text(LEFT - 8, floor, "0", "end")
     yield _text(LEFT, floor + 14, "0") + _text(WIDTH - 4, floor + 14, time_text(line.wall_ns), "end")
-    yield from _legend()
+    shown = [(name, color) for name, values, color in drawn if values]
+    yield from _legend(shown + ([("collection", MARK_STROKE)] if line.collections else []))
 
 
-def _legend() -> Iterator[str]:
-    names = (
-        ("in use", USED_FILL),
-        ("heap", HEAP_STROKE),
-        ("live, as asked for", LIVE_STROKE),
-        ("collection", MARK_STROKE),
-    )
+def _legend(names: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Names with their colors."""
     at = float(LEFT)
     for name, fill in names:
         yield f'<rect x="{at:.1f}" y="4" width="10" height="10" fill="{fill}"/>' + _text(at + 14, 13, name)

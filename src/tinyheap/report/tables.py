@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 
 from tinyheap.errors import ReportError
+from tinyheap.profile.result import row
 from tinyheap.recordings import catalog
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
 
     Raises:
         ReportError: The folder cannot be written to.
+        RecordingClosedError: The recording is closed.
     """
+    (file,) = row(recording, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
     names = [table.name for table in catalog.tables()]
     (objects,) = (view.query for view in catalog.views() if view.name == OBJECTS)
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -39,14 +42,15 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.absolute()  # so that DuckDB takes no name for another kind of place
         with duckdb.connect(":memory:", config=config) as connection:
-            connection.execute(f"ATTACH {_quoted(recording.path)} AS source (READ_ONLY); USE source.main")
+            connection.execute(f"ATTACH {_quoted(file)} AS source (READ_ONLY); USE source.main")
             for name, query in [*((name, f"FROM source.main.{name}") for name in names), (OBJECTS, objects)]:
-                connection.execute(f"COPY ({query}) TO {_quoted(folder / f'{name}.{kind}')} ({OPTIONS[kind]})")
+                connection.execute(f"COPY ({query}) TO {_quoted(str(folder / f'{name}.{kind}'))} ({OPTIONS[kind]})")
     except (OSError, duckdb.Error) as error:
         raise ReportError(f"{folder} cannot be written: {error}") from error
 
 
-def _quoted(path: Path) -> str:
-    text = str(path).replace("'", "''")
-    return f"'{text}'"
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"

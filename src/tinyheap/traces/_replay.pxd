@@ -16,7 +16,7 @@ cdef struct Row:
     u64 mark_ns
     u64 sweep_ns
 
-# What the check of a program knows while it walks the steps.
+# What the check of a trace knows while it walks the steps.
 cdef struct Rules:
     int64_t* sizes              # of each id as requested; -1 = not bound
     u64 object_ids
@@ -55,7 +55,7 @@ cdef u64 bound_fault(Rules* rules, u64 object_id) noexcept nogil
 
 cdef class Player:
     cdef HeapState _heap
-    cdef object _program
+    cdef object _trace
     cdef object _memory         # the reserved bytes of the heap, and the view that pins them
     cdef const uint32_t[::1] _ops
     cdef unsigned char[::1] _memory_view

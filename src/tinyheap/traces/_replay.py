@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""The player: runs a mutator program on the kernel with no Python between its steps.
+"""The player: runs a trace on the kernel with no Python between its steps.
 
-``replay.py`` makes it, gives it a program that passed ``check``, advances it and reads the results; what the steps mean
+``replay.py`` makes it, gives it a trace that passed ``check``, advances it and reads the results; what the steps mean
 stands in ``program.py``.  ``_fault`` numbers are ``program.Fault``.
 """
 
@@ -14,7 +14,14 @@ if not cython.compiled:
 
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import realloc as c_realloc
-from cython.cimports.tinyheap.heap._allocate import alloc_again, alloc_leaking, alloc_object, count_leaking, old_size
+from cython.cimports.tinyheap.heap._allocate import (
+    alloc_again,
+    alloc_leaking,
+    alloc_object,
+    count_leaking,
+    leaking_size,
+    old_size,
+)
 from cython.cimports.tinyheap.heap._mark import begin_marking, end_marking, finish_marking, mark_range
 from cython.cimports.tinyheap.heap._state import Heap, counters_of, lay_out, move_table, set_up
 from cython.cimports.tinyheap.heap._sweep import count_blocks, sweep_table
@@ -26,10 +33,10 @@ from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
 @cython.final
 @cython.cclass
 class Player:
-    """Plays one program.
+    """Plays one trace.
 
     Args:
-        program: checked.
+        trace: checked.
         memory: zeroed, writable, ``limit_bytes`` long.
         geometry: of the heap at the start.
         options: of the engine.
@@ -43,7 +50,7 @@ class Player:
 
     def __init__(
         self,
-        program,
+        trace,
         memory,
         geometry,
         options,
@@ -58,7 +65,7 @@ class Player:
         hashes: cython.bint,
     ):
         heap: Heap = cython.address(self._heap)
-        self._program = program
+        self._trace = trace
         self._memory = memory
         self._memory_view = memory
         self._statics = statics
@@ -66,13 +73,13 @@ class Player:
         self._layout_addresses = layout_addresses
         self._addresses_array = addresses
         self._addresses = addresses
-        self._ids = array("Q", bytes(8 * max(program.object_ids, 1)))
-        self._ops = program.ops
-        self._steps = program.step_count
+        self._ids = array("Q", bytes(8 * max(trace.object_ids, 1)))
+        self._ops = trace.ops
+        self._steps = trace.step_count
         # One byte more, so that there is one to point at.
-        self._roots = bytearray(program.root_slots * program.word_bytes + 1)
+        self._roots = bytearray(trace.root_slots * trace.word_bytes + 1)
         self._limit_bytes = limit_bytes
-        self._by_thirds = program.growth
+        self._by_thirds = trace.growth
         self._timing = timing
         self._hashes = hashes
         set_up(heap, cython.cast(cython.size_t, cython.address(self._memory_view[0])), geometry, options)
@@ -93,7 +100,7 @@ class Player:
     # ---- playing --------------------------------------------------------------------------------------------------------
 
     def advance(self, steps: u64) -> bool:
-        """Play so many steps more; False when the program has ended."""
+        """Play so many steps more; False when the trace has ended."""
         stop: u64 = min(self._step + steps, self._steps)
         begun_ns: u64 = clock_ns()
         with cython.nogil:
@@ -201,7 +208,8 @@ class Player:
     def _allocate_leaking(self, size_bytes: u64) -> u64:
         heap: Heap = cython.address(self._heap)
         address: u64
-        size_bytes = count_leaking(heap, size_bytes)
+        size_bytes = leaking_size(heap, size_bytes)
+        count_leaking(heap, size_bytes)
         address = alloc_leaking(heap, size_bytes)
         while address == 0 and self._grow():
             address = alloc_leaking(heap, size_bytes)
@@ -352,17 +360,17 @@ class Player:
 # ---- checking -----------------------------------------------------------------------------------------------------------
 
 
-def first_fault(program) -> tuple[int, int, int]:
+def first_fault(trace) -> tuple[int, int, int]:
     """``program.first_fault``, compiled.
 
     Returns the first step that cannot be run, the number of its fault (0 for none), and how many steps before it allocate
     or reallocate.
     """
     rules: Rules
-    ops: cython.const[uint32_t][::1] = program.ops
+    ops: cython.const[uint32_t][::1] = trace.ops
     # One more, so that there is one to point at.
-    sizes: int64_t[::1] = array("q", [-1]) * (program.object_ids + 1)
-    steps: u64 = program.step_count
+    sizes: int64_t[::1] = array("q", [-1]) * (trace.object_ids + 1)
+    steps: u64 = trace.step_count
     step: u64 = 0
     fault: u64 = 0
     allocations: u64 = 0
@@ -370,11 +378,11 @@ def first_fault(program) -> tuple[int, int, int]:
     layout_bytes: u64 = 0
     most_layout_bytes: u64 = LAYOUT_LIMIT_BYTES
     rules.sizes = cython.address(sizes[0])
-    rules.object_ids = program.object_ids
-    rules.root_slots = program.root_slots
-    rules.word_bytes = program.word_bytes
-    rules.most_bytes = min((1 << 8 * program.word_bytes) - program.header_bytes - 4 * program.word_bytes, 1 << 62)
-    rules.most_layout = min((1 << 8 * program.word_bytes) - 1, 1 << 62)
+    rules.object_ids = trace.object_ids
+    rules.root_slots = trace.root_slots
+    rules.word_bytes = trace.word_bytes
+    rules.most_bytes = min((1 << 8 * trace.word_bytes) - trace.header_bytes - 4 * trace.word_bytes, 1 << 62)
+    rules.most_layout = min((1 << 8 * trace.word_bytes) - 1, 1 << 62)
     while step < steps:
         fault = step_fault(cython.address(rules), cython.address(ops[step << 2]))
         if fault != 0:

@@ -1,14 +1,16 @@
 from array import array
 from mmap import mmap
+from typing import final
 
 from tinyheap.heap.contract import Counters, Options
 from tinyheap.heap.geometry import Geometry
-from tinyheap.traces.program import Program
+from tinyheap.traces.program import Trace
 
+@final
 class Player:
     def __init__(
         self,
-        program: Program,
+        trace: Trace,
         memory: mmap,
         geometry: Geometry,
         options: Options,
@@ -49,4 +51,4 @@ class Player:
     def advance(self, steps: int) -> bool: ...
     def read_table(self) -> bytes: ...
 
-def first_fault(program: Program) -> tuple[int, int, int]: ...
+def first_fault(trace: Trace) -> tuple[int, int, int]: ...

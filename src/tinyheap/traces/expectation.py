@@ -3,7 +3,7 @@
 An *expectation* is a JSON object with the keys of `Replay.as_vector`, as the conformance vectors have and as
 `tinyheap replay --json` writes; further keys are ignored.  Figures are compared in the order of cause, so
 that the first difference is as near as may be to where things went another way: what the heap was made as,
-each address, each collection, how the program ended, and the state that it left behind.
+each address, each collection, how the replay ended, and the state that it left behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from tinyheap.errors import ExpectationError
 from tinyheap.heap.stats import GO_NAMES
-from tinyheap.traces.program import STEP_WORDS, Op, Program, describe_step
+from tinyheap.traces.program import STEP_WORDS, Op, Trace, describe_step
 from tinyheap.traces.replay import Replay
 from tinyheap.traces.summary import unpack_states
 
@@ -137,7 +137,7 @@ def _differences(
     for key in KINDS:
         match key:
             case "addresses":
-                yield from _address_differences(expected[key], found[key], replay.program)
+                yield from _address_differences(expected[key], found[key], replay.trace)
             case "collections":
                 yield from _collection_differences(expected[key], found[key], mark_stack=mark_stack)
             case "final_map":
@@ -150,21 +150,21 @@ def _differences(
                 yield Difference(key, "", expected[key], found[key])
 
 
-def _address_differences(expected: list[int], found: list[int], program: Program) -> Iterator[Difference]:
+def _address_differences(expected: list[int], found: list[int], trace: Trace) -> Iterator[Difference]:
     index = _first_unequal(expected, found)
     if index is not None:
-        where = _describe_allocation(program, index)
+        where = _describe_allocation(trace, index)
         yield Difference(f"addresses[{index}]", where, _at(expected, index), _at(found, index))
 
 
-def _describe_allocation(program: Program, index: int) -> str:
+def _describe_allocation(trace: Trace, index: int) -> str:
     """The step that gave the address of that index."""
-    operations = enumerate(program.ops[::STEP_WORDS])
+    operations = enumerate(trace.ops[::STEP_WORDS])
     allocating = (step for step, op in operations if op in (Op.ALLOC, Op.REALLOC))
     step = next(islice(allocating, index, None), None)
     if step is None:
-        return "the program has fewer allocations"
-    return describe_step(step, program.step(step))
+        return "the trace has fewer allocations"
+    return describe_step(step, trace.step(step))
 
 
 def _collection_differences(

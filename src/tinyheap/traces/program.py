@@ -1,13 +1,13 @@
-"""Mutator programs: what a program asked of its heap, as a list of steps that any collector can run again.
+"""Traces: what a mutator asked of its heap, as a list of steps that any collector can run again.
 
-A *program* is a header and steps of four 32-bit words, `op a b c`.  Objects go by *ids* and roots by *slots*,
-so that a program says nothing of addresses: those are the collector's business.  On disk everything is a
+A *trace* is a header and steps of four 32-bit words, `op a b c`.  Objects go by *ids* and roots by *slots*,
+so that a trace says nothing of addresses: those are the collector's business.  On disk everything is a
 little-endian u32, eight header words first; a file may be compressed with gzip, whatever its name is.
 
     header  magic, word bytes, object ids, root slots, heap bytes, limit bytes, growth, header alignment
     step    op, a, b, c
 
-Invariants of a program that passed `check`: every operation is known; ids and slots are below the header's
+Invariants of a trace that passed `check`: every operation is known; ids and slots are below the header's
 counts; id 0 is never bound; a step that writes an object or takes its address names an id that is bound; a
 write hits a word inside the object's size as requested (a reallocation makes the size the larger of old and
 new).  Sizes of ids are known without running anything, so all of this is found before the first step.
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import TraceError
+from tinyheap.heap.arguments import shown
 from tinyheap.units import GIB, KIB, MIB
 
 MAGIC: Final = 0x54434742
@@ -37,16 +38,16 @@ STORE_INTERIOR_SHIFT: Final = 20
 BLOCK_WORDS: Final = 4
 
 FILE_LIMIT_BYTES: Final = 4 * GIB
-"""The longest program that is read, after decompression."""
+"""The longest trace that is read, after decompression."""
 BOMB_RATIO: Final = 1000
-"""Gzip cannot do better than about 1030:1, and no honest program comes near."""
+"""Gzip cannot do better than about 1030:1, and no honest trace comes near."""
 BOMB_FLOOR_BYTES: Final = 16 * MIB
 """A file that decompresses to less than this is never taken for a bomb."""
 COUNT_FLOOR: Final = 1 << 20
 """The header may always count this many ids and slots; more only if the steps could use them."""
 HEADER_ALIGNMENT_LIMIT_BYTES: Final = 64
 LAYOUT_LIMIT_BYTES: Final = 16 * MIB
-"""What all distinct out-of-line bitmaps of one program may take together."""
+"""What all distinct out-of-line bitmaps of one trace may take together."""
 
 
 class Op(IntEnum):
@@ -74,8 +75,8 @@ OPERANDS: Final = {
 }
 
 
-class Growth(IntEnum):
-    """How the heap grows when it must: both forms end at the program's limit."""
+class TraceGrowth(IntEnum):
+    """How the heap grows when it must: both forms end at the trace's limit."""
 
     DOUBLE = 0
     FOUR_THIRDS = 1
@@ -116,7 +117,7 @@ REASONS: Final = {
 
 
 def describe_step(index: int, step: tuple[int, int, int, int]) -> str:
-    """A step in words: its place in the program, from 0, its operation and operands."""
+    """A step in words: its place in the trace, from 0, its operation and operands."""
     op, a, b, c = step
     if op not in OPERANDS:
         return f"step {index} (operation {op})"
@@ -128,7 +129,7 @@ def fault_message(index: int, step: tuple[int, int, int, int], fault: Fault) -> 
     """One sentence on the fault of a step: where it is, what it says, and what it should be.
 
     Args:
-        index: The step's place in the program, from 0.
+        index: The step's place in the trace, from 0.
         step: Its four words.
         fault: Why it cannot be run.
     """
@@ -136,8 +137,8 @@ def fault_message(index: int, step: tuple[int, int, int, int], fault: Fault) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """A mutator program.  Its header is checked when it is made, its steps by `check`.
+class Trace:
+    """A trace.  Its header is checked when it is made, its steps by `check`.
 
     Raises:
         TraceError: A header field makes no sense.
@@ -151,7 +152,7 @@ class Program:
     """The heap's size at the start, its block table included."""
     limit_bytes: int
     """The size beyond which it does not grow."""
-    growth: Growth
+    growth: TraceGrowth
     header_alignment_bytes: int
     """What an object's layout word is rounded up to under a precise scanner; 0 means the word size."""
     ops: array[int] = field(repr=False)
@@ -161,8 +162,8 @@ class Program:
         check_header(self)
 
     @classmethod
-    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Program:
-        """The program in the bytes of an uncompressed file; its steps are not looked at yet.
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Trace:
+        """The trace in the bytes of an uncompressed file; its steps are not looked at yet.
 
         Raises:
             TraceError: The magic is wrong, a header or step is cut short, or a header field makes no sense.
@@ -180,13 +181,13 @@ class Program:
                 f"{STEP_BYTES} bytes; the file was cut"
             )
         word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, growth, alignment = fields
-        if growth not in set(Growth):
+        if growth not in set(TraceGrowth):
             raise TraceError(f"unknown growth mode {growth} in the header: it is 0 (doubling) or 1 (by 4/3)")
         ops = _words_from(data[header_bytes:])
-        return cls(word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, Growth(growth), alignment, ops)
+        return cls(word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, TraceGrowth(growth), alignment, ops)
 
     def to_bytes(self) -> bytes:
-        """The program as the bytes of an uncompressed file."""
+        """The trace as the bytes of an uncompressed file."""
         header = (
             MAGIC,
             self.word_bytes,
@@ -217,7 +218,7 @@ class Program:
             IndexError: There is no such step.
         """
         if not 0 <= index < self.step_count:
-            raise IndexError(f"step {index} of a program of {self.step_count} steps")
+            raise IndexError(f"step {index} of a trace of {self.step_count} steps")
         op, a, b, c = self.ops[index * STEP_WORDS : (index + 1) * STEP_WORDS]
         return op, a, b, c
 
@@ -232,36 +233,50 @@ class Program:
             raise TraceError(fault_message(index, self.step(index), fault))
 
 
-def check_header(program: Program) -> None:
+HEADER_NUMBERS: Final = (
+    "word_bytes",
+    "object_ids",
+    "root_slots",
+    "heap_bytes",
+    "limit_bytes",
+    "header_alignment_bytes",
+)
+
+
+def check_header(trace: Trace) -> None:
     """Raises TraceError where a header field makes no sense in itself or for the number of steps."""
-    if program.word_bytes not in WORD_SIZES_BYTES:
-        raise TraceError(f"unsupported word size {program.word_bytes} in the header: it is 2, 4 or 8 bytes")
-    if program.heap_bytes == 0:
+    for name in HEADER_NUMBERS:
+        number = getattr(trace, name)
+        if not isinstance(number, int) or not 0 <= number < 1 << 32:
+            raise TraceError(f"invalid {name} {shown(number)} in the header: expected a whole number of 32 bits")
+    if trace.word_bytes not in WORD_SIZES_BYTES:
+        raise TraceError(f"unsupported word size {trace.word_bytes} in the header: it is 2, 4 or 8 bytes")
+    if trace.heap_bytes == 0:
         raise TraceError("a heap of 0 bytes in the header: it needs room for a block and its state")
-    if program.limit_bytes < program.heap_bytes:
+    if trace.limit_bytes < trace.heap_bytes:
         raise TraceError(
-            f"the limit of {program.limit_bytes} bytes in the header is below the initial heap of "
-            f"{program.heap_bytes} bytes"
+            f"the limit of {trace.limit_bytes} bytes in the header is below the initial heap of "
+            f"{trace.heap_bytes} bytes"
         )
-    if program.word_bytes == 2 and program.limit_bytes >= 64 * KIB:
-        raise TraceError(f"a limit of {program.limit_bytes} bytes in the header: 2-byte words address less than 64 KiB")
-    alignment = program.header_alignment_bytes
+    if trace.word_bytes == 2 and trace.limit_bytes >= 64 * KIB:
+        raise TraceError(f"a limit of {trace.limit_bytes} bytes in the header: 2-byte words address less than 64 KiB")
+    alignment = trace.header_alignment_bytes
     if alignment & (alignment - 1) or alignment > HEADER_ALIGNMENT_LIMIT_BYTES:
         raise TraceError(
             f"a header alignment of {alignment} bytes in the header: it is 0 or a power of two up to "
             f"{HEADER_ALIGNMENT_LIMIT_BYTES}"
         )
-    most = max(COUNT_FLOOR, program.step_count + 2)
-    for what, count in (("object ids", program.object_ids), ("root slots", program.root_slots)):
+    most = max(COUNT_FLOOR, trace.step_count + 2)
+    for what, count in (("object ids", trace.object_ids), ("root slots", trace.root_slots)):
         if count > most:
             raise TraceError(
-                f"the header counts {count} {what}, which {program.step_count} steps cannot use; it may count {most}"
+                f"the header counts {count} {what}, which {trace.step_count} steps cannot use; it may count {most}"
             )
 
 
-def first_fault(program: Program) -> tuple[int, Fault]:
-    """The first step that cannot be run and why; `(step_count, Fault.NONE)` for a good program."""
-    rules = StepRules(program)
+def first_fault(trace: Trace) -> tuple[int, Fault]:
+    """The first step that cannot be run and why; `(step_count, Fault.NONE)` for a good trace."""
+    rules = StepRules(trace)
     verbs = (
         rules.alloc,
         rules.store,
@@ -272,27 +287,27 @@ def first_fault(program: Program) -> tuple[int, Fault]:
         rules.store_word,
         rules.copy,
     )
-    ops = program.ops
+    ops = trace.ops
     for index, (op, a, b, c) in enumerate(zip(ops[::4], ops[1::4], ops[2::4], ops[3::4], strict=True)):
         if op >= len(verbs):
             return index, Fault.UNKNOWN_OPERATION
         fault = verbs[op](a, b, c)
         if fault:
             return index, fault
-    return program.step_count, Fault.NONE
+    return trace.step_count, Fault.NONE
 
 
 class StepRules:
     """What each operation asks of its operands, given the steps before it; one method an operation."""
 
-    def __init__(self, program: Program) -> None:
-        self.word_bytes = program.word_bytes
-        self.object_ids = program.object_ids
-        self.root_slots = program.root_slots
-        self.sizes_bytes = array("q", [-1]) * program.object_ids
+    def __init__(self, trace: Trace) -> None:
+        self.word_bytes = trace.word_bytes
+        self.object_ids = trace.object_ids
+        self.root_slots = trace.root_slots
+        self.sizes_bytes = array("q", [-1]) * trace.object_ids
         """Of each id as requested; -1 where it is not bound."""
-        address_space_bytes = 1 << 8 * program.word_bytes
-        self.most_bytes = address_space_bytes - program.header_bytes - BLOCK_WORDS * program.word_bytes
+        address_space_bytes = 1 << 8 * trace.word_bytes
+        self.most_bytes = address_space_bytes - trace.header_bytes - BLOCK_WORDS * trace.word_bytes
         self.most_layout = address_space_bytes - 1
         self.layouts = {0}
         self.bitmap_bytes = 0
@@ -373,8 +388,10 @@ class StepRules:
         return Fault.NONE
 
 
-class ProgramBuilder:
-    """Writes a program step by step; what it leaves to `Program.check` is only what depends on other steps.
+class TraceBuilder:
+    """Writes a trace step by step; what it leaves to `Trace.check` is only what depends on other steps.
+
+    Whatever does not fit the 32 bits that a step has for it is a `TraceError`.
 
     Args:
         heap_bytes: The heap's size at the start.
@@ -390,7 +407,7 @@ class ProgramBuilder:
         *,
         word_bytes: int = 4,
         limit_bytes: int | None = None,
-        growth: Growth = Growth.DOUBLE,
+        growth: TraceGrowth = TraceGrowth.DOUBLE,
         header_alignment_bytes: int = 0,
     ) -> None:
         self.word_bytes = word_bytes
@@ -401,7 +418,14 @@ class ProgramBuilder:
         self.object_ids = 1
         self.root_slots = 0
         self._ops = array("I")
-        self._add = self._ops.extend
+
+    def _add(self, *words: int) -> None:
+        """A step whole, or not at all."""
+        try:
+            self._ops += array("I", words)
+        except (TypeError, OverflowError) as error:
+            step = ", ".join(map(shown, words))
+            raise TraceError(f"invalid step ({step}): expected four whole numbers of 32 bits") from error
 
     @property
     def step_count(self) -> int:
@@ -410,10 +434,10 @@ class ProgramBuilder:
 
     def alloc(self, size_bytes: int, layout: int = 0, *, id: int = 0) -> int:  # noqa: A002
         """Allocates an object; its id, a fresh one unless `id` names one to bind again."""
+        self._add(0, id or self.object_ids, size_bytes, layout)
         if not id:
             id = self.object_ids  # noqa: A001
             self.object_ids += 1
-        self._add((0, id, size_bytes, layout))
         return id
 
     def store(self, target: int, word: int, value: int = 0, *, interior_words: int = 0) -> None:
@@ -427,40 +451,40 @@ class ProgramBuilder:
                 f"word {word} with an interior offset of {interior_words} words: a STORE has 20 bits "
                 "for the word and 12 for the offset"
             )
-        self._add((1, target, word | interior_words << STORE_INTERIOR_SHIFT, value))
+        self._add(1, target, word | interior_words << STORE_INTERIOR_SHIFT, value)
 
     def root(self, slot: int, id: int = 0, *, offset_bytes: int = 0) -> None:  # noqa: A002
         """Points a root slot at an object, or clears it; slots exist as far as they are named."""
+        self._add(2, slot, id, offset_bytes)
         self.root_slots = max(self.root_slots, slot + 1)
-        self._add((2, slot, id, offset_bytes))
 
     def collect(self) -> None:
         """Asks for a collection."""
-        self._add((3, 0, 0, 0))
+        self._add(3, 0, 0, 0)
 
     def store_address(self, target: int, word: int, offset_bytes: int) -> None:
         """Writes heap start + `offset_bytes`, maybe a dangling address, to a word of an object."""
-        self._add((4, target, word, offset_bytes))
+        self._add(4, target, word, offset_bytes)
 
     def realloc(self, id: int, size_bytes: int) -> None:  # noqa: A002
         """Reallocates an object; the id follows it."""
-        self._add((5, id, size_bytes, 0))
+        self._add(5, id, size_bytes, 0)
 
     def store_integer(self, target: int, word: int, value: int) -> None:
         """Writes an integer to a word of an object."""
-        self._add((6, target, word, value))
+        self._add(6, target, word, value)
 
     def copy(self, target: int, source: int) -> None:
         """Makes one id name what another one names."""
-        self._add((7, target, source, 0))
+        self._add(7, target, source, 0)
 
-    def build(self) -> Program:
-        """The program, which stays as it is when more steps are added here.
+    def build(self) -> Trace:
+        """The trace, which stays as it is when more steps are added here.
 
         Raises:
             TraceError: A header field makes no sense.
         """
-        return Program(
+        return Trace(
             self.word_bytes,
             self.object_ids,
             self.root_slots,
@@ -472,26 +496,26 @@ class ProgramBuilder:
         )
 
 
-def read_program(path: Path | str) -> Program:
-    """The program in a file, compressed or not; its steps are not looked at yet.
+def read_trace(path: Path | str) -> Trace:
+    """The trace in a file, compressed or not; its steps are not looked at yet.
 
     Raises:
-        TraceError: As `Program.from_bytes`; also where gzip data is damaged or unfolds to too much.
+        TraceError: As `Trace.from_bytes`; also where gzip data is damaged or unfolds to too much.
         OSError: The file cannot be read.
     """
     data = Path(path).read_bytes()
-    return Program.from_bytes(_unfold(data) if data[:2] == b"\x1f\x8b" else data)
+    return Trace.from_bytes(_unfold(data) if data[:2] == b"\x1f\x8b" else data)
 
 
-def write_program(path: Path | str, program: Program) -> None:
-    """Writes a program to a file, compressed with gzip if its name ends in `.gz`.
+def write_trace(path: Path | str, trace: Trace) -> None:
+    """Writes a trace to a file, compressed with gzip if its name ends in `.gz`.
 
-    The same program makes the same bytes: the compressed form carries no time and no name.
+    The same trace makes the same bytes: the compressed form carries no time and no name.
 
     Raises:
         OSError: The file cannot be written.
     """
-    data = program.to_bytes()
+    data = trace.to_bytes()
     if Path(path).suffix == ".gz":
         packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
         data = packer.compress(data) + packer.flush()

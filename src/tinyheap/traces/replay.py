@@ -1,6 +1,6 @@
-"""Run a mutator program on a collector and say what the collector did.
+"""Run a trace on a collector and say what the collector did.
 
-A program plays on either engine: on the kernel in compiled code (``_replay``), on the model step by step (`ModelPlayer`).
+A trace plays on either engine: on the kernel in compiled code (``_replay``), on the model step by step (`ModelPlayer`).
 Both players are made from the same `Stage` (where heap, layouts and sentinel lie) and give the same `Replay`, whose JSON
 form has the keys of the conformance vectors.
 """
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, Final, Protocol
 
-from tinyheap.errors import InvalidAddressError, TraceError
+from tinyheap.errors import GeometryError, InvalidAddressError, TraceError
+from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.contract import Counters, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
@@ -26,14 +27,14 @@ from tinyheap.traces.program import (
     STORE_INTERIOR_SHIFT,
     STORE_WORD_MASK,
     Fault,
-    Growth,
     Op,
-    Program,
+    Trace,
+    TraceGrowth,
     fault_message,
 )
 
 START_ADDRESSES: Final = {2: 0x100, 4: 0x2000_0000, 8: 0x10_0000_0000}
-"""Where heaps of programs begin, by word size: AVR's and Cortex-M's memory, and the place the vectors were recorded at."""
+"""Where heaps of traces begin, by word size: AVR's and Cortex-M's memory, and the place the vectors were recorded at."""
 STATICS_ADDRESS: Final = 0x1_0000
 ZERO_SIZE_ADDRESS: Final = 0x10
 MAP_LIMIT_BLOCKS: Final = 4096
@@ -67,13 +68,13 @@ class CollectionRow:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a collector did with a program.
+    """What a collector did with a trace.
 
     ``addresses`` holds, for each allocation and reallocation, the address minus the heap's start; -1 for the place of
-    objects without bytes.  ``out_of_memory`` says whether the program ended early, at step ``ops_done``.
+    objects without bytes.  ``out_of_memory`` says whether the trace ended early, at step ``ops_done``.
     """
 
-    program: Program
+    trace: Trace
     gc: Gc
     engine: str
     addresses: array[int]
@@ -131,9 +132,9 @@ def fnv1a(table: bytes, end_block: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a program plays: its heap, its layouts and the place of objects without bytes."""
+    """Where a trace plays: its heap, its layouts and the place of objects without bytes."""
 
-    program: Program
+    trace: Trace
     gc: Gc
     geometry: Geometry
     limit_bytes: int
@@ -143,23 +144,23 @@ class Stage:
     memory: bytearray
     """The statics' bytes."""
     layouts: dict[int, int]
-    """Addresses of out-of-line layouts, by the program's number for them, ascending."""
+    """Addresses of out-of-line layouts, by the trace's number for them, ascending."""
 
     @classmethod
     def of(
-        cls, program: Program, gc: Gc, heap_bytes: int | None, limit_bytes: int | None, *, prefault: bool = False
+        cls, trace: Trace, gc: Gc, heap_bytes: int | None, limit_bytes: int | None, *, prefault: bool = False
     ) -> Stage:
-        """Lay a program's memory out; sizes in bytes override the program's own."""
-        heap_bytes = heap_bytes or program.heap_bytes
-        limit_bytes = max(limit_bytes or program.limit_bytes, heap_bytes)
-        word_bytes = program.word_bytes
+        """Lay a trace's memory out; sizes in bytes override the trace's own."""
+        heap_bytes = heap_bytes or trace.heap_bytes
+        limit_bytes = max(limit_bytes or trace.limit_bytes, heap_bytes)
+        word_bytes = trace.word_bytes
         geometry = Geometry(
             START_ADDRESSES[word_bytes],
             heap_bytes,
             word_bytes,
             # The 16-bit machine that the seed serves is AVR, which aligns nothing.
             word_alignment_bytes=1 if word_bytes == 2 else word_bytes,
-            header_alignment_bytes=program.header_alignment_bytes,
+            header_alignment_bytes=trace.header_alignment_bytes,
             has_table=gc is not Gc.LEAKING,
         )
         # The address space has to hold the heap at its largest.
@@ -168,25 +169,25 @@ class Stage:
         # One word at least, so that there is one to point at.
         statics, layouts = bytearray(word_bytes), dict[int, int]()
         if gc is Gc.PRECISE:
-            statics, layouts = cls._place_layouts(program, statics_address)
+            statics, layouts = cls._place_layouts(trace, statics_address)
         memory = reserve(limit_bytes, prefault=prefault)
-        return cls(program, gc, geometry, limit_bytes, memory, statics_address, statics, layouts)
+        return cls(trace, gc, geometry, limit_bytes, memory, statics_address, statics, layouts)
 
     @staticmethod
-    def _place_layouts(program: Program, address: int) -> tuple[bytearray, dict[int, int]]:
-        """Lay the program's out-of-line bitmaps out one after the other, each behind its size word."""
-        ops = program.ops
+    def _place_layouts(trace: Trace, address: int) -> tuple[bytearray, dict[int, int]]:
+        """Lay the trace's out-of-line bitmaps out one after the other, each behind its size word."""
+        ops = trace.ops
         used = {c for op, c in zip(ops[::4], ops[3::4], strict=True) if op == Op.ALLOC and c and not c & 1}
-        statics, layouts = bytearray(program.word_bytes), {}
+        statics, layouts = bytearray(trace.word_bytes), {}
         for layout in sorted(used):
             layouts[layout] = address + len(statics)
-            statics += (layout // 2).to_bytes(program.word_bytes, "little") + bitmap_of(layout // 2)
-            statics += bytes(-len(statics) % program.word_bytes)
+            statics += (layout // 2).to_bytes(trace.word_bytes, "little") + bitmap_of(layout // 2)
+            statics += bytes(-len(statics) % trace.word_bytes)
         return statics, layouts
 
 
 def bitmap_of(bits: int) -> bytes:
-    """The bitmap of out-of-line layouts in programs: every third word may be a pointer, the first one too."""
+    """The bitmap of out-of-line layouts in traces: every third word may be a pointer, the first one too."""
     period = bytes([0b01001001, 0b10010010, 0b00100100])
     bitmap = bytearray((period * (bits // 24 + 1))[: (bits + 7) // 8])
     if bits % 8:
@@ -195,7 +196,7 @@ def bitmap_of(bits: int) -> bytes:
 
 
 class Player(Protocol):
-    """Plays a program, some steps at a time; what it tells are the fields of `Replay`."""
+    """Plays a trace, some steps at a time; what it tells are the fields of `Replay`."""
 
     @property
     def step(self) -> int:
@@ -246,14 +247,14 @@ class Player(Protocol):
         """The engine's."""
 
     def advance(self, steps: int) -> bool:
-        """Play so many steps more; False when the program has ended."""
+        """Play so many steps more; False when the trace has ended."""
 
     def read_table(self) -> bytes:
         """The block table."""
 
 
 def replay(
-    program: Program,
+    trace: Trace,
     gc: Gc | str = Gc.CONSERVATIVE,
     engine: str | None = None,
     *,
@@ -265,13 +266,13 @@ def replay(
     prefault: bool = False,
     progress: Progress | None = None,
 ) -> Replay:
-    """Run a program from its first step to its last, or to where memory runs out.
+    """Run a trace from its first step to its last, or to where memory runs out.
 
     Args:
-        program: what to run.
+        trace: what to run.
         gc: ``conservative``, ``precise`` or ``leaking``.
         engine: ``kernel`` or ``model``; the kernel where it is there, by default.
-        heap_bytes, limit_bytes: instead of the program's own sizes.
+        heap_bytes, limit_bytes: instead of the trace's own sizes.
         mark_stack_entries: of the bounded mark stack; 0 for one that never overflows (the kernel's default), None for
             the engine's default (the model's is the seed's own, 8 words' worth).
         timing: measure the time in allocations, too (reads the clock around each).
@@ -282,31 +283,45 @@ def replay(
     Raises:
         TraceError: a step asks for the impossible.
         GeometryError: the heap does not fit its address space, or the machine.
+        InvalidTypeError: a size is no whole number.
     """
-    stage = Stage.of(program, Gc(gc), heap_bytes, limit_bytes, prefault=prefault)
+    heap_bytes, limit_bytes = _optional("heap_bytes", heap_bytes), _optional("limit_bytes", limit_bytes)
+    mark_stack_entries = _optional("mark_stack_entries", mark_stack_entries)
+    stage = Stage.of(trace, Gc(gc), heap_bytes, limit_bytes, prefault=prefault)
     compiled = choose_engine(engine) is KERNEL
     make = _kernel_player if compiled else ModelPlayer
     # The model's mark stack has some bound always; no heap has so many objects.
     unbounded = 0 if compiled else sys.maxsize
     entries = 0 if mark_stack_entries is None else mark_stack_entries or unbounded
-    player: Player = make(stage, entries, timing, hashes)
+    # No more than there can be objects.
+    most = unbounded or max(1, stage.geometry.resized(stage.limit_bytes).end_block)
+    player: Player = make(stage, min(entries, most), timing, hashes)
     while player.advance(ROUND_STEPS if compiled else ROUND_STEPS >> 8):
         if progress is not None:
             progress(player.step)
     if player.stray:
-        raise TraceError(fault_message(player.step, program.step(player.step), Fault.STRAY_WRITE))
+        raise TraceError(fault_message(player.step, trace.step(player.step), Fault.STRAY_WRITE))
     return _result(stage, player, "kernel" if compiled else "model", player.addresses[: player.addresses_done])
+
+
+def _optional(what: str, number: int | None) -> int | None:
+    if number is None:
+        return None
+    number = whole_number(what, number)
+    if number < 0:
+        raise GeometryError(f"invalid {what} {shown(number)}: expected 0 or more")
+    return number
 
 
 def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> Player:
     from tinyheap.traces import _replay
 
-    program = stage.program
-    index, fault, allocations = _replay.first_fault(program)
+    trace = stage.trace
+    index, fault, allocations = _replay.first_fault(trace)
     if fault:
-        raise TraceError(fault_message(index, program.step(index), Fault(fault)))
+        raise TraceError(fault_message(index, trace.step(index), Fault(fault)))
     player: Player = _replay.Player(
-        program,
+        trace,
         stage.heap_memory,
         stage.geometry,
         Options(stage.gc, mark_stack_entries),
@@ -325,21 +340,21 @@ def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: 
 
 
 class ModelPlayer:
-    """Plays a program on the model; see `Player`.
+    """Plays a trace on the model; see `Player`.
 
-    It is the model's surroundings, too: its only roots are the program's slots, and it grows as the header says.
+    It is the model's surroundings, too: its only roots are the trace's slots, and it grows as the header says.
     """
 
     def __init__(self, stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> None:
-        self.program = stage.program
-        self.program.check()
+        self.trace = stage.trace
+        self.trace.check()
         self.limit_bytes = stage.limit_bytes
         self.layouts = stage.layouts
         options = Options(stage.gc, mark_stack_entries)
         self.engine = Model(stage.heap_memory, stage.geometry, options, stage, self)
         self.engine.zero_size_address = ZERO_SIZE_ADDRESS
-        self.ids = array("Q", bytes(8 * max(self.program.object_ids, 1)))
-        self.roots = bytearray(self.program.root_slots * self.program.word_bytes)
+        self.ids = array("Q", bytes(8 * max(self.trace.object_ids, 1)))
+        self.roots = bytearray(self.trace.root_slots * self.trace.word_bytes)
         self.addresses = array("q")
         self.hashes = hashes
         self.timing = timing
@@ -350,15 +365,15 @@ class ModelPlayer:
         self._total_ns = self._alloc_ns = self._mark_ns = self._sweep_ns = 0
 
     def advance(self, steps: int) -> bool:
-        stop = min(self.step + steps, self.program.step_count)
+        stop = min(self.step + steps, self.trace.step_count)
         begun_ns = time.perf_counter_ns()
         while self.step < stop and not self.out_of_memory and not self.stray:
-            self._play(*self.program.step(self.step))
+            self._play(*self.trace.step(self.step))
         self._total_ns += time.perf_counter_ns() - begun_ns
-        return self.step < self.program.step_count and not self.out_of_memory and not self.stray
+        return self.step < self.trace.step_count and not self.out_of_memory and not self.stray
 
     def _play(self, op: int, a: int, b: int, c: int) -> None:
-        word_bytes = self.program.word_bytes
+        word_bytes = self.trace.word_bytes
         match op:
             case Op.ALLOC:
                 self._bind(a, lambda: self.engine.alloc(b, c))
@@ -394,7 +409,7 @@ class ModelPlayer:
 
     def _write(self, address: int, word: int, value: int) -> None:
         try:
-            self.engine.store_word(address + word * self.program.word_bytes, value)
+            self.engine.store_word(address + word * self.trace.word_bytes, value)
         except InvalidAddressError:
             self.stray = True
 
@@ -424,9 +439,9 @@ class ModelPlayer:
         return free_bytes
 
     def grow(self, needed_blocks: int) -> bool:
-        """Grow as the program's header says; False at the limit, or where rounding down takes the growth away."""
+        """Grow as the trace's header says; False at the limit, or where rounding down takes the growth away."""
         old_bytes = self.heap_bytes
-        new_bytes = old_bytes * 4 // 3 // 4096 * 4096 if self.program.growth is Growth.FOUR_THIRDS else old_bytes * 2
+        new_bytes = old_bytes * 4 // 3 // 4096 * 4096 if self.trace.growth is TraceGrowth.FOUR_THIRDS else old_bytes * 2
         new_bytes = min(new_bytes, self.limit_bytes)
         if new_bytes <= old_bytes:
             return False
@@ -478,7 +493,7 @@ def _result(stage: Stage, player: Player, engine: str, addresses: array[int]) ->
     total_ns, alloc_ns, mark_ns, sweep_ns = player.times_ns
     free_blocks = player.census[0]
     return Replay(
-        program=stage.program,
+        trace=stage.trace,
         gc=stage.gc,
         engine=engine,
         addresses=addresses,

@@ -15,13 +15,13 @@ FREE_RUN: Final = re.compile(rb"\0+")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of a program, at its end unless a field says otherwise."""
+    """What became of a trace that was replayed, at its end unless a field says otherwise."""
 
     gc: str
     engine: str
     word_bytes: int
     steps: int
-    """Of the whole program."""
+    """Of the whole trace."""
     steps_done: int
     """As far as memory lasted."""
     out_of_memory: bool
@@ -56,22 +56,22 @@ def summary_of(replay: Replay, *, limit_bytes: int | None = None) -> Summary:
 
     Args:
         replay: What to sum up.
-        limit_bytes: The limit that it ran with; the program's own by default.
+        limit_bytes: The limit that it ran with; the trace's own by default.
     """
     geometry, counters, rows = replay.geometry, replay.counters, replay.collections
     return Summary(
         gc=str(replay.gc),
         engine=replay.engine,
         word_bytes=geometry.word_bytes,
-        steps=replay.program.step_count,
-        steps_done=replay.ops_done if replay.out_of_memory else replay.program.step_count,
+        steps=replay.trace.step_count,
+        steps_done=replay.ops_done if replay.out_of_memory else replay.trace.step_count,
         out_of_memory=replay.out_of_memory,
         allocations=len(replay.addresses),
         frees=counters.frees,
         collections=len(rows),
         live_objects=rows[-1].heads if rows else None,
         heap_bytes=geometry.heap_bytes,
-        limit_bytes=max(limit_bytes or replay.program.limit_bytes, geometry.heap_bytes),
+        limit_bytes=max(limit_bytes or replay.trace.limit_bytes, geometry.heap_bytes),
         used_bytes=replay.mem_stats.heap_inuse,
         largest_free_bytes=_largest_free_bytes(replay),
         overflows=counters.overflows,

@@ -1,13 +1,13 @@
-"""Made-up mutator programs: shapes of data that a collector meets, at a chosen heap size and occupancy.
+"""Synthetic traces: shapes of data that a collector meets, at a chosen heap size and occupancy.
 
 A workload first *builds up* the data that stays alive, then *churns*: it allocates and drops until it has
 done the wanted number of steps.  What is alive takes a given share of the heap's blocks, the *occupancy*;
-all that is allocated is counted in blocks, as the collector rounds it.  Same options, same program.
+all that is allocated is counted in blocks, as the collector rounds it.  Same options, same trace.
 
 A heap that does not move objects fragments: above an occupancy of about 0.8, workloads with objects of many
 blocks may run out of memory in the end, as real programs do.
 
-A *record* refers to others at words 0 and 3: an out-of-line layout of a program marks every third word.
+A *record* refers to others at words 0 and 3: an out-of-line layout of a trace marks every third word.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tinyheap.errors import TraceError
-from tinyheap.traces.program import BLOCK_WORDS, Growth, Program, ProgramBuilder
+from tinyheap.traces.program import BLOCK_WORDS, Trace, TraceBuilder, TraceGrowth
 from tinyheap.units import KIB
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Options:
         occupancy: The share of the heap's blocks that stays alive, from 0.05 to 0.95.
         precise: Count layout words in front of objects.  Layouts are written in any case.
         header_alignment_bytes: What a precise layout word is rounded up to; 0 means the word size.
-        seed: Other seeds make other programs of the same kind.
+        seed: Other seeds make other traces of the same kind.
 
     Raises:
         TraceError: The steps or the occupancy are out of range.
@@ -75,27 +75,27 @@ class Options:
 
 
 class Node(NamedTuple):
-    """An object of the program under construction: its id and what it takes of the heap."""
+    """An object of the trace under construction: its id and what it takes of the heap."""
 
     id: int
     blocks: int
 
 
 class Mutator:
-    """A program under construction that knows how many blocks its objects take."""
+    """A trace under construction that knows how many blocks its objects take."""
 
     def __init__(self, options: Options) -> None:
-        self.program = ProgramBuilder(
+        self.builder = TraceBuilder(
             options.heap_bytes,
             word_bytes=options.word_bytes,
             limit_bytes=options.limit_bytes or options.heap_bytes,
-            growth=Growth.DOUBLE,
+            growth=TraceGrowth.DOUBLE,
             header_alignment_bytes=options.header_alignment_bytes,
         )
         self.random = Random(options.seed)
         self.word_bytes = options.word_bytes
         self.block_bytes = BLOCK_WORDS * options.word_bytes
-        layout_word_bytes = self.program.build().header_bytes  # and the header's fields are checked
+        layout_word_bytes = self.builder.build().header_bytes  # and the header's fields are checked
         self.header_bytes = layout_word_bytes if options.precise else 0
         blocks_and_a_state_byte = 4 * self.block_bytes + 1
         self.heap_blocks = 4 * (options.heap_bytes // blocks_and_a_state_byte)
@@ -105,7 +105,7 @@ class Mutator:
 
     def new_slot(self) -> int:
         """A root slot of its own."""
-        return self.program.root_slots
+        return self.builder.root_slots
 
     def blocks_for(self, size_bytes: int) -> int:
         """Number of blocks that an object of so many bytes takes."""
@@ -123,17 +123,17 @@ class Mutator:
         else:
             bitmap = pointers & ((1 << words) - 1)
             layout = 1 | max(words, 1) << 1 | bitmap << 1 + SIZE_FIELD_BITS[self.word_bytes]
-        return Node(self.program.alloc(size_bytes, layout, id=id), self.blocks_for(size_bytes))
+        return Node(self.builder.alloc(size_bytes, layout, id=id), self.blocks_for(size_bytes))
 
     def table(self, slots: int) -> Node:
         """Allocates an array of pointers: a layout that repeats a pattern of one word."""
         layout = 1 | 1 << 1 | 1 << 1 + SIZE_FIELD_BITS[self.word_bytes]
         size_bytes = slots * self.word_bytes
-        return Node(self.program.alloc(size_bytes, layout), self.blocks_for(size_bytes))
+        return Node(self.builder.alloc(size_bytes, layout), self.blocks_for(size_bytes))
 
     def data(self, size_bytes: int, *, id: int = 0) -> Node:  # noqa: A002
         """Allocates an object without pointers."""
-        return Node(self.program.alloc(size_bytes, POINTER_FREE_LAYOUT, id=id), self.blocks_for(size_bytes))
+        return Node(self.builder.alloc(size_bytes, POINTER_FREE_LAYOUT, id=id), self.blocks_for(size_bytes))
 
     def pick(self, choices: list[T]) -> T:
         """One of the choices, at random."""
@@ -180,14 +180,14 @@ class LiveSet:
 
     def keep(self, place: tuple[int, int], node: Node) -> None:
         """Keeps an object alive in a claimed place; to be called before anything else is allocated."""
-        self.mutator.program.store(*place, node.id)
+        self.mutator.builder.store(*place, node.id)
         self.room_blocks -= node.blocks
         self.members.append(Member([node.id], node.blocks, place))
 
     def attach(self, word: int, child: Node) -> None:
         """Keeps an object alive through a word of the newest member."""
         ids, blocks, place = self.members[-1]
-        self.mutator.program.store(ids[0], word, child.id)
+        self.mutator.builder.store(ids[0], word, child.id)
         self.room_blocks -= child.blocks
         self.members[-1] = Member([*ids, child.id], blocks + child.blocks, place)
 
@@ -202,7 +202,7 @@ class LiveSet:
     def _drop(self, index: int) -> None:
         member, self.members[index] = self.members[index], self.members[-1]
         self.members.pop()
-        self.mutator.program.store(*member.place)
+        self.mutator.builder.store(*member.place)
         self.room_blocks += member.blocks
         self._places.append(member.place)
         self._ids.extend(member.ids)
@@ -210,7 +210,7 @@ class LiveSet:
     def _add_table(self) -> None:
         slots = 4 * self.mutator.word_bytes
         table = self.mutator.table(slots)
-        self.mutator.program.root(self.mutator.new_slot(), table.id)
+        self.mutator.builder.root(self.mutator.new_slot(), table.id)
         self.room_blocks -= table.blocks
         self._places.extend((table.id, word) for word in reversed(range(slots)))
 
@@ -244,13 +244,13 @@ def mixed(mutator: Mutator) -> Iterator[bool]:
     """Log-normal sizes: a quarter of the live data is stable, the rest comes and goes in clusters of one to three."""
     # 136 bytes on average, as a real program allocates: the shell formatter sh-syntax 0.4.2 on 425 KB of scripts.
     sizes = log_normal_sizes(mutator, 64, 1.23, min(4 * KIB, fitting_bytes(mutator, 64)))
-    pick, random, program = mutator.pick, mutator.random.random, mutator.program
+    pick, random, builder = mutator.pick, mutator.random.random, mutator.builder
     stable = LiveSet(mutator, mutator.live_blocks // 4)
     while stable.room_blocks > 0:
         place = stable.claim(0)
         node = mutator.record(max(pick(sizes), mutator.word_bytes))
         stable.keep(place, node)
-        program.store(node.id, 0, pick(stable.members).ids[0])
+        builder.store(node.id, 0, pick(stable.members).ids[0])
         yield False
     young = LiveSet(mutator, mutator.live_blocks - mutator.live_blocks // 4, random_share=0.5)
     stands = False
@@ -262,11 +262,11 @@ def mixed(mutator: Mutator) -> Iterator[bool]:
         place = young.claim(blocks)
         if not children and random() < 0.5:
             young.keep(place, mutator.data(size, id=young.fresh_id()))
-            program.store_integer(young.members[-1].ids[0], 0, int(random() * 0x10000))
+            builder.store_integer(young.members[-1].ids[0], 0, int(random() * 0x10000))
         else:
             head = mutator.record(max(size, 4 * mutator.word_bytes), id=young.fresh_id())
             young.keep(place, head)
-            program.store(head.id, 0, pick(stable.members).ids[0])
+            builder.store(head.id, 0, pick(stable.members).ids[0])
         for word, child_size in zip((3, 0), child_sizes, strict=False):
             young.attach(word, mutator.data(child_size, id=young.fresh_id()))
         yield stands
@@ -291,7 +291,7 @@ def held(
         place = live.claim(blocks)
         node = allocate(size, id=live.fresh_id())
         live.keep(place, node)
-        mutator.program.store_integer(node.id, size // mutator.word_bytes - 1, 1 + size)
+        mutator.builder.store_integer(node.id, size // mutator.word_bytes - 1, 1 + size)
         yield stands
 
 
@@ -333,7 +333,7 @@ def trees(mutator: Mutator) -> Iterator[bool]:
     while True:
         depth = tallest - min(tallest - 1, int(mutator.random.expovariate(0.7)))
         yield from grow_tree(mutator, size, ids_of_depth[depth], slot, stands=True)
-        mutator.program.root(slot)
+        mutator.builder.root(slot)
 
 
 def grow_tree(mutator: Mutator, size: int, ids: list[int], slot: int, *, stands: bool) -> Iterator[bool]:
@@ -346,9 +346,9 @@ def grow_tree(mutator: Mutator, size: int, ids: list[int], slot: int, *, stands:
         index = pending.pop()
         ids[index] = mutator.record(size, 0b11, id=ids[index]).id
         if index:
-            mutator.program.store(ids[(index - 1) // 2], (index - 1) % 2, ids[index])
+            mutator.builder.store(ids[(index - 1) // 2], (index - 1) % 2, ids[index])
         else:
-            mutator.program.root(slot, ids[0])
+            mutator.builder.root(slot, ids[0])
         if 2 * index + 1 < len(ids):
             pending += (2 * index + 2, 2 * index + 1)
         if not len(pending) % 8:
@@ -358,18 +358,18 @@ def grow_tree(mutator: Mutator, size: int, ids: list[int], slot: int, *, stands:
 
 def chains(mutator: Mutator) -> Iterator[bool]:
     """One long chain whose links jump at random over the heap, and garbage behind it."""
-    program, random = mutator.program, mutator.random.random
+    builder, random = mutator.builder, mutator.random.random
     size = 4 * mutator.word_bytes
     first = mutator.record(size, 1)
-    program.root(mutator.new_slot(), first.id)
+    builder.root(mutator.new_slot(), first.id)
     after = {first.id: 0}
     ids = [first.id]
     for _ in range(mutator.live_blocks // first.blocks - 1):
         before = ids[int(random() * len(ids))]
         node = mutator.record(size, 1).id
         if after[before]:
-            program.store(node, 0, after[before])
-        program.store(before, 0, node)
+            builder.store(node, 0, after[before])
+        builder.store(before, 0, node)
         after[node], after[before] = after[before], node
         ids.append(node)
         yield False
@@ -391,7 +391,7 @@ def overflow(mutator: Mutator) -> Iterator[bool]:
     What overflows the stack is the link to the next wide node, which lies below in memory: a rescan gets
     only one node further, so that the bounded mark stack goes over the whole heap once for each of them.
     """
-    program = mutator.program
+    builder = mutator.builder
     lists = 8 * mutator.word_bytes + 8
     node_bytes = 4 * mutator.word_bytes
     node_blocks, wide_blocks = (
@@ -405,8 +405,8 @@ def overflow(mutator: Mutator) -> Iterator[bool]:
     for _ in range(levels):
         wide = mutator.table(lists + 1).id
         if below:
-            program.store(wide, lists, below)
-        program.root(slot, wide)
+            builder.store(wide, lists, below)
+        builder.root(slot, wide)
         for head in range(lists):
             length = nodes * (head + 1) // lists - nodes * head // lists
             yield from push_nodes(mutator, (wide, head), node_bytes, length)
@@ -420,15 +420,15 @@ def push_nodes(mutator: Mutator, place: tuple[int, int], node_bytes: int, count:
     for _ in range(count):
         node = mutator.record(node_bytes, 1).id
         if behind:
-            mutator.program.store(node, 0, behind)
-        mutator.program.store(*place, node)
+            mutator.builder.store(node, 0, behind)
+        mutator.builder.store(*place, node)
         behind = node
         yield False
 
 
 def lists(mutator: Mutator) -> Iterator[bool]:
     """A hash table: wide arrays of buckets, each a short list that grows at its head and is dropped when long."""
-    program = mutator.program
+    builder = mutator.builder
     size, longest = 4 * mutator.word_bytes, 8
     node_blocks = mutator.blocks_for(size)
     mean_length = (longest + 1) / 2
@@ -437,7 +437,7 @@ def lists(mutator: Mutator) -> Iterator[bool]:
     buckets = []
     for _ in range(max(1, round(mutator.live_blocks / per_table))):
         table = mutator.table(width).id
-        program.root(mutator.new_slot(), table)
+        builder.root(mutator.new_slot(), table)
         buckets += [(table, word) for word in range(width)]
         yield False
     nodes: list[list[int]] = []
@@ -450,7 +450,7 @@ def lists(mutator: Mutator) -> Iterator[bool]:
     while True:
         bucket = int(mutator.random.random() * len(buckets))
         if len(nodes[bucket]) == longest:
-            program.store(*buckets[bucket])
+            builder.store(*buckets[bucket])
             spare += nodes[bucket]
             nodes[bucket].clear()
         push(mutator, buckets[bucket], nodes[bucket], size, spare.pop() if spare else 0)
@@ -467,13 +467,13 @@ def push(
     """Puts a new node in front of a list that is held at a place."""
     node = mutator.record(size_bytes, 1, id=id).id
     if nodes:
-        mutator.program.store(node, 0, nodes[-1])
-    mutator.program.store(*place, node)
+        mutator.builder.store(node, 0, nodes[-1])
+    mutator.builder.store(*place, node)
     nodes.append(node)
 
 
 class Workload(NamedTuple):
-    """A kind of program: how it works, and one line on what it is."""
+    """A workload: how it works, and one line on what it is."""
 
     run: Callable[[Mutator], Iterator[bool]]
     """Does a little at each step of the iterator, without end; true once the live data stands."""
@@ -491,8 +491,8 @@ WORKLOADS: Final = {
 }
 
 
-def generate(name: str, options: Options, progress: Callable[[int], object] | None = None) -> Program:
-    """A program of the named kind.
+def generate(name: str, options: Options, progress: Callable[[int], object] | None = None) -> Trace:
+    """A trace of the named kind.
 
     Args:
         name: A key of `WORKLOADS`.
@@ -500,7 +500,7 @@ def generate(name: str, options: Options, progress: Callable[[int], object] | No
         progress: Called now and then with the number of steps so far.
 
     Raises:
-        TraceError: There is no such kind, or the options make no program.
+        TraceError: There is no such kind, or the options make no trace.
     """
     if name not in WORKLOADS:
         raise TraceError(f"no workload is called {name!r}: there are {', '.join(WORKLOADS)}")
@@ -511,10 +511,10 @@ def generate(name: str, options: Options, progress: Callable[[int], object] | No
             f"too small: {mutator.live_blocks} blocks live and {mutator.spare_blocks} do not; make both at least "
             f"{LEAST_SPARE_BLOCKS}"
         )
-    program, last = mutator.program, None
+    builder, last = mutator.builder, None
     next_report = PROGRESS_INTERVAL_STEPS
     for stands in WORKLOADS[name].run(mutator):
-        done = program.step_count
+        done = builder.step_count
         if stands and last is None:
             last = done + options.steps
         if last is not None and done >= last:
@@ -522,4 +522,4 @@ def generate(name: str, options: Options, progress: Callable[[int], object] | No
         if progress and done >= next_report:
             next_report = done + PROGRESS_INTERVAL_STEPS
             progress(done)
-    return program.build()
+    return builder.build()

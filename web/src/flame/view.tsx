@@ -8,7 +8,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { prepare, useSize } from "../canvas";
 import { type Color, css, inkOn, mix, property } from "../colors";
 import { amountText, countText, shareText } from "../format";
-import { Button, Choice, Empty } from "../parts";
+import { AsTableToo, Button, Choice, Empty } from "../parts";
 import type { Recording } from "../recording";
 import { flameRoot, search, unit, what } from "../state";
 import { DataTable } from "../table";
@@ -38,7 +38,8 @@ const needle = computed(() => search.value.trim().toLowerCase());
 
 export function FlameGraph({ recording }: { recording: Recording }) {
   const tree = useMemo(() => grow(recording), [recording]);
-  const weighed = useMemo(() => weigh(tree, recording.weights(what.value, unit.value)), [tree, what.value, unit.value]);
+  const measured = recording.knows(what.value) ? what.value : "allocated";
+  const weighed = useMemo(() => weigh(tree, recording.weights(measured, unit.value)), [tree, measured, unit.value]);
   const [cursor, setCursor] = useState(-1);
   const root = flameRoot.value < weighed.total.length && weighed.total[flameRoot.value] ? flameRoot.value : 0;
   const found = useMemo(() => searched(recording, tree, weighed, needle.value), [tree, weighed, needle.value]);
@@ -46,7 +47,7 @@ export function FlameGraph({ recording }: { recording: Recording }) {
   return (
     <div class="flame">
       <div class="toolbar">
-        <Choice label="What" value={what} options={WHAT} />
+        <Choice label="What" value={what} options={WHAT.filter(([value]) => recording.knows(value))} />
         <Choice label="Unit" value={unit} options={UNITS} />
         <label class="search">
           <span class="visually-hidden">Search functions</span>
@@ -68,13 +69,12 @@ export function FlameGraph({ recording }: { recording: Recording }) {
         <>
           <Picture {...{ recording, tree, weighed, root, cursor, setCursor, label }} />
           <Reading {...{ recording, tree, weighed, node: cursor >= 0 ? cursor : root, label }} />
-          <details class="alternative">
-            <summary>The same as a table</summary>
+          <AsTableToo name="flame">
             <AsTable {...{ recording, tree, weighed, root }} />
-          </details>
+          </AsTableToo>
         </>
       ) : (
-        <Empty>There is nothing of {MEANINGS[what.value]}.</Empty>
+        <Empty>There is nothing of {MEANINGS[measured]}.</Empty>
       )}
     </div>
   );
@@ -286,6 +286,7 @@ function AsTable({ recording, tree, weighed, root }: { recording: Recording; tre
   const figure = (amount: number) => `${amountText(amount, unit.value)}`;
   return (
     <DataTable
+      name="flame"
       label={`Functions by what was allocated in them${root ? `, below ${recording.name(tree.fn[root]!)}` : ""}`}
       rows={sums.length}
       initialSort={1}

@@ -93,7 +93,7 @@ export function Stack({ recording, stack }: { recording: Recording; stack: numbe
           const offset = recording.stacks.offset[at]!;
           const fn = recording.stacks.function[at]!;
           return (
-            <li key={at} class={recording.name(fn).startsWith("runtime.") ? "quiet" : ""}>
+            <li key={at} class={recording.stacks.is_runtime[at] ? "quiet" : ""}>
               {recording.name(fn)} {offset >= 0 && <code title="place of the call in the program's file">{addressText(offset)}</code>}
             </li>
           );

@@ -6,12 +6,43 @@ import type { Scheme } from "./colorings";
 
 interface Surface {
   free: Color;
-  /** Where the heap has not grown to yet. */
-  beyond: Color;
+  /** Where the heap has not grown to yet: hatched, so that it differs from free blocks for every eye. */
+  beyond: CanvasPattern;
 }
 
-function surface(): Surface {
-  return { free: parse(property("--map-free")), beyond: parse(property("--map-beyond")) };
+function surface(context: CanvasRenderingContext2D): Surface {
+  return { free: parse(property("--map-free")), beyond: hatching(context) };
+}
+
+/** From line to line, in pixels. */
+const HATCH = 10;
+
+function hatching(context: CanvasRenderingContext2D): CanvasPattern {
+  const tile = new OffscreenCanvas(HATCH, HATCH);
+  const lines = tile.getContext("2d")!;
+  lines.fillStyle = property("--map-beyond");
+  lines.fillRect(0, 0, HATCH, HATCH);
+  lines.strokeStyle = property("--map-hatch");
+  lines.beginPath();
+  // The corners belong to the lines of the tiles beside it.
+  for (const shift of [-HATCH, 0, HATCH]) {
+    lines.moveTo(shift - 1, HATCH + 1);
+    lines.lineTo(shift + HATCH + 1, -1);
+  }
+  lines.stroke();
+  return context.createPattern(tile, "repeat")!;
+}
+
+/** Hatches the cells behind the heap's end. */
+function hatch(context: CanvasRenderingContext2D, grid: Grid, heapBlocks: number, pattern: CanvasPattern): void {
+  const { columns, rows, cellHeight, span, blocksPerCell } = grid;
+  const cells = Math.ceil(span.count / blocksPerCell);
+  const end = Math.max(Math.ceil((heapBlocks - span.first) / blocksPerCell), 0);
+  context.fillStyle = pattern;
+  for (let row = Math.floor(end / columns); row < rows; row++) {
+    const [from, to] = [Math.max(end - row * columns, 0), Math.min(cells - row * columns, columns)];
+    if (from < to) context.fillRect(left(grid, from), row * cellHeight, left(grid, to) - left(grid, from), cellHeight);
+  }
 }
 
 function parse(hex: string): Color {
@@ -23,7 +54,8 @@ function parse(hex: string): Color {
 export type Brought = ((object: number) => boolean) | null;
 
 export function paint(context: CanvasRenderingContext2D, raster: Raster, scheme: Scheme, heapBlocks: number, brought: Brought): void {
-  const colors = surface();
+  const colors = surface(context);
+  hatch(context, raster.grid, heapBlocks, colors.beyond);
   if (raster.grid.blocksPerCell === 1) paintBlocks(context, raster, scheme, heapBlocks, brought, colors);
   else paintCells(context, raster, scheme, heapBlocks, colors);
 }
@@ -70,8 +102,9 @@ function paintCells(context: CanvasRenderingContext2D, raster: Raster, scheme: S
   const scale = kinds ? null : Array.from({ length: 256 }, (_, i) => scheme.color(i / 255));
   for (let cell = 0; cell < taken.length; cell++) {
     const block = grid.span.first + cell * grid.blocksPerCell;
-    if (block >= grid.span.first + grid.span.count) continue;
-    let color = block < heapBlocks ? colors.free : colors.beyond;
+    // What is left out of the image lets the hatching be seen.
+    if (block >= grid.span.first + grid.span.count || (!taken[cell] && block >= heapBlocks)) continue;
+    let color = colors.free;
     if (taken[cell]) {
       const prevails = scale
         ? scale[Math.round((255 * value[cell]!) / taken[cell]!)]!

@@ -1,0 +1,59 @@
+from tinyheap import (
+    errors as errors,
+    guests as guests,
+    heap as heap,
+    hosts as hosts,
+    profile as profile,
+    recordings as recordings,
+    report as report,
+    traces as traces,
+    units as units,
+    wasm as wasm,
+)
+from tinyheap.errors import (
+    GuestError as GuestError,
+    GuestTimeoutError as GuestTimeoutError,
+    GuestTrapError as GuestTrapError,
+    HeapCorruptError as HeapCorruptError,
+    HeapError as HeapError,
+    HostError as HostError,
+    MissingLibraryError as MissingLibraryError,
+    OutOfMemoryError as OutOfMemoryError,
+    RecordingError as RecordingError,
+    TinyheapError as TinyheapError,
+    TraceError as TraceError,
+    UnsupportedGuestError as UnsupportedGuestError,
+    WasmError as WasmError,
+)
+from tinyheap.guests.facts import Guest as Guest
+from tinyheap.guests.guest_heap import GuestHeap as GuestHeap
+from tinyheap.guests.identify import identify as identify
+from tinyheap.guests.policy import Policy as Policy
+from tinyheap.guests.program import Program as Program
+from tinyheap.heap.afterlife import WeakReference as WeakReference
+from tinyheap.heap.contract import Gc as Gc
+from tinyheap.heap.engines import SlowEngineWarning as SlowEngineWarning
+from tinyheap.heap.growth import (
+    ByRatio as ByRatio,
+    Doubling as Doubling,
+    FixedStep as FixedStep,
+    Growth as Growth,
+    NoGrowth as NoGrowth,
+    Pages as Pages,
+)
+from tinyheap.heap.heap import Heap as Heap, HeapObject as HeapObject, Listener as Listener
+from tinyheap.heap.layout import Layout as Layout
+from tinyheap.heap.stats import Collection as Collection, MemStats as MemStats
+from tinyheap.hosts.grants import Folder as Folder, Grants as Grants
+from tinyheap.recordings.recording import Recording as Recording
+from tinyheap.traces.program import (
+    Trace as Trace,
+    TraceBuilder as TraceBuilder,
+    read_trace as read_trace,
+    write_trace as write_trace,
+)
+from tinyheap.traces.replay import Replay as Replay, replay as replay
+from tinyheap.units import GIB as GIB, KIB as KIB, MIB as MIB
+from tinyheap.wasm.module import Module as Module
+
+__version__: str

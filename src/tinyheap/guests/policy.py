@@ -1,0 +1,88 @@
+"""How a guest's heap is to be run, and which wishes make no sense together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.errors import PolicyError
+from tinyheap.heap.engines import ENGINES
+
+if TYPE_CHECKING:
+    from tinyheap.heap.growth import Growth
+
+MOST: Final = (1 << 63) - 1
+"""Of whatever is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a guest's heap is to be run.
+
+    Each field does what it says in each combination, or the combination is refused.
+
+    Args:
+        leaking: never collect; grow instead.
+        engine: ``kernel`` or ``model``; the kernel where it is there, by default.
+        clear_blocks: clear whole blocks (see `tinyheap.heap.Heap`).
+        heap_limit_bytes: the size that the heap may grow to, at least what it has when it begins; None for what the
+            memory can hold.
+        growth: how it grows; None as the guest itself would: its memory doubles.
+        gc_every: collect at every so many allocations, too; None for only when there is no room.
+        verify: check the heap at each collection (without any, whenever it is full) and at the end, and the guest's own
+            variables at each allocation.
+        guard: keep a red zone behind each object, and check all that ``verify`` does (see `guard`).  Addresses are not the
+            native run's then.  A module must be rewritten with the facts that `resizing.with_realloc` gives.
+        stop_at_allocation: stop the program at this allocation, counted from 1 without those of size 0, and say who made
+            it; None for never.
+
+    Raises:
+        PolicyError: a field is of a wrong type or out of its range (numbers are whole, from 1 on), or two contradict
+            each other.
+    """
+
+    leaking: bool = False
+    engine: str | None = None
+    clear_blocks: bool = False
+    heap_limit_bytes: int | None = None
+    growth: Growth | None = None
+    gc_every: int | None = None
+    verify: bool = False
+    guard: bool = False
+    stop_at_allocation: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("leaking", "clear_blocks", "verify", "guard"):
+            if type(getattr(self, name)) is not bool:
+                raise PolicyError(f"invalid {name} {getattr(self, name)!r}: expected True or False")
+        for name in ("heap_limit_bytes", "gc_every", "stop_at_allocation"):
+            number = getattr(self, name)
+            if number is not None and not (type(number) is int and 1 <= number <= MOST):
+                raise PolicyError(f"invalid {name} {number!r}: expected None or a whole number from 1 to {MOST}")
+        if self.engine is not None and self.engine not in ENGINES:
+            raise PolicyError(f"invalid engine {self.engine!r}: expected None, {' or '.join(ENGINES)}")
+        if self.growth is not None and not callable(getattr(self.growth, "next_bytes", None)):
+            raise PolicyError(f"invalid growth {self.growth!r}: expected None or an object of tinyheap.heap.growth")
+        self._check_leaking()
+
+    def _check_leaking(self) -> None:
+        """Refuse what only collections do, where there are none."""
+        if self.leaking and self.gc_every is not None:
+            raise PolicyError("a heap that only grows (leaking) is never collected; leave gc_every out, or leaking")
+        if self.leaking and self.clear_blocks:
+            raise PolicyError(
+                "clear_blocks keeps stale words from a collection, and a heap that only grows (leaking) has none; leave "
+                "one of them out"
+            )
+
+    @property
+    def looks_at_each_allocation(self) -> bool:
+        """Whether allocations cannot be served without this side of the border."""
+        return self.guard or self.stop_at_allocation is not None
+
+    @property
+    def limits_bytes(self) -> tuple[int, ...]:
+        """The sizes that the heap must not pass: its own limit's, and its growth's."""
+        limits = (self.heap_limit_bytes, getattr(self.growth, "limit_bytes", None))
+        # A growth that makes nothing larger says 0.
+        return tuple(limit for limit in limits if limit)

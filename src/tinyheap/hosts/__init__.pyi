@@ -1,0 +1,10 @@
+from tinyheap.hosts import drivers as drivers
+from tinyheap.hosts.grants import INHERIT as INHERIT, Folder as Folder, Grants as Grants, Output as Output
+from tinyheap.hosts.memory import GuestMemory as GuestMemory
+from tinyheap.hosts.session import (
+    HostSession as HostSession,
+    compile_module as compile_module,
+    load as load,
+    new_engine as new_engine,
+    offer as offer,
+)

@@ -1,0 +1,59 @@
+from tinyheap.profile.comparing import (
+    Comparison as Comparison,
+    Difference as Difference,
+    UsageDifference as UsageDifference,
+    compare as compare,
+)
+from tinyheap.profile.flame import (
+    FlameGraph as FlameGraph,
+    FlameNode as FlameNode,
+    Measure as Measure,
+    flame_graph as flame_graph,
+    folded as folded,
+)
+from tinyheap.profile.histograms import (
+    Bucket as Bucket,
+    Histogram as Histogram,
+    LayoutUsage as LayoutUsage,
+    by_layout as by_layout,
+    lifetime_histogram as lifetime_histogram,
+    size_histogram as size_histogram,
+    survival_histogram as survival_histogram,
+)
+from tinyheap.profile.leaks import (
+    LeakSuspect as LeakSuspect,
+    LeakSuspects as LeakSuspects,
+    leak_suspects as leak_suspects,
+)
+from tinyheap.profile.moments import (
+    HeapMoment as HeapMoment,
+    ObjectAt as ObjectAt,
+    heap_at as heap_at,
+    object_at as object_at,
+    stack_of as stack_of,
+)
+from tinyheap.profile.pausing import Pauses as Pauses, Utilization as Utilization, pauses as pauses
+from tinyheap.profile.result import Unknown as Unknown
+from tinyheap.profile.sites import (
+    FunctionUsage as FunctionUsage,
+    SiteUsage as SiteUsage,
+    Usage as Usage,
+    UsageTable as UsageTable,
+    by_function as by_function,
+    by_site as by_site,
+)
+from tinyheap.profile.stacks import NO_STACK as NO_STACK, StackFrame as StackFrame
+from tinyheap.profile.summary import (
+    Peak as Peak,
+    Totals as Totals,
+    fragmentation as fragmentation,
+    peak as peak,
+    totals as totals,
+)
+from tinyheap.profile.timeline import (
+    CollectionMark as CollectionMark,
+    GrowthMark as GrowthMark,
+    TimeLine as TimeLine,
+    TimePoint as TimePoint,
+    time_line as time_line,
+)

@@ -1,0 +1,15 @@
+from tinyheap.recordings.batch import (
+    ALLOCATION as ALLOCATION,
+    DEATH as DEATH,
+    EVENT as EVENT,
+    STACK as STACK,
+    Batch as Batch,
+    CollectionRow as CollectionRow,
+    FrameRow as FrameRow,
+    GrowthRow as GrowthRow,
+    RunRow as RunRow,
+)
+from tinyheap.recordings.observed import Observed as Observed
+from tinyheap.recordings.recording import Recording as Recording, RunInfo as RunInfo
+from tinyheap.recordings.rows import Rows as Rows
+from tinyheap.recordings.writer import RecordingWriter as RecordingWriter

@@ -1,0 +1,16 @@
+from tinyheap.traces.expectation import (
+    Difference as Difference,
+    first_difference as first_difference,
+    read_expectation as read_expectation,
+)
+from tinyheap.traces.program import (
+    Op as Op,
+    Trace as Trace,
+    TraceBuilder as TraceBuilder,
+    TraceGrowth as TraceGrowth,
+    read_trace as read_trace,
+    write_trace as write_trace,
+)
+from tinyheap.traces.replay import CollectionRow as CollectionRow, Replay as Replay
+from tinyheap.traces.summary import Summary as Summary, summary_of as summary_of
+from tinyheap.traces.workloads import WORKLOADS as WORKLOADS, Options as Options, generate as generate

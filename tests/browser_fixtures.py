@@ -1,0 +1,38 @@
+"""Debian's Chromium, driven by Playwright, for the tests that look at pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+import needs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+
+Launch: TypeAlias = "Callable[..., Browser]"
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Playwright, which a process can start only once at a time."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def launch(playwright: Playwright) -> Iterator[Launch]:
+    """Launches a browser with the given switches; all are closed in the end."""
+    launched: list[Browser] = []
+
+    def start(*switches: str) -> Browser:
+        launched.append(playwright.chromium.launch(executable_path=needs.tool("chromium"), args=list(switches)))
+        return launched[-1]
+
+    yield start
+    for browser in launched:
+        browser.close()

@@ -1,0 +1,260 @@
+"""What may be asked of a guest's heap: each wish is done, or refused in words; and what an exhausted heap says."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import guests_modules
+from guests import collectors
+from tinyheap.errors import GuestError, GuestOutOfMemoryError, HeapCorruptError, PolicyError, UnsupportedGuestError
+from tinyheap.guests.cache import Cache
+from tinyheap.guests.policy import Policy
+from tinyheap.guests.program import Program
+from tinyheap.heap.growth import Doubling, FixedStep, Growth, NoGrowth, parse_growth
+from tinyheap.hosts import Grants
+
+GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(3000))
+POINTER_FREE = 0x43
+
+
+def gofmt(policy: Policy | None = None, **options: Any) -> Program:  # noqa: ANN401 - whatever open takes
+    return Program.open(guests_modules.path("gofmt-0.4.9"), policy=policy, **options)
+
+
+def faulty() -> bytes:
+    build = collectors.Build("2", link_time=False, precise=True, tasks=False, explicit=True)
+    return collectors.compiled(build, "faults.c")
+
+
+@pytest.mark.parametrize("name", ["heap_limit_bytes", "gc_every", "stop_at_allocation"])
+@pytest.mark.parametrize("value", [0, -1, 1 << 63, 10**23, 1.0, float("nan"), True, "5"], ids=repr)
+def test_numbers_are_whole_and_from_1_on(name: str, value: object) -> None:
+    with pytest.raises(
+        PolicyError, match=f"invalid {name} .*: expected None or a whole number from 1 to 922337203685477"
+    ):
+        Policy(**{name: value})  # type: ignore[arg-type]
+    for good in (1, (1 << 63) - 1):
+        Policy(**{name: good})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("leaking", 1),
+        ("verify", "yes"),
+        ("guard", None),
+        ("clear_blocks", 0),
+        ("engine", "boehm"),
+        ("growth", 5),
+        ("growth", "double"),
+    ],
+)
+def test_fields_of_wrong_types_are_refused(name: str, value: object) -> None:
+    with pytest.raises(PolicyError, match=f"invalid {name} .*: expected "):
+        Policy(**{name: value})  # type: ignore[arg-type]
+
+
+def test_what_contradicts_leaking_is_refused() -> None:
+    with pytest.raises(PolicyError, match="never collected; leave gc_every out"):
+        Policy(leaking=True, gc_every=5)
+    with pytest.raises(PolicyError, match="leave one of them out"):
+        Policy(leaking=True, clear_blocks=True)
+    for policy in ({"gc_every": 5}, {"clear_blocks": True}):
+        with pytest.raises(PolicyError):
+            gofmt(Policy(**policy), gc="leaking")
+
+
+@pytest.mark.parametrize("gc", ["leaking", "native"])
+def test_a_listener_of_collections_that_nobody_sees_is_refused(gc: str) -> None:
+    with pytest.raises((UnsupportedGuestError, PolicyError), match="listener"):
+        gofmt(gc=gc, listener=print)
+    with pytest.raises(UnsupportedGuestError, match=r"leave the listener out: this module \(TinyGo\) runs"):
+        Program.open(guests_modules.path("gofmt-0.7.3"), listener=print)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"grants": 5}, {"policy": "verify"}, {"cache": "/tmp"}, {"listener": 5}, {"gc": None}, {"recording": 5}],
+    ids=str,
+)
+def test_arguments_of_wrong_types_are_named(arguments: dict[str, Any]) -> None:
+    with pytest.raises(GuestError, match=r"invalid (grants|policy|cache|listener|collector|recording) .*: expected "):
+        Program.open(faulty(), **arguments)
+
+
+@pytest.mark.parametrize("module", [5, None, 1.5, [], "a\0b", Path("nowhere.wasm"), ""], ids=repr)
+def test_modules_that_are_none_are_named(module: Any) -> None:  # noqa: ANN401 - anything
+    with pytest.raises(GuestError):
+        Program.open(module)
+
+
+def test_bytes_of_any_kind_are_a_module() -> None:
+    for kind in (bytes, bytearray, memoryview):
+        with Program.open(kind(faulty())) as program:
+            program.start()
+            assert program.call("make", 8, POINTER_FREE, 0)
+
+
+def format_much(program: Program) -> str:
+    program.start()
+    return program.driver().format(GO)
+
+
+def fill(program: Program) -> None:
+    for _ in range(1000):
+        program.call("make", 4000, POINTER_FREE, 2)
+
+
+# ---- leaking, and yet looked at ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guard", [False, True])
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+def test_a_heap_that_only_grows_is_verified_where_it_would_be_collected(engine: str, guard: bool) -> None:
+    policy = Policy(leaking=True, verify=True, guard=guard, engine=engine)
+    with Program.open(faulty(), policy=policy) as program:
+        program.start()
+        program.call("make", 8, POINTER_FREE, 0)
+        victim = program.call("make", 8, POINTER_FREE, 1)
+        assert isinstance(victim, int)
+        program.memory.write(victim - 16, b"pyri")
+        with pytest.raises(HeapCorruptError):
+            fill(program)
+    with Program.open(faulty(), policy=policy) as program:
+        program.start()
+        for _ in range(100):
+            program.call("make", 4000, POINTER_FREE, 2)
+        assert program.heap is not None
+        program.heap.finish()
+        assert program.heap.stats().frees == 0
+
+
+def test_a_heap_that_only_grows_is_not_collected_on_request_either() -> None:
+    build = collectors.Build("2", link_time=False, precise=True, tasks=False, explicit=True)
+    with Program.open(collectors.compiled(build, "mutator.c"), policy=Policy(leaking=True)) as program:
+        program.start()
+        # It collects when it likes, every some hundred steps.
+        program.call("mutate", 7, 20_000)
+        assert program.heap is not None
+        assert program.heap.collections == ()
+        assert program.heap.stats().frees == 0
+
+
+# ---- limits, and the end of memory ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "policy", [Policy(heap_limit_bytes=1), Policy(growth=Doubling(limit_bytes=1))], ids=["heap", "growth"]
+)
+def test_a_limit_that_the_heap_begins_beyond_says_the_least_that_is_possible(policy: Policy) -> None:
+    refusal = r"limit of 1 bytes cannot be kept: .* has 65104 bytes .* give 65104 or more"
+    with gofmt(policy) as program, pytest.raises(PolicyError, match=refusal):
+        program.start()
+    with gofmt(Policy(heap_limit_bytes=65104)) as program, pytest.raises(GuestOutOfMemoryError):
+        program.start()
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.parametrize(
+    ("policy", "memory_limit_bytes", "obstacle"),
+    [
+        ({"heap_limit_bytes": 500_000}, None, r"reached its limit of 500000 bytes; .*--heap-limit"),
+        ({"growth": FixedStep(4096, 400_000)}, None, "reached its limit of 400000 bytes"),
+        ({"growth": NoGrowth()}, None, r"growth policy \(none\) makes it no larger"),
+        (
+            {},
+            700_000,
+            r"step is from 393216 to 786432 bytes of memory, over the memory limit of 700000; .*--memory-limit.*--growth step",
+        ),
+    ],
+    ids=["heap limit", "growth limit", "no growth", "memory limit"],
+)
+def test_the_end_of_memory_says_who_asked_and_what_is_in_the_way(
+    engine: str, policy: dict[str, Any], memory_limit_bytes: int | None, obstacle: str
+) -> None:
+    grants = Grants(seed=1, memory_limit_bytes=memory_limit_bytes)
+    with gofmt(Policy(engine=engine, **policy), grants=grants) as program:
+        with pytest.raises(GuestOutOfMemoryError, match=f"asked for .*cannot grow: .*{obstacle}") as caught:
+            format_much(program)
+        assert caught.value.callers
+        assert caught.value.callers[0] in str(caught.value)
+        assert program.heap is not None
+        program.heap.verify()
+
+
+def test_the_modules_own_maximum_is_named() -> None:
+    from tinyheap.wasm import Module
+
+    wasm = faulty()
+    memory = Module.parse(wasm).memories[0].type.limits
+    assert memory.maximum is None
+    # The memory section: one memory, with a minimum; and with a maximum, of one page more.
+    old, new = bytes([5, 3, 1, 0, memory.minimum]), bytes([5, 4, 1, 1, memory.minimum, memory.minimum + 1])
+    assert wasm.count(old) == 1
+    with Program.open(wasm.replace(old, new)) as program:
+        program.start()
+        most = (memory.minimum + 1) * 65536
+        with pytest.raises(GuestOutOfMemoryError, match=rf"over the {most} that the module allows; try smaller steps"):
+            program.call("make", 1 << 20, POINTER_FREE, 0)
+
+
+# ---- in recordings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("growth", "text"),
+    [(None, None), *((parse_growth(text), text) for text in ("none", "double", "pages", "step:65536", "ratio:4/3"))],
+    ids=str,
+)
+def test_options_are_recorded_as_the_command_line_takes_them(
+    growth: Growth | None, text: str | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("duckdb")
+    from tinyheap.recordings.recording import Recording
+
+    place = tmp_path / "run.tinyheap"
+    with Program.open(
+        faulty(), Grants(seed=1), Policy(growth=growth), recording=place, cache=Cache(tmp_path / "c")
+    ) as program:
+        program.start()
+        program.call("make", 8, POINTER_FREE, 0)
+    with Recording.open(place) as recording:
+        assert recording.run.options["growth"] == text
+        assert all(isinstance(value, bool | int | str | None) for value in recording.run.options.values())
+
+
+def test_every_combination_is_done_or_refused() -> None:
+    fields: dict[str, tuple[Any, ...]] = {
+        "leaking": (False, True),
+        "clear_blocks": (False, True),
+        "gc_every": (None, 3),
+        "verify": (False, True),
+        "guard": (False, True),
+        "stop_at_allocation": (None, 10**6),
+        "heap_limit_bytes": (None, 1 << 20),
+        "growth": (None, FixedStep(1 << 17)),
+    }
+    module = faulty()
+    done = 0
+    for values in itertools.product(*fields.values()):
+        try:
+            policy = Policy(**dict(zip(fields, values, strict=True)))
+        except PolicyError:
+            continue
+        with Program.open(module, policy=policy) as program:
+            program.start()
+            for _ in range(20):
+                program.call("make", 8000, POINTER_FREE, 0)
+            heap = program.heap
+            assert heap is not None
+            heap.finish()
+            collections = len(heap.collections)
+            assert (collections == 0) == policy.leaking or not policy.gc_every
+            assert collections >= 20 // policy.gc_every if policy.gc_every else True
+        done += 1
+    # Two of a heap that only grows are refused with anything else.
+    assert done == 256 // 2 + 256 // 8
