@@ -109,6 +109,10 @@ class Player:
         return self._step < self._steps and not self._out_of_memory and not self._stray
 
     def _play(self, stop: u64) -> cython.void:
+        """Play the steps before ``stop``.
+
+        One long loop: what its branches share stays in registers.
+        """
         heap: Heap = cython.address(self._heap)
         ids: cython.pointer(u64) = cython.address(self._ids[0])
         roots: u64 = cython.cast(cython.size_t, cython.address(self._roots[0]))
@@ -387,13 +391,13 @@ def first_fault(trace) -> tuple[int, int, int]:
         fault = step_fault(cython.address(rules), cython.address(ops[step << 2]))
         if fault != 0:
             break
-        if ops[step << 2] == 0 and ops[(step << 2) + 3] & 1 == 0 and ops[(step << 2) + 3] not in layouts:
+        if ops[step << 2] == ALLOC and ops[(step << 2) + 3] & 1 == 0 and ops[(step << 2) + 3] not in layouts:
             layouts.add(ops[(step << 2) + 3])
             layout_bytes += (ops[(step << 2) + 3] + 15) >> 4
             if layout_bytes > most_layout_bytes:
                 fault = LAYOUTS_TOO_LARGE
                 break
-        if ops[step << 2] == 0 or ops[step << 2] == 5:
+        if ops[step << 2] == ALLOC or ops[step << 2] == REALLOC:
             allocations += 1
         step += 1
     return step, fault, allocations
@@ -405,24 +409,23 @@ def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[ui
     a: u64 = ops[1]
     b: u64 = ops[2]
     c: u64 = ops[3]
-    if op > 7:
+    if op > COPY:
         return UNKNOWN_OPERATION
-    if op == 3:
+    if op == COLLECT:
         return 0
-    if op == 2:
+    if op == ROOT:
         if a >= rules.root_slots:
             return SLOT_OUT_OF_RANGE
         return 0 if b == 0 else bound_fault(rules, b)
-    if op == 0 or op == 5:
-        if b > rules.most_bytes:
-            return SIZE_BEYOND_ADDRESS_SPACE
-    if op == 1:
+    if (op == ALLOC or op == REALLOC) and b > rules.most_bytes:
+        return SIZE_BEYOND_ADDRESS_SPACE
+    if op == STORE:
         if c >= rules.object_ids:
             return ID_OUT_OF_RANGE
         b &= 0xFFFFF
-    if op == 7 and b >= rules.object_ids:
+    if op == COPY and b >= rules.object_ids:
         return ID_OUT_OF_RANGE
-    if op == 1 or op == 4 or op == 6:
+    if STORES >> op & 1 != 0:
         fault: u64 = bound_fault(rules, a)
         if fault == 0 and cython.cast(int64_t, (b + 1) * rules.word_bytes) > rules.sizes[a]:
             return OUTSIDE_OBJECT
@@ -431,9 +434,9 @@ def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[ui
         return ID_OUT_OF_RANGE
     if a == 0:
         return NULL_ID
-    if op == 7:
+    if op == COPY:
         rules.sizes[a] = rules.sizes[b]
-    elif op == 0:
+    elif op == ALLOC:
         if c > rules.most_layout:
             return LAYOUT_BEYOND_WORD
         rules.sizes[a] = b
