@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock"
 SUBLOCK := $(LOCK) --constraints requirements/dev.txt
-DECLARATIONS := $(wildcard src/tinyheap/*/*.pxd)
-COMPILED := $(DECLARATIONS) $(DECLARATIONS:.pxd=.py) $(wildcard src/tinyheap/*/*.h)
+DECLARATIONS := $(shell find src/tinyheap -name '*.pxd')
+STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
+COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup guests readers demo web test lint format types api layers docs dist bench bench-guests bench-profile lock clean
@@ -109,7 +110,7 @@ format: setup ## Format the code and mend what lint can mend
 
 types: setup ## Check types, and the stubs of the compiled modules against what was compiled
 	@$(BIN)/mypy
-	@$(BIN)/stubtest --allowlist tests/stubtest.txt $(subst /,.,$(patsubst src/%.pxd,%,$(DECLARATIONS)))
+	@$(BIN)/stubtest --allowlist tests/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
 
 api: setup ## Agree on the public interface as it is now: tests/public_api.txt
 	@$(BIN)/python tests/public_api.py

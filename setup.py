@@ -16,6 +16,11 @@ from setuptools.command.build_ext import build_ext
 
 # Modules in Cython's pure Python mode.  Their compiler directives stand in their own header comments.
 COMPILED_MODULES = [
+    "tinyheap.heap._buffers",
+    "tinyheap.heap._state",
+    "tinyheap.heap._allocate",
+    "tinyheap.heap._mark",
+    "tinyheap.heap._sweep",
     "tinyheap.heap._kernel",
     "tinyheap.traces._replay",
     "tinyheap.guests._recorder",

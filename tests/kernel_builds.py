@@ -8,16 +8,19 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import needs
+from source_edits import Edit
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = Path("src") / "tinyheap"
 HEAP: Final = PACKAGE / "heap"
-KERNEL: Final = "tinyheap.heap._kernel"
+KERNEL: Final = tuple(
+    f"tinyheap.heap.{name}" for name in ("_buffers", "_state", "_allocate", "_mark", "_sweep", "_kernel")
+)
+"""The modules that the kernel is compiled from."""
 PLAYER: Final = "tinyheap.traces._replay"
 CHECKS: Final = (
     "tests/unit/test_engines.py",
@@ -34,30 +37,29 @@ SECONDS: Final = 180
 SOME_TEST_FAILED: Final = 1
 
 
-@dataclass(frozen=True)
-class Edit:
-    """A replacement in a file of the heap's room; its text must stand there exactly once."""
-
-    file: str
-    old: str
-    new: str
-
-    def apply(self, folder: Path) -> None:
-        path = folder / HEAP / self.file
-        text = path.read_text()
-        found = text.count(self.old)
-        if found != 1:
-            raise LookupError(f"{self.file} has {found} times, not once: {self.old!r}")
-        path.write_text(text.replace(self.old, self.new))
-
-
-def build(folder: Path, flags: Iterable[str], edits: Iterable[Edit] = (), modules: Iterable[str] = (KERNEL,)) -> None:
-    """Copy the package to a folder, edit the copy, and compile its modules again."""
+def build(folder: Path, flags: Iterable[str], edits: Iterable[Edit] = (), modules: Iterable[str] = KERNEL) -> None:
+    """Copy the package to a folder, edit the copy's kernel, and compile its modules again."""
     shutil.copytree(ROOT / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     for edit in edits:
-        edit.apply(folder)
+        edit.apply(folder / HEAP)
     for module in modules:
         compile_module(folder / "src", module, list(flags))
+
+
+def modules_of(edit: Edit) -> list[str]:
+    """The kernel's modules that are compiled from a file: those whose text, or whose declarations, name it."""
+    stem = Path(edit.file).stem
+    texts = {module: ROOT / PACKAGE.parent / module.replace(".", "/") for module in KERNEL}
+    return [
+        module
+        for module, path in texts.items()
+        if path.name == stem or (not edit.file.endswith(".py") and named_in(path, stem))
+    ]
+
+
+def named_in(module: Path, stem: str) -> bool:
+    """Whether a compiled module takes anything from another."""
+    return any(f"._{stem.strip('_')} " in module.with_suffix(kind).read_text() for kind in (".py", ".pxd"))
 
 
 def compile_module(source_folder: Path, module: str, flags: list[str]) -> None:

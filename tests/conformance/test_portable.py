@@ -1,6 +1,6 @@
 """The kernel is as exact on machines without SSE2, where its primitives compare one word at a time.
 
-It is compiled once more with the portable forms of `_kernel_ops.h`; the tests of its contract, of all patterns of states,
+It is compiled once more with the portable forms of `_words.h`; the tests of its contract, of all patterns of states,
 of random requests and of the recordings run on it.
 """
 
@@ -12,12 +12,12 @@ from typing import Final
 import pytest
 
 import kernel_builds
-from kernel_builds import Edit
+from source_edits import Edit
 
 FLAGS: Final = ("-O1", "-DTINYHEAP_PORTABLE")
 FAULTS: Final = {
-    "words": Edit("_kernel_ops.h", "(uint32_t)(load32(at + 4 * i) - start) < bytes", "0"),
-    "long words": Edit("_kernel_ops.h", "(load64(at + 8 * i) - start < bytes)", "(load64(at + 4 * i) - start < bytes)"),
+    "words": Edit("_words.h", "words_below", "(uint32_t)(load32(at + 4 * i) - start) < bytes", "0"),
+    "long words": Edit("_words.h", "long_words_below", "load64(at + 8 * i)", "load64(at + 4 * i)"),
 }
 
 

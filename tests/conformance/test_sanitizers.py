@@ -50,7 +50,7 @@ def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def folder(kernel: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose compiled modules are watched."""
     folder = tmp_path_factory.mktemp("sanitized") / "copy"
-    kernel_builds.build(folder, FLAGS, modules=[kernel_builds.KERNEL, kernel_builds.PLAYER])
+    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, kernel_builds.PLAYER])
     return folder
 
 

@@ -1,6 +1,6 @@
 # Types and signatures of the compiled end of a recording; see `_recorder.py`.
 
-from tinyheap.heap._kernel cimport u64
+from tinyheap.heap._words cimport u64
 
 cdef extern from *:
     """

@@ -26,7 +26,7 @@ from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.libc.stdlib import calloc as c_calloc
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import realloc as c_realloc
-from cython.cimports.tinyheap.heap._kernel import (
+from cython.cimports.tinyheap.heap._words import (
     EVEN,
     clock_ns,
     ctz64,

@@ -1,7 +1,9 @@
 # Types and signatures of the compiled end of a takeover; see `_takeover.py`.
 
 from tinyheap.guests._recorder cimport EventLog, LogPointer
-from tinyheap.heap._kernel cimport Heap, HeapState, Kernel, u64
+from tinyheap.heap._kernel cimport Kernel
+from tinyheap.heap._state cimport Heap
+from tinyheap.heap._words cimport u64
 
 # What a call of the guest's allocator needs: the heap, and where the guest keeps what changes with each allocation.
 # Addresses are of this machine; 0 for a counter that the guest does not have.

@@ -12,17 +12,10 @@ if not cython.compiled:
     raise ImportError("tinyheap.guests._takeover is not compiled")
 
 from cython.cimports.tinyheap.guests._recorder import EventLog, note, trap_of
-from cython.cimports.tinyheap.heap._kernel import (
-    ONES,
-    Heap,
-    Kernel,
-    alloc_object,
-    load32,
-    load64,
-    store32,
-    store64,
-    u64,
-)
+from cython.cimports.tinyheap.heap._allocate import alloc_object
+from cython.cimports.tinyheap.heap._kernel import Kernel
+from cython.cimports.tinyheap.heap._state import Heap
+from cython.cimports.tinyheap.heap._words import ONES, load32, load64, store32, store64, u64
 
 from tinyheap.guests.unchecked import trap_for
 

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from tinyheap.heap._kernel cimport HeapState, u64
+from tinyheap.heap._state cimport HeapState
+from tinyheap.heap._words cimport u64
 
 # What one collection left: five figures of the vectors, the table's hash, and times.
 cdef struct Row:
@@ -49,7 +50,6 @@ cdef enum:
     LAYOUTS_TOO_LARGE = 9
     ZERO_SIZED_REALLOC = 10
 
-cdef void put(u64 at, u64 shift, u64 value) noexcept nogil
 cdef u64 step_fault(Rules* rules, const uint32_t* ops) noexcept nogil
 cdef u64 bound_fault(Rules* rules, u64 object_id) noexcept nogil
 
@@ -74,7 +74,6 @@ cdef class Player:
     cdef u64 _steps
     cdef u64 _limit_bytes
     cdef u64 _by_thirds
-    cdef u64 _align_mask
     cdef bint _timing
     cdef bint _hashes
     cdef bint _out_of_memory

@@ -13,34 +13,20 @@ if not cython.compiled:
     raise ImportError("tinyheap.traces._replay is not compiled")
 
 from cython.cimports.libc.stdlib import free as c_free
-from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.stdlib import realloc as c_realloc
-from cython.cimports.libc.string import memset
-from cython.cimports.tinyheap.heap._kernel import (
-    Heap,
-    HeapState,
+from cython.cimports.tinyheap.heap._allocate import (
     alloc_again,
     alloc_leaking,
     alloc_object,
-    clock_ns,
-    count_blocks,
-    finish_marking,
-    hash_states,
-    lay_out,
-    mark_range,
-    marking_bytes,
-    move,
-    move_table,
+    count_leaking,
+    leaking_size,
     old_size,
-    prepare_stack,
-    store16,
-    store32,
-    store64,
-    sweep_table,
-    u64,
 )
+from cython.cimports.tinyheap.heap._mark import begin_marking, end_marking, finish_marking, mark_range
+from cython.cimports.tinyheap.heap._state import Heap, counters_of, lay_out, move_table, set_up
+from cython.cimports.tinyheap.heap._sweep import count_blocks, sweep_table
+from cython.cimports.tinyheap.heap._words import clock_ns, fnv1a, move, store_word, u64
 
-from tinyheap.heap.contract import Counters
 from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
 
 
@@ -52,9 +38,9 @@ class Player:
     Args:
         trace: checked.
         memory: zeroed, writable, ``limit_bytes`` long.
-        geometry: of the heap at the start; ``limit_bytes`` is its size at most.
-        gc: ``precise``, ``leaking``, or else conservative.
-        mark_stack_entries: of the bounded mark stack; 0 for one that never overflows.
+        geometry: of the heap at the start.
+        options: of the engine.
+        limit_bytes: the heap's size at most.
         statics: bytes of the out-of-line layouts, at ``statics_address``; ``layouts`` and ``layout_addresses`` say which
             lies where.
         addresses: room for the result of each allocation and reallocation, 64 bits each.
@@ -67,9 +53,8 @@ class Player:
         trace,
         memory,
         geometry,
+        options,
         limit_bytes: u64,
-        gc: str,
-        mark_stack_entries: u64,
         zero_size_address: u64,
         statics,
         statics_address: u64,
@@ -80,7 +65,6 @@ class Player:
         hashes: cython.bint,
     ):
         heap: Heap = cython.address(self._heap)
-        memset(heap, 0, cython.sizeof(HeapState))
         self._trace = trace
         self._memory = memory
         self._memory_view = memory
@@ -96,33 +80,21 @@ class Player:
         self._roots = bytearray(trace.root_slots * trace.word_bytes + 1)
         self._limit_bytes = limit_bytes
         self._by_thirds = trace.growth
-        self._align_mask = max(trace.header_alignment_bytes, trace.word_bytes) - 1
         self._timing = timing
         self._hashes = hashes
-        heap.memory = cython.cast(cython.size_t, cython.address(self._memory_view[0]))
-        heap.start = geometry.start_address
-        heap.bump = heap.start
-        heap.word_shift = trace.word_bytes.bit_length() - 1
-        heap.block_shift = heap.word_shift + 2
-        heap.step_shift = geometry.word_alignment_bytes.bit_length() - 1
-        heap.precise = gc == "precise"
-        heap.leaking = gc == "leaking"
-        heap.header_bytes = trace.header_bytes if heap.precise else 0
+        set_up(heap, cython.cast(cython.size_t, cython.address(self._memory_view[0])), geometry, options)
         heap.zero_size_address = zero_size_address
         heap.statics = cython.cast(cython.size_t, cython.address(self._statics[0]))
         heap.statics_start = statics_address
         heap.statics_bytes = len(statics)
-        heap.stack_limit = mark_stack_entries
+        # Room for marking every block there may ever be; untouched memory costs nothing.
         lay_out(heap, limit_bytes)
-        # Room for every block there may ever be; untouched memory costs nothing.
-        heap.stack = cython.cast(cython.size_t, c_malloc(marking_bytes(heap, heap.end_block)))
-        if heap.stack == 0:
+        if not begin_marking(heap, heap.end_block):
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
-        prepare_stack(heap, heap.end_block)
         lay_out(heap, geometry.heap_bytes)
 
     def __dealloc__(self):
-        c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, self._heap.stack_memory)))
+        end_marking(cython.address(self._heap))
         c_free(self._rows)
 
     # ---- playing --------------------------------------------------------------------------------------------------------
@@ -137,6 +109,10 @@ class Player:
         return self._step < self._steps and not self._out_of_memory and not self._stray
 
     def _play(self, stop: u64) -> cython.void:
+        """Play the steps before ``stop``.
+
+        One long loop: what its branches share stays in registers.
+        """
         heap: Heap = cython.address(self._heap)
         ids: cython.pointer(u64) = cython.address(self._ids[0])
         roots: u64 = cython.cast(cython.size_t, cython.address(self._roots[0]))
@@ -173,7 +149,7 @@ class Player:
                     # An id that was "reallocated" in place may point past the heap.
                     self._stray = True
                     break
-                put(memory + offset, shift, value)
+                store_word(memory + offset, shift, value)
             elif op == ALLOC or op == REALLOC:
                 if op == REALLOC:
                     value = self._reallocate(ids[a], b)
@@ -192,7 +168,7 @@ class Player:
                 # It may have grown.
                 last_word = heap.pool_bytes - (cython.cast(u64, 1) << shift)
             elif op == ROOT:
-                put(roots + (a << shift), shift, ids[b] + c if b != 0 else 0)
+                store_word(roots + (a << shift), shift, ids[b] + c if b != 0 else 0)
             elif op == COPY:
                 ids[a] = ids[b]
             elif not heap.leaking:
@@ -236,9 +212,8 @@ class Player:
     def _allocate_leaking(self, size_bytes: u64) -> u64:
         heap: Heap = cython.address(self._heap)
         address: u64
-        size_bytes = (size_bytes + self._align_mask) & ~self._align_mask
-        heap.total_alloc_bytes += size_bytes
-        heap.mallocs += 1
+        size_bytes = leaking_size(heap, size_bytes)
+        count_leaking(heap, size_bytes)
         address = alloc_leaking(heap, size_bytes)
         while address == 0 and self._grow():
             address = alloc_leaking(heap, size_bytes)
@@ -304,7 +279,7 @@ class Player:
         row.tails = heap.tails
         row.overflows = heap.overflows - row.overflows
         row.rescans = heap.rescans - row.rescans
-        row.table_hash = hash_states(heap) if self._hashes else 0
+        row.table_hash = fnv1a(heap.table, (heap.end_block + 3) >> 2) if self._hashes else 0
         self._mark_ns += row.mark_ns
         self._sweep_ns += row.sweep_ns
         if self._rows_done == self._rows_room:
@@ -380,32 +355,10 @@ class Player:
 
     @property
     def counters(self):
-        heap: Heap = cython.address(self._heap)
-        return Counters(
-            heap.total_alloc_bytes,
-            heap.total_blocks,
-            heap.mallocs,
-            heap.frees,
-            heap.freed_blocks,
-            heap.overflows,
-            heap.rescans,
-            heap.table_reads,
-            heap.words_scanned,
-            heap.stack_peak,
-        )
+        return counters_of(cython.address(self._heap))
 
     def read_table(self):
         return bytes(self._memory_view[self._heap.pool_bytes : self._heap.heap_bytes])
-
-
-def put(at: u64, shift: u64, value: u64) -> cython.void:
-    """Store a word of ``1 << shift`` bytes."""
-    if shift == 3:
-        store64(at, value)
-    elif shift == 2:
-        store32(at, value)
-    else:
-        store16(at, value)
 
 
 # ---- checking -----------------------------------------------------------------------------------------------------------
@@ -438,13 +391,13 @@ def first_fault(trace) -> tuple[int, int, int]:
         fault = step_fault(cython.address(rules), cython.address(ops[step << 2]))
         if fault != 0:
             break
-        if ops[step << 2] == 0 and ops[(step << 2) + 3] & 1 == 0 and ops[(step << 2) + 3] not in layouts:
+        if ops[step << 2] == ALLOC and ops[(step << 2) + 3] & 1 == 0 and ops[(step << 2) + 3] not in layouts:
             layouts.add(ops[(step << 2) + 3])
             layout_bytes += (ops[(step << 2) + 3] + 15) >> 4
             if layout_bytes > most_layout_bytes:
                 fault = LAYOUTS_TOO_LARGE
                 break
-        if ops[step << 2] == 0 or ops[step << 2] == 5:
+        if ops[step << 2] == ALLOC or ops[step << 2] == REALLOC:
             allocations += 1
         step += 1
     return step, fault, allocations
@@ -456,24 +409,23 @@ def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[ui
     a: u64 = ops[1]
     b: u64 = ops[2]
     c: u64 = ops[3]
-    if op > 7:
+    if op > COPY:
         return UNKNOWN_OPERATION
-    if op == 3:
+    if op == COLLECT:
         return 0
-    if op == 2:
+    if op == ROOT:
         if a >= rules.root_slots:
             return SLOT_OUT_OF_RANGE
         return 0 if b == 0 else bound_fault(rules, b)
-    if op == 0 or op == 5:
-        if b > rules.most_bytes:
-            return SIZE_BEYOND_ADDRESS_SPACE
-    if op == 1:
+    if (op == ALLOC or op == REALLOC) and b > rules.most_bytes:
+        return SIZE_BEYOND_ADDRESS_SPACE
+    if op == STORE:
         if c >= rules.object_ids:
             return ID_OUT_OF_RANGE
         b &= 0xFFFFF
-    if op == 7 and b >= rules.object_ids:
+    if op == COPY and b >= rules.object_ids:
         return ID_OUT_OF_RANGE
-    if op == 1 or op == 4 or op == 6:
+    if STORES >> op & 1 != 0:
         fault: u64 = bound_fault(rules, a)
         if fault == 0 and cython.cast(int64_t, (b + 1) * rules.word_bytes) > rules.sizes[a]:
             return OUTSIDE_OBJECT
@@ -482,9 +434,9 @@ def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[ui
         return ID_OUT_OF_RANGE
     if a == 0:
         return NULL_ID
-    if op == 7:
+    if op == COPY:
         rules.sizes[a] = rules.sizes[b]
-    elif op == 0:
+    elif op == ALLOC:
         if c > rules.most_layout:
             return LAYOUT_BEYOND_WORD
         rules.sizes[a] = b

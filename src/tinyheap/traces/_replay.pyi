@@ -2,7 +2,7 @@ from array import array
 from mmap import mmap
 from typing import final
 
-from tinyheap.heap.contract import Counters
+from tinyheap.heap.contract import Counters, Options
 from tinyheap.heap.geometry import Geometry
 from tinyheap.traces.program import Trace
 
@@ -13,9 +13,8 @@ class Player:
         trace: Trace,
         memory: mmap,
         geometry: Geometry,
+        options: Options,
         limit_bytes: int,
-        gc: str,
-        mark_stack_entries: int,
         zero_size_address: int,
         statics: bytearray,
         statics_address: int,

@@ -1,8 +1,10 @@
-/* The primitives that the kernel's dialect is made of: loads and stores at any alignment, bit counts, a clock.
-   Words of memory and of the block table are little-endian on every host.  Nothing here depends on extensions of the CPU
-   that not all of its kind have (SSE2 is part of x86-64), so that what is built on one machine runs, alike, on the next. */
-#ifndef TINYHEAP_KERNEL_OPS_H
-#define TINYHEAP_KERNEL_OPS_H
+/* Words of memory, in C: loads and stores at any alignment, bit counts, the comparison of four words at once, a hash, a
+   clock.  What every compiled module is made of; nothing here knows of heaps.
+
+   Words are little-endian on every host.  Nothing depends on extensions of the CPU that not all of its kind have (SSE2 is
+   part of x86-64), so that what is built on one machine runs, alike, on the next. */
+#ifndef TINYHEAP_WORDS_H
+#define TINYHEAP_WORDS_H
 
 #include <stdint.h>
 #include <string.h>
@@ -18,6 +20,11 @@
 #define TH_LE64(x) (x)
 #endif
 
+/* Masks over the 32 fields of two bits in a word. */
+#define TH_EVEN 0x5555555555555555ULL
+#define TH_ODD 0xAAAAAAAAAAAAAAAAULL
+#define TH_ONES 0xFFFFFFFFFFFFFFFFULL
+
 #define TH_AT(address) ((void *)(uintptr_t)(address))
 
 static inline uint64_t load8(uint64_t address) { return *(const uint8_t *)TH_AT(address); }
@@ -28,16 +35,34 @@ static inline void store8(uint64_t address, uint64_t value) { *(uint8_t *)TH_AT(
 static inline void store16(uint64_t address, uint64_t value) { uint16_t v = TH_LE16((uint16_t)value); memcpy(TH_AT(address), &v, 2); }
 static inline void store32(uint64_t address, uint64_t value) { uint32_t v = TH_LE32((uint32_t)value); memcpy(TH_AT(address), &v, 4); }
 static inline void store64(uint64_t address, uint64_t value) { uint64_t v = TH_LE64(value); memcpy(TH_AT(address), &v, 8); }
+
+/* The first bytes of a word, less than eight; the others read as zero. */
+static inline uint64_t load_short(uint64_t address, uint64_t bytes) { uint64_t v = 0; memcpy(&v, TH_AT(address), (size_t)bytes); return TH_LE64(v); }
+static inline void store_short(uint64_t address, uint64_t value, uint64_t bytes) { uint64_t v = TH_LE64(value); memcpy(TH_AT(address), &v, (size_t)bytes); }
+
+/* A word of `1 << shift` bytes: 2, 4 or 8. */
+static inline uint64_t load_word(uint64_t address, uint64_t shift) {
+    return shift == 3 ? load64(address) : shift == 2 ? load32(address) : load16(address);
+}
+static inline void store_word(uint64_t address, uint64_t shift, uint64_t value) {
+    if (shift == 3) store64(address, value);
+    else if (shift == 2) store32(address, value);
+    else store16(address, value);
+}
+
 static inline void fill(uint64_t address, uint64_t bytes, uint64_t byte) { memset(TH_AT(address), (int)byte, (size_t)bytes); }
 static inline void zero16(uint64_t address) { memset(TH_AT(address), 0, 16); }
 static inline void move(uint64_t to, uint64_t from, uint64_t bytes) { memmove(TH_AT(to), TH_AT(from), (size_t)bytes); }
 
+/* `rarely(x)` is whether x is not 0, which a compiler then takes for the exception. */
 #if defined(__GNUC__) || defined(__clang__)
+static inline uint64_t rarely(uint64_t x) { return (uint64_t)__builtin_expect(x != 0, 0); }
 static inline uint64_t ctz64(uint64_t x) { return (uint64_t)__builtin_ctzll(x); }
 static inline uint64_t clz64(uint64_t x) { return (uint64_t)__builtin_clzll(x); }
 static inline void prefetch(uint64_t address) { __builtin_prefetch(TH_AT(address)); }
 #else
 #include <intrin.h>
+static inline uint64_t rarely(uint64_t x) { return x != 0; }
 static inline uint64_t ctz64(uint64_t x) { unsigned long i; _BitScanForward64(&i, x); return i; }
 static inline uint64_t clz64(uint64_t x) { unsigned long i; _BitScanReverse64(&i, x); return 63 - i; }
 static inline void prefetch(uint64_t address) { (void)address; }
@@ -79,6 +104,14 @@ static inline uint64_t long_words_below(uint64_t at, uint64_t start, uint64_t by
     return found;
 }
 #endif
+
+/* FNV-1a, 64 bits. */
+static inline uint64_t fnv1a(uint64_t address, uint64_t bytes) {
+    uint64_t hash = 14695981039346656037ULL;
+    for (uint64_t i = 0; i < bytes; i++)
+        hash = (hash ^ load8(address + i)) * 1099511628211ULL;
+    return hash;
+}
 
 static inline uint64_t clock_ns(void) {
     struct timespec now;
