@@ -7,6 +7,7 @@ developer's machine takes the quick share of the rest; a run with `CI=true` take
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
@@ -55,6 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips slow tests in a quick run, and long ones unless they are asked for."""
+    for item in items:
+        if re.search(r"<.* at 0x[0-9a-f]+>", item.nodeid):
+            raise pytest.UsageError(
+                f"{item.nodeid}: an id with an address differs between workers; use ids.without_address"
+            )
     for mark, reason in (("slow", "slow: runs in CI and with --slow"), ("long", "long: runs with --long")):
         if not config.getoption(f"--{mark}"):
             for item in items:

@@ -17,14 +17,14 @@ from setuptools.command.build_ext import build_ext
 # Modules in Cython's pure Python mode.  Their compiler directives stand in their own header comments.
 COMPILED_MODULES = [
     "tinyheap.heap._buffers",
-    "tinyheap.heap._state",
-    "tinyheap.heap._allocate",
-    "tinyheap.heap._mark",
-    "tinyheap.heap._sweep",
-    "tinyheap.heap._kernel",
+    "tinyheap.heap.nextfit._state",
+    "tinyheap.heap.nextfit._allocate",
+    "tinyheap.heap.nextfit._mark",
+    "tinyheap.heap.nextfit._sweep",
+    "tinyheap.heap.nextfit._kernel",
     "tinyheap.traces._replay",
-    "tinyheap.guests._recorder",
-    "tinyheap.guests._takeover",
+    "tinyheap.guests.record._recorder",
+    "tinyheap.guests.serve._takeover",
 ]
 
 KERNEL_REQUIRED = os.environ.get("TINYHEAP_REQUIRE_KERNEL") == "1"

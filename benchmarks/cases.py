@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers import BUILD_FOLDER
-from tinyheap.traces import program, workloads
+from tinyheap.traces import trace, workloads
 from tinyheap.units import KIB, MIB
 
 ANY_GOAL: Final = 0.95
@@ -44,13 +44,13 @@ class Case:
 
     def trace(self) -> Path:
         """The case's trace, generated unless it is there already."""
-        sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (program, workloads))
+        sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (trace, workloads))
         key = hashlib.sha256(sources + repr((self.workload, astuple(self.options))).encode()).hexdigest()[:16]
         path = BUILD_FOLDER / "traces" / f"{self.name}-{key}.trace"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".part")
-            program.write_trace(unfinished, workloads.generate(self.workload, self.options))
+            trace.write_trace(unfinished, workloads.generate(self.workload, self.options))
             unfinished.rename(path)
         return path
 

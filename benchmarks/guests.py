@@ -27,14 +27,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import inputs
-from tinyheap import hosts
+from tinyheap import formatters, hosts
 from tinyheap.errors import DriverError
-from tinyheap.guests.facts import BlockHeap
-from tinyheap.guests.identify import block_heap, identify
-from tinyheap.guests.rewriting import ALLOC_IMPORT, rewrite
-from tinyheap.guests.takeover import Policy, Takeover
+from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
+from tinyheap.guests.serve.takeover import Policy, Takeover
 from tinyheap.heap.growth import FixedStep
-from tinyheap.hosts import drivers
+from tinyheap.recognize.facts import BlockHeap
+from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.units import MIB
 from tinyheap.wasm import Code, Editor, Module
 
@@ -281,7 +280,7 @@ def taken_over(guest: Guest, takeover: Takeover) -> hosts.HostSession:
 
 def formatted(session: hosts.HostSession, text: str, takeover: Takeover | None = None) -> str:
     """What a started formatter makes of a text; it is closed then."""
-    driver = drivers.find(session)
+    driver = formatters.find(session)
     assert driver is not None, "each of the modules has a driver"
     result = driver.format(text, "script.sh")
     if takeover is not None:

@@ -15,8 +15,8 @@ from benchmarks import peers
 from benchmarks.cases import Case
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.heap import Heap
-from tinyheap.traces.program import Trace, read_trace
 from tinyheap.traces.replay import Replay, fnv1a, replay
+from tinyheap.traces.trace import Trace, read_trace
 from tinyheap.units import MIB
 
 if TYPE_CHECKING:

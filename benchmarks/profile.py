@@ -26,10 +26,10 @@ from rich.table import Table
 from benchmarks import inputs
 from benchmarks.guests import GOFMT, INSTALLED, shell_reference
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.identify import block_heap, identify
 from tinyheap.guests.program import NATIVE, Program
-from tinyheap.guests.recorder import Recorder
+from tinyheap.guests.record.recorder import Recorder
 from tinyheap.hosts import Grants
+from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.units import MIB
 from tinyheap.wasm import Code, Editor, Module
 

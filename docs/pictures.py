@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tinyheap import profile
 from tinyheap.profile import HeapMoment, Unknown
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.html import write_page
+from tinyheap.report.html.page import write_page
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PICTURES: Final = ROOT / "docs" / "pictures"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tinyheap import Grants, TinyheapError
-from tinyheap.hosts import drivers, load
+from tinyheap import Grants, TinyheapError, formatters
+from tinyheap.hosts import load
 
 
 def formatted(module: Path, file: Path) -> str:
     """The text of ``file``, formatted by the program in ``module``; any of the packages that format Go."""
     session = load(module.read_bytes(), Grants(stdout=sys.stderr.buffer))
     session.start()
-    driver = drivers.find(session)
+    driver = formatters.find(session)
     if driver is None:
         sys.exit(f"{module} is no formatter that a driver is known for")
     return driver.format(file.read_text(), file.name)

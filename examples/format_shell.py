@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tinyheap import Grants, TinyheapError
-from tinyheap.hosts import drivers, load
+from tinyheap import Grants, TinyheapError, formatters
+from tinyheap.hosts import load
 
 
 def formatted(module: Path, file: Path) -> str:
     """The text of ``file``, formatted by the sh-syntax in ``module``."""
     session = load(module.read_bytes(), Grants(stdout=sys.stderr.buffer))
     session.start()
-    driver = drivers.ShSyntaxFormatter(session, drivers.ShellOptions(indent=4))
+    driver = formatters.ShSyntaxFormatter(session, formatters.ShellOptions(indent=4))
     return driver.format(file.read_text(), file.name)
 
 

@@ -11,7 +11,7 @@ import needs
 from tinyheap.heap import Heap
 from tinyheap.heap.contract import Engine
 from tinyheap.heap.engines import KERNEL
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from workbench import MakeBench, Workbench
 
 

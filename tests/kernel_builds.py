@@ -96,7 +96,7 @@ def run_python(folder: Path, *arguments: str, seconds: float, **environment: str
 
 def kernel_file(folder: Path) -> Path:
     """The file of the kernel that Python loads from a folder."""
-    ran = run_python(folder, "-c", "import tinyheap.heap._kernel as kernel; print(kernel.__file__)", seconds=60)
+    ran = run_python(folder, "-c", "import tinyheap.heap.nextfit._kernel as kernel; print(kernel.__file__)", seconds=60)
     return Path(ran.stdout.strip())
 
 

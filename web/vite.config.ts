@@ -1,5 +1,5 @@
 // Builds the page's code into the Python package: one script, one style sheet, and the licenses of what is in them.
-// `tinyheap.report.html` puts them, with the data, into one file.
+// `tinyheap.report.html.page` puts them, with the data, into one file.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";

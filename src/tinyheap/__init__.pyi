@@ -1,9 +1,11 @@
 from tinyheap import (
     errors as errors,
+    formatters as formatters,
     guests as guests,
     heap as heap,
     hosts as hosts,
     profile as profile,
+    recognize as recognize,
     recordings as recordings,
     report as report,
     traces as traces,
@@ -25,14 +27,12 @@ from tinyheap.errors import (
     UnsupportedGuestError as UnsupportedGuestError,
     WasmError as WasmError,
 )
-from tinyheap.guests.facts import Guest as Guest
 from tinyheap.guests.guest_heap import GuestHeap as GuestHeap
-from tinyheap.guests.identify import identify as identify
 from tinyheap.guests.policy import Policy as Policy
 from tinyheap.guests.program import Program as Program
-from tinyheap.heap.afterlife import WeakReference as WeakReference
 from tinyheap.heap.contract import Gc as Gc
 from tinyheap.heap.engines import SlowEngineWarning as SlowEngineWarning
+from tinyheap.heap.finalization import WeakReference as WeakReference
 from tinyheap.heap.growth import (
     ByRatio as ByRatio,
     Doubling as Doubling,
@@ -45,14 +45,16 @@ from tinyheap.heap.heap import Heap as Heap, HeapObject as HeapObject, Listener 
 from tinyheap.heap.layout import Layout as Layout
 from tinyheap.heap.stats import Collection as Collection, MemStats as MemStats
 from tinyheap.hosts.grants import Folder as Folder, Grants as Grants
+from tinyheap.recognize.facts import Guest as Guest
+from tinyheap.recognize.identify import identify as identify
 from tinyheap.recordings.recording import Recording as Recording
-from tinyheap.traces.program import (
+from tinyheap.traces.replay import Replay as Replay, replay as replay
+from tinyheap.traces.trace import (
     Trace as Trace,
     TraceBuilder as TraceBuilder,
     read_trace as read_trace,
     write_trace as write_trace,
 )
-from tinyheap.traces.replay import Replay as Replay, replay as replay
 from tinyheap.units import GIB as GIB, KIB as KIB, MIB as MIB
 from tinyheap.wasm.module import Module as Module
 

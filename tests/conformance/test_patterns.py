@@ -19,7 +19,7 @@ import patterns
 from patterns import FREE, HEAD, MARK, TAIL, States
 from tinyheap.errors import HeapCorruptError
 from tinyheap.heap.contract import NO_BLOCK, Engine
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from workbench import Workbench
 
 # Tables of 2 to 8 bytes, and of 17 to 24: 1, 2, ... 8 bytes in the last word, 1, 2, 3 or 4 blocks in the last byte.

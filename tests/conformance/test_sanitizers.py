@@ -63,7 +63,7 @@ def test_no_byte_too_far(folder: Path) -> None:
 OUTSIDE: Final = """
 import ctypes, sys
 sys.path.insert(0, "tests")
-from tinyheap.heap._kernel import Kernel
+from tinyheap.heap.nextfit._kernel import Kernel
 from workbench import Workbench
 
 heap = Workbench(Kernel, 64)

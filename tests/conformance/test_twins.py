@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tinyheap.heap.contract import NO_BLOCK, Engine, Gc, State
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from workbench import Workbench, inline_layout
 
 REQUESTS: Final = 120

@@ -15,8 +15,8 @@ import pytest
 
 import needs
 from tinyheap.heap.contract import Engine, Gc
-from tinyheap.traces.program import read_trace
 from tinyheap.traces.replay import Replay, replay
+from tinyheap.traces.trace import read_trace
 
 FOLDER: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 NAMES: Final = sorted(path.name.removesuffix(".json") for path in FOLDER.glob("*.json"))

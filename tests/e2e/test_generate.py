@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tinyheap import cli
-from tinyheap.traces.program import read_trace
+from tinyheap.traces.trace import read_trace
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 

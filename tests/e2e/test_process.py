@@ -17,7 +17,7 @@ from hosts.programs import command, module_bytes, say
 from recordings_made import make_recording
 from tinyheap import cli
 from tinyheap.cli.exits import MEANINGS, Code
-from tinyheap.traces.program import TraceBuilder, write_trace
+from tinyheap.traces.trace import TraceBuilder, write_trace
 
 HELLO: Final = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
 ENDLESS: Final = command("(loop " + say(64, "(i32.const 6)") + "(br 0))", head='(data (i32.const 64) "hello\\n")')
@@ -145,7 +145,7 @@ sys.meta_path.insert(0, Interrupting())
         ("rich.console", ["identify", "hello.wasm"]),
         ("duckdb", ["sql", "none"]),
         ("numpy", ["report", "none"]),
-        ("tinyheap.heap._kernel", ["replay", "none"]),
+        ("tinyheap.heap.nextfit._kernel", ["replay", "none"]),
     ],
 )
 def test_while_it_starts(library: str, words: list[str]) -> None:

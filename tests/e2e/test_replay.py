@@ -24,7 +24,7 @@ import needs
 from tinyheap import cli
 from tinyheap.heap.stats import GO_NAMES
 from tinyheap.traces.expectation import COLUMNS, KINDS
-from tinyheap.traces.program import Trace, TraceBuilder, write_trace
+from tinyheap.traces.trace import Trace, TraceBuilder, write_trace
 
 VECTORS: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 ESCAPE: Final = "\x1b"
@@ -409,7 +409,7 @@ class TestOptions:
         assert json.loads(result.stdout)["trace"] == "-"
 
     def test_model_serves_where_there_is_no_kernel_and_says_so(self, trace: Path) -> None:
-        start = "import sys; sys.modules['tinyheap.heap._kernel'] = None; import tinyheap.cli as c; c.main()"
+        start = "import sys; sys.modules['tinyheap.heap.nextfit._kernel'] = None; import tinyheap.cli as c; c.main()"
         result = subprocess.run(
             [sys.executable, "-c", start, "replay", trace, trace, "--json"],
             capture_output=True,

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import guests_modules
 from recordings_made import make_recording
 from tinyheap import cli
-from tinyheap.report.exporting import FORMS
+from tinyheap.report.exports.formats import FORMS
 
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(1500))
 

@@ -20,8 +20,8 @@ import needs
 from hosts.programs import command, module_bytes, say
 from tinyheap import cli
 from tinyheap.cli import run as run_command
+from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.hosts import HostSession
-from tinyheap.hosts.drivers import ShSyntaxFormatter
 
 GO = "package a\nfunc f( ){}\n"
 FORMATTED_GO = "package a\n\nfunc f() {}\n"
@@ -466,7 +466,7 @@ def test_a_second_start_is_cached_and_imports_nothing_that_it_does_not_need(file
     code = (
         "import sys; from tinyheap.cli import main\n"
         "try: main()\n"
-        "finally: print([name for name in ('rich', 'tinyheap.wasm', 'tinyheap.guests.locate') "
+        "finally: print([name for name in ('rich', 'tinyheap.wasm', 'tinyheap.recognize.locate') "
         "if name in sys.modules], file=sys.stderr)"
     )
     arguments = ["run", str(module), "-q", "--json", "figures.json", "--", "a.go"]

@@ -30,7 +30,7 @@ from tinyheap.cli.replay import MarkStackType
 from tinyheap.cli.report import ExportType
 from tinyheap.cli.run import FolderType
 from tinyheap.files import text_of
-from tinyheap.traces.program import TraceBuilder, write_trace
+from tinyheap.traces.trace import TraceBuilder, write_trace
 
 HANG_S: Final = 60
 BAD_NAME: Final = "b\udcffad"

@@ -14,12 +14,12 @@ from functools import cache
 import wasmtime
 
 from tinyheap import hosts
-from tinyheap.guests.facts import BlockHeap, Role
-from tinyheap.guests.identify import block_heap, identify
-from tinyheap.guests.rewriting import ALLOC_IMPORT, rewrite
-from tinyheap.guests.takeover import Policy, Takeover
+from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
+from tinyheap.guests.serve.takeover import Policy, Takeover
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
+from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Code, Editor, MemoryArgument, Module
 
 LOG, LOG_END = "witness", "witness_end"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyheap.errors import RecordingWriteError
-from tinyheap.guests.recorder import Recorder
+from tinyheap.guests.record.recorder import Recorder
 from tinyheap.recordings.batch import ALLOCATION, Batch, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
 
 if TYPE_CHECKING:

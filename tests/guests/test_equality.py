@@ -10,12 +10,12 @@ import guests_modules
 import needs
 from guests import collectors, pairs, texts
 from guests.pairs import Pair, Run
+from tinyheap import formatters
 from tinyheap.errors import DriverError, GuestError, GuestTrapError, OutOfMemoryError
-from tinyheap.guests.facts import StackScan
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.growth import ByRatio, FixedStep
 from tinyheap.heap.stats import Collection
-from tinyheap.hosts import drivers
+from tinyheap.recognize.facts import StackScan
 from tinyheap.units import MIB
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
@@ -30,7 +30,7 @@ def pair_of(name: str) -> Pair:
 
 def formatted(run: Run, text: str) -> tuple[bool, str]:
     """Whether a formatter takes a text, and what it makes of it or says about it."""
-    driver = drivers.find(run.session)
+    driver = formatters.find(run.session)
     assert driver is not None
     try:
         return True, driver.format(text, "x.txt")

@@ -10,12 +10,12 @@ import pytest
 import guests_modules
 from guests import collectors
 from tinyheap.errors import AllocationStopError, DriverError, HeapCorruptError, HeapOverrunError
-from tinyheap.guests.facts import Role
-from tinyheap.guests.guard import RECENT, ZONE_BYTES
+from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.guests.program import Program
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.serve.guard import RECENT, ZONE_BYTES
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.hosts import Grants
-from tinyheap.hosts.drivers import ShSyntaxFormatter
+from tinyheap.recognize.facts import Role
 
 ENGINES = ["kernel", "model"]
 KINDS = ["conservative", "precise"]

@@ -12,11 +12,11 @@ from guests.recorded import Kept
 from small_recordings import known
 from tinyheap import profile
 from tinyheap.guests.program import Program
-from tinyheap.guests.recorder import Recorder
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.record.recorder import Recorder
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.profile.stacks import is_runtime
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.live_figures import LiveFigures
+from tinyheap.report.live.statistics import LiveFigures
 
 ROUNDS = 2400
 HOLDER = "runtime.run$1"

@@ -12,13 +12,14 @@ import guests_modules
 from guests import collectors
 from guests.collectors import BUILDS, STACK_BYTES, Build
 from hosts import programs
+from tinyheap import formatters
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
-from tinyheap.guests.facts import BlockHeap, Confidence, Role, StackScan
-from tinyheap.guests.identify import block_heap, identify
-from tinyheap.guests.symbols import Constant, linear
-from tinyheap.guests.walk import Walker
-from tinyheap.hosts import drivers, load
+from tinyheap.hosts import load
 from tinyheap.hosts.memory import GuestMemory
+from tinyheap.recognize.facts import BlockHeap, Confidence, Role, StackScan
+from tinyheap.recognize.identify import block_heap, identify
+from tinyheap.recognize.interpret import Walker
+from tinyheap.recognize.values import Constant, linear
 from tinyheap.wasm import Editor, Module
 
 BLOCK_PROGRAMS = ["sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "gofmt-0.4.9", "sh-syntax-0.5.8"]
@@ -76,7 +77,7 @@ def test_every_fact_of_a_module_with_names_is_certain(name: str) -> None:
 def test_words_hold_in_a_running_program_what_they_are_said_to(name: str) -> None:
     heap = heap_of(name)
     session = programs.real(name)
-    driver = drivers.find(session)
+    driver = formatters.find(session)
     assert driver is not None
     before: dict[str, int] = {}
     for text in ("", GO if name.startswith("gofmt") else SHELL):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hosts.programs import module_bytes
-from tinyheap.guests.codesearch import CodeSearch
-from tinyheap.guests.symbols import (
+from tinyheap.recognize.codesearch import CodeSearch
+from tinyheap.recognize.interpret import Reading, Walker
+from tinyheap.recognize.values import (
     SIZE_LIMIT,
     Constant,
     GlobalAtEntry,
@@ -22,7 +23,6 @@ from tinyheap.guests.symbols import (
     size_of,
     sources,
 )
-from tinyheap.guests.walk import Reading, Walker
 from tinyheap.wasm import Code, Editor, Module
 
 

@@ -11,8 +11,8 @@ import pytest
 from guests import collectors, pairs
 from guests.collectors import Build
 from guests.pairs import Pair, Run
-from tinyheap.guests.facts import StackScan
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.serve.takeover import Policy
+from tinyheap.recognize.facts import StackScan
 
 SOURCE = "mutator.c"
 FEATURES = ["--enable-bulk-memory", "--enable-sign-ext", "--enable-nontrapping-float-to-int"]

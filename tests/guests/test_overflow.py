@@ -10,11 +10,11 @@ import guests_modules
 from guests import collectors
 from guests.texts import GO, SHELL
 from tinyheap.errors import GuestTrapError, HeapCorruptError, TinyheapError
-from tinyheap.guests.identify import block_heap, identify
-from tinyheap.guests.overflow import stack_overflow
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
+from tinyheap.guests.serve.overflow import stack_overflow
 from tinyheap.hosts import Grants
+from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Module
 
 POLICIES = {

@@ -26,15 +26,15 @@ from tinyheap.errors import (
     OutOfMemoryError,
     UnsupportedGuestError,
 )
+from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.facts_json import decode_guest, encode_guest
-from tinyheap.guests.identify import identify
 from tinyheap.guests.preparing import MODULE_LIMIT_BYTES, Form, prepare, read_module
 from tinyheap.guests.program import Program
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
-from tinyheap.hosts.drivers import ShSyntaxFormatter
+from tinyheap.recognize.facts_json import decode_guest, encode_guest
+from tinyheap.recognize.identify import identify
 from tinyheap.units import MIB
 from tinyheap.wasm import Module
 

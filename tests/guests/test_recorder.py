@@ -16,6 +16,7 @@ import guests_modules
 from guests import collectors, pairs, texts
 from guests.recorded import Frame, Kept
 from hosts.programs import module_bytes
+from tinyheap import formatters
 from tinyheap.errors import (
     AllocationStopError,
     DriverError,
@@ -28,13 +29,13 @@ from tinyheap.errors import (
     UnsupportedGuestError,
 )
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.identify import identify
-from tinyheap.guests.instrumenting import instrument
 from tinyheap.guests.program import Program
-from tinyheap.guests.recorder import is_pictured
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.record.recorder import is_pictured
+from tinyheap.guests.rewrite.instrumenting import instrument
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.stats import Collection
-from tinyheap.hosts import Grants, drivers
+from tinyheap.hosts import Grants
+from tinyheap.recognize.identify import identify
 from tinyheap.recordings.batch import FREE, REALLOCATION
 from tinyheap.recordings.recording import Recording
 from tinyheap.wasm import Module
@@ -58,7 +59,7 @@ def record(
     return kept, memory, said
 
 
-def formatted(driver: drivers.Formatter | None, text: str) -> str:
+def formatted(driver: formatters.Formatter | None, text: str) -> str:
     """What a formatter makes of a text, or says about it."""
     assert driver is not None
     try:
@@ -82,7 +83,7 @@ def test_every_allocation_of_the_native_log_is_there_and_nothing_else_changes(na
     text = texts.large(name) if kind == "large" else texts.kinds(name)[kind]
     native = pairs.start_native(pairs.compiled(guests_modules.read(name)))
     kept, memory, said = record(name, text)
-    expected = formatted(drivers.find(native.session), text)
+    expected = formatted(formatters.find(native.session), text)
     log = native_log(native)
     assert said == expected
     assert len(log) > 500
@@ -648,8 +649,8 @@ def test_a_recording_is_not_replaced_unasked(tmp_path: Path) -> None:
 
 
 def test_without_the_compiled_kernel_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tinyheap.guests._recorder", None)
-    monkeypatch.delitem(sys.modules, "tinyheap.guests.recorder")
+    monkeypatch.setitem(sys.modules, "tinyheap.guests.record._recorder", None)
+    monkeypatch.delitem(sys.modules, "tinyheap.guests.record.recorder")
     with pytest.raises(RecordingError, match=r"needs the compiled kernel.*reinstall"):
         Program.open(small(""), recording="x.tinyheap")
 

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tinyheap.guests._recorder import EventLog
+from tinyheap.guests.record._recorder import EventLog
 from tinyheap.recordings.batch import DEATH, EVENT, STACK
 
 HEAD, TAIL, MARK = 1, 2, 3

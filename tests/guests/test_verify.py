@@ -11,11 +11,11 @@ import pytest
 import guests_modules
 from guests import collectors
 from tinyheap.errors import HeapCorruptError, OutOfMemoryError
-from tinyheap.guests.facts import BlockHeap
+from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.guests.program import Program
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.hosts import Grants
-from tinyheap.hosts.drivers import ShSyntaxFormatter
+from tinyheap.recognize.facts import BlockHeap
 
 ENGINES = ["kernel", "model"]
 KINDS = ["conservative", "precise"]

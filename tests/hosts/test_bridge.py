@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 import needs
 from hosts.programs import module_bytes
 from tinyheap import errors, hosts
-from tinyheap.hosts import script
-from tinyheap.hosts.bridge import python_of
+from tinyheap.hosts.gojs import script
+from tinyheap.hosts.gojs.bridge import python_of
+from tinyheap.hosts.gojs.realm import Realm
+from tinyheap.hosts.gojs.references import ValueTable
 from tinyheap.hosts.grants import Sink
-from tinyheap.hosts.realm import Realm
-from tinyheap.hosts.references import ValueTable
 from tinyheap.hosts.world import STEP_NS, SeededWorld
 
 if TYPE_CHECKING:

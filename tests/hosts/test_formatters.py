@@ -10,8 +10,7 @@ import pytest
 import guests_modules
 import needs
 from hosts import node_glue, programs
-from tinyheap import errors, hosts
-from tinyheap.hosts import drivers
+from tinyheap import errors, formatters, hosts
 
 FORMATTERS = [name for name in guests_modules.NAMES if not name.startswith("micropython")]
 GO_FORMATTERS = [name for name in FORMATTERS if name.startswith("gofmt")]
@@ -45,10 +44,10 @@ def texts_of(module: str) -> tuple[list[str], str]:
 
 def formatted(module: str, text: str, path: str, overrun: bool = False) -> tuple[bool, str]:
     session = programs.real(module)
-    driver = drivers.find(session)
+    driver = formatters.find(session)
     assert driver is not None
     if overrun:
-        driver = drivers.ShSyntaxFormatter(session, overrun=True)
+        driver = formatters.ShSyntaxFormatter(session, overrun=True)
     try:
         return True, driver.format(text, path)
     except errors.DriverError as error:
@@ -71,7 +70,7 @@ def test_the_overrun_breaks_the_collector_of_a_precise_build() -> None:
     text = "#!/bin/sh\n#\n# Copyright\n" + "".join(f"echo {n} 'text' | cat\n" for n in range(12000))
     session = programs.real("sh-syntax-0.5.8")
     with pytest.raises(errors.GuestTrapError):
-        drivers.ShSyntaxFormatter(session, overrun=True).format(text)
+        formatters.ShSyntaxFormatter(session, overrun=True).format(text)
     assert formatted("sh-syntax-0.5.8", text, "x.sh") == (True, text)
 
 
@@ -87,7 +86,7 @@ def test_gofmt_agrees_with_the_real_gofmt_on_a_large_file(module: str) -> None:
 @pytest.mark.parametrize("module", FORMATTERS)
 def test_one_session_formats_many_texts(module: str) -> None:
     texts, path = texts_of(module)
-    driver = drivers.find(programs.real(module))
+    driver = formatters.find(programs.real(module))
     assert driver is not None
     assert [driver.format(text, path) for text in texts[:2] * 3] == [
         text for _, text in node_glue.format_all(module, texts[:2], path)
@@ -100,7 +99,7 @@ def test_a_seed_makes_two_runs_of_a_real_program_equal_in_every_byte(module: str
 
     def memory() -> bytes:
         session = programs.real(module, seed=1)
-        driver = drivers.find(session)
+        driver = formatters.find(session)
         assert driver is not None
         driver.format(texts[-1], path)
         return session.memory.read(0, len(session.memory))
@@ -110,16 +109,16 @@ def test_a_seed_makes_two_runs_of_a_real_program_equal_in_every_byte(module: str
 
 def test_options_reach_the_formatters() -> None:
     text = "if a;then\nb\nfi\n"
-    shfmt = drivers.ReactorFormatter(programs.real("shfmt-0.2.7"), {"indent": 3})
+    shfmt = formatters.ReactorFormatter(programs.real("shfmt-0.2.7"), {"indent": 3})
     assert shfmt.format(text, "x.sh") == "if a; then\n   b\nfi\n"
     for module in ("sh-syntax-0.4.2", "sh-syntax-0.5.8", "sh-syntax-0.7.0"):
-        options = drivers.ShellOptions(indent=0)
-        assert drivers.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a; then\n\tb\nfi\n"
-        options = drivers.ShellOptions(minify=True)
-        assert drivers.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a;then\nb\nfi\n"
+        options = formatters.ShellOptions(indent=0)
+        assert formatters.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a; then\n\tb\nfi\n"
+        options = formatters.ShellOptions(minify=True)
+        assert formatters.ShSyntaxFormatter(programs.real(module), options).format(text) == "if a;then\nb\nfi\n"
 
 
 def test_a_program_without_a_driver_is_told_apart() -> None:
     session = hosts.load(programs.module_bytes('(func (export "format"))'))
     session.start()
-    assert drivers.find(session) is None
+    assert formatters.find(session) is None

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import needs
 from tinyheap.heap.contract import Engine
-from tinyheap.traces.program import TraceBuilder, write_trace
+from tinyheap.traces.trace import TraceBuilder, write_trace
 from tinyheap.traces.workloads import Options, generate
 from tinyheap.units import KIB
 

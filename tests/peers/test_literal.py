@@ -11,8 +11,8 @@ import pytest
 from benchmarks import peers
 
 import needs
-from tinyheap.traces.program import read_trace, write_trace
 from tinyheap.traces.replay import replay
+from tinyheap.traces.trace import read_trace, write_trace
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 

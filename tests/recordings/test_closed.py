@@ -23,10 +23,10 @@ from tinyheap.errors import RecordingClosedError
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.rows import Rows
 from tinyheap.recordings.writer import RecordingWriter
-from tinyheap.report.exporting import FORMS, export
-from tinyheap.report.html import page
-from tinyheap.report.profile_json import comparison_json, report_json
-from tinyheap.report.profile_report import comparison, report
+from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.report_json import comparison_json, report_json
+from tinyheap.report.html.page import page
+from tinyheap.report.terminal.recording_report import comparison, report
 
 
 def required(function: Callable[..., object]) -> list[inspect.Parameter]:

@@ -28,8 +28,8 @@ from tinyheap import cli
 from tinyheap.cli import live as live_command
 from tinyheap.recordings.batch import EVENT, STACK, Batch, FrameRow, RunRow
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.live_figures import LiveFigures
-from tinyheap.report.live_screen import LiveScreen, line
+from tinyheap.report.live.screen import LiveScreen, line
+from tinyheap.report.live.statistics import LiveFigures
 
 SOURCE = "package main\nfunc f(a,b int)int{ return a+b }\n"
 FORMATTED = "package main\n\nfunc f(a, b int) int { return a + b }\n"

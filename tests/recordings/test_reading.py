@@ -25,7 +25,7 @@ from tinyheap.errors import (
 )
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
-from tinyheap.report.exporting import export
+from tinyheap.report.exports.formats import export
 
 
 @pytest.fixture(scope="module")

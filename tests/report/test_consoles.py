@@ -14,7 +14,7 @@ from rich.table import Table
 import guests_modules
 from recordings_made import make_recording
 from tinyheap.report.consoles import result_console
-from tinyheap.report.heap_map import MOST_CELLS
+from tinyheap.report.terminal.heap_map import MOST_CELLS
 
 SOURCE = Path(__file__).parents[2] / "src" / "tinyheap"
 LONG = "a.package/with/a.long.path.(*and a receiver).andAFunctionOfAnyLength" * 4

@@ -26,11 +26,11 @@ from tinyheap.errors import OutputError
 from tinyheap.profile import Measure
 from tinyheap.recordings import catalog
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.collapsed import collapsed
-from tinyheap.report.exporting import FORMS, export
-from tinyheap.report.perfetto import perfetto
-from tinyheap.report.pprof import SAMPLE_TYPES, pprof
-from tinyheap.report.speedscope import speedscope
+from tinyheap.report.exports.collapsed import collapsed
+from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.perfetto import perfetto
+from tinyheap.report.exports.pprof import SAMPLE_TYPES, pprof
+from tinyheap.report.exports.speedscope import speedscope
 
 READERS = Path(__file__).parent.parent / "readers"
 VALIDATE = """

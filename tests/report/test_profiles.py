@@ -18,12 +18,12 @@ from small_recordings import Rows, known, opened
 from tinyheap import profile
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.charts import bar, sampled, series
-from tinyheap.report.flame_tree import FlameTree
-from tinyheap.report.profile_json import nodes, report_json
-from tinyheap.report.profile_report import comparison, report
-from tinyheap.report.profiles import renderable_of
-from tinyheap.report.units import size_text, time_text
+from tinyheap.report.exports.report_json import nodes, report_json
+from tinyheap.report.quantities import size_text, time_text
+from tinyheap.report.terminal.charts import bar, sampled, series
+from tinyheap.report.terminal.flame_tree import FlameTree
+from tinyheap.report.terminal.recording_report import comparison, report
+from tinyheap.report.terminal.results import renderable_of
 
 HOSTILE = "\x1b[31m<script>alert(1)</script>\n[bold]&"
 

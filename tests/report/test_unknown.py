@@ -30,14 +30,14 @@ from tinyheap.errors import RecordingError
 from tinyheap.profile import Measure, Unknown
 from tinyheap.recordings.batch import EVENT, Batch
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.exporting import FORMS, export
-from tinyheap.report.live_figures import LiveFigures
-from tinyheap.report.live_screen import LiveScreen, line
-from tinyheap.report.notebook import html_of
-from tinyheap.report.page_data import page_data
-from tinyheap.report.profile_json import comparison_json, report_json
-from tinyheap.report.profile_report import comparison, report
-from tinyheap.report.profiles import renderable_of
+from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.report_json import comparison_json, report_json
+from tinyheap.report.html.data import page_data
+from tinyheap.report.live.screen import LiveScreen, line
+from tinyheap.report.live.statistics import LiveFigures
+from tinyheap.report.notebook.forms import html_of
+from tinyheap.report.terminal.recording_report import comparison, report
+from tinyheap.report.terminal.results import renderable_of
 
 SAID = re.compile(
     r"\b0 collections|none ran|no collection|none yet|no pause|% taken|in the collector|--gc-every|"

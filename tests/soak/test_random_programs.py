@@ -20,8 +20,8 @@ import pytest
 import needs
 from tinyheap.errors import TraceError
 from tinyheap.heap.contract import Engine, Gc
-from tinyheap.traces.program import Trace, TraceBuilder, TraceGrowth, write_trace
 from tinyheap.traces.replay import Replay, replay
+from tinyheap.traces.trace import Trace, TraceBuilder, TraceGrowth, write_trace
 from workbench import inline_layout
 
 LITERAL: Final = Path(__file__).resolve().parents[2] / "benchmarks" / "literal.c"

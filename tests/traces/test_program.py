@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyheap.errors import GeometryError, InvalidTypeError, TraceError
-from tinyheap.traces.program import (
+from tinyheap.traces.replay import replay
+from tinyheap.traces.trace import (
     BOMB_FLOOR_BYTES,
     COUNT_FLOOR,
     LAYOUT_LIMIT_BYTES,
@@ -25,7 +26,6 @@ from tinyheap.traces.program import (
     read_trace,
     write_trace,
 )
-from tinyheap.traces.replay import replay
 
 HEADER = {
     "magic": MAGIC,

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tinyheap.errors import TraceError
-from tinyheap.traces.program import Op
 from tinyheap.traces.replay import replay
+from tinyheap.traces.trace import Op
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 

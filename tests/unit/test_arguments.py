@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine_fixtures import MakeHeap
+from ids import without_address
 from small_heaps import unchanged
 from tinyheap.errors import (
     GeometryError,
@@ -24,11 +25,11 @@ from tinyheap.errors import (
 )
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.program import Program
-from tinyheap.guests.recorder import Recorder
-from tinyheap.guests.takeover import Takeover
+from tinyheap.guests.record.recorder import Recorder
+from tinyheap.guests.serve.takeover import Takeover
 from tinyheap.heap import ByRatio, Doubling, FixedStep, Geometry, Heap, Layout, Pages
 from tinyheap.heap.contract import Engine
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from tinyheap.hosts import HostSession
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.ownership import SoleOwner
@@ -38,11 +39,6 @@ from tinyheap.units import KIB
 
 HUGE: Final = 10**5000
 """Python refuses to write it out in decimal."""
-
-
-def without_address(value: object) -> str:
-    """A name that is the same in every process."""
-    return "object" if type(value) is object else repr(value)
 
 
 NO_NUMBERS: Final[list[Any]] = [1.5, 8.0, True, None, "8", b"8", [8], np.float64(8), np.bool_(True)]

@@ -20,7 +20,7 @@ from tinyheap.errors import (
 )
 from tinyheap.heap.contract import NO_BLOCK, Census, Engine, Gc, Options, State
 from tinyheap.heap.geometry import Geometry
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from workbench import (
     GLYPHS,
     START_ADDRESSES,
@@ -39,14 +39,14 @@ EMPTY = "." * 12
 class TestEngines:
     def test_the_compiled_engine_really_is_compiled(self, kernel: type[Engine]) -> None:
         module = sys.modules[kernel.__module__]
-        assert module.__name__ == "tinyheap.heap._kernel"
+        assert module.__name__ == "tinyheap.heap.nextfit._kernel"
         assert module.__file__ is not None
         assert module.__file__.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
         assert isinstance(module.__loader__, importlib.machinery.ExtensionFileLoader)
 
     def test_the_two_engines_are_two(self, kernel: type[Engine]) -> None:
         assert kernel is not Model
-        assert sys.modules[Model.__module__].__file__ == sys.modules["tinyheap.heap.model"].__file__
+        assert sys.modules[Model.__module__].__file__ == sys.modules["tinyheap.heap.nextfit.model"].__file__
 
 
 class TestAlloc:

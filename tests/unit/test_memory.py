@@ -18,7 +18,7 @@ from engine_fixtures import MakeHeap
 from tinyheap.errors import GeometryError, HeapBusyError, HeapCorruptError, HeapError, TinyheapError
 from tinyheap.heap import Doubling, Heap, Listener
 from tinyheap.heap.contract import Engine
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from tinyheap.units import KIB
 
 SIZE_BYTES = 4 * KIB

@@ -71,7 +71,7 @@ def recording(recording_file: Path) -> Iterator[Recording]:
 @pytest.fixture(scope="session")
 def page_file(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of `recording`."""
-    from tinyheap.report.html import write_page
+    from tinyheap.report.html.page import write_page
 
     file = tmp_path_factory.mktemp("page") / "report.html"
     write_page(recording, file)

@@ -16,7 +16,8 @@ from tinyheap.errors import OutputError
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch, CollectionRow, FrameRow, RunRow
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.writer import RecordingWriter
-from tinyheap.report import html, page_data
+from tinyheap.report.html import data
+from tinyheap.report.html.page import STEPS, write_page
 
 OpenPage = Callable[..., Page]
 
@@ -31,7 +32,7 @@ def opened(open_page: OpenPage, tmp_path: Path) -> Callable[[Path], Page]:
 
     def open_one(file: Path) -> Page:
         with Recording.open(file) as recording:
-            html.write_page(recording, tmp_path / "report.html")
+            write_page(recording, tmp_path / "report.html")
         return open_page(tmp_path / "report.html")
 
     return open_one
@@ -159,7 +160,7 @@ def test_a_run_that_failed_says_why(opened: Callable[[Path], Page], tmp_path: Pa
 def test_too_many_objects_are_thinned_and_the_page_says_so(
     opened: Callable[[Path], Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_data, "MOST_OBJECTS", 100)
+    monkeypatch.setattr(data, "MOST_OBJECTS", 100)
     file = recordings_made.make_recording(tmp_path / "many.tinyheap", events=2000)
     page = opened(file)
     with Recording.open(file) as recording:
@@ -175,7 +176,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
     with Recording.open(file) as recording:
         for place in (tmp_path / "folder", tmp_path / "nowhere" / "report.html"):
             with pytest.raises(OutputError, match=r"cannot be written: .*choose another place"):
-                html.write_page(recording, place)
+                write_page(recording, place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "made.tinyheap"]
 
 
@@ -183,5 +184,5 @@ def test_progress_is_told_up_to_the_last_step(tmp_path: Path) -> None:
     file = recordings_made.make_recording(tmp_path / "made.tinyheap", events=100)
     done: list[int] = []
     with Recording.open(file) as recording:
-        html.write_page(recording, tmp_path / "report.html", progress=done.append)
-    assert done == list(range(1, html.STEPS + 1))
+        write_page(recording, tmp_path / "report.html", progress=done.append)
+    assert done == list(range(1, STEPS + 1))

@@ -17,7 +17,7 @@ from recordings_made import Shape
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch, CollectionRow, FrameRow
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.writer import RecordingWriter
-from tinyheap.report.html import write_page
+from tinyheap.report.html.page import write_page
 from tinyheap.units import MIB
 
 OpenPage = Callable[..., Page]

@@ -14,7 +14,7 @@ from small_recordings import known
 from tinyheap import profile
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.units import size_text
+from tinyheap.report.quantities import size_text
 
 OpenPage = Callable[..., Page]
 

@@ -1,5 +1,5 @@
 /**
- * Reads what `tinyheap.report.page_packing` wrote: base64 of gzip of a container.
+ * Reads what `tinyheap.report.html.packing` wrote: base64 of gzip of a container.
  *
  * A container holds JSON and columns. Its first four bytes are the length of the JSON, which says under `columns` where
  * each column lies behind it, of which type it is and how it was made small. All numbers are little-endian.

@@ -1,4 +1,4 @@
-/** Figures as short text, like `tinyheap.report.units`: sizes, times, counts, shares. */
+/** Figures as short text, like `tinyheap.report.quantities`: sizes, times, counts, shares. */
 
 const SIZES: [number, string][] = [
   [2 ** 40, "TiB"],

@@ -1,7 +1,7 @@
 /**
  * The run as the page holds it: a summary that is there at once, and the objects, which follow.
  *
- * What stands here is what `tinyheap.report.page_data` writes.  Times are nanoseconds since the run's beginning, sizes
+ * What stands here is what `tinyheap.report.html.data` writes.  Times are nanoseconds since the run's beginning, sizes
  * bytes.  A *stack* is a number; its parent is the stack without the innermost frame, and 0 is the empty stack.
  */
 import { type Column, type Container, read } from "./container";

@@ -8,7 +8,7 @@ from tinyheap.cli.parameters import OUTPUT, SEED, SIZE, Command, NumberRange, Ou
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import TraceError
 from tinyheap.report.consoles import result_console
-from tinyheap.traces.program import STEPS_LIMIT, WORD_SIZES_BYTES, packed
+from tinyheap.traces.trace import STEPS_LIMIT, WORD_SIZES_BYTES, packed
 from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 

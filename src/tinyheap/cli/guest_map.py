@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tinyheap.guests.guest_heap import GuestHeap
+from tinyheap.heap.blockmap import unpack_states
 from tinyheap.report.consoles import result_console
-from tinyheap.report.heap_map import HeapMap
-from tinyheap.traces.summary import unpack_states
+from tinyheap.report.terminal.heap_map import HeapMap
 
 
 def draw(heap: GuestHeap) -> None:

@@ -13,9 +13,9 @@ import click
 from tinyheap.cli.exits import Code, code_of, say_error
 from tinyheap.cli.parameters import INPUT, Command, Input
 from tinyheap.errors import InputError, TinyheapError
-from tinyheap.guests.identify import identify
+from tinyheap.recognize.identify import identify
 from tinyheap.report.consoles import result_console
-from tinyheap.report.guest_card import GuestCard, GuestTable, guest_json
+from tinyheap.report.terminal.guest_card import GuestCard, GuestTable, guest_json
 from tinyheap.wasm import Module
 
 

@@ -22,11 +22,11 @@ from rich.live import Live
 
 from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
 from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
-from tinyheap.guests.recorder import Recorder, Sink
+from tinyheap.guests.record.recorder import Recorder, Sink
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.consoles import result_console
-from tinyheap.report.live_figures import LiveFigures
-from tinyheap.report.live_screen import LiveScreen, line
+from tinyheap.report.live.screen import LiveScreen, line
+from tinyheap.report.live.statistics import LiveFigures
 
 if TYPE_CHECKING:
     from tinyheap.recordings.batch import Batch, FrameRow, RunRow

@@ -14,10 +14,10 @@ import click
 from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
 from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
-from tinyheap.guests.recorder import Recorder
+from tinyheap.guests.record.recorder import Recorder
 from tinyheap.profile.sites import by_site
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.units import share_text, size_text
+from tinyheap.report.quantities import share_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,16 +22,17 @@ from tinyheap.cli.parameters import INPUT, SIZE, Command, Input
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import ExpectationError, GeometryError, InputError, TinyheapError
 from tinyheap.files import is_folder, text_of
+from tinyheap.heap.blockmap import unpack_states
 from tinyheap.heap.contract import Gc
 from tinyheap.heap.engines import ENGINES, KERNEL, choose_engine
-from tinyheap.heap.model import MARK_STACK_WORDS
+from tinyheap.heap.nextfit.model import MARK_STACK_WORDS
 from tinyheap.report.consoles import result_console
-from tinyheap.report.heap_map import HeapMap
-from tinyheap.report.replays import Outcome, ReplayCard, ReplayTable, verdict
+from tinyheap.report.terminal.heap_map import HeapMap
+from tinyheap.report.terminal.replay_card import Outcome, ReplayCard, ReplayTable, verdict
 from tinyheap.traces.expectation import Difference, first_difference, parse_expectation
-from tinyheap.traces.program import Trace, unpacked
 from tinyheap.traces.replay import Replay, replay
-from tinyheap.traces.summary import summary_of, unpack_states
+from tinyheap.traces.replay_summary import summary_of
+from tinyheap.traces.trace import Trace, unpacked
 
 FAITHFUL: Final = "faithful"
 UNBOUNDED: Final = "unbounded"

@@ -18,9 +18,9 @@ from tinyheap.files import text_of
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.consoles import result_console
-from tinyheap.report.exporting import FORMS, export
-from tinyheap.report.profile_json import comparison_json, report_json
-from tinyheap.report.profile_report import comparison, report
+from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.report_json import comparison_json, report_json
+from tinyheap.report.terminal.recording_report import comparison, report
 
 TOP: Final = 15
 TOP_LIMIT: Final = 100_000
@@ -131,7 +131,7 @@ def _compare(before: Recording, after: Recording, *, as_json: bool) -> None:
 def _write(recording: Recording, measure: Measure, html: Output | None, exports: Sequence[tuple[str, Output]]) -> None:
     """Write every file that was asked for."""
     if html:
-        from tinyheap.report.html import page
+        from tinyheap.report.html.page import page
 
         html.write(page(recording).encode("utf-8"))
         click.echo(f"wrote {html}", err=True)

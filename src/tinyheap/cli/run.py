@@ -33,21 +33,21 @@ from tinyheap.errors import (
     TinyheapError,
 )
 from tinyheap.files import identity_of, is_file, is_folder, text_of
+from tinyheap.formatters import Formatter, find
 from tinyheap.guests.program import COLLECTORS, LEAKING, Program
-from tinyheap.guests.takeover import Policy
+from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.engines import ENGINES
 from tinyheap.hosts import INHERIT, Folder, Grants
-from tinyheap.hosts.drivers import Formatter, find
 from tinyheap.hosts.grants import TIMEOUT_LIMIT_S
 from tinyheap.process import on_interrupt
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
     from tinyheap.guests.guest_heap import GuestHeap
-    from tinyheap.guests.recorder import Recorder
+    from tinyheap.guests.record.recorder import Recorder
     from tinyheap.heap.growth import Growth
     from tinyheap.hosts.memory import GuestMemory
-    from tinyheap.report.run_summary import RunReport
+    from tinyheap.report.terminal.run_summary import RunReport
 
 ALWAYS_COLLECTED: Final = {"gc_every": "--gc-every", "clear_blocks": "--clear-blocks"}
 """Options that mean nothing for a heap that is never collected."""
@@ -471,7 +471,7 @@ class Run:
                 click.echo(f"--map: there is no heap to draw: {why}", err=True)
 
     def _summary(self, heap: GuestHeap | None) -> RunReport:
-        from tinyheap.report.run_summary import HeapReport, RunReport, own_counters
+        from tinyheap.report.terminal.run_summary import HeapReport, RunReport, own_counters
 
         program = self.program
         memory = None if program is None else _memory_of(program)

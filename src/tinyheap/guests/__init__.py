@@ -1,13 +1,10 @@
-"""The heaps of real programs: finding them in a WebAssembly module, and serving them while it runs.
+"""Programs whose heaps are served here while they run: made ready, rewritten, served, recorded.
 
-Public is a `Program` with its `Policy`, its `GuestHeap` and the `Cache` of prepared modules, and what a module is known
-to be: a `Guest`, with the facts of its `BlockHeap` and how sure they are.  `tinyheap.identify` finds that out, and needs
-no extra; running a program needs the extra `run`.
+Public is a `Program` with its `Policy`, its `GuestHeap`, the `Cache` of prepared modules, and the `Recorder` of a run.  They
+need the extra `run`.  What a module is, and where its heap lies, is known to `recognize`.
 
-From the ground up: `symbols` (values in code), `walk` (what a function does), `codesearch` (where something is
-mentioned), `facts` and `evidence` (what there is to know, and how sure it is); `geometry`, `scanning`, `marking`
-and `shapes` (the collector's parts, by their shape), `locate` (all of TinyGo's block collector), `identify` (any
-module).
+**Read `program.py` first.**  `preparing` gets a module ready, by `rewrite`; `serve` is what answers the program while it
+runs, `record` what notes it.
 """
 
 from tinyheap import _loading

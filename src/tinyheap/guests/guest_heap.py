@@ -17,13 +17,13 @@ from tinyheap.heap.stats import MemStats, mem_stats
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
-    from tinyheap.guests.facts import BlockHeap
-    from tinyheap.guests.takeover import Policy, Takeover
+    from tinyheap.guests.serve.takeover import Policy, Takeover
     from tinyheap.heap.blockmap import BlockMap
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.heap import HeapObject
     from tinyheap.heap.layout import Layout
     from tinyheap.heap.stats import Collection
+    from tinyheap.recognize.facts import BlockHeap
 
 _NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)

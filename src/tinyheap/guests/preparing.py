@@ -20,9 +20,9 @@ import wasmtime
 import tinyheap
 from tinyheap.errors import GuestError, MalformedModuleError
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.facts import BlockHeap, Guest
-from tinyheap.guests.facts_json import decode_guest, encode_guest
 from tinyheap.hosts import compile_module
+from tinyheap.recognize.facts import BlockHeap, Guest
+from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ FORMAT: Final = 2
 MODULE_LIMIT_BYTES: Final = 512 * MIB
 _MAGIC: Final = b"\0asm"
 _LENGTH: Final = struct.Struct("<I")
-_ROOMS: Final = Path(__file__).parents[1]
-_CODE_THAT_PREPARES: Final = (_ROOMS / "guests", _ROOMS / "wasm", Path(wasmtime.__file__).parent)
+_PACKAGES: Final = Path(__file__).parents[1]
+_CODE_THAT_PREPARES: Final = (
+    *(_PACKAGES / package for package in ("recognize", "wasm", "guests", "guests/rewrite")),
+    Path(wasmtime.__file__).parent,
+)
 
 
 class Form(Enum):
@@ -139,9 +142,9 @@ def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
 
 def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepared:
     # What is prepared already starts sooner without these.
-    from tinyheap.guests.identify import identify
-    from tinyheap.guests.resizing import with_realloc
-    from tinyheap.guests.rewriting import rewrite
+    from tinyheap.guests.rewrite.rewriting import rewrite
+    from tinyheap.recognize.identify import identify
+    from tinyheap.recognize.resizing import with_realloc
     from tinyheap.wasm import Module
 
     try:
@@ -156,7 +159,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepare
     served = form.taken_out_of(guest)
     sites = b""
     if form.is_recorded:
-        from tinyheap.guests.instrumenting import instrument
+        from tinyheap.guests.rewrite.instrumenting import instrument
 
         wasm, found = instrument(module, guest, served)
         sites = found.encode()

@@ -24,23 +24,23 @@ from wasmtime import Linker, Store
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, HostError, PolicyError, RecordingError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.facts import Guest
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
-from tinyheap.guests.takeover import Takeover
+from tinyheap.guests.serve.takeover import Takeover
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
 from tinyheap.ownership import SoleOwner
+from tinyheap.recognize.facts import Guest
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tinyheap.guests.recorder import Recorder
+    from tinyheap.formatters import Formatter
+    from tinyheap.guests.record.recorder import Recorder
     from tinyheap.heap.stats import Collection
-    from tinyheap.hosts.drivers import Formatter
     from tinyheap.hosts.imports import Maker
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.recordings.batch import RunRow
@@ -220,7 +220,7 @@ class Program(SoleOwner):
             GuestPhaseError: It was not started, or cannot go on.
             GuestError: No driver is known for it.
         """
-        from tinyheap.hosts.drivers import find
+        from tinyheap.formatters import find
 
         self.session.life.check_callable("driver")
         driver = find(self.session)
@@ -298,8 +298,8 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
         return None
     # Runs that are not recorded start sooner without all that.
     with library_for("recording a run"):
-        from tinyheap.guests.recorder import Recorder
-    from tinyheap.guests.shadow_stack import PAGES
+        from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.guests.rewrite.shadow_stack import PAGES
 
     least_bytes = PAGES * WASM_PAGE_BYTES
     if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
@@ -345,6 +345,6 @@ def _check_served(guest: Guest | None, policy: Policy) -> None:
     """
     if guest is None or is_served(guest) or (guest.leaking is not None and policy == Policy(leaking=True)):
         return
-    from tinyheap.guests.identify import block_heap
+    from tinyheap.recognize.identify import block_heap
 
     block_heap(guest)

@@ -1,4 +1,4 @@
-from tinyheap.heap.afterlife import WeakReference as WeakReference
+from tinyheap.heap.finalization import WeakReference as WeakReference
 from tinyheap.heap.blockmap import BlockMap as BlockMap
 from tinyheap.heap.contract import Census as Census, Counters as Counters, Gc as Gc, State as State
 from tinyheap.heap.engines import SlowEngineWarning as SlowEngineWarning

@@ -18,6 +18,20 @@ COLORS: Final = ("#8a8f98", "#0b7285", "#22b8cf", "#ae3ec9")
 """By state, for notebooks: readable on light and dark."""
 
 
+def unpack_states(table: bytes, end_block: int) -> bytes:
+    """The states of blocks, a byte each, as `State` numbers them.
+
+    Args:
+        table: A block table: two bits a block, lowest bits first.
+        end_block: How many blocks it describes.
+    """
+    states = bytearray(len(table) * BLOCKS_PER_TABLE_BYTE)
+    for place in range(BLOCKS_PER_TABLE_BYTE):
+        digits = bytes(byte >> 2 * place & State.MARK for byte in range(256))
+        states[place::BLOCKS_PER_TABLE_BYTE] = table.translate(digits)
+    return bytes(states[:end_block])
+
+
 @dataclass(frozen=True, slots=True)
 class BlockMap:
     """The states of all blocks at one moment.
@@ -31,8 +45,7 @@ class BlockMap:
 
     def states(self) -> Iterator[State]:
         """The state of each block, from block 0 on."""
-        states = (State(byte >> shift & 3) for byte in self.table for shift in range(0, 2 * BLOCKS_PER_TABLE_BYTE, 2))
-        return (state for _, state in zip(range(self.geometry.end_block), states, strict=False))
+        return map(State, unpack_states(self.table, self.geometry.end_block))
 
     def lines(self) -> list[str]:
         """Glyphs, 64 blocks a line, without addresses."""

@@ -10,7 +10,7 @@ from tinyheap.errors import HeapError
 from tinyheap.heap.contract import Engine
 
 try:
-    from tinyheap.heap._kernel import Kernel
+    from tinyheap.heap.nextfit._kernel import Kernel
 except ImportError:
     KERNEL: type[Engine] | None = None
 else:
@@ -44,7 +44,7 @@ def choose_engine(name: str | None = None) -> type[Engine]:
 
 def _model() -> type[Engine]:
     # What never runs on it starts sooner without it.
-    from tinyheap.heap.model import Model
+    from tinyheap.heap.nextfit.model import Model
 
     return Model
 

@@ -30,16 +30,15 @@ from tinyheap.errors import (
     LayoutError,
     OutOfMemoryError,
 )
-from tinyheap.heap.afterlife import Afterlife, Finalizer, WeakReference, report_errors
 from tinyheap.heap.arguments import SHOWN_BITS, check_callable, shown, whole_number, wrong_type
 from tinyheap.heap.blockmap import BlockMap
 from tinyheap.heap.buffers import Buffer, flat_bytes, reserve, writable_bytes
 from tinyheap.heap.contract import NO_BLOCK, Census, Counters, Engine, Gc, Options, State
 from tinyheap.heap.engines import choose_engine
+from tinyheap.heap.finalization import Afterlife, Finalizer, WeakReference, report_errors
 from tinyheap.heap.geometry import NIL, Geometry
 from tinyheap.heap.growth import Growth, NoGrowth, check_policy, limit_of, next_size
 from tinyheap.heap.layout import Layout, StaticLayouts
-from tinyheap.heap.model import Model
 from tinyheap.heap.monitor import (
     ALLOCATION,
     CLOSED,
@@ -54,6 +53,7 @@ from tinyheap.heap.monitor import (
     Monitor,
     entering,
 )
+from tinyheap.heap.nextfit.model import Model
 from tinyheap.heap.problems import unreadable_layout, written_free_block, wrong_block, wrong_counts
 from tinyheap.heap.roots import Roots
 from tinyheap.heap.stats import Collection, MemStats, mem_stats
@@ -61,7 +61,7 @@ from tinyheap.ownership import SoleOwner
 from tinyheap.units import GIB, KIB
 
 if TYPE_CHECKING:
-    from tinyheap.heap._kernel import Kernel
+    from tinyheap.heap.nextfit._kernel import Kernel
 
 DEFAULT_START_ADDRESSES: Final = {2: 0x100, 4: 64 * KIB, 8: 64 * KIB}
 """By word size: where AVR's memory begins; the end of WebAssembly's first page."""

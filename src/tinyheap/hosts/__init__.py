@@ -8,7 +8,8 @@ A program in three lines::
 
 A program that a host drives is driven through its exports (`HostSession.call`), through functions that it
 leaves in JavaScript's global object (`HostSession.call_script`), or through a driver that knows its calling
-convention (`drivers.find`).  All that runs anything needs the extra `run`; what is offered (`offered`) is known without.
+convention (`tinyheap.formatters.find`).  All that runs anything needs the extra `run`; what is offered (`offered`) is
+known without.
 """
 
 from tinyheap import _loading

@@ -1,4 +1,3 @@
-from tinyheap.hosts import drivers as drivers
 from tinyheap.hosts.grants import INHERIT as INHERIT, Folder as Folder, Grants as Grants, Output as Output
 from tinyheap.hosts.memory import GuestMemory as GuestMemory
 from tinyheap.hosts.session import (

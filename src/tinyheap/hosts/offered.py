@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.hosts.bridge import MODULES as BRIDGE_MODULES
-from tinyheap.hosts.bridge import is_served
+from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
+from tinyheap.hosts.gojs.bridge import is_served
 from tinyheap.hosts.imports import Signature
 
 if TYPE_CHECKING:

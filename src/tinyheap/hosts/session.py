@@ -56,16 +56,16 @@ from tinyheap.errors import (
     HostError,
     TinyheapError,
 )
-from tinyheap.hosts.bridge import MODULES as BRIDGE_MODULES
-from tinyheap.hosts.bridge import Bridge
 from tinyheap.hosts.frames import shown, without_ours
+from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
+from tinyheap.hosts.gojs.bridge import Bridge
+from tinyheap.hosts.gojs.realm import Realm
+from tinyheap.hosts.gojs.script import Thrown
 from tinyheap.hosts.grants import Grants, Sink
 from tinyheap.hosts.imports import Import, Signature, describe
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.hosts.offered import WASI_MODULE
 from tinyheap.hosts.phases import Life, Phase
-from tinyheap.hosts.realm import Realm
-from tinyheap.hosts.script import Thrown
 from tinyheap.hosts.wasi import Wasi, await_release
 from tinyheap.hosts.world import world_of
 from tinyheap.ownership import SoleOwner

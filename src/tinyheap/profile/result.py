@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import QueryError, RecordingCorruptError
@@ -25,9 +26,9 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from tinyheap.report.notebook import html_of
-
-        return html_of(self)
+        # By its name, since forms stand above analyses, which know nothing of them.
+        html: str = import_module("tinyheap.report.notebook.forms").html_of(self)
+        return html
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ from tinyheap.traces.expectation import (
     first_difference as first_difference,
     read_expectation as read_expectation,
 )
-from tinyheap.traces.program import (
+from tinyheap.traces.trace import (
     Op as Op,
     Trace as Trace,
     TraceBuilder as TraceBuilder,
@@ -12,5 +12,5 @@ from tinyheap.traces.program import (
     write_trace as write_trace,
 )
 from tinyheap.traces.replay import CollectionRow as CollectionRow, Replay as Replay
-from tinyheap.traces.summary import Summary as Summary, summary_of as summary_of
+from tinyheap.traces.replay_summary import Summary as Summary, summary_of as summary_of
 from tinyheap.traces.workloads import WORKLOADS as WORKLOADS, Options as Options, generate as generate

@@ -14,7 +14,8 @@ if not cython.compiled:
 
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import realloc as c_realloc
-from cython.cimports.tinyheap.heap._allocate import (
+from cython.cimports.tinyheap.heap._words import clock_ns, fnv1a, move, store_word, u64
+from cython.cimports.tinyheap.heap.nextfit._allocate import (
     alloc_again,
     alloc_leaking,
     alloc_object,
@@ -22,12 +23,11 @@ from cython.cimports.tinyheap.heap._allocate import (
     leaking_size,
     old_size,
 )
-from cython.cimports.tinyheap.heap._mark import begin_marking, end_marking, finish_marking, mark_range
-from cython.cimports.tinyheap.heap._state import Heap, counters_of, lay_out, move_table, set_up
-from cython.cimports.tinyheap.heap._sweep import count_blocks, sweep_table
-from cython.cimports.tinyheap.heap._words import clock_ns, fnv1a, move, store_word, u64
+from cython.cimports.tinyheap.heap.nextfit._mark import begin_marking, end_marking, finish_marking, mark_range
+from cython.cimports.tinyheap.heap.nextfit._state import Heap, counters_of, lay_out, move_table, set_up
+from cython.cimports.tinyheap.heap.nextfit._sweep import count_blocks, sweep_table
 
-from tinyheap.traces.program import LAYOUT_LIMIT_BYTES
+from tinyheap.traces.trace import LAYOUT_LIMIT_BYTES
 
 
 @cython.final

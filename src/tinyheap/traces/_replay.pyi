@@ -4,7 +4,7 @@ from typing import final
 
 from tinyheap.heap.contract import Counters, Options
 from tinyheap.heap.geometry import Geometry
-from tinyheap.traces.program import Trace
+from tinyheap.traces.trace import Trace
 
 @final
 class Player:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tinyheap.errors import ExpectationError
+from tinyheap.heap.blockmap import unpack_states
 from tinyheap.heap.stats import GO_NAMES
-from tinyheap.traces.program import STEP_WORDS, Op, Trace, describe_step
 from tinyheap.traces.replay import Replay
-from tinyheap.traces.summary import unpack_states
+from tinyheap.traces.trace import STEP_WORDS, Op, Trace, describe_step
 
 KINDS: Final[dict[str, type]] = {
     "word_bytes": int,

@@ -21,9 +21,9 @@ from tinyheap.heap.buffers import reserve
 from tinyheap.heap.contract import Counters, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
-from tinyheap.heap.model import Model
+from tinyheap.heap.nextfit.model import Model
 from tinyheap.heap.stats import MemStats, mem_stats
-from tinyheap.traces.program import (
+from tinyheap.traces.trace import (
     STORE_INTERIOR_SHIFT,
     STORE_WORD_MASK,
     Fault,

@@ -19,7 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tinyheap.errors import TraceError
-from tinyheap.traces.program import BLOCK_WORDS, STEPS_LIMIT, Trace, TraceBuilder, TraceGrowth
+from tinyheap.traces.trace import BLOCK_WORDS, STEPS_LIMIT, Trace, TraceBuilder, TraceGrowth
 from tinyheap.units import KIB
 
 if TYPE_CHECKING:

@@ -1,0 +1,142 @@
+"""Making a module ready to be recorded: a shadow stack, and calls of the recorder where the host would see nothing.
+
+A module whose collector is taken out calls its host for each allocation anyway.  Any other keeps its allocator: a wrapper
+takes its place in all direct calls, calls it, and tells the recorder what it made.  In both, functions that resize or free
+objects tell the recorder at their entry, as far as the module exports them under the names that C gives them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
+from tinyheap.guests.rewrite.rewriting import take_out
+from tinyheap.guests.rewrite.shadow_stack import ShadowStack, Sites, keep_shadow_stack
+from tinyheap.wasm import Code, Editor
+from tinyheap.wasm.entities import FunctionType
+
+if TYPE_CHECKING:
+    from tinyheap.recognize.facts import BlockHeap, Guest
+    from tinyheap.wasm import Module
+
+RECORDER_IMPORT: Final = "tinyheap.recorder"
+NOTE: Final = "note"
+"""The one function that is imported from there: (kind, address, size, layout), all i32."""
+SHADOW_STACK_EXPORT: Final = "tinyheap.shadow_stack"
+ALLOCATION, REALLOCATION, FREE = range(3)
+"""Kinds of events, as `tinyheap.recordings.batch` numbers them."""
+
+_ALLOC_NAME: Final = "runtime.alloc"
+_ALLOC_TYPES: Final = (FunctionType(("i32",), ("i32",)), FunctionType(("i32", "i32"), ("i32",)))
+_RESIZERS: Final = {
+    ("realloc", FunctionType(("i32", "i32"), ("i32",))): REALLOCATION,
+    ("free", FunctionType(("i32",), ())): FREE,
+}
+
+
+class Allocator(NamedTuple):
+    """A function that allocates, and which of its parameters say what; None for no layout."""
+
+    function: int
+    size_parameter: int
+    layout_parameter: int | None
+
+
+def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[bytes, Sites]:
+    """The module with all that a recording needs, and the call instructions that its shadow stack names.
+
+    Args:
+        module: the module as it was read.
+        guest: what it is.
+        served: the heap whose collector is to be taken out; None to leave the module its own.
+
+    Raises:
+        UnsupportedGuestError: nothing is known in it that allocates.
+    """
+    taken = () if served is None else tuple(redirect.function for redirect in served.redirects)
+    allocator = None if served is not None else allocator_of(module, guest)
+    resizers = {function: kind for function, kind in _resizers(module).items() if function not in taken}
+    targets = {*taken, *resizers} | (set() if allocator is None else {allocator.function})
+    editor = Editor(module)
+    if served is not None:
+        take_out(editor, served)
+    stack, sites = keep_shadow_stack(editor, module, targets, taken)
+    with contextlib.suppress(MalformedModuleError):
+        sites.take_names(module.names.functions)
+    editor.export(SHADOW_STACK_EXPORT, "memory", stack.memory)
+    if allocator is not None or resizers:
+        note = editor.add_import_function(RECORDER_IMPORT, NOTE, ("i32",) * 4, ())
+        for function, kind in resizers.items():
+            editor.insert_at_entry(function, _noting_resize(kind, note))
+        if allocator is not None:
+            _wrap(editor, module, allocator, note, stack)
+    return editor.encode(), sites
+
+
+def allocator_of(module: Module, guest: Guest) -> Allocator:
+    """What a guest allocates by.
+
+    Raises:
+        UnsupportedGuestError: it is not known.
+    """
+    known = guest.heap or guest.leaking
+    if known is not None:
+        return Allocator(known.alloc_function, known.size_parameter, known.layout_parameter)
+    function = _named(module, _ALLOC_NAME)
+    if function is None or module.function_type(function) not in _ALLOC_TYPES:
+        raise UnsupportedGuestError(
+            f"there is nothing to record: in this module ({guest.runtime}, collector: {guest.collector}) no allocator was"
+            f" found, neither by its code nor as a function named {_ALLOC_NAME}"
+        )
+    return Allocator(function, 0, 1 if len(module.function_type(function).parameters) > 1 else None)
+
+
+def _resizers(module: Module) -> dict[int, int]:
+    """The functions that resize or free an object, and the kind of event that is."""
+    found = {}
+    for (name, function_type), kind in _RESIZERS.items():
+        export = module.export(name)
+        exported = export.index if export is not None and export.kind == "function" else None
+        # The export of a command is a wrapper around the function that everybody else calls.
+        named = _named(module, name)
+        function = exported if named is None else named
+        is_defined = function is not None and module.functions[function].body is not None
+        if function is not None and is_defined and module.function_type(function) == function_type:
+            found[function] = kind
+    return found
+
+
+def _named(module: Module, name: str) -> int | None:
+    """The function of that name, as far as the module has names that can be read."""
+    try:
+        return module.function_indices.get(name)
+    except MalformedModuleError:
+        return None
+
+
+def _noting_resize(kind: int, note: int) -> Code:
+    """What a function that resizes or frees an object says at its entry."""
+    code = Code().i32_const(kind).local_get(0)
+    code = code.local_get(1) if kind == REALLOCATION else code.i32_const(0)
+    return code.i32_const(0).call(note)
+
+
+def _wrap(editor: Editor, module: Module, allocator: Allocator, note: int, stack: ShadowStack) -> None:
+    """Let a wrapper take an allocator's calls, and tell of each."""
+    signature = module.function_type(allocator.function)
+    count = len(signature.parameters)
+    pointer, made = count, count + 1
+    code = stack.save(pointer)
+    for index in range(count):
+        code = code.local_get(index)
+    # What the allocator itself called is not on the stack any more.
+    code = code.call(allocator.function).local_set(made) + stack.restore(pointer)
+    code = code.i32_const(ALLOCATION).local_get(made).local_get(allocator.size_parameter)
+    layout = allocator.layout_parameter
+    code = code.i32_const(0) if layout is None else code.local_get(layout)
+    code = code.call(note).local_get(made)
+    wrapper = editor.add_function(
+        signature.parameters, signature.results, code, ["i32", "i32"], "tinyheap.recorded_alloc"
+    )
+    editor.redirect_calls(allocator.function, wrapper)

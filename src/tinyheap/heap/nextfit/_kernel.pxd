@@ -1,0 +1,39 @@
+# Types of `_kernel.py`: the engine's border.  Other compiled modules (traces, guests) take the functions below it directly.
+
+from tinyheap.heap._buffers cimport View
+from tinyheap.heap.nextfit._state cimport Heap, HeapState
+from tinyheap.heap._words cimport u64
+
+cdef u64 wrong_fields(Heap heap, u64 word, u64 before) noexcept nogil
+cdef bint is_poisoned(Heap heap, u64 block) noexcept nogil
+cdef void free_runs(Heap heap, u64* runs, u64* largest) noexcept nogil
+
+cdef class Kernel:
+    cdef HeapState _heap
+    cdef View _memory
+    cdef View _mark_stack       # the bounded one, where it lies in the mutator's memory; while marking
+    cdef View _statics_memory   # while marking
+    cdef bint _guarded          # whether an operation runs (see `monitor.py`)
+    cdef bint _in_interrupt
+    cdef bint _plain            # whether an allocation is `alloc_object`, and no more
+    cdef bint _open             # whether whoever comes may allocate: no operation runs, no interrupt, and there is memory
+    cdef u64 _size_limit
+    cdef object _geometry
+    cdef object _statics
+    cdef object _surroundings
+    cdef object _otherwise
+    cdef void _notice(self)
+    cdef int _hold(self, object memory) except -1
+    cdef int _check_block(self, u64 block, u64 limit) except? -1
+    cdef int _check_held(self) except? -1
+    cdef u64 _place(self, u64 address) except? 0
+    cdef int _prepare_marking(self) except? -1
+    cdef void _end_marking(self)
+    cdef u64 _checked_size(self, size_bytes) except? 1
+    cdef object _alloc_checked(self, u64 size_bytes, u64 layout_word)
+    cdef u64 _search_on(self, u64 size_bytes, u64 layout_word) except? 0
+    cdef object _alloc_slowly(self, u64 size_bytes, u64 layout_word)
+    cdef object _alloc_asserting(self, u64 size_bytes, u64 layout_word)
+    cdef void _uncount(self, u64 size_bytes) noexcept
+    cdef u64 _bumped(self, u64 size_bytes) noexcept
+    cdef object _alloc_leaking(self, u64 size_bytes)

@@ -1,0 +1,63 @@
+"""Facts of a guest as JSON and back, exactly: what is read equals what was written."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from tinyheap.recognize.facts import Guest
+
+
+def encode_guest(guest: Guest) -> bytes:
+    """A guest as JSON."""
+    return json.dumps(_plain(guest), separators=(",", ":")).encode()
+
+
+def decode_guest(data: bytes) -> Guest:
+    """The guest that was encoded.
+
+    Raises:
+        ValueError: It is not one that `encode_guest` wrote.
+    """
+    try:
+        guest: Guest = _read(Guest, json.loads(data))
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"these are not a guest's facts: {error}") from error
+    return guest
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is any of several types
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value
+    """``value``, from JSON, as what the annotation ``kind`` says."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _read(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        some = next(argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else _read(some, value)
+    if origin is tuple:
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_read(one, item) for one, item in zip(kinds, value, strict=True))
+    if origin is Mapping:
+        return {key: _read(arguments[1], item) for key, item in value.items()}
+    if issubclass(kind, Enum):
+        return kind(value)
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value

@@ -1,0 +1,285 @@
+"""What a WebAssembly module is, which collector it has, and what works for it.
+
+    guest = identify(Module.parse(data))
+    guest.served                        a sentence for people
+    block_heap(guest)                   the heap to be taken over, or an error that says why not
+
+TinyGo's block collector is looked for in every module, whatever it says of itself: stripped modules say nothing.
+Everything else is known by what cannot well be stripped: imports, exports, and texts in its data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
+from tinyheap.recognize.codesearch import CodeSearch
+from tinyheap.recognize.evidence import Notes
+from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, LeakingHeap
+from tinyheap.recognize.interpret import Reading, Walker
+from tinyheap.recognize.locate import BlockHeapLocator
+from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
+from tinyheap.wasm import Module
+from tinyheap.wasm.entities import FunctionReference
+from tinyheap.wasm.leb128 import encode_unsigned
+
+_SERVED = "runs, and its collector can be replaced by this one, by the model and by none (--gc leaking)"
+_PARTLY = (
+    "runs with its own collector; it cannot be replaced: functions {functions} collect or change the heap's state"
+    " themselves, beside other work"
+)
+_REWRITTEN = (
+    "runs with its own collector; it cannot be replaced, because TinyGo's allocator was rewritten in 0.40 (serving"
+    " that is not offered yet; compile with TinyGo 0.30 to 0.39)"
+)
+_LEAKING = "runs as it is; it never frees memory, so there is no collector to replace (compile with -gc=precise)"
+_BOEHM = "runs with its own collector, which is Boehm's and cannot be replaced (compile with -gc=precise)"
+_UNKNOWN_TINYGO = "runs as it is; its memory manager was not recognized, so it cannot be replaced"
+_FOREIGN = "is not a TinyGo program, so it has no heap that can be served: {advice}"
+
+_STACK_SWITCHING = re.compile(r"asyncify_\w+")
+
+_FOREIGN_RUNTIMES = (
+    (
+        "MicroPython",
+        rb"MicroPython v",
+        "its own, mark and sweep",
+        "its collector is in the module; run it with its own JavaScript",
+    ),
+    (
+        "Go",
+        rb"runtime\.gopanic|go1\.\d+\.\d+[^\n]{0,80}\bruntime\.mallocgc",
+        "its own, concurrent mark and sweep",
+        "its collector is in the module, and Go's; compile it with TinyGo -gc=precise",
+    ),
+    ("Rust", rb"/rustc/[0-9a-f]{40}", "none", "it has no collector; run it with any WebAssembly runtime"),
+)
+"""Runtime, a text in its data (as a pattern), its collector, and what to do."""
+
+_TINYGO_TEXTS = (b"panic: runtime error: ", b"heap alloc in interrupt", b"fatal error: ")
+
+
+def identify(module: Module) -> Guest:
+    """What a module is and what works for it.
+
+    Raises:
+        MalformedModuleError: A section that is read is malformed.
+    """
+    search, notes = CodeSearch(module), Notes()
+    names = _function_names(module)
+    state_global = _asyncify_state(module, search, notes)
+    walker = Walker(module, {} if state_global is None else {state_global: 0})
+    locator = BlockHeapLocator(search, walker, names, notes)
+    version, stated = _version(module)
+    scheduler = "asyncify" if state_global is not None else "none"
+    if locator.geometry is not None:
+        try:
+            return _block_guest(module, locator.locate(), version, scheduler, notes)
+        except UnsupportedGuestError as error:
+            notes.doubt("collector", str(error))
+            return _guest(module, "TinyGo", version, stated, "blocks, rewritten", scheduler, _REWRITTEN, notes)
+    foreign = _foreign(module)
+    if foreign is not None and not stated:
+        runtime, collector, advice = foreign
+        served = _FOREIGN.format(advice=advice)
+        return _guest(module, runtime, None, False, collector, "unknown", served, notes)
+    return _other_tinygo(module, walker, names, version, scheduler, notes)
+
+
+def block_heap(guest: Guest) -> BlockHeap:
+    """The heap of a guest whose collector can be replaced.
+
+    Raises:
+        UnsupportedGuestError: It cannot; says what the module is and what works for it.
+    """
+    if guest.heap is None or guest.heap.uncovered:
+        version = f" {guest.version}" if guest.version else ""
+        raise UnsupportedGuestError(
+            f"this module ({guest.runtime}{version}, collector: {guest.collector}) {guest.served}"
+        )
+    return guest.heap
+
+
+def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler: str, notes: Notes) -> Guest:
+    collector = "precise" if heap.is_precise else "conservative"
+    served = _PARTLY.format(functions=", ".join(map(str, heap.uncovered))) if heap.uncovered else _SERVED
+    notes.found("collector", "the block table, and the header in front of objects")
+    return _guest(
+        module,
+        "TinyGo",
+        version or _version_by_shape(heap),
+        version is not None,
+        collector,
+        scheduler,
+        served,
+        notes,
+        heap=heap,
+    )
+
+
+def _guest(
+    module: Module,
+    runtime: str,
+    version: str | None,
+    stated: bool,
+    collector: str,
+    scheduler: str,
+    served: str,
+    notes: Notes,
+    heap: BlockHeap | None = None,
+    leaking: LeakingHeap | None = None,
+) -> Guest:
+    evidence = dict(notes.evidence())
+    if stated:
+        evidence["version"] = Evidence(Confidence.CERTAIN, ("the producers section says so",))
+    elif version is not None:
+        evidence["version"] = Evidence(Confidence.LIKELY, ("counters, mark stack and stack scan are like that",))
+    exports = tuple(
+        export.name
+        for export in module.exports
+        if export.kind == "function" and not _STACK_SWITCHING.fullmatch(export.name)
+    )
+    lacks = tuple(_lacking(module))
+    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, lacks, evidence)
+
+
+def _lacking(module: Module) -> Iterator[str]:
+    """What a module imports and no host here offers."""
+    # What is identified to be run, and was before, starts sooner without it.
+    from tinyheap.hosts.imports import Signature
+    from tinyheap.hosts.offered import is_offered
+
+    for entry in module.imports:
+        if not isinstance(entry.type, FunctionReference):
+            yield f"{entry.module}.{entry.name}: {entry.kind}"
+            continue
+        declared = module.types[entry.type.type_index]
+        if not is_offered(entry.module, entry.name, Signature(declared.parameters, declared.results)):
+            yield f"{entry.module}.{entry.name}: function {declared}"
+
+
+def _function_names(module: Module) -> dict[str, int]:
+    """Function indices by name; none where the name section is malformed, since names only confirm."""
+    try:
+        return dict(module.function_indices)
+    except MalformedModuleError:
+        return {}
+
+
+def _version(module: Module) -> tuple[str | None, bool]:
+    """TinyGo's version as the producers section says it, and whether it does."""
+    try:
+        tools = module.producers.get("processed-by", {})
+    except MalformedModuleError:
+        tools = {}
+    version = tools.get("TinyGo")
+    return version, version is not None
+
+
+def _version_by_shape(heap: BlockHeap) -> str:
+    """The range of TinyGo's versions that the collector's shape allows."""
+    if heap.heap_start_variable_address is not None:
+        return "0.23 to 0.26"
+    return "0.27 to 0.33" if heap.counters.count < 5 else "0.34 to 0.39"
+
+
+def _asyncify_state(module: Module, search: CodeSearch, notes: Notes) -> int | None:
+    """The global that holds asyncify's state, or None where the program does not switch stacks."""
+    tested = [
+        index
+        for index, entry in enumerate(module.globals)
+        if entry.type.value == "i32" and entry.type.mutable and _is_tested_everywhere(search, index)
+    ]
+    exported = module.export("asyncify_get_state")
+    if exported is not None and exported.kind == "function":
+        for event in Walker(module).read(exported.index).returns:
+            if isinstance(event.value, GlobalAtEntry):
+                notes.found("scheduler", "asyncify_get_state is exported and returns its state")
+                notes.check("scheduler", event.value.index in tested, "code tests that state everywhere")
+                return event.value.index
+    if tested:
+        notes.found("scheduler", "code tests a global everywhere as asyncify does it")
+        return tested[0]
+    notes.found("scheduler", "no state of asyncify is exported")
+    notes.found("scheduler", "code tests no global as asyncify does it")
+    return None
+
+
+def _is_tested_everywhere(search: CodeSearch, index: int) -> bool:
+    """Whether code compares a global with 0 and with 2 (rewinding) again and again."""
+    get = b"\x23" + encode_unsigned(index)
+    return search.counting(get + b"\x41\x02\x46") > 10 and search.counting(get + b"\x45") > 10
+
+
+def _foreign(module: Module) -> tuple[str, str, str] | None:
+    """The runtime that a module has instead of TinyGo's, its collector, and advice; None where nothing says so."""
+    data = b"\n".join(segment.data for segment in module.data_segments)
+    for runtime, pattern, collector, advice in _FOREIGN_RUNTIMES:
+        if re.search(pattern, data):
+            return runtime, collector, advice
+    names = {entry.name for entry in module.imports} | {export.name for export in module.exports}
+    if any(name.startswith(("emscripten_", "_emscripten_", "invoke_", "__em_js__")) for name in names):
+        return "C or C++ (Emscripten)", "none", "it has no collector; run it with its own JavaScript"
+    return None
+
+
+def _other_tinygo(
+    module: Module,
+    walker: Walker,
+    names: Mapping[str, int],
+    version: str | None,
+    scheduler: str,
+    notes: Notes,
+) -> Guest:
+    """A module without a block table that may be TinyGo's: leaking, Boehm, or not known."""
+    data = b"\n".join(segment.data for segment in module.data_segments)
+    stated = version is not None
+    leaking = _leaking_heap(module, walker, names, notes)
+    is_tinygo = stated or "runtime.alloc" in names or any(text in data for text in _TINYGO_TEXTS)
+    if not is_tinygo and leaking is None:
+        served = _FOREIGN.format(advice="run it with any WebAssembly runtime")
+        return _guest(module, "unknown", None, False, "unknown", "unknown", served, notes)
+    if b"GC Warning: " in data or "GC_malloc" in names:
+        return _guest(module, "TinyGo", version, stated, "boehm", scheduler, _BOEHM, notes)
+    if leaking is None:
+        return _guest(module, "TinyGo", version, stated, "unknown", scheduler, _UNKNOWN_TINYGO, notes)
+    return _guest(module, "TinyGo", version, stated, "leaking", scheduler, _LEAKING, notes, leaking=leaking)
+
+
+def _leaking_heap(module: Module, walker: Walker, names: Mapping[str, int], notes: Notes) -> LeakingHeap | None:
+    """The bump allocator: the most-called function that returns a word which it moves on by the size."""
+    for function, _ in module.call_counts().most_common(50):
+        signature = module.function_type(function) if function < len(module.functions) else None
+        if signature is None or signature.results != ("i32",):
+            continue
+        if signature.parameters not in (("i32",), ("i32", "i32")):
+            continue
+        pointer = _bumped_word(walker.read(function))
+        if pointer is not None:
+            notes.found("alloc", "returns a word, which it moves on by the size, rounded up")
+            if "runtime.alloc" in names:
+                notes.check("alloc", names["runtime.alloc"] == function, "named runtime.alloc")
+            layout = 1 if len(signature.parameters) > 1 else None
+            return LeakingHeap(function, 0, layout, pointer)
+    return None
+
+
+def _bumped_word(reading: Reading) -> int | None:
+    """The address of the word that a function returns as it was, and moves on by its first parameter.
+
+    To be TinyGo's, the function also counts its calls and the bytes.
+    """
+    counted = [store for store in reading.stores if store.width_bytes == 8 and isinstance(store.address, Constant)]
+    if len({store.address for store in counted}) < 2:
+        return None
+    for event in reading.returns:
+        for value in sources(event.value) if event.value is not None else ():
+            if not isinstance(value, Loaded) or not isinstance(value.address, Constant):
+                continue
+            for store in reading.stores:
+                if store.address == value.address and any(
+                    (value, 1) in linear(source)[0] for source in sources(store.value)
+                ):
+                    return value.address.number
+    return None

@@ -1,0 +1,39 @@
+"""Finding a guest's ``realloc``, which takes an object to be as large as its blocks.
+
+What lies between an object's requested size and the end of its last block is the object's own for TinyGo's ``realloc``:
+where the new size fits it returns the same pointer.  So whoever keeps something there must take its place, too.  Modules
+whose ``malloc`` family makes new objects only (all of TinyGo's wasm targets from 0.27 on) have none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tinyheap.recognize.facts import BlockHeap, Redirect, Role
+from tinyheap.recognize.interpret import Walker
+from tinyheap.recognize.values import Parameter, Result, sources
+from tinyheap.wasm import Module
+
+
+def with_realloc(module: Module, heap: BlockHeap) -> BlockHeap:
+    """The heap's facts with its ``realloc`` functions, if there are any, among what must become the host's.
+
+    Args:
+        module: the module that the facts are of, as it was read.
+    """
+    walker = Walker(module)
+    found = [function for function in heap.readers if _resizes(module, walker, function, heap.alloc_function)]
+    return replace(heap, redirects=heap.redirects + tuple(Redirect(function, Role.REALLOC) for function in found))
+
+
+def _resizes(module: Module, walker: Walker, function: int, alloc: int) -> bool:
+    """Whether a function returns either the pointer that it was given first, or a new object."""
+    signature = module.function_type(function)
+    parameters = signature.parameters
+    if signature.results != ("i32",) or len(parameters) < 2 or set(parameters) != {"i32"}:
+        return False
+    ends = [
+        source for event in walker.read(function).returns if event.value is not None for source in sources(event.value)
+    ]
+    makes_new = any(isinstance(end, Result) and end.function == alloc for end in ends)
+    return makes_new and Parameter(0) in ends

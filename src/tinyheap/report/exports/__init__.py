@@ -1,0 +1,1 @@
+"""A recording in forms that other tools open."""

@@ -1,0 +1,72 @@
+"""The forms that a recording can be exported to, and writing them, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.errors import RecordingError
+from tinyheap.files import text_of, write_whole
+from tinyheap.profile import Measure, Unknown, flame_graph
+from tinyheap.report.exports.collapsed import collapsed
+from tinyheap.report.exports.perfetto import perfetto
+from tinyheap.report.exports.pprof import pprof
+from tinyheap.report.exports.speedscope import speedscope
+from tinyheap.report.exports.tables import write_tables
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form to export to: a file with some content, or a folder of tables."""
+
+    description: str
+    content: Callable[[Recording, Measure], bytes] | None = None
+    """What is in the file; None for a folder."""
+    tables: str = ""
+    """The kind of the files in the folder."""
+
+
+def export(recording: Recording, form: str, path: Path, measure: Measure = Measure.ALLOCATED_BYTES) -> None:
+    """Write a recording in another form.
+
+    Args:
+        recording: The recording.
+        form: One of `FORMS`.
+        path: The file, or the folder for tables; what is there is replaced.
+        measure: For a form that holds only one.
+
+    Raises:
+        OutputError: The file cannot be written.
+        RecordingError: It would hold nothing but what the recording cannot know.
+    """
+    content = FORMS[form].content
+    if content is None:
+        write_tables(recording, path, FORMS[form].tables)
+    else:
+        write_whole(path, content(recording, measure))
+
+
+def _collapsed(recording: Recording, measure: Measure) -> bytes:
+    graph = flame_graph(recording, measure)
+    if isinstance(graph, Unknown):
+        raise RecordingError(f"{text_of(recording.path)}: {measure.title} are {graph}; choose another measure")
+    return collapsed(graph)
+
+
+FORMS: Final = {
+    "pprof": Form("a heap profile for `go tool pprof`", lambda recording, _: pprof(recording)),
+    "speedscope": Form("flame graphs of all measures, for speedscope", lambda recording, _: speedscope(recording)),
+    "collapsed": Form(
+        "one flame graph as collapsed stacks, for flamegraph.pl and others; see --measure",
+        _collapsed,
+    ),
+    "perfetto": Form("collections and the heap through time, for Perfetto", lambda recording, _: perfetto(recording)),
+    "csv": Form("a folder with a CSV file a table", tables="csv"),
+    "parquet": Form("a folder with a Parquet file a table", tables="parquet"),
+}
+"""By the names that the command line knows them by."""

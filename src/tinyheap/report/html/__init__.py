@@ -1,0 +1,1 @@
+"""A recording as one HTML page, which asks no network for anything."""

@@ -1,0 +1,347 @@
+"""What the HTML page shows of a recording, as two containers: a summary that is there at once, and the objects.
+
+The figures are those of `tinyheap.profile`; here they are only put into columns.  The names of columns and facts are
+those that `web/src/recording.ts` reads.
+
+A recording may come from anywhere, so what a column of the page cannot hold is cut off: addresses and sizes at 32 bits,
+names at `LONGEST_NAME`, objects at `MOST_OBJECTS`.  What is left out, the page says in a note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tinyheap.profile.census import take_census
+from tinyheap.profile.flame import Measure, weights
+from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
+from tinyheap.profile.leaks import LeakSuspects, leak_suspects
+from tinyheap.profile.pausing import pauses
+from tinyheap.profile.result import Unknown, row, rows
+from tinyheap.profile.result import columns as columns_of
+from tinyheap.profile.sites import Usage, by_function, by_site
+from tinyheap.profile.stacks import NO_FRAME, StackTree, is_runtime
+from tinyheap.profile.summary import totals, wall_ns
+from tinyheap.profile.timeline import time_line
+from tinyheap.report.html.packing import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from tinyheap.recordings.recording import Recording
+
+MOST_OBJECTS: Final = 3_000_000
+"""So many a browser shows without pain; of more, those that lived longest are taken."""
+MOST_POINTS: Final = 4000
+"""Of the time line: more than a screen has columns."""
+MOST_SERIES: Final = 200
+"""Figures in the series of a leak suspect."""
+LONGEST_NAME: Final = 400
+
+_U32: Final = 2**32 - 1
+
+_WEIGHTS: Final = {
+    "allocated": (Measure.ALLOCATED_BYTES, Measure.ALLOCATED_OBJECTS),
+    "peak": (Measure.LIVE_AT_PEAK_BYTES, Measure.LIVE_AT_PEAK_OBJECTS),
+    "end": (Measure.LIVE_AT_END_BYTES, Measure.LIVE_AT_END_OBJECTS),
+    "dead_young": (Measure.DEAD_YOUNG_BYTES, Measure.DEAD_YOUNG_OBJECTS),
+}
+_TOTALS: Final = (
+    "allocations", "allocated_bytes", "live_objects", "live_bytes", "peak", "collections",
+    "collector_ns", "growths", "heap_bytes", "used_bytes", "fragmentation",
+)  # fmt: skip
+_POINTS: Final = (
+    "allocated_bytes", "live_objects", "live_bytes",
+    "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes",
+)  # fmt: skip
+_USAGES: Final = (
+    "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes",
+    "mean_size_bytes", "dead_young_objects", "median_lifetime_ns",
+)  # fmt: skip
+_COLLECTIONS: Final = (
+    "begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned",
+    "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
+)  # fmt: skip
+_GROWTHS: Final = ("time_ns", "old_bytes", "new_bytes")
+
+
+class Names:
+    """Names of functions, each with its number from 0."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """The number of a name; a new one gets the next."""
+        return self._numbers.setdefault(name, len(self._numbers))
+
+    def list(self) -> list[str]:
+        """All names in the order of their numbers, none longer than `LONGEST_NAME`."""
+        return [shortened(name) for name in self._numbers]
+
+
+def shortened(text: str) -> str:
+    """A text, without its end where it is longer than `LONGEST_NAME`."""
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """The two containers of a page, not yet packed."""
+
+    summary: dict[str, Any]
+    summary_columns: Columns
+    objects: dict[str, Any]
+    object_columns: Columns
+
+
+def page_data(recording: Recording, progress: Callable[[], None] = lambda: None) -> PageData:
+    """All that the page shows of a recording.
+
+    Args:
+        recording: The recording.
+        progress: Called after each of the three parts: figures, tables, objects.
+    """
+    take_census(recording)
+    names = Names()
+    stacks = _Stacks(recording, names)
+    columns: Columns = {**stacks.columns, **_weight_columns(recording, stacks), **_history_columns(recording, stacks)}
+    progress()
+    functions, sites = by_function(recording).usages, by_site(recording).usages
+    columns |= _usage_columns("function", (usage.function for usage in functions), functions, names)
+    columns |= _usage_columns("site", (usage.site.function for usage in sites), sites, names)
+    columns["site.code_offset"] = _figures(usage.site.code_offset for usage in sites)
+    progress()
+    objects = _Objects(recording, stacks)
+    summary = _summary(recording, notes=objects.notes, reasons=_reasons(recording))
+    summary["functions"] = names.list()
+    progress()
+    return PageData(summary, columns, objects.facts, objects.columns)
+
+
+def _summary(recording: Recording, notes: list[str], reasons: list[str]) -> dict[str, Any]:
+    found, all_pauses = totals(recording), pauses(recording)
+    percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
+    if found.observed.unknown is not None:
+        notes = [*notes, found.observed.unknown]
+    return {
+        "run": _run_facts(recording),
+        "totals": {name: asdict(found)[name] for name in _TOTALS},
+        "reasons": reasons,
+        "percentiles": [{"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in percentiles.items()],
+        "sizes": _histogram(size_histogram(recording)),
+        "lifetimes": _histogram(lifetime_histogram(recording)),
+        "leaks": _leaks(leak_suspects(recording)),
+        "notes": notes,
+    }
+
+
+def _run_facts(recording: Recording) -> dict[str, Any]:
+    run = recording.run
+    return {
+        "module": shortened(run.module),
+        "module_sha256": shortened(run.module_sha256),
+        "arguments": [shortened(argument) for argument in run.arguments[:50]],
+        "runtime": shortened(run.runtime),
+        "runtime_version": run.runtime_version and shortened(run.runtime_version),
+        "collector": shortened(run.collector),
+        "never_frees": run.never_frees,
+        "source": shortened(run.source),
+        "unseen_collections": None if run.observed.collections else run.observed.unseen_collections,
+        "unseen_heap": None if run.observed.heap else run.observed.unseen_heap,
+        "started_at": run.started_at.isoformat(),
+        "state": shortened(run.state),
+        "error": run.error and shortened(run.error),
+        "exit_code": run.exit_code,
+        "ends_early": run.ends_early,
+        "block_bytes": max(run.block_bytes, 1),
+        "heap_start_address": _map_start_address(recording),
+        "duration_ns": wall_ns(recording),
+        "tinyheap_version": shortened(run.tinyheap_version),
+    }
+
+
+def _map_start_address(recording: Recording) -> int:
+    """Where the heap begins; where that is not known, the lowest block that any object lies in."""
+    run = recording.run
+    if run.heap_start_address:
+        return run.heap_start_address
+    query = "SELECT coalesce(min(address), 0) FROM events WHERE kind = 0 AND size_bytes > 0"
+    (lowest,) = row(recording, query)
+    return int(lowest) // max(run.block_bytes, 1) * max(run.block_bytes, 1)
+
+
+def _histogram(histogram: Histogram | Unknown) -> dict[str, Any]:
+    if isinstance(histogram, Unknown):
+        return {"unknown": histogram.why}
+    return {
+        "buckets": [asdict(bucket) for bucket in histogram.buckets],
+        "beyond_objects": histogram.beyond_objects,
+        "beyond_bytes": histogram.beyond_bytes,
+    }
+
+
+def _leaks(found: LeakSuspects | Unknown) -> dict[str, Any]:
+    if isinstance(found, Unknown):
+        return {"unknown": found.why}
+    last = found.collections - 1
+    chosen = sorted({round(at * last / (MOST_SERIES - 1)) for at in range(MOST_SERIES)}) if last > 0 else []
+    suspects = [
+        {
+            "function": shortened(suspect.site.function),
+            "code_offset": suspect.site.code_offset,
+            "score": suspect.score,
+            "growth_bytes": suspect.growth_bytes,
+            "explanation": suspect.explanation,
+            "series_bytes": [suspect.series_bytes[at] for at in chosen],
+        }
+        for suspect in found.suspects
+    ]
+    return {"can_tell": found.can_tell, "collections": [at + 1 for at in chosen], "suspects": suspects}
+
+
+def _reasons(recording: Recording) -> list[str]:
+    query = "SELECT DISTINCT reason FROM collections WHERE ? ORDER BY reason"
+    found = rows(recording, query, [recording.run.observed.collections])
+    return [shortened(reason) for (reason,) in found]
+
+
+class _Stacks:
+    """The tree of stacks with new numbers: 0 is the empty stack, and each is above its parent's."""
+
+    def __init__(self, recording: Recording, names: Names) -> None:
+        tree = StackTree.of(recording)
+        stacks = tree.stacks.values()
+        frames = [NO_FRAME, *(stack.frame for stack in stacks)]
+        sites = tree.sites()
+        self._ids = np.array([0, *tree.stacks], np.int64)
+        self.columns: Columns = {
+            "stack.parent": self.numbers(np.array([0, *(stack.parent_id for stack in stacks)], np.int64)),
+            "stack.function": np.array([names.number(frame.function) for frame in frames], np.uint32),
+            "stack.is_runtime": np.array([is_runtime(frame.function) for frame in frames], np.uint32),
+            "stack.offset": _figures(frame.code_offset for frame in frames),
+            "stack.site": np.array([names.number(sites[stack_id].function) for stack_id in self._ids], np.uint32),
+        }
+
+    def numbers(self, ids: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The numbers of stacks, by the recording's ids; 0 for those that it does not have."""
+        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.where(self._ids[places] == ids, places, 0).astype(np.uint32)
+
+
+def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
+    columns: Columns = {}
+    for what, measures in _WEIGHTS.items():
+        for measure in measures:
+            own = weights(recording, measure)
+            if isinstance(own, Unknown):
+                continue
+            column = np.zeros(len(stacks.columns["stack.parent"]))
+            column[stacks.numbers(np.array([*own], np.int64))] = [*own.values()]
+            columns[f"weight.{what}_{measure.unit}"] = column
+    return columns
+
+
+def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
+    """The time line, collections, growths and the mutator's share; nothing where they are not known."""
+    points = time_line(recording, MOST_POINTS).points
+    columns: Columns = {"point.time_ns": _figures(point.time_ns for point in points)}
+    for name in _POINTS:
+        columns[f"point.{name}"] = _figures(getattr(point, name) for point in points)
+    observed, reasons = recording.run.observed, _reasons(recording)
+    columns |= _table_columns(recording, "collections", _COLLECTIONS, "number", is_known=observed.collections)
+    columns |= _table_columns(recording, "growths", _GROWTHS, "time_ns", is_known=observed.heap)
+    query = "SELECT reason, stack_id FROM collections WHERE ? ORDER BY number"
+    found = rows(recording, query, [observed.collections])
+    columns["collection.reason"] = np.array([reasons.index(shortened(reason)) for reason, _ in found], np.uint32)
+    columns["collection.stack"] = stacks.numbers(np.array([stack_id for _, stack_id in found], np.int64))
+    all_pauses = pauses(recording)
+    found_windows = () if isinstance(all_pauses, Unknown) else all_pauses.utilizations
+    columns["utilization.window_ns"] = _figures(each.window_ns for each in found_windows)
+    columns["utilization.utilization"] = _figures(each.utilization for each in found_windows)
+    return columns
+
+
+def _table_columns(recording: Recording, table: str, names: Sequence[str], order: str, *, is_known: bool) -> Columns:
+    """Columns of a table of the recording, named as one of its rows; empty where it says nothing that is known."""
+    selected = ", ".join(f"{name}::DOUBLE AS {name}" for name in names)
+    query = f"SELECT {selected} FROM {table} WHERE ? ORDER BY {order}, rowid"
+    found = columns_of(recording, query, [is_known])
+    return {f"{table.removesuffix('s')}.{name}": _filled(found[name]) for name in names}
+
+
+def _filled(column: NDArray[Any]) -> NDArray[np.float64]:
+    """A column that DuckDB gave, with NaN where it has NULL."""
+    return np.ma.filled(np.ma.asarray(column, np.float64), np.nan)
+
+
+def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: Names) -> Columns:
+    columns: Columns = {f"{prefix}.function": np.array([names.number(function) for function in functions], np.uint32)}
+    for name in _USAGES:
+        columns[f"{prefix}.{name}"] = _figures(getattr(usage, name) for usage in usages)
+    return columns
+
+
+def _figures(values: Iterable[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+class _Objects:
+    """The objects in the order of their births, as many as a page can hold."""
+
+    def __init__(self, recording: Recording, stacks: _Stacks) -> None:
+        (total,) = row(recording, "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0")
+        too_many = total > MOST_OBJECTS
+        query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
+        known = {"bound": _U32, "knows_collections": recording.run.observed.collections}
+        found = columns_of(recording, query, known)
+        births = np.asarray(found["time_ns"], np.int64)
+        tick_ns = int(births.max(initial=0)) // _U32 + 1
+        self.notes: list[str] = []
+        if total > len(births):
+            self.notes.append(
+                f"The heap map holds {len(births):,} of {total:,} objects, "
+                f"{'those that lived longest' if too_many else 'those at addresses of 32 bits'}; "
+                "all other figures are of all objects."
+            )
+        self.facts = {"tick_ns": tick_ns, "total": total}
+        self.columns: Columns = {
+            "id": np.asarray(found["id"], np.uint32),
+            "address": np.asarray(found["address"], np.uint32),
+            "size": np.asarray(found["size_bytes"], np.uint32),
+            "stack": stacks.numbers(np.asarray(found["stack_id"], np.int64)),
+            "birth": (births // tick_ns).astype(np.uint32),
+            "death": np.asarray(found["death"], np.uint32),
+        }
+
+
+# Collections are counted from 1 in their order, as the page has them, whatever their numbers are.
+_OBJECTS: Final = """
+WITH ends AS (
+    SELECT number, row_number() OVER (ORDER BY number, rowid) AS place, begun_ns + pause_ns AS end_ns
+    FROM collections WHERE $knows_collections
+),
+lives AS (
+    SELECT
+        births.id AS birth_id, births.object_id, births.address, births.size_bytes, births.stack_id,
+        births.time_ns, ends.place AS death, ends.end_ns
+    FROM events AS births
+    LEFT JOIN deaths ON deaths.object_id = births.object_id
+    LEFT JOIN ends ON ends.number = deaths.collection
+    WHERE births.kind = 0 AND births.object_id > 0 AND births.address <= $bound
+),
+chosen AS (SELECT * FROM lives {choice})
+SELECT
+    least(greatest(object_id, 0), $bound)::UINTEGER AS id,
+    address::UINTEGER AS address,
+    least(greatest(size_bytes, 0), $bound)::UINTEGER AS size_bytes,
+    stack_id,
+    greatest(time_ns, 0) AS time_ns,
+    coalesce(death, 0)::UINTEGER AS death
+FROM chosen ORDER BY time_ns, birth_id
+"""
+_LONGEST_LIVED: Final = "ORDER BY end_ns IS NOT NULL, end_ns - time_ns DESC, birth_id"

@@ -1,0 +1,1 @@
+"""A running program's heap in a terminal, while it runs."""

@@ -1,0 +1,181 @@
+"""A run while it goes, on a terminal: as much of it as the terminal has lines for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from tinyheap.heap.blockmap import STYLES, unpack_states
+from tinyheap.heap.contract import State
+from tinyheap.recordings.observed import LEAKING
+from tinyheap.report.live.statistics import LiveFigures, LiveView
+from tinyheap.report.quantities import count_text, share_text, size_text, time_text
+from tinyheap.report.terminal.heap_map import HeapMap
+from tinyheap.report.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod, OverflowMethod
+
+    from tinyheap.recordings.batch import SampleRow
+
+LIVE_STYLE, USED_STYLE, FREE_STYLE = STYLES[State.HEAD], STYLES[State.TAIL], STYLES[State.FREE]
+BAR_GLYPHS: Final = ("\N{FULL BLOCK}", "\N{MEDIUM SHADE}", "\N{MIDDLE DOT}")
+"""Of what lived through the last collection, what was allocated since, and what is free."""
+ASCII_BAR_GLYPHS: Final = ("#", "+", ".")
+LEAST_BAR_CELLS: Final = 8
+MOST_BAR_CELLS: Final = 40
+TEXT_COLUMNS: Final = 58
+"""Of a line, beside a bar."""
+RATE_GLYPHS: Final = "".join(chr(0x2581 + level) for level in range(8))
+"""Blocks of one to eight eighths of a line."""
+ASCII_RATE_GLYPHS: Final = "._-=+*%#"
+FIXED_LINES: Final = 13
+"""Headline, figures, legend, names of columns, empty lines, and one for the prompt."""
+
+
+class LiveScreen:
+    """A renderable that is another one at each moment."""
+
+    def __init__(self, figures: Callable[[], LiveFigures | None]) -> None:
+        self._figures = figures
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The figures of now."""
+        figures = self._figures()
+        if figures is None:
+            yield Text("the program is being prepared ...")
+            return
+        spare = max(options.size.height - FIXED_LINES, 8)
+        map_rows = min(spare // 3, 12)
+        owners = min((spare - map_rows) * 3 // 5, 12)
+        view = figures.view(owners)
+        yield from _Drawing(view, options.max_width, ascii_only=options.ascii_only).lines(
+            map_rows, min(spare - map_rows - owners, 8)
+        )
+
+
+def line(view: LiveView) -> str:
+    """The figures of now in one line, where there is no terminal."""
+    parts = [f"{view.objects:,} objects, {size_text(view.allocated_bytes)} allocated ({size_text(view.rate_bytes)}/s)"]
+    if view.sample is not None:
+        parts.append(f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}")
+    if view.collections is not None:
+        longest = "" if view.longest_pause_ns is None else f", longest pause {time_text(view.longest_pause_ns)}"
+        parts.append(f"{view.collections:,} collections{longest}")
+    return f"{view.elapsed_ns / 1e9:.1f} s: {'; '.join(parts)}"
+
+
+class _Drawing:
+    """One moment, for a terminal of so many columns."""
+
+    def __init__(self, view: LiveView, columns: int, *, ascii_only: bool) -> None:
+        self.view = view
+        self.bar_cells = min(max(columns - TEXT_COLUMNS, LEAST_BAR_CELLS), MOST_BAR_CELLS)
+        self.bar_glyphs, self.rate_glyphs = (
+            (ASCII_BAR_GLYPHS, ASCII_RATE_GLYPHS) if ascii_only else (BAR_GLYPHS, RATE_GLYPHS)
+        )
+        self.overflow: OverflowMethod = "crop" if ascii_only else "ellipsis"
+
+    def lines(self, map_rows: int, collections: int) -> Iterator[RenderableType]:
+        """All of it, with a map and a list of collections of so many lines."""
+        view = self.view
+        yield self.headline()
+        if view.sample is not None and view.peak_bytes is not None:
+            used = f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}"
+            yield self.figure("heap", self.bar(view.sample), f"{used}, peak {size_text(view.peak_bytes)}")
+        allocated = f"{size_text(view.allocated_bytes)} in {count_text(view.objects)} objects"
+        yield self.figure("allocated", self.rates(), f"{allocated}, {size_text(view.rate_bytes)}/s")
+        yield self.figure("collections", self.pauses(), "")
+        if view.observed.heap:
+            yield ""
+            yield self.map(map_rows)
+        if view.recent:
+            yield ""
+            yield self.collections(collections)
+        if view.owners:
+            yield ""
+            yield self.owners()
+
+    def headline(self) -> Text:
+        """What matters most comes first: a narrow terminal cuts the rest."""
+        view, run = self.view, self.view.run
+        runtime = printable(f"{run.runtime} {run.runtime_version or ''}".rstrip())
+        served = f"served by our {run.source}" if view.observed.heap else "served by its own allocator"
+        state = f"  {view.state or 'running'}, {view.elapsed_ns / 1e9:.1f} s"
+        return Text.assemble(
+            (printable(Path(run.module).name), "bold"),
+            (state, "green" if view.state is None else "yellow"),
+            f"  {runtime}, {run.collector}, {served}  ",
+            (printable(" ".join(run.arguments)), "dim"),
+            no_wrap=True,
+            overflow=self.overflow,
+        )
+
+    def figure(self, name: str, picture: Text, text: str) -> Text:
+        """A name, a picture and a text, in one line."""
+        return Text.assemble(f"{name:13}", picture, f"  {text}", no_wrap=True, overflow=self.overflow)
+
+    def bar(self, sample: SampleRow) -> Text:
+        """The heap as a bar: what lived through the last collection, what came since, what is free."""
+        live, since, free = self.bar_glyphs
+        cells, heap_bytes = self.bar_cells, max(sample.heap_bytes, 1)
+        used = min(-(-cells * sample.used_bytes // heap_bytes), cells)
+        lived = min(cells * self.view.recent[-1].live_bytes // heap_bytes, used) if self.view.recent else 0
+        return Text.assemble(
+            (live * lived, LIVE_STYLE), (since * (used - lived), USED_STYLE), (free * (cells - used), FREE_STYLE)
+        )
+
+    def rates(self) -> Text:
+        """How much was allocated lately, a glyph a batch."""
+        rates = self.view.rates_bytes[-self.bar_cells :]
+        most = max(rates, default=0) or 1
+        glyphs = "".join(self.rate_glyphs[rate * (len(self.rate_glyphs) - 1) // most] for rate in rates)
+        return Text(f"{glyphs:{self.bar_cells}}", USED_STYLE)
+
+    def pauses(self) -> Text:
+        """How many collections there were, how long, and what they left."""
+        view = self.view
+        if view.collections is None or view.pause_ns is None:
+            return Text(f"unknown: {view.observed.unseen_collections}")
+        if view.longest_pause_ns is None:
+            return Text("none: this heap never frees" if view.run.collector == LEAKING else "none yet")
+        pauses = f"{time_text(view.pause_ns)} in all, longest {time_text(view.longest_pause_ns)}"
+        return Text(f"{view.collections:,}, {pauses}; {size_text(view.recent[-1].live_bytes)} live after the last")
+
+    def map(self, rows: int) -> RenderableType:
+        """The heap's last picture."""
+        run, snapshot = self.view.run, self.view.snapshot
+        if snapshot is None:
+            when = "at its end" if run.collector == LEAKING else "with its first collection"
+            return Text(f"a picture of the heap comes {when}", "dim")
+        return HeapMap(unpack_states(snapshot.states, snapshot.blocks), run.heap_start_address, run.block_bytes, rows)
+
+    def collections(self, count: int) -> Table:
+        """The last collections, the latest last."""
+        table = self.table("collection", "at", "why", "pause", "freed", "live", left={2})
+        for each in self.view.recent[-count:]:
+            at = f"{each.begun_ns / 1e9:.2f} s"
+            figures = time_text(each.pause_ns), size_text(each.freed_bytes), size_text(each.live_bytes)
+            table.add_row(f"{each.number:,}", at, printable(each.reason), *figures)
+        return table
+
+    def owners(self) -> Table:
+        """Who allocated most so far."""
+        table = self.table("function", "allocated", "share", "objects", left={0})
+        for each in self.view.owners:
+            share = share_text(each.size_bytes, self.view.allocated_bytes)
+            table.add_row(Text(printable(each.function)), size_text(each.size_bytes), share, count_text(each.objects))
+        return table
+
+    def table(self, *names: str, left: set[int]) -> Table:
+        """An empty table with these columns, those of texts among them ``left``."""
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+        for at, name in enumerate(names):
+            justify: JustifyMethod = "left" if at in left else "right"
+            table.add_column(name, justify=justify, no_wrap=True, overflow=self.overflow)
+        return table

@@ -1,0 +1,1 @@
+"""Results in a terminal: tables, bars, trees and maps, drawn by rich."""

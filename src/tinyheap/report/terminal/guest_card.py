@@ -1,0 +1,187 @@
+"""What was found in a guest, on a terminal or as JSON: each fact with how sure it is, and how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, StackScan
+from tinyheap.report.text import printable
+
+_STYLES: Final = {Confidence.CERTAIN: "green", Confidence.LIKELY: "yellow", Confidence.UNKNOWN: "red"}
+_NOTHING: Final = Evidence(Confidence.UNKNOWN)
+
+
+class Row(NamedTuple):
+    """A fact to show, and the name under which its evidence is kept."""
+
+    label: str
+    value: str
+    evidence: str | None = None
+
+
+class GuestCard:
+    """One guest, to be printed by rich."""
+
+    def __init__(self, name: str, guest: Guest) -> None:
+        self._name, self._guest = name, guest
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """A headline, what works, and the table of facts."""
+        guest = self._guest
+        version = f" {guest.version}" if guest.version else ""
+        headline = Text.assemble(
+            (printable(self._name), "bold"), f": {guest.runtime}{version}, collector: {guest.collector}"
+        )
+        # A long path is not broken: who searches the output finds the words together.
+        headline.no_wrap, headline.overflow = True, "ignore"
+        yield headline
+        style = "red" if guest.lacks else "green" if guest.heap else "yellow"
+        yield Text(f"This module {guest.summary}.", style=style)
+        table = Table(box=box.SIMPLE, pad_edge=False)
+        table.add_column("Fact", no_wrap=True)
+        table.add_column("Value", overflow="fold")
+        table.add_column("Sure", no_wrap=True)
+        table.add_column("How", overflow="fold", ratio=1)
+        for row in _rows(guest):
+            evidence = guest.evidence.get(row.evidence, _NOTHING) if row.evidence else None
+            sure = Text(evidence.confidence.value, _STYLES[evidence.confidence]) if evidence else Text("")
+            table.add_row(row.label, Text(row.value), sure, Text("; ".join(evidence.how) if evidence else ""))
+        yield table
+
+
+class GuestTable:
+    """Several guests, a line each however narrow the terminal is, to be printed by rich."""
+
+    def __init__(self, guests: Sequence[tuple[str, Guest]]) -> None:
+        self._guests = guests
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """A heading, and the lines."""
+        rows = [(Text("File"), Text("Runtime"), Text("Collector"), Text("Replaceable"))]
+        rows += [_overview(name, guest) for name, guest in self._guests]
+        widths = [max(row[column].cell_len for row in rows) for column in range(3)]
+        for at, row in enumerate(rows):
+            cells = [
+                Text.assemble(cell, " " * (width - cell.cell_len)) for cell, width in zip(row, widths, strict=False)
+            ]
+            line = Text("  ", style="" if at else "bold", no_wrap=True, overflow="ignore").join([*cells, row[3]])
+            line.no_wrap, line.overflow = True, "ignore"
+            yield line
+
+
+def _overview(name: str, guest: Guest) -> tuple[Text, Text, Text, Text]:
+    runtime = f"{guest.runtime} {guest.version}" if guest.version else guest.runtime
+    verdict, style = _verdict(guest)
+    return Text(printable(name)), Text(printable(runtime)), Text(guest.collector), Text(verdict, style)
+
+
+def _verdict(guest: Guest) -> tuple[str, str]:
+    """In some words, whether a guest's collector can be replaced, or why not; and a style."""
+    if guest.lacks:
+        return (
+            f"does not run: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
+            "red",
+        )
+    if guest.heap is not None and not guest.heap.uncovered:
+        return "yes", "green"
+    if guest.runtime != "TinyGo":
+        return "no: not TinyGo's", "yellow"
+    if guest.heap is not None:
+        return "no: other functions collect, too", "yellow"
+    return f"no: {_WHY_NOT.get(guest.collector, 'not recognized')}", "yellow"
+
+
+_WHY_NOT: Final = {
+    "leaking": "it frees nothing",
+    "boehm": "it is Boehm's",
+    "blocks, rewritten": "rewritten in TinyGo 0.40",
+}
+
+
+def guest_json(name: str, guest: Guest) -> dict[str, Any]:
+    """One guest as what `json.dumps` takes; addresses are numbers, absent facts null."""
+    return {"module": name, **_plain(guest)}
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is any of several types
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "items"):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _rows(guest: Guest) -> Iterator[Row]:
+    yield Row("scheduler", guest.scheduler, "scheduler")
+    if guest.version:
+        yield Row("version", guest.version, "version")
+    if guest.heap is not None:
+        yield from _heap_rows(guest.heap)
+    if guest.leaking is not None:
+        yield Row("alloc", f"function {guest.leaking.alloc_function}", "alloc")
+        yield Row("heap pointer", _address(guest.leaking.heap_pointer_address), "alloc")
+    if guest.heap is None and "collector" in guest.evidence:
+        yield Row("collector", guest.collector, "collector")
+    yield Row("exports", ", ".join(guest.exports) or "none")
+    if guest.lacks:
+        yield Row("not offered", "; ".join(guest.lacks))
+
+
+def _heap_rows(heap: BlockHeap) -> Iterator[Row]:
+    layout = "size, layout" if heap.layout_parameter is not None else "size"
+    yield Row("alloc", f"function {heap.alloc_function} ({layout})", "alloc")
+    yield Row("object header", f"{heap.header_bytes} bytes", "header")
+    yield Row("zero-size object", _address(heap.zero_size_address), "zero_size")
+    if heap.heap_start_variable_address is not None:
+        yield Row("heapStart", f"in {_address(heap.heap_start_variable_address)}", "heap_start")
+    else:
+        yield Row("heapStart", f"is {_address(heap.heap_start_address)}", "heap_start")
+    yield Row("heapEnd", f"in {_address(heap.heap_end_address)}", "heap_end")
+    yield Row("metadataStart", f"in {_address(heap.metadata_start_address)}", "metadata_start")
+    yield Row("endBlock", f"in {_address(heap.end_block_address)}", "end_block")
+    yield Row("nextAlloc", f"in {_address(heap.next_alloc_address)}", "next_alloc")
+    for name, address in vars(heap.counters).items():
+        if address is not None:
+            fact = name.removesuffix("_address")
+            yield Row(fact.replace("_", " "), f"in {_address(address)}", fact)
+    yield from _root_rows(heap)
+    yield Row("functions", ", ".join(f"{name} {index}" for name, index in heap.functions.items()))
+    redirects = ", ".join(f"{redirect.function} ({redirect.role.value})" for redirect in heap.redirects)
+    yield Row("to redirect", redirects)
+    if heap.uncovered:
+        yield Row("not coverable", ", ".join(map(str, heap.uncovered)))
+
+
+def _root_rows(heap: BlockHeap) -> Iterator[Row]:
+    roots, marks = heap.roots, heap.mark_stack
+    yield Row("globals", f"{roots.globals_start_address:#x} to {roots.globals_end_address:#x}", "globals")
+    yield Row("stack roots", roots.stack_scan.value, "stack")
+    yield Row("stack pointer", f"global {roots.stack_pointer_global}", "stack_pointer")
+    if roots.stack_top_address is not None:
+        yield Row("stack top", _address(roots.stack_top_address), "stack_top")
+    if roots.current_task_address is not None:
+        yield Row("current task", f"in {_address(roots.current_task_address)}", "current_task")
+    if roots.stack_scan is StackScan.CHAIN:
+        yield Row("stack chain", f"in {_address(roots.stack_chain_address)}", "stack")
+    if roots.stack_canary is not None:
+        yield Row("stack canary", f"{roots.stack_canary:#x}")
+    places = {marks.root_bytes_below_alloc, marks.rescan_bytes_below_alloc}
+    below = " and ".join(map(str, sorted(places)))
+    yield Row("mark stack", f"{marks.entries} entries, {below} bytes below alloc's entry", "mark_stack")
+    yield Row("overflow flag", f"in {_address(marks.overflow_flag_address)}", "mark_stack")
+
+
+def _address(address: int | None) -> str:
+    return "not found" if address is None else f"{address:#x}"

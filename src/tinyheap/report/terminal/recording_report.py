@@ -1,0 +1,84 @@
+"""The report of a recording for a terminal: all analyses, in the order in which one asks.
+
+What ran, and how much?  When?  Who allocated it, from where?  How long did the program wait?  What are the objects like?
+And does anything leak?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tinyheap import profile
+from tinyheap.report.terminal.flame_tree import FlameTree
+from tinyheap.report.terminal.results import WARNING, HistogramRows, UsageRows, drawn, renderable_of
+
+if TYPE_CHECKING:
+    from tinyheap.profile import Measure
+    from tinyheap.recordings.recording import Recording
+
+TITLE_STYLE: Final = "bold underline"
+ROOM_FOR_TWO: Final = 120
+"""Cells."""
+
+
+def report(recording: Recording, measure: Measure, top: int) -> Iterator[RenderableType]:
+    """The sections, one after another, each when it has been computed.
+
+    Args:
+        recording: The recording.
+        measure: Of the flame graph.
+        top: How many lines of stacks and of sites.
+    """
+    totals = profile.totals(recording)
+    yield renderable_of(totals)
+    yield from section("The heap through time", renderable_of(profile.time_line(recording)))
+    stacks = drawn(profile.flame_graph(recording, measure), lambda graph: FlameTree(graph, top))
+    yield from section(f"Stacks, by {measure.title}", stacks)
+    yield from section("Allocation sites", UsageRows(profile.by_site(recording), top))
+    yield from section("Pauses", renderable_of(profile.pauses(recording)))
+    sizes = Group(Text("objects by size", "dim"), HistogramRows(profile.size_histogram(recording)))
+    lives = Group(Text("objects by lifetime", "dim"), renderable_of(profile.lifetime_histogram(recording)))
+    yield from section("Objects", SideBySide(sizes, lives))
+    yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
+
+
+def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:
+    """Two recordings side by side."""
+    found = profile.compare(before, after)
+    for name, recording in (("before", before), ("after", after)):
+        yield Text.assemble(f"{name + ':':7} ", (str(recording.path), "bold"))
+        if recording.run.observed.unknown is not None:
+            yield Padding(Text(recording.run.observed.unknown, WARNING), (0, 0, 0, 8))
+    yield Text()
+    yield renderable_of(found)
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """A renderable: two others, beside each other where there is room."""
+
+    left: RenderableType
+    right: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Both."""
+        if options.max_width < ROOM_FOR_TWO:
+            yield Group(self.left, Text(), self.right)
+        else:
+            table = Table.grid(padding=(0, 4, 0, 0))
+            table.add_row(self.left, self.right)
+            yield table
+
+
+def section(title: str, body: RenderableType) -> Iterator[RenderableType]:
+    """A title, and what it is the title of."""
+    yield Text()
+    yield Text(title, TITLE_STYLE)
+    yield body

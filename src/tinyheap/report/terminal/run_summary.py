@@ -1,0 +1,187 @@
+"""What became of a program and its heap: some lines of text for people, and JSON for other programs.
+
+The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
+
+``module``          the module's file
+``guest``           ``runtime``, ``version``, ``collector``, ``scheduler``, ``served`` (what works for it, in a sentence);
+                    null where nobody looked, which is so for native runs
+``gc``              ``default``, ``leaking`` or ``native``, as it was asked for
+``exit_code``       that of the command
+``error``           what ended the program, null if it ended itself
+``was_cached``      whether it had been prepared before
+``prepare_ns``      from the module's bytes to the instance
+``run_ns``          from the program's first instruction to its last
+``memory_bytes``    the size of all of the program's memory at its end, which is its greatest; null where it exports none
+``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where nobody knows
+                    of any, and where ``heap`` has them
+``heap``            null where the module ran as it is, so that nothing was seen of its heap, else:
+
+    ``engine``                ``kernel`` or ``model``
+    ``allocations``, ``allocated_bytes``, ``freed_objects``
+    ``heap_bytes``            its size at the end, which is its greatest
+    ``peak_bytes``            the most that was in use at once, in whole blocks
+    ``live_objects``, ``live_bytes``, ``largest_free_bytes``    at the end
+    ``pause_ns``, ``longest_pause_ns``                          of all collections together, and of the longest one
+    ``mem_stats``             Go's ``MemStats``, by Go's names
+    ``collections``           each collection, with the fields of `tinyheap.heap.Collection`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tinyheap.report.quantities import share_text, size_text, time_text
+
+if TYPE_CHECKING:
+    from tinyheap.guests.guest_heap import GuestHeap
+    from tinyheap.heap.stats import Collection, MemStats
+    from tinyheap.hosts.memory import GuestMemory
+    from tinyheap.recognize.facts import Guest
+
+_GUEST_FACTS: Final = ("runtime", "version", "collector", "scheduler", "served")
+
+
+@dataclass(frozen=True, slots=True)
+class HeapReport:
+    """The figures of one heap at its end."""
+
+    engine: str
+    mem_stats: MemStats
+    collections: tuple[Collection, ...]
+    live_objects: int
+    largest_free_bytes: int
+    block_bytes: int
+
+    @classmethod
+    def of(cls, heap: GuestHeap) -> HeapReport:
+        """The heap as it is now."""
+        block_bytes = heap.geometry.block_bytes if heap.is_begun else 0
+        census = heap.census()
+        largest_bytes = census.largest_free_run_blocks * block_bytes
+        return cls(heap.engine_name, heap.stats(), heap.collections, census.heads, largest_bytes, block_bytes)
+
+    @property
+    def live_bytes(self) -> int:
+        """In use now, in whole blocks."""
+        return self.mem_stats.heap_inuse
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was in use at once, in whole blocks: at the end, or when a collection began."""
+        before = (each.live_blocks + each.freed_blocks for each in self.collections)
+        return max([self.live_bytes, *(blocks * self.block_bytes for blocks in before)])
+
+    @property
+    def pause_ns(self) -> int:
+        """Of all collections together."""
+        return sum(each.pause_ns for each in self.collections)
+
+    @property
+    def longest_pause_ns(self) -> int:
+        """Of the longest collection; 0 if there was none."""
+        return max((each.pause_ns for each in self.collections), default=0)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `json.dumps` takes; the keys are described above."""
+        return {
+            "engine": self.engine,
+            "allocations": self.mem_stats.mallocs,
+            "allocated_bytes": self.mem_stats.total_alloc,
+            "freed_objects": self.mem_stats.frees,
+            "heap_bytes": self.mem_stats.sys,
+            "peak_bytes": self.peak_bytes,
+            "live_objects": self.live_objects,
+            "live_bytes": self.live_bytes,
+            "largest_free_bytes": self.largest_free_bytes,
+            "pause_ns": self.pause_ns,
+            "longest_pause_ns": self.longest_pause_ns,
+            "mem_stats": self.mem_stats.as_go(),
+            "collections": [each._asdict() for each in self.collections],
+        }
+
+    def lines(self, run_ns: int) -> Iterator[tuple[str, str]]:
+        """Figures and their names, for people."""
+        stats = self.mem_stats
+        yield "allocations", f"{stats.mallocs:,}"
+        yield "allocated", size_text(stats.total_alloc)
+        yield "collections", f"{len(self.collections):,}"
+        yield "freed", f"{stats.frees:,} objects"
+        if self.collections:
+            yield "longest pause", time_text(self.longest_pause_ns)
+            yield "in the collector", f"{time_text(self.pause_ns)} of {time_text(run_ns)}"
+        yield "peak in use", f"{size_text(self.peak_bytes)}, {share_text(self.peak_bytes, stats.sys)} of the heap"
+        yield "heap", size_text(stats.sys)
+        yield "live at the end", f"{self.live_objects:,} objects, {size_text(self.live_bytes)}"
+
+
+def own_counters(guest: Guest | None, memory: GuestMemory) -> dict[str, int] | None:
+    """The counters that a program keeps itself, by Go's names; None where it is not known that it does."""
+    if guest is None or guest.heap is None:
+        return None
+    counters = guest.heap.counters
+    addresses = {
+        "Mallocs": counters.mallocs_address,
+        "Frees": counters.frees_address,
+        "TotalAlloc": counters.total_alloc_bytes_address,
+    }
+    known = {name: address for name, address in addresses.items() if address is not None}
+    return {name: int.from_bytes(memory.read(address, 8), "little") for name, address in known.items()} or None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One run of one program."""
+
+    module: str
+    gc: str
+    guest: Guest | None
+    exit_code: int
+    error: str | None
+    was_cached: bool
+    prepare_ns: int
+    run_ns: int
+    memory_bytes: int | None
+    counters: dict[str, int] | None
+    heap: HeapReport | None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `json.dumps` takes; the keys are described above."""
+        facts = None if self.guest is None else {name: getattr(self.guest, name) for name in _GUEST_FACTS}
+        return {
+            "module": self.module,
+            "guest": facts,
+            "gc": self.gc,
+            "exit_code": self.exit_code,
+            "error": self.error,
+            "was_cached": self.was_cached,
+            "prepare_ns": self.prepare_ns,
+            "run_ns": self.run_ns,
+            "memory_bytes": self.memory_bytes,
+            "counters": self.counters,
+            "heap": None if self.heap is None else self.heap.as_json(),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What it was, and the figures of its heap or why there are none."""
+        guest = self.guest
+        if guest is None:
+            yield f"{self.module}: ran natively in {time_text(self.run_ns)}{self._memory()}"
+            return
+        version = f" {guest.version}" if guest.version else ""
+        what = f"{self.module}: {guest.runtime}{version}, collector: {guest.collector}"
+        if self.heap is None:
+            yield what
+            yield f"This module {guest.served}."
+            yield f"It ran for {time_text(self.run_ns)}{self._memory()}; what its heap did is unknown."
+            return
+        ours = "never collected" if self.gc == "leaking" else "replaced"
+        yield f"{what}, {ours} ({self.heap.engine})"
+        figures = list(self.heap.lines(self.run_ns))
+        width = max(len(name) for name, _ in figures)
+        for name, figure in figures:
+            yield f"  {name:{width}}  {figure}"
+
+    def _memory(self) -> str:
+        return "" if self.memory_bytes is None else f" in {size_text(self.memory_bytes)} of memory"
