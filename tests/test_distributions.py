@@ -23,7 +23,12 @@ PROJECT = PYPROJECT["project"]
 DEPENDENCIES: list[str] = PROJECT["dependencies"]
 BUILD: list[str] = PYPROJECT["build-system"]["requires"]
 BINARY = {".so", ".pyd"}
-COMPILED = {"heap/_kernel", "traces/_replay", "guests/_recorder", "guests/_takeover"}
+PACKAGE = ROOT / "src" / "tinyheap"
+COMPILED = {
+    path.relative_to(PACKAGE).with_suffix("").as_posix()
+    for path in PACKAGE.rglob("*.pxd")
+    if path.with_suffix(".py").exists()
+}
 
 UNFORMATTED, FORMATTED = "package a\nfunc f( ){}\n", "package a\n\nfunc f() {}\n"
 

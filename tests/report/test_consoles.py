@@ -97,4 +97,4 @@ def test_a_console_takes_text_as_it_is(capsys: pytest.CaptureFixture[str], monke
 
 def test_every_console_is_made_in_one_place() -> None:
     makers = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "Console(" in path.read_text()}
-    assert makers == {"report/consoles.py", "report/notebook.py"}
+    assert makers == {"report/consoles.py", "report/notebook/forms.py"}
