@@ -17,8 +17,9 @@ from source_edits import Edit
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = Path("src") / "tinyheap"
 HEAP: Final = PACKAGE / "heap"
-KERNEL: Final = tuple(
-    f"tinyheap.heap.{name}" for name in ("_buffers", "_state", "_allocate", "_mark", "_sweep", "_kernel")
+KERNEL: Final = (
+    "tinyheap.heap._buffers",
+    *(f"tinyheap.heap.nextfit.{name}" for name in ("_state", "_allocate", "_mark", "_sweep", "_kernel")),
 )
 """The modules that the kernel is compiled from."""
 PLAYER: Final = "tinyheap.traces._replay"

@@ -6,16 +6,16 @@ from typing import Final
 
 from source_edits import Edit
 
-_ALLOCATE: Final = "_allocate.py"
-_MARK: Final = "_mark.py"
-_MARKER: Final = "_marker.pxd"
-_SWEEP: Final = "_sweep.py"
-_TALLIES: Final = "_sweep.pxd"
-_BORDER: Final = "_kernel.py"
+_ALLOCATE: Final = "nextfit/_allocate.py"
+_MARK: Final = "nextfit/_mark.py"
+_MARKER: Final = "nextfit/_marker.pxd"
+_SWEEP: Final = "nextfit/_sweep.py"
+_TALLIES: Final = "nextfit/_sweep.pxd"
+_BORDER: Final = "nextfit/_kernel.py"
 _WORDS: Final = "_words.h"
-_STATE_TYPES: Final = "_state.pxd"
-_STATE: Final = "_state.py"
-_TABLE: Final = "_table.pxd"
+_STATE_TYPES: Final = "nextfit/_state.pxd"
+_STATE: Final = "nextfit/_state.py"
+_TABLE: Final = "nextfit/_table.pxd"
 
 MUTANTS: Final = {
     # ---- words of the table ----
