@@ -110,10 +110,10 @@ format: setup ## Format the code and mend what lint can mend
 
 types: setup ## Check types, and the stubs of the compiled modules against what was compiled
 	@$(BIN)/mypy
-	@$(BIN)/stubtest --allowlist tests/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
+	@$(BIN)/stubtest --allowlist tests/support/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
 
-api: setup ## Agree on the public interface as it is now: tests/public_api.txt
-	@$(BIN)/python tests/public_api.py
+api: setup ## Agree on the public interface as it is now: tests/support/public_api.txt
+	@$(BIN)/python tests/support/public_api.py
 
 layers: setup ## Check that rooms import only downward
 	@$(BIN)/lint-imports --no-logo

@@ -199,7 +199,7 @@ class TestDependencyGroups:
     def test_unit_tests_need_only_the_group_for_tests(self, pure_wheel: Path, source: Path, tmp_path: Path) -> None:
         installed = CleanEnvironment(tmp_path / "env", [*DEPENDENCIES, *PYPROJECT["dependency-groups"]["test"]])
         installed.install(pure_wheel)
-        for options in (["--collect-only", "-q", "tests/unit"], ["tests/unit/test_geometry.py"]):
+        for options in (["--collect-only", "-q", "tests/heap"], ["tests/heap/test_geometry.py"]):
             done = installed.run("python", "-m", "pytest", "-p", "no:cacheprovider", *options, cwd=source)
             assert done.returncode == 0, done.stdout
 

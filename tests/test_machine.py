@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, folder: Path, how: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", HOLD, how],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parent / "support",
             env={**os.environ, "TMPDIR": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

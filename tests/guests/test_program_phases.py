@@ -40,7 +40,7 @@ def test_programs_survive_whatever_they_are_asked(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "guests/phases_machine.py", module],
         cwd=TESTS,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "PHASES_EXAMPLES": examples},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS / "support"))), "PHASES_EXAMPLES": examples},
         capture_output=True,
         text=True,
         check=False,

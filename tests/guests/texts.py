@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks import inputs
-
 import needs
+from benchmarks import inputs
 
 _GO_UNICODE = "package größe\n\nvar 世界 = map[string]rune{\"→\": '🎉', `\u00e9`:  'é'} // Größe → 世界 🎉\n"
 _SHELL_UNICODE = "cat<<EOF  |  tr a b\n  kept  as it is: Größe → 世界 🎉\nEOF\necho   'é' # →\n"

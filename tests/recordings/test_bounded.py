@@ -11,7 +11,7 @@ import pytest
 
 from tinyheap.recordings.batch import EVENT
 
-TESTS = Path(__file__).resolve().parents[1]
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 MIB = 1 << 20
 BATCH = 1 << 17
 WRITE = """
@@ -45,7 +45,7 @@ print(json.dumps(peaks))
 def test_memory_is_bounded_however_many_events_there_are(tmp_path: Path) -> None:
     path = tmp_path / "long.tinyheap"
     command: list[str | Path] = [sys.executable, "-c", WRITE, path, str(BATCH), "32", "128"]
-    ended = subprocess.run(command, cwd=TESTS, check=True, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=SUPPORT, check=True, capture_output=True, text=True)
     early_bytes, late_bytes = json.loads(ended.stdout)
     assert 96 * BATCH * EVENT.itemsize > 2 * 200 * MIB, "what came between the two would be seen"
     # A writer that falls behind on a busy machine has its queue full, and the engine its buffers.

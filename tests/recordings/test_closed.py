@@ -198,7 +198,13 @@ for batch in made.batches:
 @pytest.mark.parametrize("end", ["", "del writer", "keep = [writer]; keep.append(keep); del writer", "1 / 0"])
 def test_a_writer_that_was_forgotten_leaves_all_that_it_was_handed_and_no_words(tmp_path: Path, end: str) -> None:
     """Its thread may not outlive the interpreter's objects, of which it holds some."""
-    command = [sys.executable, "-c", FORGOTTEN + end, str(tmp_path / "made.tinyheap"), str(Path(__file__).parents[1])]
+    command = [
+        sys.executable,
+        "-c",
+        FORGOTTEN + end,
+        str(tmp_path / "made.tinyheap"),
+        str(Path(__file__).parents[1] / "support"),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.stderr.splitlines()[-1:] == (["ZeroDivisionError: division by zero"] if end == "1 / 0" else [])
     assert list(tmp_path.iterdir()) == [tmp_path / "made.tinyheap"], "it was closed"

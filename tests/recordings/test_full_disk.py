@@ -15,7 +15,7 @@ import needs
 import recordings_sound
 from tinyheap.recordings.recording import Recording
 
-TESTS = Path(__file__).resolve().parents[1]
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 KIB = 1024
 MADE_ROOM = (
     0,
@@ -62,7 +62,7 @@ except RecordingWriteError as error:
 def test_a_file_that_cannot_grow(tmp_path: Path, room_bytes: int, batch_events: int) -> None:
     path = tmp_path / "full.tinyheap"
     command: list[str | Path] = [sys.executable, "-c", WRITE, path, str(room_bytes), str(batch_events)]
-    ended = subprocess.run(command, cwd=TESTS, check=True, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=SUPPORT, check=True, capture_output=True, text=True)
     assert ended.stderr == ""
     said = json.loads(ended.stdout)
     assert said["error"].startswith(f"{path}: the recording cannot ")
@@ -107,7 +107,7 @@ except RecordingError as error:
 def test_a_real_program_ends_with_the_error(tmp_path: Path) -> None:
     path = tmp_path / "full.tinyheap"
     command: list[str | Path] = [sys.executable, "-c", RUN, path, guests_modules.path("gofmt-0.4.9")]
-    ended = subprocess.run(command, cwd=TESTS, check=True, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=SUPPORT, check=True, capture_output=True, text=True)
     *lengths, error = ended.stdout.splitlines()
     assert len(set(lengths)) <= 1, "what the program printed is whole"
     assert error.startswith(f"{path}: the recording cannot go on, and holds everything up to batch ")

@@ -15,7 +15,7 @@ import needs
 import recordings_sound
 from tinyheap.recordings.recording import Recording
 
-TESTS = Path(__file__).resolve().parents[1]
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 KILLS = 25 if needs.IN_CI else 2
 """Of each kind of writer."""
 
@@ -39,7 +39,7 @@ with Program.open(sys.argv[2], recording=sys.argv[1]) as program:
 def killed_after(seconds: float, path: Path, script: str, *arguments: str | Path) -> None:
     """Run a script that records into `path`, and kill it so long after the file is there."""
     command = [sys.executable, "-c", script, path, *arguments]
-    with subprocess.Popen(command, cwd=TESTS, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=SUPPORT, stderr=subprocess.PIPE) as process:
         while not path.exists():
             time.sleep(0.001)
             if process.poll() is not None:

@@ -18,6 +18,8 @@ from tinyheap.heap.contract import Engine, Gc
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.trace import read_trace
 
+pytestmark = pytest.mark.conformance
+
 FOLDER: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 NAMES: Final = sorted(path.name.removesuffix(".json") for path in FOLDER.glob("*.json"))
 KNOWN: Final = 64

@@ -10,7 +10,7 @@ import pytest
 
 import needs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WEB = ROOT / "web"
 SHIPPED = ROOT / "src" / "tinyheap" / "report" / "page"
 

@@ -18,6 +18,8 @@ import kernel_builds
 from mutants import MUTANTS
 from source_edits import Edit
 
+pytestmark = pytest.mark.mutation
+
 CI_SHARE: Final = 12
 """One mutant in so many is built where not all are asked for."""
 

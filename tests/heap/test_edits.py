@@ -6,6 +6,8 @@ import pytest
 
 from source_edits import Edit
 
+pytestmark = pytest.mark.mutation
+
 PYTHON = b'''
 def first(a):
     """Text with a + 1 in it."""

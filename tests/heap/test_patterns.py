@@ -22,6 +22,8 @@ from tinyheap.heap.contract import NO_BLOCK, Engine
 from tinyheap.heap.nextfit.model import Model
 from workbench import Workbench
 
+pytestmark = pytest.mark.conformance
+
 # Tables of 2 to 8 bytes, and of 17 to 24: 1, 2, ... 8 bytes in the last word, 1, 2, 3 or 4 blocks in the last byte.
 SMALL_HEAPS: Final = (8, 11, 14, 17, 20, 23, 26, 29, 32)
 RAGGED_HEAPS: Final = (65, 70, 75, 80, 81, 86, 91, 96)

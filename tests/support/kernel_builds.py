@@ -14,7 +14,7 @@ from typing import Final
 import needs
 from source_edits import Edit
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = Path("src") / "tinyheap"
 HEAP: Final = PACKAGE / "heap"
 KERNEL: Final = (
@@ -24,10 +24,10 @@ KERNEL: Final = (
 """The modules that the kernel is compiled from."""
 PLAYER: Final = "tinyheap.traces._replay"
 CHECKS: Final = (
-    "tests/unit/test_engines.py",
-    "tests/conformance/test_patterns.py",
-    "tests/conformance/test_twins.py",
-    "tests/conformance/test_vectors.py",
+    "tests/heap/test_engines.py",
+    "tests/heap/test_patterns.py",
+    "tests/heap/test_twins.py",
+    "tests/heap/test_vectors.py",
 )
 """The tests that say whether a kernel is exact."""
 # Without explanations of what failed, which may take longer than all the rest.

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from e2e import forks
+from cli import forks
 from hosts.programs import command, module_bytes, say
 from recordings_made import make_recording
 from tinyheap import cli

@@ -24,9 +24,11 @@ from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.trace import Trace, TraceBuilder, TraceGrowth, write_trace
 from workbench import inline_layout
 
+pytestmark = pytest.mark.soak
+
 LITERAL: Final = Path(__file__).resolve().parents[2] / "benchmarks" / "literal.c"
 LITERAL_MARK_STACK_WORDS: Final = 8
-RERUN: Final = 'again with: make test ARGS="tests/soak --soak-seeds {after} -k test_seed[{seed}]"'
+RERUN: Final = 'again with: make test ARGS="tests/traces --soak-seeds {after} -k test_seed[{seed}]"'
 
 PlayLiteral: TypeAlias = Callable[[Trace, Gc], dict[str, Any]]
 

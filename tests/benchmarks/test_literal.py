@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from benchmarks import peers
 
 import needs
+from benchmarks import peers
 from tinyheap.traces.replay import replay
 from tinyheap.traces.trace import read_trace, write_trace
 from tinyheap.traces.workloads import WORKLOADS, Options, generate

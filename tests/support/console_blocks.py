@@ -25,7 +25,7 @@ import guests_modules
 import needs
 from tinyheap import cli
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 DEMO_PROGRAM: Final = "build/gofmt.wasm"
 GOFMT: Final = guests_modules.INSTALLED / "gofmt-0.4.9/gofmt.wasm"
 PROMPT: Final = "$ "

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
+import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -37,6 +38,8 @@ from tinyheap.heap import (
     Root,
     WeakReference,
 )
+
+pytestmark = pytest.mark.property
 
 ENGINES: Final = ("kernel", "model")
 CAPACITY_BLOCKS: Final = 160

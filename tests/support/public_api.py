@@ -19,7 +19,7 @@ from typing import Any, Final, ForwardRef
 import tinyheap
 
 SNAPSHOT: Final = Path(__file__).with_suffix(".txt")
-PAGES: Final = Path(__file__).parent.parent / "docs"
+PAGES: Final = Path(__file__).parents[2] / "docs"
 SPECIAL_METHODS: Final = {"__call__", "__contains__", "__enter__", "__exit__", "__getitem__", "__iter__", "__len__"}
 LITERALS: Final = (bool, int, float, str, bytes, tuple, type(None))
 

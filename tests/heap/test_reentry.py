@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -21,6 +22,8 @@ import needs
 from callbacks import ACTS, CHANGES, CLOSES, EVENTS, LOOKS, OUTSIDE, Hands, Number, Pattern, Policy, Watcher
 from tinyheap.errors import HeapError
 from tinyheap.heap import Heap
+
+pytestmark = pytest.mark.property
 
 ENGINES: Final = ("kernel", "model")
 CAPACITY_BYTES: Final = 3000

@@ -14,6 +14,8 @@ import pytest
 import kernel_builds
 from source_edits import Edit
 
+pytestmark = pytest.mark.conformance
+
 FLAGS: Final = ("-O1", "-DTINYHEAP_PORTABLE")
 FAULTS: Final = {
     "words": Edit("_words.h", "words_below", "(uint32_t)(load32(at + 4 * i) - start) < bytes", "0"),

@@ -16,6 +16,8 @@ from tinyheap.heap.contract import NO_BLOCK, Engine, Gc, State
 from tinyheap.heap.nextfit.model import Model
 from workbench import Workbench, inline_layout
 
+pytestmark = pytest.mark.conformance
+
 REQUESTS: Final = 120
 UNBOUNDED: Final = 1 << 20
 """Entries of a mark stack that no heap here fills: what the model has where the kernel's is not bounded."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from benchmarks import measure, peers
 from benchmarks.__main__ import main
 from benchmarks.cases import Case, all_cases
 from click.testing import CliRunner
 
 import needs
+from benchmarks import measure, peers
 from tinyheap.heap.contract import Engine
 from tinyheap.traces.trace import TraceBuilder, write_trace
 from tinyheap.traces.workloads import Options, generate

@@ -16,15 +16,17 @@ import pytest
 import kernel_builds
 import needs
 
+pytestmark = pytest.mark.conformance
+
 FLAGS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 CHECKS: Final = (
-    "tests/unit/test_engines.py",
-    "tests/unit/test_kernel_border.py",
-    "tests/conformance/test_patterns.py",
-    "tests/conformance/test_twins.py",
-    "tests/conformance/test_vectors.py",
-    "tests/unit/test_callbacks.py",
-    "tests/property/test_reentry.py",
+    "tests/heap/test_engines.py",
+    "tests/heap/test_kernel_border.py",
+    "tests/heap/test_patterns.py",
+    "tests/heap/test_twins.py",
+    "tests/heap/test_vectors.py",
+    "tests/heap/test_callbacks.py",
+    "tests/heap/test_reentry.py",
 )
 SECONDS: Final = 900
 
