@@ -141,7 +141,8 @@ class Programs(RuleBasedStateMachine):
     def open(self, name: str, way: str) -> None:
         self.meddling = Meddling()
         self.walks: list[Any] = []
-        self.folder = tempfile.TemporaryDirectory()
+        # A recording that nobody ended is still being written when its folder goes.
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         policies = {
             "model": Policy(engine="model"),
             "leaking": Policy(growth=meddling_growth(self.meddling)),

@@ -36,11 +36,15 @@ def test_programs_survive_whatever_they_are_asked(module: str) -> None:
         needs.tool("clang-14")
     else:
         guests_modules.path(module)
-    examples = os.environ.get("PHASES_EXAMPLES", "300" if needs.IN_CI else "15")
+    examples = os.environ.get("PHASES_EXAMPLES", "60" if needs.IN_CI else "15")
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "guests/phases_machine.py", module],
         cwd=TESTS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS / "support"))), "PHASES_EXAMPLES": examples},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS / "support"))),
+            "PHASES_EXAMPLES": examples,
+        },
         capture_output=True,
         text=True,
         check=False,
