@@ -25,6 +25,7 @@ from tinyheap.profile.sites import Usage, by_function, by_site
 from tinyheap.profile.stacks import NO_FRAME, StackTree, is_runtime
 from tinyheap.profile.summary import totals, wall_ns
 from tinyheap.profile.timeline import time_line
+from tinyheap.recordings.schema import EventKind
 from tinyheap.report.html.packing import Columns
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _map_start_address(recording: Recording) -> int:
     run = recording.run
     if run.heap_start_address:
         return run.heap_start_address
-    query = "SELECT coalesce(min(address), 0) FROM events WHERE kind = 0 AND size_bytes > 0"
+    query = f"SELECT coalesce(min(address), 0) FROM events WHERE kind = {EventKind.ALLOCATION} AND size_bytes > 0"
     (lowest,) = row(recording, query)
     return int(lowest) // max(run.block_bytes, 1) * max(run.block_bytes, 1)
 
@@ -294,7 +295,7 @@ class _Objects:
     """The objects in the order of their births, as many as a page can hold."""
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
-        (total,) = row(recording, "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0")
+        (total,) = row(recording, f"SELECT count(*) FROM events WHERE kind = {EventKind.ALLOCATION} AND object_id > 0")
         too_many = total > MOST_OBJECTS
         query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
         known = {"bound": _U32, "knows_collections": recording.run.observed.collections}
@@ -320,7 +321,7 @@ class _Objects:
 
 
 # Collections are counted from 1 in their order, as the page has them, whatever their numbers are.
-_OBJECTS: Final = """
+_OBJECTS: Final = f"""
 WITH ends AS (
     SELECT number, row_number() OVER (ORDER BY number, rowid) AS place, begun_ns + pause_ns AS end_ns
     FROM collections WHERE $knows_collections
@@ -332,9 +333,9 @@ lives AS (
     FROM events AS births
     LEFT JOIN deaths ON deaths.object_id = births.object_id
     LEFT JOIN ends ON ends.number = deaths.collection
-    WHERE births.kind = 0 AND births.object_id > 0 AND births.address <= $bound
+    WHERE births.kind = {EventKind.ALLOCATION} AND births.object_id > 0 AND births.address <= $bound
 ),
-chosen AS (SELECT * FROM lives {choice})
+chosen AS (SELECT * FROM lives {{choice}})
 SELECT
     least(greatest(object_id, 0), $bound)::UINTEGER AS id,
     address::UINTEGER AS address,
