@@ -1,17 +1,23 @@
 """Files, and parts of files, that are written from what the project says in one place; `make generated` writes them.
 
-From the schema of recordings: the classes of rows, and the tables of docs/recordings.md.
+From the schema of recordings: the classes of rows, and the tables of docs/recordings.md.  From the contents of the HTML
+page: what its code knows of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from project_files import ROOT
+from tinyheap.profile.histograms import Bucket
+from tinyheap.profile.summary import Peak, Totals
 from tinyheap.recordings import schema
 from tinyheap.recordings.tables import Column, Table
+from tinyheap.report.html import contents
+from typescript import interface
 
 RECORDINGS: Final = ROOT / "src" / "tinyheap" / "recordings"
 BEGIN: Final = "<!-- written by `make generated` from the schema -->\n"
@@ -40,6 +46,20 @@ ROW_CLASSES: Final = (
         schema.SNAPSHOTS.columns,
     ),
 )
+INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
+    (contents.Run, ()),
+    (Peak, ()),
+    (Totals, contents.TOTALS),
+    (contents.Percentile, ()),
+    (Bucket, ()),
+    (contents.Histogram, ()),
+    (contents.Unknown, ()),
+    (contents.Suspect, ()),
+    (contents.Leaks, ()),
+    (contents.Summary, ()),
+    (contents.ObjectsHead, ()),
+)
+"""Classes with facts of the page, and which fields of them it gets where that is not all."""
 ROW_TYPES: Final = '''"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
 
 from __future__ import annotations
@@ -92,9 +112,29 @@ def _table(table: Table) -> Iterator[str]:
     yield ""
 
 
+def page_schema(_: str) -> str:
+    """What the page's code knows of its data."""
+    lines = [
+        "/** Facts and columns of a page, written from `tinyheap.report.html.contents` by `make generated`: change that. */\n"
+    ]
+    lines += ["/** The names of columns, by the table that they are in. */", "export const COLUMNS = {"]
+    lines += [f"  {table}: {json.dumps(names)}," for table, names in contents.COLUMNS.items()]
+    lines += ["} as const;\n"]
+    lines += [f"export type ObjectColumn = {_one_of(contents.OBJECT_COLUMNS)};"]
+    lines += ["/** What stacks are weighed by, in which units. */", f"export type What = {_one_of(contents.WEIGHTS)};"]
+    units = dict.fromkeys(measure.unit for measures in contents.WEIGHTS.values() for measure in measures)
+    lines += [f"export type Unit = {_one_of(units)};\n"]
+    return "\n".join([*lines, *(interface(*each) for each in INTERFACES)])
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return " | ".join(map(json.dumps, names))
+
+
 FILES: Final[dict[Path, Callable[[str], str]]] = {
     RECORDINGS / "row_types.py": row_types,
     ROOT / "docs" / "recordings.md": recordings_page,
+    ROOT / "web" / "src" / "schema.ts": page_schema,
 }
 """What each file is to be, given what it is."""
 

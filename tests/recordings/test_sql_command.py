@@ -114,7 +114,7 @@ def test_without_a_question_it_says_what_there_is(path: Path) -> None:
     for table in schema.TABLES:
         assert f" {table.name} (" in f" {text}"
         for column in table.columns:
-            assert f" {column.name} {column.type} {column.meaning}".strip() in text
+            assert f" {column.name} {column.type.sql} {column.meaning}".strip() in text
     for view in schema.VIEWS:
         assert f"{view.name} (view): {view.meaning}" in text
 
