@@ -55,6 +55,7 @@ class EventKind(IntEnum):
     """What an event is."""
 
     ALLOCATION = 0
+    """It made an object, unless it was of no bytes."""
     REALLOCATION = 1
     """Asked for, by a call; what it allocates is an event of its own."""
     FREE = 2
