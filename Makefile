@@ -12,7 +12,7 @@ STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
 COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo web test lint format types api layers docs dist bench bench-guests bench-profile lock clean
+.PHONY: help setup guests readers demo web test lint format types api generated layers docs dist bench bench-guests bench-profile lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -114,6 +114,9 @@ types: setup ## Check types, and the stubs of the compiled modules against what 
 
 api: setup ## Agree on the public interface as it is now: tests/support/public_api.txt
 	@$(BIN)/python tests/support/public_api.py
+
+generated: setup ## Write what is generated: row classes, tables of the documentation, the page's columns
+	@$(BIN)/python tests/support/generated.py
 
 layers: setup ## Check that rooms import only downward
 	@$(BIN)/lint-imports --no-logo

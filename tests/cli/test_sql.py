@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from every_type import VALUES
 from recordings_made import make_recording
 from tinyheap import cli
-from tinyheap.recordings import catalog
+from tinyheap.recordings import schema
 from tinyheap.recordings.recording import Recording
 
 
@@ -111,11 +111,11 @@ def test_without_a_question_it_says_what_there_is(path: Path) -> None:
     shown = sql(path)
     assert shown.exit_code == 0
     text = " ".join(shown.stdout.split())
-    for table in catalog.tables():
+    for table in schema.TABLES:
         assert f" {table.name} (" in f" {text}"
         for column in table.columns:
-            assert f" {column.name} {column.type} {column.meaning}".strip() in text
-    for view in catalog.views():
+            assert f" {column.name} {column.type.sql} {column.meaning}".strip() in text
+    for view in schema.VIEWS:
         assert f"{view.name} (view): {view.meaning}" in text
 
 

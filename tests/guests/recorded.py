@@ -11,7 +11,9 @@ import numpy as np
 
 from tinyheap.errors import RecordingWriteError
 from tinyheap.guests.record.recorder import Recorder
-from tinyheap.recordings.batch import ALLOCATION, Batch, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.batch import Batch
+from tinyheap.recordings.row_types import CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +61,7 @@ class Kept:
     @cached_property
     def allocations(self) -> NDArray[np.void]:
         """The events that made objects, and those of no bytes."""
-        made: NDArray[np.void] = self.events[self.events["kind"] == ALLOCATION]
+        made: NDArray[np.void] = self.events[self.events["kind"] == EventKind.ALLOCATION]
         return made
 
     @cached_property
@@ -117,4 +119,4 @@ class Kept:
     @cached_property
     def _numbers(self) -> NDArray[np.int64]:
         """The ids of the events that are allocations."""
-        return np.flatnonzero(self.events["kind"] == ALLOCATION) + 1
+        return np.flatnonzero(self.events["kind"] == EventKind.ALLOCATION) + 1

@@ -37,8 +37,8 @@ from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
 from tinyheap.recognize.identify import identify
-from tinyheap.recordings.batch import FREE, REALLOCATION
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Module
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
@@ -570,11 +570,11 @@ def test_resizing_and_freeing_are_events_of_the_object_that_they_name() -> None:
     assert [tuple(row) for row in kept.events[columns].tolist()] == [
         (0, 1, 1024, 24, 5),
         (0, 2, 1056, 24, 5),
-        (REALLOCATION, 2, 1056, 100, 0),
+        (EventKind.REALLOCATION, 2, 1056, 100, 0),
         (0, 3, 1088, 100, 0),
-        (FREE, 2, 1056, 0, 0),
+        (EventKind.FREE, 2, 1056, 0, 0),
         (0, 0, 1200, 0, 7),
-        (FREE, 0, 77777, 0, 0),
+        (EventKind.FREE, 0, 77777, 0, 0),
     ]
     names = [kept.names(stack)[-1] for stack in kept.events["stack_id"].tolist()]
     assert names == ["make", "make", "function[4]", "realloc", "function[4]", "function[4]", "function[4]"]

@@ -24,12 +24,12 @@ FILES = 50 if needs.IN_CI else 6
 READ = """
 import sys
 from tinyheap.errors import RecordingError
-from tinyheap.recordings import catalog
+from tinyheap.recordings import schema
 from tinyheap.recordings.recording import Recording
 for path in sys.stdin.read().splitlines():
     try:
         with Recording.open(path) as recording:
-            for each in (*catalog.tables(), *catalog.views()):
+            for each in (*schema.TABLES, *schema.VIEWS):
                 recording.frame(each.name).fetch()
     except RecordingError as error:
         print(f"{type(error).__name__}: {error}", flush=True)

@@ -26,8 +26,9 @@ import recordings_sound
 from recordings_made import FRAMES, Shape, make_run
 from tinyheap import cli
 from tinyheap.cli import live as live_command
-from tinyheap.recordings.batch import EVENT, STACK, Batch, FrameRow, RunRow
+from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import FrameRow, RunRow
 from tinyheap.report.live.screen import LiveScreen, line
 from tinyheap.report.live.statistics import LiveFigures
 

@@ -24,7 +24,7 @@ from tinyheap.errors import (
     RecordingVersionError,
 )
 from tinyheap.recordings.recording import Recording
-from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
+from tinyheap.recordings.schema import DDL, SCHEMA_VERSION
 from tinyheap.report.exports.formats import export
 
 
@@ -361,6 +361,6 @@ def test_a_file_that_is_being_written_says_so(altered: Path) -> None:
 
 
 def test_the_schema_is_what_an_empty_recording_has(tmp_path: Path) -> None:
-    alter(tmp_path / "empty.tinyheap", TABLES + VIEWS)
+    alter(tmp_path / "empty.tinyheap", DDL)
     with pytest.raises(RecordingCorruptError, match="describes no runs"):
         Recording.open(tmp_path / "empty.tinyheap")

@@ -17,8 +17,9 @@ import recordings_sound
 from recordings_made import Shape, make_recording, make_run
 from tinyheap.errors import RecordingWriteError
 from tinyheap.recordings import writer as writer_module
-from tinyheap.recordings.batch import EVENT, STACK, Batch, FrameRow, RunRow
+from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import FrameRow, RunRow
 from tinyheap.recordings.store import Store
 from tinyheap.recordings.writer import RecordingWriter
 
@@ -58,7 +59,7 @@ def test_what_is_handed_over_stands_in_the_file(tmp_path: Path) -> None:
         for name in ("deaths", "stacks"):
             assert recording.frame(name).fetch() == [row for batch in batches for row in getattr(batch, name).tolist()]
         given = [row for batch in batches for row in batch.events.tolist()]
-        found = recording.sql("SELECT time_ns, object_id, address, size_bytes, layout, stack_id, kind, 0 FROM events")
+        found = recording.sql("SELECT time_ns, object_id, address, size_bytes, layout, stack_id, kind FROM events")
         assert found.fetch() == given
         assert recording.sql("SELECT id FROM events").fetch() == [(number,) for number in range(1, len(given) + 1)]
         snapshots = [row for batch in batches for row in batch.snapshots]

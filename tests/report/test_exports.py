@@ -24,7 +24,7 @@ from small_recordings import Rows, known, opened
 from tinyheap import profile
 from tinyheap.errors import OutputError
 from tinyheap.profile import Measure
-from tinyheap.recordings import catalog
+from tinyheap.recordings import schema
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.exports.collapsed import collapsed
 from tinyheap.report.exports.formats import FORMS, export
@@ -264,7 +264,7 @@ def test_perfetto_has_the_heap_as_counters(recording: Recording) -> None:
 
 # ---- tables -----------------------------------------------------------------------------------------------------------
 
-NAMES = [*(table.name for table in catalog.tables()), "objects"]
+NAMES = [*(table.name for table in schema.TABLES), "objects"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import needs
 
-INSTALLED = Path(__file__).parent / "guests" / "node_modules"
+INSTALLED = Path(__file__).parents[1] / "guests" / "node_modules"
 
 _FILES = {
     "sh-syntax-0.3.7": "sh-syntax-0.3.7/main.wasm",

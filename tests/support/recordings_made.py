@@ -23,21 +23,9 @@ from typing import Final
 import numpy as np
 
 from tinyheap.heap import Collection, Heap, Listener, Pages, Root
-from tinyheap.recordings.batch import (
-    ALLOCATION,
-    DEATH,
-    EVENT,
-    FREE,
-    REALLOCATION,
-    STACK,
-    Batch,
-    CollectionRow,
-    FrameRow,
-    GrowthRow,
-    RunRow,
-    SampleRow,
-    SnapshotRow,
-)
+from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+from tinyheap.recordings.row_types import CollectionRow, FrameRow, GrowthRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.schema import EventKind
 from tinyheap.recordings.writer import RecordingWriter
 
 LEAKING_FUNCTION: Final = "(*main.Cache).Add"
@@ -198,7 +186,7 @@ class Stacks:
 class Pending:
     """What the next batch will hold."""
 
-    events: list[tuple[int, int, int, int, int, int, int, int]] = field(default_factory=list)
+    events: list[tuple[int, int, int, int, int, int, int]] = field(default_factory=list)
     deaths: list[tuple[int, int]] = field(default_factory=list)
     collections: list[CollectionRow] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)
@@ -277,12 +265,12 @@ class Mutator(Listener):
         elif dice < 0.02:
             self._reallocate(old, 2 * size_bytes)
         else:
-            self._log(FREE, old, self.held[old].address, 0)
+            self._log(EventKind.FREE, old, self.held[old].address, 0)
             self.held.pop(old).remove()
 
     def _allocate(self, size_bytes: int, lifetime_events: int) -> None:
         if self.random.random() < 0.005:
-            self._log(ALLOCATION, 0, self.heap.alloc(0), 0)
+            self._log(EventKind.ALLOCATION, 0, self.heap.alloc(0), 0)
             return
         self.wanted_bytes = size_bytes
         address = self.heap.alloc(size_bytes)
@@ -291,7 +279,7 @@ class Mutator(Listener):
 
     def _reallocate(self, old: int, size_bytes: int) -> None:
         old_address = self.held[old].address
-        self._log(REALLOCATION, old, old_address, size_bytes)
+        self._log(EventKind.REALLOCATION, old, old_address, size_bytes)
         self.wanted_bytes = size_bytes
         address = self.heap.realloc(old_address, size_bytes)
         self.wanted_bytes = None
@@ -301,7 +289,7 @@ class Mutator(Listener):
 
     def _born(self, address: int, size_bytes: int, lifetime_events: int) -> None:
         self.objects += 1
-        self._log(ALLOCATION, self.objects, address, size_bytes)
+        self._log(EventKind.ALLOCATION, self.objects, address, size_bytes)
         self.on_heap[address] = self.objects
         self.held[self.objects] = self.heap.roots.add(address)
         if lifetime_events < FOREVER:
@@ -310,7 +298,7 @@ class Mutator(Listener):
 
     def _log(self, kind: int, thing: int, address: int, size_bytes: int) -> None:
         self.events += 1
-        self.pending.events.append((self.time_ns, thing, address, size_bytes, 0, self.stack_id, kind, 0))
+        self.pending.events.append((self.time_ns, thing, address, size_bytes, 0, self.stack_id, kind))
 
     def _let_go(self) -> None:
         """Let go of the objects whose time has come."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 
 from tinyheap.profile.census import CENSUS, COUNTED, SITES
 from tinyheap.profile.result import Unknown
-from tinyheap.recordings.batch import CollectionRow, FrameRow, GrowthRow, SampleRow
 from tinyheap.recordings.recording import Recording, RunInfo
-from tinyheap.recordings.schema import SCHEMA_VERSION, TABLES, VIEWS
+from tinyheap.recordings.row_types import CollectionRow, FrameRow, GrowthRow, SampleRow
+from tinyheap.recordings.schema import DDL, SCHEMA_VERSION, TABLES
 
 FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.run$1")
 BLOCK_BYTES = 16
@@ -128,7 +127,6 @@ class Rows:
 
 _IDLE: list[duckdb.DuckDBPyConnection] = []
 """Databases that no test uses now: making one takes longer than what most tests do with it."""
-_TABLES = re.findall(r"CREATE TABLE (\w+)", TABLES)
 
 
 @atexit.register
@@ -142,7 +140,7 @@ def close_idle() -> None:
 def opened(rows: Rows) -> Iterator[Recording]:
     """A recording that holds these rows."""
     connection = _IDLE.pop() if _IDLE else new_database()
-    for table in [*_TABLES, CENSUS, SITES, COUNTED]:
+    for table in [*(each.name for each in TABLES), CENSUS, SITES, COUNTED]:
         connection.execute(
             f"DROP TABLE IF EXISTS temp.{table}" if table.startswith("tinyheap") else f"TRUNCATE {table}"
         )
@@ -163,7 +161,7 @@ def opened(rows: Rows) -> Iterator[Recording]:
 def new_database() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     connection.execute("SET threads = 1")
-    connection.execute(TABLES + VIEWS)
+    connection.execute(DDL)
     return connection
 
 

@@ -1,7 +1,7 @@
 /** A histogram as a table: a row a bucket, with a bar as long as its share. */
 import { countText, shareText, sizeText } from "./format";
-import type { Bucket } from "./recording";
 import { Empty } from "./parts";
+import type { Bucket } from "./schema";
 
 interface Props {
   label: string;

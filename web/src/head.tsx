@@ -1,6 +1,7 @@
 /** The top of the page: what ran, how it ended, and the run in a few figures. */
 import { countText, shareText, sizeText, timeText } from "./format";
-import type { Recording, Run } from "./recording";
+import type { Recording } from "./recording";
+import type { Run } from "./schema";
 
 const SOURCES: Record<string, string> = {
   kernel: "heap served by tinyheap's kernel",

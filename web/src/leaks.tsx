@@ -1,7 +1,8 @@
 /** Leak suspects: allocation sites whose live bytes grow from collection to collection. */
 import { addressText, countText, sizeText } from "./format";
 import { Button, Empty, Unknown } from "./parts";
-import type { Leaks as Found, Recording, Suspect } from "./recording";
+import type { Recording } from "./recording";
+import type { Leaks as Found, Suspect } from "./schema";
 import { coloring, highlighted, search } from "./state";
 
 const WIDTH = 320;

@@ -1,163 +1,48 @@
 /**
  * The run as the page holds it: a summary that is there at once, and the objects, which follow.
  *
- * What stands here is what `tinyheap.report.html.data` writes.  Times are nanoseconds since the run's beginning, sizes
- * bytes.  A *stack* is a number; its parent is the stack without the innermost frame, and 0 is the empty stack.
+ * What there is of it says `schema`.  Times are nanoseconds since the run's beginning, sizes bytes.  A *stack* is a
+ * number; its parent is the stack without the innermost frame, and 0 is the empty stack.
  */
 import { type Column, type Container, read } from "./container";
+import { COLUMNS, type ObjectColumn, type ObjectsHead, type Summary, type Unit, type What } from "./schema";
 
-export interface Run {
-  module: string;
-  module_sha256: string;
-  arguments: string[];
-  runtime: string;
-  runtime_version: string | null;
-  collector: string;
-  /** Whether its heap only grows, so that no collection ever runs. */
-  never_frees: boolean;
-  /** Who served the heap: our engines, `kernel` or `model`, or the program itself, `injected`. */
-  source: string;
-  /** Why collections, and with them what lives, are not known; null where they are. */
-  unseen_collections: string | null;
-  /** Why the heap as a whole is not known; null where it is. */
-  unseen_heap: string | null;
-  options: Record<string, unknown>;
-  started_at: string;
-  /** `finished`, `failed`, or `running` where nobody wrote the end. */
-  state: string;
-  error: string | null;
-  exit_code: number | null;
-  /** How far the recording goes, where its end was not written. */
-  ends_early: string | null;
-  block_bytes: number;
-  heap_start_address: number;
-  duration_ns: number;
-  tinyheap_version: string;
-}
-
-/** See `tinyheap.profile.summary.Totals`; null stands for what is not known. */
-export interface Totals {
-  allocations: number;
-  allocated_bytes: number;
-  live_objects: number | null;
-  live_bytes: number | null;
-  peak: { time_ns: number; objects: number; bytes: number } | null;
-  collections: number | null;
-  collector_ns: number | null;
-  growths: number | null;
-  heap_bytes: number | null;
-  used_bytes: number | null;
-  fragmentation: number | null;
-}
-
-/** How many values are at least `low` and below `high`, and how many bytes those objects have. */
-export interface Bucket {
-  low: number;
-  high: number;
-  objects: number;
-  bytes: number;
-}
-
-export interface Histogram {
-  buckets: Bucket[];
-  /** Objects that have no such value. */
-  beyond_objects: number;
-  beyond_bytes: number;
-}
-
-/** Stands for what the recording cannot know, and says why. */
-export interface Unknown {
-  unknown: string;
-}
-
-export interface Suspect {
-  function: string;
-  code_offset: number;
-  score: number;
-  growth_bytes: number;
-  explanation: string;
-  /** Bytes that lived after the collections that `Leaks.collections` names. */
-  series_bytes: number[];
-}
-
-export interface Leaks {
-  can_tell: boolean;
-  collections: number[];
-  suspects: Suspect[];
-}
-
-export interface Summary {
-  run: Run;
-  totals: Totals;
-  functions: string[];
-  reasons: string[];
-  /** None where no collection ran, or none is known. */
-  percentiles: { percent: number; pause_ns: number }[];
-  sizes: Histogram;
-  lifetimes: Histogram | Unknown;
-  leaks: Leaks | Unknown;
-  /** What of the recording the page does not show, in sentences. */
-  notes: string[];
-}
-
-export interface ObjectsHead {
-  /** Births are counted in ticks of so many nanoseconds. */
-  tick_ns: number;
-  /** Objects in the recording; the page may hold fewer. */
-  total: number;
-}
-
-/** Equally long columns by name: a table. */
-export type Table<Names extends string> = Readonly<Record<Names, Column>> & { readonly rows: number };
-
-const POINTS = [
-  "time_ns", "allocated_bytes", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes",
-] as const;
-const COLLECTIONS = [
-  "begun_ns", "pause_ns", "mark_ns", "sweep_ns", "reason", "stack", "wanted_bytes", "roots_bytes",
-  "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
-] as const;
-const GROWTHS = ["time_ns", "old_bytes", "new_bytes"] as const;
-const USAGES = [
-  "function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes",
-  "mean_size_bytes", "dead_young_objects", "median_lifetime_ns",
-] as const;
-const SITES = [...USAGES, "code_offset"] as const;
-const STACKS = ["parent", "function", "is_runtime", "offset", "site"] as const;
+/** A table of the page: equally long columns by name. */
+export type Table<Name extends keyof typeof COLUMNS> = Readonly<Record<(typeof COLUMNS)[Name][number], Column>> & { readonly rows: number };
 
 export class Recording {
   readonly summary: Summary;
   /** Moments of the run; NaN stands for what is not known of one. */
-  readonly points: Table<(typeof POINTS)[number]>;
-  readonly collections: Table<(typeof COLLECTIONS)[number]>;
-  readonly growths: Table<(typeof GROWTHS)[number]>;
-  readonly functions: Table<(typeof USAGES)[number]>;
-  readonly sites: Table<(typeof SITES)[number]>;
-  readonly utilizations: Table<"window_ns" | "utilization">;
+  readonly points: Table<"point">;
+  readonly collections: Table<"collection">;
+  readonly growths: Table<"growth">;
+  readonly functions: Table<"function">;
+  readonly sites: Table<"site">;
+  readonly utilizations: Table<"utilization">;
   /**
    * Of each stack: its parent, its innermost frame's function and where in the code that calls on; and the function to
    * which its allocations are put down, the innermost one outside the runtime; and whether the innermost is the runtime's.
    */
-  readonly stacks: Table<(typeof STACKS)[number]>;
+  readonly stacks: Table<"stack">;
 
   constructor(private readonly container: Container<Summary>) {
     this.summary = container.json;
-    this.points = this.table("point", POINTS);
-    this.collections = this.table("collection", COLLECTIONS);
-    this.growths = this.table("growth", GROWTHS);
-    this.functions = this.table("function", USAGES);
-    this.sites = this.table("site", SITES);
-    this.utilizations = this.table("utilization", ["window_ns", "utilization"] as const);
-    this.stacks = this.table("stack", STACKS);
+    this.points = this.table("point");
+    this.collections = this.table("collection");
+    this.growths = this.table("growth");
+    this.functions = this.table("function");
+    this.sites = this.table("site");
+    this.utilizations = this.table("utilization");
+    this.stacks = this.table("stack");
   }
 
   /** Whether what each stack weighs by a measure is known. */
-  knows(what: string): boolean {
+  knows(what: What): boolean {
     return this.container.has(`weight.${what}_bytes`);
   }
 
   /** What each stack itself allocated, by one measure that is known; index 0 is the empty stack. */
-  weights(what: string, unit: string): Column {
+  weights(what: What, unit: Unit): Column {
     return this.container.column(`weight.${what}_${unit}`);
   }
 
@@ -177,9 +62,9 @@ export class Recording {
     return this.collections.begun_ns[number - 1]! + this.collections.pause_ns[number - 1]!;
   }
 
-  private table<Names extends string>(prefix: string, names: readonly Names[]): Table<Names> {
-    const columns = names.map((name) => [name, this.container.column(`${prefix}.${name}`)] as const);
-    return { ...Object.fromEntries(columns), rows: columns[0]![1].length } as unknown as Table<Names>;
+  private table<Name extends keyof typeof COLUMNS>(name: Name): Table<Name> {
+    const columns = COLUMNS[name].map((column) => [column, this.container.column(`${name}.${column}`)] as const);
+    return { ...Object.fromEntries(columns), rows: columns[0]![1].length } as unknown as Table<Name>;
   }
 }
 
@@ -206,14 +91,15 @@ export class Objects {
 
   constructor(container: Container<ObjectsHead>, private readonly recording: Recording) {
     const { block_bytes: block, heap_start_address: start } = recording.summary.run;
+    const column = (name: ObjectColumn) => container.column(name);
     this.total = container.json.total;
     this.tick = container.json.tick_ns;
-    this.id = container.column("id");
-    this.address = container.column("address");
-    this.size = container.column("size");
-    this.stack = container.column("stack");
-    this.deathCollection = container.column("death");
-    this.births = container.column("birth");
+    this.id = column("id");
+    this.address = column("address");
+    this.size = column("size");
+    this.stack = column("stack");
+    this.deathCollection = column("death");
+    this.births = column("birth");
     this.count = this.id.length;
     this.first = new Uint32Array(this.count);
     this.end = new Uint32Array(this.count);

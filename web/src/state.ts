@@ -5,11 +5,10 @@
  * drawn or a word that is typed, is one entry as long as it goes on.
  */
 import { batch, effect, signal, type Signal } from "@preact/signals";
+import type { Unit, What } from "./schema";
 
 export type Theme = "auto" | "light" | "dark";
 export type Coloring = "age" | "size" | "site" | "fate";
-export type What = "allocated" | "peak" | "end" | "dead_young";
-export type Unit = "bytes" | "objects";
 
 /** A part of the heap, in blocks; no blocks at all stand for the whole heap. */
 export interface Span {

@@ -29,7 +29,8 @@ from tinyheap.report.live.screen import LiveScreen, line
 from tinyheap.report.live.statistics import LiveFigures
 
 if TYPE_CHECKING:
-    from tinyheap.recordings.batch import Batch, FrameRow, RunRow
+    from tinyheap.recordings.batch import Batch
+    from tinyheap.recordings.row_types import FrameRow, RunRow
 
 REFRESHES_PER_S: Final = 4
 LINE_EVERY_S: Final = 2.0

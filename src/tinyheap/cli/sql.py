@@ -21,7 +21,7 @@ from rich.text import Text
 
 from tinyheap.cli.parameters import RECORDING, Command, Input
 from tinyheap.errors import QueryError
-from tinyheap.recordings import catalog
+from tinyheap.recordings import schema
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.consoles import PIPE_COLUMNS, result_console
 from tinyheap.report.text import printable
@@ -109,11 +109,11 @@ def _show_rows(rows: Rows) -> None:
 def _show_tables(recording: Recording) -> None:
     """Every table with its columns and what they mean, and every view."""
     console = result_console()
-    for table in catalog.tables():
+    for table in schema.TABLES:
         (count,) = recording.sql(f"SELECT count(*) FROM {table.name}").one()
         console.print(_headline(table.name, f"{count:,} row{'' if count == 1 else 's'}", table.meaning))
-        console.print(_listing([(each.name, each.type, each.meaning) for each in table.columns]))
-    for view in catalog.views():
+        console.print(_listing([(each.name, each.type.sql, each.meaning) for each in table.columns]))
+    for view in schema.VIEWS:
         rows = recording.frame(view.name)
         console.print(_headline(view.name, "view", view.meaning))
         console.print(_listing(list(zip(rows.columns, rows.types, strict=True))))

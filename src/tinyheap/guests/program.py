@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
     from tinyheap.hosts.memory import GuestMemory
-    from tinyheap.recordings.batch import RunRow
+    from tinyheap.recordings.row_types import RunRow
 
 BLOCK_BYTES: Final = 16
 """Of TinyGo's heaps on WebAssembly."""
@@ -316,7 +316,7 @@ def _row_of(program: Program, module: object, wasm: bytes, gc: str, policy: Poli
     import hashlib
     from datetime import UTC, datetime
 
-    from tinyheap.recordings.batch import RunRow
+    from tinyheap.recordings.row_types import RunRow
 
     guest, heap = program.guest, program.heap
     assert guest is not None, "a module that nobody looked at is not recorded"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.result import row, rows
 from tinyheap.profile.stacks import StackTree
+from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -43,13 +44,14 @@ SELECT
 FROM events AS births
 LEFT JOIN deaths ON deaths.object_id = births.object_id
 ASOF LEFT JOIN bounds ON births.id > bounds.last_event_id
-WHERE births.kind = 0 AND births.object_id > 0
+WHERE births.kind = {EventKind.ALLOCATION} AND births.object_id > 0
 GROUP BY ALL
 """
 _FAULTS: Final = f"""
 WITH ended AS (SELECT count(*) AS collections FROM collections)
 SELECT 'an object died twice'
-WHERE (SELECT coalesce(sum(objects), 0) FROM {CENSUS}) <> (SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0)
+WHERE (SELECT coalesce(sum(objects), 0) FROM {CENSUS})
+    <> (SELECT count(*) FROM events WHERE kind = {EventKind.ALLOCATION} AND object_id > 0)
 UNION ALL SELECT 'the numbers of its collections are not 1, 2, 3, ...'
 FROM collections, ended
 HAVING count(DISTINCT number) <> count(*) OR min(number) <> 1 OR max(number) <> count(*)

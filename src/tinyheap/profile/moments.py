@@ -9,6 +9,7 @@ from tinyheap.profile.census import SITES, take_census
 from tinyheap.profile.result import Result, Unknown, columns, row, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
+from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,9 +57,9 @@ class ObjectAt(Result):
 _COLUMNS: Final = ("object_id", "address", "size_bytes", "time_ns", "stack_id", "frame_id")
 
 # What was born by then, and not freed by a collection that was over by then.
-_ALIVE: Final = """
+_ALIVE: Final = f"""
 FROM events AS birth
-WHERE birth.kind = 0 AND birth.object_id > 0 AND birth.id <= $event_id
+WHERE birth.kind = {EventKind.ALLOCATION} AND birth.object_id > 0 AND birth.id <= $event_id
 AND birth.object_id NOT IN (
     SELECT deaths.object_id FROM deaths JOIN collections ON collections.number = deaths.collection
     WHERE collections.last_event_id < $event_id

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tinyheap.profile.census import CENSUS, take_census
 from tinyheap.profile.result import Result, Unknown, row, rows, unless_collections
+from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
     from tinyheap.recordings.observed import Observed
@@ -157,7 +158,8 @@ def totals(recording: Recording) -> Totals:
         FROM {CENSUS}
         """,
     )
-    reallocations, frees = row(recording, "SELECT count(*) FILTER (kind = 1), count(*) FILTER (kind = 2) FROM events")
+    counted = "SELECT count(*) FILTER (kind = ?), count(*) FILTER (kind = ?) FROM events"
+    reallocations, frees = row(recording, counted, [EventKind.REALLOCATION, EventKind.FREE])
     collections, collector_ns = row(recording, "SELECT count(*), coalesce(sum(pause_ns), 0)::BIGINT FROM collections")
     (growths,) = row(recording, "SELECT count(*) FROM growths")
     observed, fullest = run.observed, peak(recording)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.profile.census import CENSUS, take_census
 from tinyheap.profile.result import Result, rows
 from tinyheap.profile.summary import fragmentation, wall_ns
+from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
     from tinyheap.recordings.observed import Observed
@@ -103,7 +104,7 @@ bounds AS (SELECT DISTINCT event_id FROM moments),
 born AS (
     SELECT bounds.event_id, count(*) AS objects, sum(events.size_bytes) AS bytes
     FROM events ASOF JOIN bounds ON events.id <= bounds.event_id
-    WHERE events.kind = 0 AND events.object_id > 0 GROUP BY ALL
+    WHERE events.kind = {EventKind.ALLOCATION} AND events.object_id > 0 GROUP BY ALL
 ),
 born_upto AS (
     SELECT

@@ -16,7 +16,6 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -35,8 +34,9 @@ from tinyheap.errors import (
 )
 from tinyheap.files import is_utf8, text_of
 from tinyheap.ownership import SoleOwner
-from tinyheap.recordings import catalog
+from tinyheap.recordings import schema
 from tinyheap.recordings.observed import LEAKING, Observed
+from tinyheap.recordings.row_types import RunColumns
 from tinyheap.recordings.rows import Rows, asking, closed_text, first_line
 from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
 
@@ -57,26 +57,9 @@ _SAYINGS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class RunInfo:
+class RunInfo(RunColumns):
     """What a recording says of its run: the table ``run``, and how far it goes."""
 
-    schema_version: int
-    tinyheap_version: str
-    module: str
-    module_sha256: str
-    arguments: tuple[str, ...]
-    runtime: str
-    runtime_version: str | None
-    collector: str
-    source: str
-    options: Mapping[str, Any]
-    started_at: datetime
-    block_bytes: int
-    heap_start_address: int
-    state: str
-    error: str | None
-    exit_code: int | None
-    ended_ns: int | None
     batches: int
     """How many batches there are."""
     events: int
@@ -159,7 +142,7 @@ class Recording(SoleOwner):
             with _opening(path):
                 _check_version(path, connection)
                 _check_tables(path, connection)
-                for view in catalog.views():
+                for view in schema.VIEWS:
                     connection.execute(f"CREATE TEMP VIEW {view.name} AS {view.query}")
                 return cls(path, connection, _run_info(path, connection))
         except BaseException:
@@ -305,13 +288,13 @@ def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         FROM duckdb_columns() JOIN duckdb_tables() USING (table_oid, table_name)
     """
     found = {(table, column): kinds for table, column, *kinds in connection.execute(query).fetchall()}
-    for table in catalog.tables():
+    for table in schema.TABLES:
         for column in table.columns:
             kind, is_nullable = found.get((table.name, column.name), (None, False))
             if kind is None:
                 what = "is missing"
-            elif kind != column.type:
-                what = f"is of type {kind}, and should be {column.type}"
+            elif kind != column.type.sql:
+                what = f"is of type {kind}, and should be {column.type.sql}"
             elif is_nullable and not column.is_nullable:
                 what = "may be NULL, and should not"
             else:
@@ -320,7 +303,7 @@ def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
-    names = [column.name for table in catalog.tables() if table.name == "run" for column in table.columns]
+    names = schema.RUN.names()
     [row] = connection.execute(f"SELECT {', '.join(names)} FROM main.run").fetchall()
     values = dict(zip(names, row, strict=True))
     written = "SELECT count(*), coalesce(sum(events), 0)::BIGINT, coalesce(max(time_ns), 0) FROM main.batches"

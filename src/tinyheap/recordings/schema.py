@@ -1,5 +1,9 @@
 """The tables of a recording: what each column means, and in which unit.
 
+This is the one place that says so.  SQL (`DDL`) and NumPy's records (`batch`) follow from it when the program runs; the
+classes of rows (`row_types`), the tables of docs/recordings.md and the page's columns (web/src/schema.ts) are written
+from it by `make generated`.
+
 A recording is one DuckDB file, which any DuckDB client opens.  Only `run` is ever updated, and only its end; all other
 tables grow by whole batches, so that a file whose writer was killed holds a sound beginning of the run.
 
@@ -15,7 +19,24 @@ Where ``source`` is ``injected``, only allocations were recorded: that the other
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final
+
+from tinyheap.recordings.tables import (
+    BIGINT,
+    BLOB,
+    INTEGER,
+    JSON,
+    TIMESTAMP,
+    UBIGINT,
+    UTINYINT,
+    VARCHAR,
+    VARCHARS,
+    Column,
+    Field,
+    Table,
+    View,
+)
 
 SCHEMA_VERSION: Final = 1
 """Goes up when a table or a column changes its meaning or goes away; not for what is added."""
@@ -29,108 +50,180 @@ FINISHED: Final = "finished"
 FAILED: Final = "failed"
 """State of a run that was ended: by a trap, by a limit, by somebody."""
 
-TABLES: Final = """
-CREATE TABLE run (                              -- one row: what ran, and how it ended
-    schema_version INTEGER NOT NULL,
-    tinyheap_version VARCHAR NOT NULL,
-    module VARCHAR NOT NULL,                    -- the program's file, as it was named
-    module_sha256 VARCHAR NOT NULL,
-    arguments VARCHAR[] NOT NULL,
-    runtime VARCHAR NOT NULL,                   -- e.g. TinyGo
-    runtime_version VARCHAR,
-    collector VARCHAR NOT NULL,                 -- conservative, precise, leaking
-    source VARCHAR NOT NULL,                    -- kernel or model: ours served the heap; injected: the program's own did
-    options VARCHAR NOT NULL,                   -- a JSON object: how the heap was run
-    started_at TIMESTAMP NOT NULL,              -- UTC
-    block_bytes INTEGER NOT NULL,
-    heap_start_address UBIGINT NOT NULL,        -- 0 where the heap is not known
-    state VARCHAR NOT NULL,                     -- running, finished, failed
-    error VARCHAR,                              -- why it failed
-    exit_code INTEGER,
-    ended_ns BIGINT                             -- when its last call returned
-);
-CREATE TABLE batches (                          -- what was written so far
-    number INTEGER NOT NULL,                    -- from 1
-    time_ns BIGINT NOT NULL,                    -- until when it has everything
-    events BIGINT NOT NULL                      -- how many it brought
-);
-CREATE TABLE frames (                           -- call instructions
-    id INTEGER NOT NULL,                        -- from 1
-    function_index INTEGER NOT NULL,            -- in the program's own module
-    function VARCHAR NOT NULL,                  -- its name; function[INDEX] where it has none
-    code_offset BIGINT NOT NULL,                -- of the call in the program's own file; -1 where unknown
-    callee VARCHAR                              -- the function called; NULL for an indirect call
-);
-CREATE TABLE stacks (                           -- a tree; 0, the empty stack, has no row
-    id INTEGER NOT NULL,                        -- from 1; always above its parent's
-    parent_id INTEGER NOT NULL,                 -- the stack without the innermost frame
-    frame_id INTEGER NOT NULL,                  -- the innermost frame
-    depth INTEGER NOT NULL                      -- frames in all
-);
-CREATE TABLE events (                           -- in the order of time
-    id BIGINT NOT NULL,                         -- from 1
-    time_ns BIGINT NOT NULL,
-    kind UTINYINT NOT NULL,                     -- 0 allocation, 1 reallocation asked for, 2 free asked for
-    object_id BIGINT NOT NULL,                  -- made (0), or named by the call (1, 2); 0 for none, as of no bytes
-    address UBIGINT NOT NULL,                   -- as the program sees it
-    size_bytes BIGINT NOT NULL,                 -- asked for; 0 for a free
-    layout UBIGINT NOT NULL,                    -- the layout word; 0 where there is none
-    stack_id INTEGER NOT NULL
-);
-CREATE TABLE deaths (                           -- objects that a collection freed
-    object_id BIGINT NOT NULL,
-    collection INTEGER NOT NULL
-);
-CREATE TABLE collections (
-    number INTEGER NOT NULL,                    -- from 1
-    reason VARCHAR NOT NULL,                    -- exhausted (no room was found) or requested
-    begun_ns BIGINT NOT NULL,
-    pause_ns BIGINT NOT NULL,                   -- mark and sweep and what lies between
-    mark_ns BIGINT NOT NULL,
-    sweep_ns BIGINT NOT NULL,
-    last_event_id BIGINT NOT NULL,              -- the last event before it
-    wanted_bytes BIGINT,                        -- the allocation that found no room; NULL for a requested one
-    stack_id INTEGER NOT NULL,                  -- who made it happen
-    roots_bytes BIGINT NOT NULL,                -- stack and globals scanned
-    words_scanned BIGINT NOT NULL,              -- of objects
-    overflows BIGINT NOT NULL,                  -- of the bounded mark stack
-    rescans BIGINT NOT NULL,
-    freed_objects BIGINT NOT NULL,
-    freed_bytes BIGINT NOT NULL,                -- whole blocks
-    live_objects BIGINT NOT NULL,
-    live_bytes BIGINT NOT NULL                  -- whole blocks
-);
-CREATE TABLE samples (                          -- the heap as a whole, now and then and around each collection and growth
-    time_ns BIGINT NOT NULL,
-    last_event_id BIGINT NOT NULL,
-    heap_bytes BIGINT NOT NULL,                 -- block table included
-    used_bytes BIGINT NOT NULL,                 -- whole blocks
-    free_bytes BIGINT NOT NULL,
-    free_runs BIGINT NOT NULL,
-    largest_free_run_bytes BIGINT NOT NULL,
-    objects BIGINT NOT NULL,
-    total_alloc_bytes BIGINT NOT NULL,          -- the program's own counter, MemStats.TotalAlloc
-    mallocs BIGINT NOT NULL,                    -- MemStats.Mallocs
-    frees BIGINT NOT NULL                       -- MemStats.Frees
-);
-CREATE TABLE growths (
-    time_ns BIGINT NOT NULL,
-    last_event_id BIGINT NOT NULL,
-    old_bytes BIGINT NOT NULL,                  -- of the heap, block table included
-    new_bytes BIGINT NOT NULL,
-    wanted_bytes BIGINT NOT NULL                -- the allocation that it was for
-);
-CREATE TABLE snapshots (                        -- block maps
-    time_ns BIGINT NOT NULL,
-    last_event_id BIGINT NOT NULL,
-    collection INTEGER NOT NULL,                -- after which it was taken; 0 for one at the run's end
-    blocks BIGINT NOT NULL,
-    states BLOB NOT NULL                        -- zlib: two bits a block, lowest first; 0 free, 1 head, 2 tail, 3 mark
-);
-"""
 
-VIEWS: Final = """
-CREATE VIEW objects AS                          -- each object with its birth and its death
+class EventKind(IntEnum):
+    """What an event is."""
+
+    ALLOCATION = 0
+    """It made an object, unless it was of no bytes."""
+    REALLOCATION = 1
+    """Asked for, by a call; what it allocates is an event of its own."""
+    FREE = 2
+    """Asked for, by a call."""
+
+
+_RUN_WRITER: Final = (
+    Column("schema_version", INTEGER),
+    Column("tinyheap_version", VARCHAR),
+)
+RUN_BEGINNING: Final = (
+    Column("module", VARCHAR, "the program's file, as it was named"),
+    Column("module_sha256", VARCHAR),
+    Column("arguments", VARCHARS),
+    Column("runtime", VARCHAR, "e.g. TinyGo"),
+    Column("runtime_version", VARCHAR, is_nullable=True),
+    Column("collector", VARCHAR, "conservative, precise, leaking"),
+    Column("source", VARCHAR, "kernel or model: ours served the heap; injected: the program's own did"),
+    Column("options", JSON, "a JSON object: how the heap was run"),
+    Column("started_at", TIMESTAMP, "UTC"),
+    Column("block_bytes", INTEGER),
+    Column("heap_start_address", UBIGINT, "0 where the heap is not known"),
+)
+"""What is known of a run when it begins."""
+RUN_END: Final = (
+    Column("state", VARCHAR, f"{RUNNING}, {FINISHED}, {FAILED}"),
+    Column("error", VARCHAR, "why it failed", is_nullable=True),
+    Column("exit_code", INTEGER, is_nullable=True),
+    Column("ended_ns", BIGINT, "when its last call returned", is_nullable=True),
+)
+"""How a run ended; the only columns that are ever updated."""
+
+RUN: Final = Table(
+    "run",
+    "one row: what ran, and how it ended",
+    (*_RUN_WRITER, *RUN_BEGINNING, *RUN_END),
+)
+BATCHES: Final = Table(
+    "batches",
+    "what was written so far",
+    (
+        Column("number", INTEGER, "from 1"),
+        Column("time_ns", BIGINT, "until when it has everything"),
+        Column("events", BIGINT, "how many it brought"),
+    ),
+)
+FRAMES: Final = Table(
+    "frames",
+    "call instructions",
+    (
+        Column("id", INTEGER, "from 1"),
+        Column("function_index", INTEGER, "in the program's own module"),
+        Column("function", VARCHAR, "its name; function[INDEX] where it has none"),
+        Column("code_offset", BIGINT, "of the call in the program's own file; -1 where unknown"),
+        Column("callee", VARCHAR, "the function called; NULL for an indirect call", is_nullable=True),
+    ),
+)
+STACKS: Final = Table(
+    "stacks",
+    "a tree; 0, the empty stack, has no row",
+    (
+        Column("id", INTEGER, "from 1; always above its parent's", field=Field(0, "<u4")),
+        Column("parent_id", INTEGER, "the stack without the innermost frame", field=Field(4, "<u4")),
+        Column("frame_id", INTEGER, "the innermost frame", field=Field(8, "<u4")),
+        Column("depth", INTEGER, "frames in all", field=Field(12, "<u4")),
+    ),
+)
+EVENTS: Final = Table(
+    "events",
+    "in the order of time",
+    (
+        Column("id", BIGINT, "from 1"),
+        Column("time_ns", BIGINT, field=Field(0, "<i8")),
+        Column(
+            "kind",
+            UTINYINT,
+            "{} allocation, {} reallocation asked for, {} free asked for".format(*EventKind),
+            field=Field(32, "<u8"),
+        ),
+        Column(
+            "object_id",
+            BIGINT,
+            "made ({}), or named by the call ({}, {}); 0 for none, as of no bytes".format(*EventKind),
+            field=Field(8, "<i8"),
+        ),
+        Column("address", UBIGINT, "as the program sees it", field=Field(16, "<u4")),
+        Column("size_bytes", BIGINT, "asked for; 0 for a free", field=Field(20, "<u4")),
+        Column("layout", UBIGINT, "the layout word; 0 where there is none", field=Field(24, "<u4")),
+        Column("stack_id", INTEGER, field=Field(28, "<u4")),
+    ),
+)
+DEATHS: Final = Table(
+    "deaths",
+    "objects that a collection freed",
+    (
+        Column("object_id", BIGINT, field=Field(0, "<i8")),
+        Column("collection", INTEGER, field=Field(8, "<i8")),
+    ),
+)
+COLLECTIONS: Final = Table(
+    "collections",
+    "",
+    (
+        Column("number", INTEGER, "from 1"),
+        Column("reason", VARCHAR, "exhausted (no room was found) or requested"),
+        Column("begun_ns", BIGINT),
+        Column("pause_ns", BIGINT, "mark and sweep and what lies between"),
+        Column("mark_ns", BIGINT),
+        Column("sweep_ns", BIGINT),
+        Column("last_event_id", BIGINT, "the last event before it"),
+        Column("wanted_bytes", BIGINT, "the allocation that found no room; NULL for a requested one", is_nullable=True),
+        Column("stack_id", INTEGER, "who made it happen"),
+        Column("roots_bytes", BIGINT, "stack and globals scanned"),
+        Column("words_scanned", BIGINT, "of objects"),
+        Column("overflows", BIGINT, "of the bounded mark stack"),
+        Column("rescans", BIGINT),
+        Column("freed_objects", BIGINT),
+        Column("freed_bytes", BIGINT, "whole blocks"),
+        Column("live_objects", BIGINT),
+        Column("live_bytes", BIGINT, "whole blocks"),
+    ),
+)
+SAMPLES: Final = Table(
+    "samples",
+    "the heap as a whole, now and then and around each collection and growth",
+    (
+        Column("time_ns", BIGINT),
+        Column("last_event_id", BIGINT),
+        Column("heap_bytes", BIGINT, "block table included"),
+        Column("used_bytes", BIGINT, "whole blocks"),
+        Column("free_bytes", BIGINT),
+        Column("free_runs", BIGINT),
+        Column("largest_free_run_bytes", BIGINT),
+        Column("objects", BIGINT),
+        Column("total_alloc_bytes", BIGINT, "the program's own counter, MemStats.TotalAlloc"),
+        Column("mallocs", BIGINT, "MemStats.Mallocs"),
+        Column("frees", BIGINT, "MemStats.Frees"),
+    ),
+)
+GROWTHS: Final = Table(
+    "growths",
+    "",
+    (
+        Column("time_ns", BIGINT),
+        Column("last_event_id", BIGINT),
+        Column("old_bytes", BIGINT, "of the heap, block table included"),
+        Column("new_bytes", BIGINT),
+        Column("wanted_bytes", BIGINT, "the allocation that it was for"),
+    ),
+)
+SNAPSHOTS: Final = Table(
+    "snapshots",
+    "block maps",
+    (
+        Column("time_ns", BIGINT),
+        Column("last_event_id", BIGINT),
+        Column("collection", INTEGER, "after which it was taken; 0 for one at the run's end"),
+        Column("blocks", BIGINT),
+        Column("states", BLOB, "zlib: two bits a block, lowest first; 0 free, 1 head, 2 tail, 3 mark"),
+    ),
+)
+
+TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS)
+
+OBJECTS: Final = View(
+    "objects",
+    "each object with its birth and its death",
+    f"""\
 SELECT
     birth.object_id AS id,
     birth.address,
@@ -144,8 +237,12 @@ SELECT
 FROM events AS birth
 LEFT JOIN deaths ON deaths.object_id = birth.object_id
 LEFT JOIN collections ON collections.number = deaths.collection
-WHERE birth.kind = 0 AND birth.object_id > 0;
-CREATE VIEW stack_frames AS                     -- every stack with all its frames
+WHERE birth.kind = {EventKind.ALLOCATION} AND birth.object_id > 0""",
+)
+STACK_FRAMES: Final = View(
+    "stack_frames",
+    "every stack with all its frames",
+    """\
 WITH RECURSIVE path(stack_id, rest_id) AS (
     SELECT id, id FROM stacks
     UNION ALL
@@ -154,5 +251,9 @@ WITH RECURSIVE path(stack_id, rest_id) AS (
 SELECT path.stack_id, stacks.depth AS position, frames.*     -- position 1 is the outermost frame
 FROM path
 JOIN stacks ON stacks.id = path.rest_id
-JOIN frames ON frames.id = stacks.frame_id;
-"""
+JOIN frames ON frames.id = stacks.frame_id""",
+)
+VIEWS: Final = (OBJECTS, STACK_FRAMES)
+
+DDL: Final = "".join(each.sql for each in (*TABLES, *VIEWS))
+"""The statements that create all of it."""

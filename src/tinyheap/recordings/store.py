@@ -13,7 +13,7 @@ import contextlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,14 +23,15 @@ import numpy as np
 from tinyheap import __version__
 from tinyheap.files import temporary, text_of
 from tinyheap.ownership import SoleOwner
-from tinyheap.recordings.schema import RUNNING, SCHEMA_VERSION, TABLES, VIEWS
+from tinyheap.recordings.schema import DDL, RUNNING, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
 
-    from tinyheap.recordings.batch import Batch, FrameRow, RunRow, SnapshotRow
+    from tinyheap.recordings.batch import Batch
+    from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow, SnapshotRow
 
 MEMORY_LIMIT: Final = "256MB"
 """For DuckDB's buffers; what a batch brings is written through to the file."""
@@ -45,16 +46,6 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnd:
-    """How a run ended; see the table ``run``."""
-
-    state: str
-    error: str | None
-    exit_code: int | None
-    ended_ns: int
 
 
 class Store(SoleOwner):
@@ -99,8 +90,8 @@ class Store(SoleOwner):
         Raises:
             duckdb.Error: It cannot be written.
         """
-        update = "UPDATE run SET state = ?, error = ?, exit_code = ?, ended_ns = ?"
-        self._in_one(lambda: self._connection.execute(update, [*astuple(end)]))
+        update = f"UPDATE run SET {', '.join(f'{each.name} = ${each.name}' for each in fields(end))}"
+        self._in_one(lambda: self._connection.execute(update, asdict(end)))
         self._connection.execute("CHECKPOINT")
         self.close()
 
@@ -129,7 +120,7 @@ class Store(SoleOwner):
         self._insert("stacks", _fields(stacks))
         events = np.concatenate([batch.events for batch in batches])
         ids = np.arange(self._events + 1, self._events + 1 + len(events))
-        self._insert("events", {"id": ids, **_fields(events, leave_out="reserved")})
+        self._insert("events", {"id": ids, **_fields(events)})
         self._insert("deaths", _fields(np.concatenate([batch.deaths for batch in batches])))
         self._insert_rows("collections", [row for batch in batches for row in batch.collections])
         self._insert_rows("samples", [row for batch in batches for row in batch.samples])
@@ -169,7 +160,7 @@ def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite
     with temporary(path.parent) as made:
         _attach(connection, made)
         connection.begin()
-        connection.execute(TABLES + VIEWS)
+        connection.execute(DDL)
         _insert_run(connection, run)
         connection.commit()
         connection.execute("CHECKPOINT")  # detaching would do it too, and say nothing where it cannot
@@ -222,10 +213,10 @@ def _insert_run(connection: DuckDBPyConnection, run: RunRow) -> None:
     connection.execute(f"INSERT INTO run ({', '.join(row)}) VALUES ({marks})", list(row.values()))
 
 
-def _fields(records: NDArray[np.void], leave_out: str = "") -> dict[str, NDArray[Any]]:
+def _fields(records: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     """An array of records as columns."""
     names: tuple[str, ...] = records.dtype.names or ()
-    return {name: records[name] for name in names if name != leave_out}
+    return {name: records[name] for name in names}
 
 
 def _columns(rows: Sequence[DataclassInstance]) -> dict[str, NDArray[Any]]:

@@ -23,9 +23,10 @@ from typing import Final, Self
 from tinyheap._loading import require
 from tinyheap.errors import RecordingWriteError
 from tinyheap.ownership import SoleOwner
-from tinyheap.recordings.batch import Batch, FrameRow, RunRow
+from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.place import check_place
-from tinyheap.recordings.store import RunEnd, Store
+from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow
+from tinyheap.recordings.store import Store
 
 QUEUED_BATCHES: Final = 4
 """How many batches wait at most, besides as many that are being written."""

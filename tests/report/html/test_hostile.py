@@ -13,8 +13,9 @@ from playwright.sync_api import Page, expect
 import recordings_made
 from recordings_made import Shape
 from tinyheap.errors import OutputError
-from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch, CollectionRow, FrameRow, RunRow
+from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import CollectionRow, FrameRow, RunRow
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.html import data
 from tinyheap.report.html.page import STEPS, write_page
@@ -63,7 +64,7 @@ def test_html_in_names_stays_text(opened: Callable[[Path], Page], tmp_path: Path
     batch = Batch(
         time_ns=100,
         stacks=np.array([(1, 0, 1, 1)], STACK),
-        events=np.array([(10, 1, RUN.heap_start_address, 48, 0, 1, 0, 0)], EVENT),
+        events=np.array([(10, 1, RUN.heap_start_address, 48, 0, 1, 0)], EVENT),
         collections=[collection(1, 50, reason=HTML)],
     )
     page = opened(record(tmp_path / "html.tinyheap", run, [FrameRow(1, 1, HTML, 5, HTML)], batch))
@@ -82,9 +83,9 @@ def test_figures_as_large_as_they_come(opened: Callable[[Path], Page], tmp_path:
         stacks=np.array([(MOST // 2, 0, 1, 1)], STACK),
         events=np.array(
             [
-                (0, 1, 0, MOST, MOST, MOST // 2, 0, 0),
-                (most // 2, most, MOST, MOST, MOST, MOST // 2, 0, 0),
-                (most, 3, MOST - 15, 0, 0, 0, 0, 0),
+                (0, 1, 0, MOST, MOST, MOST // 2, 0),
+                (most // 2, most, MOST, MOST, MOST, MOST // 2, 0),
+                (most, 3, MOST - 15, 0, 0, 0, 0),
             ],
             EVENT,
         ),
@@ -109,7 +110,7 @@ def test_nothing_at_all_was_recorded(opened: Callable[[Path], Page], tmp_path: P
     expect(page.locator(".tiles")).to_contain_text("0 objects")
 
 
-EVENTS = np.array([(number * 10, number, 0x5000 + 64 * number, 60, 0, 0, 0, 0) for number in range(1, 9)], EVENT)
+EVENTS = np.array([(number * 10, number, 0x5000 + 64 * number, 60, 0, 0, 0) for number in range(1, 9)], EVENT)
 
 
 @pytest.mark.parametrize("collector", ["blocks, rewritten", "leaking"])

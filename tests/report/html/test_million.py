@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 
 import recordings_made
 from recordings_made import Shape
-from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch, CollectionRow, FrameRow
+from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import CollectionRow, FrameRow
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.html.page import write_page
 from tinyheap.units import MIB

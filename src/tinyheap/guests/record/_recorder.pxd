@@ -37,11 +37,12 @@ cdef struct Log:
 
 ctypedef Log* LogPointer
 
-# The records; `tinyheap.recordings.batch` describes the same to NumPy.
+# The records, whose fields lie where `tinyheap.recordings.schema` says.
 cdef enum:
     RUNNING = 0
     STOPPED = 1
     FAILED = 2
+    ALLOCATION = 0              # a kind of event, as the schema numbers it
     EVENT_BYTES = 40
     STACK_BYTES = 16
     DEATH_BYTES = 16

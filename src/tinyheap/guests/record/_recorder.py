@@ -157,7 +157,7 @@ def note(log: LogPointer, kind: u64, address: u64, size_bytes: u64, layout: u64)
     """Note an event; returns whether the guest is to be ended, because the recording failed.
 
     Args:
-        kind: of `batch`: 0 an allocation, 1 a reallocation, 2 a free.
+        kind: what it is, as `tinyheap.recordings.schema.EventKind` numbers it.
         address: the guest's: of what was made, or of what is to be resized or freed.
     """
     if log.state != RUNNING:
@@ -191,7 +191,7 @@ def trap_of(log: LogPointer) -> u64:
 
 def object_of(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
     """The number of an event's object, new for an allocation; 0 for none."""
-    if kind == 0:
+    if kind == ALLOCATION:
         if size_bytes == 0:
             return 0
         if log.objects == OBJECTS_LIMIT:
@@ -199,9 +199,9 @@ def object_of(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
             return 0
         log.objects += 1
     if address < log.first_address:
-        return log.objects if kind == 0 else 0
+        return log.objects if kind == ALLOCATION else 0
     granule: u64 = (address - log.first_address) >> log.granule_shift
-    if kind != 0:
+    if kind != ALLOCATION:
         return load32(log.births + (granule << 2)) if granule < log.births_room else 0
     if granule < log.births_room or grow_births(log, granule):
         store32(log.births + (granule << 2), log.objects)

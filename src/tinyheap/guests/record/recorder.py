@@ -33,23 +33,13 @@ import numpy as np
 import wasmtime
 
 from tinyheap.errors import GuestError, RecordingError
-from tinyheap.guests.rewrite.instrumenting import ALLOCATION, RECORDER_IMPORT, SHADOW_STACK_EXPORT
+from tinyheap.guests.rewrite.instrumenting import RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import INDIRECT, Sites
 from tinyheap.guests.serve.unchecked import trap_for, unchecked_function
 from tinyheap.ownership import SoleOwner
-from tinyheap.recordings.batch import (
-    DEATH,
-    EVENT,
-    STACK,
-    Batch,
-    CollectionRow,
-    FrameRow,
-    GrowthRow,
-    RunRow,
-    SampleRow,
-    SnapshotRow,
-)
-from tinyheap.recordings.schema import FAILED, FINISHED
+from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+from tinyheap.recordings.row_types import CollectionRow, FrameRow, GrowthRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
@@ -247,7 +237,7 @@ class Recorder(SoleOwner):
         Raises:
             RecordingError: the recording cannot go on.
         """
-        if not self._log.note_event(ALLOCATION, address, size_bytes, layout):
+        if not self._log.note_event(EventKind.ALLOCATION, address, size_bytes, layout):
             raise self._failure()
 
     def note_deaths(self, table_address: int, blocks: int, collection: int) -> int:

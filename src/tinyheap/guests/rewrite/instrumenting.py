@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.guests.rewrite.rewriting import take_out
 from tinyheap.guests.rewrite.shadow_stack import ShadowStack, Sites, keep_shadow_stack
+from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
 from tinyheap.wasm.entities import FunctionType
 
@@ -24,14 +25,12 @@ RECORDER_IMPORT: Final = "tinyheap.recorder"
 NOTE: Final = "note"
 """The one function that is imported from there: (kind, address, size, layout), all i32."""
 SHADOW_STACK_EXPORT: Final = "tinyheap.shadow_stack"
-ALLOCATION, REALLOCATION, FREE = range(3)
-"""Kinds of events, as `tinyheap.recordings.batch` numbers them."""
 
 _ALLOC_NAME: Final = "runtime.alloc"
 _ALLOC_TYPES: Final = (FunctionType(("i32",), ("i32",)), FunctionType(("i32", "i32"), ("i32",)))
 _RESIZERS: Final = {
-    ("realloc", FunctionType(("i32", "i32"), ("i32",))): REALLOCATION,
-    ("free", FunctionType(("i32",), ())): FREE,
+    ("realloc", FunctionType(("i32", "i32"), ("i32",))): EventKind.REALLOCATION,
+    ("free", FunctionType(("i32",), ())): EventKind.FREE,
 }
 
 
@@ -92,7 +91,7 @@ def allocator_of(module: Module, guest: Guest) -> Allocator:
     return Allocator(function, 0, 1 if len(module.function_type(function).parameters) > 1 else None)
 
 
-def _resizers(module: Module) -> dict[int, int]:
+def _resizers(module: Module) -> dict[int, EventKind]:
     """The functions that resize or free an object, and the kind of event that is."""
     found = {}
     for (name, function_type), kind in _RESIZERS.items():
@@ -115,10 +114,10 @@ def _named(module: Module, name: str) -> int | None:
         return None
 
 
-def _noting_resize(kind: int, note: int) -> Code:
+def _noting_resize(kind: EventKind, note: int) -> Code:
     """What a function that resizes or frees an object says at its entry."""
     code = Code().i32_const(kind).local_get(0)
-    code = code.local_get(1) if kind == REALLOCATION else code.i32_const(0)
+    code = code.local_get(1) if kind == EventKind.REALLOCATION else code.i32_const(0)
     return code.i32_const(0).call(note)
 
 
@@ -132,7 +131,7 @@ def _wrap(editor: Editor, module: Module, allocator: Allocator, note: int, stack
         code = code.local_get(index)
     # What the allocator itself called is not on the stack any more.
     code = code.call(allocator.function).local_set(made) + stack.restore(pointer)
-    code = code.i32_const(ALLOCATION).local_get(made).local_get(allocator.size_parameter)
+    code = code.i32_const(EventKind.ALLOCATION).local_get(made).local_get(allocator.size_parameter)
     layout = allocator.layout_parameter
     code = code.i32_const(0) if layout is None else code.local_get(layout)
     code = code.call(note).local_get(made)

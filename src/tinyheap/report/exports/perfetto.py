@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile import time_line
 from tinyheap.profile.result import rows
+from tinyheap.recordings import schema
 from tinyheap.report.exports.protobuf import message, number, text
 
 if TYPE_CHECKING:
@@ -40,21 +41,8 @@ COUNTERS: Final = (
     ("live objects", "live_objects", COUNT_UNIT),
 )
 """Counters: their names, the fields of `TimePoint` that they show, their units."""
-NOTES: Final = (
-    "number",
-    "wanted_bytes",
-    "mark_ns",
-    "sweep_ns",
-    "roots_bytes",
-    "words_scanned",
-    "overflows",
-    "rescans",
-    "freed_objects",
-    "freed_bytes",
-    "live_objects",
-    "live_bytes",
-)
-"""What a collection's slice says of it: columns of the table ``collections``."""
+NOTES: Final = schema.COLLECTIONS.names(without={"reason", "begun_ns", "pause_ns", "last_event_id", "stack_id"})
+"""What a collection's slice says of it, beside its name and its place in time: columns of the table ``collections``."""
 MOST_POINTS: Final = 20_000
 
 

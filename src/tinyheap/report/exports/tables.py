@@ -10,14 +10,12 @@ import duckdb
 from tinyheap.errors import OutputError
 from tinyheap.files import is_utf8, reason_of, temporary, text_of
 from tinyheap.profile.result import row
-from tinyheap.recordings import catalog
+from tinyheap.recordings import schema
 from tinyheap.recordings.rows import first_line
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
-OBJECTS: Final = "objects"
-"""The view that is written beside the tables."""
 OPTIONS: Final = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
@@ -36,8 +34,8 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
         RecordingClosedError: The recording is closed.
     """
     (file,) = row(recording, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
-    names = [table.name for table in catalog.tables()]
-    (objects,) = (view.query for view in catalog.views() if view.name == OBJECTS)
+    queries = {table.name: f"FROM source.main.{table.name}" for table in schema.TABLES}
+    queries[schema.OBJECTS.name] = schema.OBJECTS.query
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoload_known_extensions": False,
         "autoinstall_known_extensions": False,
@@ -49,7 +47,7 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
         with temporary(folder.absolute()) as made, duckdb.connect(":memory:", config=config) as connection:
             made.mkdir()
             connection.execute(f"ATTACH {_quoted(file)} AS source (READ_ONLY); USE source.main")
-            for name, query in [*((name, f"FROM source.main.{name}") for name in names), (OBJECTS, objects)]:
+            for name, query in queries.items():
                 connection.execute(f"COPY ({query}) TO {_quoted(str(made / f'{name}.{kind}'))} ({OPTIONS[kind]})")
             for table in made.iterdir():
                 table.replace(folder / table.name)

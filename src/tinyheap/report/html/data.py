@@ -1,7 +1,6 @@
 """What the HTML page shows of a recording, as two containers: a summary that is there at once, and the objects.
 
-The figures are those of `tinyheap.profile`; here they are only put into columns.  The names of columns and facts are
-those that `web/src/recording.ts` reads.
+The figures are those of `tinyheap.profile`; here they are only put into the columns and facts of `contents`.
 
 A recording may come from anywhere, so what a column of the page cannot hold is cut off: addresses and sizes at 32 bits,
 names at `LONGEST_NAME`, objects at `MOST_OBJECTS`.  What is left out, the page says in a note.
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinyheap.profile.census import take_census
-from tinyheap.profile.flame import Measure, weights
+from tinyheap.profile.flame import weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
 from tinyheap.profile.leaks import LeakSuspects, leak_suspects
 from tinyheap.profile.pausing import pauses
@@ -25,6 +24,8 @@ from tinyheap.profile.sites import Usage, by_function, by_site
 from tinyheap.profile.stacks import NO_FRAME, StackTree, is_runtime
 from tinyheap.profile.summary import totals, wall_ns
 from tinyheap.profile.timeline import time_line
+from tinyheap.recordings.schema import EventKind
+from tinyheap.report.html import contents
 from tinyheap.report.html.packing import Columns
 
 if TYPE_CHECKING:
@@ -43,30 +44,6 @@ MOST_SERIES: Final = 200
 LONGEST_NAME: Final = 400
 
 _U32: Final = 2**32 - 1
-
-_WEIGHTS: Final = {
-    "allocated": (Measure.ALLOCATED_BYTES, Measure.ALLOCATED_OBJECTS),
-    "peak": (Measure.LIVE_AT_PEAK_BYTES, Measure.LIVE_AT_PEAK_OBJECTS),
-    "end": (Measure.LIVE_AT_END_BYTES, Measure.LIVE_AT_END_OBJECTS),
-    "dead_young": (Measure.DEAD_YOUNG_BYTES, Measure.DEAD_YOUNG_OBJECTS),
-}
-_TOTALS: Final = (
-    "allocations", "allocated_bytes", "live_objects", "live_bytes", "peak", "collections",
-    "collector_ns", "growths", "heap_bytes", "used_bytes", "fragmentation",
-)  # fmt: skip
-_POINTS: Final = (
-    "allocated_bytes", "live_objects", "live_bytes",
-    "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes",
-)  # fmt: skip
-_USAGES: Final = (
-    "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes",
-    "mean_size_bytes", "dead_young_objects", "median_lifetime_ns",
-)  # fmt: skip
-_COLLECTIONS: Final = (
-    "begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned",
-    "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes",
-)  # fmt: skip
-_GROWTHS: Final = ("time_ns", "old_bytes", "new_bytes")
 
 
 class Names:
@@ -93,9 +70,9 @@ def shortened(text: str) -> str:
 class PageData:
     """The two containers of a page, not yet packed."""
 
-    summary: dict[str, Any]
+    summary: contents.Summary
     summary_columns: Columns
-    objects: dict[str, Any]
+    objects: contents.ObjectsHead
     object_columns: Columns
 
 
@@ -117,30 +94,30 @@ def page_data(recording: Recording, progress: Callable[[], None] = lambda: None)
     columns["site.code_offset"] = _figures(usage.site.code_offset for usage in sites)
     progress()
     objects = _Objects(recording, stacks)
-    summary = _summary(recording, notes=objects.notes, reasons=_reasons(recording))
-    summary["functions"] = names.list()
+    summary = _summary(recording, notes=objects.notes, functions=names.list())
     progress()
     return PageData(summary, columns, objects.facts, objects.columns)
 
 
-def _summary(recording: Recording, notes: list[str], reasons: list[str]) -> dict[str, Any]:
+def _summary(recording: Recording, notes: list[str], functions: list[str]) -> contents.Summary:
     found, all_pauses = totals(recording), pauses(recording)
     percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
     if found.observed.unknown is not None:
         notes = [*notes, found.observed.unknown]
     return {
         "run": _run_facts(recording),
-        "totals": {name: asdict(found)[name] for name in _TOTALS},
-        "reasons": reasons,
+        "totals": {name: asdict(found)[name] for name in contents.TOTALS},
+        "functions": functions,
+        "reasons": _reasons(recording),
         "percentiles": [{"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in percentiles.items()],
         "sizes": _histogram(size_histogram(recording)),
-        "lifetimes": _histogram(lifetime_histogram(recording)),
+        "lifetimes": _lifetimes(lifetime_histogram(recording)),
         "leaks": _leaks(leak_suspects(recording)),
         "notes": notes,
     }
 
 
-def _run_facts(recording: Recording) -> dict[str, Any]:
+def _run_facts(recording: Recording) -> contents.Run:
     run = recording.run
     return {
         "module": shortened(run.module),
@@ -170,14 +147,16 @@ def _map_start_address(recording: Recording) -> int:
     run = recording.run
     if run.heap_start_address:
         return run.heap_start_address
-    query = "SELECT coalesce(min(address), 0) FROM events WHERE kind = 0 AND size_bytes > 0"
+    query = f"SELECT coalesce(min(address), 0) FROM events WHERE kind = {EventKind.ALLOCATION} AND size_bytes > 0"
     (lowest,) = row(recording, query)
     return int(lowest) // max(run.block_bytes, 1) * max(run.block_bytes, 1)
 
 
-def _histogram(histogram: Histogram | Unknown) -> dict[str, Any]:
-    if isinstance(histogram, Unknown):
-        return {"unknown": histogram.why}
+def _lifetimes(histogram: Histogram | Unknown) -> contents.Histogram | contents.Unknown:
+    return {"unknown": histogram.why} if isinstance(histogram, Unknown) else _histogram(histogram)
+
+
+def _histogram(histogram: Histogram) -> contents.Histogram:
     return {
         "buckets": [asdict(bucket) for bucket in histogram.buckets],
         "beyond_objects": histogram.beyond_objects,
@@ -185,12 +164,12 @@ def _histogram(histogram: Histogram | Unknown) -> dict[str, Any]:
     }
 
 
-def _leaks(found: LeakSuspects | Unknown) -> dict[str, Any]:
+def _leaks(found: LeakSuspects | Unknown) -> contents.Leaks | contents.Unknown:
     if isinstance(found, Unknown):
         return {"unknown": found.why}
     last = found.collections - 1
     chosen = sorted({round(at * last / (MOST_SERIES - 1)) for at in range(MOST_SERIES)}) if last > 0 else []
-    suspects = [
+    suspects: list[contents.Suspect] = [
         {
             "function": shortened(suspect.site.function),
             "code_offset": suspect.site.code_offset,
@@ -235,7 +214,7 @@ class _Stacks:
 
 def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
     columns: Columns = {}
-    for what, measures in _WEIGHTS.items():
+    for what, measures in contents.WEIGHTS.items():
         for measure in measures:
             own = weights(recording, measure)
             if isinstance(own, Unknown):
@@ -250,11 +229,11 @@ def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
     """The time line, collections, growths and the mutator's share; nothing where they are not known."""
     points = time_line(recording, MOST_POINTS).points
     columns: Columns = {"point.time_ns": _figures(point.time_ns for point in points)}
-    for name in _POINTS:
+    for name in contents.POINTS:
         columns[f"point.{name}"] = _figures(getattr(point, name) for point in points)
     observed, reasons = recording.run.observed, _reasons(recording)
-    columns |= _table_columns(recording, "collections", _COLLECTIONS, "number", is_known=observed.collections)
-    columns |= _table_columns(recording, "growths", _GROWTHS, "time_ns", is_known=observed.heap)
+    columns |= _table_columns(recording, "collections", contents.COLLECTIONS, "number", is_known=observed.collections)
+    columns |= _table_columns(recording, "growths", contents.GROWTHS, "time_ns", is_known=observed.heap)
     query = "SELECT reason, stack_id FROM collections WHERE ? ORDER BY number"
     found = rows(recording, query, [observed.collections])
     columns["collection.reason"] = np.array([reasons.index(shortened(reason)) for reason, _ in found], np.uint32)
@@ -281,7 +260,7 @@ def _filled(column: NDArray[Any]) -> NDArray[np.float64]:
 
 def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: Names) -> Columns:
     columns: Columns = {f"{prefix}.function": np.array([names.number(function) for function in functions], np.uint32)}
-    for name in _USAGES:
+    for name in contents.USAGES:
         columns[f"{prefix}.{name}"] = _figures(getattr(usage, name) for usage in usages)
     return columns
 
@@ -294,7 +273,7 @@ class _Objects:
     """The objects in the order of their births, as many as a page can hold."""
 
     def __init__(self, recording: Recording, stacks: _Stacks) -> None:
-        (total,) = row(recording, "SELECT count(*) FROM events WHERE kind = 0 AND object_id > 0")
+        (total,) = row(recording, f"SELECT count(*) FROM events WHERE kind = {EventKind.ALLOCATION} AND object_id > 0")
         too_many = total > MOST_OBJECTS
         query = _OBJECTS.format(choice=f"{_LONGEST_LIVED} LIMIT {MOST_OBJECTS}" if too_many else "")
         known = {"bound": _U32, "knows_collections": recording.run.observed.collections}
@@ -308,7 +287,7 @@ class _Objects:
                 f"{'those that lived longest' if too_many else 'those at addresses of 32 bits'}; "
                 "all other figures are of all objects."
             )
-        self.facts = {"tick_ns": tick_ns, "total": total}
+        self.facts: contents.ObjectsHead = {"tick_ns": tick_ns, "total": total}
         self.columns: Columns = {
             "id": np.asarray(found["id"], np.uint32),
             "address": np.asarray(found["address"], np.uint32),
@@ -320,7 +299,7 @@ class _Objects:
 
 
 # Collections are counted from 1 in their order, as the page has them, whatever their numbers are.
-_OBJECTS: Final = """
+_OBJECTS: Final = f"""
 WITH ends AS (
     SELECT number, row_number() OVER (ORDER BY number, rowid) AS place, begun_ns + pause_ns AS end_ns
     FROM collections WHERE $knows_collections
@@ -332,9 +311,9 @@ lives AS (
     FROM events AS births
     LEFT JOIN deaths ON deaths.object_id = births.object_id
     LEFT JOIN ends ON ends.number = deaths.collection
-    WHERE births.kind = 0 AND births.object_id > 0 AND births.address <= $bound
+    WHERE births.kind = {EventKind.ALLOCATION} AND births.object_id > 0 AND births.address <= $bound
 ),
-chosen AS (SELECT * FROM lives {choice})
+chosen AS (SELECT * FROM lives {{choice}})
 SELECT
     least(greatest(object_id, 0), $bound)::UINTEGER AS id,
     address::UINTEGER AS address,

@@ -21,7 +21,7 @@ from tinyheap.report.text import printable
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, OverflowMethod
 
-    from tinyheap.recordings.batch import SampleRow
+    from tinyheap.recordings.row_types import SampleRow
 
 LIVE_STYLE, USED_STYLE, FREE_STYLE = STYLES[State.HEAD], STYLES[State.TAIL], STYLES[State.FREE]
 BAR_GLYPHS: Final = ("\N{FULL BLOCK}", "\N{MEDIUM SHADE}", "\N{MIDDLE DOT}")

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tinyheap.profile.stacks import NO_STACK, is_runtime
-from tinyheap.recordings.batch import ALLOCATION, Batch, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.batch import Batch
+from tinyheap.recordings.observed import Observed
+from tinyheap.recordings.row_types import CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tinyheap.recordings.observed import Observed
 
 RATES: Final = 60
 """How many batches the allocation rate is known of."""
@@ -72,7 +74,7 @@ class LiveView:
     @property
     def observed(self) -> Observed:
         """What is known of the run."""
-        return self.run.observed
+        return Observed.of(self.run.source, self.run.collector)
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class LiveFigures:
     """
 
     def __init__(self, run: RunRow, frames: Sequence[FrameRow]) -> None:
-        self._run, self._frames, self._observed = run, frames, run.observed
+        self._run, self._frames, self._observed = run, frames, Observed.of(run.source, run.collector)
         self._lock = threading.Lock()
         self._begun_ns = time.monotonic_ns()
         self._ended: tuple[str, int] | None = None
@@ -169,7 +171,7 @@ class LiveFigures:
         return self._names.setdefault(name, len(self._names))
 
     def _take_events(self, batch: Batch) -> None:
-        births = batch.events[batch.events["kind"] == ALLOCATION]
+        births = batch.events[batch.events["kind"] == EventKind.ALLOCATION]
         totals, sizes = self._totals, births["size_bytes"].astype(np.int64)
         size_bytes = int(sizes.sum())
         owners = self._owner_of_stack[births["stack_id"]]

@@ -1,0 +1,131 @@
+"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunColumns:
+    """The row of the table ``run``."""
+
+    schema_version: int
+    tinyheap_version: str
+    module: str  # the program's file, as it was named
+    module_sha256: str
+    arguments: tuple[str, ...]
+    runtime: str  # e.g. TinyGo
+    runtime_version: str | None
+    collector: str  # conservative, precise, leaking
+    source: str  # kernel or model: ours served the heap; injected: the program's own did
+    options: Mapping[str, Any]  # a JSON object: how the heap was run
+    started_at: datetime  # UTC
+    block_bytes: int
+    heap_start_address: int  # 0 where the heap is not known
+    state: str  # running, finished, failed
+    error: str | None  # why it failed
+    exit_code: int | None
+    ended_ns: int | None  # when its last call returned
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """What is known of a run at its beginning; see the table ``run``."""
+
+    module: str  # the program's file, as it was named
+    module_sha256: str
+    arguments: tuple[str, ...]
+    runtime: str  # e.g. TinyGo
+    runtime_version: str | None
+    collector: str  # conservative, precise, leaking
+    source: str  # kernel or model: ours served the heap; injected: the program's own did
+    options: Mapping[str, Any]  # a JSON object: how the heap was run
+    started_at: datetime  # UTC
+    block_bytes: int
+    heap_start_address: int  # 0 where the heap is not known
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended; see the table ``run``."""
+
+    state: str  # running, finished, failed
+    error: str | None  # why it failed
+    exit_code: int | None
+    ended_ns: int | None  # when its last call returned
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """A call instruction of the program; see the table ``frames``."""
+
+    id: int  # from 1
+    function_index: int  # in the program's own module
+    function: str  # its name; function[INDEX] where it has none
+    code_offset: int  # of the call in the program's own file; -1 where unknown
+    callee: str | None  # the function called; NULL for an indirect call
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """See the table ``collections``."""
+
+    number: int  # from 1
+    reason: str  # exhausted (no room was found) or requested
+    begun_ns: int
+    pause_ns: int  # mark and sweep and what lies between
+    mark_ns: int
+    sweep_ns: int
+    last_event_id: int  # the last event before it
+    wanted_bytes: int | None  # the allocation that found no room; NULL for a requested one
+    stack_id: int  # who made it happen
+    roots_bytes: int  # stack and globals scanned
+    words_scanned: int  # of objects
+    overflows: int  # of the bounded mark stack
+    rescans: int
+    freed_objects: int
+    freed_bytes: int  # whole blocks
+    live_objects: int
+    live_bytes: int  # whole blocks
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """See the table ``samples``."""
+
+    time_ns: int
+    last_event_id: int
+    heap_bytes: int  # block table included
+    used_bytes: int  # whole blocks
+    free_bytes: int
+    free_runs: int
+    largest_free_run_bytes: int
+    objects: int
+    total_alloc_bytes: int  # the program's own counter, MemStats.TotalAlloc
+    mallocs: int  # MemStats.Mallocs
+    frees: int  # MemStats.Frees
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthRow:
+    """See the table ``growths``."""
+
+    time_ns: int
+    last_event_id: int
+    old_bytes: int  # of the heap, block table included
+    new_bytes: int
+    wanted_bytes: int  # the allocation that it was for
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """See the table ``snapshots``; ``states`` are not yet compressed."""
+
+    time_ns: int
+    last_event_id: int
+    collection: int  # after which it was taken; 0 for one at the run's end
+    blocks: int
+    states: bytes  # zlib: two bits a block, lowest first; 0 free, 1 head, 2 tail, 3 mark

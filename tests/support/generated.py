@@ -1,0 +1,145 @@
+"""Files, and parts of files, that are written from what the project says in one place; `make generated` writes them.
+
+From the schema of recordings: the classes of rows, and the tables of docs/recordings.md.  From the contents of the HTML
+page: what its code knows of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from project_files import ROOT
+from tinyheap.profile.histograms import Bucket
+from tinyheap.profile.summary import Peak, Totals
+from tinyheap.recordings import schema
+from tinyheap.recordings.tables import Column, Table
+from tinyheap.report.html import contents
+from typescript import interface
+
+RECORDINGS: Final = ROOT / "src" / "tinyheap" / "recordings"
+BEGIN: Final = "<!-- written by `make generated` from the schema -->\n"
+END: Final = "<!-- end of what is written -->\n"
+
+
+class RowClass(NamedTuple):
+    """A class whose instances are rows, or parts of rows."""
+
+    name: str
+    docstring: str
+    columns: Sequence[Column]
+
+
+ROW_CLASSES: Final = (
+    RowClass("RunColumns", "The row of the table ``run``.", schema.RUN.columns),
+    RowClass("RunRow", "What is known of a run at its beginning; see the table ``run``.", schema.RUN_BEGINNING),
+    RowClass("RunEnd", "How a run ended; see the table ``run``.", schema.RUN_END),
+    RowClass("FrameRow", "A call instruction of the program; see the table ``frames``.", schema.FRAMES.columns),
+    RowClass("CollectionRow", "See the table ``collections``.", schema.COLLECTIONS.columns),
+    RowClass("SampleRow", "See the table ``samples``.", schema.SAMPLES.columns),
+    RowClass("GrowthRow", "See the table ``growths``.", schema.GROWTHS.columns),
+    RowClass(
+        "SnapshotRow",
+        "See the table ``snapshots``; ``states`` are not yet compressed.",
+        schema.SNAPSHOTS.columns,
+    ),
+)
+INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
+    (contents.Run, ()),
+    (Peak, ()),
+    (Totals, contents.TOTALS),
+    (contents.Percentile, ()),
+    (Bucket, ()),
+    (contents.Histogram, ()),
+    (contents.Unknown, ()),
+    (contents.Suspect, ()),
+    (contents.Leaks, ()),
+    (contents.Summary, ()),
+    (contents.ObjectsHead, ()),
+)
+"""Classes with facts of the page, and which fields of them it gets where that is not all."""
+ROW_TYPES: Final = '''"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+'''
+
+
+def row_types(_: str) -> str:
+    """The module of row classes."""
+    return "\n\n".join([ROW_TYPES, *("".join(_row_class(each)) for each in ROW_CLASSES)])
+
+
+def _row_class(row: RowClass) -> Iterator[str]:
+    yield f'@dataclass(frozen=True, slots=True)\nclass {row.name}:\n    """{row.docstring}"""\n\n'
+    for column in row.columns:
+        meaning = f"  # {column.meaning}" if column.meaning else ""
+        yield f"    {column.name}: {column.annotation}{meaning}\n"
+
+
+def recordings_page(page: str) -> str:
+    """The page on recordings, with the tables and views between the two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "\n" + "\n".join(_tables_and_views()) + "\n" + END + after
+
+
+def _tables_and_views() -> Iterator[str]:
+    yield f"`run.schema_version` is {schema.SCHEMA_VERSION}. It goes up when a table or a column changes its meaning or"
+    yield "goes away, not for what is added.\n"
+    for table in schema.TABLES:
+        yield from _table(table)
+    yield "## The views\n"
+    for view in schema.VIEWS:
+        yield f"`{view.name}`: {view.meaning}.\n\n```text\n{view.query}\n```\n"
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"### {table.name}\n"
+    if table.meaning:
+        yield f"{table.meaning[0].upper()}{table.meaning[1:]}.\n"
+    yield "| column | type | meaning |\n|---|---|---|"
+    for column in table.columns:
+        nullable = "(may be NULL)" if column.is_nullable and "NULL" not in column.meaning else ""
+        meaning = " ".join(filter(None, (column.meaning, nullable)))
+        yield f"| `{column.name}` | {column.type.sql} | {meaning} |"
+    yield ""
+
+
+def page_schema(_: str) -> str:
+    """What the page's code knows of its data."""
+    lines = [
+        "/** Facts and columns of a page, written from `tinyheap.report.html.contents` by `make generated`: change that. */\n"
+    ]
+    lines += ["/** The names of columns, by the table that they are in. */", "export const COLUMNS = {"]
+    lines += [f"  {table}: {json.dumps(names)}," for table, names in contents.COLUMNS.items()]
+    lines += ["} as const;\n"]
+    lines += [f"export type ObjectColumn = {_one_of(contents.OBJECT_COLUMNS)};"]
+    lines += ["/** What stacks are weighed by, in which units. */", f"export type What = {_one_of(contents.WEIGHTS)};"]
+    units = dict.fromkeys(measure.unit for measures in contents.WEIGHTS.values() for measure in measures)
+    lines += [f"export type Unit = {_one_of(units)};\n"]
+    return "\n".join([*lines, *(interface(*each) for each in INTERFACES)])
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return " | ".join(map(json.dumps, names))
+
+
+FILES: Final[dict[Path, Callable[[str], str]]] = {
+    RECORDINGS / "row_types.py": row_types,
+    ROOT / "docs" / "recordings.md": recordings_page,
+    ROOT / "web" / "src" / "schema.ts": page_schema,
+}
+"""What each file is to be, given what it is."""
+
+
+if __name__ == "__main__":
+    for path, wanted in FILES.items():
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(wanted(text), encoding="utf-8")

@@ -1,0 +1,153 @@
+/** Facts and columns of a page, written from `tinyheap.report.html.contents` by `make generated`: change that. */
+
+/** The names of columns, by the table that they are in. */
+export const COLUMNS = {
+  point: ["time_ns", "allocated_bytes", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes"],
+  collection: ["begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes", "reason", "stack"],
+  growth: ["time_ns", "old_bytes", "new_bytes"],
+  function: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
+  site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset"],
+  utilization: ["window_ns", "utilization"],
+  stack: ["parent", "function", "is_runtime", "offset", "site"],
+} as const;
+
+export type ObjectColumn = "id" | "address" | "size" | "stack" | "birth" | "death";
+/** What stacks are weighed by, in which units. */
+export type What = "allocated" | "peak" | "end" | "dead_young";
+export type Unit = "bytes" | "objects";
+
+/** What ran, and how it ended. */
+export interface Run {
+  module: string;
+  module_sha256: string;
+  arguments: string[];
+  runtime: string;
+  runtime_version: string | null;
+  collector: string;
+  /** Whether its heap only grows, so that no collection ever runs. */
+  never_frees: boolean;
+  /** Who served the heap: one of tinyheap's engines, `kernel` or `model`, or the program itself, `injected`. */
+  source: string;
+  /** Why collections, and with them what lives, are not known; null where they are. */
+  unseen_collections: string | null;
+  /** Why the heap as a whole is not known; null where it is. */
+  unseen_heap: string | null;
+  started_at: string;
+  /** `finished`, `failed`, or `running` where nobody wrote the end. */
+  state: string;
+  error: string | null;
+  exit_code: number | null;
+  /** How far the recording goes, where its end was not written. */
+  ends_early: string | null;
+  block_bytes: number;
+  heap_start_address: number;
+  duration_ns: number;
+  tinyheap_version: string;
+}
+
+/**
+ * The moment at which the recorded objects that lived had the most bytes: a collection's beginning, or the end.
+ *
+ * Bytes only grow between collections, so it is one of these.  Of several equal moments it is the first.
+ */
+export interface Peak {
+  /** The one that began then; for the end, one more than there were. */
+  collection: number;
+  /** The last event before. */
+  event_id: number;
+  time_ns: number;
+  objects: number;
+  bytes: number;
+}
+
+/**
+ * A recording in a few figures.  Sizes are bytes that the program asked for, unless they say whole blocks.
+ *
+ * What was not `observed` is null.
+ */
+export interface Totals {
+  allocations: number;
+  allocated_bytes: number;
+  /** At the end: those that no collection freed. */
+  live_objects: number | null;
+  live_bytes: number | null;
+  peak: Peak | null;
+  collections: number | null;
+  /** All pauses together. */
+  collector_ns: number | null;
+  growths: number | null;
+  /** At the end, block table included; null also where nobody looked before the recording ended early. */
+  heap_bytes: number | null;
+  /** At the end, in whole blocks. */
+  used_bytes: number | null;
+  /** At the end: 1 - largest run of free blocks / all free blocks.  0 is one run; null where nothing is free. */
+  fragmentation: number | null;
+}
+
+/** The shortest pause that so many percent of the pauses do not exceed. */
+export interface Percentile {
+  percent: number;
+  pause_ns: number;
+}
+
+/** The objects whose figure is in ``[low, high)``. */
+export interface Bucket {
+  low: number;
+  high: number;
+  objects: number;
+  bytes: number;
+}
+
+/** Objects by a statistic of theirs. */
+export interface Histogram {
+  buckets: Bucket[];
+  /** Objects that have no such value. */
+  beyond_objects: number;
+  beyond_bytes: number;
+}
+
+/** Stands for what the recording cannot know, and says why. */
+export interface Unknown {
+  unknown: string;
+}
+
+/** A site that may leak. */
+export interface Suspect {
+  function: string;
+  code_offset: number;
+  score: number;
+  growth_bytes: number;
+  explanation: string;
+  /** Bytes that lived after the collections that `Leaks.collections` names. */
+  series_bytes: number[];
+}
+
+/** What may leak. */
+export interface Leaks {
+  can_tell: boolean;
+  collections: number[];
+  suspects: Suspect[];
+}
+
+/** The facts that are there at once. */
+export interface Summary {
+  run: Run;
+  totals: Totals;
+  functions: string[];
+  reasons: string[];
+  /** Empty where no collection ran, or none is known. */
+  percentiles: Percentile[];
+  sizes: Histogram;
+  lifetimes: Histogram | Unknown;
+  leaks: Leaks | Unknown;
+  /** What of the recording the page does not show, in sentences. */
+  notes: string[];
+}
+
+/** The facts that come with the objects. */
+export interface ObjectsHead {
+  /** Births are counted in ticks of so many nanoseconds. */
+  tick_ns: number;
+  /** Objects in the recording; the page may hold fewer. */
+  total: number;
+}
