@@ -30,10 +30,10 @@ from tinyheap.errors import (
     UnsupportedGuestError,
 )
 from tinyheap.guests.cache import Cache
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
 from tinyheap.guests.record.recorder import is_pictured
 from tinyheap.guests.rewrite.instrumenting import instrument
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
 from tinyheap.recognize.identify import identify

@@ -5,7 +5,7 @@
         text = program.driver().format(source)
         print(program.heap.stats(), program.heap.collections, program.heap.dump())
 
-A module whose collector's place can be taken has a `Program.heap`, which is looked at between calls.  Any other module
+A module whose collector can be replaced has a `Program.heap`, which is looked at between calls.  Any other module
 runs as it is, without one; ``program.guest.served`` says why in a sentence.
 """
 
@@ -27,7 +27,7 @@ from tinyheap.guests.cache import Cache
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
-from tinyheap.guests.serve.takeover import Takeover
+from tinyheap.guests.serve.prepared import PreparedHeap
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
@@ -122,7 +122,7 @@ class Program(SoleOwner):
         if policy != Policy():
             _check_served(prepared.guest, policy)
         store, linker = Store(engine), Linker(engine)
-        takeover = None
+        offered = bound = None
         makers: dict[str, Maker] = {} if recorder is None else {**recorder.makers(store)}
         served = form.taken_out_of(prepared.guest)
         if listener is not None and policy.leaking:
@@ -131,23 +131,23 @@ class Program(SoleOwner):
             what = "" if prepared.guest is None else f": this module ({prepared.guest.runtime}) {prepared.guest.served}"
             raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
         if served is not None:
-            takeover = Takeover(served, policy, listener, recorder)
-            makers.update(takeover.makers(store))
+            offered = PreparedHeap(served, policy, listener, recorder).offer(store)
+            makers.update(offered.makers)
         try:
             session = offer(store, linker, prepared.compiled, grants, makers)
         except HostError as error:
-            if prepared.guest is None or takeover is not None:
+            if prepared.guest is None or offered is not None:
                 raise
             raise HostError(f"{error}\nthis module ({prepared.guest.runtime}) {prepared.guest.served}") from error
         if recorder is not None:
             session.before_entry, session.after_exit = recorder.enter, recorder.leave
         instance = session.instantiate(prepared.compiled)
-        if takeover is not None:
-            takeover.attach(instance, session.life, grants.memory_limit_bytes)
-            session.explain_trap = takeover.stack_overflow
-        program = cls(session, prepared, None if takeover is None else GuestHeap(takeover), recorder)
+        if offered is not None:
+            bound = offered.bind(instance, session.life, grants.memory_limit_bytes)
+            session.explain_trap = bound.stack_overflow
+        program = cls(session, prepared, None if bound is None else GuestHeap(bound), recorder)
         if recorder is not None:
-            recorder.attach(store, instance, takeover)
+            recorder.attach(store, instance)
             recorder.begin(_row_of(program, module, wasm, gc, policy), prepared.sites)
         return program
 

@@ -54,7 +54,7 @@ from tinyheap.recordings.schema import FAILED, FINISHED
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
 
-    from tinyheap.guests.serve.takeover import Takeover
+    from tinyheap.heap.contract import Counters, Engine
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
 
@@ -92,6 +92,18 @@ class Sink(Protocol):
 
     def finish(self, state: str, *, error: str | None = None, exit_code: int | None = None, time_ns: int) -> None:
         """Take how the run ended."""
+
+
+class RecordedHeap(Protocol):
+    """A heap that is looked at while an engine serves it."""
+
+    @property
+    def engine(self) -> Engine:
+        """What serves it."""
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted, as the program is to see it."""
 
 
 class Frames(Sequence[FrameRow]):
@@ -133,7 +145,7 @@ class Recorder(SoleOwner):
         self._open_sink = open_sink
         self._sink: Sink | None = None
         self._log = EventLog(self)
-        self._takeover: Takeover | None = None
+        self._heap: RecordedHeap | None = None
         self._shadow_pointer: ctypes.c_uint32 | None = None
         self._store: Store | None = None
         self._batch = Batch(0)
@@ -188,14 +200,13 @@ class Recorder(SoleOwner):
             raise GuestError(f"the import {RECORDER_IMPORT}.{name} is no function")
         return unchecked_function(self._store, kind, self._log)
 
-    def attach(self, store: Store, instance: Instance, takeover: Takeover | None) -> None:
-        """Find the call stacks of an instance, and its heap where a takeover serves it."""
+    def attach(self, store: Store, instance: Instance) -> None:
+        """Find the call stacks of an instance."""
         memory = instance.exports(store)[SHADOW_STACK_EXPORT]
         if not isinstance(memory, wasmtime.Memory):
             raise GuestError("the module was not prepared for a recording")
         address = ctypes.addressof(memory.data_ptr(store).contents)
         self._shadow_pointer = ctypes.c_uint32.from_address(address)
-        self._takeover = takeover
         self._log.begin_heap(0, _WORDS)
         self._log.attach(address)
         # An instance is made by the program's code only where that has a start function.
@@ -236,10 +247,15 @@ class Recorder(SoleOwner):
 
     # ---- what happens on a heap that we serve -----------------------------------------------------------------------
 
-    def heap_begins(self, first_object_address: int) -> None:
-        """The takeover found its heap."""
+    def heap_begins(self, heap: RecordedHeap, first_object_address: int) -> None:
+        """An engine serves the program's heap from now on."""
+        self._heap = heap
         self._log.begin_heap(first_object_address, _BLOCKS)
         self.sample()
+
+    def heap_ends(self) -> None:
+        """The heap cannot be looked at any more."""
+        self._heap = None
 
     def note_allocation(self, address: int, size_bytes: int, layout: int) -> None:
         """Note an allocation that was not served by compiled code.
@@ -314,10 +330,10 @@ class Recorder(SoleOwner):
 
     def sample(self) -> None:
         """Note the heap as a whole, as it is now; nothing where there is no heap that could be looked at."""
-        heap = self._takeover
-        if heap is None or heap.engine is None:
+        heap = self._heap
+        if heap is None:
             return
-        geometry, census, counts = heap.engine.geometry, heap.engine.census(), heap.figures(heap.engine)
+        geometry, census, counts = heap.engine.geometry, heap.engine.census(), heap.counters
         objects = census.heads + census.marks
         self._batch.samples.append(
             SampleRow(
@@ -337,8 +353,8 @@ class Recorder(SoleOwner):
 
     def _picture(self, collection: int) -> None:
         """Keep the block table; ``collection`` is 0 for none."""
-        heap = self._takeover
-        if heap is not None and heap.engine is not None:
+        heap = self._heap
+        if heap is not None:
             blocks, table = heap.engine.geometry.end_block, heap.engine.read_table()
             row = SnapshotRow(self._time_ns, self._log.events, collection, blocks, table)
             self._batch.snapshots.append(row)
@@ -369,7 +385,7 @@ class Recorder(SoleOwner):
         self.sample()
         self._picture(0)
         sink.append(self._taken())
-        self._takeover = None
+        self._heap = None
         sink.finish(FINISHED if error is None else FAILED, error=error, exit_code=exit_code, time_ns=self._time_ns)
         self._is_complete = True
 
