@@ -11,7 +11,7 @@ from tinyheap.heap.contract import NO_BLOCK, Counters, Engine
 from tinyheap.heap.stats import Collection
 
 if TYPE_CHECKING:
-    from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.guests.record.recording import Recording
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory, Variables
     from tinyheap.guests.serve.verification import Verifier
@@ -32,7 +32,7 @@ class Collector:
         variables: left as the original leaves them, before and after.
         verifier: checks the heap before, as the policy asks.
         guard: of the heap, if it has one.
-        recorder: notes collections and deaths, if there is one.
+        recording: takes collections and deaths, if there is one.
         listener: called after each collection, with it, if there is one.
         collections: takes each collection.
     """
@@ -45,13 +45,13 @@ class Collector:
         variables: Variables,
         verifier: Verifier,
         guard: Guard | None,
-        recorder: Recorder | None,
+        recording: Recording | None,
         listener: Callable[[Collection], object] | None,
         collections: list[Collection],
     ) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
         self._variables, self._verifier, self._guard = variables, verifier, guard
-        self._recorder, self._listener, self._collections = recorder, listener, collections
+        self._recording, self._listener, self._collections = recording, listener, collections
 
     def collect(self, reason: str, wanted_bytes: int | None) -> int:
         """Run a whole collection; returns the free bytes.
@@ -59,8 +59,8 @@ class Collector:
         Args:
             wanted_bytes: the allocation that found no room, which is counted and has no object yet; None for none.
         """
-        if self._recorder is not None:
-            self._recorder.sample()
+        if self._recording is not None:
+            self._recording.sample()
         begun_ns = time.perf_counter_ns()
         self._variables.publish()
         before = self._engine.counters
@@ -109,11 +109,11 @@ class Collector:
 
     def _note_deaths(self) -> int:
         """Tell of what was not marked; returns the nanoseconds that this took."""
-        if self._recorder is None:
+        if self._recording is None:
             return 0
         geometry = self._engine.geometry
         table_address = self._memory.base + geometry.table_address
-        return self._recorder.note_deaths(table_address, geometry.end_block, len(self._collections) + 1)
+        return self._recording.note_deaths(table_address, geometry.end_block, len(self._collections) + 1)
 
     def _sweep(self) -> int:
         free_bytes = self._engine.sweep()
@@ -134,8 +134,8 @@ class Collector:
         return collection
 
     def _tell(self, collection: Collection, begun_ns: int, wanted_bytes: int | None, roots_bytes: int) -> None:
-        if self._recorder is not None:
+        if self._recording is not None:
             block_bytes = self._engine.geometry.block_bytes
-            self._recorder.note_collection(collection, begun_ns, wanted_bytes, roots_bytes, block_bytes)
+            self._recording.note_collection(collection, begun_ns, wanted_bytes, roots_bytes, block_bytes)
         if self._listener is not None:
             self._listener(collection)

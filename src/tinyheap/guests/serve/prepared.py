@@ -39,7 +39,8 @@ if KERNEL is not None:
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
 
-    from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.guests.record._recorder import EventLog
+    from tinyheap.guests.record.recording import Recording
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
 
@@ -62,17 +63,20 @@ class PreparedHeap:
         facts: where the heap's parts are.
         policy: how to run it.
         listener: called after each collection, with it.
-        recorder: takes what happens on the heap.
     """
 
     facts: BlockHeap
     policy: Policy = _DEFAULT_POLICY
     listener: Callable[[Collection], object] | None = None
-    recorder: Recorder | None = None
 
-    def offer(self, store: Store) -> OfferedHeap:
-        """The functions that the rewritten module imports, in a store."""
-        return OfferedHeap(self, store)
+    def offer(self, store: Store, log: EventLog | None = None) -> OfferedHeap:
+        """The functions that the rewritten module imports, in a store.
+
+        Args:
+            store: of the instance to be.
+            log: notes each allocation; None where the run is not recorded.
+        """
+        return OfferedHeap(self, store, log)
 
 
 class OfferedHeap(SoleOwner):
@@ -81,17 +85,18 @@ class OfferedHeap(SoleOwner):
     Args:
         prepared: what is to be served.
         store: of the instance to be.
+        log: notes each allocation, if the run is recorded.
     """
 
-    def __init__(self, prepared: PreparedHeap, store: Store) -> None:
+    def __init__(self, prepared: PreparedHeap, store: Store, log: EventLog | None) -> None:
         self._prepared, self._store = prepared, store
-        facts, policy, recorder = prepared.facts, prepared.policy, prepared.recorder
+        facts, policy = prepared.facts, prepared.policy
         self._bound: BoundHeap | None = None
         self._allocator: Allocator | None = None
         if choose_engine(policy.engine) is KERNEL:
             self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
-            if recorder is not None:
-                self._allocator.record(recorder.log)
+            if log is not None:
+                self._allocator.record(log)
         self._calls = CallStack(store) if policy.looks_at_each_allocation else None
 
     @property
@@ -115,7 +120,6 @@ class OfferedHeap(SoleOwner):
             facts=prepared.facts,
             policy=prepared.policy,
             listener=prepared.listener,
-            recorder=prepared.recorder,
             store=self._store,
             memory=BoundMemory(self._store, instance),
             allocator=self._allocator,
@@ -167,8 +171,9 @@ class OfferedHeap(SoleOwner):
     def _noted(self, size_bytes: int, layout: int) -> int:
         """The address of a new object that compiled code does not note itself."""
         address = self.allocate(size_bytes, layout)
-        if self._prepared.recorder is not None:
-            self._prepared.recorder.note_allocation(address, size_bytes, layout)
+        recording = None if self._bound is None else self._bound.recording
+        if recording is not None:
+            recording.note_allocation(address, size_bytes, layout)
         return address
 
     def _resize(self, address: int, size_bytes: int) -> int:
@@ -195,6 +200,7 @@ class BoundHeap(SoleOwner):
         policy: How it is run.
         life: Of the program whose heap it is.
         collections: All so far, in order.
+        recording: Takes what happens on it, if the run is recorded.
         serving: The heap while an engine serves it; None before the guest's first allocation, and after the end.
     """
 
@@ -202,6 +208,7 @@ class BoundHeap(SoleOwner):
         self._binding = binding
         self.facts, self.policy, self.life = binding.facts, binding.policy, binding.life
         self.collections = binding.collections
+        self.recording: Recording | None = None
         self.serving: ServingHeap | None = None
         self._is_closed = False
 
@@ -259,7 +266,7 @@ class BoundHeap(SoleOwner):
         next_alloc = memory.read(facts.next_alloc_address)
         if next_alloc > geometry.end_block:
             raise GuestError(f"the guest's nextAlloc is {next_alloc}, and its heap has {geometry.end_block} blocks")
-        return ServingHeap(self._binding, geometry, next_alloc)
+        return ServingHeap(self._binding, geometry, next_alloc, self.recording)
 
     def _check_table(self, geometry: Geometry) -> None:
         facts, memory = self.facts, self._binding.memory

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wasmtime import Store
 
     from tinyheap.guests.policy import Policy
-    from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.guests.record.recording import Recording
     from tinyheap.guests.serve._allocator import Allocator
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory
@@ -54,7 +54,6 @@ class Binding:
         facts: where its parts are.
         policy: how to run it.
         listener: called after each collection, with it.
-        recorder: takes what happens on it.
         store: of the instance.
         memory: of the instance.
         allocator: the C function that serves the kernel's allocations; None for the model.
@@ -67,7 +66,6 @@ class Binding:
     facts: BlockHeap
     policy: Policy
     listener: Callable[[Collection], object] | None
-    recorder: Recorder | None
     store: Store
     memory: BoundMemory
     allocator: Allocator | None
@@ -84,11 +82,13 @@ class ServingHeap(SoleOwner):
         binding: what the heap lies in.
         geometry: where it lies.
         next_alloc: where the guest would search next.
+        recording: takes what happens on it; None where the run is not recorded.
     """
 
-    def __init__(self, binding: Binding, geometry: Geometry, next_alloc: int) -> None:
+    def __init__(self, binding: Binding, geometry: Geometry, next_alloc: int, recording: Recording | None) -> None:
         facts, policy, memory = binding.facts, binding.policy, binding.memory
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
+        self._recording = recording
         view = memory.memory[geometry.start_address : geometry.end_address]
         engine_type = choose_engine(policy.engine)
         self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
@@ -107,7 +107,7 @@ class ServingHeap(SoleOwner):
             self._variables,
             self.verifier,
             self._guard,
-            binding.recorder,
+            recording,
             binding.listener,
             binding.collections,
         )
@@ -116,14 +116,14 @@ class ServingHeap(SoleOwner):
     def begin(self) -> None:
         """Serve from now on."""
         self._tie()
-        if self._binding.recorder is not None:
+        if self._recording is not None:
             first_address = self.engine.geometry.start_address + self.facts.header_bytes
-            self._binding.recorder.heap_begins(self, first_address)
+            self._recording.heap_begins(self, first_address)
 
     def close(self) -> None:
         """Let go of the guest's memory, before the guest is dropped; it cannot allocate any more."""
-        if self._binding.recorder is not None:
-            self._binding.recorder.heap_ends()
+        if self._recording is not None:
+            self._recording.heap_ends()
         if self._binding.allocator is not None:
             self._binding.allocator.untie()
         self.engine.release_memory()
@@ -269,8 +269,8 @@ class ServingHeap(SoleOwner):
             self._guard.grown()
         self._tie()
         self._variables.publish_geometry(engine.geometry)
-        if self._binding.recorder is not None:
-            self._binding.recorder.note_growth(old_bytes, heap_bytes, self._absent.wanted_bytes or 0)
+        if self._recording is not None:
+            self._recording.note_growth(old_bytes, heap_bytes, self._absent.wanted_bytes or 0)
 
     def layout_word(self, layout: int, size_bytes: int) -> int:
         """Guests pass layout words."""
