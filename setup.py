@@ -24,7 +24,7 @@ COMPILED_MODULES = [
     "tinyheap.heap.nextfit._kernel",
     "tinyheap.traces._replay",
     "tinyheap.guests.record._recorder",
-    "tinyheap.guests.serve._takeover",
+    "tinyheap.guests.serve._allocator",
 ]
 
 KERNEL_REQUIRED = os.environ.get("TINYHEAP_REQUIRE_KERNEL") == "1"

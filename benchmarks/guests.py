@@ -1,7 +1,7 @@
 """Measures real programs on our collector against the same programs on their own: a table, then one JSON line a row.
 
 A *run* is all between a compiled module and nothing left of its program: store and linker are made, all imports served,
-the module instantiated, its start run, the text formatted, and the store closed.  On our collector the takeover is made
+the module instantiated, its start run, the text formatted, and the store closed.  On our collector the heap is prepared
 in it, too.  Finding the heap, rewriting and compiling are not part of it.  Python's own collector waits until a run is
 over, as in `timeit`.  The *floor* is the same run with allocation and collection costing almost nothing: the allocator
 is a bump pointer in WebAssembly.  All kinds of a run take turns in one process, each as often first as the others.
@@ -29,9 +29,11 @@ from rich.table import Table
 from benchmarks import inputs
 from tinyheap import formatters, hosts
 from tinyheap.errors import DriverError
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
-from tinyheap.guests.serve.takeover import Policy, Takeover
+from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
 from tinyheap.heap.growth import FixedStep
+from tinyheap.heap.stats import Collection
 from tinyheap.recognize.facts import BlockHeap
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.units import MIB
@@ -223,12 +225,13 @@ def measure(guest: Guest, kind: str, text: str, n: int) -> Row:
         click.ClickException: The ways do not give the same text.
     """
     row = Row(guest.name, kind)
-    takeover = Takeover(guest.facts)
+    collections: list[Collection] = []
 
     def ours() -> str:
-        nonlocal takeover
-        takeover = Takeover(guest.facts)
-        return formatted_by(guest, takeover, text)
+        nonlocal collections
+        session, heap = served(guest, PreparedHeap(guest.facts))
+        collections = heap.collections
+        return formatted(session, text, heap)
 
     ways: list[tuple[list[int], Callable[[], str]]] = [
         (row.native_ns, lambda: formatted(_started(guest.engine, guest.native), text)),
@@ -244,8 +247,8 @@ def measure(guest: Guest, kind: str, text: str, n: int) -> Row:
             texts.add(result)
         if len(texts) != 1:
             raise click.ClickException(f"{guest.name} gives another text on another allocator ({kind} input)")
-        row.pauses_ns.append(sum(collection.pause_ns for collection in takeover.collections))
-        row.collections = len(takeover.collections)
+        row.pauses_ns.append(sum(collection.pause_ns for collection in collections))
+        row.collections = len(collections)
     for times in (row.native_ns, row.ours_ns, row.floor_ns, row.pauses_ns):
         del times[0]
     return row
@@ -269,29 +272,25 @@ def _started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSess
     return session
 
 
-def taken_over(guest: Guest, takeover: Takeover) -> hosts.HostSession:
-    """A started session on our collector."""
+def served(guest: Guest, prepared: PreparedHeap) -> tuple[hosts.HostSession, BoundHeap]:
+    """A started session on our collector, and its heap."""
     store, linker = wasmtime.Store(guest.engine), wasmtime.Linker(guest.engine)
-    session = hosts.offer(store, linker, guest.ours, hosts.Grants(seed=1), takeover.makers(store))
-    takeover.attach(session.instantiate(guest.ours))
+    offered = prepared.offer(store)
+    session = hosts.offer(store, linker, guest.ours, hosts.Grants(seed=1), offered.makers)
+    heap = offered.bind(session.instantiate(guest.ours))
     session.start()
-    return session
+    return session, heap
 
 
-def formatted(session: hosts.HostSession, text: str, takeover: Takeover | None = None) -> str:
+def formatted(session: hosts.HostSession, text: str, heap: BoundHeap | None = None) -> str:
     """What a started formatter makes of a text; it is closed then."""
     driver = formatters.find(session)
     assert driver is not None, "each of the modules has a driver"
     result = driver.format(text, "script.sh")
-    if takeover is not None:
-        takeover.close()
+    if heap is not None:
+        heap.close()
     session.store.close()
     return result
-
-
-def formatted_by(guest: Guest, takeover: Takeover, text: str) -> str:
-    """What a formatter makes of a text on our collector, in a session of its own."""
-    return formatted(taken_over(guest, takeover), text, takeover)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,16 +308,16 @@ def callback(guest: Guest, n: int) -> Callback:
     module = looping(guest, INSTALLED / "gofmt-0.4.9" / "gofmt.wasm")
     warm_ns, fresh_ns = [], []
     for _ in range(n):
-        takeover = Takeover(guest.facts, Policy(growth=FixedStep(16 * MIB), heap_limit_bytes=16 * MIB))
-        session = taken_over(Guest("", guest.facts, guest.engine, module, module, module), takeover)
+        prepared = PreparedHeap(guest.facts, Policy(growth=FixedStep(16 * MIB), heap_limit_bytes=16 * MIB))
+        session, heap = served(Guest("", guest.facts, guest.engine, module, module, module), prepared)
         session.call("allocate", CALLS)  # grows the heap once
         fresh_ns.append(call_ns(session, "allocate") - call_ns(session, "repeat"))
-        grown = len(takeover.collections)
-        while len(takeover.collections) == grown:
+        grown = len(heap.collections)
+        while len(heap.collections) == grown:
             session.call("allocate", CALLS)
         warm_ns.append(call_ns(session, "allocate") - call_ns(session, "repeat"))
-        assert len(takeover.collections) == grown + 1, "a collected heap has room for all"
-        takeover.close()
+        assert len(heap.collections) == grown + 1, "a collected heap has room for all"
+        heap.close()
         session.store.close()
     return Callback(median(warm_ns), median(fresh_ns))
 

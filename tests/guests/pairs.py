@@ -14,8 +14,9 @@ from functools import cache
 import wasmtime
 
 from tinyheap import hosts
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
-from tinyheap.guests.serve.takeover import Policy, Takeover
+from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.facts import BlockHeap, Role
@@ -45,7 +46,7 @@ class Run:
     session: hosts.HostSession
     log: GuestMemory
     facts: BlockHeap
-    takeover: Takeover | None = None
+    heap: BoundHeap | None = None
     tasks: list[int] = field(default_factory=list)
     """The current task at each collection on our side."""
 
@@ -130,11 +131,11 @@ def start_ours(
 ) -> Run:
     """The program on our collector; `watch` sees each collection."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
-    takeover = Takeover(pair.facts, policy, lambda collection: _seen(run, collection, watch))
-    session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1), takeover.makers(store))
+    prepared = PreparedHeap(pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch))
+    offered = prepared.offer(store)
+    session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1), offered.makers)
     instance = session.instantiate(pair.ours)
-    takeover.attach(instance)
-    run = Run(session, _log(session, instance), pair.facts, takeover)
+    run = Run(session, _log(session, instance), pair.facts, offered.bind(instance))
     session.start()
     return run
 

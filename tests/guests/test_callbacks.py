@@ -15,8 +15,8 @@ import guests_modules
 from callbacks import Policy as GrowthPolicy
 from callbacks import fail
 from tinyheap.errors import InvalidTypeError, TinyheapError
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.hosts import Grants
 from tinyheap.units import MIB
 

@@ -12,7 +12,7 @@ from guests import collectors, pairs, texts
 from guests.pairs import Pair, Run
 from tinyheap import formatters
 from tinyheap.errors import DriverError, GuestError, GuestTrapError, OutOfMemoryError
-from tinyheap.guests.serve.takeover import Policy
+from tinyheap.guests.policy import Policy
 from tinyheap.heap.growth import ByRatio, FixedStep
 from tinyheap.heap.stats import Collection
 from tinyheap.recognize.facts import StackScan
@@ -69,8 +69,8 @@ def test_the_kinds_are_what_they_are_called() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_all_is_the_same_with_a_large_text(name: str) -> None:
     ours = assert_same(pair_of(name), texts.large(name))
-    assert ours.takeover is not None
-    collections = ours.takeover.collections
+    assert ours.heap is not None
+    collections = ours.heap.collections
     assert collections
     assert len(ours.memory()) > 4 * MIB
     if not ours.facts.is_precise:
@@ -80,12 +80,12 @@ def test_all_is_the_same_with_a_large_text(name: str) -> None:
 def test_the_mark_stack_overflows_and_tasks_are_collected_in_on_the_way() -> None:
     ours = pairs.start_ours(pair_of("gofmt-0.4.9"))
     assert formatted(ours, texts.large("gofmt"))[0]
-    assert ours.takeover is not None
+    assert ours.heap is not None
     assert ours.facts.roots.stack_scan is StackScan.SYSTEM_UNLESS_TASK
     # Some collections run in a goroutine, whose stack is an object of the heap; some on the system's stack.
     assert {bool(task) for task in ours.tasks} == {True, False}
-    assert sum(collection.overflows for collection in ours.takeover.collections) > 1000
-    assert sum(collection.rescans for collection in ours.takeover.collections) >= 5
+    assert sum(collection.overflows for collection in ours.heap.collections) > 1000
+    assert sum(collection.rescans for collection in ours.heap.collections) >= 5
 
 
 def test_a_program_that_overflows_its_stack_ends_the_same() -> None:
@@ -134,11 +134,11 @@ def test_model_and_kernel_agree_under_stress(name: str) -> None:
         runs[engine] = run
     model, kernel = runs["model"], runs["kernel"]
     pairs.assert_equal(model, kernel)
-    assert model.takeover is not None
-    assert kernel.takeover is not None
-    assert len(model.takeover.collections) > 1
-    assert [work_of(collection) for collection in model.takeover.collections] == [
-        work_of(collection) for collection in kernel.takeover.collections
+    assert model.heap is not None
+    assert kernel.heap is not None
+    assert len(model.heap.collections) > 1
+    assert [work_of(collection) for collection in model.heap.collections] == [
+        work_of(collection) for collection in kernel.heap.collections
     ]
 
 
@@ -164,11 +164,11 @@ def test_no_policy_changes_the_output(name: str, policy: str) -> None:
     text = texts.kinds(name)["medium"]
     ours = pairs.start_ours(pair_of(name), POLICIES[policy])
     assert formatted(ours, text) == formatted(pairs.start_native(pair_of(name)), text)
-    assert ours.takeover is not None
+    assert ours.heap is not None
     if POLICIES[policy].leaking:
-        assert not ours.takeover.collections
+        assert not ours.heap.collections
     if POLICIES[policy].gc_every:
-        assert len(ours.takeover.collections) > 5
+        assert len(ours.heap.collections) > 5
 
 
 @pytest.mark.parametrize("engine", ["model", "kernel"])
@@ -189,5 +189,5 @@ def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     ours = assert_same(
         pair, texts.large(name) if form == "optimized" or name == "sh-syntax-0.5.8" else texts.kinds(name)["medium"]
     )
-    assert ours.takeover is not None
-    assert ours.takeover.collections
+    assert ours.heap is not None
+    assert ours.heap.collections

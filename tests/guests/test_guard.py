@@ -11,9 +11,9 @@ import guests_modules
 from guests import collectors
 from tinyheap.errors import AllocationStopError, DriverError, HeapCorruptError, HeapOverrunError
 from tinyheap.formatters import ShSyntaxFormatter
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
 from tinyheap.guests.serve.guard import RECENT, ZONE_BYTES
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.hosts import Grants
 from tinyheap.recognize.facts import Role
 

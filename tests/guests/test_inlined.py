@@ -11,9 +11,9 @@ from guests import collectors
 from guests.recorded import Kept
 from small_recordings import known
 from tinyheap import profile
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
 from tinyheap.guests.record.recorder import Recorder
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.profile.stacks import is_runtime
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.live.statistics import LiveFigures

@@ -11,7 +11,7 @@ import pytest
 from guests import collectors, pairs
 from guests.collectors import Build
 from guests.pairs import Pair, Run
-from tinyheap.guests.serve.takeover import Policy
+from tinyheap.guests.policy import Policy
 from tinyheap.recognize.facts import StackScan
 
 SOURCE = "mutator.c"
@@ -62,7 +62,7 @@ def assert_same(pair: Pair, seed: int, steps: int = STEPS) -> Run:
 @pytest.mark.parametrize("build", BUILDS, ids=str)
 def test_all_is_the_same(build: Build) -> None:
     runs = [assert_same(pair_of(build), seed) for seed in range(4)]
-    collections = [collection for run in runs if run.takeover for collection in run.takeover.collections]
+    collections = [collection for run in runs if run.heap for collection in run.heap.collections]
     assert len(collections) > 20
     assert sum(collection.freed_objects for collection in collections) > 10_000
     assert sum(collection.rescans for collection in collections) > 0
@@ -89,8 +89,8 @@ def test_every_kind_of_stack_is_among_them() -> None:
 @pytest.mark.parametrize("build", [build for build in BUILDS if build.link_time], ids=str)
 def test_all_is_the_same_in_another_form(build: Build, form: str) -> None:
     ours = assert_same(pair_of(build, form), seed=7)
-    assert ours.takeover is not None
-    assert ours.takeover.collections
+    assert ours.heap is not None
+    assert ours.heap.collections
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
@@ -99,12 +99,9 @@ def test_model_and_kernel_agree_under_stress(build: Build) -> None:
     model, kernel = runs
     assert model.session.call("mutate", 3, 60) == kernel.session.call("mutate", 3, 60)
     pairs.assert_equal(model, kernel)
-    assert model.takeover is not None
-    assert kernel.takeover is not None
-    freed = [
-        [collection.freed_objects for collection in takeover.collections]
-        for takeover in (model.takeover, kernel.takeover)
-    ]
+    assert model.heap is not None
+    assert kernel.heap is not None
+    freed = [[collection.freed_objects for collection in heap.collections] for heap in (model.heap, kernel.heap)]
     assert len(freed[0]) > 1
     assert freed[0] == freed[1]
 

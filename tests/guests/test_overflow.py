@@ -71,13 +71,12 @@ def test_a_sound_stack_is_not_blamed(policy: str, kind: str) -> None:
 def test_each_allocation_of_a_sound_program_has_a_sound_stack(module: str) -> None:
     """Wherever it is asked, in `main` and in goroutines, there is no overflow."""
     seen: list[object] = []
-    with Program.open(
-        guests_modules.path(module), Grants(seed=1), Policy(gc_every=50), listener=seen.append
-    ) as program:
-        assert program.heap is not None
-        takeover = program.heap._takeover
-        assert takeover is not None
-        takeover._listener = lambda _: seen.append(takeover.stack_overflow())
+
+    def look(_: object) -> None:
+        assert program.session.explain_trap is not None
+        seen.append(program.session.explain_trap())
+
+    with Program.open(guests_modules.path(module), Grants(seed=1), Policy(gc_every=50), listener=look) as program:
         program.start()
         texts = GO if module.startswith("gofmt") else SHELL
         program.driver().format(texts["medium"])

@@ -28,9 +28,9 @@ from tinyheap.errors import (
 )
 from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.guests.cache import Cache
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import MODULE_LIMIT_BYTES, Form, prepare, read_module
 from tinyheap.guests.program import Program
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
 from tinyheap.recognize.facts_json import decode_guest, encode_guest

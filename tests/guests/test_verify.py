@@ -12,8 +12,8 @@ import guests_modules
 from guests import collectors
 from tinyheap.errors import HeapCorruptError, OutOfMemoryError
 from tinyheap.formatters import ShSyntaxFormatter
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.hosts import Grants
 from tinyheap.recognize.facts import BlockHeap
 

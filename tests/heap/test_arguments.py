@@ -26,7 +26,8 @@ from tinyheap.errors import (
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.program import Program
 from tinyheap.guests.record.recorder import Recorder
-from tinyheap.guests.serve.takeover import Takeover
+from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap
+from tinyheap.guests.serve.serving import ServingHeap
 from tinyheap.heap import ByRatio, Doubling, FixedStep, Geometry, Heap, Layout, Pages
 from tinyheap.heap.contract import Engine
 from tinyheap.heap.nextfit.model import Model
@@ -245,7 +246,9 @@ OWNERS: Final = (
     Recorder,
     Recording,
     RecordingWriter,
-    Takeover,
+    BoundHeap,
+    OfferedHeap,
+    ServingHeap,
 )
 WAYS: Final[dict[str, Callable[[object], object]]] = {
     "copy": copy.copy,

@@ -22,7 +22,8 @@ from rich.live import Live
 
 from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
 from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
-from tinyheap.guests.record.recorder import Recorder, Sink
+from tinyheap.guests.record.recorder import Recorder
+from tinyheap.guests.record.recording import Sink
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.consoles import result_console
 from tinyheap.report.live.screen import LiveScreen, line

@@ -34,8 +34,8 @@ from tinyheap.errors import (
 )
 from tinyheap.files import identity_of, is_file, is_folder, text_of
 from tinyheap.formatters import Formatter, find
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import COLLECTORS, LEAKING, Program
-from tinyheap.guests.serve.takeover import Policy
 from tinyheap.heap.engines import ENGINES
 from tinyheap.hosts import INHERIT, Folder, Grants
 from tinyheap.hosts.grants import TIMEOUT_LIMIT_S

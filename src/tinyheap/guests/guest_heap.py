@@ -17,7 +17,8 @@ from tinyheap.heap.stats import MemStats, mem_stats
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
-    from tinyheap.guests.serve.takeover import Policy, Takeover
+    from tinyheap.guests.policy import Policy
+    from tinyheap.guests.serve.prepared import BoundHeap
     from tinyheap.heap.blockmap import BlockMap
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.heap import HeapObject
@@ -30,25 +31,26 @@ _NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)
 
 
 class GuestHeap(SoleOwner):
-    """The heap that a `Takeover` serves; made by `Program`."""
+    """The heap of a program whose collector was replaced; made by `Program`."""
 
-    def __init__(self, takeover: Takeover) -> None:
-        self._takeover: Takeover | None = takeover
+    def __init__(self, bound: BoundHeap) -> None:
+        self._bound: BoundHeap | None = bound
 
-    def _open(self) -> Takeover:
-        if self._takeover is None:
+    def _open(self) -> BoundHeap:
+        if self._bound is None:
             raise HeapError("the program was closed, and its heap with it; look at it before")
-        return self._takeover
+        return self._bound
 
     @property
     def _engine(self) -> Engine | None:
-        return self._open().engine
+        serving = self._open().serving
+        return None if serving is None else serving.engine
 
     @contextmanager
-    def _looking(self) -> Iterator[Takeover]:
+    def _looking(self) -> Iterator[BoundHeap]:
         """Around all that looks into the guest's memory, which nobody may run meanwhile."""
-        takeover = self._open()
-        with takeover.life.using("look at the heap"):
+        bound = self._open()
+        with bound.life.using("look at the heap"):
             yield self._open()
 
     def _begun(self) -> Engine:
@@ -65,10 +67,10 @@ class GuestHeap(SoleOwner):
         Raises:
             GuestPhaseError: It is running.
         """
-        if self._takeover is not None:
-            with self._takeover.life.idle("close"):
-                self._takeover.close()
-                self._takeover = None
+        if self._bound is not None:
+            with self._bound.life.idle("close"):
+                self._bound.close()
+                self._bound = None
 
     @property
     def is_begun(self) -> bool:
@@ -87,7 +89,7 @@ class GuestHeap(SoleOwner):
 
     @property
     def gc(self) -> Gc:
-        """The collector that was taken the place of: precise or conservative."""
+        """The collector that was replaced: precise or conservative."""
         return Gc.PRECISE if self.facts.is_precise else Gc.CONSERVATIVE
 
     @property
@@ -98,8 +100,8 @@ class GuestHeap(SoleOwner):
     @property
     def start_address(self) -> int:
         """Where the first block lies; 0 where the guest does not know it yet."""
-        with self._looking() as takeover:
-            return takeover.heap_start_address
+        with self._looking() as bound:
+            return bound.heap_start_address
 
     @property
     def geometry(self) -> Geometry:
@@ -117,17 +119,17 @@ class GuestHeap(SoleOwner):
 
     def stats(self) -> MemStats:
         """The fields of Go's ``MemStats``, as they are now."""
-        with self._looking() as takeover:
-            engine = takeover.engine
-            if engine is None:
+        with self._looking() as bound:
+            if bound.serving is None:
                 return _NOTHING
+            engine = bound.serving.engine
             free_blocks = engine.census().free_blocks
             return mem_stats(engine.geometry, engine.counters, self.gc, free_blocks, engine.bump_address)
 
     def census(self) -> Census:
         """The blocks, counted by state, and the free runs among them."""
-        with self._looking() as takeover:
-            return _NO_BLOCKS if takeover.engine is None else takeover.engine.census()
+        with self._looking() as bound:
+            return _NO_BLOCKS if bound.serving is None else bound.serving.engine.census()
 
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
@@ -142,8 +144,8 @@ class GuestHeap(SoleOwner):
         Raises:
             HeapCorruptError: Names each problem found and its place.
         """
-        with self._looking() as takeover:
-            takeover.verify()
+        with self._looking() as bound:
+            bound.verify()
 
     def finish(self) -> None:
         """Check the heap for the last time, as far as its policy asks for it; for when the program has ended.
@@ -151,8 +153,8 @@ class GuestHeap(SoleOwner):
         Raises:
             HeapCorruptError: Something was overwritten.
         """
-        with self._looking() as takeover:
-            takeover.finish()
+        with self._looking() as bound:
+            bound.finish()
 
     def objects(self) -> Iterator[HeapObject]:
         """All objects that the last collection left or that were made since, by address.
@@ -166,8 +168,8 @@ class GuestHeap(SoleOwner):
 
     def _next_object(self, block: int) -> HeapObject | None:
         """The first object from a block on; None where there is none any more."""
-        with self._looking() as takeover:
-            engine = takeover.engine
+        with self._looking():
+            engine = self._engine
             while engine is not None and block < engine.geometry.end_block:
                 if engine.state(block) in (State.HEAD, State.MARK):
                     return self._describe(engine, block)

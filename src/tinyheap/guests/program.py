@@ -5,53 +5,35 @@
         text = program.driver().format(source)
         print(program.heap.stats(), program.heap.collections, program.heap.dump())
 
-A module whose collector's place can be taken has a `Program.heap`, which is looked at between calls.  Any other module
+A module whose collector can be replaced has a `Program.heap`, which is looked at between calls.  Any other module
 runs as it is, without one; ``program.guest.served`` says why in a sentence.
 """
 
 from __future__ import annotations
 
-import os
-import reprlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from wasmtime import Linker, Store
-
-from tinyheap._loading import library_for
-from tinyheap.errors import GuestError, HostError, PolicyError, RecordingError, UnsupportedGuestError
-from tinyheap.guests.cache import Cache
-from tinyheap.guests.guest_heap import GuestHeap
-from tinyheap.guests.policy import Policy
-from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
-from tinyheap.guests.serve.takeover import Takeover
-from tinyheap.heap.growth import growth_text
-from tinyheap.hosts import Grants, HostSession, new_engine, offer
-from tinyheap.hosts.session import is_stoppable
+from tinyheap.errors import GuestError, RecordingError
+from tinyheap.guests.opening import COLLECTORS, DEFAULT, LEAKING, NATIVE, Wish
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import Guest
-from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from tinyheap.formatters import Formatter
+    from tinyheap.guests.cache import Cache
+    from tinyheap.guests.opening import BoundRun
+    from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.recorder import Recorder
     from tinyheap.heap.stats import Collection
-    from tinyheap.hosts.imports import Maker
+    from tinyheap.hosts import Grants
     from tinyheap.hosts.memory import GuestMemory
-    from tinyheap.recordings.row_types import RunRow
+    from tinyheap.recognize.facts import Guest
 
-BLOCK_BYTES: Final = 16
-"""Of TinyGo's heaps on WebAssembly."""
-DEFAULT: Final = "default"
-LEAKING: Final = "leaking"
-NATIVE: Final = "native"
-COLLECTORS: Final = (DEFAULT, LEAKING, NATIVE)
-"""Ours where that can be; none at all; the module's own, with nothing of ours in it."""
+__all__ = ["COLLECTORS", "DEFAULT", "LEAKING", "NATIVE", "Program"]
 
 
 class Program(SoleOwner):
@@ -65,13 +47,12 @@ class Program(SoleOwner):
         was_cached: Whether it had been prepared before.
     """
 
-    def __init__(
-        self, session: HostSession, prepared: Prepared, heap: GuestHeap | None, recorder: Recorder | None = None
-    ) -> None:
-        self.session = session
-        self.recorder = recorder
+    def __init__(self, bound: BoundRun) -> None:
+        prepared = bound.run.prepared
+        self.session = bound.session
+        self.recorder = bound.run.wish.recorder
         self.guest: Guest | None = prepared.guest
-        self.heap = heap
+        self.heap = bound.heap
         self.was_cached = prepared.was_cached
 
     @classmethod
@@ -110,46 +91,8 @@ class Program(SoleOwner):
             MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
             HostError: It imports what no host offers.
         """
-        _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
-        policy = _policy_for(gc, policy)
-        grants = grants or Grants()
-        wasm = _bytes_of(module)
-        engine = new_engine(grants)
-        options = "stoppable" if is_stoppable(grants) else ""
-        recorder = _recorder_for(recording, grants)
-        form = _form_for(gc, policy, is_recorded=recorder is not None)
-        prepared = prepare(wasm, form, engine, options, cache or Cache.of_user())
-        if policy != Policy():
-            _check_served(prepared.guest, policy)
-        store, linker = Store(engine), Linker(engine)
-        takeover = None
-        makers: dict[str, Maker] = {} if recorder is None else {**recorder.makers(store)}
-        served = form.taken_out_of(prepared.guest)
-        if listener is not None and policy.leaking:
-            raise PolicyError("a heap that only grows (leaking) is never collected, so leave the listener out")
-        if listener is not None and served is None:
-            what = "" if prepared.guest is None else f": this module ({prepared.guest.runtime}) {prepared.guest.served}"
-            raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
-        if served is not None:
-            takeover = Takeover(served, policy, listener, recorder)
-            makers.update(takeover.makers(store))
-        try:
-            session = offer(store, linker, prepared.compiled, grants, makers)
-        except HostError as error:
-            if prepared.guest is None or takeover is not None:
-                raise
-            raise HostError(f"{error}\nthis module ({prepared.guest.runtime}) {prepared.guest.served}") from error
-        if recorder is not None:
-            session.before_entry, session.after_exit = recorder.enter, recorder.leave
-        instance = session.instantiate(prepared.compiled)
-        if takeover is not None:
-            takeover.attach(instance, session.life, grants.memory_limit_bytes)
-            session.explain_trap = takeover.stack_overflow
-        program = cls(session, prepared, None if takeover is None else GuestHeap(takeover), recorder)
-        if recorder is not None:
-            recorder.attach(store, instance, takeover)
-            recorder.begin(_row_of(program, module, wasm, gc, policy), prepared.sites)
-        return program
+        wish = Wish.of(module, grants, policy, gc, cache, listener, recording)
+        return cls(wish.prepare().offer().instantiate())
 
     def __enter__(self) -> Self:
         return self
@@ -228,123 +171,3 @@ class Program(SoleOwner):
             names = ", ".join(sorted(self.exports)) or "nothing"
             raise GuestError(f"no driver is known for this program; call its exports yourself ({names})")
         return driver
-
-
-def _check_types(**arguments: object) -> None:
-    """Refuse what would be noticed later, or never.
-
-    Raises:
-        GuestError: An argument is of a wrong type.
-    """
-    for name, (is_fitting, expected) in _ARGUMENTS.items():
-        if arguments[name] is not None and not is_fitting(arguments[name]):
-            raise GuestError(f"invalid {name} {reprlib.repr(arguments[name])}: expected None or {expected}")
-
-
-_ARGUMENTS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    "grants": (lambda value: isinstance(value, Grants), "a Grants"),
-    "policy": (lambda value: isinstance(value, Policy), "a Policy"),
-    "cache": (lambda value: isinstance(value, Cache), "a Cache"),
-    "listener": (callable, "a function of one collection"),
-}
-
-
-def _bytes_of(module: object) -> bytes:
-    """A module's bytes.
-
-    Raises:
-        GuestError: It is neither bytes nor a path, or cannot be read.
-    """
-    if isinstance(module, bytes | bytearray | memoryview):
-        return bytes(module)
-    if not isinstance(module, str | os.PathLike):
-        raise GuestError(f"invalid module {reprlib.repr(module)}: expected a path or bytes")
-    return read_module(Path(module))
-
-
-def _policy_for(gc: str, policy: Policy | None) -> Policy:
-    """The policy with the collector that was asked for.
-
-    Raises:
-        GuestError: There is no such collector.
-        UnsupportedGuestError: The policy is for our collector, but the module's own is to run.
-    """
-    if gc not in COLLECTORS:
-        raise GuestError(f"invalid collector {gc!r}: expected {', '.join(COLLECTORS[:-1])} or {COLLECTORS[-1]}")
-    policy = policy or Policy()
-    if gc == NATIVE and policy != Policy():
-        raise UnsupportedGuestError("the module's own collector takes no options; give none, or do not run it natively")
-    return replace(policy, leaking=True) if gc == LEAKING else policy
-
-
-def _form_for(gc: str, policy: Policy, *, is_recorded: bool) -> Form:
-    """What is to be made of a module."""
-    if gc == NATIVE:
-        return Form.INJECTED if is_recorded else Form.NATIVE
-    if policy.guard:
-        return Form.GUARDED_AND_RECORDED if is_recorded else Form.GUARDED
-    return Form.RECORDED if is_recorded else Form.SERVED
-
-
-def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Recorder | None:
-    """What records a run, if anything does.
-
-    Raises:
-        MissingLibraryError: The extra `profile` is not installed.
-        RecordingError: There is no compiled kernel.
-        GuestError: There is no memory for call stacks.
-    """
-    if recording is None:
-        return None
-    # Runs that are not recorded start sooner without all that.
-    with library_for("recording a run"):
-        from tinyheap.guests.record.recorder import Recorder
-    from tinyheap.guests.rewrite.shadow_stack import PAGES
-
-    least_bytes = PAGES * WASM_PAGE_BYTES
-    if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
-        raise GuestError(f"recording a run takes a memory of {least_bytes} bytes; do not limit memories to less")
-    if isinstance(recording, Recorder):
-        return recording
-    if not isinstance(recording, str | os.PathLike):
-        raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
-    return Recorder.to_file(recording)
-
-
-def _row_of(program: Program, module: object, wasm: bytes, gc: str, policy: Policy) -> RunRow:
-    """What is known of a recorded run at its beginning."""
-    import hashlib
-    from datetime import UTC, datetime
-
-    from tinyheap.recordings.row_types import RunRow
-
-    guest, heap = program.guest, program.heap
-    assert guest is not None, "a module that nobody looked at is not recorded"
-    growth = None if policy.growth is None else growth_text(policy.growth)
-    options = {**asdict(replace(policy, growth=None)), "growth": growth, "gc": gc, "seed": program.session.grants.seed}
-    return RunRow(
-        module=str(module) if isinstance(module, str | os.PathLike) else "(bytes)",
-        module_sha256=hashlib.sha256(wasm).hexdigest(),
-        arguments=program.session.grants.arguments[1:],
-        runtime=guest.runtime,
-        runtime_version=guest.version,
-        collector=LEAKING if policy.leaking else guest.collector,
-        source="injected" if heap is None else heap.engine_name,
-        options=options,
-        started_at=datetime.now(UTC),
-        block_bytes=BLOCK_BYTES,
-        heap_start_address=0 if heap is None else heap.start_address,
-    )
-
-
-def _check_served(guest: Guest | None, policy: Policy) -> None:
-    """Refuse a policy that a guest cannot be run by; one that never frees anyway may be asked not to.
-
-    Raises:
-        UnsupportedGuestError: Says what the guest is and what does work.
-    """
-    if guest is None or is_served(guest) or (guest.leaking is not None and policy == Policy(leaking=True)):
-        return
-    from tinyheap.recognize.identify import block_heap
-
-    block_heap(guest)

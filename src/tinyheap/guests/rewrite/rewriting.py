@@ -1,4 +1,4 @@
-"""Making a module ready for a takeover: what allocates or collects becomes an import, what a host must see an export."""
+"""Making a module ready to be served: what allocates or collects becomes an import, what a host must see an export."""
 
 from __future__ import annotations
 

@@ -18,15 +18,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from tinyheap.errors import HeapCorruptError, HeapOverrunError
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.heap.contract import Engine, State
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE
-
-if TYPE_CHECKING:
-    from tinyheap.guests.serve.takeover import Statics
 
 ZONE_BYTES: Final = 16
 """At least so many behind each object."""
@@ -73,19 +70,29 @@ class GuardedObject:
         )
 
 
+class LocatedMemory(Protocol):
+    """A guest's memory where it lies now."""
+
+    @property
+    def memory(self) -> memoryview:
+        """All of it; not to be kept."""
+
+
 class Guard:
     """The red zones of one guest's heap.
 
     Args:
         engine: with asserts, poisoning with `PATTERN_BYTE`.
-        statics: the guest's memory; its ``memory`` is looked up anew each time.
+        memory: the guest's; its ``memory`` is looked up anew each time.
         header_bytes: in front of each object.
         calls: tells who allocates.
     """
 
-    def __init__(self, engine: Engine, statics: Statics, header_bytes: int, calls: CallStack) -> None:
+    bytes_per_zone: Final = ZONE_BYTES
+
+    def __init__(self, engine: Engine, memory: LocatedMemory, header_bytes: int, calls: CallStack) -> None:
         self._engine = engine
-        self._statics = statics
+        self._located = memory
         self._header_bytes = header_bytes
         self._calls = calls
         self._objects: dict[int, GuardedObject] = {}
@@ -120,7 +127,7 @@ class Guard:
         made = GuardedObject(address, size_bytes, kept_layout, number, callers, end_address, number)
         self._objects[geometry.block_of(head_address)] = made
         self._recent.append(made)
-        memory = self._statics.memory
+        memory = self._located.memory
         memory[head_address:address] = self._header(made)
         memory[made.zone_address : end_address] = _PATTERNS[end_address - made.zone_address]
         return address
@@ -139,7 +146,7 @@ class Guard:
         grown_bytes = address + size_bytes - found.zone_address
         if grown_bytes > 0:
             self._raise_broken([found], "it was to be resized")
-            self._statics.memory[found.zone_address : address + size_bytes] = bytes(grown_bytes)
+            self._located.memory[found.zone_address : address + size_bytes] = bytes(grown_bytes)
             found.size_bytes += grown_bytes
         return True
 
@@ -186,7 +193,7 @@ class Guard:
 
     def _raise_broken(self, objects: Iterable[GuardedObject], until: str) -> None:
         """Check some objects; the lowest one that is not whole is where the writing began."""
-        memory, has_header, number = self._statics.memory, self._header_bytes > 0, self._number
+        memory, has_header, number = self._located.memory, self._header_bytes > 0, self._number
         broken = []
         for found in objects:
             at, end = found.address + found.size_bytes, found.end_address
@@ -198,7 +205,7 @@ class Guard:
             raise self._overrun(min(broken, key=lambda found: found.address), len(broken), until)
 
     def _is_header_whole(self, found: GuardedObject) -> bool:
-        return self._statics.memory[found.address - self._header_bytes : found.address] == self._header(found)
+        return self._located.memory[found.address - self._header_bytes : found.address] == self._header(found)
 
     def _header(self, found: GuardedObject) -> bytes:
         """What stands in front of an object: its layout word, and the pattern where the original leaves old bytes."""
@@ -222,7 +229,7 @@ class Guard:
     def _written_before(self, found: GuardedObject) -> tuple[str, int, bytes]:
         """What is wrong in front of an object: in words, how many bytes from its start, and what stands there."""
         expected, start = self._header(found), found.address - self._header_bytes
-        data = bytes(self._statics.memory[start : found.address])
+        data = bytes(self._located.memory[start : found.address])
         first = next(at for at in range(len(data)) if data[at] != expected[at])
         return (
             f"was written over in front, from {_bytes(len(data) - first)} before its start",
@@ -245,7 +252,7 @@ class Guard:
 
     def _behind(self, found: GuardedObject) -> bytes:
         """The red zone, and the free blocks behind it as far as they were written to without a gap of a whole block."""
-        geometry, memory, end = self._engine.geometry, self._statics.memory, found.end_address
+        geometry, memory, end = self._engine.geometry, self._located.memory, found.end_address
         block, pattern = self._block_at(end), _PATTERNS[geometry.block_bytes]
         while block < geometry.end_block and self._engine.state(block) is State.FREE:
             if memory[end : end + geometry.block_bytes] == pattern:
@@ -259,7 +266,7 @@ class Guard:
     def _written_free(self, block: int, until: str) -> str:
         geometry = self._engine.geometry
         start = geometry.address_of(block)
-        data = bytes(self._statics.memory[start : start + geometry.block_bytes])
+        data = bytes(self._located.memory[start : start + geometry.block_bytes])
         first = len(data) - len(data.lstrip(_PATTERNS[1]))
         address = start + first
         was = [found for found in self._freed if found.address - self._header_bytes <= address < found.end_address]

@@ -2,14 +2,14 @@
 """The kernel as a guest's allocator: the C function behind the import that the guest's ``runtime.alloc`` became.
 
 wasmtime calls `serve` with the guest's arguments and takes its result, with no Python in between.  Only when there is no
-room, or when the owner (`takeover.Takeover`) asked to be called, does it come to Python.  After each allocation the words
+room, or when the owner (`prepared.OfferedHeap`) is to decide, does it come to Python.  After each allocation the words
 that the guest's own allocator would have written are written: where the next search begins, and the counters.
 """
 
 import cython
 
 if not cython.compiled:
-    raise ImportError("tinyheap.guests.serve._takeover is not compiled")
+    raise ImportError("tinyheap.guests.serve._allocator is not compiled")
 
 from cython.cimports.tinyheap.guests.record._recorder import EventLog, note, trap_of
 from cython.cimports.tinyheap.heap._words import ONES, load32, load64, store32, store64, u64
@@ -29,17 +29,11 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     address: u64
     if link.layout_index != ONES:
         layout = load32(at + (link.layout_index << 4))
-    if link.calls_left == 0 or (link.heap_end != 0 and not holds_figures(link)):
+    if link.calls_left == 0 or (link.heap_end != 0 and not holds_variables(link)):
         address = ask_owner(link, size_bytes, layout)
     else:
         link.calls_left -= 1
-        if size_bytes == 0:
-            address = link.heap.zero_size_address
-        else:
-            address = alloc_object(link.heap, size_bytes, layout)
-            write_figures(link)
-            if address == 0:
-                address = ask_owner(link, size_bytes, layout | (cython.cast(u64, 1) << 32))
+        address = allocate(link, size_bytes, layout)
     store64(at, address)
     # Who takes the trap frees it; the guest may be called again after that.
     trap: u64 = link.trap
@@ -49,7 +43,17 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     return cython.cast(cython.p_void, cython.cast(cython.size_t, trap))
 
 
-def write_figures(link: LinkPointer) -> cython.void:
+def allocate(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
+    """The address of a new object, with nobody asked while there is room."""
+    address: u64
+    if size_bytes == 0:
+        return link.heap.zero_size_address
+    address = alloc_object(link.heap, size_bytes, layout)
+    write_variables(link)
+    return address if address != 0 else find_room(link, size_bytes, layout)
+
+
+def write_variables(link: LinkPointer) -> cython.void:
     """Write what the guest's own allocator and collector keep in the guest's memory."""
     heap: Heap = link.heap
     store32(link.next_alloc, heap.next_alloc)
@@ -65,8 +69,8 @@ def write_figures(link: LinkPointer) -> cython.void:
         store64(link.freed_blocks, heap.freed_blocks)
 
 
-def holds_figures(link: LinkPointer) -> cython.bint:
-    """Whether the guest's variables are as `write_figures`, and whoever placed the heap, left them."""
+def holds_variables(link: LinkPointer) -> cython.bint:
+    """Whether the guest's variables are as `write_variables`, and whoever placed the heap, left them."""
     heap: Heap = link.heap
     return (
         load32(link.heap_end) == heap.start + heap.heap_bytes
@@ -91,7 +95,18 @@ def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
     address: u64 = 0
     with cython.gil:
         try:
-            address = cython.cast(object, link.owner)._serve(size_bytes, layout)
+            address = cython.cast(Allocator, link.allocator)._owner.allocate(size_bytes, layout)
+        except BaseException as error:
+            link.trap = trap_for(error)
+    return address
+
+
+def find_room(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
+    """The address of an object that is counted, but for which there was no room; an error becomes the link's trap."""
+    address: u64 = 0
+    with cython.gil:
+        try:
+            address = cython.cast(Allocator, link.allocator)._find_room(size_bytes, layout)
         except BaseException as error:
             link.trap = trap_for(error)
     return address
@@ -105,15 +120,14 @@ class Allocator:
     Invariant: where no kernel is tied, ``calls_left`` is 0, so that every call asks the owner, however often that fails.
 
     Args:
-        owner: its ``_serve(size_bytes, layout)`` is called when there is no room (then bit 32 of ``layout`` is set, and
-            the kernel has counted the allocation already), whenever `ask_after` says so, and when a variable of the
-            guest's that is checked was overwritten.
+        owner: its ``allocate(size_bytes, layout)`` is called as soon as `serve_alone` allows no more calls, and when a
+            variable of the guest's that is checked was overwritten.
         size_index, layout_index: of the arguments; None where there is no layout.
     """
 
     def __init__(self, owner, size_index: u64, layout_index):
         self._owner = owner
-        self._link.owner = cython.cast(cython.p_void, owner)
+        self._link.allocator = cython.cast(cython.p_void, self)
         self._link.size_index = size_index
         self._link.layout_index = ONES if layout_index is None else layout_index
 
@@ -153,7 +167,7 @@ class Allocator:
         self._kernel = None
 
     def check(self, heap_end: u64, metadata_start: u64, end_block: u64):
-        """Check these variables (addresses on this machine) and the figures before each allocation."""
+        """Check these variables (addresses on this machine) and the counters before each allocation."""
         self._link.heap_end = heap_end
         self._link.metadata_start = metadata_start
         self._link.end_block = end_block
@@ -163,25 +177,24 @@ class Allocator:
         self._events = log
         self._link.log = cython.address(log._log)
 
-    def ask_after(self, calls):
-        """Have the owner asked at so many calls from now, 1 for the next; None for only when there is no room."""
-        self._link.calls_left = ONES if calls is None else calls - 1
+    def account_for(self, absent):
+        """Say in an object's ``wanted_bytes`` which allocation is counted and has no object, while room is found for it."""
+        self._absent = absent
+
+    def serve_alone(self, calls):
+        """Serve so many calls from now on before the owner is asked again; None for all."""
+        self._link.calls_left = ONES if calls is None else calls
 
     def publish(self):
-        """Write the kernel's figures to the guest's memory."""
-        write_figures(cython.address(self._link))
+        """Write the kernel's counters to the guest's memory."""
+        write_variables(cython.address(self._link))
 
-    def allocate(self, size_bytes: u64, layout: u64):
-        """An address, or 0 when there is no room: what `serve` does at first."""
-        address: u64
-        if size_bytes == 0:
-            return self._link.heap.zero_size_address
-        address = alloc_object(self._link.heap, size_bytes, layout)
-        write_figures(cython.address(self._link))
-        return address
-
-    def allocate_slowly(self, size_bytes: u64, layout: u64):
-        """Collect, grow, give up, after the first search found nothing."""
-        address = self._kernel._alloc_slowly(size_bytes, layout)
-        write_figures(cython.address(self._link))
-        return address
+    def _find_room(self, size_bytes: u64, layout: u64):
+        """Collect, grow, give up: the kernel asks its embedder for each, and nobody else is asked."""
+        self._absent.wanted_bytes = size_bytes
+        try:
+            return self._kernel._alloc_slowly(size_bytes, layout)
+        finally:
+            self._absent.wanted_bytes = None
+            # An error of a callback takes back what was counted.
+            write_variables(cython.address(self._link))

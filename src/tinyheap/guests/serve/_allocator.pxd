@@ -1,4 +1,4 @@
-# Types and signatures of the compiled end of a takeover; see `_takeover.py`.
+# Types and signatures of the C function behind a guest's allocator; see `_allocator.py`.
 
 from tinyheap.guests.record._recorder cimport EventLog, LogPointer
 from tinyheap.heap.nextfit._kernel cimport Kernel
@@ -10,10 +10,10 @@ from tinyheap.heap._words cimport u64
 cdef struct Link:
     Heap heap                   # NULL where no kernel is tied
     LogPointer log              # takes every allocation; NULL for none
-    void* owner                 # the Python object that is asked when memory runs short
+    void* allocator             # the `Allocator` that this is part of
     u64 size_index              # of the size among the call's arguments
     u64 layout_index            # of the layout; ONES when there is none
-    u64 calls_left              # that need not ask the owner
+    u64 calls_left              # that are served without asking the owner
     u64 trap                    # of wasmtime's, to be returned; 0 for none
     u64 next_alloc
     u64 total_alloc_bytes
@@ -28,9 +28,11 @@ cdef struct Link:
 ctypedef Link* LinkPointer
 
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
+cdef u64 allocate(Link* link, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 ask_owner(Link* link, u64 size_bytes, u64 layout) noexcept nogil
-cdef void write_figures(Link* link) noexcept nogil
-cdef bint holds_figures(Link* link) noexcept nogil
+cdef u64 find_room(Link* link, u64 size_bytes, u64 layout) noexcept nogil
+cdef void write_variables(Link* link) noexcept nogil
+cdef bint holds_variables(Link* link) noexcept nogil
 cdef bint holds(u64 address, u64 value) noexcept nogil
 
 cdef class Allocator:
@@ -38,3 +40,5 @@ cdef class Allocator:
     cdef Kernel _kernel
     cdef object _owner
     cdef EventLog _events
+    cdef object _absent
+    cdef object _find_room(self, u64 size_bytes, u64 layout)

@@ -1,0 +1,320 @@
+"""Opening a program, step by step: each step is a type, and takes what the step before has made.
+
+::
+
+    Wish ──prepare()──> PreparedRun ──offer()──> OfferedRun ──instantiate()──> BoundRun
+    checked arguments   a compiled module        host and imports              an instance, its heap and recording
+"""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from wasmtime import Engine, Linker, Store
+
+from tinyheap._loading import library_for
+from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuestError
+from tinyheap.guests.cache import Cache
+from tinyheap.guests.guest_heap import GuestHeap
+from tinyheap.guests.policy import Policy
+from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
+from tinyheap.heap.growth import growth_text
+from tinyheap.hosts import Grants, HostSession, new_engine, offer
+from tinyheap.hosts.session import is_stoppable
+from tinyheap.units import WASM_PAGE_BYTES
+
+if TYPE_CHECKING:
+    from wasmtime import Instance
+
+    from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
+    from tinyheap.heap.stats import Collection
+    from tinyheap.hosts.imports import Maker
+    from tinyheap.recognize.facts import BlockHeap, Guest
+    from tinyheap.recordings.row_types import RunRow
+
+BLOCK_BYTES: Final = 16
+"""Of TinyGo's heaps on WebAssembly."""
+DEFAULT: Final = "default"
+LEAKING: Final = "leaking"
+NATIVE: Final = "native"
+COLLECTORS: Final = (DEFAULT, LEAKING, NATIVE)
+"""Ours where that can be; none at all; the module's own, with nothing of ours in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a program is to be opened with; the arguments of `Program.open`, checked by `of`."""
+
+    source: object
+    wasm: bytes
+    grants: Grants
+    policy: Policy
+    gc: str
+    cache: Cache
+    listener: Callable[[Collection], object] | None
+    recorder: Recorder | None
+
+    @classmethod
+    def of(
+        cls,
+        module: object,
+        grants: Grants | None,
+        policy: Policy | None,
+        gc: str,
+        cache: Cache | None,
+        listener: Callable[[Collection], object] | None,
+        recording: Recorder | str | Path | None,
+    ) -> Self:
+        """The arguments of `Program.open`, which says what is raised, with what stands for None."""
+        _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
+        policy, grants = _policy_for(gc, policy), grants or Grants()
+        wasm = _bytes_of(module)
+        recorder = _recorder_for(recording, grants)
+        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder)
+
+    @property
+    def form(self) -> Form:
+        """What is to be made of the module."""
+        is_recorded = self.recorder is not None
+        if self.gc == NATIVE:
+            return Form.INJECTED if is_recorded else Form.NATIVE
+        if self.policy.guard:
+            return Form.GUARDED_AND_RECORDED if is_recorded else Form.GUARDED
+        return Form.RECORDED if is_recorded else Form.SERVED
+
+    def prepare(self) -> PreparedRun:
+        """The module, made ready and looked at: can it be run as wished?"""
+        engine = new_engine(self.grants)
+        options = "stoppable" if is_stoppable(self.grants) else ""
+        prepared = prepare(self.wasm, self.form, engine, options, self.cache)
+        if self.policy != Policy():
+            _check_served(prepared.guest, self.policy)
+        served = self.form.taken_out_of(prepared.guest)
+        if self.listener is not None:
+            _check_listened(self.policy, prepared.guest, served)
+        return PreparedRun(self, engine, prepared, served)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A module that can be run as wished.
+
+    Args:
+        wish: what was wished.
+        engine: what the module was compiled for.
+        prepared: the module.
+        served: the heap whose collector was taken out of it; None for none.
+    """
+
+    wish: Wish
+    engine: Engine
+    prepared: Prepared
+    served: BlockHeap | None
+
+    def offer(self) -> OfferedRun:
+        """All that the module imports, in a store of its own."""
+        wish, store = self.wish, Store(self.engine)
+        recorder = None if wish.recorder is None else wish.recorder.offer(store)
+        log = None if wish.recorder is None else wish.recorder.log
+        heap = None if self.served is None else PreparedHeap(self.served, wish.policy, wish.listener).offer(store, log)
+        makers: dict[str, Maker] = {}
+        for offered in (recorder, heap):
+            makers.update({} if offered is None else offered.makers)
+        return OfferedRun(self, self._host(store, makers), heap, recorder)
+
+    def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
+        guest = self.prepared.guest
+        try:
+            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers)
+        except HostError as error:
+            if guest is None or self.served is not None:
+                raise
+            raise HostError(f"{error}\nthis module ({guest.runtime}) {guest.served}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedRun:
+    """A module whose imports are there.
+
+    Args:
+        run: what is run.
+        session: its host, without an instance yet.
+        heap: the imports that serve its heap; None where nobody here does.
+        recorder: the imports that its run is recorded by; None where it is not.
+    """
+
+    run: PreparedRun
+    session: HostSession
+    heap: OfferedHeap | None
+    recorder: OfferedRecorder | None
+
+    def instantiate(self) -> BoundRun:
+        """An instance, with its heap and its recording."""
+        session = self.session
+        if self.recorder is not None:
+            # A start function runs before there is anything to attach to.
+            session.before_entry, session.after_exit = self.recorder.clock.enter, self.recorder.clock.leave
+        instance = session.instantiate(self.run.prepared.compiled)
+        heap = self._heap(instance)
+        if self.recorder is not None:
+            row, sites = _row_of(self.run, session, heap), self.run.prepared.sites
+            recording = self.recorder.attach(instance).begin(row, sites)
+            session.before_entry, session.after_exit = recording.enter, recording.leave
+            if heap is not None:
+                heap.recording = recording
+        return BoundRun(self.run, session, None if heap is None else GuestHeap(heap))
+
+    def _heap(self, instance: Instance) -> BoundHeap | None:
+        if self.heap is None:
+            return None
+        limit_bytes = self.run.wish.grants.memory_limit_bytes
+        heap = self.heap.bind(instance, self.session.life, limit_bytes)
+        self.session.explain_trap = heap.stack_overflow
+        return heap
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRun:
+    """An instance that is not started yet.
+
+    Args:
+        run: what is run.
+        session: its host.
+        heap: its heap; None where it is not served here.
+    """
+
+    run: PreparedRun
+    session: HostSession
+    heap: GuestHeap | None
+
+
+def _check_types(**arguments: object) -> None:
+    """Refuse what would be noticed later, or never.
+
+    Raises:
+        GuestError: An argument is of a wrong type.
+    """
+    for name, (is_fitting, expected) in _ARGUMENTS.items():
+        if arguments[name] is not None and not is_fitting(arguments[name]):
+            raise GuestError(f"invalid {name} {reprlib.repr(arguments[name])}: expected None or {expected}")
+
+
+_ARGUMENTS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "grants": (lambda value: isinstance(value, Grants), "a Grants"),
+    "policy": (lambda value: isinstance(value, Policy), "a Policy"),
+    "cache": (lambda value: isinstance(value, Cache), "a Cache"),
+    "listener": (callable, "a function of one collection"),
+}
+
+
+def _bytes_of(module: object) -> bytes:
+    """A module's bytes.
+
+    Raises:
+        GuestError: It is neither bytes nor a path, or cannot be read.
+    """
+    if isinstance(module, bytes | bytearray | memoryview):
+        return bytes(module)
+    if not isinstance(module, str | os.PathLike):
+        raise GuestError(f"invalid module {reprlib.repr(module)}: expected a path or bytes")
+    return read_module(Path(module))
+
+
+def _policy_for(gc: str, policy: Policy | None) -> Policy:
+    """The policy with the collector that was asked for.
+
+    Raises:
+        GuestError: There is no such collector.
+        UnsupportedGuestError: The policy is for our collector, but the module's own is to run.
+    """
+    if gc not in COLLECTORS:
+        raise GuestError(f"invalid collector {gc!r}: expected {', '.join(COLLECTORS[:-1])} or {COLLECTORS[-1]}")
+    policy = policy or Policy()
+    if gc == NATIVE and policy != Policy():
+        raise UnsupportedGuestError("the module's own collector takes no options; give none, or do not run it natively")
+    return replace(policy, leaking=True) if gc == LEAKING else policy
+
+
+def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Recorder | None:
+    """What records a run, if anything does.
+
+    Raises:
+        MissingLibraryError: The extra `profile` is not installed.
+        RecordingError: There is no compiled kernel.
+        GuestError: There is no memory for call stacks.
+    """
+    if recording is None:
+        return None
+    # Runs that are not recorded start sooner without all that.
+    with library_for("recording a run"):
+        from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.guests.rewrite.shadow_stack import PAGES
+
+    least_bytes = PAGES * WASM_PAGE_BYTES
+    if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
+        raise GuestError(f"recording a run takes a memory of {least_bytes} bytes; do not limit memories to less")
+    if isinstance(recording, Recorder):
+        return recording
+    if not isinstance(recording, str | os.PathLike):
+        raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
+    return Recorder.to_file(recording)
+
+
+def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> RunRow:
+    """What is known of a recorded run at its beginning."""
+    import hashlib
+    from datetime import UTC, datetime
+
+    from tinyheap.recordings.row_types import RunRow
+
+    wish, guest = run.wish, run.prepared.guest
+    assert guest is not None, "a module that nobody looked at is not recorded"
+    policy, source = wish.policy, wish.source
+    growth = None if policy.growth is None else growth_text(policy.growth)
+    options = {**asdict(replace(policy, growth=None)), "growth": growth, "gc": wish.gc, "seed": wish.grants.seed}
+    return RunRow(
+        module=str(source) if isinstance(source, str | os.PathLike) else "(bytes)",
+        module_sha256=hashlib.sha256(wish.wasm).hexdigest(),
+        arguments=session.grants.arguments[1:],
+        runtime=guest.runtime,
+        runtime_version=guest.version,
+        collector=LEAKING if policy.leaking else guest.collector,
+        source="injected" if heap is None else heap.engine_name,
+        options=options,
+        started_at=datetime.now(UTC),
+        block_bytes=BLOCK_BYTES,
+        heap_start_address=0 if heap is None else heap.heap_start_address,
+    )
+
+
+def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | None) -> None:
+    """Refuse a listener who would hear nothing.
+
+    Raises:
+        PolicyError: The policy has no collections.
+        UnsupportedGuestError: Nobody here sees the module's.
+    """
+    if policy.leaking:
+        raise PolicyError("a heap that only grows (leaking) is never collected, so leave the listener out")
+    if served is None:
+        what = "" if guest is None else f": this module ({guest.runtime}) {guest.served}"
+        raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
+
+
+def _check_served(guest: Guest | None, policy: Policy) -> None:
+    """Refuse a policy that a guest cannot be run by; one that never frees anyway may be asked not to.
+
+    Raises:
+        UnsupportedGuestError: Says what the guest is and what does work.
+    """
+    if guest is None or is_served(guest) or (guest.leaking is not None and policy == Policy(leaking=True)):
+        return
+    from tinyheap.recognize.identify import block_heap
+
+    block_heap(guest)

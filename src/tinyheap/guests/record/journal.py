@@ -1,0 +1,93 @@
+"""What was noted of a run so far, and whether that can go on; it outlives each phase of a recording."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from tinyheap.errors import RecordingError
+from tinyheap.guests.serve.unchecked import trap_for
+from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+
+try:
+    from tinyheap.guests.record._recorder import EventLog
+except ImportError as _error:
+    raise RecordingError(
+        "recording needs the compiled kernel, which is not there; install a C compiler and reinstall tinyheap"
+    ) from _error
+
+
+class Taker(Protocol):
+    """What takes what was noted; neither of its methods raises."""
+
+    def flush(self) -> None:
+        """Take it: a buffer is full."""
+
+    def wake(self) -> int:
+        """Look around; returns when to be called next, in nanoseconds of the log's time."""
+
+
+class Journal:
+    """The events of a run as compiled code notes them, and why they could not be noted any more.
+
+    Raises:
+        MemoryError: there is no room for its buffers.
+    """
+
+    def __init__(self) -> None:
+        self.log = EventLog(self)
+        self.error: BaseException | None = None
+        self.taker: Taker | None = None
+        """Who takes what is noted; None before the recording began, when it is kept here."""
+        self._early: list[Batch] = []
+
+    def batches(self, time_ns: int) -> list[Batch]:
+        """What was noted since the last time, of which the last batch may get further rows.
+
+        Args:
+            time_ns: how far the run is.
+        """
+        events, event_count, stacks, stack_count, deaths = self.log.take()
+        batch = Batch(time_ns)
+        batch.events = np.frombuffer(events, EVENT, event_count)
+        batch.stacks = np.frombuffer(stacks, STACK, stack_count)
+        batch.deaths = np.frombuffer(deaths, DEATH)
+        early, self._early = self._early, []
+        return [*early, batch]
+
+    def fail(self, error: BaseException) -> None:
+        """Note nothing any more; the program ends at its next event."""
+        self.error = self.error or error
+        self.log.fail()
+
+    def failure(self) -> BaseException:
+        """Why the recording cannot go on."""
+        if self.error is None:
+            # The log failed by itself, and all that it noted until then is sound.
+            self._flush()
+        if self.error is None:
+            full, memory = (
+                f"it has {self.log.objects:,} objects, the most there can be",
+                "this machine has no memory left for it",
+            )
+            self.error = RecordingError(f"the recording cannot go on: {full if self.log.is_full else memory}")
+        return self.error
+
+    # ---- what compiled code calls, and so it never raises ------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if self.taker is not None:
+            self.taker.flush()
+            return
+        try:
+            self._early = self.batches(0)
+        except BaseException as error:
+            self.fail(error)
+
+    def _wake(self) -> int:
+        return self.log.now_ns if self.taker is None else self.taker.wake()
+
+    def _trap(self) -> int:
+        """What ends the program, when it was told that the recording failed."""
+        return trap_for(self.failure())

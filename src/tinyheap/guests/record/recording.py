@@ -1,0 +1,294 @@
+"""A recording that has begun: the last phase of a `Recorder` but for its end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tinyheap.errors import RecordingError
+from tinyheap.recordings.batch import Batch
+from tinyheap.recordings.row_types import CollectionRow, GrowthRow, SampleRow, SnapshotRow
+from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
+
+if TYPE_CHECKING:
+    from tinyheap.guests.record._recorder import EventLog
+    from tinyheap.guests.record.journal import Journal
+    from tinyheap.heap.contract import Counters, Engine
+    from tinyheap.heap.stats import Collection
+
+PICTURES: Final = 32
+"""Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
+FLUSH_NS: Final = 500_000_000
+"""So long events wait at most before they are handed over, while there are others."""
+SAMPLE_NS: Final = 100_000_000
+"""The heap is looked at so often at most between collections (for Python has to wait for whoever else runs in it),"""
+SAMPLE_SHARE: Final = 50
+"""for one part in so many of the time,"""
+SAMPLES: Final = 1000
+"""and, from any time of the run to twice that time, no more often than so."""
+WAITING_DEATHS: Final = 1 << 16
+WAITING_PICTURE_BYTES: Final = 1 << 20
+"""What may wait for the next batch; more of it makes one."""
+_BLOCKS: Final = 4
+"""Log2 of the bytes of a block: objects share none."""
+
+
+class Sink(Protocol):
+    """What takes a recording; `tinyheap.recordings.RecordingWriter` is one."""
+
+    def append(self, batch: Batch) -> None:
+        """Take what has happened since the last time."""
+
+    def finish(self, state: str, *, error: str | None = None, exit_code: int | None = None, time_ns: int) -> None:
+        """Take how the run ended."""
+
+
+class RecordedHeap(Protocol):
+    """A heap that is looked at while an engine serves it."""
+
+    @property
+    def engine(self) -> Engine:
+        """What serves it."""
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted, as the program is to see it."""
+
+
+class Clock:
+    """The time of a run: it begins with the program's first instruction and ends with its last."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._has_begun = self._is_inside = False
+        self._left_ns = 0
+
+    def enter(self) -> None:
+        """The host calls the program."""
+        self._is_inside = True
+        if not self._has_begun:
+            self._has_begun = True
+            self._log.begin()
+
+    def leave(self) -> None:
+        """The host's call has returned, or failed."""
+        self._left_ns = self._log.now_ns
+        self._is_inside = False
+
+    def instantiated(self) -> None:
+        """There is an instance, which is made by the program's code only where that has a start function."""
+        self._has_begun = self._log.events > 0
+
+    @property
+    def time_ns(self) -> int:
+        """How far the run is: up to now, or to when the program last ran."""
+        if not self._has_begun:
+            return 0
+        return self._log.now_ns if self._is_inside else self._left_ns
+
+
+class Recording:
+    """Notes what happens in a run, and hands it over.
+
+    Args:
+        journal: what compiled code notes.
+        clock: of the run.
+        shadow_pointer: the program's, where its call stack ends.
+        sink: takes it all.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, shadow_pointer: ctypes.c_uint32, sink: Sink) -> None:
+        self._journal, self._clock, self._shadow_pointer, self._sink = journal, clock, shadow_pointer, sink
+        self._heap: RecordedHeap | None = None
+        self._rows = Batch(0)
+        self._waiting_deaths, self._flush_due_ns = 0, FLUSH_NS
+        self._is_over = self.is_complete = False
+        journal.taker = self
+
+    def enter(self) -> None:
+        """The host calls the program: its stack begins anew, whatever became of the last call."""
+        self._shadow_pointer.value = 0
+        self._clock.enter()
+
+    def leave(self) -> None:
+        """The host's call has returned, or failed."""
+        self._clock.leave()
+
+    # ---- what happens on a heap that we serve -----------------------------------------------------------------------
+
+    def heap_begins(self, heap: RecordedHeap, first_object_address: int) -> None:
+        """An engine serves the program's heap from now on."""
+        self._heap = heap
+        self._journal.log.begin_heap(first_object_address, _BLOCKS)
+        self.sample()
+
+    def heap_ends(self) -> None:
+        """The heap cannot be looked at any more."""
+        self._heap = None
+
+    def note_allocation(self, address: int, size_bytes: int, layout: int) -> None:
+        """Note an allocation that was not served by compiled code.
+
+        Raises:
+            RecordingError: the recording cannot go on.
+        """
+        if not self._journal.log.note_event(EventKind.ALLOCATION, address, size_bytes, layout):
+            raise self._journal.failure()
+
+    def note_deaths(self, table_address: int, blocks: int, collection: int) -> int:
+        """Note the objects that a collection has not marked; returns the nanoseconds that this took.
+
+        Args:
+            table_address: where the block table lies on this machine.
+            blocks: how many it has.
+            collection: the collection's number.
+        """
+        begun_ns = time.perf_counter_ns()
+        try:
+            self._waiting_deaths += self._journal.log.note_deaths(table_address, blocks, collection)
+        except MemoryError as error:
+            self._journal.fail(error)
+        return time.perf_counter_ns() - begun_ns
+
+    def note_collection(
+        self, collection: Collection, begun_ns: int, wanted_bytes: int | None, roots_bytes: int, block_bytes: int
+    ) -> None:
+        """Note a collection that has just ended.
+
+        Args:
+            begun_ns: when it began, by Python's clock.
+            wanted_bytes: the allocation that found no room.
+            roots_bytes: how much of the stack and of the globals was scanned.
+            block_bytes: the size of a block.
+        """
+        begun_ns = self._journal.log.now_ns - (time.perf_counter_ns() - begun_ns)
+        stack_id = self._journal.log.stack()
+        self._rows.collections.append(
+            CollectionRow(
+                number=collection.number,
+                reason=collection.reason,
+                begun_ns=begun_ns,
+                pause_ns=collection.pause_ns,
+                mark_ns=collection.mark_ns,
+                sweep_ns=collection.sweep_ns,
+                last_event_id=self._journal.log.events,
+                wanted_bytes=wanted_bytes,
+                stack_id=stack_id,
+                roots_bytes=roots_bytes,
+                words_scanned=collection.words_scanned,
+                overflows=collection.overflows,
+                rescans=collection.rescans,
+                freed_objects=collection.freed_objects,
+                freed_bytes=collection.freed_blocks * block_bytes,
+                live_objects=collection.live_objects,
+                live_bytes=collection.live_blocks * block_bytes,
+            )
+        )
+        self.sample()
+        if is_pictured(collection.number):
+            self._picture(collection.number)
+        pictures_bytes = sum(len(picture.states) for picture in self._rows.snapshots)
+        if self._waiting_deaths > WAITING_DEATHS or pictures_bytes > WAITING_PICTURE_BYTES:
+            self.flush()
+
+    def note_growth(self, old_bytes: int, new_bytes: int, wanted_bytes: int) -> None:
+        """Note that the heap has become larger, for an allocation."""
+        row = GrowthRow(self._journal.log.now_ns, self._journal.log.events, old_bytes, new_bytes, wanted_bytes)
+        self._rows.growths.append(row)
+        self.sample()
+
+    def sample(self) -> None:
+        """Note the heap as a whole, as it is now; nothing where there is no heap that could be looked at."""
+        heap = self._heap
+        if heap is None:
+            return
+        geometry, census, counts = heap.engine.geometry, heap.engine.census(), heap.counters
+        objects = census.heads + census.marks
+        self._rows.samples.append(
+            SampleRow(
+                time_ns=self._clock.time_ns,
+                last_event_id=self._journal.log.events,
+                heap_bytes=geometry.heap_bytes,
+                used_bytes=(objects + census.tails) * geometry.block_bytes,
+                free_bytes=census.free_blocks * geometry.block_bytes,
+                free_runs=census.free_runs,
+                largest_free_run_bytes=census.largest_free_run_blocks * geometry.block_bytes,
+                objects=objects,
+                total_alloc_bytes=counts.total_alloc_bytes,
+                mallocs=counts.mallocs,
+                frees=counts.frees,
+            )
+        )
+
+    def _picture(self, collection: int) -> None:
+        """Keep the block table; ``collection`` is 0 for none."""
+        heap = self._heap
+        if heap is not None:
+            blocks, table = heap.engine.geometry.end_block, heap.engine.read_table()
+            row = SnapshotRow(self._clock.time_ns, self._journal.log.events, collection, blocks, table)
+            self._rows.snapshots.append(row)
+
+    # ---- handing over -----------------------------------------------------------------------------------------------
+
+    def finish(self, *, error: str | None, exit_code: int | None) -> None:
+        """End the recording; what the program does after that is not recorded.  Again does nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
+        # Nothing is noted any more, and the program's memory may go.
+        self._shadow_pointer = ctypes.c_uint32()
+        time_ns, failure = self._clock.time_ns, self._journal.error
+        if failure is not None:
+            # It ended the program, and who ran that knows.
+            with contextlib.suppress(RecordingError):
+                self._sink.finish(FAILED, error=str(failure), exit_code=exit_code, time_ns=time_ns)
+            return
+        self._journal.log.stop()
+        self.sample()
+        self._picture(0)
+        self._append(self._taken())
+        self._heap = None
+        state = FINISHED if error is None else FAILED
+        self._sink.finish(state, error=error, exit_code=exit_code, time_ns=self._clock.time_ns)
+        self.is_complete = True
+
+    def flush(self) -> None:
+        """Hand over what was noted; called by compiled code, and so it never raises."""
+        try:
+            taken = self._taken()
+            if not self._is_over:
+                self._append(taken)
+        except BaseException as error:
+            self._journal.fail(error)
+
+    def wake(self) -> int:
+        """Look at the heap, and hand over what waited long enough; returns when to be called next.  It never raises."""
+        now_ns = self._journal.log.now_ns
+        try:
+            self.sample()
+        except BaseException as error:
+            self._journal.fail(error)
+        taken_ns = self._journal.log.now_ns - now_ns
+        if now_ns >= self._flush_due_ns:
+            self.flush()
+        return now_ns + max(SAMPLE_NS, SAMPLE_SHARE * taken_ns, now_ns // SAMPLES)
+
+    def _append(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            self._sink.append(batch)
+
+    def _taken(self) -> list[Batch]:
+        """What was noted since the last time."""
+        *early, batch = self._journal.batches(self._clock.time_ns)
+        rows, self._rows, self._waiting_deaths = self._rows, Batch(0), 0
+        batch.collections, batch.samples = rows.collections, rows.samples
+        batch.growths, batch.snapshots = rows.growths, rows.snapshots
+        self._flush_due_ns = batch.time_ns + FLUSH_NS
+        return [*early, batch]
+
+
+def is_pictured(collection: int) -> bool:
+    """Whether the heap's picture is kept after this collection: all of them at first, and ever fewer."""
+    return collection % (1 << max(0, collection.bit_length() - PICTURES.bit_length())) == 0

@@ -1,0 +1,158 @@
+"""The memory of a guest whose heap is served, and the variables in it that its own allocator would keep."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Final, cast
+
+import wasmtime
+
+from tinyheap.errors import GuestError
+from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
+from tinyheap.heap.contract import Counters, Engine
+
+if TYPE_CHECKING:
+    from wasmtime import Instance, Store
+
+    from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve.guard import Guard
+    from tinyheap.heap.geometry import Geometry
+    from tinyheap.heap.nextfit._kernel import Kernel
+    from tinyheap.recognize.facts import BlockHeap
+
+WORD_BYTES: Final = 4
+COUNTER_BYTES: Final = 8
+_VIEW_OF_MEMORY: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+    ("PyMemoryView_FromMemory", ctypes.pythonapi)
+)
+_WRITABLE: Final = 0x200
+"""Python's ``PyBUF_WRITE``."""
+
+
+class BoundMemory:
+    """An instance's memory and its stack pointer.
+
+    Args:
+        store: of the instance.
+        instance: of a rewritten module.
+
+    Raises:
+        GuestError: the module was not rewritten.
+    """
+
+    start_address: Final = 0
+
+    def __init__(self, store: Store, instance: Instance) -> None:
+        exports = instance.exports(store)
+        memory, stack_pointer = exports[MEMORY_EXPORT], exports[STACK_POINTER_EXPORT]
+        if not isinstance(memory, wasmtime.Memory) or not isinstance(stack_pointer, wasmtime.Global):
+            raise GuestError("the module was not prepared for a takeover")
+        self._store, self._memory, self._stack_pointer = store, memory, stack_pointer
+        self.base = 0
+        """Where it begins on this machine."""
+        self.memory = memoryview(b"")
+        """All of it, where `locate` found it last; not to be kept."""
+
+    def locate(self) -> None:
+        """Look at the memory where it is now; a growth may have moved it."""
+        size_bytes = self._memory.data_len(self._store)
+        self.base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        # An array of ctypes' would need a new type for each size.
+        self.memory = _VIEW_OF_MEMORY(self.base, size_bytes, _WRITABLE)
+
+    def let_go(self) -> None:
+        """Hold no view of it any more."""
+        self.memory = memoryview(b"")
+
+    def read(self, address: int, size_bytes: int = WORD_BYTES) -> int:
+        """The number at an address."""
+        return int.from_bytes(self.memory[address : address + size_bytes], "little")
+
+    def write(self, address: int, value: int, size_bytes: int = WORD_BYTES) -> None:
+        """Write a number to an address."""
+        self.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")
+
+    @property
+    def stack_pointer(self) -> int:
+        """Where the stack ends now, unsigned."""
+        return int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
+
+    @property
+    def pages(self) -> int:
+        """Its size."""
+        return self._memory.size(self._store)
+
+    @property
+    def most_pages(self) -> int | None:
+        """What the module lets it grow to; None for no limit."""
+        return self._memory.type(self._store).limits.max
+
+    def grow(self, pages: int) -> None:
+        """Make it larger by so many pages.
+
+        Raises:
+            wasmtime.WasmtimeError: there are no more.
+        """
+        self._memory.grow(self._store, pages)
+
+
+class Variables:
+    """What the guest's own allocator would keep in the guest's memory, while an engine serves in its place.
+
+    Args:
+        guard: what asks the engine for more than the guest did, if anything does.
+        allocator: the C function that serves without asking, if the engine has one.
+    """
+
+    def __init__(
+        self, facts: BlockHeap, memory: BoundMemory, engine: Engine, guard: Guard | None, allocator: Allocator | None
+    ) -> None:
+        self._facts, self._memory, self._engine = facts, memory, engine
+        self._guard, self._allocator = guard, allocator
+        counters = facts.counters
+        self._counter_addresses = (
+            counters.total_alloc_bytes_address,
+            counters.mallocs_address,
+            counters.frees_address,
+            counters.total_blocks_address,
+            counters.freed_blocks_address,
+        )
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted, as the guest is to see it: it did not ask for red zones."""
+        counts = self._engine.counters
+        if self._guard is None:
+            return counts
+        return counts._replace(total_alloc_bytes=counts.total_alloc_bytes - self._guard.zone_bytes)
+
+    def publish(self) -> None:
+        """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
+        if self._allocator is not None and self._guard is None:
+            self._allocator.publish()
+            return
+        counts = self.counters
+        values = (counts.total_alloc_bytes, counts.mallocs, counts.frees, counts.total_blocks, counts.freed_blocks)
+        for address, value in zip(self._counter_addresses, values, strict=True):
+            if address is not None:
+                self._memory.write(address, value, COUNTER_BYTES)
+        self._memory.write(self._facts.next_alloc_address, self._engine.next_alloc)
+
+    def publish_geometry(self, geometry: Geometry) -> None:
+        """Leave the heap's bounds as the guest's own allocator does when the heap has grown."""
+        facts, memory = self._facts, self._memory
+        memory.write(facts.heap_end_address, geometry.end_address)
+        memory.write(facts.metadata_start_address, geometry.table_address)
+        memory.write(facts.end_block_address, geometry.end_block)
+
+    def tie(self, *, checked: bool) -> None:
+        """Tell the C function where they lie now, and whether it is to check them before each allocation."""
+        if self._allocator is None:
+            return
+        facts, base = self._facts, self._memory.base
+        places = [0 if address is None else base + address for address in self._counter_addresses]
+        self._allocator.tie(cast("Kernel", self._engine), base + facts.next_alloc_address, places)
+        if checked:
+            self._allocator.check(
+                base + facts.heap_end_address, base + facts.metadata_start_address, base + facts.end_block_address
+            )

@@ -1,0 +1,58 @@
+"""What a guest's own collector scans for roots, in its order: the stack, then the globals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tinyheap.guests.serve.memory import WORD_BYTES
+from tinyheap.recognize.facts import StackScan
+
+if TYPE_CHECKING:
+    from tinyheap.guests.serve.memory import BoundMemory
+    from tinyheap.recognize.facts import BlockHeap, Frame
+
+
+def root_ranges(facts: BlockHeap, memory: BoundMemory, stack_pointer: int) -> Iterator[tuple[int, int]]:
+    """Start and end address of each range.
+
+    Args:
+        stack_pointer: at the entry of the guest's allocator.
+    """
+    yield from _stack_ranges(facts, memory, stack_pointer)
+    yield facts.roots.globals_start_address, facts.roots.globals_end_address
+
+
+def _stack_ranges(facts: BlockHeap, memory: BoundMemory, stack_pointer: int) -> Iterator[tuple[int, int]]:
+    roots = facts.roots
+    # The frames of alloc and of what it calls to collect are on the stack when it is scanned.
+    scanned_from = stack_pointer - sum(frame.size_bytes for frame in _frames_in_scan(facts))
+    task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
+    top = roots.stack_top_address or 0
+    if roots.stack_scan is StackScan.CHAIN:
+        yield from _chain_ranges(memory, roots.stack_chain_address or 0)
+    elif roots.stack_scan is StackScan.SYSTEM or (roots.stack_scan is StackScan.SYSTEM_UNLESS_TASK and not task):
+        yield scanned_from, top
+    elif roots.stack_scan is StackScan.SYSTEM_OR_SAVED:
+        saved = memory.read(roots.saved_stack_pointer_address or 0)
+        yield (saved if task else scanned_from), top
+
+
+def _frames_in_scan(facts: BlockHeap) -> Iterator[Frame]:
+    """Frames between alloc's entry and the function that scans a range of roots."""
+    mark_roots = facts.functions.get("markRoots")
+    for frame in facts.mark_stack.root_chain[:-1]:
+        if frame.function == mark_roots:
+            return
+        yield frame
+
+
+def _chain_ranges(memory: BoundMemory, first_address: int) -> Iterator[tuple[int, int]]:
+    """The stack objects of a guest that links them: ``{next, number of words, words...}``."""
+    seen = set()
+    at = memory.read(first_address)
+    while at and at not in seen:
+        seen.add(at)
+        words_at = at + 2 * WORD_BYTES
+        yield words_at, words_at + memory.read(at + WORD_BYTES) * WORD_BYTES
+        at = memory.read(at)

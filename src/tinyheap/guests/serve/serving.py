@@ -1,0 +1,314 @@
+"""A guest's heap while an engine serves it: the last of its phases, which begins with the guest's first allocation.
+
+The engine works on the guest's own memory: the block table stays where the guest expects it, and all that its allocator and
+collector would have left in memory is left there too, so that nothing else in the program can tell the difference:
+
+* the counters and ``nextAlloc`` after each allocation (the counters are scanned as roots themselves);
+* heapEnd, metadataStart and endBlock, and the moved table, after a growth;
+* the mark stack, which the original keeps below the stack pointer: the engine's bounded mark stack lies in that very place.
+
+There is one way in, `ServingHeap.allocate`, whatever the engine and the policy.  The C function behind the guest's import
+(`_allocator`) goes past it with what needs no decision, and comes to the engine's callbacks below when there is no room.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryError
+from tinyheap.guests.serve.callstack import CallStack, shown
+from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collector
+from tinyheap.guests.serve.growing import Growing
+from tinyheap.guests.serve.memory import Variables
+from tinyheap.guests.serve.verification import Absent, Verifier
+from tinyheap.heap.contract import Counters, Engine, Gc, Options
+from tinyheap.heap.engines import choose_engine
+from tinyheap.ownership import SoleOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wasmtime import Store
+
+    from tinyheap.guests.policy import Policy
+    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve.guard import Guard
+    from tinyheap.guests.serve.memory import BoundMemory
+    from tinyheap.heap.geometry import Geometry
+    from tinyheap.heap.stats import Collection
+    from tinyheap.hosts.phases import Life
+    from tinyheap.recognize.facts import BlockHeap
+
+ALLOCATES: Final = "allocates"
+"""What a program does while it cannot be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a guest's heap is bound to.
+
+    Args:
+        facts: where its parts are.
+        policy: how to run it.
+        listener: called after each collection, with it.
+        store: of the instance.
+        memory: of the instance.
+        allocator: the C function that serves the kernel's allocations; None for the model.
+        calls: who calls the allocator, where the policy wants to know it.
+        life: its program's, which is not to be called while it waits for its heap.
+        memory_limit_bytes: what the store lets the memory grow to, for messages; None for no limit.
+        collections: takes each collection.
+    """
+
+    facts: BlockHeap
+    policy: Policy
+    listener: Callable[[Collection], object] | None
+    store: Store
+    memory: BoundMemory
+    allocator: Allocator | None
+    calls: CallStack | None
+    life: Life
+    memory_limit_bytes: int | None
+    collections: list[Collection]
+
+
+class ServingHeap(SoleOwner):
+    """Serves one guest's heap by an engine, whose callbacks it answers.
+
+    Args:
+        binding: what the heap lies in.
+        geometry: where it lies.
+        next_alloc: where the guest would search next.
+        recording: takes what happens on it; None where the run is not recorded.
+    """
+
+    def __init__(self, binding: Binding, geometry: Geometry, next_alloc: int, recording: Recording | None) -> None:
+        facts, policy, memory = binding.facts, binding.policy, binding.memory
+        self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
+        self._recording = recording
+        view = memory.memory[geometry.start_address : geometry.end_address]
+        engine_type = choose_engine(policy.engine)
+        self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
+        self.engine.zero_size_address = facts.zero_size_address or 0
+        self.engine.next_alloc = next_alloc
+        self._calls = binding.calls
+        self._guard = self._new_guard() if policy.guard else None
+        self._absent = Absent()
+        self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
+        self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
+        self._growing = Growing(policy, memory, binding.memory_limit_bytes)
+        self._collector = Collector(
+            facts,
+            memory,
+            self.engine,
+            self._variables,
+            self.verifier,
+            self._guard,
+            recording,
+            binding.listener,
+            binding.collections,
+        )
+        self._calls_until_collection = policy.gc_every
+
+    def begin(self) -> None:
+        """Serve from now on."""
+        self._tie()
+        if self._recording is not None:
+            first_address = self.engine.geometry.start_address + self.facts.header_bytes
+            self._recording.heap_begins(self, first_address)
+
+    def close(self) -> None:
+        """Let go of the guest's memory, before the guest is dropped; it cannot allocate any more."""
+        if self._recording is not None:
+            self._recording.heap_ends()
+        if self._binding.allocator is not None:
+            self._binding.allocator.untie()
+        self.engine.release_memory()
+        self._memory.let_go()
+
+    def __del__(self) -> None:
+        # An engine and what answers its callbacks are a cycle, and its views of the memory have to go before the memory's own.
+        if hasattr(self, "engine"):
+            self.engine.release_memory()
+            self._memory.let_go()
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted, as the guest is to see it."""
+        return self._variables.counters
+
+    def _new_guard(self) -> Guard:
+        from tinyheap.guests.serve.guard import Guard
+
+        assert self._calls is not None, "a guarded heap is bound with them"
+        return Guard(self.engine, self._memory, self.facts.header_bytes, self._calls)
+
+    def _tie(self) -> None:
+        self._variables.tie(checked=self._policy.verify)
+        if self._binding.allocator is not None:
+            self._binding.allocator.account_for(self._absent)
+
+    # ---- what the guest calls ---------------------------------------------------------------------------------------
+
+    def allocate(self, size_bytes: int, layout: int) -> int:
+        """The address of a new object, looked at before as the policy asks.
+
+        Args:
+            layout: the layout word; 0 where objects have none.
+
+        Raises:
+            AllocationStopError: this is the allocation to stop at.
+            GuestOutOfMemoryError: there is no room.
+            HeapCorruptError: something was overwritten.
+        """
+        self.verifier.check_variables()
+        self._collect_if_due()
+        self._serve_alone()
+        if size_bytes == 0:
+            return self.engine.zero_size_address
+        number = self.engine.counters.mallocs + 1
+        if number == self._policy.stop_at_allocation:
+            raise self._stop(number, size_bytes, layout)
+        self._absent.wanted_bytes = size_bytes
+        try:
+            return self._new_object(number, size_bytes, layout)
+        finally:
+            self._absent.wanted_bytes = None
+            # An error of a callback takes back what was counted.
+            self._variables.publish()
+
+    def _collect_if_due(self) -> None:
+        if self._calls_until_collection is None:
+            return
+        if self._calls_until_collection == 0:
+            self._calls_until_collection = self._policy.gc_every
+            with self._binding.life.busy(ALLOCATES):
+                self._collector.collect(REQUESTED, None)
+        assert self._calls_until_collection is not None
+        self._calls_until_collection -= 1
+
+    def _serve_alone(self) -> None:
+        """Let the C function serve what needs no look from here, until the next collection is due."""
+        if self._binding.allocator is None or self._policy.looks_at_each_allocation:
+            return
+        self._binding.allocator.serve_alone(self._calls_until_collection)
+        if self._calls_until_collection is not None:
+            self._calls_until_collection = 0
+
+    def _new_object(self, number: int, size_bytes: int, layout: int) -> int:
+        if self._guard is None:
+            return self.engine.alloc(size_bytes, layout)
+        with self.verifier.blaming_the_stack():
+            return self._guard.alloc(number, size_bytes, layout)
+
+    def _stop(self, number: int, size_bytes: int, layout: int) -> AllocationStopError:
+        assert self._calls is not None, "a heap to be stopped is bound with them"
+        callers = self._calls.names()
+        return AllocationStopError(
+            f"stopped as asked at allocation {number}: {size_bytes} bytes, layout word {layout:#x}, "
+            f"by {shown(callers)}",
+            callers,
+        )
+
+    def resize_in_place(self, address: int, size_bytes: int) -> tuple[bool, int]:
+        """Try the guest's ``realloc`` without a new object: whether that was enough, and the bytes to be kept if not."""
+        assert self._guard is not None, "only a guarded guest's realloc comes here"
+        with self.verifier.blaming_the_stack():
+            is_done = self._guard.resize(address, size_bytes)
+        return is_done, self._guard.room_bytes(address)
+
+    def copy(self, address: int, made: int, kept_bytes: int) -> None:
+        """Copy what a resized object held to its new place."""
+        memory = self._memory.memory
+        if made != self.engine.zero_size_address:
+            memory[made : made + kept_bytes] = bytes(memory[address : address + kept_bytes])
+
+    def collect_on_request(self) -> int:
+        """The guest's own call of its collector; returns the free bytes."""
+        with self._binding.life.busy("collects"):
+            self.verifier.check_variables()
+            if not self._policy.leaking:
+                return self._collector.collect(REQUESTED, None)
+            # A heap that only grows is not collected by anybody.
+            return self.engine.census().free_blocks * self.engine.geometry.block_bytes
+
+    # ---- what the engine calls --------------------------------------------------------------------------------------
+
+    def exhausted(self) -> int:
+        """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
+        with self._binding.life.busy(ALLOCATES):
+            if self._policy.leaking:
+                # Where there would have been a collection.
+                self.verifier.look("the growth")
+                return 0
+            free_bytes = self._collector.collect(EXHAUSTED, self._absent.wanted_bytes)
+        if self.facts.keeps_headroom:
+            return free_bytes
+        # Enough for the engine: older programs grow only when a second search finds nothing, either.
+        return self.engine.geometry.pool_bytes
+
+    def grow(self, needed_blocks: int) -> bool:
+        """Grow the guest's memory by one step and move the block table to its end."""
+        with self._binding.life.busy(ALLOCATES):
+            heap_bytes = self._growing.extend(self.engine.geometry)
+            if heap_bytes is not None:
+                self._resize(heap_bytes)
+            return heap_bytes is not None
+
+    def _resize(self, heap_bytes: int) -> None:
+        engine, memory = self.engine, self._memory
+        old_bytes, start_address = engine.geometry.heap_bytes, engine.geometry.start_address
+        engine.release_memory()
+        memory.locate()
+        engine.move_memory(memory.memory[start_address : start_address + heap_bytes])
+        engine.resize(heap_bytes)
+        if self._guard is not None:
+            self._guard.grown()
+        self._tie()
+        self._variables.publish_geometry(engine.geometry)
+        if self._recording is not None:
+            self._recording.note_growth(old_bytes, heap_bytes, self._absent.wanted_bytes or 0)
+
+    def layout_word(self, layout: int, size_bytes: int) -> int:
+        """Guests pass layout words."""
+        return layout
+
+    def settle(self, address: int, size_bytes: int) -> int:
+        """End an allocation that had to ask.
+
+        Raises:
+            GuestOutOfMemoryError: there was no room; says who asked, and what is in the way of more.
+        """
+        if address:
+            return address
+        geometry, census = self.engine.geometry, self.engine.census()
+        self._absent.lost_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
+        callers = self._callers()
+        raise GuestOutOfMemoryError(
+            f"the program asked for {self._absent.wanted_bytes} bytes (by {shown(callers)}): its heap of "
+            f"{geometry.heap_bytes} bytes has {census.free_blocks * geometry.block_bytes} free, at most "
+            f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow: "
+            f"{self._growing.obstacle}",
+            callers,
+        )
+
+    def _callers(self) -> tuple[str, ...]:
+        """Who waits for this host; nobody where there is no room to find out."""
+        with suppress(GuestError):
+            self._calls = self._calls or CallStack(self._binding.store)
+            return self._calls.names()
+        return ()
+
+
+def _options(facts: BlockHeap, policy: Policy) -> Options:
+    gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
+    stack = facts.mark_stack
+    options = Options(gc, stack.entries, stack.zeroed, policy.clear_blocks)
+    if not policy.guard:
+        return options
+    from tinyheap.guests.serve.guard import PATTERN_BYTE
+
+    return replace(options, asserts=True, poison_byte=PATTERN_BYTE)
