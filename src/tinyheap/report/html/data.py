@@ -9,11 +9,12 @@ names at `LONGEST_NAME`, objects at `MOST_OBJECTS`.  What is left out, the page 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinyheap.json_of import json_of
 from tinyheap.profile.census import take_census
 from tinyheap.profile.flame import Measure, weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
@@ -130,7 +131,7 @@ def _summary(recording: Recording, notes: list[str], reasons: list[str]) -> dict
         notes = [*notes, found.observed.unknown]
     return {
         "run": _run_facts(recording),
-        "totals": {name: asdict(found)[name] for name in _TOTALS},
+        "totals": {name: json_of(getattr(found, name)) for name in _TOTALS},
         "reasons": reasons,
         "percentiles": [{"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in percentiles.items()],
         "sizes": _histogram(size_histogram(recording)),
@@ -153,7 +154,7 @@ def _run_facts(recording: Recording) -> dict[str, Any]:
         "source": shortened(run.source),
         "unseen_collections": None if run.observed.collections else run.observed.unseen_collections,
         "unseen_heap": None if run.observed.heap else run.observed.unseen_heap,
-        "started_at": run.started_at.isoformat(),
+        "started_at": json_of(run.started_at),
         "state": shortened(run.state),
         "error": run.error and shortened(run.error),
         "exit_code": run.exit_code,
@@ -179,7 +180,7 @@ def _histogram(histogram: Histogram | Unknown) -> dict[str, Any]:
     if isinstance(histogram, Unknown):
         return {"unknown": histogram.why}
     return {
-        "buckets": [asdict(bucket) for bucket in histogram.buckets],
+        "buckets": json_of(histogram.buckets),
         "beyond_objects": histogram.beyond_objects,
         "beyond_bytes": histogram.beyond_bytes,
     }
