@@ -41,9 +41,10 @@ from tinyheap.heap.growth import (
     NoGrowth as NoGrowth,
     Pages as Pages,
 )
-from tinyheap.heap.heap import Heap as Heap, HeapObject as HeapObject, Listener as Listener
+from tinyheap.heap.heap import Heap as Heap, Listener as Listener
 from tinyheap.heap.layout import Layout as Layout
 from tinyheap.heap.stats import Collection as Collection, MemStats as MemStats
+from tinyheap.heap.view import HeapObject as HeapObject
 from tinyheap.hosts.grants import Folder as Folder, Grants as Grants
 from tinyheap.recognize.facts import Guest as Guest
 from tinyheap.recognize.identify import identify as identify

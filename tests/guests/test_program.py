@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from tinyheap.errors import (
     UnsupportedGuestError,
 )
 from tinyheap.formatters import ShSyntaxFormatter
+from tinyheap.guests import preparing
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import MODULE_LIMIT_BYTES, Form, prepare, read_module
@@ -378,3 +381,15 @@ def test_a_module_that_only_wasmtime_can_read_runs_as_it_is(monkeypatch: pytest.
         assert program.guest is not None
         assert "the day after tomorrow" in program.guest.served
         assert program.run() == 3
+
+
+def test_the_cache_knows_all_code_that_prepares() -> None:
+    """What it does not know could change, and the cache would still hold what the old code made."""
+    prepares = ("recognize.identify", "recognize.facts_json", "recognize.resizing", "wasm")
+    rewrites = ("guests.rewrite.rewriting", "guests.rewrite.instrumenting")
+    imports = "; ".join(f"import tinyheap.{name}" for name in (*prepares, *rewrites))
+    files = "[each.__file__ for name, each in sys.modules.items() if name.startswith('tinyheap')]"
+    code = f"import sys; {imports}; print(*{files}, sep=chr(10))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    folders = {folder.resolve() for folder in preparing._CODE_THAT_PREPARES}
+    assert {Path(file).resolve().parent for file in loaded if file} <= folders

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinyheap.errors import InvalidTypeError, LayoutError
 from tinyheap.heap import Geometry, Heap, Layout
-from tinyheap.heap.layout import LIMIT_WORDS, Fields, StaticLayouts
+from tinyheap.heap.layout import LIMIT_WORDS, Fields, StaticLayouts, static_layout
 
 WORD_SIZES = pytest.mark.parametrize("word_bytes", [2, 4, 8])
 PATTERNS = st.text("p.", min_size=1, max_size=150)
@@ -90,9 +90,10 @@ class TestWords:
         word = layout.inline_word(word_bytes)
         if word is None:
             data = layout.static_bytes(word_bytes)
-            words = int.from_bytes(data[:word_bytes], "little")
-            assert Layout(words, int.from_bytes(data[word_bytes:], "little")) == layout.shortest()
-            assert len(data) == word_bytes + (words + 7) // 8
+            assert static_layout(b"in front" + data + b"behind", 8, word_bytes) == layout.shortest()
+            assert len(data) == word_bytes + (layout.shortest().words + 7) // 8
+            with pytest.raises(LayoutError, match="ends beyond the memory"):
+                static_layout(b"in front" + data[:-1], 8, word_bytes)
         else:
             assert 0 < word < 1 << 8 * word_bytes
             assert word & 1

@@ -14,15 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyheap.errors import GeometryError, InvalidTypeError, TraceError
+from tinyheap.traces import trace
 from tinyheap.traces.replay import replay
 from tinyheap.traces.trace import (
     BOMB_FLOOR_BYTES,
     COUNT_FLOOR,
     LAYOUT_LIMIT_BYTES,
     MAGIC,
+    Fault,
+    Op,
     Trace,
     TraceBuilder,
     TraceGrowth,
+    describe_step,
     read_trace,
     write_trace,
 )
@@ -302,3 +306,20 @@ def test_sizes_of_replays_are_numbers(kernel: object, engine_name: str, name: st
         assert len(str(caught.value)) < 200
     if name == "mark_stack_entries":
         assert replay(program, engine=engine_name, mark_stack_entries=HUGE).addresses.tolist() == [0]
+
+
+def test_compiled_code_has_the_same_operations_and_faults(kernel: object) -> None:
+    from tinyheap.traces import _replay
+
+    compiled = {name: value for name, value in vars(_replay).items() if name.isupper() and isinstance(value, int)}
+    numbers = {each.name: int(each) for each in (*Op, *Fault)}
+    # No fault is 0 there, and what only running finds is a flag of the player.
+    del numbers["NONE"], numbers["STRAY_WRITE"]
+    fields = {name: getattr(trace, name) for name in ("STORE_WORD_MASK", "STORE_INTERIOR_SHIFT", "LAYOUT_LIMIT_BYTES")}
+    assert compiled == numbers | fields
+
+
+def test_each_operation_and_fault_is_described() -> None:
+    for op in Op:
+        assert f"({op.name}" in describe_step(0, (op, 1, 2, 3))
+    assert all(fault.reason for fault in Fault if fault)

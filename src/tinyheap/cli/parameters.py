@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, ClassVar, Final
 
 import click
 
@@ -37,20 +37,33 @@ NUMBER_LIMIT: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """A file to be read, or standard input; as text its name, fit to be shown anywhere."""
+class _NamedFile:
+    """A file by the name that a command line gives it, or a standard stream; as text a name fit to be shown anywhere."""
 
     name: str
 
+    STREAM_NAME: ClassVar[str]
+    """What the standard stream is called."""
+
     @property
     def is_stream(self) -> bool:
-        """Whether it is standard input."""
+        """Whether it is the standard stream."""
         return self.name == STREAM
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """Where the file lies, or is to lie."""
         return Path(self.name)
+
+    def __str__(self) -> str:
+        return self.STREAM_NAME if self.is_stream else text_of(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Input(_NamedFile):
+    """A file to be read, or standard input."""
+
+    STREAM_NAME = "standard input"
 
     def read(self) -> bytes:
         """All of it.
@@ -95,25 +108,12 @@ class Input:
         if is_folder:
             raise InputError(f"{self}: is a folder, and not a file")
 
-    def __str__(self) -> str:
-        return "standard input" if self.is_stream else text_of(self.name)
-
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """A file to be written, or standard output; as text its name, fit to be shown anywhere."""
+class Output(_NamedFile):
+    """A file to be written, or standard output."""
 
-    name: str
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is standard output."""
-        return self.name == STREAM
-
-    @property
-    def path(self) -> Path:
-        """Where the file is to lie."""
-        return Path(self.name)
+    STREAM_NAME = "standard output"
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Find out now whether it can be written.
@@ -139,9 +139,6 @@ class Output:
             sys.stdout.buffer.flush()
         else:
             write_whole(self.path, content)
-
-    def __str__(self) -> str:
-        return "standard output" if self.is_stream else text_of(self.name)
 
 
 class FolderOutput(Output):

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tinyheap.errors import HeapError, LayoutError
-from tinyheap.heap.contract import Census, Engine, Gc, State
-from tinyheap.heap.stats import MemStats, mem_stats
+from tinyheap.errors import HeapError
+from tinyheap.heap.contract import Census, Engine, Gc
+from tinyheap.heap.stats import MemStats
+from tinyheap.heap.view import HeapView, walk
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.prepared import BoundHeap
     from tinyheap.heap.blockmap import BlockMap
     from tinyheap.heap.geometry import Geometry
-    from tinyheap.heap.heap import HeapObject
     from tinyheap.heap.layout import Layout
     from tinyheap.heap.stats import Collection
+    from tinyheap.heap.view import HeapObject
     from tinyheap.recognize.facts import BlockHeap
 
 _NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -120,23 +121,17 @@ class GuestHeap(SoleOwner):
     def stats(self) -> MemStats:
         """The fields of Go's ``MemStats``, as they are now."""
         with self._looking() as bound:
-            if bound.serving is None:
-                return _NOTHING
-            engine = bound.serving.engine
-            free_blocks = engine.census().free_blocks
-            return mem_stats(engine.geometry, engine.counters, self.gc, free_blocks, engine.bump_address)
+            return _NOTHING if bound.serving is None else self._view(bound.serving.engine).stats()
 
     def census(self) -> Census:
         """The blocks, counted by state, and the free runs among them."""
         with self._looking() as bound:
-            return _NO_BLOCKS if bound.serving is None else bound.serving.engine.census()
+            return _NO_BLOCKS if bound.serving is None else self._view(bound.serving.engine).census()
 
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
-        from tinyheap.heap.blockmap import BlockMap
-
         with self._looking():
-            return BlockMap(self.geometry, self._begun().read_table())
+            return self._view(self._begun()).dump()
 
     def verify(self) -> None:
         """Check the heap.
@@ -161,46 +156,25 @@ class GuestHeap(SoleOwner):
 
         What the program does meanwhile is seen where that has not been passed yet.
         """
-        block = 0
-        while (found := self._next_object(block)) is not None:
-            yield found
-            block = found.head + found.blocks
+        return walk(self._next_object)
 
     def _next_object(self, block: int) -> HeapObject | None:
         """The first object from a block on; None where there is none any more."""
-        with self._looking():
-            engine = self._engine
-            while engine is not None and block < engine.geometry.end_block:
-                if engine.state(block) in (State.HEAD, State.MARK):
-                    return self._describe(engine, block)
-                block += 1
-        return None
+        with self._looking() as bound:
+            return None if bound.serving is None else self._view(bound.serving.engine).next_object(block)
 
-    def _describe(self, engine: Engine, head: int) -> HeapObject:
-        from tinyheap.heap.heap import HeapObject
+    def _view(self, engine: Engine) -> HeapView:
+        return HeapView(engine, self.gc, self._layout_of)
 
-        geometry = engine.geometry
-        address, blocks = geometry.address_of(head), engine.find_next(head) - head
-        size_bytes = blocks * geometry.block_bytes
-        if self.gc is not Gc.PRECISE:
-            return HeapObject(address, head, blocks, size_bytes, None)
-        header_bytes = geometry.header_bytes
-        layout = self._layout_of(engine.load_word(address), geometry.word_bytes)
-        return HeapObject(address + header_bytes, head, blocks, size_bytes - header_bytes, layout)
+    def _layout_of(self, word: int) -> Layout:
+        """The layout that a layout word of the program stands for.
 
-    def _layout_of(self, word: int, word_bytes: int) -> Layout | None:
-        """The layout that a layout word stands for; None where it was overwritten."""
-        from tinyheap.heap.layout import Layout
+        Raises:
+            LayoutError: It stands for none: it was overwritten.
+        """
+        from tinyheap.heap.layout import Layout, static_layout
 
-        try:
-            if word == 0 or word & 1:
-                return Layout.from_word(word, word_bytes)
-            memory = self._open().memory
-            words = int.from_bytes(memory[word : word + word_bytes], "little")
-            bits_at, bits_bytes = word + word_bytes, (words + 7) // 8
-            if bits_at + bits_bytes > len(memory):
-                return None
-            bitmap = int.from_bytes(memory[bits_at : bits_at + bits_bytes], "little")
-            return Layout(words, bitmap & (1 << words) - 1)
-        except LayoutError:
-            return None
+        word_bytes = self.geometry.word_bytes
+        if word == 0 or word & 1:
+            return Layout.from_word(word, word_bytes)
+        return static_layout(self._open().memory, word, word_bytes)

@@ -35,7 +35,7 @@ _MAGIC: Final = b"\0asm"
 _LENGTH: Final = struct.Struct("<I")
 _PACKAGES: Final = Path(__file__).parents[1]
 _CODE_THAT_PREPARES: Final = (
-    *(_PACKAGES / package for package in ("recognize", "wasm", "guests", "guests/rewrite")),
+    *(_PACKAGES / package for package in (".", "recognize", "wasm", "recordings", "guests", "guests/rewrite")),
     Path(wasmtime.__file__).parent,
 )
 

@@ -11,7 +11,8 @@ from tinyheap.heap.growth import (
     NoGrowth as NoGrowth,
     Pages as Pages,
 )
-from tinyheap.heap.heap import Heap as Heap, HeapObject as HeapObject, Listener as Listener
+from tinyheap.heap.heap import Heap as Heap, Listener as Listener
 from tinyheap.heap.layout import Layout as Layout
 from tinyheap.heap.roots import Root as Root, RootHandle as RootHandle, Roots as Roots, TaskQueue as TaskQueue
 from tinyheap.heap.stats import Collection as Collection, MemStats as MemStats
+from tinyheap.heap.view import HeapObject as HeapObject

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -66,23 +66,26 @@ class BlockMap:
                 block += times * LINE_BLOCKS
 
     def __rich__(self) -> str:
-        lines = []
-        for block, line, times in self._folded():
-            runs = "".join(_terminal_run(glyph, len(list(run))) for glyph, run in groupby(line))
-            more = f" [dim]\u00d7 {times} lines[/]" if times > 1 else ""
-            lines.append(f"[dim]{self.geometry.address_of(block):#10x}[/] {runs}{more}")
-        legend = "  ".join(f"{_terminal_run(state.glyph, 1)} {state.name.lower()}" for state in State)
-        return "\n".join([*lines, f"[dim]{'':10}[/] {legend}"])
+        return "\n".join(self._drawn(_terminal_run, "[dim]{}[/]", "\u00d7"))
 
     def _repr_html_(self) -> str:
-        lines = []
-        for block, line, times in self._folded():
-            runs = "".join(_notebook_run(glyph, len(list(run))) for glyph, run in groupby(line))
-            more = f" &times; {times} lines" if times > 1 else ""
-            lines.append(f"{self.geometry.address_of(block):#10x} {runs}{more}")
-        legend = "  ".join(f"{_notebook_run(state.glyph, 1)} {state.name.lower()}" for state in State)
-        body = "\n".join([*lines, f"{'':10} {legend}"])
+        body = "\n".join(self._drawn(_notebook_run, "{}", "&times;"))
         return f'<pre style="line-height:1.15;font-family:monospace">{body}</pre>'
+
+    def _drawn(self, run: Callable[[str, int], str], aside: str, times_sign: str) -> Iterator[str]:
+        """Lines with their addresses, and at the end what the glyphs stand for.
+
+        Args:
+            run: How equal glyphs are drawn, so many of them.
+            aside: The format of what is not glyphs.
+            times_sign: How a multiplication sign is written.
+        """
+        for block, line, times in self._folded():
+            runs = "".join(run(glyph, len(list(equal))) for glyph, equal in groupby(line))
+            more = " " + aside.format(f"{times_sign} {times} lines") if times > 1 else ""
+            yield aside.format(f"{self.geometry.address_of(block):#10x}") + f" {runs}{more}"
+        legend = "  ".join(f"{run(state.glyph, 1)} {state.name.lower()}" for state in State)
+        yield aside.format(f"{'':10}") + f" {legend}"
 
 
 def _terminal_run(glyph: str, count: int) -> str:

@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from operator import methodcaller
 from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
@@ -31,9 +31,8 @@ from tinyheap.errors import (
     OutOfMemoryError,
 )
 from tinyheap.heap.arguments import SHOWN_BITS, check_callable, shown, whole_number, wrong_type
-from tinyheap.heap.blockmap import BlockMap
 from tinyheap.heap.buffers import Buffer, flat_bytes, reserve, writable_bytes
-from tinyheap.heap.contract import NO_BLOCK, Census, Counters, Engine, Gc, Options, State
+from tinyheap.heap.contract import NO_BLOCK, Census, Counters, Engine, Gc, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.heap.finalization import Afterlife, Finalizer, WeakReference, report_errors
 from tinyheap.heap.geometry import NIL, Geometry
@@ -56,11 +55,13 @@ from tinyheap.heap.monitor import (
 from tinyheap.heap.nextfit.model import Model
 from tinyheap.heap.problems import unreadable_layout, written_free_block, wrong_block, wrong_counts
 from tinyheap.heap.roots import Roots
-from tinyheap.heap.stats import Collection, MemStats, mem_stats
+from tinyheap.heap.stats import Collection, MemStats
+from tinyheap.heap.view import HeapObject, HeapView, walk
 from tinyheap.ownership import SoleOwner
 from tinyheap.units import GIB, KIB
 
 if TYPE_CHECKING:
+    from tinyheap.heap.blockmap import BlockMap
     from tinyheap.heap.nextfit._kernel import Kernel
 
 DEFAULT_START_ADDRESSES: Final = {2: 0x100, 4: 64 * KIB, 8: 64 * KIB}
@@ -95,25 +96,6 @@ class Listener:
 
     def out_of_memory(self, heap: Heap, size_bytes: int) -> None:
         """Before `OutOfMemoryError` is raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeapObject:
-    """A live object.
-
-    Args:
-        address: what the mutator holds.
-        head: its first block.
-        blocks: how many it has.
-        size_bytes: from ``address`` to the end of its last block: at least what was asked for.
-        layout: where its pointers may be; None where the collector does not know (conservative).
-    """
-
-    address: int
-    head: int
-    blocks: int
-    size_bytes: int
-    layout: Layout | None
 
 
 class Heap(SoleOwner):
@@ -174,8 +156,7 @@ class Heap(SoleOwner):
         word_bytes = whole_number("word_bytes", word_bytes)
         if isinstance(cast(object, memory), Integral):
             memory = whole_number("size", memory)
-        if debug is not None:
-            check_callable("debug callback", debug)
+        self._debug = None if debug is None else _reporting(debug)
         if start_address is None:
             start_address = DEFAULT_START_ADDRESSES.get(word_bytes, NIL + word_bytes)
         place = Geometry(
@@ -198,9 +179,9 @@ class Heap(SoleOwner):
             poison_byte=_poison_byte(largest),
         )
         self._monitor = Monitor()
-        self._debug = None if debug is None else _reporting(debug)
         self._layouts = StaticLayouts(geometry, self.capacity_bytes)
         self._engine: Engine = self._make_engine(engine, geometry, options)
+        self._view = HeapView(self._engine, self.gc, self._layouts.layout_of)
         self._engine.zero_size_address = self._layouts.zero_size_address
         self._monitor.serve(self._engine)
         self._engine_name = "model"
@@ -339,6 +320,7 @@ class Heap(SoleOwner):
             self._engine.release_memory()
             self._memory.release()
             self._engine, self._memory = cast(Engine, _Closed()), memoryview(b"")
+            self._view = replace(self._view, engine=self._engine)
             vars(self).pop("alloc", None)
             self._monitor.close()
 
@@ -403,14 +385,14 @@ class Heap(SoleOwner):
         if self.gc is Gc.LEAKING:
             self._check_bumped(address)
             return self._engine.realloc(address, size_bytes)
-        old, new_address = self._object_at(address), NIL
+        old, new_address = self._view.object_at(address), NIL
         # What is yet to be copied must be taken neither by a collection nor by the finalizers that follow it.
         self._finalizers_wait = True
         try:
             with self.roots.add(address):
                 new_address = self._engine.realloc(address, size_bytes)
             if new_address != address:
-                self._afterlife.moved(old.head, self._object_at(new_address).head, new_address)
+                self._afterlife.moved(old.head, self._view.object_at(new_address).head, new_address)
         finally:
             self._finalizers_wait = False
             self._run_due(new_address)
@@ -435,7 +417,7 @@ class Heap(SoleOwner):
         address = _address(address)
         if address in (NIL, self.zero_size_address) or self.gc is Gc.LEAKING:
             return
-        found = self._object_from(address)
+        found = self._view.object_from(address)
         self._engine.free(found.head)
         self._afterlife.forget(found.head, found.address)
         self._run_due()
@@ -488,7 +470,7 @@ class Heap(SoleOwner):
         Raises:
             InvalidAddressError: as `load_word`.
         """
-        return bytes(self._view(_address(address), whole_number("size", size_bytes)))
+        return bytes(self._bytes_at(_address(address), whole_number("size", size_bytes)))
 
     @entering(WRITING)
     def write(self, address: int, data: Buffer) -> None:
@@ -506,9 +488,9 @@ class Heap(SoleOwner):
             raise InvalidTypeError(f"cannot write {type(data).__name__} to a heap: {error}") from error
         except ValueError as error:
             raise HeapError(f"cannot write these data to a heap: {error}") from error
-        self._view(address, source.nbytes)[:] = source
+        self._bytes_at(address, source.nbytes)[:] = source
 
-    def _view(self, address: int, size_bytes: int) -> memoryview:
+    def _bytes_at(self, address: int, size_bytes: int) -> memoryview:
         self._check_access(address, size_bytes)
         at = address - self.geometry.start_address
         return self._memory[at : at + size_bytes]
@@ -522,16 +504,7 @@ class Heap(SoleOwner):
                 f"{geometry.start_address:#x}..{geometry.table_address:#x}"
             )
         if self._asserts and size_bytes and self.gc is not Gc.LEAKING:
-            found = self._object_at(address)
-            if address < found.address:
-                raise InvalidAddressError(
-                    f"{address:#x} is in the header of the object at {found.address:#x}, which is the collector's"
-                )
-            if address + size_bytes > found.address + found.size_bytes:
-                raise InvalidAddressError(
-                    f"{size_bytes} bytes at {address:#x} reach past the object at {found.address:#x}, "
-                    f"which has {found.size_bytes}"
-                )
+            self._view.check_inside(address, size_bytes)
 
     # ---- objects ----------------------------------------------------------------------------------------------------
 
@@ -542,61 +515,15 @@ class Heap(SoleOwner):
         Raises:
             InvalidAddressError: it lies in none.
         """
-        return self._object_at(_address(address))
+        return self._view.object_at(_address(address))
 
     def objects(self) -> Iterator[HeapObject]:
         """All live objects, by address; the heap must not change meanwhile."""
-        block = 0
-        while (found := self._next_object(block)) is not None:
-            yield found
-            block = found.head + found.blocks
+        return walk(self._next_object)
 
     @entering(LOOKING)
     def _next_object(self, block: int) -> HeapObject | None:
-        """The first live object whose head is this block or a later one."""
-        for head in range(block, self.geometry.end_block):
-            if self._engine.state(head) in (State.HEAD, State.MARK):
-                return self._describe(head)
-        return None
-
-    def _object_at(self, address: int) -> HeapObject:
-        geometry = self.geometry
-        if self.gc is Gc.LEAKING:
-            raise InvalidAddressError(f"{address:#x} is on a leaking heap, which does not know its objects")
-        if not geometry.is_on_heap(address):
-            raise InvalidAddressError(
-                f"{address:#x} is not on the heap, {geometry.start_address:#x}..{geometry.table_address:#x}"
-            )
-        block = geometry.block_of(address)
-        if block >= geometry.end_block or self._engine.state(block) is State.FREE:
-            raise InvalidAddressError(f"{address:#x} is in block {block}, which is free: nothing is there (any more)")
-        head = self._engine.find_head(block)
-        if head == NO_BLOCK or self._engine.state(head) is State.FREE:
-            raise HeapCorruptError(f"block {block} at {geometry.address_of(block):#x} is a tail without a head")
-        return self._describe(head)
-
-    def _object_from(self, address: int) -> HeapObject:
-        """The live object that begins at an address."""
-        found = self._object_at(address)
-        if found.address != address:
-            raise InvalidAddressError(
-                f"{address:#x} lies in the object at {found.address:#x} ({found.size_bytes} bytes), not at its start; "
-                f"pass {found.address:#x}"
-            )
-        return found
-
-    def _describe(self, head: int) -> HeapObject:
-        geometry = self.geometry
-        address = geometry.address_of(head)
-        blocks = self._engine.find_next(head) - head
-        if self.gc is not Gc.PRECISE:
-            return HeapObject(address, head, blocks, blocks * geometry.block_bytes, None)
-        try:
-            layout = self._layouts.layout_of(self._engine.load_word(address))
-        except LayoutError:
-            layout = None
-        header_bytes = geometry.header_bytes
-        return HeapObject(address + header_bytes, head, blocks, blocks * geometry.block_bytes - header_bytes, layout)
+        return self._view.next_object(block)
 
     @entering(WRITING)
     def set_finalizer(self, address: int, finalizer: Finalizer | None) -> None:
@@ -610,7 +537,7 @@ class Heap(SoleOwner):
         """
         if finalizer is not None:
             check_callable("finalizer", finalizer)
-        found = self._object_from(_address(address))
+        found = self._view.object_from(_address(address))
         self._afterlife.set_finalizer(found.head, found.address, finalizer)
 
     @entering(WRITING)
@@ -629,7 +556,7 @@ class Heap(SoleOwner):
             check_callable("on_clear hook", on_clear)
         address = _address(address)
         reference = WeakReference(address, on_clear)
-        self._afterlife.add_weak(self._object_at(address).head, reference)
+        self._afterlife.add_weak(self._view.object_at(address).head, reference)
         return reference
 
     def _run_due(self, fresh_address: int = NIL) -> None:
@@ -785,8 +712,7 @@ class Heap(SoleOwner):
     @entering(LOOKING)
     def stats(self) -> MemStats:
         """The fields of Go's MemStats, as they are now."""
-        census = self._engine.census()
-        return mem_stats(self.geometry, self._engine.counters, self.gc, census.free_blocks, self._engine.bump_address)
+        return self._view.stats()
 
     @entering(LOOKING)
     def counters(self) -> Counters:
@@ -796,12 +722,12 @@ class Heap(SoleOwner):
     @entering(LOOKING)
     def census(self) -> Census:
         """The blocks, counted by state, and the free runs among them."""
-        return self._engine.census()
+        return self._view.census()
 
     @entering(LOOKING)
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
-        return BlockMap(self.geometry, self._engine.read_table())
+        return self._view.dump()
 
     @entering(LOOKING)
     def add_listener(self, listener: Listener) -> Callable[[], None]:
@@ -886,7 +812,12 @@ class _Surroundings:
 
 
 def _reporting(debug: Callable[[str], object]) -> Callable[[str], None]:
-    """A callback whose errors end there."""
+    """A callback whose errors end there.
+
+    Raises:
+        InvalidTypeError: it cannot be called.
+    """
+    check_callable("debug callback", debug)
     return lambda line: report_errors(debug, line)
 
 

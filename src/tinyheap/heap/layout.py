@@ -206,6 +206,21 @@ class Layout:
         return f"<Layout {self}>"
 
 
+def static_layout(memory: bytes | memoryview, at: int, word_bytes: int) -> Layout:
+    """Decode the out-of-line form of a layout, a size word and the bitmap's bytes, from a place in memory.
+
+    Raises:
+        LayoutError: it does not lie in the memory, or is longer than any layout.
+    """
+    bits_at = at + word_bytes
+    words = int.from_bytes(memory[at:bits_at], "little")
+    end = bits_at + (words + 7) // 8
+    if end > len(memory):
+        raise LayoutError(f"the layout at {shown_address(at)} ends beyond the memory's {len(memory)} bytes")
+    # Bits beyond the pattern are never looked at.
+    return Layout(words, int.from_bytes(memory[bits_at:end], "little") & (1 << words) - 1)
+
+
 Layout.UNKNOWN = Layout(0, 0)
 Layout.DATA = Layout(1, 0)
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import QueryError, RecordingCorruptError
+from tinyheap.json_of import json_of
 from tinyheap.recordings.rows import asking
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Unknown(Result):
 
     def __str__(self) -> str:
         return f"unknown: {self.why}"
+
+
+@json_of.register
+def _(value: Unknown) -> None:
+    return None
 
 
 def unless_collections(recording: Recording) -> Unknown | None:

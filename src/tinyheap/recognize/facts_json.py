@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from tinyheap.json_of import json_of
 from tinyheap.recognize.facts import Guest
 
 
 def encode_guest(guest: Guest) -> bytes:
     """A guest as JSON."""
-    return json.dumps(_plain(guest), separators=(",", ":")).encode()
+    return json.dumps(json_of(guest), separators=(",", ":")).encode()
 
 
 def decode_guest(data: bytes) -> Guest:
@@ -28,18 +29,6 @@ def decode_guest(data: bytes) -> Guest:
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"these are not a guest's facts: {error}") from error
     return guest
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is any of several types
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def _read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value

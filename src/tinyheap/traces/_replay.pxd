@@ -25,8 +25,8 @@ cdef struct Rules:
     u64 most_bytes
     u64 most_layout
 
-# As `program.Op`; `STORES` has a bit for each that writes a word of an object.
-cdef enum:
+# As `trace.Op`, and the fields of STORE's `b`; a test holds these and the faults, which Python sees for that, to `trace.py`.
+cpdef enum:
     ALLOC = 0
     STORE = 1
     ROOT = 2
@@ -35,10 +35,14 @@ cdef enum:
     REALLOC = 5
     STORE_INTEGER = 6
     COPY = 7
-    STORES = 1 << STORE | 1 << STORE_ADDRESS | 1 << STORE_INTEGER
+    STORE_INTERIOR_SHIFT = 20
+    STORE_WORD_MASK = (1 << STORE_INTERIOR_SHIFT) - 1
 
-# As `program.Fault`.
 cdef enum:
+    STORES = 1 << STORE | 1 << STORE_ADDRESS | 1 << STORE_INTEGER   # those that write a word of an object
+
+# As `trace.Fault`, but for what only running finds; 0 is none.
+cpdef enum:
     UNKNOWN_OPERATION = 1
     ID_OUT_OF_RANGE = 2
     SLOT_OUT_OF_RANGE = 3

@@ -2,7 +2,7 @@
 """The player: runs a trace on the kernel with no Python between its steps.
 
 ``replay.py`` makes it, gives it a trace that passed ``check``, advances it and reads the results; what the steps mean
-stands in ``program.py``.  ``_fault`` numbers are ``program.Fault``.
+stands in ``trace.py``, and so do their numbers and those of faults.
 """
 
 from array import array
@@ -140,8 +140,8 @@ class Player:
             if STORES >> op & 1 != 0:
                 if op == STORE:
                     value = ids[c]
-                    value += ((b >> 20) << shift) & (0 - cython.cast(u64, value != 0))
-                    b &= 0xFFFFF
+                    value += ((b >> STORE_INTERIOR_SHIFT) << shift) & (0 - cython.cast(u64, value != 0))
+                    b &= STORE_WORD_MASK
                 else:
                     value = c if op == STORE_INTEGER else start + c
                 offset = ids[a] - start + (b << shift)
@@ -365,7 +365,7 @@ class Player:
 
 
 def first_fault(trace) -> tuple[int, int, int]:
-    """``program.first_fault``, compiled.
+    """``trace.first_fault``, compiled.
 
     Returns the first step that cannot be run, the number of its fault (0 for none), and how many steps before it allocate
     or reallocate.
@@ -422,7 +422,7 @@ def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[ui
     if op == STORE:
         if c >= rules.object_ids:
             return ID_OUT_OF_RANGE
-        b &= 0xFFFFF
+        b &= STORE_WORD_MASK
     if op == COPY and b >= rules.object_ids:
         return ID_OUT_OF_RANGE
     if STORES >> op & 1 != 0:

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from tinyheap.errors import GeometryError, InvalidAddressError, TraceError
 from tinyheap.heap.arguments import shown, whole_number
+from tinyheap.heap.blockmap import unpack_states
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.contract import Counters, Gc, Options
 from tinyheap.heap.engines import KERNEL, choose_engine
@@ -39,6 +40,8 @@ STATICS_ADDRESS: Final = 0x1_0000
 ZERO_SIZE_ADDRESS: Final = 0x10
 MAP_LIMIT_BLOCKS: Final = 4096
 """Larger heaps have an empty ``final_map``; the vectors' largest with a map has 4032 blocks."""
+MAP_GLYPHS: Final = b".*-#".ljust(256)
+"""By state, as the vectors draw them."""
 OUT_OF_MEMORY: Final = "out of memory"
 FNV_BASIS: Final = 14695981039346656037
 FNV_PRIME: Final = 1099511628211
@@ -96,9 +99,7 @@ class Replay:
         """A glyph a block (``.`` free, ``*`` head, ``-`` tail); empty for large heaps."""
         if self.geometry.end_block > MAP_LIMIT_BLOCKS:
             return ""
-        return "".join(".*-#"[byte >> shift & 3] for byte in self.table for shift in (0, 2, 4, 6))[
-            : self.geometry.end_block
-        ]
+        return unpack_states(self.table, self.geometry.end_block).translate(MAP_GLYPHS).decode()
 
     def as_vector(self) -> dict[str, Any]:
         """The replay under the keys of the conformance vectors."""

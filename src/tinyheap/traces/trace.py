@@ -18,10 +18,11 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tinyheap.errors import TraceError
 from tinyheap.files import write_whole
@@ -54,28 +55,25 @@ LAYOUT_LIMIT_BYTES: Final = 16 * MIB
 
 
 class Op(IntEnum):
-    """What a step does; the words that it uses are in `OPERANDS`."""
+    """What a step does; the compiled player's numbers, in `_replay.pxd`, are held to these by a test."""
 
-    ALLOC = 0
-    STORE = 1
-    ROOT = 2
+    operands: str
+    """The words that it uses, as a format of `a`, `b`, `c`, and STORE's `word` and `interior`."""
+
+    ALLOC = 0, "id={a} size={b} layout={c:#x}"
+    STORE = 1, "id={a} word={word} value=id {c} + {interior} words"
+    ROOT = 2, "slot={a} id={b} offset={c}"
     COLLECT = 3
-    STORE_ADDRESS = 4
-    REALLOC = 5
-    STORE_INTEGER = 6
-    COPY = 7
+    STORE_ADDRESS = 4, "id={a} word={b} value=heap start + {c}"
+    REALLOC = 5, "id={a} size={b}"
+    STORE_INTEGER = 6, "id={a} word={b} value={c}"
+    COPY = 7, "id={a} from={b}"
 
-
-OPERANDS: Final = {
-    Op.ALLOC: "id={a} size={b} layout={c:#x}",
-    Op.STORE: "id={a} word={word} value=id {c} + {interior} words",
-    Op.ROOT: "slot={a} id={b} offset={c}",
-    Op.COLLECT: "",
-    Op.STORE_ADDRESS: "id={a} word={b} value=heap start + {c}",
-    Op.REALLOC: "id={a} size={b}",
-    Op.STORE_INTEGER: "id={a} word={b} value={c}",
-    Op.COPY: "id={a} from={b}",
-}
+    def __new__(cls, number: int, operands: str = "") -> Self:
+        """The operation of that number."""
+        member = int.__new__(cls, number)
+        member._value_, member.operands = number, operands
+        return member
 
 
 class TraceGrowth(IntEnum):
@@ -87,44 +85,38 @@ class TraceGrowth(IntEnum):
 
 
 class Fault(IntEnum):
-    """Why a step cannot be run.  The numbers are shared with compiled code that checks the same rules."""
+    """Why a step cannot be run; compiled code, which checks the same rules, has the same numbers."""
+
+    reason: str
+    """What is wrong, and what to do."""
 
     NONE = 0
-    UNKNOWN_OPERATION = 1
-    ID_OUT_OF_RANGE = 2
-    SLOT_OUT_OF_RANGE = 3
-    NULL_ID = 4
-    UNBOUND_ID = 5
-    OUTSIDE_OBJECT = 6
-    SIZE_BEYOND_ADDRESS_SPACE = 7
-    LAYOUT_BEYOND_WORD = 8
-    LAYOUTS_TOO_LARGE = 9
-    ZERO_SIZED_REALLOC = 10
-    STRAY_WRITE = 11
+    UNKNOWN_OPERATION = 1, f"there are only operations 0 to {max(Op)}; is the file shifted, or of a newer form?"
+    ID_OUT_OF_RANGE = 2, "an id must be below the header's count of object ids"
+    SLOT_OUT_OF_RANGE = 3, "a root slot must be below the header's count of root slots"
+    NULL_ID = 4, "id 0 stands for null and is never bound; number objects from 1"
+    UNBOUND_ID = 5, "the id is bound to no object here; allocate it first"
+    OUTSIDE_OBJECT = 6, "the word lies outside the object's size as requested; write inside it"
+    SIZE_BEYOND_ADDRESS_SPACE = 7, "the size and its header do not fit the address space of the word size"
+    LAYOUT_BEYOND_WORD = 8, "the layout word does not fit the word size"
+    LAYOUTS_TOO_LARGE = 9, f"all out-of-line layouts together pass {LAYOUT_LIMIT_BYTES} bytes"
+    ZERO_SIZED_REALLOC = 10, "a zero-sized object is not on the heap and cannot be reallocated"
+    STRAY_WRITE = 11, "the id dangles and its write would leave the heap; keep it reachable"
     """Found only by running: a dangling id, reallocated in place, was written past the memory of the heap."""
 
-
-REASONS: Final = {
-    Fault.UNKNOWN_OPERATION: "there are only operations 0 to 7; is the file shifted, or of a newer form?",
-    Fault.ID_OUT_OF_RANGE: "an id must be below the header's count of object ids",
-    Fault.SLOT_OUT_OF_RANGE: "a root slot must be below the header's count of root slots",
-    Fault.NULL_ID: "id 0 stands for null and is never bound; number objects from 1",
-    Fault.UNBOUND_ID: "the id is bound to no object here; allocate it first",
-    Fault.OUTSIDE_OBJECT: "the word lies outside the object's size as requested; write inside it",
-    Fault.SIZE_BEYOND_ADDRESS_SPACE: "the size and its header do not fit the address space of the word size",
-    Fault.LAYOUT_BEYOND_WORD: "the layout word does not fit the word size",
-    Fault.LAYOUTS_TOO_LARGE: f"all out-of-line layouts together pass {LAYOUT_LIMIT_BYTES} bytes",
-    Fault.ZERO_SIZED_REALLOC: "a zero-sized object is not on the heap and cannot be reallocated",
-    Fault.STRAY_WRITE: "the id dangles and its write would leave the heap; keep it reachable",
-}
+    def __new__(cls, number: int, reason: str = "") -> Self:
+        """The fault of that number."""
+        member = int.__new__(cls, number)
+        member._value_, member.reason = number, reason
+        return member
 
 
 def describe_step(index: int, step: tuple[int, int, int, int]) -> str:
     """A step in words: its place in the trace, from 0, its operation and operands."""
     op, a, b, c = step
-    if op not in OPERANDS:
+    if op not in set(Op):
         return f"step {index} (operation {op})"
-    operands = OPERANDS[Op(op)].format(a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT)
+    operands = Op(op).operands.format(a=a, b=b, c=c, word=b & STORE_WORD_MASK, interior=b >> STORE_INTERIOR_SHIFT)
     return f"step {index} ({Op(op).name} {operands}".rstrip() + ")"
 
 
@@ -136,7 +128,7 @@ def fault_message(index: int, step: tuple[int, int, int, int], fault: Fault) -> 
         step: Its four words.
         fault: Why it cannot be run.
     """
-    return f"{describe_step(index, step)}: {REASONS[fault]}"
+    return f"{describe_step(index, step)}: {fault.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,28 +272,19 @@ def check_header(trace: Trace) -> None:
 def first_fault(trace: Trace) -> tuple[int, Fault]:
     """The first step that cannot be run and why; `(step_count, Fault.NONE)` for a good trace."""
     rules = StepRules(trace)
-    verbs = (
-        rules.alloc,
-        rules.store,
-        rules.root,
-        rules.collect,
-        rules.store_word,
-        rules.realloc,
-        rules.store_word,
-        rules.copy,
-    )
+    checks: list[Callable[[int, int, int], Fault]] = [getattr(rules, op.name.lower()) for op in Op]
     ops = trace.ops
     for index, (op, a, b, c) in enumerate(zip(ops[::4], ops[1::4], ops[2::4], ops[3::4], strict=True)):
-        if op >= len(verbs):
+        if op >= len(checks):
             return index, Fault.UNKNOWN_OPERATION
-        fault = verbs[op](a, b, c)
+        fault = checks[op](a, b, c)
         if fault:
             return index, fault
     return trace.step_count, Fault.NONE
 
 
 class StepRules:
-    """What each operation asks of its operands, given the steps before it; one method an operation."""
+    """What each operation asks of its operands, given the steps before it; one method for each, by its name."""
 
     def __init__(self, trace: Trace) -> None:
         self.word_bytes = trace.word_bytes
@@ -339,14 +322,16 @@ class StepRules:
         """Writes the low bits of `b` as a word's place; a value that is not bound counts as null."""
         if c >= self.object_ids:
             return Fault.ID_OUT_OF_RANGE
-        return self.store_word(a, b & STORE_WORD_MASK, 0)
+        return self.store_integer(a, b & STORE_WORD_MASK, 0)
 
-    def store_word(self, a: int, b: int, _c: int) -> Fault:
+    def store_integer(self, a: int, b: int, _c: int) -> Fault:
         """Writes word `b` of id `a`."""
         fault = self.bound(a)
         if not fault and (b + 1) * self.word_bytes > self.sizes_bytes[a]:
             return Fault.OUTSIDE_OBJECT
         return fault
+
+    store_address = store_integer
 
     def root(self, a: int, b: int, _c: int) -> Fault:
         """Points slot `a` at id `b`, or clears it."""
@@ -422,12 +407,12 @@ class TraceBuilder:
         self.root_slots = 0
         self._ops = array("I")
 
-    def _add(self, *words: int) -> None:
+    def _add(self, op: Op, *operands: int) -> None:
         """A step whole, or not at all."""
         try:
-            self._ops += array("I", words)
+            self._ops += array("I", (op, *operands))
         except (TypeError, OverflowError) as error:
-            step = ", ".join(map(shown, words))
+            step = ", ".join(map(shown, (int(op), *operands)))
             raise TraceError(f"invalid step ({step}): expected four whole numbers of 32 bits") from error
 
     @property
@@ -437,7 +422,7 @@ class TraceBuilder:
 
     def alloc(self, size_bytes: int, layout: int = 0, *, id: int = 0) -> int:  # noqa: A002
         """Allocates an object; its id, a fresh one unless `id` names one to bind again."""
-        self._add(0, id or self.object_ids, size_bytes, layout)
+        self._add(Op.ALLOC, id or self.object_ids, size_bytes, layout)
         if not id:
             id = self.object_ids  # noqa: A001
             self.object_ids += 1
@@ -454,32 +439,32 @@ class TraceBuilder:
                 f"word {word} with an interior offset of {interior_words} words: a STORE has 20 bits "
                 "for the word and 12 for the offset"
             )
-        self._add(1, target, word | interior_words << STORE_INTERIOR_SHIFT, value)
+        self._add(Op.STORE, target, word | interior_words << STORE_INTERIOR_SHIFT, value)
 
     def root(self, slot: int, id: int = 0, *, offset_bytes: int = 0) -> None:  # noqa: A002
         """Points a root slot at an object, or clears it; slots exist as far as they are named."""
-        self._add(2, slot, id, offset_bytes)
+        self._add(Op.ROOT, slot, id, offset_bytes)
         self.root_slots = max(self.root_slots, slot + 1)
 
     def collect(self) -> None:
         """Asks for a collection."""
-        self._add(3, 0, 0, 0)
+        self._add(Op.COLLECT, 0, 0, 0)
 
     def store_address(self, target: int, word: int, offset_bytes: int) -> None:
         """Writes heap start + `offset_bytes`, maybe a dangling address, to a word of an object."""
-        self._add(4, target, word, offset_bytes)
+        self._add(Op.STORE_ADDRESS, target, word, offset_bytes)
 
     def realloc(self, id: int, size_bytes: int) -> None:  # noqa: A002
         """Reallocates an object; the id follows it."""
-        self._add(5, id, size_bytes, 0)
+        self._add(Op.REALLOC, id, size_bytes, 0)
 
     def store_integer(self, target: int, word: int, value: int) -> None:
         """Writes an integer to a word of an object."""
-        self._add(6, target, word, value)
+        self._add(Op.STORE_INTEGER, target, word, value)
 
     def copy(self, target: int, source: int) -> None:
         """Makes one id name what another one names."""
-        self._add(7, target, source, 0)
+        self._add(Op.COPY, target, source, 0)
 
     def build(self) -> Trace:
         """The trace, which stays as it is when more steps are added here.

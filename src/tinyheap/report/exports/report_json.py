@@ -9,12 +9,10 @@ with the index of its caller (null for the first), so that no reader has to foll
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from datetime import datetime
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tinyheap import profile
+from tinyheap.json_of import json_of
 from tinyheap.profile import Measure, Unknown
 
 if TYPE_CHECKING:
@@ -25,24 +23,24 @@ if TYPE_CHECKING:
 def report_json(recording: Recording) -> dict[str, Any]:
     """What `json.dumps` takes: all analyses of a recording."""
     return {
-        "run": as_json(recording.run),
-        "totals": as_json(profile.totals(recording)),
+        "run": json_of(recording.run),
+        "totals": json_of(profile.totals(recording)),
         "flame_graphs": {each.value: _nodes_or_null(profile.flame_graph(recording, each)) for each in Measure},
-        "by_function": as_json(profile.by_function(recording).usages),
-        "by_site": as_json(profile.by_site(recording).usages),
-        "by_layout": as_json(profile.by_layout(recording)),
-        "time_line": as_json(profile.time_line(recording)),
-        "pauses": as_json(profile.pauses(recording)),
-        "size_histogram": as_json(profile.size_histogram(recording)),
-        "lifetime_histogram": as_json(profile.lifetime_histogram(recording)),
-        "survival_histogram": as_json(profile.survival_histogram(recording)),
-        "leak_suspects": as_json(profile.leak_suspects(recording)),
+        "by_function": json_of(profile.by_function(recording).usages),
+        "by_site": json_of(profile.by_site(recording).usages),
+        "by_layout": json_of(profile.by_layout(recording)),
+        "time_line": json_of(profile.time_line(recording)),
+        "pauses": json_of(profile.pauses(recording)),
+        "size_histogram": json_of(profile.size_histogram(recording)),
+        "lifetime_histogram": json_of(profile.lifetime_histogram(recording)),
+        "survival_histogram": json_of(profile.survival_histogram(recording)),
+        "leak_suspects": json_of(profile.leak_suspects(recording)),
     }
 
 
 def comparison_json(before: Recording, after: Recording) -> dict[str, Any]:
     """What `json.dumps` takes: two recordings side by side."""
-    return {"comparison": as_json(profile.compare(before, after))}
+    return {"comparison": json_of(profile.compare(before, after))}
 
 
 def _nodes_or_null(graph: FlameGraph | Unknown) -> list[dict[str, Any]] | None:
@@ -58,18 +56,3 @@ def nodes(graph: FlameGraph) -> list[dict[str, Any]]:
         found.append({"name": node.name, "own": node.own, "total": node.total, "caller": path[-1] if path else None})
         path.append(len(found) - 1)
     return found
-
-
-def as_json(value: Any) -> Any:  # noqa: ANN401 - any result, and what JSON has for it
-    """A result, or what it consists of, as JSON has it."""
-    if isinstance(value, Unknown):
-        return None
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple | list):
-        return [as_json(each) for each in value]
-    if isinstance(value, dict):
-        return {str(key): as_json(each) for key, each in value.items()}
-    if isinstance(value, Enum):
-        return value.value
-    return value.isoformat() if isinstance(value, datetime) else value

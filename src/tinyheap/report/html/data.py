@@ -8,11 +8,12 @@ names at `LONGEST_NAME`, objects at `MOST_OBJECTS`.  What is left out, the page 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinyheap.json_of import json_of
 from tinyheap.profile.census import take_census
 from tinyheap.profile.flame import weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
@@ -106,7 +107,7 @@ def _summary(recording: Recording, notes: list[str], functions: list[str]) -> co
         notes = [*notes, found.observed.unknown]
     return {
         "run": _run_facts(recording),
-        "totals": {name: asdict(found)[name] for name in contents.TOTALS},
+        "totals": {name: json_of(getattr(found, name)) for name in contents.TOTALS},
         "functions": functions,
         "reasons": _reasons(recording),
         "percentiles": [{"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in percentiles.items()],
@@ -130,7 +131,7 @@ def _run_facts(recording: Recording) -> contents.Run:
         "source": shortened(run.source),
         "unseen_collections": None if run.observed.collections else run.observed.unseen_collections,
         "unseen_heap": None if run.observed.heap else run.observed.unseen_heap,
-        "started_at": run.started_at.isoformat(),
+        "started_at": json_of(run.started_at),
         "state": shortened(run.state),
         "error": run.error and shortened(run.error),
         "exit_code": run.exit_code,
@@ -158,7 +159,7 @@ def _lifetimes(histogram: Histogram | Unknown) -> contents.Histogram | contents.
 
 def _histogram(histogram: Histogram) -> contents.Histogram:
     return {
-        "buckets": [asdict(bucket) for bucket in histogram.buckets],
+        "buckets": json_of(histogram.buckets),
         "beyond_objects": histogram.beyond_objects,
         "beyond_bytes": histogram.beyond_bytes,
     }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from rich import box
@@ -12,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from tinyheap.json_of import json_of
 from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, StackScan
 from tinyheap.report.text import printable
 
@@ -108,19 +107,7 @@ _WHY_NOT: Final = {
 
 def guest_json(name: str, guest: Guest) -> dict[str, Any]:
     """One guest as what `json.dumps` takes; addresses are numbers, absent facts null."""
-    return {"module": name, **_plain(guest)}
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON is any of several types
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "items"):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+    return {"module": name, **json_of(guest)}
 
 
 def _rows(guest: Guest) -> Iterator[Row]:

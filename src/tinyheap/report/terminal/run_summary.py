@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tinyheap.json_of import json_of
 from tinyheap.report.quantities import share_text, size_text, time_text
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class HeapReport:
             "pause_ns": self.pause_ns,
             "longest_pause_ns": self.longest_pause_ns,
             "mem_stats": self.mem_stats.as_go(),
-            "collections": [each._asdict() for each in self.collections],
+            "collections": json_of(self.collections),
         }
 
     def lines(self, run_ns: int) -> Iterator[tuple[str, str]]:
