@@ -64,7 +64,7 @@ def test_no_byte_too_far(folder: Path) -> None:
 
 OUTSIDE: Final = """
 import ctypes, sys
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from tinyheap.heap.nextfit._kernel import Kernel
 from workbench import Workbench
 
