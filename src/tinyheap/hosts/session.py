@@ -181,7 +181,7 @@ class HostSession(SoleOwner):
         self.grants = grants
         self.exit_code: int | None = None
         self.failure: str | None = None
-        """Why the last call of the program was ended, by a trap or a limit or somebody; None if it came to its end."""
+        """Why the program cannot go on: a trap, a limit, somebody; None as long as nothing ended it but itself."""
         self.before_entry: Callable[[], object] | None = None
         """Called whenever the program is about to run, with none of its functions called yet."""
         self.after_exit: Callable[[], object] | None = None
@@ -632,7 +632,6 @@ class HostSession(SoleOwner):
             raise self._timeout()
         if self.life.depth > 1:
             return None
-        self.failure = None
         self._entered_ns = self._entered_ns or time.perf_counter_ns()
         if self.before_entry is not None:
             self.before_entry()
