@@ -246,12 +246,12 @@ class Heap(SoleOwner):
         return memoryview(reserve(max(memory, capacity_bytes)))
 
     def _make_engine(self, name: str | None, geometry: Geometry, options: Options) -> Engine:
-        surroundings = _Surroundings(self._exhausted, self._grow, self._settle, self._layout_word)
+        embedder = _Embedder(self._on_exhausted, self._grow, self._finish_allocation, self._layout_word)
         if self._debug is None:
-            return choose_engine(name)(self._memory, geometry, options, self._layouts, surroundings)
+            return choose_engine(name)(self._memory, geometry, options, self._layouts, embedder)
         if name == "kernel":
             raise HeapError("debug tracing shows each step, which only the model takes one by one; use engine='model'")
-        return Model(self._memory, geometry, options, self._layouts, surroundings, self._debug)
+        return Model(self._memory, geometry, options, self._layouts, embedder, self._debug)
 
     def _take_short_way(self, kernel: Kernel) -> None:
         """Let the kernel do what `alloc` does, without a Python frame around it, whenever nothing stands in the way."""
@@ -710,9 +710,9 @@ class Heap(SoleOwner):
             if not self._monitor.is_closed:
                 self._engine.in_interrupt = self._interrupts > 0
 
-    # ---- what the engine asks for (`contract.Surroundings`) -----------------------------------------------------------
+    # ---- what the engine asks for (`contract.Embedder`) -----------------------------------------------------------
 
-    def _exhausted(self) -> int:
+    def _on_exhausted(self) -> int:
         """Collect on behalf of the engine, which searched the whole heap in vain; returns the free bytes."""
         with self._monitor.within(COLLECTION):
             return self._collect("exhausted").free_blocks * self.geometry.block_bytes
@@ -733,7 +733,7 @@ class Heap(SoleOwner):
             raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
         return self._layouts.word_of(layout)
 
-    def _settle(self, address: int, size_bytes: int) -> int:
+    def _finish_allocation(self, address: int, size_bytes: int) -> int:
         """End an allocation that collected: run the finalizers that are due, or raise `OutOfMemoryError`."""
         if not address:
             # Counted, without an object.
@@ -876,12 +876,12 @@ class _Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """`contract.Surroundings` of a heap: apart from it, since all of this belongs to an allocation that runs."""
+class _Embedder:
+    """`contract.Embedder` of a heap: apart from it, since all of this belongs to an allocation that runs."""
 
-    exhausted: Callable[[], int]
+    on_exhausted: Callable[[], int]
     grow: Callable[[int], bool]
-    settle: Callable[[int, int], int]
+    finish_allocation: Callable[[int, int], int]
     layout_word: Callable[[Layout | int, int], int]
 
 

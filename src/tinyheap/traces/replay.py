@@ -342,7 +342,7 @@ def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: 
 class ModelPlayer:
     """Plays a trace on the model; see `Player`.
 
-    It is the model's surroundings, too: its only roots are the trace's slots, and it grows as the header says.
+    It is the model's embedder, too: its only roots are the trace's slots, and it grows as the header says.
     """
 
     def __init__(self, stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> None:
@@ -390,7 +390,7 @@ class ModelPlayer:
                 value = (self.ids[b] + c if b else 0) % self.engine.geometry.address_space_bytes
                 self.roots[a * word_bytes : (a + 1) * word_bytes] = value.to_bytes(word_bytes, "little")
             case Op.COLLECT if self.engine.geometry.has_table:
-                self.exhausted()
+                self.on_exhausted()
             case Op.COPY:
                 self.ids[a] = self.ids[b]
         if not self.out_of_memory and not self.stray:
@@ -413,7 +413,7 @@ class ModelPlayer:
         except InvalidAddressError:
             self.stray = True
 
-    def exhausted(self) -> int:
+    def on_exhausted(self) -> int:
         """A whole collection; returns the free bytes."""
         before = self.engine.counters
         begun_ns = time.perf_counter_ns()
@@ -448,7 +448,7 @@ class ModelPlayer:
         self.engine.resize(new_bytes)
         return True
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def finish_allocation(self, address: int, size_bytes: int) -> int:
         """Running out of memory is a result."""
         return address
 

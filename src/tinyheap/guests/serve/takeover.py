@@ -8,7 +8,7 @@ left in memory is left there too, so that nothing else in the program can tell t
 * heapEnd, metadataStart and endBlock, and the moved table, after a growth;
 * the mark stack, which the original keeps below the stack pointer: the engine's bounded mark stack lies in that very place.
 
-`Takeover` is the engine's surroundings.  The kernel serves allocations without it (`_takeover.serve`) until there is no
+`Takeover` is the engine's embedder.  The kernel serves allocations without it (`_takeover.serve`) until there is no
 room; the model asks it every time.
 """
 
@@ -175,7 +175,7 @@ class Takeover(SoleOwner):
         self._statics.memory = memoryview(b"")
 
     def __del__(self) -> None:
-        # An engine and its surroundings are a cycle, and its views of the memory have to go before the memory's own.
+        # An engine and its embedder are a cycle, and its views of the memory have to go before the memory's own.
         if getattr(self, "_engine", None) is not None:
             self.close()
 
@@ -469,9 +469,9 @@ class Takeover(SoleOwner):
             free_bytes = _free_bytes(engine) if self.policy.leaking else self._collect(REQUESTED)
         return free_bytes if wants_free_bytes else None
 
-    # ---- the engine's surroundings ----------------------------------------------------------------------------------
+    # ---- the engine's embedder ----------------------------------------------------------------------------------
 
-    def exhausted(self) -> int:
+    def on_exhausted(self) -> int:
         """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
         if self.policy.leaking:
             # Where there would have been a collection.
@@ -488,7 +488,7 @@ class Takeover(SoleOwner):
         """Guests pass layout words."""
         return layout
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def finish_allocation(self, address: int, size_bytes: int) -> int:
         """End an allocation that had to ask.
 
         Raises:
