@@ -273,13 +273,13 @@ class TestExpectations:
             ("oom", None),
         ],
     )
-    def test_figure_of_the_wrong_kind_is_an_error(
+    def test_a_statistic_of_the_wrong_kind_is_an_error(
         self, expectation: JsonObject, hold: Callable[..., Result], key: str, value: object
     ) -> None:
         expectation[key] = value
         result = hold(expectation, "--json")
         assert result.exit_code == 125
-        assert f"expected.json: {key}" in lines(result)[0]["error"]
+        assert f"expected.json: invalid {key}" in lines(result)[0]["error"]
 
     def test_expectation_says_which_collector(self, vectors: Path) -> None:
         name = "fuzz-0000-w8-precise"

@@ -730,7 +730,9 @@ class Heap(SoleOwner):
             return word
         words = -(-size_bytes // self.geometry.word_alignment_bytes)
         if size_bytes and layout.shortest().words > words:
-            raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
+            raise LayoutError(
+                f"a layout of {layout.words} words ({layout}) does not fit an object of {size_bytes} bytes"
+            )
         return self._layouts.word_of(layout)
 
     def _finish_allocation(self, address: int, size_bytes: int) -> int:
@@ -912,7 +914,7 @@ def _fitting_entries(mark_stack_entries: int, largest: Geometry) -> int:
     entries = whole_number("mark_stack_entries", mark_stack_entries)
     if entries < 0:
         raise GeometryError(
-            f"a mark stack of {shown(entries)} entries holds nothing; 0 is for one that never overflows"
+            f"invalid mark_stack_entries {shown(entries)}: expected 1 or more, or 0 for a mark stack that never overflows"
         )
     return min(entries, largest.end_block)
 
@@ -921,7 +923,7 @@ def _named_gc(gc: Gc | str) -> Gc:
     try:
         return Gc(gc)
     except ValueError:
-        raise HeapError(f"no collector {gc!r}; there are {', '.join(Gc)}") from None
+        raise HeapError(f"invalid collector {gc!r}: expected one of {', '.join(Gc)}") from None
 
 
 def _poison_byte(largest: Geometry) -> int:

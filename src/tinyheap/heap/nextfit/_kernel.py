@@ -528,7 +528,9 @@ class Kernel:
         self._prepare_marking()
         self._mark_stack.hold(memory, PyBUF_SIMPLE | PyBUF_WRITABLE)
         if heap.stack_limit == 0 or self._mark_stack.bytes != heap.stack_limit << 2:
-            raise GeometryError(f"{self._mark_stack.bytes} bytes are no mark stack of {heap.stack_limit} entries")
+            raise GeometryError(
+                f"invalid mark stack of {self._mark_stack.bytes} bytes: expected {heap.stack_limit} entries"
+            )
         heap.stack = self._mark_stack.at
         heap.stack_block = head_of_host(heap, heap.stack)
 
