@@ -47,10 +47,10 @@ example: setup guests ## Record examples/gofmt.tinyheap anew (needs npm, and Deb
 GOFMT := tests/guests/node_modules/gofmt-0.4.9/gofmt.wasm
 GO_FILES := $(wildcard examples/input/unformatted.go /usr/share/go-1.19/src/net/http/server.go)
 
-demo: setup ## Run a real Go program with its heap in our hands (needs npm), or a made-up one
+demo: setup ## Run a real Go program on tinyheap's collector (needs npm), or else a synthetic one
 	@mkdir -p build
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory guests demo-program; else \
-	  echo "npm is not installed, so there is no real program to run; here is a made-up one"; \
+	  echo "npm is not installed, so there is no real program to run; here is a synthetic one"; \
 	  $(MAKE) --no-print-directory demo-trace; fi
 
 .PHONY: demo-program demo-trace
@@ -58,10 +58,10 @@ demo-program:
 	@cp $(GOFMT) build/gofmt.wasm # where the README's examples look for it
 	@for file in $(GO_FILES); do \
 	  echo; echo "gofmt 0.4.9, compiled by TinyGo, formats $$file ($$(wc -c <$$file) bytes)"; \
-	  $(BIN)/tinyheap run $(GOFMT) --map -- $$file >build/ours.go || exit 1; \
+	  $(BIN)/tinyheap run $(GOFMT) --map -- $$file >build/tinyheap.go || exit 1; \
 	  $(BIN)/tinyheap run $(GOFMT) --gc native -- $$file >build/native.go || exit 1; \
-	  cmp build/ours.go build/native.go || exit 1; \
-	  echo "output equal to that of the module with its own collector: $$(wc -l <build/ours.go) lines"; \
+	  cmp build/tinyheap.go build/native.go || exit 1; \
+	  echo "output equal to that of the module with its own collector: $$(wc -l <build/tinyheap.go) lines"; \
 	  $(BIN)/tinyheap profile $(GOFMT) --force --output build/gofmt.tinyheap -- $$file >build/profiled.go || exit 1; \
 	  cmp build/profiled.go build/native.go || exit 1; \
 	done
@@ -79,7 +79,7 @@ tests/guests/node_modules: tests/guests/package-lock.json
 	@npm ci --prefix tests/guests --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-readers: tests/readers/node_modules ## Fetch the programs that read our exports for the tests (needs npm)
+readers: tests/readers/node_modules ## Fetch the programs that read tinyheap's exports in the tests (needs npm)
 
 tests/readers/node_modules: tests/readers/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed; tests of exports need it" >&2; exit 1; }
@@ -104,7 +104,7 @@ lint: setup ## Check style and format
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
-format: setup ## Format the code and mend what lint can mend
+format: setup ## Format the code and fix what lint can fix
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
@@ -112,13 +112,13 @@ types: setup ## Check types, and the stubs of the compiled modules against what 
 	@$(BIN)/mypy
 	@$(BIN)/stubtest --allowlist tests/support/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
 
-api: setup ## Agree on the public interface as it is now: tests/support/public_api.txt
+api: setup ## Record the public interface as it is now in tests/support/public_api.txt
 	@$(BIN)/python tests/support/public_api.py
 
 generated: setup ## Write what is generated: row classes, tables of the documentation, the page's columns
 	@$(BIN)/python tests/support/generated.py
 
-layers: setup ## Check that rooms import only downward
+layers: setup ## Check that packages import only downward
 	@$(BIN)/lint-imports --no-logo
 
 docs: setup ## Build the documentation into build/docs
@@ -128,10 +128,10 @@ dist: setup ## Build the sdist and the wheel into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation
 
-bench: setup ## Measure against the peers; one JSON line a row at the end (ARGS="..." goes along)
+bench: setup ## Measure against the peers; one line of JSON per row at the end (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-guests: setup guests ## Measure real programs on our collector against their own (ARGS="..." goes along)
+bench-guests: setup guests ## Measure real programs on tinyheap's collector against their own (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.guests $(ARGS)
 
 bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." goes along)

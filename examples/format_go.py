@@ -15,7 +15,7 @@ def formatted(module: Path, file: Path) -> str:
     session.start()
     driver = formatters.find(session)
     if driver is None:
-        sys.exit(f"{module} is no formatter that a driver is known for")
+        sys.exit(f"{module} is not a formatter that tinyheap has a driver for")
     return driver.format(file.read_text(), file.name)
 
 

@@ -1,4 +1,4 @@
-"""The garbage-collected heap of tiny runtimes, as a library and a toolbox.
+"""The garbage collector of TinyGo, as a library and a toolbox.
 
     from tinyheap import Heap, Layout               a heap, and what its objects are like
     from tinyheap import Trace, replay              what a program asked of its heap, run again

@@ -273,13 +273,13 @@ class TestExpectations:
             ("oom", None),
         ],
     )
-    def test_figure_of_the_wrong_kind_is_an_error(
+    def test_a_statistic_of_the_wrong_kind_is_an_error(
         self, expectation: JsonObject, hold: Callable[..., Result], key: str, value: object
     ) -> None:
         expectation[key] = value
         result = hold(expectation, "--json")
         assert result.exit_code == 125
-        assert f"expected.json: {key}" in lines(result)[0]["error"]
+        assert f"expected.json: invalid {key}" in lines(result)[0]["error"]
 
     def test_expectation_says_which_collector(self, vectors: Path) -> None:
         name = "fuzz-0000-w8-precise"
@@ -445,7 +445,7 @@ class TestScreen:
         rows = [line for line in shown if line.startswith("0x")]
         assert 8 <= len(rows) <= 16
         assert max(map(len, shown)) <= columns
-        blocks = re.search(r"a glyph for ([\d,]+) blocks", "\n".join(shown))
+        blocks = re.search(r"one glyph per ([\d,]+) blocks", "\n".join(shown))
         assert blocks
         glyphs = sum(len(row.split()[1]) for row in rows)
         pool_blocks = 1 << 16
@@ -464,10 +464,10 @@ class TestScreen:
         assert b"largest" in result.stdout
 
     def test_maps_are_for_one_trace_unless_asked_for(self, trace: Path) -> None:
-        assert "a glyph a block" in run(trace).stdout
-        assert "a glyph a block" not in run(trace, "--no-map").stdout
-        assert "a glyph a block" not in run(trace, trace).stdout
-        assert run(trace, trace, "--map").stdout.count("a glyph a block") == 2
+        assert "one glyph per block" in run(trace).stdout
+        assert "one glyph per block" not in run(trace, "--no-map").stdout
+        assert "one glyph per block" not in run(trace, trace).stdout
+        assert run(trace, trace, "--map").stdout.count("one glyph per block") == 2
 
     def test_progress_shows_on_long_traces_only(self, trace: Path, tmp_path: Path) -> None:
         path = tmp_path / "long.trace"

@@ -138,9 +138,7 @@ def test_errors_are_one_line(path: Path, arguments: list[str], exit_code: int, w
 
 def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
-    assert (
-        sql(tmp_path / "text", "SELECT 1").stderr == f"Error: {tmp_path}/text: cannot be opened: it is no DuckDB file\n"
-    )
+    assert sql(tmp_path / "text", "SELECT 1").stderr == f"Error: {tmp_path}/text: cannot be opened: not a DuckDB file\n"
     assert sql(tmp_path / "none", "SELECT 1").stderr == f"Error: {tmp_path}/none: No such file or directory\n"
 
 

@@ -20,10 +20,10 @@ CALLED_BY_C = {
     function.__code__: function.__name__
     for function in (
         OfferedHeap.allocate,
-        ServingHeap.exhausted,
+        ServingHeap.on_exhausted,
         ServingHeap.grow,
         ServingHeap.layout_word,
-        ServingHeap.settle,
+        ServingHeap.finish_allocation,
     )
 }
 
@@ -75,10 +75,10 @@ def test_a_collection_for_an_allocation_crosses_as_seldom_as_it_can() -> None:
             while len(heap.collections) < begun + 3:
                 driver.format(source)
         collections = len(heap.collections) - begun
-        assert {collection.reason for collection in heap.collections[begun:]} == {"exhausted"}
+        assert {collection.reason for collection in heap.collections[begun:]} == {"on_exhausted"}
         # No allocation of all the others, and none of these but by the engine's own callbacks.
-        assert set(calls) <= {"exhausted", "settle", "grow"}
-        assert (calls["exhausted"], calls["settle"]) == (collections, collections)
+        assert set(calls) <= {"on_exhausted", "finish_allocation", "grow"}
+        assert (calls["on_exhausted"], calls["finish_allocation"]) == (collections, collections)
         del asked["tie"], asked["account_for"]
         # The globals, and the stack where no goroutine runs.
         assert collections <= asked.pop("mark_roots") <= 2 * collections

@@ -16,7 +16,7 @@ from tinyheap.guests.program import Program
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.profile.stacks import is_runtime
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.live.statistics import LiveFigures
+from tinyheap.report.live.statistics import LiveStatistics
 
 ROUNDS = 2400
 HOLDER = "runtime.run$1"
@@ -68,7 +68,7 @@ def test_who_watches_sees_the_same_function() -> None:
     kept = Kept()
     run(kept.recorder)
     assert kept.run is not None
-    figures = LiveFigures(kept.run, kept.frames)
+    figures = LiveStatistics(kept.run, kept.frames)
     for batch in kept.batches:
         figures.take(batch)
     assert [(owner.function, owner.objects) for owner in figures.view(9).owners] == [(HOLDER, 2 * ROUNDS + 64)]

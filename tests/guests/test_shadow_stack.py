@@ -333,7 +333,7 @@ def test_sites_are_kept_and_read_back() -> None:
     assert Sites.decode(sites.encode()) == sites
     assert [sites.name(index) for index in (3, 9)] == ["größe", "function[9]"]
     assert Sites.decode(Sites().encode()) == Sites()
-    with pytest.raises(ValueError, match="these are no sites"):
+    with pytest.raises(ValueError, match="invalid sites"):
         Sites.decode(b"something else")
 
 

@@ -260,7 +260,7 @@ class TestAlloc:
         def fail() -> int:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(heap, "exhausted", fail)
+        monkeypatch.setattr(heap, "on_exhausted", fail)
         with pytest.raises(ZeroDivisionError):
             heap.engine.alloc(40)
         assert heap.engine.counters[:5] == before
@@ -274,7 +274,7 @@ class TestAlloc:
         addresses = array("Q", [7] * 12)
         heap.engine.alloc_many(addresses, 20, 1)
         assert addresses.tolist() == [one_by_one.engine.alloc(20, 1) for _ in range(12)]
-        # Those that found no room, as `settle` would have them.
+        # Those that found no room, as `finish_allocation` would have them.
         assert addresses.count(0) == (2 if gc is Gc.LEAKING else 4)
         assert bytes(heap.memory) == bytes(one_by_one.memory)
         assert heap.engine.counters[:5] == one_by_one.engine.counters[:5]
@@ -286,10 +286,10 @@ class TestAlloc:
         assert heap.settled == []
         assert heap.engine.alloc(24) == heap.address(0) + 8
         assert heap.settled == [(heap.address(0) + 8, 24)]
-        monkeypatch.setattr(heap, "settle", lambda address, size_bytes: address + size_bytes)
+        monkeypatch.setattr(heap, "finish_allocation", lambda address, size_bytes: address + size_bytes)
         assert heap.engine.alloc(1000) == 1000
 
-    def test_the_surroundings_read_layouts(self, bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_embedder_reads_layouts(self, bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
         heap = bench(4, gc=Gc.PRECISE)
         monkeypatch.setattr(heap, "layout_word", lambda layout, size_bytes: len(layout) * 1000 + size_bytes)
         heap.engine.alloc(24, "four")

@@ -46,14 +46,14 @@ class TestPolicies:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: FixedStep(0), "a step of 0 bytes is no growth"),
-            (lambda: FixedStep(-64), "a step of -64 bytes is no growth"),
-            (lambda: Pages(page_bytes=0), "a page of 0 bytes is no growth"),
-            (lambda: ByRatio(multiple_bytes=0), "a multiple of 0 bytes is no growth"),
-            (lambda: ByRatio(3, 3), "growing to 3/3 is no growth; the ratio must be above 1"),
-            (lambda: ByRatio(2, 3), "growing to 2/3 is no growth"),
-            (lambda: ByRatio(2, 0), "growing to 2/0 is no growth"),
-            (lambda: ByRatio(-2, -3), "growing to -2/-3 is no growth"),
+            (lambda: FixedStep(0), "invalid step of 0 bytes: expected 1 or more"),
+            (lambda: FixedStep(-64), "invalid step of -64 bytes: expected 1 or more"),
+            (lambda: Pages(page_bytes=0), "invalid page of 0 bytes: expected 1 or more"),
+            (lambda: ByRatio(multiple_bytes=0), "invalid multiple of 0 bytes: expected 1 or more"),
+            (lambda: ByRatio(3, 3), "invalid ratio 3/3: expected one above 1"),
+            (lambda: ByRatio(2, 3), "invalid ratio 2/3: expected"),
+            (lambda: ByRatio(2, 0), "invalid ratio 2/0: expected"),
+            (lambda: ByRatio(-2, -3), "invalid ratio -2/-3: expected"),
         ],
     )
     def test_what_is_no_growth(self, make: type, message: str) -> None:

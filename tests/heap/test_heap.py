@@ -419,9 +419,9 @@ class TestLayoutsOfObjects:
         heap = make_heap(memory, gc="precise")
         with unchanged(memory, heap):
             refused: list[tuple[int, Layout | int, str]] = [
-                (8, Layout.pattern("p."), "a layout of 2 words (p.) fits no object of 8 bytes"),
+                (8, Layout.pattern("p."), "a layout of 2 words (p.) does not fit an object of 8 bytes"),
                 (24, 0x1234, "layout word 0x1234 is even, but no layout of this heap lies there"),
-                (24, 0b1_000000_1, "pattern of 0 words and fits no object"),
+                (24, 0b1_000000_1, "pattern of 0 words: expected 1 or more"),
                 (24, -1, "does not fit 8 bytes"),
                 (24, 1 << 64 | 1, "does not fit 8 bytes"),
             ]

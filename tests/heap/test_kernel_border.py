@@ -187,11 +187,11 @@ class TestAllocAtOnce:
     [
         (gc, asked)
         for gc in Gc
-        for asked in ("exhausted", "grow", "layout_word")
-        if (gc, asked) != ("leaking", "exhausted")
+        for asked in ("on_exhausted", "grow", "layout_word")
+        if (gc, asked) != ("leaking", "on_exhausted")
     ],
 )
-def test_surroundings_that_let_go_of_the_memory(kernel: type[Engine], gc: Gc, asked: str) -> None:
+def test_an_embedder_that_lets_go_of_the_memory(kernel: type[Engine], gc: Gc, asked: str) -> None:
     """Whatever is asked in the middle of an allocation may close the heap: it is looked at anew after each answer."""
     heap = Workbench(kernel, heap_bytes=300, gc=gc, grow_to=[600])
     heap.engine.alloc(200)

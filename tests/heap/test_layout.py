@@ -32,8 +32,8 @@ class TestPatterns:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "an empty pattern fits no object"),
-            ("  ", "an empty pattern fits no object"),
+            ("", "invalid pattern '': expected"),
+            ("  ", "invalid pattern '': expected"),
             ("px.", "'x' at 1 in 'px.': a pattern is made of 'p' (pointer) and '.' (data)"),
         ],
     )
@@ -107,7 +107,7 @@ class TestWords:
         ("word", "word_bytes", "message"),
         [
             (0x20, 8, "layout word 0x20 is even: the address of a layout, not a layout"),
-            (1, 8, "layout word 0x1 has a pattern of 0 words and fits no object"),
+            (1, 8, "layout word 0x1 has a pattern of 0 words: expected 1 or more"),
             (0x1_0001, 2, "layout word 0x10001 does not fit 2 bytes"),
             (-1, 8, "does not fit 8 bytes"),
         ],

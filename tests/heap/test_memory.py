@@ -168,9 +168,11 @@ class TestRefusals:
             make_heap(1)
 
     def test_unknown_names(self) -> None:
-        with pytest.raises(HeapError, match="no collector 'boehm'; there are conservative, precise, leaking"):
+        with pytest.raises(
+            HeapError, match="invalid collector 'boehm': expected one of conservative, precise, leaking"
+        ):
             Heap(KIB, gc="boehm")
-        with pytest.raises(HeapError, match="no engine 'turbo'; there are kernel and model"):
+        with pytest.raises(HeapError, match="invalid engine 'turbo': expected kernel or model"):
             Heap(KIB, engine="turbo")
 
 

@@ -284,7 +284,7 @@ def test_a_stream_that_cannot_be_written_is_a_host_error() -> None:
 @pytest.mark.parametrize(
     ("grants", "message"),
     [
-        ({"folders": (hosts.Folder(Path("/nowhere/at/all"), "/"),)}, "no folder"),
+        ({"folders": (hosts.Folder(Path("/nowhere/at/all"), "/"),)}, "expected a folder that exists"),
         ({"stdin": Path("/nowhere/at/all")}, "is not a file"),
         ({"arguments": ("a\0b",)}, "zero character"),
         ({"timeout_s": 0}, "timeout_s"),

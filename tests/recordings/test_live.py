@@ -1,4 +1,4 @@
-"""A run is shown while it goes: figures add up, the screen fits, and the program's output stays whole."""
+"""A run is shown while it goes: statistics add up, the screen fits, and the program's output stays whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import FrameRow, RunRow
 from tinyheap.report.live.screen import LiveScreen, line
-from tinyheap.report.live.statistics import LiveFigures
+from tinyheap.report.live.statistics import LiveStatistics
 
 SOURCE = "package main\nfunc f(a,b int)int{ return a+b }\n"
 FORMATTED = "package main\n\nfunc f(a, b int) int { return a + b }\n"
@@ -49,16 +49,16 @@ RUN = RunRow(
 )
 
 
-# ---- figures ----------------------------------------------------------------------------------------------------------
+# ---- statistics ----------------------------------------------------------------------------------------------------------
 
 
 def test_figures_are_the_sums_of_all_batches() -> None:
     made = make_run(Shape(events=3000))
-    figures, batches = LiveFigures(made.run, made.frames), []
+    statistics, batches = LiveStatistics(made.run, made.frames), []
     for batch in made.batches:
         batches.append(batch)
-        figures.take(batch)
-    view = figures.view(100)
+        statistics.take(batch)
+    view = statistics.view(100)
     births = [event for batch in batches for event in batch.events.tolist() if event[6] == 0]
     assert (view.objects, view.allocated_bytes) == (len(births), sum(event[3] for event in births))
     collections = [row for batch in batches for row in batch.collections]
@@ -76,28 +76,28 @@ def test_figures_are_the_sums_of_all_batches() -> None:
         owners[stacks[event[5]]] += event[3]
     assert {each.function: each.size_bytes for each in view.owners} == owners
     assert [each.size_bytes for each in view.owners] == sorted(owners.values(), reverse=True)
-    assert figures.view(3).owners == view.owners[:3]
+    assert statistics.view(3).owners == view.owners[:3]
 
 
 def test_what_the_runtime_allocates_is_its_callers() -> None:
     names = ("main.main", "runtime.growslice", "runtime.alloc2", "runtime.start")
     frames = [FrameRow(number, number, name, 0, None) for number, name in enumerate(names, start=1)]
-    figures = LiveFigures(RUN, frames)
+    statistics = LiveStatistics(RUN, frames)
     stacks = np.array([(1, 0, 1, 1), (2, 1, 2, 2), (3, 2, 3, 3), (4, 0, 4, 1)], STACK)
     events = np.zeros(4, EVENT)
     events["stack_id"], events["size_bytes"] = [3, 4, 0, 1], [100, 20, 3, 1000]
-    figures.take(Batch(10, events, stacks=stacks))
-    found = [(each.function, each.objects, each.size_bytes) for each in figures.view(9).owners]
+    statistics.take(Batch(10, events, stacks=stacks))
+    found = [(each.function, each.objects, each.size_bytes) for each in statistics.view(9).owners]
     assert found == [("main.main", 2, 1100), ("runtime.start", 1, 20), ("[no stack]", 1, 3)]
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
-    figures = LiveFigures(RUN, ())
+    statistics = LiveStatistics(RUN, ())
     for second in range(1, 8):
         events = np.zeros(1, EVENT)
         events["size_bytes"] = 500 if second < 4 else 7000
-        figures.take(Batch(second * 1_000_000_000, events))
-    view = figures.view(0)
+        statistics.take(Batch(second * 1_000_000_000, events))
+    view = statistics.view(0)
     assert view.rate_bytes == 7000
     assert view.rates_bytes == (500, 500, 500, 7000, 7000, 7000, 7000)
 
@@ -105,20 +105,20 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 # ---- the screen -------------------------------------------------------------------------------------------------------
 
 
-def drawn(figures: LiveFigures | None, columns: int, lines: int, encoding: str = "utf-8") -> list[str]:
+def drawn(statistics: LiveStatistics | None, columns: int, lines: int, encoding: str = "utf-8") -> list[str]:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=columns, height=lines, force_terminal=True, color_system=None)
-    console.print(LiveScreen(lambda: figures))
+    console.print(LiveScreen(lambda: statistics))
     file.seek(0)
     return file.read().splitlines()
 
 
-def filled(run: RunRow | None = None) -> LiveFigures:
+def filled(run: RunRow | None = None) -> LiveStatistics:
     made = make_run(Shape(events=3000))
-    figures = LiveFigures(run or made.run, made.frames)
+    statistics = LiveStatistics(run or made.run, made.frames)
     for batch in made.batches:
-        figures.take(batch)
-    return figures
+        statistics.take(batch)
+    return statistics
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 60), (60, 30), (40, 24)])
@@ -140,11 +140,11 @@ def test_a_terminal_of_ascii_gets_ascii() -> None:
 
 
 def test_the_bar_is_live_used_and_free() -> None:
-    figures = filled()
-    view = figures.view(0)
+    statistics = filled()
+    view = statistics.view(0)
     assert view.sample is not None
     bar = re.search(
-        "(█*)(▒*)(·*)", next(text for text in drawn(figures, 120, 30) if text.startswith("heap"))[5:].strip()
+        "(█*)(▒*)(·*)", next(text for text in drawn(statistics, 120, 30) if text.startswith("heap"))[5:].strip()
     )
     assert bar is not None
     live, since, free = (len(each) / 40 for each in bar.groups())
@@ -155,26 +155,26 @@ def test_the_bar_is_live_used_and_free() -> None:
 
 def test_before_the_first_batch_and_where_the_heap_is_not_ours() -> None:
     assert "the program is being prepared" in drawn(None, 80, 24)[0]
-    assert "served by our kernel" in "\n".join(drawn(LiveFigures(RUN, ()), 120, 24))
-    figures = LiveFigures(replace(RUN, source="injected"), ())
-    shown = "\n".join(drawn(figures, 120, 24))
+    assert "served by our kernel" in "\n".join(drawn(LiveStatistics(RUN, ()), 120, 24))
+    statistics = LiveStatistics(replace(RUN, source="injected"), ())
+    shown = "\n".join(drawn(statistics, 120, 24))
     assert "served by its own allocator" in shown
     assert "heap  " not in shown
-    assert line(figures.view(0)).endswith("0 objects, 0 B allocated (0 B/s)")
+    assert line(statistics.view(0)).endswith("0 objects, 0 B allocated (0 B/s)")
 
 
 def test_names_do_not_command_the_terminal() -> None:
-    figures = filled(replace(RUN, module="\x1b[2Jevil.wasm", arguments=("[bold]\x07",)))
-    shown = "\n".join(drawn(figures, 120, 24))
+    statistics = filled(replace(RUN, module="\x1b[2Jevil.wasm", arguments=("[bold]\x07",)))
+    shown = "\n".join(drawn(statistics, 120, 24))
     assert "\x1b[2J" not in shown
     assert "\\x1b[2Jevil.wasm" in shown
     assert "[bold]\\x07" in shown
 
 
 def test_an_ended_run_says_how_it_ended() -> None:
-    figures = filled()
-    figures.end("failed", 2_500_000_000)
-    assert "made.wasm  failed, 2.5 s" in drawn(figures, 100, 24)[0]
+    statistics = filled()
+    statistics.end("failed", 2_500_000_000)
+    assert "made.wasm  failed, 2.5 s" in drawn(statistics, 100, 24)[0]
 
 
 # ---- the command ------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_one_row_is_one_row(recording: Recording, query: str) -> None:
         ("selec 1", 'syntax error at or near "selec"'),
         ("FROM nowhere", "Table with name nowhere does not exist"),
         ("SELECT nothing FROM events", 'Referenced column "nothing" not found'),
-        ("", "there is no statement"),
+        ("", "the query is empty"),
         ("UPDATE run SET state = 'finished'", "read-only"),
         ("DROP TABLE events", "read-only"),
     ],
@@ -240,7 +240,7 @@ os._exit(0)
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(100_000), b"\0asm\1\0\0\0" * 10_000])
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other").write_bytes(content)
-    with pytest.raises(NotARecordingError, match="it is no DuckDB file"):
+    with pytest.raises(NotARecordingError, match="not a DuckDB file"):
         Recording.open(tmp_path / "other")
 
 

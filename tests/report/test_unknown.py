@@ -34,7 +34,7 @@ from tinyheap.report.exports.formats import FORMS, export
 from tinyheap.report.exports.report_json import comparison_json, report_json
 from tinyheap.report.html.data import page_data
 from tinyheap.report.live.screen import LiveScreen, line
-from tinyheap.report.live.statistics import LiveFigures
+from tinyheap.report.live.statistics import LiveStatistics
 from tinyheap.report.notebook.forms import html_of
 from tinyheap.report.terminal.recording_report import comparison, report
 from tinyheap.report.terminal.results import renderable_of
@@ -206,14 +206,14 @@ def test_a_comparison_says_what_one_side_does_not_know(both: tuple[Recording, Re
 
 
 @contextmanager
-def watched(rows: Rows) -> Iterator[LiveFigures]:
+def watched(rows: Rows) -> Iterator[LiveStatistics]:
     """What `tinyheap live` adds up of these rows."""
-    figures = LiveFigures(dataclasses.replace(RUN, source=rows.source, collector=rows.collector), rows.frames)
+    statistics = LiveStatistics(dataclasses.replace(RUN, source=rows.source, collector=rows.collector), rows.frames)
     batch = np.zeros(len(rows.births), EVENT)
     batch["size_bytes"] = [birth.size_bytes for birth in rows.births]
-    figures.take(Batch(rows.time_ns, batch, collections=rows.collections, samples=rows.samples))
-    figures.end("finished", rows.time_ns)
-    yield figures
+    statistics.take(Batch(rows.time_ns, batch, collections=rows.collections, samples=rows.samples))
+    statistics.end("finished", rows.time_ns)
+    yield statistics
 
 
 def test_a_run_that_is_watched_says_so_too() -> None:

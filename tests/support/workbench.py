@@ -1,6 +1,6 @@
-"""An engine on a bench: over guarded memory, with surroundings that the test steers.
+"""An engine on a bench: over guarded memory, with an embedder that the test steers.
 
-A heap is written as a string, a glyph a block: ``.`` free, ``*`` head, ``-`` tail, ``#`` mark.  The bytes in front of
+A heap is written as a string, one glyph per block: ``.`` free, ``*`` head, ``-`` tail, ``#`` mark.  The bytes in front of
 and behind the heap's memory are guards, which no engine may touch.
 """
 
@@ -119,16 +119,16 @@ class Workbench:
         self.layouts = Layouts()
         self.roots: list[int] = []
         self.asked: list[str] = []
-        """What the engine asked of its surroundings."""
+        """What the engine asked of its embedder."""
         self.settled: list[tuple[int, int]] = []
         """Allocations that had to ask: address and size in bytes."""
         self.unreadable: list[int] = []
         self.engine = engine_type(self.memory, geometry, Options(gc, **options), self.layouts, self)
         self.engine.zero_size_address = ZERO_SIZE_ADDRESS
 
-    # ---- surroundings -------------------------------------------------------------------------------------------
+    # ---- the engine's embedder -------------------------------------------------------------------------------------------
 
-    def exhausted(self) -> int:
+    def on_exhausted(self) -> int:
         self.asked.append("collect")
         return self.collect()
 
@@ -139,7 +139,7 @@ class Workbench:
         self.engine.resize(self.grow_to.pop(0))
         return True
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def finish_allocation(self, address: int, size_bytes: int) -> int:
         self.settled.append((address, size_bytes))
         return address
 

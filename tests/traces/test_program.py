@@ -134,9 +134,9 @@ def test_harmed_gzip_data_is_refused(
         read_trace(tmp_path / "t.gz")
 
 
-def test_a_decompression_bomb_is_not_unfolded(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path) -> None:
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(2 * BOMB_FLOOR_BYTES)))
-    with pytest.raises(TraceError, match="unfold to more than"):
+    with pytest.raises(TraceError, match="unpack to more than"):
         read_trace(tmp_path / "bomb.gz")
 
 

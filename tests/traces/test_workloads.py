@@ -97,12 +97,12 @@ def test_options_that_make_no_program(options: Options, words: str) -> None:
 
 @pytest.mark.parametrize("occupancy", [0.0, 1.0, float("nan")])
 def test_an_occupancy_out_of_range(occupancy: float) -> None:
-    with pytest.raises(TraceError, match="it must lie between"):
+    with pytest.raises(TraceError, match=r"invalid occupancy .*: expected"):
         Options(occupancy=occupancy)
 
 
 def test_steps_out_of_range() -> None:
-    with pytest.raises(TraceError, match="it must lie between 0 and"):
+    with pytest.raises(TraceError, match="invalid steps -1: expected 0 to"):
         Options(steps=-1)
 
 

@@ -31,7 +31,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "other version": (b"\0asm\x02\0\0\0", r"byte 0x0: begins with 00 61 73 6d 02"),
     "component": (b"\0asm\x0d\0\x01\0", r"a WebAssembly component"),
     "half a header": (HEADER[:5], r"byte 0x0"),
-    "unknown section": (module("0e 00"), r"byte 0x8: 0x0e is no section"),
+    "unknown section": (module("0e 00"), r"byte 0x8: unknown section 0x0e"),
     "section without length": (module("01"), r"byte 0x9: ends here"),
     "section past the end": (module("01 05 00"), r"byte 0xa: 5 bytes are announced and 1 are left"),
     "section of 4 GiB": (module("01 ff ff ff ff 0f"), r"4294967295 bytes are announced and 0 are left"),
@@ -89,7 +89,7 @@ UNSUPPORTED = frozenset(
 """Those of them that are right, but beyond what is read."""
 
 WRONG_CODE: dict[str, tuple[bytes, str]] = {
-    "unknown instruction": (module(TYPE, FUNCTION, (10, "01 03 00 27 0b")), r"code, byte 0x17: 27 is no"),
+    "unknown instruction": (module(TYPE, FUNCTION, (10, "01 03 00 27 0b")), r"code, byte 0x17: unknown instruction 27"),
     "end inside a number": (module(TYPE, FUNCTION, (10, "01 05 00 41 80 80 0b")), r"code, byte 0x1a: ends here"),
     "labels past the end": (
         module(TYPE, FUNCTION, (10, "01 09 00 0e ff ff ff ff 0f 00 0b")),

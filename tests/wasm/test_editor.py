@@ -409,7 +409,7 @@ def test_edits_that_do_not_fit_are_refused(ladder: Module) -> None:
         editor.become_import(99, "host", "seen")
     with pytest.raises(ModuleEditError, match="there is no global 1"):
         editor.export("g", "global", 1)
-    with pytest.raises(ModuleEditError, match="'func' is no index space"):
+    with pytest.raises(ModuleEditError, match="invalid index space 'func'"):
         editor.export("g", "func", 1)
     with pytest.raises(ModuleEditError, match="'tail' is exported already"):
         editor.export("tail", "function", plus)
@@ -421,9 +421,9 @@ def test_edits_that_do_not_fit_are_refused(ladder: Module) -> None:
         editor.redirect_calls(plus, pick)
     with pytest.raises(ModuleEditError, match="outside the code of function"):
         editor.insert_before(plus, body.end, Code().nop())
-    with pytest.raises(ModuleEditError, match="is no place in function"):
+    with pytest.raises(ModuleEditError, match="expected an instruction before its last `end`"):
         editor.insert_after(plus, body.end - 1, Code().nop())
-    with pytest.raises(ModuleEditError, match="is no place in function"):
+    with pytest.raises(ModuleEditError, match="expected an instruction before its last `end`"):
         editor.insert_after(plus, body.start, Code().nop())
     assert editor.encode() == ladder.data
 

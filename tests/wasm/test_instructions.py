@@ -119,8 +119,8 @@ def test_opcodes_behind_a_prefix_may_be_padded(width_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("01 27", r"byte 0x1: 27 is no instruction"),
-        ("fc 99 01", r"byte 0x0: fc 99 01 is no instruction"),
+        ("01 27", r"byte 0x1: unknown instruction 27"),
+        ("fc 99 01", r"byte 0x0: unknown instruction fc 99 01"),
         ("01 01 10 80", r"byte 0x4: ends here"),
         ("0e ff ff ff ff 0f 00", r"byte 0x1: 4294967295 entries are announced and 1 bytes are left"),
         ("41 ff ff ff ff 4f", r"byte 0x1: an integer that does not fit 32 bits"),

@@ -34,14 +34,14 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "replay": Entry("tinyheap.cli.replay", "Run recorded allocation traces on a heap."),
-    "generate": Entry("tinyheap.cli.generate", "Write traces of made-up workloads."),
-    "run": Entry("tinyheap.cli.run", "Run a WebAssembly program with its heap in our hands.", "run"),
+    "replay": Entry("tinyheap.cli.replay", "Replay allocation traces on a heap."),
+    "generate": Entry("tinyheap.cli.generate", "Write the trace of a synthetic workload."),
+    "run": Entry("tinyheap.cli.run", "Run a WebAssembly program on tinyheap's collector.", "run"),
     "profile": Entry("tinyheap.cli.profile", "Run a program and record what happens on its heap.", "profile"),
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
-    "live": Entry("tinyheap.cli.live", "Run a program and watch its heap.", "profile"),
+    "live": Entry("tinyheap.cli.live", "Run a program and watch its heap while it runs.", "profile"),
     "report": Entry("tinyheap.cli.report", "Show what a recorded run did to its heap.", "profile"),
-    "sql": Entry("tinyheap.cli.sql", "Ask SQL of a recorded run.", "profile"),
+    "sql": Entry("tinyheap.cli.sql", "Query a recorded run in SQL.", "profile"),
 }
 
 
@@ -119,7 +119,7 @@ def load(name: str, entry: Entry) -> click.Command:
     try:
         command: click.Command = importlib.import_module(entry.module).command
     except ImportError as error:
-        # A module of ours that is missing is a bug, which the traceback shows best.
+        # A module of tinyheap's that is missing is a bug, which the traceback shows best.
         if (error.name or "").partition(".")[0] == "tinyheap":
             raise
         raise Failure(explain_missing(name, entry, error), Code.CANNOT_READ) from error
@@ -142,4 +142,4 @@ def explain_missing(name: str, entry: Entry, error: ImportError) -> str:
 )
 @click.version_option(__version__, prog_name="tinyheap")
 def main() -> None:
-    """Run, replay, open and measure the heaps of tiny runtimes."""
+    """Run, replay and inspect the garbage-collected heaps of TinyGo programs."""

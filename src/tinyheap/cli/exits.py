@@ -45,16 +45,16 @@ class Code(IntEnum):
 MEANINGS: Final = {
     Code.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
     Code.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text",
-    Code.USAGE: "the command line makes no sense, or a query; also the code of a Go program that panics",
+    Code.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
     Code.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
-    Code.OVERWRITTEN: "the heap was overwritten, as --verify, --guard or a collection found",
+    Code.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
     Code.STOPPED: "stopped at the allocation that --stop-at names",
     Code.TIMED_OUT: "stopped after the time that --timeout names",
-    Code.CANNOT_READ: "an input is missing, cannot be read or is not what the command takes; or cannot be run as asked",
+    Code.CANNOT_READ: "an input is missing, unreadable or of the wrong kind, or cannot be run as asked",
     Code.INTERRUPTED: "interrupted by Ctrl-C",
     Code.TRAPPED: "the program trapped",
-    Code.HEAP_FULL: "the heap is full, as --heap-limit, --growth or --memory-limit have it",
-    Code.UNREAD: "nobody reads the output any more",
+    Code.HEAP_FULL: "the heap is full and cannot grow (see --heap-limit, --growth, --memory-limit)",
+    Code.UNREAD: "whatever read the output has stopped reading",
 }
 """In the order of their numbers, a phrase each."""
 

@@ -1,4 +1,4 @@
-"""`tinyheap generate`: writes the trace of a made-up workload to a file."""
+"""`tinyheap generate`: writes the trace of a synthetic workload to a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinyheap.traces.workloads import WORKLOADS, Options, generate
 from tinyheap.units import KIB
 
 KINDS = "\n".join(f"{name:9} {workload.help}" for name, workload in WORKLOADS.items())
-HELP = f"""Write the trace of a made-up WORKLOAD, to be run with `tinyheap replay`.
+HELP = f"""Write the trace of a synthetic WORKLOAD, to be run with `tinyheap replay`.
 
 \b
 {KINDS}
@@ -38,16 +38,18 @@ fragmentation may let a trace run out of memory; replaying it says so.
     metavar="N",
     default=1,
     show_default=True,
-    help="Make the program from this number; another one makes another program of the same kind.",
+    help="Seed the random choices of the workload; another seed makes another program of the same kind.",
 )
 @click.option(
     "--word-bytes",
     type=click.Choice([str(size) for size in WORD_SIZES_BYTES]),
     default="4",
     show_default=True,
-    help="Give pointers this size in bytes.",
+    help="Set the size of a pointer, in bytes.",
 )
-@click.option("--heap", type=SIZE, default=256 * KIB, show_default="256KiB", help="Begin with a heap of this size.")
+@click.option(
+    "--heap", type=SIZE, default=256 * KIB, show_default="256KiB", help="Set the size of the heap at the start."
+)
 @click.option("--limit", type=SIZE, help="Let the heap grow up to this size.  [default: it does not grow]")
 @click.option(
     "--steps",
@@ -55,7 +57,7 @@ fragmentation may let a trace run out of memory; replaying it says so.
     metavar="N",
     default=200_000,
     show_default=True,
-    help="Do so many operations when the data that stays alive stands.",
+    help="Do N operations after building the data that stays alive.",
 )
 @click.option(
     "--occupancy",
@@ -63,20 +65,20 @@ fragmentation may let a trace run out of memory; replaying it says so.
     metavar="SHARE",
     default=0.5,
     show_default=True,
-    help="Keep this share of the heap at the start alive.",
+    help="Keep this share of the initial heap alive.",
 )
 @click.option(
     "--precise/--conservative",
     default=False,
     show_default="conservative",
-    help="Choose the scanner that the occupancy is reckoned for: a precise one needs room for layout words.",
+    help="Choose the collector that the occupancy is computed for: a precise one needs room for layout words.",
 )
 @click.option(
     "--header-alignment",
     type=click.Choice(["0", "4", "8", "16"]),
     default="0",
     show_default=True,
-    help="Round layout words up to so many bytes; 0 is the word size.",
+    help="Round the room for a layout word up to this many bytes; 0 stands for the word size.",
 )
 def command(
     workload: str,
@@ -90,7 +92,7 @@ def command(
     precise: bool,
     header_alignment: str,
 ) -> None:
-    """Writes the trace of a made-up workload and says on stderr what was written."""
+    """Writes the trace of a synthetic workload and says on stderr what was written."""
     try:
         options = Options(
             heap_bytes=heap,

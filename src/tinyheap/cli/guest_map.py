@@ -1,4 +1,4 @@
-"""The picture of a running program's heap, on standard error."""
+"""Draws the heap of a running program on standard error, block by block."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from tinyheap.report.terminal.heap_map import HeapMap
 
 def draw(heap: GuestHeap) -> None:
     """Print the heap's blocks as they are now."""
-    geometry, picture = heap.geometry, heap.dump()
-    states = unpack_states(picture.table, geometry.end_block)
+    geometry, block_map = heap.geometry, heap.dump()
+    states = unpack_states(block_map.table, geometry.end_block)
     result_console(stderr=True).print(HeapMap(states, geometry.start_address, geometry.block_bytes))

@@ -1,6 +1,6 @@
 """`tinyheap identify`: what WebAssembly modules are, where their heaps lie, and what works for them.
 
-A module that is not served is an answer, not an error.  A file that is no module is an error of its own: the
+A module that is not served is an answer, not an error.  A file that is not a module is an error of its own: the
 others are still shown, and the exit code says so in the end.
 """
 
@@ -21,8 +21,8 @@ from tinyheap.wasm import Module
 
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, type=INPUT)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a module, one a line.")
-@click.option("-v", "--full", is_flag=True, help="Print all facts of each module, also of several.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per module, one per line.")
+@click.option("-v", "--full", is_flag=True, help="Print all facts of each module, even if there are several.")
 @click.pass_context
 def command(ctx: click.Context, modules: tuple[Input, ...], as_json: bool, full: bool) -> None:
     """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is.

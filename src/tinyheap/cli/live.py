@@ -27,7 +27,7 @@ from tinyheap.guests.record.recording import Sink
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.consoles import result_console
 from tinyheap.report.live.screen import LiveScreen, line
-from tinyheap.report.live.statistics import LiveFigures
+from tinyheap.report.live.statistics import LiveStatistics
 
 if TYPE_CHECKING:
     from tinyheap.recordings.batch import Batch
@@ -44,7 +44,7 @@ LINE_EVERY_S: Final = 2.0
     epilog="Exit codes are those of `tinyheap run`.",
 )
 @takes_run_parameters
-@click.option("-o", "--output", type=NEW_RECORDING, help="Write a recording to this file, too.")
+@click.option("-o", "--output", type=NEW_RECORDING, help="Record the run in this file, too.")
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @click.pass_context
 def command(
@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
 
-    What follows `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
+    The words after `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
     """
     watched = Watched(None if output is None else output.path, overwrite=force)
     with contextlib.ExitStack() as shown:
@@ -80,7 +80,7 @@ class Watched:
     """
 
     def __init__(self, output: Path | None, *, overwrite: bool) -> None:
-        self.figures: LiveFigures | None = None
+        self.statistics: LiveStatistics | None = None
         """None until the program is there."""
         self.is_on_screen = False
         self._output, self._overwrite = output, overwrite
@@ -95,7 +95,7 @@ class Watched:
         """
         if self._output is not None:
             self._writer = RecordingWriter.create(self._output, run, frames, overwrite=self._overwrite)
-        self.figures = LiveFigures(run, frames)
+        self.statistics = LiveStatistics(run, frames)
         return self
 
     def append(self, batch: Batch) -> None:
@@ -104,13 +104,13 @@ class Watched:
         Raises:
             RecordingWriteError: It cannot be written.
         """
-        assert self.figures is not None, "batches come after the beginning"
-        self.figures.take(batch)
+        assert self.statistics is not None, "batches come after the beginning"
+        self.statistics.take(batch)
         if self._writer is not None:
             self._writer.append(batch)
         if not self.is_on_screen and time.monotonic() - self._said_s >= LINE_EVERY_S:
             self._said_s = time.monotonic()
-            click.echo(line(self.figures.view(0)), err=True)
+            click.echo(line(self.statistics.view(0)), err=True)
 
     def finish(self, state: str, *, error: str | None = None, exit_code: int | None = None, time_ns: int) -> None:
         """Take how the run ended.
@@ -118,18 +118,18 @@ class Watched:
         Raises:
             RecordingWriteError: It cannot be written.
         """
-        assert self.figures is not None, "the end comes after the beginning"
-        self.figures.end(state, time_ns)
+        assert self.statistics is not None, "the end comes after the beginning"
+        self.statistics.end(state, time_ns)
         if self._writer is not None:
             self._writer.finish(state, error=error, exit_code=exit_code, time_ns=time_ns)
 
 
 @contextlib.contextmanager
 def on_screen(watched: Watched) -> Iterator[None]:
-    """While inside, the terminal shows the figures; behind that, what was printed meanwhile."""
+    """While inside, the terminal shows the statistics; behind that, what was printed meanwhile."""
     console = result_console(stderr=True)
     live = Live(
-        LiveScreen(lambda: watched.figures),
+        LiveScreen(lambda: watched.statistics),
         console=console,
         refresh_per_second=REFRESHES_PER_S,
         redirect_stdout=False,

@@ -49,7 +49,7 @@ class ProfileCommand(RunCommand):
     "-o",
     "--output",
     type=NEW_RECORDING,
-    help="Write the recording to this file; by default the module's name with .tinyheap, in the current folder.",
+    help="Write the recording to this file; by default to the module's name with .tinyheap, in the current folder.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @click.pass_context
@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Run MODULE as `tinyheap run` does, and record every allocation with its call stack, every death, every collection.
 
-    Standard output and the exit code are the program's.  What follows `--` are its arguments.
+    Standard output and the exit code are the program's.  The words after `--` are its arguments.
 
     Where the module's own collector stays (it cannot be replaced, or --gc native), allocations are recorded, and
     neither collections nor deaths.

@@ -1,4 +1,4 @@
-"""`tinyheap replay`: runs mutator programs and shows what the collector did, or holds it against expectations.
+"""`tinyheap replay`: replays allocation traces and shows what the collector did, or compares it with expectations.
 
 A trace that cannot be run is an error of its own: the others still run, and the exit code says so in the end.  Running
 out of memory is a result like any other.
@@ -95,12 +95,12 @@ class Output(Protocol):
 
 
 class JsonOutput:
-    """A line of JSON a trace on standard output, and nothing else there."""
+    """One line of JSON per trace on standard output, and nothing else there."""
 
     hashes = True
 
     def replayed(self, trace: str, result: Replay, outcome: Outcome) -> None:
-        """Prints the figures; a difference is for people and goes to standard error."""
+        """Prints the statistics; a difference is for people and goes to standard error."""
         more = {"trace": trace, "engine": result.engine}
         times = {"alloc_ns": result.alloc_ns, "mark_ns": result.mark_ns, "sweep_ns": result.sweep_ns}
         click.echo(json.dumps({**more, **result.as_vector(), **times}, separators=(",", ":")))
@@ -155,37 +155,49 @@ class ScreenOutput:
             self.console.print(line, soft_wrap=True)
 
 
-@click.command(cls=Command, short_help="Run recorded allocation traces on a heap.")
+@click.command(cls=Command, short_help="Replay allocation traces on a heap.")
 @click.argument("traces", nargs=-1, required=True, type=INPUT, metavar="TRACE...")
 @click.option(
     "--gc",
     type=click.Choice([str(gc) for gc in Gc]),
-    help="Choose the collector; by default the expectation's, or conservative.",
+    help="Choose the collector; by default the one that --expect names, or else conservative.",
 )
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Choose the engine; by default the kernel, where it was compiled."
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="Choose the implementation of the collector; by default the kernel, where it was compiled.",
 )
 @click.option(
-    "--heap", "heap_bytes", type=SIZE, help="Begin with a heap of this size (64KiB, 16M) instead of the trace's."
+    "--heap",
+    "heap_bytes",
+    type=SIZE,
+    help="Set the size of the heap at the start (64KiB, 16M), instead of the trace's.",
 )
-@click.option("--limit", "limit_bytes", type=SIZE, help="Let the heap grow up to this size instead of the trace's.")
+@click.option(
+    "--limit", "limit_bytes", type=SIZE, help="Let the heap grow up to this size, instead of the trace's limit."
+)
 @click.option(
     "--mark-stack",
     type=MarkStackType(),
     metavar="N|faithful|unbounded",
-    help=f"Give the mark stack so many entries, 1 to {MARK_STACK_LIMIT}; `faithful` is the original's, 8 words' worth. "
-    "By default the kernel's is unbounded and the model's faithful.",
+    help=f"Limit the mark stack to N entries, 1 to {MARK_STACK_LIMIT}; `faithful` limits it to 8 words, as TinyGo does. "
+    "By default it is unbounded in the kernel and faithful in the model.",
 )
 @click.option(
     "--expect",
     "expected",
     type=INPUT,
     multiple=True,
-    help="Hold the replay against these figures: a file, or a folder in which NAME.json belongs to NAME.trace[.gz]; "
+    help="Compare the replay with the statistics in this file, or in a folder where NAME.json belongs to NAME.trace[.gz]; "
     "may be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a trace.")
-@click.option("--map/--no-map", "maps", default=None, help="Draw the heap at the end; by default for a single trace.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per trace, instead of tables.")
+@click.option(
+    "--map/--no-map",
+    "maps",
+    default=None,
+    help="Draw the heap's blocks at the end; by default only for a single trace.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -199,7 +211,7 @@ def command(
     as_json: bool,
     maps: bool | None,
 ) -> None:
-    """Run mutator programs (`-` reads standard input) on a heap and show what the collector did."""
+    """Replay allocation traces (`-` reads standard input) on a heap and show what the collector did."""
     if heap_bytes and limit_bytes and limit_bytes < heap_bytes:
         raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}")
     files = pair_expectations(traces, expected)

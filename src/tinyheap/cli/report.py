@@ -56,14 +56,14 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
 
 @click.command(cls=Command)
 @click.argument("file", type=RECORDING)
-@click.option("--against", type=RECORDING, help="Compare with this earlier recording.")
+@click.option("--against", type=RECORDING, help="Compare FILE with this earlier recording.")
 @click.option(
     "--measure",
     type=click.Choice([measure.value for measure in Measure]),
     default=Measure.ALLOCATED_BYTES.value,
     show_default=True,
     metavar="WHAT-UNIT",
-    help="Weigh stacks by: allocated, live-at-peak, live-at-end or dead-young, -bytes or -objects.",
+    help="Weigh call stacks by WHAT (allocated, live-at-peak, live-at-end or dead-young) in UNIT (bytes or objects).",
 )
 @click.option(
     "--top",
@@ -71,17 +71,17 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
     metavar="N",
     default=TOP,
     show_default=True,
-    help="Show so many lines of stacks and sites.",
+    help="Show at most N lines of call stacks and N allocation sites.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON object.")
-@click.option("--html", type=OUTPUT, help="Write it as one page to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object.")
+@click.option("--html", type=OUTPUT, help="Write the report as one HTML page to this file.")
 @click.option(
     "--export",
     "exports",
     type=ExportType(),
     multiple=True,
     metavar="FORMAT=PATH",
-    help="Write it in this format for another tool; may be repeated.",
+    help="Write the recording to PATH in a format of another tool; may be repeated.",
 )
 @click.option(
     "--list-formats",
@@ -89,7 +89,7 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
     is_eager=True,
     expose_value=False,
     callback=list_formats,
-    help="Say which formats there are.",
+    help="List the formats that --export can write, and exit.",
 )
 def command(
     file: Input,

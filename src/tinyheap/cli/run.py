@@ -1,6 +1,6 @@
-"""`tinyheap run`: runs a WebAssembly program, with this collector in the place of its own where that can be.
+"""`tinyheap run`: runs a WebAssembly program, on tinyheap's collector where its own can be replaced.
 
-Standard output is the program's, byte for byte; what we have to say goes to standard error.
+Standard output is the program's, byte for byte; what tinyheap has to say goes to standard error.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class RunCommand(Command):
     """A command line that is cut at the first ``--``: what follows is the program's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what is ours; words that look like options must be options, or numbers."""
+        """Parse what is before the ``--``; words that look like options must be options, or numbers."""
         at = args.index("--") if "--" in args else len(args)
         ctx.obj = tuple(args[at + 1 :])
         rest = super().parse_args(ctx, args[:at])
@@ -175,40 +175,53 @@ RUN_PARAMETERS: Final = (
         type=click.Choice(COLLECTORS),
         default="default",
         show_default=True,
-        help="Choose the collector.  default: ours where the module's can be replaced; leaking: none, the heap grows; "
-        "native: the module as it is.",
+        help="Choose the collector.  default: tinyheap's, where the module's own can be replaced; leaking: none, the heap only "
+        "grows; native: the module's own.",
     ),
     click.option(
         "--engine",
         type=click.Choice(ENGINES),
-        help="Choose the engine of our collector; by default the kernel, where it was compiled.",
+        help="Choose the implementation of tinyheap's collector; by default the kernel, where it was compiled.",
     ),
-    click.option("--clear-blocks", is_flag=True, help="Clear whole blocks, so that stale words keep nothing alive."),
-    click.option("--heap-limit", type=SIZE, help="Let the heap grow up to this size."),
+    click.option(
+        "--clear-blocks",
+        is_flag=True,
+        help="Clear a new object's blocks whole, so that stale words keep nothing alive.",
+    ),
+    click.option("--heap-limit", type=SIZE, help="Let the heap grow up to this size, and no further."),
     click.option(
         "--growth",
         type=GrowthType(),
         metavar="none|double|pages|step:SIZE|ratio:N/M",
         help="Choose how the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its "
-        "size. By default the program's memory doubles, as it would itself.",
+        "size. By default it grows until the program's memory has doubled, as with TinyGo's collector.",
     ),
-    click.option("--gc-every", type=COUNT, metavar="N", help="Collect at every N allocations, too."),
-    click.option("--verify", is_flag=True, help="Check the heap at each collection and at the end."),
-    click.option("--guard", is_flag=True, help="Find out who writes past the end of an object; slow."),
-    click.option("--stop-at", type=COUNT, metavar="N", help="Stop the program at allocation N and say who makes it."),
+    click.option(
+        "--gc-every",
+        type=COUNT,
+        metavar="N",
+        help="Collect at every Nth allocation, too, not only when the heap is full.",
+    ),
+    click.option("--verify", is_flag=True, help="Check the heap for damage at each collection and at the end."),
+    click.option("--guard", is_flag=True, help="Find out which function writes past the end of an object; slow."),
+    click.option(
+        "--stop-at", type=COUNT, metavar="N", help="Stop the program at allocation N and show which function makes it."
+    ),
     click.option(
         "--timeout",
         type=NumberRange(0, TIMEOUT_LIMIT_S, min_open=True),
         metavar="SECONDS",
         help="Stop the program after SECONDS.",
     ),
-    click.option("--memory-limit", type=SIZE, help="Let all of the program's memory grow up to this size."),
+    click.option(
+        "--memory-limit", type=SIZE, help="Let the whole memory of the program grow up to this size, and no further."
+    ),
     click.option(
         "--env",
         type=VariableType(),
         multiple=True,
         metavar="NAME=VALUE",
-        help="Give the program an environment variable; may be repeated.",
+        help="Set an environment variable of the program; may be repeated.",
     ),
     click.option(
         "--dir",
@@ -216,18 +229,30 @@ RUN_PARAMETERS: Final = (
         type=FolderType(),
         multiple=True,
         metavar="HOST[:GUEST][:ro|:rw]",
-        help="Let the program read a folder, with :rw also write; may be repeated.",
+        help="Let the program read the folder HOST as GUEST, and with :rw write to it; may be repeated.",
     ),
     click.option(
-        "--stdin", type=INPUT, default="-", help="Give the program this standard input; by default the command's own."
+        "--stdin",
+        type=INPUT,
+        default="-",
+        help="Give the program this file as its standard input; by default the command's own.",
     ),
-    click.option("--seed", type=SEED, metavar="N", help="Make clock and randomness a function of this number."),
-    click.option("--no-driver", is_flag=True, help="Run a module that formats texts as it is, without its driver."),
-    click.option("-q", "--no-summary", is_flag=True, help="Say nothing of the heap."),
-    click.option("--map", "draws_map", is_flag=True, help="Draw the heap at the end, on standard error."),
-    click.option("--json", "json_file", type=OUTPUT, help="Write what became of the heap to a file, as JSON."),
+    click.option(
+        "--seed",
+        type=SEED,
+        metavar="N",
+        help="Seed the program's clock and random numbers, so that every run is the same.",
+    ),
+    click.option(
+        "--no-driver", is_flag=True, help="Run a module that formats texts like any other, and do not pass texts to it."
+    ),
+    click.option("-q", "--no-summary", is_flag=True, help="Print no summary of the heap."),
+    click.option("--map", "draws_map", is_flag=True, help="Draw the heap's blocks at the end, on standard error."),
+    click.option(
+        "--json", "json_file", type=OUTPUT, help="Write the summary of the run and its heap to this file, as JSON."
+    ),
 )
-"""What everybody takes who runs a program."""
+"""The parameters of every command that runs a program."""
 
 
 def takes_run_parameters(function: Callable[..., None]) -> Callable[..., None]:
@@ -239,16 +264,17 @@ def takes_run_parameters(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(
     cls=RunCommand,
-    short_help="Run a WebAssembly program with its heap in our hands.",
+    short_help="Run a WebAssembly program on tinyheap's collector.",
     context_settings={"ignore_unknown_options": True},
 )
 @takes_run_parameters
 @click.pass_context
 def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Run MODULE with its heap in our hands; standard output and the exit code are the program's.
+    """Run MODULE on tinyheap's collector, where its own can be replaced; else as it is.
 
-    What follows `--` are the program's arguments.  A module that formats texts is driven: it formats the files that
-    its arguments name, or else standard input.  The summary of the heap goes to standard error.
+    Standard output and the exit code are the program's.  The words after `--` are the program's arguments.  A module that
+    is known to format texts is given the files that its arguments name, or else standard input, and the formatted texts
+    are printed.  The summary of the heap goes to standard error.
     """
     run = Run.asked_for(module, words, invoke, ctx.obj, options)
     run.to_the_end()

@@ -1,6 +1,6 @@
-"""`tinyheap sql`: asks a recording questions in DuckDB's SQL.
+"""`tinyheap sql`: queries a recording in DuckDB's SQL.
 
-A question reaches nothing but the recording: no other file, no network, no extension; and it changes nothing.
+A query reaches nothing but the recording: no other file, no network, no extension; and it changes nothing.
 """
 
 from __future__ import annotations
@@ -41,12 +41,17 @@ _NOT_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 @click.command(cls=Command)
 @click.argument("file", type=RECORDING)
 @click.argument("query", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row, one a line.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, with a line of names.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per row, one per line.")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Print comma-separated values, with the names of the columns in the first line.",
+)
 def command(file: Input, query: str | None, as_json: bool, as_csv: bool) -> None:
-    """Ask the recording FILE a question in SQL; without one, say what there is to ask.
+    """Query the recording FILE in SQL; without a QUERY, list its tables and columns.
 
-    The QUERY is in DuckDB's dialect, and reaches nothing but the recording.
+    The QUERY is in DuckDB's dialect of SQL, and can read nothing but the recording.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")

@@ -136,7 +136,9 @@ def prepare(wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cach
 def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
     if not wasm.startswith(_MAGIC):
         # wasmtime would take it for WebAssembly's text form.
-        raise MalformedModuleError(f"this is no WebAssembly module: it begins with {wasm[:4]!r} instead of {_MAGIC!r}")
+        raise MalformedModuleError(
+            f"this is not a WebAssembly module: it begins with {wasm[:4]!r} instead of {_MAGIC!r}"
+        )
     return compile_module(engine, wasm)
 
 

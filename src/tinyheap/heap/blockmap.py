@@ -1,4 +1,4 @@
-"""The picture of a heap: a glyph a block, as the seed's ``dumpHeap`` prints it."""
+"""The picture of a heap: a glyph a block, as the original's ``dumpHeap`` prints it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unpack_states(table: bytes, end_block: int) -> bytes:
 class BlockMap:
     """The states of all blocks at one moment.
 
-    ``str()`` is the seed's text, 64 blocks a line; in a terminal (``rich``) and in a notebook it is colored, with the
+    ``str()`` is the original's text, 64 blocks a line; in a terminal (``rich``) and in a notebook it is colored, with the
     address of each line and equal free lines folded.
     """
 

@@ -1,7 +1,7 @@
-"""The contract of an engine: what the model and the kernel both do, and what they ask of their surroundings.
+"""The contract of an engine: what the model and the kernel both do, and what they ask of their embedder.
 
 An *engine* owns a block table and the memory under it.  It finds runs, commits them, marks, sweeps and counts; every
-decision that a user may influence (which roots there are, how far the heap may grow, who listens) is its surroundings'.
+decision that a user may influence (which roots there are, how far the heap may grow, who listens) is its *embedder's*.
 
 States of a block, two bits each, block b in bits ``2 * (b % 4)`` of table byte ``b // 4``::
 
@@ -37,7 +37,7 @@ class State(IntEnum):
 
     @property
     def glyph(self) -> str:
-        """How the seed's ``dumpHeap`` draws it."""
+        """How the original's ``dumpHeap`` draws it."""
         return "·*-#"[self]
 
 
@@ -58,12 +58,12 @@ class Options:
 
     Args:
         gc: which collector.
-        mark_stack_entries: size of the seed's bounded mark stack, with overflows and rescans; 0 for a mark stack that
+        mark_stack_entries: size of the original's bounded mark stack, with overflows and rescans; 0 for a mark stack that
             never overflows.  Survivors are the same either way.
-        clear_blocks: clear an object's blocks whole, not only the bytes asked for (closes the seed's known leak).
+        clear_blocks: clear an object's blocks whole, not only the bytes asked for (closes the original's known leak).
         mark_stack_zeroed: whether the bounded mark stack is cleared for each root, as some compilers do.  To be seen only
             by who reads `Engine.mark_stack`.
-        asserts: make the checks of the seed's ``gcAsserts``, and poison freed blocks.
+        asserts: make the checks of the original's ``gcAsserts``, and poison freed blocks.
         poison_byte: what freed blocks are filled with under ``asserts``.
     """
 
@@ -78,7 +78,7 @@ class Options:
 class Counters(NamedTuple):
     """What an engine counted since it was made.
 
-    The first five are the seed's own and equal in both engines; so are ``overflows`` and ``rescans`` where the mark
+    The first five are the original's own and equal in both engines; so are ``overflows`` and ``rescans`` where the mark
     stack is bounded.  The last three are work counters: how much an engine read, which is where engines differ.
     """
 
@@ -107,16 +107,16 @@ class Census(NamedTuple):
     largest_free_run_blocks: int
 
 
-class Surroundings(Protocol):
-    """What an engine asks for when an allocation finds no room."""
+class Embedder(Protocol):
+    """What owns an engine, and is asked by it when an allocation finds no room."""
 
-    def exhausted(self) -> int:
+    def on_exhausted(self) -> int:
         """Collect, because the heap was searched whole; return the free bytes after the sweep."""
 
     def grow(self, needed_blocks: int) -> bool:
         """Make the heap larger; False when it cannot be."""
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def finish_allocation(self, address: int, size_bytes: int) -> int:
         """End an allocation that had to ask: its address, or 0 where there was no room.  Returns what the mutator gets."""
 
     def layout_word(self, layout: Any, size_bytes: int) -> int:  # noqa: ANN401 - each heap has its own kinds
@@ -151,7 +151,7 @@ class Engine(Protocol):
     zero_size_address: int
 
     def __init__(
-        self, memory: Buffer, geometry: Geometry, options: Options, statics: Statics, surroundings: Surroundings
+        self, memory: Buffer, geometry: Geometry, options: Options, statics: Statics, embedder: Embedder
     ) -> None: ...
 
     @property
@@ -212,11 +212,11 @@ class Engine(Protocol):
 
     # The mutator's side.
     def alloc(self, size_bytes: int, layout: object = None) -> int:
-        """The address of a new object; when there was no room at once, what `Surroundings.settle` makes of it.
+        """The address of a new object; when there was no room at once, what `Embedder.finish_allocation` makes of it.
 
         Args:
             size_bytes: without the header of precise objects.
-            layout: None for the word 0; anything else is for `Surroundings.layout_word` to read.
+            layout: None for the word 0; anything else is for `Embedder.layout_word` to read.
 
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.

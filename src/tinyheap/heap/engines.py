@@ -32,7 +32,7 @@ def choose_engine(name: str | None = None) -> type[Engine]:
     if name == "model":
         return _model()
     if name not in (None, "kernel"):
-        raise HeapError(f"no engine {name!r}; there are {' and '.join(ENGINES)}")
+        raise HeapError(f"invalid engine {name!r}: expected {' or '.join(ENGINES)}")
     if KERNEL is not None:
         return KERNEL
     missing = "the compiled kernel is not there; install a C compiler and reinstall tinyheap"

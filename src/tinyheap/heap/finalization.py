@@ -1,6 +1,6 @@
 """What happens to an object when nothing reaches it any more: weak references, then finalizers.
 
-The seed has neither.  Between mark and sweep:
+The original has neither.  Between mark and sweep:
 
 1. *Weak references* whose object was not reached are cleared, even if a finalizer is about to bring it back.
 2. *Finalizers* of objects that were not reached become due, referrers before what they refer to: an object waits as long

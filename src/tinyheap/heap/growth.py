@@ -134,7 +134,7 @@ class ByRatio:
         _check_limit(self.limit_bytes)
         if not 0 < whole_number("denominator", self.denominator) < whole_number("numerator", self.numerator):
             raise GeometryError(
-                f"growing to {shown(self.numerator)}/{shown(self.denominator)} is no growth; the ratio must be above 1"
+                f"invalid ratio {shown(self.numerator)}/{shown(self.denominator)}: expected one above 1"
             )
 
     def next_bytes(self, heap_bytes: int) -> int:
@@ -152,12 +152,12 @@ def _capped(size_bytes: int, limit_bytes: int | None) -> int:
 
 def _check_positive(what: str, size_bytes: int) -> None:
     if whole_number(f"{what} of a growth policy", size_bytes) <= 0:
-        raise GeometryError(f"a {what} of {shown(size_bytes)} bytes is no growth; it must be positive")
+        raise GeometryError(f"invalid {what} of {shown(size_bytes)} bytes: expected 1 or more")
 
 
 def _check_limit(limit_bytes: int | None) -> None:
     if limit_bytes is not None and whole_number("limit of a growth policy", limit_bytes) < 0:
-        raise GeometryError(f"a limit of {shown(limit_bytes)} bytes is below any heap's size; None is for no limit")
+        raise GeometryError(f"invalid limit of {shown(limit_bytes)} bytes: expected 0 or more, or None for no limit")
 
 
 def parse_growth(text: str, size_bytes: Callable[[str], int] = int) -> Growth:

@@ -116,13 +116,13 @@ class Heap(SoleOwner):
         engine: ``kernel`` or ``model``; the kernel where it is there, by default.
         word_alignment_bytes: step between words that may be pointers; 1 on AVR, else the word size.
         header_alignment_bytes: what a precise object's layout word is padded to: 16 on WebAssembly, 8 on Cortex-M.
-        mark_stack_entries: size of the seed's bounded mark stack; 0 for one that never overflows (in the model: 8 words'
-            worth, as in the seed).
-        clear_blocks: clear whole blocks, not only the bytes asked for; closes the seed's known leak.
-        asserts: check what the seed checks under ``gcAsserts``, and poison free blocks, so that `verify` finds writes
+        mark_stack_entries: size of the original's bounded mark stack; 0 for one that never overflows (in the model: 8 words'
+            worth, as in the original).
+        clear_blocks: clear whole blocks, not only the bytes asked for; closes the original's known leak.
+        asserts: check what the original checks under ``gcAsserts``, and poison free blocks, so that `verify` finds writes
             after free.
         adopt: keep the block table that the buffer holds already, instead of starting with an empty heap.
-        debug: called with a line for each step of the collector, as the seed prints; takes the model.
+        debug: called with a line for each step of the collector, as the original prints; takes the model.
 
     Raises:
         InvalidTypeError: an argument is of a type that makes no sense for it.
@@ -227,12 +227,12 @@ class Heap(SoleOwner):
         return memoryview(reserve(max(memory, capacity_bytes)))
 
     def _make_engine(self, name: str | None, geometry: Geometry, options: Options) -> Engine:
-        surroundings = _Surroundings(self._exhausted, self._grow, self._settle, self._layout_word)
+        embedder = _Embedder(self._on_exhausted, self._grow, self._finish_allocation, self._layout_word)
         if self._debug is None:
-            return choose_engine(name)(self._memory, geometry, options, self._layouts, surroundings)
+            return choose_engine(name)(self._memory, geometry, options, self._layouts, embedder)
         if name == "kernel":
             raise HeapError("debug tracing shows each step, which only the model takes one by one; use engine='model'")
-        return Model(self._memory, geometry, options, self._layouts, surroundings, self._debug)
+        return Model(self._memory, geometry, options, self._layouts, embedder, self._debug)
 
     def _take_short_way(self, kernel: Kernel) -> None:
         """Let the kernel do what `alloc` does, without a Python frame around it, whenever nothing stands in the way."""
@@ -373,7 +373,7 @@ class Heap(SoleOwner):
     def realloc(self, address: int, size_bytes: int) -> int:
         """An object at least as large with the same bytes: the same one where it fits its blocks, else a new one.
 
-        The new object's layout is unknown, as in the seed; the old one is left to the collector.  Nil allocates.
+        The new object's layout is unknown, as in the original; the old one is left to the collector.  Nil allocates.
 
         Raises:
             InvalidAddressError: no live object is there.
@@ -406,7 +406,7 @@ class Heap(SoleOwner):
 
     @entering(FREEING)
     def free(self, address: int) -> None:
-        """Free an object on request (the seed only plans to).
+        """Free an object on request (the original only plans to).
 
         Its weak references are cleared; its finalizer does not run.  Nil and objects of size zero are left as they are.
 
@@ -637,9 +637,9 @@ class Heap(SoleOwner):
             if not self._monitor.is_closed:
                 self._engine.in_interrupt = self._interrupts > 0
 
-    # ---- what the engine asks for (`contract.Surroundings`) -----------------------------------------------------------
+    # ---- what the engine asks for (`contract.Embedder`) -----------------------------------------------------------
 
-    def _exhausted(self) -> int:
+    def _on_exhausted(self) -> int:
         """Collect on behalf of the engine, which searched the whole heap in vain; returns the free bytes."""
         with self._monitor.within(COLLECTION):
             return self._collect("exhausted").free_blocks * self.geometry.block_bytes
@@ -657,10 +657,12 @@ class Heap(SoleOwner):
             return word
         words = -(-size_bytes // self.geometry.word_alignment_bytes)
         if size_bytes and layout.shortest().words > words:
-            raise LayoutError(f"a layout of {layout.words} words ({layout}) fits no object of {size_bytes} bytes")
+            raise LayoutError(
+                f"a layout of {layout.words} words ({layout}) does not fit an object of {size_bytes} bytes"
+            )
         return self._layouts.word_of(layout)
 
-    def _settle(self, address: int, size_bytes: int) -> int:
+    def _finish_allocation(self, address: int, size_bytes: int) -> int:
         """End an allocation that collected: run the finalizers that are due, or raise `OutOfMemoryError`."""
         if not address:
             # Counted, without an object.
@@ -684,7 +686,7 @@ class Heap(SoleOwner):
         return self._grow()
 
     def _grow(self, needed_blocks: int = 0) -> bool:
-        """Grow, on behalf of the engine too; as in the seed, by no more for what an allocation is looking for."""
+        """Grow, on behalf of the engine too; as in the original, by no more for what an allocation is looking for."""
         old_bytes = self.geometry.heap_bytes
         with self._monitor.within(GROWTH):
             new_bytes = min(next_size(self._growth, old_bytes), self.capacity_bytes)
@@ -699,7 +701,7 @@ class Heap(SoleOwner):
         return True
 
     def _check_far_enough(self, new_bytes: int) -> None:
-        """The seed asserts that the table's new place does not overlap the old one; here it may, outside of asserts."""
+        """The original asserts that the table's new place does not overlap the old one; here it may, outside of asserts."""
         old = self.geometry
         if self._asserts and old.resized(new_bytes).table_address < old.end_address:
             raise HeapError(
@@ -802,12 +804,12 @@ class _Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """`contract.Surroundings` of a heap: apart from it, since all of this belongs to an allocation that runs."""
+class _Embedder:
+    """`contract.Embedder` of a heap: apart from it, since all of this belongs to an allocation that runs."""
 
-    exhausted: Callable[[], int]
+    on_exhausted: Callable[[], int]
     grow: Callable[[int], bool]
-    settle: Callable[[int, int], int]
+    finish_allocation: Callable[[int, int], int]
     layout_word: Callable[[Layout | int, int], int]
 
 
@@ -843,7 +845,7 @@ def _fitting_entries(mark_stack_entries: int, largest: Geometry) -> int:
     entries = whole_number("mark_stack_entries", mark_stack_entries)
     if entries < 0:
         raise GeometryError(
-            f"a mark stack of {shown(entries)} entries holds nothing; 0 is for one that never overflows"
+            f"invalid mark_stack_entries {shown(entries)}: expected 1 or more, or 0 for a mark stack that never overflows"
         )
     return min(entries, largest.end_block)
 
@@ -852,7 +854,7 @@ def _named_gc(gc: Gc | str) -> Gc:
     try:
         return Gc(gc)
     except ValueError:
-        raise HeapError(f"no collector {gc!r}; there are {', '.join(Gc)}") from None
+        raise HeapError(f"invalid collector {gc!r}: expected one of {', '.join(Gc)}") from None
 
 
 def _poison_byte(largest: Geometry) -> int:

@@ -90,7 +90,7 @@ class Layout:
         for name in ("words", "bitmap"):
             object.__setattr__(self, name, whole_number(f"{name} of a layout", getattr(self, name)))
         if self.words < 0 or (self.words == 0 and self.bitmap):
-            raise LayoutError(f"a layout of {shown(self.words)} words fits no object")
+            raise LayoutError(f"invalid layout of {shown(self.words)} words: expected 1 or more")
         if self.words > LIMIT_WORDS:
             raise LayoutError(f"a layout of {shown(self.words)} words is longer than the longest, {LIMIT_WORDS} words")
         if self.bitmap < 0 or self.bitmap.bit_length() > self.words:
@@ -113,7 +113,7 @@ class Layout:
                 f"{wrong[0]!r} at {wrong.start()} in {shown(text)}: a pattern is made of 'p' (pointer) and '.' (data)"
             )
         if not signs:
-            raise LayoutError("an empty pattern fits no object; write 'p' for pointers or '.' for data")
+            raise LayoutError("invalid pattern '': expected 'p' for pointers and '.' for data")
         return cls(len(signs), int(signs[::-1].translate(_ONES), 2))
 
     @classmethod
@@ -155,7 +155,7 @@ class Layout:
         size_bits = SIZE_FIELD_BITS[word_bytes]
         words, bitmap = word >> 1 & (1 << size_bits) - 1, word >> 1 + size_bits
         if words == 0:
-            raise LayoutError(f"layout word {word:#x} has a pattern of 0 words and fits no object")
+            raise LayoutError(f"layout word {word:#x} has a pattern of 0 words: expected 1 or more")
         # Bits beyond the pattern are never looked at.
         return cls(words, bitmap & (1 << words) - 1)
 

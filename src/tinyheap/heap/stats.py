@@ -11,10 +11,10 @@ from tinyheap.heap.geometry import Geometry
 
 @dataclass(frozen=True, slots=True)
 class MemStats:
-    """The fields of Go's ``runtime.MemStats`` that the seed's ``ReadMemStats`` fills; bytes, but for two counts.
+    """The fields of Go's ``runtime.MemStats`` that the original's ``ReadMemStats`` fills; bytes, but for two counts.
 
     ``total_alloc`` counts what was asked for (with the headers of precise objects); ``heap_alloc`` is whole blocks
-    allocated minus whole blocks freed, and counts an allocation that ran out of memory, as the seed does.
+    allocated minus whole blocks freed, and counts an allocation that ran out of memory, as the original does.
     """
 
     alloc: int

@@ -132,7 +132,9 @@ class Wasi(SoleOwner):
         self._configure_input(config)
         for folder in self._grants.folders:
             if not folder.host_path.is_dir():
-                raise HostError(f"{folder.host_path} is no folder; it was to be the program's {folder.guest_path}")
+                raise HostError(
+                    f"invalid folder {folder.host_path}, the program's {folder.guest_path}: expected a folder that exists"
+                )
             config.preopen_dir(self._utf8_name(folder.host_path), folder.guest_path, folder.writable)
         return config
 

@@ -50,7 +50,7 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 _SAYINGS: Final = (
     ("Could not set lock", RecordingBusyError, "another process is writing it: wait until that ends"),
     ("different configuration", RecordingBusyError, "this process is writing it: close it there first"),
-    ("not a valid DuckDB database", NotARecordingError, "it is no DuckDB file"),
+    ("not a valid DuckDB database", NotARecordingError, "not a DuckDB file"),
     ("version number", RecordingVersionError, "it was written by another version of DuckDB: update duckdb"),
 )
 """What DuckDB says when it opens a file, and what that means."""
@@ -164,7 +164,7 @@ class Recording(SoleOwner):
         with asking(self.path):
             relation = self.connection.sql(query, params=parameters)
         if relation is None:
-            raise QueryError("there is no statement; ask something like SELECT count(*) FROM events")
+            raise QueryError("the query is empty: expected a statement, such as SELECT count(*) FROM events")
         return Rows(relation, self.path)
 
     def frame(self, name_or_query: str) -> Rows:
@@ -316,9 +316,12 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
     values["arguments"] = tuple(values["arguments"])
     values["options"] = _options(path, values["options"])
     if values["state"] not in (RUNNING, FINISHED, FAILED):
-        raise RecordingCorruptError(f"{path}: is damaged: run.state is {values['state']!r}, which is no state")
+        states = f"{RUNNING}, {FINISHED} or {FAILED}"
+        raise RecordingCorruptError(f"{path}: is damaged: invalid run.state {values['state']!r}: expected {states}")
     if values["block_bytes"] < 0:
-        raise RecordingCorruptError(f"{path}: is damaged: run.block_bytes is {values['block_bytes']}")
+        raise RecordingCorruptError(
+            f"{path}: is damaged: invalid run.block_bytes {values['block_bytes']}: expected 0 or more"
+        )
     return RunInfo(**values, batches=batches, events=events, last_ns=last_ns)
 
 
@@ -328,5 +331,5 @@ def _options(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RecordingCorruptError(f"{path}: is damaged: run.options is not JSON ({error})") from error
     if not isinstance(options, dict):
-        raise RecordingCorruptError(f"{path}: is damaged: run.options is JSON, but no object")
+        raise RecordingCorruptError(f"{path}: is damaged: run.options is JSON, but not an object")
     return options

@@ -108,17 +108,17 @@ def _faults(expectation: object) -> Iterator[str]:
         return
     for key, kind in KINDS.items():
         if type(expectation[key]) is not kind:
-            yield f"{key} is {_shown(expectation[key])}, which is no {kind.__name__}"
+            yield f"invalid {key} {_shown(expectation[key])}: expected {kind.__name__}"
             return
     for index, address in enumerate(expectation["addresses"]):
         if type(address) is not int:
-            yield f"addresses[{index}] is {_shown(address)}, which is no int"
+            yield f"invalid addresses[{index}] {_shown(address)}: expected int"
     for index, row in enumerate(expectation["collections"]):
-        if type(row) is not list or [type(figure) for figure in row] != list(COLUMNS.values()):
-            yield f"collections[{index}] is {_shown(row)}, not [{', '.join(COLUMNS)}]"
+        if type(row) is not list or [type(number) for number in row] != list(COLUMNS.values()):
+            yield f"invalid collections[{index}] {_shown(row)}: expected [{', '.join(COLUMNS)}]"
     for name in GO_NAMES:
         if type(expectation["mem_stats"].get(name)) is not int:
-            yield f"mem_stats.{name} is missing or no int"
+            yield f"invalid mem_stats: expected an int as {name}"
 
 
 def _shown(value: object) -> str:

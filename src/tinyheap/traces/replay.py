@@ -159,7 +159,7 @@ class Stage:
             START_ADDRESSES[word_bytes],
             heap_bytes,
             word_bytes,
-            # The 16-bit machine that the seed serves is AVR, which aligns nothing.
+            # The 16-bit machine that the original serves is AVR, which aligns nothing.
             word_alignment_bytes=1 if word_bytes == 2 else word_bytes,
             header_alignment_bytes=trace.header_alignment_bytes,
             has_table=gc is not Gc.LEAKING,
@@ -275,7 +275,7 @@ def replay(
         engine: ``kernel`` or ``model``; the kernel where it is there, by default.
         heap_bytes, limit_bytes: instead of the trace's own sizes.
         mark_stack_entries: of the bounded mark stack; 0 for one that never overflows (the kernel's default), None for
-            the engine's default (the model's is the seed's own, 8 words' worth).
+            the engine's default (the model's is the original's own, 8 words' worth).
         timing: measure the time in allocations, too (reads the clock around each).
         hashes: hash the block table after each collection.
         prefault: have all memory there from the start, so that the system's page faults are not measured.
@@ -343,7 +343,7 @@ def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: 
 class ModelPlayer:
     """Plays a trace on the model; see `Player`.
 
-    It is the model's surroundings, too: its only roots are the trace's slots, and it grows as the header says.
+    It is the model's embedder, too: its only roots are the trace's slots, and it grows as the header says.
     """
 
     def __init__(self, stage: Stage, mark_stack_entries: int, timing: bool, hashes: bool) -> None:
@@ -391,7 +391,7 @@ class ModelPlayer:
                 value = (self.ids[b] + c if b else 0) % self.engine.geometry.address_space_bytes
                 self.roots[a * word_bytes : (a + 1) * word_bytes] = value.to_bytes(word_bytes, "little")
             case Op.COLLECT if self.engine.geometry.has_table:
-                self.exhausted()
+                self.on_exhausted()
             case Op.COPY:
                 self.ids[a] = self.ids[b]
         if not self.out_of_memory and not self.stray:
@@ -414,7 +414,7 @@ class ModelPlayer:
         except InvalidAddressError:
             self.stray = True
 
-    def exhausted(self) -> int:
+    def on_exhausted(self) -> int:
         """A whole collection; returns the free bytes."""
         before = self.engine.counters
         begun_ns = time.perf_counter_ns()
@@ -449,7 +449,7 @@ class ModelPlayer:
         self.engine.resize(new_bytes)
         return True
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def finish_allocation(self, address: int, size_bytes: int) -> int:
         """Running out of memory is a result."""
         return address
 

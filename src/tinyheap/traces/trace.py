@@ -498,9 +498,9 @@ def unpacked(data: bytes) -> Trace:
     """The trace in the bytes of a file, compressed or not; its steps are not looked at yet.
 
     Raises:
-        TraceError: As `Trace.from_bytes`; also where gzip data is damaged or unfolds to too much.
+        TraceError: As `Trace.from_bytes`; also where gzip data is damaged or unpacks to too much.
     """
-    return Trace.from_bytes(_unfold(data) if data[:2] == b"\x1f\x8b" else data)
+    return Trace.from_bytes(_unpack(data) if data[:2] == b"\x1f\x8b" else data)
 
 
 def write_trace(path: Path | str, trace: Trace) -> None:
@@ -524,7 +524,7 @@ def packed(trace: Trace, *, is_compressed: bool) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-def _unfold(data: bytes) -> bytes:
+def _unpack(data: bytes) -> bytes:
     """The bytes in gzip data of one or more members, never more than a trace of that size could hold."""
     most = min(FILE_LIMIT_BYTES, max(BOMB_FLOOR_BYTES, BOMB_RATIO * len(data)))
     parts, total, rest = [], 0, data
@@ -536,7 +536,9 @@ def _unfold(data: bytes) -> bytes:
             raise TraceError(f"damaged gzip data after {total} bytes of the trace: {error}") from error
         total += len(part)
         if total > most:
-            raise TraceError(f"{len(data)} bytes of gzip data unfold to more than {most}: no honest trace does")
+            raise TraceError(
+                f"{len(data)} bytes of gzip data unpack to more than {most}, the most that a trace may hold"
+            )
         if not unpacker.eof:
             raise TraceError(f"truncated gzip data after {total} bytes of the trace; the file was cut")
         parts.append(part)

@@ -69,9 +69,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= STEPS_LIMIT:
-            raise TraceError(f"{self.steps} steps of churn: it must lie between 0 and {STEPS_LIMIT}")
+            raise TraceError(f"invalid steps {self.steps}: expected 0 to {STEPS_LIMIT}")
         if not 0.05 <= self.occupancy <= 0.95:
-            raise TraceError(f"an occupancy of {self.occupancy}: it must lie between 0.05 and 0.95")
+            raise TraceError(f"invalid occupancy {self.occupancy}: expected 0.05 to 0.95")
 
 
 class Node(NamedTuple):
@@ -503,7 +503,7 @@ def generate(name: str, options: Options, progress: Callable[[int], object] | No
         TraceError: There is no such kind, or the options make no trace.
     """
     if name not in WORKLOADS:
-        raise TraceError(f"no workload is called {name!r}: there are {', '.join(WORKLOADS)}")
+        raise TraceError(f"invalid workload {name!r}: expected one of {', '.join(WORKLOADS)}")
     mutator = Mutator(options)
     if mutator.spare_blocks < LEAST_SPARE_BLOCKS or mutator.live_blocks < LEAST_SPARE_BLOCKS:
         raise TraceError(

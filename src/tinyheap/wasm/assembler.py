@@ -31,7 +31,7 @@ class Code:
     def __getattr__(self, name: str) -> Callable[..., Code]:
         """The method that appends an instruction; it raises ModuleEditError on wrong immediates."""
         if name not in _PYTHON_NAMES:
-            raise AttributeError(f"{name!r} is no instruction of WebAssembly")
+            raise AttributeError(f"invalid instruction {name!r}: expected a name such as i32_const")
         return lambda *immediates: self + instructions.encode(_PYTHON_NAMES[name], *immediates)
 
     def __add__(self, other: Code | bytes) -> Code:

@@ -190,8 +190,8 @@ class Editor:
         behind = offset + len(instruction.encoding) if instruction else edit.body.end
         if behind == edit.body.end:
             raise ModuleEditError(
-                f"byte {offset:#x} is no place in function {function} behind which code can stand: "
-                f"its code is at {edit.body.code_start:#x} to {edit.body.end:#x}, and ends with `end`"
+                f"invalid offset {offset:#x} in function {function}: expected an instruction before its last `end`; "
+                f"its code is at {edit.body.code_start:#x} to {edit.body.end:#x}"
             )
         edit.insertions.append((behind, AFTER, code.encoding))
 
@@ -239,7 +239,7 @@ class Editor:
     def _check(self, kind: str, index: int) -> None:
         space = self._draft.spaces.get(kind)
         if space is None:
-            raise ModuleEditError(f"{kind!r} is no index space: expected one of {', '.join(self._draft.spaces)}")
+            raise ModuleEditError(f"invalid index space {kind!r}: expected one of {', '.join(self._draft.spaces)}")
         if not 0 <= index < len(space):
             raise ModuleEditError(f"there is no {kind} {index}: the module has {len(space)}")
 

@@ -104,7 +104,7 @@ def write_value_type(value_type: ValueType) -> bytes:
     if value_type in _VALUE_TYPE_BYTES:
         return bytes([_VALUE_TYPE_BYTES[value_type]])
     if not value_type.startswith("(ref "):
-        raise ValueError(f"{value_type!r} is no value type: expected one of {', '.join(_VALUE_TYPE_BYTES)}")
+        raise ValueError(f"invalid value type {value_type!r}: expected one of {', '.join(_VALUE_TYPE_BYTES)}")
     nullable = value_type.startswith("(ref null ")
     heap_type = value_type.rstrip(")").split()[-1]
     return bytes([0x63 if nullable else 0x64]) + write_heap_type(int(heap_type) if heap_type.isdigit() else heap_type)

@@ -61,7 +61,7 @@ def encode(name: str, *immediates: object) -> bytes:
     """The bytes of one instruction, every integer in its shortest spelling."""
     opcode = BY_NAME.get(name)
     if opcode is None:
-        raise ModuleEditError(f"{name!r} is no instruction of WebAssembly; names are spelled like 'i32.const'")
+        raise ModuleEditError(f"invalid instruction {name!r}: expected a name such as 'i32.const'")
     if len(immediates) != len(opcode.immediates):
         kinds = ", ".join(kind.name for kind in opcode.immediates) or "none"
         raise ModuleEditError(f"{name} has {len(immediates)} immediates where it takes {kinds}")
@@ -152,7 +152,7 @@ def read_instruction(reader: Reader) -> tuple[Opcode, list[ImmediateSpan]]:
     key = (first, reader.u32()) if first in PREFIXES else (0, first)
     opcode = BY_CODE.get(key)
     if opcode is None:
-        raise reader.error(f"{reader.data[base : reader.position].hex(' ')} is no instruction that is known", base)
+        raise reader.error(f"unknown instruction {reader.data[base : reader.position].hex(' ')}", base)
     spans = []
     for kind in opcode.immediates:
         start = reader.position

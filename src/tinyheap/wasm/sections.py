@@ -123,7 +123,7 @@ def read_sections(data: bytes) -> tuple[Section, ...]:
 def _read_section(reader: Reader) -> Section:
     start, code = reader.position, reader.byte()
     if code not in ORDER:
-        raise reader.error(f"{code:#04x} is no section that is known", start)
+        raise reader.error(f"unknown section {code:#04x}", start)
     section_id = SectionId(code)
     name = section_id.name.lower().replace("_", " ")
     part = reader.part(reader.u32(), f"{name} section")

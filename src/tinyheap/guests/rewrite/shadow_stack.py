@@ -108,7 +108,7 @@ class Sites:
         try:
             names, _, plain = zlib.decompress(data).partition(_END_OF_NAMES)
         except zlib.error as error:
-            raise ValueError(f"these are no sites: {error}") from error
+            raise ValueError(f"invalid sites: {error}") from error
         third = len(plain) // 3
         functions, offsets, callees = (_little(array(_NUMBER, plain[at : at + third])) for at in (0, third, 2 * third))
         return Sites(functions, offsets, callees, dict(json.loads(names)))

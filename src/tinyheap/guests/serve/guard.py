@@ -46,7 +46,7 @@ class GuardedObject:
         number: the how many-th allocation of the run it was, from 1.
         callers: who asked for it, innermost first.
         end_address: where its last block ends.
-        sound_at: the last allocation after which its surroundings were seen to be whole.
+        sound_at: the last allocation after which what lies around it was seen to be whole.
     """
 
     address: int

@@ -237,7 +237,7 @@ class ServingHeap(SoleOwner):
 
     # ---- what the engine calls --------------------------------------------------------------------------------------
 
-    def exhausted(self) -> int:
+    def on_exhausted(self) -> int:
         """Collect on behalf of the engine; returns the free bytes, 0 for a heap that is not to be collected."""
         with self._binding.life.busy(ALLOCATES):
             if self._policy.leaking:
@@ -276,7 +276,7 @@ class ServingHeap(SoleOwner):
         """Guests pass layout words."""
         return layout
 
-    def settle(self, address: int, size_bytes: int) -> int:
+    def finish_allocation(self, address: int, size_bytes: int) -> int:
         """End an allocation that had to ask.
 
         Raises:

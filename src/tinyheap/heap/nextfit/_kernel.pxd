@@ -20,7 +20,7 @@ cdef class Kernel:
     cdef u64 _size_limit
     cdef object _geometry
     cdef object _statics
-    cdef object _surroundings
+    cdef object _embedder
     cdef object _otherwise
     cdef void _notice(self)
     cdef int _hold(self, object memory) except -1

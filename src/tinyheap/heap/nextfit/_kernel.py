@@ -73,10 +73,10 @@ from tinyheap.ownership import SoleOwner
 class Kernel:
     """An engine (``contract.Engine``) around one ``HeapState``: the border, where everything is checked."""
 
-    def __init__(self, memory, geometry, options, statics, surroundings):
+    def __init__(self, memory, geometry, options, statics, embedder):
         self._geometry = geometry
         self._statics = statics
-        self._surroundings = surroundings
+        self._embedder = embedder
         self._size_limit = min(geometry.address_space_bytes, 1 << 62) - 1
         self._memory = View()
         self._mark_stack = View()
@@ -330,7 +330,7 @@ class Kernel:
 
     def alloc(self, size_bytes, layout=None):
         size: u64 = self._checked_size(size_bytes)
-        word: u64 = 0 if layout is None else self._surroundings.layout_word(layout, size)
+        word: u64 = 0 if layout is None else self._embedder.layout_word(layout, size)
         return self._alloc_checked(size, word)
 
     def alloc_many(self, addresses, size_bytes, layout=None):
@@ -339,7 +339,7 @@ class Kernel:
         done: u64 = 0
         address: u64
         size: u64 = self._checked_size(size_bytes)
-        word: u64 = 0 if layout is None else self._surroundings.layout_word(layout, size)
+        word: u64 = 0 if layout is None else self._embedder.layout_word(layout, size)
         PyObject_GetBuffer(addresses, cython.address(buffer), PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
             while done < cython.cast(u64, buffer.len) >> 3:
@@ -387,7 +387,7 @@ class Kernel:
     def _alloc_slowly(self, size_bytes: u64, layout_word: u64):
         """What is left to do for an allocation that was counted and found no room."""
         address: u64 = self._search_on(size_bytes, layout_word)
-        return self._surroundings.settle(address, size_bytes)
+        return self._embedder.finish_allocation(address, size_bytes)
 
     def _search_on(self, size_bytes: u64, layout_word: u64) -> u64:
         """Collect, grow, give up: the policy of TinyGo's ``alloc`` when the heap has been searched whole."""
@@ -396,13 +396,13 @@ class Kernel:
         free_bytes: u64
         needed: u64 = blocks_for(heap, size_bytes + heap.header_bytes)
         try:
-            free_bytes = self._surroundings.exhausted()
+            free_bytes = self._embedder.on_exhausted()
             if free_bytes < heap.pool_bytes // 3:
                 # Keep a third of headroom, or the next collections would come ever closer together.
-                self._surroundings.grow(needed)
+                self._embedder.grow(needed)
             self._check_held()
             address = alloc_again(heap, size_bytes, layout_word)
-            while address == 0 and self._surroundings.grow(needed):
+            while address == 0 and self._embedder.grow(needed):
                 self._check_held()
                 address = alloc_again(heap, size_bytes, layout_word)
         except BaseException:
@@ -426,7 +426,7 @@ class Kernel:
             head = (address - heap.header_bytes - heap.start) >> heap.block_shift
             if head_of(heap, heap.next_alloc - 1) != head or state_of(heap, head) != HEAD:
                 raise HeapCorruptError(f"blocks {head}..{heap.next_alloc} did not become an object")
-        return address if found else self._surroundings.settle(address, size_bytes)
+        return address if found else self._embedder.finish_allocation(address, size_bytes)
 
     def _bumped(self, size_bytes: u64) -> u64:
         """An address from the leaking collector, counted; 0, not counted, when the heap must grow first."""
@@ -446,7 +446,7 @@ class Kernel:
         size_bytes = leaking_size(heap, size_bytes)
         count_leaking(heap, size_bytes)
         try:
-            while address == 0 and self._surroundings.grow(self._geometry.blocks_for(size_bytes)):
+            while address == 0 and self._embedder.grow(self._geometry.blocks_for(size_bytes)):
                 self._check_held()
                 address = alloc_leaking(heap, size_bytes)
         except BaseException:
@@ -454,7 +454,7 @@ class Kernel:
             heap.total_alloc_bytes -= size_bytes
             heap.mallocs -= 1
             raise
-        return address if address != 0 else self._surroundings.settle(0, size_bytes)
+        return address if address != 0 else self._embedder.finish_allocation(0, size_bytes)
 
     def realloc(self, address: u64, size_bytes):
         heap: Heap = cython.address(self._heap)
@@ -528,7 +528,9 @@ class Kernel:
         self._prepare_marking()
         self._mark_stack.hold(memory, PyBUF_SIMPLE | PyBUF_WRITABLE)
         if heap.stack_limit == 0 or self._mark_stack.bytes != heap.stack_limit << 2:
-            raise GeometryError(f"{self._mark_stack.bytes} bytes are no mark stack of {heap.stack_limit} entries")
+            raise GeometryError(
+                f"invalid mark stack of {self._mark_stack.bytes} bytes: expected {heap.stack_limit} entries"
+            )
         heap.stack = self._mark_stack.at
         heap.stack_block = head_of_host(heap, heap.stack)
 

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, final
 
 from tinyheap.heap.buffers import Buffer
-from tinyheap.heap.contract import Census, Counters, Options, State, Statics, Surroundings
+from tinyheap.heap.contract import Census, Counters, Embedder, Options, State, Statics
 from tinyheap.heap.geometry import Geometry
 
 @final
@@ -14,7 +14,7 @@ class Kernel:
     otherwise: Callable[[int, Any], int]
     zero_size_address: int
     def __init__(
-        self, memory: Buffer, geometry: Geometry, options: Options, statics: Statics, surroundings: Surroundings
+        self, memory: Buffer, geometry: Geometry, options: Options, statics: Statics, embedder: Embedder
     ) -> None: ...
     @property
     def geometry(self) -> Geometry: ...

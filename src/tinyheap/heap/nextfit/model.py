@@ -1,6 +1,6 @@
 """The executable specification: the block mark/sweep collector, one block at a time.
 
-Written to be read next to the seed (TinyGo's ``gc_blocks.go``, and ``gc_precise.go`` for layouts), in its order: blocks,
+Written to be read next to the original (TinyGo's ``gc_blocks.go``, and ``gc_precise.go`` for layouts), in its order: blocks,
 the heap, allocation, mark, sweep.  Everything observable is as there: addresses, survivors, counters, the bytes left in
 memory.  What a collection consists of and where roots come from stands in ``heap.py``, for both engines.
 
@@ -25,11 +25,11 @@ from tinyheap.heap.contract import (
     NO_BLOCK,
     Census,
     Counters,
+    Embedder,
     Gc,
     Options,
     State,
     Statics,
-    Surroundings,
 )
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 from tinyheap.ownership import SoleOwner
@@ -37,7 +37,7 @@ from tinyheap.ownership import SoleOwner
 STATE_BITS: Final = 2
 STATE_MASK: Final = 3
 MARK_STACK_WORDS: Final = 8
-"""The seed's mark stack holds so many words' worth of entries (4 up to TinyGo 0.33)."""
+"""The original's mark stack holds so many words' worth of entries (4 up to TinyGo 0.33)."""
 SIZE_LIMIT_BYTES: Final = 1 << 62
 """Sizes stay below it even where words have 64 bits, so that sums of them do not wrap."""
 SIZE_FIELD_BITS: Final = {2: 4, 4: 5, 8: 6}
@@ -49,7 +49,7 @@ class Model(SoleOwner):
 
     Args:
         memory: writable, at least ``geometry.heap_bytes`` long; its first byte is the heap's first.
-        debug: called with a line for each step, as the seed prints under ``gcDebug``.
+        debug: called with a line for each step, as the original prints under ``gcDebug``.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Model(SoleOwner):
         geometry: Geometry,
         options: Options,
         statics: Statics,
-        surroundings: Surroundings,
+        embedder: Embedder,
         debug: Callable[[str], None] | None = None,
     ) -> None:
         self._memory = writable_bytes(memory)
         self._geometry = geometry
         self._options = options
         self._statics = statics
-        self._surroundings = surroundings
+        self._embedder = embedder
         self._debug = debug or (lambda line: None)
         self._precise = options.gc is Gc.PRECISE
         self._mark_stack_entries = options.mark_stack_entries or MARK_STACK_WORDS * geometry.word_bytes
@@ -213,7 +213,7 @@ class Model(SoleOwner):
 
     def alloc(self, size_bytes: int, layout: object = None) -> int:
         size_bytes = self._checked_size(size_bytes)
-        layout_word = 0 if layout is None else self._surroundings.layout_word(layout, size_bytes)
+        layout_word = 0 if layout is None else self._embedder.layout_word(layout, size_bytes)
         if self._options.gc is Gc.LEAKING:
             return self._alloc_leaking(size_bytes)
         if size_bytes == 0:
@@ -241,7 +241,7 @@ class Model(SoleOwner):
         if end != NO_BLOCK:
             self.next_alloc = end
             address = self._commit(end - needed_blocks, needed_blocks, size_bytes, layout_word)
-        return address if searches == 1 else self._surroundings.settle(address, asked_bytes)
+        return address if searches == 1 else self._embedder.finish_allocation(address, asked_bytes)
 
     def alloc_many(self, addresses: array[int], size_bytes: int, layout: object = None) -> None:
         for index in range(len(addresses)):
@@ -261,7 +261,7 @@ class Model(SoleOwner):
     def _find_room(self, needed_blocks: int) -> tuple[int, int]:
         """The block past a run of free blocks, or ``NO_BLOCK``, and how many times the heap was searched.
 
-        The seed's loop, with its policies asked of the surroundings.
+        The loop of TinyGo's ``runtime.alloc``, with its policies asked of the embedder.
 
         The run found just before ``next_alloc`` carries over a collection and a growth; it never wraps.
         """
@@ -273,11 +273,11 @@ class Model(SoleOwner):
                 heap_scan_count += 1
                 if heap_scan_count == 2:
                     # The whole heap has been searched.
-                    free_bytes = self._surroundings.exhausted()
+                    free_bytes = self._embedder.on_exhausted()
                     if free_bytes < self._geometry.pool_bytes // 3:
                         # Keep a third of headroom, or the next collections would come ever closer together.
-                        self._surroundings.grow(needed_blocks)
-                elif heap_scan_count > 2 and not self._surroundings.grow(needed_blocks):
+                        self._embedder.grow(needed_blocks)
+                elif heap_scan_count > 2 and not self._embedder.grow(needed_blocks):
                     return NO_BLOCK, heap_scan_count
             if index == self._geometry.end_block:
                 # Also where the heap has no block at all: the next turn collects, then grows.
@@ -321,14 +321,14 @@ class Model(SoleOwner):
         self._mallocs += 1
         while self._bump_address + size_bytes >= self._geometry.end_address:
             try:
-                has_grown = self._surroundings.grow(self._geometry.blocks_for(size_bytes))
+                has_grown = self._embedder.grow(self._geometry.blocks_for(size_bytes))
             except BaseException:
                 # As if nothing had been asked.
                 self._total_alloc_bytes -= size_bytes
                 self._mallocs -= 1
                 raise
             if not has_grown:
-                return self._surroundings.settle(0, size_bytes)
+                return self._embedder.finish_allocation(0, size_bytes)
         address = self._bump_address
         self._bump_address += size_bytes
         self._fill(address, size_bytes)
@@ -343,7 +343,7 @@ class Model(SoleOwner):
             # Nil, or the place of all objects without bytes.
             return self.alloc(size_bytes)
         end_of_tail_address = geometry.address_of(self.find_next(geometry.block_of(address)))
-        # A stale address gives a negative number here, which the seed reads as a large one.
+        # A stale address gives a negative number here, which the original reads as a large one.
         old_bytes = (end_of_tail_address - address) % geometry.address_space_bytes
         if size_bytes <= old_bytes:
             return address
@@ -459,7 +459,7 @@ class Model(SoleOwner):
         start, end = geometry.address_of(head), geometry.address_of(self.find_next(head))
         if not self._precise:
             self._words_scanned += (end - start) // step
-            # With overlapping words (AVR) the last reads reach into what follows the object, as in the seed.
+            # With overlapping words (AVR) the last reads reach into what follows the object, as in the original.
             yield from range(start, end, step)
             return
         size, bitmap = self._read_layout(head)

@@ -66,7 +66,7 @@ FORMS: Final = {
         _collapsed,
     ),
     "perfetto": Form("collections and the heap through time, for Perfetto", lambda recording, _: perfetto(recording)),
-    "csv": Form("a folder with a CSV file a table", tables="csv"),
-    "parquet": Form("a folder with a Parquet file a table", tables="parquet"),
+    "csv": Form("a folder with one CSV file per table", tables="csv"),
+    "parquet": Form("a folder with one Parquet file per table", tables="parquet"),
 }
 """By the names that the command line knows them by."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from tinyheap.heap.blockmap import STYLES, unpack_states
 from tinyheap.heap.contract import State
 from tinyheap.recordings.observed import LEAKING
-from tinyheap.report.live.statistics import LiveFigures, LiveView
+from tinyheap.report.live.statistics import LiveStatistics, LiveView
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
 from tinyheap.report.terminal.heap_map import HeapMap
 from tinyheap.report.text import printable
@@ -35,32 +35,32 @@ RATE_GLYPHS: Final = "".join(chr(0x2581 + level) for level in range(8))
 """Blocks of one to eight eighths of a line."""
 ASCII_RATE_GLYPHS: Final = "._-=+*%#"
 FIXED_LINES: Final = 13
-"""Headline, figures, legend, names of columns, empty lines, and one for the prompt."""
+"""Headline, statistics, legend, names of columns, empty lines, and one for the prompt."""
 
 
 class LiveScreen:
     """A renderable that is another one at each moment."""
 
-    def __init__(self, figures: Callable[[], LiveFigures | None]) -> None:
-        self._figures = figures
+    def __init__(self, statistics: Callable[[], LiveStatistics | None]) -> None:
+        self._statistics = statistics
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The figures of now."""
-        figures = self._figures()
-        if figures is None:
+        """The statistics of now."""
+        statistics = self._statistics()
+        if statistics is None:
             yield Text("the program is being prepared ...")
             return
         spare = max(options.size.height - FIXED_LINES, 8)
         map_rows = min(spare // 3, 12)
         owners = min((spare - map_rows) * 3 // 5, 12)
-        view = figures.view(owners)
+        view = statistics.view(owners)
         yield from _Drawing(view, options.max_width, ascii_only=options.ascii_only).lines(
             map_rows, min(spare - map_rows - owners, 8)
         )
 
 
 def line(view: LiveView) -> str:
-    """The figures of now in one line, where there is no terminal."""
+    """The statistics of now in one line, where there is no terminal."""
     parts = [f"{view.objects:,} objects, {size_text(view.allocated_bytes)} allocated ({size_text(view.rate_bytes)}/s)"]
     if view.sample is not None:
         parts.append(f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}")
@@ -160,8 +160,8 @@ class _Drawing:
         table = self.table("collection", "at", "why", "pause", "freed", "live", left={2})
         for each in self.view.recent[-count:]:
             at = f"{each.begun_ns / 1e9:.2f} s"
-            figures = time_text(each.pause_ns), size_text(each.freed_bytes), size_text(each.live_bytes)
-            table.add_row(f"{each.number:,}", at, printable(each.reason), *figures)
+            statistics = time_text(each.pause_ns), size_text(each.freed_bytes), size_text(each.live_bytes)
+            table.add_row(f"{each.number:,}", at, printable(each.reason), *statistics)
         return table
 
     def owners(self) -> Table:

@@ -1,6 +1,6 @@
-"""A run's figures while it goes: what its batches add up to so far.
+"""A run's statistics while it goes: what its batches add up to so far.
 
-Batches come from the program's thread, and figures are looked at from another; both take a lock for that moment.
+Batches come from the program's thread, and statistics are looked at from another; both take a lock for that moment.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """The figures of one moment."""
+    """The statistics of one moment."""
 
     run: RunRow
     elapsed_ns: int
@@ -94,7 +94,7 @@ class _Totals:
     recent: deque[CollectionRow] = field(default_factory=lambda: deque(maxlen=RECENT_COLLECTIONS))
 
 
-class LiveFigures:
+class LiveStatistics:
     """Adds up the batches of one run.
 
     Args:
@@ -131,7 +131,7 @@ class LiveFigures:
             self._ended = state, time_ns
 
     def view(self, owners: int) -> LiveView:
-        """The figures of this moment, with so many owners at most."""
+        """The statistics of this moment, with so many owners at most."""
         with self._lock:
             totals, observed = self._totals, self._observed
             state, elapsed_ns = self._ended or (None, time.monotonic_ns() - self._begun_ns)

@@ -1,4 +1,4 @@
-"""The blocks of a heap drawn on a terminal: a glyph a block, or a shade for many."""
+"""The blocks of a heap drawn on a terminal: one glyph per block, or a shade for several."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SHADE_NAMES: Final = ("free", "up to 1/3 in use", "up to 2/3", "more", "full")
 class HeapMap:
     """A renderable; as wide as the terminal allows, up to `MOST_CELLS`, never more than ``most_rows`` high, and a legend.
 
-    Where a glyph a block takes more than that, each glyph stands for several blocks and shows how many of
+    Where one glyph per block takes more than that, each glyph stands for several blocks and shows how many of
     them are in use.
     """
 
     states: bytes
-    """A byte a block, numbered as `State`."""
+    """One byte per block, numbered as `State`."""
     start_address: int
     """Of the first block."""
     block_bytes: int
@@ -61,11 +61,11 @@ class HeapMap:
     def _legend(self, cell_blocks: int, *, ascii_only: bool) -> Text:
         cell_size = size_text(cell_blocks * self.block_bytes)
         if cell_blocks == 1:
-            legend = Text(f"a glyph a block of {cell_size}:")
+            legend = Text(f"one glyph per block of {cell_size}:")
             # A mark outlives no collection, but a heap may be looked at inside one.
             names = [state.name.lower() for state in State if state != State.MARK or state in self.states]
         else:
-            legend = Text(f"a glyph for {cell_blocks:,} blocks ({cell_size}):")
+            legend = Text(f"one glyph per {cell_blocks:,} blocks ({cell_size}):")
             names = list(SHADE_NAMES)
         for name, (glyph, style) in zip(names, _glyphs(cell_blocks, ascii_only=ascii_only), strict=False):
             legend.append("  ").append(glyph, style).append(f" {name}")
