@@ -144,7 +144,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepare
     # What is prepared already starts sooner without these.
     from tinyheap.guests.rewrite.rewriting import rewrite
     from tinyheap.recognize.identify import identify
-    from tinyheap.recognize.resizing import with_realloc
+    from tinyheap.recognize.locate.resizing import with_realloc
     from tinyheap.wasm import Module
 
     try:
