@@ -25,7 +25,7 @@ from hosts.programs import command, module_bytes
 from recordings_made import make_recording
 from tinyheap import cli
 from tinyheap.cli.exits import Code
-from tinyheap.cli.parameters import Input, InputFile, NumberRange, Output, OutputFile, SizeType
+from tinyheap.cli.parameters import Input, InputFile, NumberRange, OutputFile, OutputTarget, SizeType
 from tinyheap.cli.replay import MarkStackType
 from tinyheap.cli.report import ExportType
 from tinyheap.cli.run import FolderType
@@ -429,4 +429,4 @@ def test_a_program_s_files_may_have_any_name() -> None:
 def test_names_as_text() -> None:
     assert text_of(BAD_NAME) == r"b\xffad"
     assert str(Input("-")) == "standard input"
-    assert str(Output("-")) == "standard output"
+    assert str(OutputTarget("-")) == "standard output"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
-from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, NumberRange, Output
+from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, NumberRange, OutputTarget
 from tinyheap.errors import (
     AllocationStopError,
     ArgumentError,
@@ -430,7 +430,7 @@ class Run:
         self.failure, self.exit_code = error, code_of(error)
         self.error = "nobody reads the program's output" if self.exit_code == Code.UNREAD else str(error)
 
-    def report(self, json_file: Output | None, *, says: bool, draws_map: bool) -> None:
+    def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.
 
         Raises:

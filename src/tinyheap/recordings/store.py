@@ -57,7 +57,7 @@ class RunEnd:
     ended_ns: int
 
 
-class Store(SoleOwner):
+class RecordingStore(SoleOwner):
     """A recording that grows.
 
     Args:

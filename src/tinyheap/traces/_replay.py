@@ -2,7 +2,7 @@
 """The player: runs a trace on the kernel with no Python between its steps.
 
 ``replay.py`` makes it, gives it a trace that passed ``check``, advances it and reads the results; what the steps mean
-stands in ``program.py``.  ``_fault`` numbers are ``program.Fault``.
+stands in ``trace.py``.  ``_fault`` numbers are ``trace.Fault``.
 """
 
 from array import array
@@ -365,7 +365,7 @@ class Player:
 
 
 def first_fault(trace) -> tuple[int, int, int]:
-    """``program.first_fault``, compiled.
+    """``trace.first_fault``, compiled.
 
     Returns the first step that cannot be run, the number of its fault (0 for none), and how many steps before it allocate
     or reallocate.

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from tinyheap.recognize.evidence import Notes
-from tinyheap.recognize.facts import Counters
+from tinyheap.recognize.facts import CounterAddresses
 from tinyheap.recognize.interpret import Reading, Store
 from tinyheap.recognize.shapes import added_to
 from tinyheap.recognize.values import Constant, Loaded, Merge, Operation
 
 
-def find_counters(alloc: Reading, region: Iterable[Reading], notes: Notes) -> Counters:
+def find_counters(alloc: Reading, region: Iterable[Reading], notes: Notes) -> CounterAddresses:
     """The counters that the collector's functions add to; old programs have none."""
     roles = _addresses_by_role(alloc, region)
     for role, addresses in roles.items():
@@ -23,7 +23,7 @@ def find_counters(alloc: Reading, region: Iterable[Reading], notes: Notes) -> Co
     for role, addresses in roles.items():
         if {min(addresses) - 8, min(addresses) + 8} & slots:
             notes.found(role, "lies beside another counter")
-    return Counters(**{f"{role}_address": min(addresses) for role, addresses in roles.items()})
+    return CounterAddresses(**{f"{role}_address": min(addresses) for role, addresses in roles.items()})
 
 
 def _addresses_by_role(alloc: Reading, region: Iterable[Reading]) -> dict[str, set[int]]:

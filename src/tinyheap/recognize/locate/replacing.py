@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tinyheap.recognize.codesearch import CodeSearch
-from tinyheap.recognize.facts import Counters, Redirect, Role
+from tinyheap.recognize.facts import CounterAddresses, Redirect, Role
 from tinyheap.recognize.interpret import Reading
 from tinyheap.recognize.locate.region import CollectorCode
 from tinyheap.recognize.shapes import constant_addresses, is_made_from
@@ -24,7 +24,7 @@ class Replacement:
     initializers: tuple[int, ...]
 
 
-def heap_state(code: CollectorCode, next_alloc: int, counters: Counters) -> frozenset[int]:
+def heap_state(code: CollectorCode, next_alloc: int, counters: CounterAddresses) -> frozenset[int]:
     """The addresses of the words that the collector keeps its state in."""
     counted = {address for address in vars(counters).values() if address is not None}
     return code.bounds.addresses | {next_alloc} | counted

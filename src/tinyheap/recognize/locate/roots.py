@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tinyheap.errors import UnsupportedGuestError
 from tinyheap.recognize.evidence import Notes
-from tinyheap.recognize.facts import Roots, StackScan
+from tinyheap.recognize.facts import RootAddresses, StackScan
 from tinyheap.recognize.locate.bounds import GLOBALS_START_MINIMUM, HeapBounds
 from tinyheap.recognize.locate.region import CollectorCode
 from tinyheap.recognize.locate.scanning import Scan, inlined_scans
@@ -59,7 +59,7 @@ def find_root_scans(code: CollectorCode, notes: Notes) -> RootScans:
     return RootScans(of_globals, tuple(scan for scan in beside if not _is_of_globals(scan, code.bounds, code.module)))
 
 
-def find_roots(code: CollectorCode, scans: RootScans, stack_pointer: int, notes: Notes) -> Roots:
+def find_roots(code: CollectorCode, scans: RootScans, stack_pointer: int, notes: Notes) -> RootAddresses:
     """The range of the globals, and how the stack is scanned."""
     first = scans.of_globals[0]
     assert isinstance(first.start, Constant), "a scan of globals begins at a constant"
@@ -71,7 +71,7 @@ def find_roots(code: CollectorCode, scans: RootScans, stack_pointer: int, notes:
         "begin where the module's data begins",
     )
     has_canary = code.search.counting(b"\x41" + encode_signed(STACK_CANARY - (1 << 32)))
-    roots = Roots(
+    roots = RootAddresses(
         first.start.number,
         end,
         StackScan.UNKNOWN,

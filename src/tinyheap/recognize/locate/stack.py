@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tinyheap.recognize.evidence import Notes
-from tinyheap.recognize.facts import Roots, StackScan
+from tinyheap.recognize.facts import RootAddresses, StackScan
 from tinyheap.recognize.interpret import Reading
 from tinyheap.recognize.locate.region import CollectorCode
 from tinyheap.recognize.locate.scanning import Scan, chain_variable
@@ -38,7 +38,9 @@ def find_stack_pointer(code: CollectorCode, notes: Notes) -> int:
     return max(counts, key=lambda index: counts[index])
 
 
-def with_stack(roots: Roots, code: CollectorCode, of_globals: Scan, scans: Iterable[Scan], notes: Notes) -> Roots:
+def with_stack(
+    roots: RootAddresses, code: CollectorCode, of_globals: Scan, scans: Iterable[Scan], notes: Notes
+) -> RootAddresses:
     """The roots, with how the stack is scanned.
 
     Args:
@@ -65,14 +67,14 @@ def _stack_global(scan: Scan) -> int | None:
 
 
 def _with_range(
-    roots: Roots,
+    roots: RootAddresses,
     code: CollectorCode,
     of_globals: Scan,
     scan: Scan,
     end: int,
     stack_global: int,
     notes: Notes,
-) -> Roots:
+) -> RootAddresses:
     """The roots, with a stack that is scanned from the stack pointer up to a constant."""
     saved = _saved_stack_pointer(scan)
     kind, task = _scan_kind(scan, of_globals, saved)
