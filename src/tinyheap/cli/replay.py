@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from tinyheap.cli.exits import Code, code_of, say_error
+from tinyheap.cli.exits import ExitCode, code_of, say_error
 from tinyheap.cli.parameters import INPUT, SIZE, Command, Input
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import ExpectationError, GeometryError, InputError, TinyheapError
@@ -224,7 +224,7 @@ def run(trace: Input, file: Input | None, setting: Setting, output: ReplayOutput
         return code_of(error)
     summary = summary_of(result, limit_bytes=setting.limit_bytes)
     output.replayed(text_of(trace.name), result, Outcome(short_name(trace), summary, file is not None, difference))
-    return Code.DONE if difference is None else Code.NO
+    return ExitCode.DONE if difference is None else ExitCode.NO
 
 
 def attempt(
