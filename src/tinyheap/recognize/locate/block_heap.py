@@ -37,6 +37,9 @@ from tinyheap.recognize.locate.replacing import find_replacement, heap_state
 from tinyheap.recognize.locate.roots import RootScans, find_root_scans, find_roots
 from tinyheap.recognize.locate.stack import find_stack_pointer
 
+_NAMES = {"alloc": "runtime.alloc", "mark_roots": "runtime.markRoots"}
+"""What TinyGo calls the functions that facts are about."""
+
 
 def locate_block_heap(
     search: CodeSearch, walker: Walker, bounds: HeapBounds, names: Mapping[str, int], notes: Notes
@@ -90,10 +93,6 @@ def locate_block_heap(
         initializers=replacement.initializers,
         functions=_functions(code, scans, arrays),
     )
-
-
-_NAMES = {"alloc": "runtime.alloc", "mark_roots": "runtime.markRoots"}
-"""What TinyGo calls the functions that facts are about."""
 
 
 def _confirm_names(names: Mapping[str, int], found: Mapping[str, int | None], notes: Notes) -> None:
