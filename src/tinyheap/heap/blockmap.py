@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from typing import Final
 
-from tinyheap.heap.collectors import Collector, Encoding
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import State
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 
@@ -35,16 +34,8 @@ def unpack_states(table: bytes, end_block: int, collector: Collector = Collector
     """
     states = bytearray(len(table) * BLOCKS_PER_TABLE_BYTE)
     for place in range(BLOCKS_PER_TABLE_BYTE):
-        states[place::BLOCKS_PER_TABLE_BYTE] = table.translate(_digits(collector.encoding, place))
+        states[place::BLOCKS_PER_TABLE_BYTE] = table.translate(collector.encoding.states(place))
     return bytes(states[:end_block])
-
-
-@cache
-def _digits(encoding: Encoding, place: int) -> bytes:
-    """For each byte of a table, the state of the block at that place in it."""
-    if encoding is Encoding.PAIRS:
-        return bytes(byte >> 2 * place & State.MARK for byte in range(256))
-    return bytes(byte >> place & 1 | (byte >> BLOCKS_PER_TABLE_BYTE + place & 1) << 1 for byte in range(256))
 
 
 def free_runs_of(table: bytes, collector: Collector, end_block: int) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import HeapError
@@ -35,6 +36,18 @@ class Encoding(Enum):
     """Two bits side by side for each block: ``0bDD_CC_BB_AA``."""
     PLANES = "planes"
     """The low bits of all four blocks in the low nibble, the high bits in the high one: ``0bDCBA_DCBA``."""
+
+    def bits(self, place: int, state: int) -> int:
+        """The bits of a state at a place in a byte of the table."""
+        if self is Encoding.PAIRS:
+            return state << 2 * place
+        return (state & 1 | state >> 1 << 4) << place
+
+    @cache  # noqa: B019 - of an enum's members there are two for ever
+    def states(self, place: int) -> bytes:
+        """For each byte of a table, the state at that place in it."""
+        by_bits = {self.bits(place, state): state for state in range(4)}
+        return bytes(by_bits[byte & self.bits(place, 3)] for byte in range(256))
 
 
 class Collector(StrEnum):
@@ -109,6 +122,19 @@ def named_collector(name: Collector | str) -> Collector:
     return RELEASES[release[1]]
 
 
+def check_mark_stack(collector: Collector, entries: int) -> None:
+    """Refuse to bound the mark stack of a collector that has none.
+
+    Raises:
+        HeapError: that was asked for.
+    """
+    if entries and collector is not Collector.NEXT_FIT:
+        raise HeapError(
+            f"invalid mark_stack_entries {shown(entries)}: expected 0, since {collector} has no mark stack; it chains "
+            "marked objects through their headers"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectShape:
     """How objects lie in their blocks: a *header*, which is the collector's, and a *body*, the mutator's.
@@ -137,6 +163,10 @@ class ObjectShape:
     def blocks_for(self, geometry: Geometry, size_bytes: int) -> int:
         """How many blocks an object of so many bytes takes, its header included."""
         return geometry.blocks_for(size_bytes + self.header_bytes)
+
+    def is_countable(self, geometry: Geometry, size_bytes: int) -> bool:
+        """Whether a word can hold what an object of so many bytes takes; the original does not count other allocations."""
+        return size_bytes + self.header_bytes + geometry.block_bytes - 1 < geometry.address_space_bytes
 
     def head_of(self, first: int, end: int) -> int:
         """The head of the object in blocks ``first..end - 1``."""

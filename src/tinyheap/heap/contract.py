@@ -103,7 +103,9 @@ class Counters(NamedTuple):
     """Reads of the block table while searching and sweeping: bytes for the model, 64-bit words for the kernel."""
     words_scanned: int
     mark_stack_peak: int
-    """The most entries that the mark stack ever held."""
+    """The most entries that the mark stack, or the list of what is yet to be scanned, ever held."""
+    collections: int = 0
+    """Sweeps; counted where there is a free list."""
 
 
 class Census(NamedTuple):
