@@ -22,14 +22,15 @@ from click.testing import CliRunner, Result
 
 import needs
 from tinyheap import cli
-from tinyheap.heap.stats import GO_NAMES
-from tinyheap.traces.expectation import COLUMNS, KINDS
+from tinyheap.heap.collectors import Collector
+from tinyheap.heap.stats import filled_names
+from tinyheap.traces.expectation import COLUMNS, KINDS, keys_of
 from tinyheap.traces.trace import Trace, TraceBuilder, write_trace
 
 VECTORS: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 ESCAPE: Final = "\x1b"
 COLOR: Final = re.compile(r"\x1b\[[0-9;]*3[0-9]")
-MORE_KEYS: Final = {"trace", "engine", "alloc_ns", "mark_ns", "sweep_ns"}
+MORE_KEYS: Final = {"trace", "collector", "engine", "alloc_ns", "mark_ns", "sweep_ns"}
 
 JsonObject = dict[str, Any]
 
@@ -165,10 +166,10 @@ def changed(value: object) -> object:
 
 
 FIGURES: Final = [
-    *((key,) for key, kind in KINDS.items() if kind not in (list, dict)),
+    *((key,) for key in keys_of(Collector.NEXT_FIT) if KINDS[key] not in (list, dict)),
     ("addresses", 5),
     *(("collections", 2, column) for column in range(len(COLUMNS))),
-    *(("mem_stats", name) for name in GO_NAMES),
+    *(("mem_stats", name) for name in filled_names(Collector.NEXT_FIT)),
 ]
 """The path to each in an expectation; of lists, one item."""
 
@@ -235,7 +236,7 @@ class TestExpectations:
         expectation["final_map"] = changed(text)
         assert f"final_map (block {len(text) - 1}): expected" in hold(expectation).stdout
 
-    @pytest.mark.parametrize("key", KINDS)
+    @pytest.mark.parametrize("key", keys_of(Collector.NEXT_FIT))
     def test_missing_key_is_an_error(self, expectation: JsonObject, hold: Callable[..., Result], key: str) -> None:
         del expectation[key]
         result = hold(expectation, "--json")

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tinyheap.errors import HeapError
 from tinyheap.heap.arguments import shown
@@ -43,7 +43,7 @@ class Encoding(Enum):
             return state << 2 * place
         return (state & 1 | state >> 1 << 4) << place
 
-    @cache  # noqa: B019 - of an enum's members there are two for ever
+    @cache
     def states(self, place: int) -> bytes:
         """For each byte of a table, the state at that place in it."""
         by_bits = {self.bits(place, state): state for state in range(4)}
@@ -116,7 +116,7 @@ def named_collector(name: Collector | str) -> Collector:
         return Collector.BEST_FIT_BACK
     if name in list(Collector):
         return Collector(name)
-    release = re.fullmatch(r"(0\.[0-9]{1,2})(\.[0-9]{1,2})?", name) if isinstance(name, str) else None
+    release = re.fullmatch(r"(0\.[0-9]{1,2})(\.[0-9]{1,2})?", name) if isinstance(cast(object, name), str) else None
     if release is None or release[1] not in RELEASES:
         raise HeapError(f"invalid collector {shown(name)}: expected {EXPECTED_COLLECTORS}")
     return RELEASES[release[1]]
@@ -164,9 +164,9 @@ class ObjectShape:
         """How many blocks an object of so many bytes takes, its header included."""
         return geometry.blocks_for(size_bytes + self.header_bytes)
 
-    def is_countable(self, geometry: Geometry, size_bytes: int) -> bool:
-        """Whether a word can hold what an object of so many bytes takes; the original does not count other allocations."""
-        return size_bytes + self.header_bytes + geometry.block_bytes - 1 < geometry.address_space_bytes
+    def wraps(self, geometry: Geometry, size_bytes: int) -> bool:
+        """Whether no word holds what an object of so many bytes takes: best-fit counts no such allocation."""
+        return size_bytes + self.header_bytes + geometry.block_bytes > geometry.address_space_bytes
 
     def head_of(self, first: int, end: int) -> int:
         """The head of the object in blocks ``first..end - 1``."""

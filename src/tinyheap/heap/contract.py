@@ -208,7 +208,10 @@ class Engine(Protocol):
         """
 
     def find_head(self, block: int) -> int:
-        """The nearest block that is no tail, at or below (at or above where heads are last); ``NO_BLOCK`` when there is none."""
+        """The nearest block at or below that is no tail, at or above where heads are last.
+
+        ``NO_BLOCK`` when there is none.
+        """
 
     def extent(self, block: int) -> tuple[int, int]:
         """The first block of the object that a block belongs to, and the block past its last.
@@ -244,7 +247,7 @@ class Engine(Protocol):
 
         Collectors with a free list check what they take from it: the lengths of the nodes that they walk over rise, each
         node lies at the start of a free block and its range on the heap, and what the object takes is free, as is the block
-        behind it where a shorter range is left.
+        behind it where a shorter range is left; where an outer node goes, the next one is as these.
 
         Args:
             size_bytes: without the header.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast, overload
 
 from tinyheap.errors import HeapError
 from tinyheap.heap.collectors import Collector
-from tinyheap.heap.contract import Engine, NextFitEngine
+from tinyheap.heap.contract import Engine, Gc, NextFitEngine
 
 if TYPE_CHECKING:
     from tinyheap.heap.model_base import BaseModel
@@ -58,6 +58,11 @@ def choose_engine(name: str | None = None, collector: Collector = Collector.NEXT
         raise HeapError(missing)
     _warn_once(f"{missing}. The model serves: exact, and some hundred times slower.")
     return model_of(collector)
+
+
+def serving_collector(collector: Collector, gc: Gc) -> Collector:
+    """The collector whose engines serve: the leaking one is the same in all generations, and next-fit's have it."""
+    return Collector.NEXT_FIT if gc is Gc.LEAKING else collector
 
 
 def engine_name_of(engine: type[Engine]) -> str:

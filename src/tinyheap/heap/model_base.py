@@ -7,7 +7,7 @@ marking leaves in memory, and how it sweeps; the rest stands here.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final
@@ -35,7 +35,7 @@ SIZE_LIMIT_BYTES: Final = 1 << 62
 """Sizes stay below it even where words have 64 bits, so that sums of them do not wrap."""
 
 
-class BaseModel(SoleOwner):
+class BaseModel(SoleOwner, ABC):
     """The shared part of an engine in plain Python; see ``contract.Engine`` for what each method promises.
 
     Args:
@@ -60,6 +60,7 @@ class BaseModel(SoleOwner):
         self._statics = statics
         self._embedder = embedder
         self._debug = debug or (lambda line: None)
+        self._is_debugging = debug is not None
         self._precise = options.gc is Gc.PRECISE
         self._shape = self.COLLECTOR.shape(geometry, precise=self._precise)
         self._unreadable_layout = NO_BLOCK
@@ -298,6 +299,18 @@ class BaseModel(SoleOwner):
 
     @abstractmethod
     def _mark_root(self, root: int) -> None: ...
+
+    @abstractmethod
+    def mark_children(self, head: int) -> None: ...
+
+    @abstractmethod
+    def finish_mark(self) -> int: ...
+
+    @abstractmethod
+    def sweep(self) -> int: ...
+
+    @abstractmethod
+    def resize(self, heap_bytes: int) -> None: ...
 
     def _unmarked_head(self, word: int) -> int:
         """The head of the object that a word refers to, if there is one and it has not been reached before."""

@@ -82,7 +82,11 @@ def mem_stats(
     block_bytes = geometry.block_bytes
     free_blocks, heads = blocks
     in_use, idle = (geometry.end_block - free_blocks) * block_bytes, free_blocks * block_bytes
-    allocated, heap_sys, frees = (counters.total_blocks - counters.freed_blocks) * block_bytes, in_use + idle, counters.frees
+    allocated, heap_sys, frees = (
+        (counters.total_blocks - counters.freed_blocks) * block_bytes,
+        in_use + idle,
+        counters.frees,
+    )
     if gc is Gc.LEAKING:
         in_use = allocated = heap_sys = bump_address - geometry.start_address
         idle = 0
@@ -111,7 +115,7 @@ class Collection(NamedTuple):
 
     Args:
         number: the first is 1.
-        reason: ``requested`` or ``exhausted`` (an allocation had searched the whole heap).
+        reason: ``requested``, ``exhausted`` (an allocation had searched the whole heap), or ``idle`` (`Heap.idle`).
         freed_objects, freed_blocks: what the sweep freed.
         live_objects, live_blocks: what it left.
         free_blocks: blocks free after it.

@@ -17,17 +17,17 @@ from typing import Any, Final, Protocol, cast
 
 from tinyheap.errors import GeometryError, InvalidAddressError, TraceError
 from tinyheap.heap.arguments import shown, whole_number
+from tinyheap.heap.bestfit.finalizers import FinalizerTable
 from tinyheap.heap.blockmap import unpack_states
 from tinyheap.heap.buffers import reserve
-from tinyheap.heap.bestfit.finalizers import FinalizerTable
 from tinyheap.heap.collectors import Collector, check_mark_stack, named_collector
 from tinyheap.heap.contract import Counters, Engine, Gc, NextFitEngine, Options
-from tinyheap.heap.engines import KERNEL, choose_engine, engine_name_of
+from tinyheap.heap.engines import KERNEL, choose_engine, engine_name_of, serving_collector
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, NIL, Geometry
 from tinyheap.heap.stats import MemStats, mem_stats
 from tinyheap.traces.trace import (
-    STORE_INTERIOR_SHIFT,
     STEP_WORDS,
+    STORE_INTERIOR_SHIFT,
     STORE_WORD_MASK,
     Fault,
     Op,
@@ -388,7 +388,7 @@ def replay(
     heap_bytes, limit_bytes = _optional("heap_bytes", heap_bytes), _optional("limit_bytes", limit_bytes)
     mark_stack_entries = _optional("mark_stack_entries", mark_stack_entries)
     gc = Gc(gc)
-    collector = Collector.NEXT_FIT if gc is Gc.LEAKING else named_collector(collector)
+    collector = serving_collector(named_collector(collector), gc)
     check_mark_stack(collector, mark_stack_entries or 0)
     has_finalizers = _check_finalizers(trace, collector, gc)
     stage = Stage.of(trace, collector, gc, heap_bytes, limit_bytes, prefault=prefault)
@@ -398,7 +398,9 @@ def replay(
         player, round_steps = _kernel_player(stage, _fitting(mark_stack_entries, stage), timing, hashes), ROUND_STEPS
     else:
         # A mark stack of the model has some bound always; no heap has so many objects.
-        entries = sys.maxsize if mark_stack_entries == 0 and collector is Collector.NEXT_FIT else mark_stack_entries or 0
+        entries = (
+            sys.maxsize if mark_stack_entries == 0 and collector is Collector.NEXT_FIT else mark_stack_entries or 0
+        )
         player, round_steps = StepPlayer(stage, engine_type, entries, timing, hashes, has_finalizers), ROUND_STEPS >> 8
     while player.advance(round_steps):
         if progress is not None:
@@ -603,7 +605,9 @@ class StepPlayer:
     def _hashes(self) -> tuple[int, int]:
         """Of the table, and of the free list where there is one."""
         geometry = self.engine.geometry
-        listed = ranges_hash(self.engine.free_ranges(), geometry.block_bytes) if self.engine.collector.has_free_list else 0
+        listed = (
+            ranges_hash(self.engine.free_ranges(), geometry.block_bytes) if self.engine.collector.has_free_list else 0
+        )
         return table_hash(self.engine.read_table(), geometry.end_block), listed
 
     def _run_finalizers_at_once(self) -> None:
@@ -694,9 +698,9 @@ class TracedFinalizers:
     def set(self, address: int, number: int, slot_and_one: int) -> bool:
         """Set an object's finalizer, or clear it (number 0); False where memory ran out."""
         if number == 0:
-            self.table.clear(address)
+            self.table.unregister(address)
             return True
-        return self.table.set(address, (number, slot_and_one)) != NIL
+        return self.table.register(address, (number, slot_and_one)) != NIL
 
     def note_due(self) -> None:
         """After a collection: what waits."""

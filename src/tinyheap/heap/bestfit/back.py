@@ -69,4 +69,6 @@ class BackModel(BestFitModel):
             while block > 0 and self.state(block - 1) is State.TAIL:
                 block -= 1
         self._collections += 1
+        self._debug("free ranges after sweep:")
+        self._debug_ranges()
         return free_blocks * self._geometry.block_bytes

@@ -77,7 +77,7 @@ class FinalizerTable:
         self.since_collection = 0
         """How many were new since the last collection."""
         self._held: list[int] = []
-        self._dead: list[tuple[int, int]] = []
+        self._dead: dict[int, int] = {}
 
     def roots(self) -> list[int]:
         """Addresses that the heap marks from."""
@@ -85,7 +85,7 @@ class FinalizerTable:
 
     # ---- entries ----------------------------------------------------------------------------------------------------
 
-    def set(self, address: int, function: tuple[int, int]) -> int:
+    def register(self, address: int, function: tuple[int, int]) -> int:
         """Register an object, or give its entry another function; the entry's address, nil where memory ran out.
 
         The allocation of the entry may collect, and run finalizers.
@@ -93,11 +93,11 @@ class FinalizerTable:
         held = len(self._held)
         self._held.append(address)
         try:
-            return self._set(address, function)
+            return self._register(address, function)
         finally:
             del self._held[held:]
 
-    def _set(self, address: int, function: tuple[int, int]) -> int:
+    def _register(self, address: int, function: tuple[int, int]) -> int:
         geometry = self._engine.geometry
         entry = self._alloc(ENTRY_WORDS * geometry.word_bytes, entry_layout(geometry))
         self._held.append(entry)
@@ -116,13 +116,23 @@ class FinalizerTable:
         self._set_bit(address, True)
         return entry
 
-    def clear(self, address: int) -> list[int]:
-        """Take the finalizers of an object away; the addresses of their entries."""
-        cleared = list(self._entries_of(address))
-        for _ in self._unlinked(set(cleared)):
-            self.since_collection = max(self.since_collection - 1, 0)
+    def unregister(self, address: int) -> list[int]:
+        """Take the finalizers of an object away, those that wait to run apart; the addresses of their entries."""
+        cleared = list(self._unlinked(set(self._entries_of(address))))
+        self.since_collection = max(self.since_collection - len(cleared), 0)
         self._set_bit(address, False)
         return cleared
+
+    def forget(self, address: int) -> list[int]:
+        """An object was freed: drop all its entries, those that wait to run, too; their addresses."""
+        cleared = self.unregister(address)
+        waiting = list(self.entries(self.pending))
+        kept = [entry for entry in waiting if self.object_of(entry) != address]
+        if kept != waiting:
+            for entry, after in zip(kept, [*kept[1:], NIL], strict=True):
+                self._write_word(entry, 0, after)
+            self.pending = kept[0] if kept else NIL
+        return [*cleared, *(entry for entry in waiting if entry not in kept)]
 
     def _entries_of(self, address: int) -> Iterator[int]:
         """The registered entries of an object."""
@@ -144,7 +154,9 @@ class FinalizerTable:
 
     def _check_entry(self, entry: int, seen: set[int]) -> None:
         if entry in seen:
-            raise HeapCorruptError(f"the finalizer entry at {entry:#x} is on its list twice: a link word was overwritten")
+            raise HeapCorruptError(
+                f"the finalizer entry at {entry:#x} is on its list twice: a link word was overwritten"
+            )
         if not self._is_object(entry, ENTRY_WORDS * self._engine.geometry.word_bytes):
             raise HeapCorruptError(
                 f"a list of finalizers leads to {entry:#x}, where no object of {ENTRY_WORDS} words begins: "
@@ -231,7 +243,9 @@ class FinalizerTable:
 
     def _bit_words(self) -> list[int]:
         """The words of the bitmap, up to its last byte."""
-        return [self._word(self.bits, index) for index in range(-(-self.bits_bytes // self._engine.geometry.word_bytes))]
+        return [
+            self._word(self.bits, index) for index in range(-(-self.bits_bytes // self._engine.geometry.word_bytes))
+        ]
 
     def read_bits(self) -> bytes:
         """The bytes of the bitmap."""
@@ -251,9 +265,9 @@ class FinalizerTable:
         engine = self._engine
         registered = list(self.entries(self.registered))
         waiting = list(self.entries(self.pending))
-        self._dead = [(entry, self.object_of(entry)) for entry in registered if self._is_unreached(self.object_of(entry))]
-        pending = [*reversed(self._dead), *((entry, self.object_of(entry)) for entry in waiting)]
-        engine.mark_addresses([address for _, address in pending])
+        objects = {entry: self.object_of(entry) for entry in registered}
+        self._dead = {entry: address for entry, address in objects.items() if self._is_unreached(address)}
+        engine.mark_addresses([*reversed(self._dead.values()), *map(self.object_of, waiting)])
         return engine.finish_mark()
 
     def _is_unreached(self, address: int) -> bool:
@@ -265,7 +279,7 @@ class FinalizerTable:
 
     def commit(self) -> None:
         """Move the entries of what nothing reached to the pending ones."""
-        dead, self._dead = dict(self._dead), []
+        dead, self._dead = self._dead, {}
         for entry in self._unlinked(set(dead)):
             self._write_word(entry, 0, self.pending)
             self.pending = entry

@@ -137,10 +137,11 @@ def _wrong_ranges(engine: BestFitEngine, found: list[Node]) -> Iterator[str]:
         end = node.first + node.blocks
         taken = next((block for block in range(node.first, end) if states[block]), None)
         twice = covered.find(1, node.first, end)
+        what = f"the free range at {place_of(engine, node.first)} has {node.blocks} blocks"
         if taken is not None:
-            yield f"the free range at {place_of(engine, node.first)} has {node.blocks} blocks, but block {taken} is taken"
+            yield f"{what}, but block {taken} is taken"
         elif twice >= 0:
-            yield f"the free range at {place_of(engine, node.first)} has {node.blocks} blocks, but block {twice} is in another one too"
+            yield f"{what}, but block {twice} is in another range, too"
         covered[node.first : end] = b"\1" * node.blocks
     lost = [block for block in range(geometry.end_block) if not states[block] and not covered[block]]
     if lost:

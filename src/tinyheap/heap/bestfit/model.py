@@ -22,6 +22,7 @@ Invariants outside a collection:
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from tinyheap.errors import HeapCorruptError, InvalidAddressError
@@ -87,7 +88,7 @@ class BestFitModel(BaseModel):
         return first
 
     def _seek(self, blocks: int) -> tuple[int, int]:
-        """The first outer node of so many blocks or more (nil: none), behind the address of the link to it (nil: `free_list`)."""
+        """The place of the link to the first outer node of so many blocks or more (nil: `free_list`), and the node or nil."""
         link, node, shorter = NIL, self.free_list, 0
         while node and (length := self._checked_length(node, shorter)) < blocks:
             link = node + self._geometry.word_bytes
@@ -129,12 +130,15 @@ class BestFitModel(BaseModel):
             while block > 0 and self.state(block - 1) is not State.FREE:
                 block -= 1
             if block == 0:
-                return free_blocks
+                break
             end = block
             while block > 0 and self.state(block - 1) is State.FREE:
                 block -= 1
             free_blocks += end - block
             self._insert(block, end - block)
+        self._debug("free ranges after rebuild:")
+        self._debug_ranges()
+        return free_blocks
 
     def write_table(self, table: bytes) -> None:
         super().write_table(table)
@@ -148,7 +152,7 @@ class BestFitModel(BaseModel):
         if size_bytes == 0:
             return self.zero_size_address
         self._check_no_interrupt()
-        if not self._shape.is_countable(self._geometry, size_bytes):
+        if self._shape.wraps(self._geometry, size_bytes):
             return self._embedder.finish_allocation(NIL, size_bytes)
         needed_blocks = self._shape.blocks_for(self._geometry, size_bytes)
         self._count(size_bytes, needed_blocks)
@@ -182,8 +186,17 @@ class BestFitModel(BaseModel):
                 if free_bytes < self._geometry.pool_bytes // 3:
                     # Keep a third of headroom, or the next collections would come ever closer together.
                     self._embedder.grow(needed_blocks)
-            elif not self._embedder.grow(needed_blocks):
+                continue
+            self._debug(f"grow heap for request: {needed_blocks}")
+            self._debug_ranges()
+            if not self._embedder.grow(needed_blocks):
                 return NO_BLOCK, True
+
+    def _debug_ranges(self) -> None:
+        """Print how many ranges there are of each length, as the original's ``dumpFreeRangeCounts``."""
+        ranges = self.free_ranges() if self._is_debugging else []
+        for length, count in Counter(blocks for _, blocks in ranges).items():
+            self._debug(f"- {length} x {count}")
 
     def _commit(self, first: int, end: int, layout_word: int) -> int:
         """Write an object's states and its layout; returns its address for the mutator.  Its link word keeps its bytes."""
@@ -283,9 +296,7 @@ class BestFitModel(BaseModel):
         return {node.first: (3 if node.is_outer else 1) * word_bytes for node in freelist.nodes(self)}
 
     def poison_free(self) -> None:
-        kept = {
-            self._geometry.address_of(block): size_bytes for block, size_bytes in self._kept_bytes().items()
-        }
+        kept = {self._geometry.address_of(block): size_bytes for block, size_bytes in self._kept_bytes().items()}
         start = self._geometry.start_address
         nodes = {address: bytes(self._memory[address - start :][:size]) for address, size in kept.items()}
         super().poison_free()
