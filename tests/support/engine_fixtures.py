@@ -1,16 +1,17 @@
-"""Fixtures of tests that hold for both engines."""
+"""Fixtures of tests that hold for both engines, or for all collectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import pytest
 
 import needs
 from tinyheap.heap import Heap
-from tinyheap.heap.contract import Engine
-from tinyheap.heap.engines import KERNEL
+from tinyheap.heap.collectors import Collector
+from tinyheap.heap.contract import BestFitEngine, Engine
+from tinyheap.heap.engines import ENGINES, KERNEL, KERNELS, choose_engine
 from tinyheap.heap.nextfit.model import Model
 from workbench import MakeBench, Workbench
 
@@ -63,6 +64,59 @@ def make_heap(engine: type[Engine]) -> Iterator[MakeHeap]:
     yield make
     for made in heaps:
         made.close()
+
+
+BEST_FIT: Final = (Collector.BEST_FIT_FRONT, Collector.BEST_FIT_BACK)
+KINDS: Final = [
+    pytest.param(engine, collector, id=f"{collector}-{engine}")
+    for collector in Collector
+    for engine in ENGINES
+    if engine == "model" or collector in KERNELS
+]
+"""Each collector on each of its engines."""
+BEST_FIT_KINDS: Final = [kind for kind in KINDS if kind.values[1] in BEST_FIT]
+
+
+def engine_of(name: str, collector: Collector) -> type[BestFitEngine]:
+    """An engine of best-fit, by its name."""
+    return cast(type[BestFitEngine], choose_engine(name, collector))
+
+
+MakeAnyHeap: TypeAlias = MakeHeap
+"""Takes what `Heap` takes, but the engine and the collector."""
+
+
+def _heaps_of(kind: tuple[str, Collector]) -> Iterator[MakeAnyHeap]:
+    heaps: list[Heap] = []
+    engine, collector = kind
+
+    def make(*args: Any, **options: Any) -> Heap:  # noqa: ANN401
+        heaps.append(Heap(*args, **{"engine": engine, "collector": collector, **options}))
+        return heaps[-1]
+
+    yield make
+    for made in heaps:
+        made.close()
+
+
+@pytest.fixture(params=[pytest.param(kind.values, id=kind.id) for kind in KINDS])
+def make_any_heap(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
+    """Makes heaps of each collector on each engine, and closes them in the end."""
+    yield from _heaps_of(request.param)
+
+
+@pytest.fixture(params=[pytest.param(kind.values, id=kind.id) for kind in BEST_FIT_KINDS])
+def make_best_fit(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
+    """The same for the collectors with a free list."""
+    yield from _heaps_of(request.param)
+
+
+@pytest.fixture(
+    params=[pytest.param(kind.values, id=kind.id) for kind in BEST_FIT_KINDS if kind.values[1].has_finalizers]
+)
+def make_finalizing(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
+    """The same for those whose finalizers lie on the heap."""
+    yield from _heaps_of(request.param)
 
 
 @pytest.fixture
