@@ -28,6 +28,10 @@ def _compiled() -> dict[Collector, type[Engine]]:
         from tinyheap.heap.nextfit._kernel import Kernel
 
         kernels[Collector.NEXT_FIT] = Kernel
+    with suppress(ImportError):
+        from tinyheap.heap.bestfit._kernel import Kernel as BestFitKernel
+
+        kernels[Collector.BEST_FIT_FRONT] = kernels[Collector.BEST_FIT_BACK] = BestFitKernel
     return kernels
 
 

@@ -108,7 +108,7 @@ class FinalizerTable:
             self._write_function(registered, function)
             return registered
         self._write_word(entry, 0, self.registered)
-        self._write_word(entry, 1, ~address)
+        self._write_word(entry, 1, ~address % geometry.address_space_bytes)
         self._write_function(entry, function)
         self.registered = entry
         self.count += 1
