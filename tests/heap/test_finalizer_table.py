@@ -18,6 +18,11 @@ from tinyheap.units import KIB
 START = 0x1_0000
 
 
+def never(address: int) -> None:
+    """A finalizer that must not run."""
+    pytest.fail(f"the finalizer of {address:#x} ran")
+
+
 def table_of(heap: Heap) -> FinalizerTable:
     afterlife = heap._afterlife
     assert isinstance(afterlife, TableAfterlife)
@@ -84,18 +89,18 @@ class TestEntries:
 
     def test_an_object_of_size_zero_keeps_its_entry_for_ever(self, make_finalizing: MakeAnyHeap) -> None:
         heap = make_finalizing(4 * KIB)
-        heap.set_finalizer(heap.alloc(0), pytest.fail)
+        heap.set_finalizer(heap.alloc(0), never)
         heap.collect()
         assert registered(heap) == [heap.zero_size_address]
         heap.verify()
         with pytest.raises(InvalidAddressError):
-            heap.set_finalizer(START + 8, pytest.fail)
+            heap.set_finalizer(START + 8, never)
 
     def test_no_room_for_an_entry(self, make_finalizing: MakeAnyHeap) -> None:
         heap = make_finalizing(blocks(8))
         address = heap.alloc(8 * 32 - 8)
         with pytest.raises(OutOfMemoryError):
-            heap.set_finalizer(address, pytest.fail)
+            heap.set_finalizer(address, never)
         assert heap.object_at(address).address == address
         assert registered(heap) == []
         heap.verify()
@@ -104,7 +109,7 @@ class TestEntries:
         heap = make_finalizing(blocks(8))
         heap.alloc(6 * 32 - 8)
         address = heap.alloc(2 * 32 - 8)
-        heap.set_finalizer(address, pytest.fail)
+        heap.set_finalizer(address, never)
         assert heap.last_collection is not None
         assert registered(heap) == [address]
 
@@ -218,13 +223,13 @@ class TestBitmap:
         held = [heap.alloc(8) for _ in range(3)]
         for address in held:
             heap.roots.add(address)
-        heap.set_finalizer(held[0], pytest.fail)
+        heap.set_finalizer(held[0], never)
         first = table_of(heap)
         assert (first.bits_bytes, len(first.read_bits())) == ((heap.geometry.end_block + 7) // 8,) * 2
         old = first.bits
         heap.grow()
         heap.grow()
-        heap.set_finalizer(held[2], pytest.fail)
+        heap.set_finalizer(held[2], never)
         assert first.bits != old
         assert first.bits_bytes == (heap.geometry.end_block + 7) // 8
         found = int.from_bytes(first.read_bits(), "little")
@@ -253,12 +258,12 @@ class TestPressure:
         held = [heap.alloc(8) for _ in range(100)]
         for address in held:
             heap.roots.add(address)
-            heap.set_finalizer(address, pytest.fail)
+            heap.set_finalizer(address, never)
         heap.collect()
         fresh = [heap.alloc(8) for _ in range(100)]
         for number, address in enumerate(fresh, 1):
             heap.roots.add(address)
-            heap.set_finalizer(address, pytest.fail)
+            heap.set_finalizer(address, never)
             assert table_of(heap).is_pressing == (number >= max(32, (100 + number) // 2))
 
     def test_replaced_ones_do_not_count_and_cleared_ones_count_back(self, make_finalizing: MakeAnyHeap) -> None:
@@ -266,7 +271,7 @@ class TestPressure:
         table = table_of(heap)
         one, two = heap.alloc(8), heap.alloc(8)
         for address in (one, two, one):
-            heap.set_finalizer(address, pytest.fail)
+            heap.set_finalizer(address, never)
         assert (table.since_collection, table.count) == (2, 2)
         heap.set_finalizer(one, None)
         assert (table.since_collection, table.count) == (1, 1)
@@ -275,7 +280,7 @@ class TestPressure:
         heap = make_any_heap(64 * KIB)
         if not heap.collector.has_finalizers:
             for _ in range(100):
-                heap.set_finalizer(heap.alloc(8), pytest.fail)
+                heap.set_finalizer(heap.alloc(8), never)
             assert heap.idle() is None
 
 

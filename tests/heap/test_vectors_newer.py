@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 import needs
-from engine_fixtures import BEST_FIT_KINDS
+from engine_fixtures import BEST_FIT_KINDS, kind_id
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Gc
 from tinyheap.traces.expectation import first_difference
@@ -44,9 +44,9 @@ def expectation(collector: Collector, name: str) -> dict[str, Any]:
 
 
 CASES: Final = [
-    pytest.param(*kind.values, name, id=f"{kind.id}-{name}")
+    pytest.param(*kind, name, id=f"{kind_id(kind)}-{name}")
     for kind in BEST_FIT_KINDS
-    for name in sorted(path.stem for path in folder_of(kind.values[1]).glob("*.json"))
+    for name in sorted(path.stem for path in folder_of(kind[1]).glob("*.json"))
 ]
 
 

@@ -66,15 +66,19 @@ def make_heap(engine: type[Engine]) -> Iterator[MakeHeap]:
         made.close()
 
 
-BEST_FIT: Final = (Collector.BEST_FIT_FRONT, Collector.BEST_FIT_BACK)
-KINDS: Final = [
-    pytest.param(engine, collector, id=f"{collector}-{engine}")
-    for collector in Collector
-    for engine in ENGINES
-    if engine == "model" or collector in KERNELS
+Kind: TypeAlias = tuple[str, Collector]
+KINDS: Final[list[Kind]] = [
+    (engine, collector) for collector in Collector for engine in ENGINES if engine == "model" or collector in KERNELS
 ]
 """Each collector on each of its engines."""
-BEST_FIT_KINDS: Final = [kind for kind in KINDS if kind.values[1] in BEST_FIT]
+BEST_FIT_KINDS: Final = [kind for kind in KINDS if kind[1].has_free_list]
+FINALIZING_KINDS: Final = [kind for kind in KINDS if kind[1].has_finalizers]
+
+
+def kind_id(kind: Kind) -> str:
+    """How a test is called that takes a kind."""
+    engine, collector = kind
+    return f"{collector}-{engine}"
 
 
 def engine_of(name: str, collector: Collector) -> type[BestFitEngine]:
@@ -86,7 +90,7 @@ MakeAnyHeap: TypeAlias = MakeHeap
 """Takes what `Heap` takes, but the engine and the collector."""
 
 
-def _heaps_of(kind: tuple[str, Collector]) -> Iterator[MakeAnyHeap]:
+def _heaps_of(kind: Kind) -> Iterator[MakeAnyHeap]:
     heaps: list[Heap] = []
     engine, collector = kind
 
@@ -99,21 +103,19 @@ def _heaps_of(kind: tuple[str, Collector]) -> Iterator[MakeAnyHeap]:
         made.close()
 
 
-@pytest.fixture(params=[pytest.param(kind.values, id=kind.id) for kind in KINDS])
+@pytest.fixture(params=KINDS, ids=kind_id)
 def make_any_heap(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
     """Makes heaps of each collector on each engine, and closes them in the end."""
     yield from _heaps_of(request.param)
 
 
-@pytest.fixture(params=[pytest.param(kind.values, id=kind.id) for kind in BEST_FIT_KINDS])
+@pytest.fixture(params=BEST_FIT_KINDS, ids=kind_id)
 def make_best_fit(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
     """The same for the collectors with a free list."""
     yield from _heaps_of(request.param)
 
 
-@pytest.fixture(
-    params=[pytest.param(kind.values, id=kind.id) for kind in BEST_FIT_KINDS if kind.values[1].has_finalizers]
-)
+@pytest.fixture(params=FINALIZING_KINDS, ids=kind_id)
 def make_finalizing(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
     """The same for those whose finalizers lie on the heap."""
     yield from _heaps_of(request.param)

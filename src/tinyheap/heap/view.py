@@ -7,7 +7,7 @@ changes nothing; who may look, and when, is for its keeper to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HeapCorruptError, InvalidAddressError, LayoutError
@@ -37,7 +37,7 @@ class HeapObject:
     blocks: int
     size_bytes: int
     layout: Layout | None
-    head_is_last: bool = False
+    head_is_last: bool = field(default=False, repr=False)
 
     @property
     def first(self) -> int:
