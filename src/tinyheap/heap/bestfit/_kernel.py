@@ -452,6 +452,8 @@ class Kernel:
         self._check_block(head, self._heap.end_block)
         if state_of(cython.address(self._heap), head) & HEAD == 0:
             raise InvalidAddressError(f"no object begins at block {head}")
+        # Nothing is freed into a broken list: all of it is looked at.
+        self._heap.indexed = 0
         self._check_list()
         blocks = free_object(cython.address(self._heap), head)
         if blocks == DAMAGED:
