@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from engine_fixtures import MakeAnyHeap
+from engine_fixtures import MakeHeap
 from small_heaps import blocks
 from tinyheap.errors import GeometryError, HeapCorruptError, HeapError, InvalidAddressError, OutOfMemoryError
 from tinyheap.heap import Doubling, FixedStep, Heap, Layout
@@ -68,7 +68,7 @@ class TestNames:
             assert heap.collector is Collector.NEXT_FIT
             assert heap.alloc(8) == START
 
-    def test_what_next_fit_has_alone(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_what_next_fit_has_alone(self, make_best_fit: MakeHeap) -> None:
         with pytest.raises(HeapError, match="has no mark stack"):
             make_best_fit(KIB, mark_stack_entries=8)
         with pytest.raises(HeapError, match="takes room from a free list"):
@@ -76,7 +76,7 @@ class TestNames:
 
 
 class TestPlacement:
-    def test_the_shortest_range_that_is_long_enough(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_the_shortest_range_that_is_long_enough(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(24))
         five, three, four = holes(heap, 5, 3, 4)
         assert heap.free_ranges() == [(three, 3), (four, 4), (five, 5)]
@@ -84,13 +84,13 @@ class TestPlacement:
         assert heap.object_at(taking(heap, 2)).first == three
         assert heap.free_ranges() == [(three + 2, 1), (five, 5)]
 
-    def test_of_one_length_the_lowest_first_and_the_highest_last(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_of_one_length_the_lowest_first_and_the_highest_last(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(24))
         firsts = holes(heap, 2, 2, 2, 2)
         assert heap.free_ranges() == [(first, 2) for first in (firsts[3], *firsts[:3])]
         assert [heap.object_at(taking(heap, 2)).first for _ in firsts] == firsts
 
-    def test_what_is_freed_on_request_is_a_range_of_its_own(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_what_is_freed_on_request_is_a_range_of_its_own(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(8))
         one, two = taking(heap, 2), taking(heap, 2)
         heap.free(one)
@@ -102,13 +102,13 @@ class TestPlacement:
         with pytest.raises(InvalidAddressError):
             heap.free(one)
 
-    def test_pictures(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_pictures(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(8))
         taking(heap, 3)
         taking(heap, 1)
         assert picture(heap) == ("--**...." if heap.collector is Collector.BEST_FIT_BACK else "*--*....")
 
-    def test_bodies_are_zero_and_headers_are_not_theirs(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_bodies_are_zero_and_headers_are_not_theirs(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(bytearray(b"\xff" * blocks(8)), gc="precise", asserts=True)
         address = heap.alloc(40, Layout.DATA)
         found = heap.object_at(address)
@@ -124,7 +124,7 @@ class TestPlacement:
             assert address == heap.geometry.start_address + 16
             assert heap.object_at(address - 16).size_bytes == 16
 
-    def test_a_pointer_to_the_header_keeps_an_object(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_a_pointer_to_the_header_keeps_an_object(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(KIB)
         address = taking(heap, 2)
         header = heap.geometry.address_of(heap.object_at(address).head) + (
@@ -133,7 +133,7 @@ class TestPlacement:
         heap.roots.add(header)
         assert heap.collect().live_objects == 1
 
-    def test_elements_of_a_layout_are_scanned_whole_or_not(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_elements_of_a_layout_are_scanned_whole_or_not(self, make_best_fit: MakeHeap) -> None:
         """The body has ten words: of a fourth element of three words only the first is there."""
         heap = make_best_fit(KIB, gc="precise")
         holder = heap.alloc(10 * 8, Layout.pattern("p.."))
@@ -143,7 +143,7 @@ class TestPlacement:
         assert heap.object_at(holder).size_bytes == 10 * 8
         assert heap.collect().live_objects == 4
 
-    def test_a_layout_that_the_original_would_stand_still_at(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_a_layout_that_the_original_would_stand_still_at(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(memory := bytearray(KIB), gc="precise")
         address = heap.alloc(8)
         heap.roots.add(address)
@@ -155,7 +155,7 @@ class TestPlacement:
 
     @pytest.mark.parametrize(("size_bytes", "counted"), [((1 << 32) - 1, 0), ((1 << 32) - 19, 0), ((1 << 32) - 20, 1)])
     def test_sizes_that_wrap_around_are_not_counted(
-        self, make_best_fit: MakeAnyHeap, size_bytes: int, counted: int
+        self, make_best_fit: MakeHeap, size_bytes: int, counted: int
     ) -> None:
         heap = make_best_fit(KIB, word_bytes=4)
         with pytest.raises(OutOfMemoryError):
@@ -163,14 +163,14 @@ class TestPlacement:
         assert heap.stats().mallocs == counted
         heap.verify()
 
-    def test_a_failing_allocation_counts(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_a_failing_allocation_counts(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(KIB)
         with pytest.raises(OutOfMemoryError):
             heap.alloc(2 * KIB)
         assert (heap.stats().mallocs, heap.stats().total_alloc, heap.stats().frees) == (1, 2 * KIB, 1)
         heap.verify()
 
-    def test_it_collects_once_at_most(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_it_collects_once_at_most(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(8), growth=Doubling(limit_bytes=4 * KIB))
         heap.roots.add(taking(heap, 8))
         taking(heap, 40)
@@ -180,7 +180,7 @@ class TestPlacement:
 
 
 class TestGrowth:
-    def test_new_blocks_merge_or_do_not(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_new_blocks_merge_or_do_not(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(8), growth=Doubling(limit_bytes=4 * KIB))
         heap.roots.add(taking(heap, 4))
         heap.grow()
@@ -190,13 +190,13 @@ class TestGrowth:
         heap.collect()
         assert heap.free_ranges() == merged
 
-    def test_by_less_than_a_block(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_by_less_than_a_block(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(8), growth=FixedStep(1, limit_bytes=blocks(9)))
         heap.grow()
         assert heap.free_ranges() == [(0, heap.geometry.end_block)]
         heap.verify()
 
-    def test_from_no_block_at_all(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_from_no_block_at_all(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(bytearray(KIB), size_bytes=8, growth=Doubling())
         assert heap.free_ranges() == []
         heap.alloc(100)
@@ -204,7 +204,7 @@ class TestGrowth:
 
 
 class TestStats:
-    def test_are_taken_from_the_state(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_are_taken_from_the_state(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(1020)
         heap.roots.add(heap.alloc(20))
         heap.alloc(70)
@@ -216,7 +216,7 @@ class TestStats:
         assert stats.heap_idle == (heap.geometry.end_block - 1) * BLOCK < stats.heap_sys - BLOCK
         assert stats.num_gc == (1 if back else 0)
 
-    def test_debug_lines_are_the_originals(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_debug_lines_are_the_originals(self, make_best_fit: MakeHeap) -> None:
         lines: list[str] = []
         heap = make_best_fit(blocks(8), engine="model", debug=lines.append)
         heap.roots.add(taking(heap, 2))
@@ -232,7 +232,7 @@ class TestStats:
 
 
 class TestAdopting:
-    def test_a_list_is_built_anew(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_a_list_is_built_anew(self, make_best_fit: MakeHeap) -> None:
         memory = bytearray(blocks(16))
         with Heap(memory, collector=make_best_fit(KIB).collector, engine="model") as first:
             firsts = holes(first, 2, 3, 2)
@@ -249,7 +249,7 @@ def overwrite(memory: bytearray, block: int, word: int, value: int) -> None:
 
 
 @pytest.fixture
-def broken(make_best_fit: MakeAnyHeap) -> tuple[Heap, bytearray, list[int]]:
+def broken(make_best_fit: MakeHeap) -> tuple[Heap, bytearray, list[int]]:
     """A heap with ranges of two, three, two and two blocks, its memory, and where they begin."""
     memory = bytearray(blocks(20))
     heap = make_best_fit(memory)
@@ -373,7 +373,7 @@ class TestDamage:
             heap.free(victim.address)
         assert next(heap.objects()) == victim
 
-    def test_an_orphaned_tail(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_an_orphaned_tail(self, make_best_fit: MakeHeap) -> None:
         memory = bytearray(blocks(8))
         heap = make_best_fit(memory)
         taking(heap, 2)
@@ -383,7 +383,7 @@ class TestDamage:
         with pytest.raises(HeapCorruptError):
             heap.collect()
 
-    def test_poisoned_blocks_apart_from_nodes(self, make_best_fit: MakeAnyHeap) -> None:
+    def test_poisoned_blocks_apart_from_nodes(self, make_best_fit: MakeHeap) -> None:
         memory = bytearray(blocks(20))
         heap = make_best_fit(memory, asserts=True)
         firsts = holes(heap, 2, 3, 2, 2)
@@ -394,6 +394,6 @@ class TestDamage:
         ]
 
 
-def test_too_small_for_a_block(make_best_fit: MakeAnyHeap) -> None:
+def test_too_small_for_a_block(make_best_fit: MakeHeap) -> None:
     with pytest.raises(GeometryError):
         make_best_fit(30)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from engine_fixtures import MakeAnyHeap
+from engine_fixtures import MakeHeap
 from small_heaps import blocks
 from tinyheap.errors import HeapCorruptError, HeapError, InvalidAddressError, OutOfMemoryError
 from tinyheap.heap import Doubling, Heap
 from tinyheap.heap.bestfit.afterlife import TableAfterlife
-from tinyheap.heap.bestfit.finalizers import FinalizerTable, entry_layout
+from tinyheap.heap.bestfit.finalizers import NO_POINTERS, FinalizerTable, entry_layout
 from tinyheap.heap.geometry import Geometry
 from tinyheap.units import KIB
 
@@ -45,7 +45,7 @@ def test_layout_words_of_entries(word_bytes: int, alignment_bytes: int, layout: 
 class TestEntries:
     @pytest.mark.parametrize("gc", ["conservative", "precise"])
     @pytest.mark.parametrize("word_bytes", [2, 4, 8])
-    def test_are_objects_that_keep_nothing_alive(self, make_finalizing: MakeAnyHeap, word_bytes: int, gc: str) -> None:
+    def test_are_objects_that_keep_nothing_alive(self, make_finalizing: MakeHeap, word_bytes: int, gc: str) -> None:
         heap = make_finalizing(4 * KIB, word_bytes=word_bytes, gc=gc)
         ran: list[int] = []
         address = heap.alloc(8)
@@ -62,7 +62,7 @@ class TestEntries:
         assert ran == [address]
         heap.verify()
 
-    def test_a_second_finalizer_takes_the_place_of_the_first(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_a_second_finalizer_takes_the_place_of_the_first(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         ran: list[tuple[str, int]] = []
         one, two = heap.alloc(8), heap.alloc(8)
@@ -73,7 +73,7 @@ class TestEntries:
         heap.collect()
         assert ran == [("new", one), ("two", two)]
 
-    def test_clearing_allocates_nothing(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_clearing_allocates_nothing(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         ran: list[int] = []
         kept, cleared = heap.alloc(8), heap.alloc(8)
@@ -87,7 +87,7 @@ class TestEntries:
         heap.collect()
         assert ran == [kept]
 
-    def test_an_object_of_size_zero_keeps_its_entry_for_ever(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_an_object_of_size_zero_keeps_its_entry_for_ever(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         heap.set_finalizer(heap.alloc(0), never)
         heap.collect()
@@ -96,7 +96,7 @@ class TestEntries:
         with pytest.raises(InvalidAddressError):
             heap.set_finalizer(START + 8, never)
 
-    def test_no_room_for_an_entry(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_no_room_for_an_entry(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(blocks(8))
         address = heap.alloc(8 * 32 - 8)
         with pytest.raises(OutOfMemoryError):
@@ -105,7 +105,7 @@ class TestEntries:
         assert registered(heap) == []
         heap.verify()
 
-    def test_the_object_is_kept_while_its_entry_is_made(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_the_object_is_kept_while_its_entry_is_made(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(blocks(8))
         heap.alloc(6 * 32 - 8)
         address = heap.alloc(2 * 32 - 8)
@@ -115,7 +115,7 @@ class TestEntries:
 
 
 class TestOrder:
-    def test_the_oldest_registration_first(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_the_oldest_registration_first(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         ran: list[int] = []
         chain = [heap.alloc(8) for _ in range(5)]
@@ -128,7 +128,7 @@ class TestOrder:
         heap.collect()
         assert ran == order
 
-    def test_what_a_due_object_leads_to_lives_on(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_what_a_due_object_leads_to_lives_on(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         seen: list[int] = []
         address, leaf = heap.alloc(8), heap.alloc(8)
@@ -138,7 +138,7 @@ class TestOrder:
         heap.collect()
         assert seen == [7]
 
-    def test_resurrection_and_a_second_registration(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_resurrection_and_a_second_registration(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         root = []
 
@@ -155,7 +155,7 @@ class TestOrder:
         heap.collect()
         assert len(root) == 2
 
-    def test_a_collection_in_a_finalizer(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_a_collection_in_a_finalizer(self, make_finalizing: MakeHeap) -> None:
         """What becomes due meanwhile runs next, before what has waited longer."""
         heap = make_finalizing(8 * KIB)
         ran: list[int] = []
@@ -174,7 +174,7 @@ class TestOrder:
         heap.collect()
         assert ran == [one, three, two]
 
-    def test_an_allocation_runs_them_before_it_returns(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_an_allocation_runs_them_before_it_returns(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(blocks(16))
         ran: list[int] = []
         address = heap.alloc(8)
@@ -184,7 +184,7 @@ class TestOrder:
         assert ran == [address]
         heap.verify()
 
-    def test_freed_and_reallocated_objects(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_freed_and_reallocated_objects(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         ran: list[int] = []
         freed, moved = heap.alloc(8), heap.alloc(8)
@@ -196,7 +196,7 @@ class TestOrder:
         heap.collect()
         assert ran == [moved]
 
-    def test_freeing_what_waits(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_freeing_what_waits(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         ran: list[int] = []
         one, two, three = heap.alloc(8), heap.alloc(8), heap.alloc(8)
@@ -207,7 +207,7 @@ class TestOrder:
         assert ran == [three]
         heap.verify()
 
-    def test_weak_references_are_cleared_first(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_weak_references_are_cleared_first(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(4 * KIB)
         seen: list[int | None] = []
         address = heap.alloc(8)
@@ -218,7 +218,7 @@ class TestOrder:
 
 
 class TestBitmap:
-    def test_grows_with_the_heap(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_grows_with_the_heap(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(KIB, growth=Doubling(limit_bytes=64 * KIB))
         held = [heap.alloc(8) for _ in range(3)]
         for address in held:
@@ -240,7 +240,7 @@ class TestBitmap:
 
 
 class TestPressure:
-    def test_an_idle_heap_collects_when_many_were_set(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_an_idle_heap_collects_when_many_were_set(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(16 * KIB)
         ran: list[int] = []
         for _ in range(31):
@@ -253,7 +253,7 @@ class TestPressure:
         assert len(ran) == 32
         assert heap.idle() is None
 
-    def test_half_of_all_that_are_set(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_half_of_all_that_are_set(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(64 * KIB)
         held = [heap.alloc(8) for _ in range(100)]
         for address in held:
@@ -266,7 +266,7 @@ class TestPressure:
             heap.set_finalizer(address, never)
             assert table_of(heap).is_pressing == (number >= max(32, (100 + number) // 2))
 
-    def test_replaced_ones_do_not_count_and_cleared_ones_count_back(self, make_finalizing: MakeAnyHeap) -> None:
+    def test_replaced_ones_do_not_count_and_cleared_ones_count_back(self, make_finalizing: MakeHeap) -> None:
         heap = make_finalizing(16 * KIB)
         table = table_of(heap)
         one, two = heap.alloc(8), heap.alloc(8)
@@ -276,8 +276,8 @@ class TestPressure:
         heap.set_finalizer(one, None)
         assert (table.since_collection, table.count) == (1, 1)
 
-    def test_others_do_not_count(self, make_any_heap: MakeAnyHeap) -> None:
-        heap = make_any_heap(64 * KIB)
+    def test_others_do_not_count(self, make_heap: MakeHeap) -> None:
+        heap = make_heap(64 * KIB)
         if not heap.collector.has_finalizers:
             for _ in range(100):
                 heap.set_finalizer(heap.alloc(8), never)
@@ -313,7 +313,7 @@ def _no_bits(heap: Heap, table: FinalizerTable) -> None:
 
 
 @pytest.fixture
-def lying(make_finalizing: MakeAnyHeap) -> Heap:
+def lying(make_finalizing: MakeHeap) -> Heap:
     heap = make_finalizing(4 * KIB)
     for _ in range(3):
         address = heap.alloc(8)
@@ -372,3 +372,26 @@ class TestDamage:
         table.pending = forged
         with pytest.raises(HeapError, match="nobody registered"):
             lying.collect()
+
+
+def test_a_finalizer_that_has_the_bitmap_widened_meanwhile(make_finalizing: MakeHeap) -> None:
+    """The allocation of a bitmap may run a finalizer that grows the heap, and registers an object before it is there."""
+    heap = make_finalizing(KIB, growth=Doubling(limit_bytes=8 * KIB))
+    held = [heap.alloc(8) for _ in range(2)]
+    for address in held:
+        heap.roots.add(address)
+    table, asked = table_of(heap), list[int]()
+    alloc = table._alloc
+
+    def interrupted(size_bytes: int, layout_word: int) -> int:
+        asked.append(layout_word)
+        if asked == [entry_layout(heap.geometry), NO_POINTERS]:
+            heap.grow()
+            table.register(held[1], (0, 0))
+        return alloc(size_bytes, layout_word)
+
+    table._alloc = interrupted
+    table.register(held[0], (0, 0))
+    assert registered(heap) == held
+    assert table.bits_bytes == (heap.geometry.end_block + 7) // 8
+    heap.verify()

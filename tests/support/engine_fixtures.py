@@ -47,30 +47,15 @@ def bench(engine: type[Engine]) -> Iterator[MakeBench]:
         made.close()
 
 
-MakeHeap: TypeAlias = Callable[..., Heap]
-"""Takes what `Heap` takes, but the engine."""
-
-
-@pytest.fixture
-def make_heap(engine: type[Engine]) -> Iterator[MakeHeap]:
-    """Makes heaps on an engine, and closes them in the end."""
-    heaps: list[Heap] = []
-    engine_name = "model" if engine is Model else "kernel"
-
-    def make(*args: Any, **options: Any) -> Heap:  # noqa: ANN401
-        heaps.append(Heap(*args, **{"engine": engine_name, **options}))
-        return heaps[-1]
-
-    yield make
-    for made in heaps:
-        made.close()
-
-
 Kind: TypeAlias = tuple[str, Collector]
 KINDS: Final[list[Kind]] = [
-    (engine, collector) for collector in Collector for engine in ENGINES if engine == "model" or collector in KERNELS
+    (engine, collector)
+    for collector in Collector
+    for engine in ENGINES
+    if engine == "model" or collector in KERNELS or collector is Collector.NEXT_FIT
 ]
 """Each collector on each of its engines."""
+NEXT_FIT_KINDS: Final = [kind for kind in KINDS if kind[1] is Collector.NEXT_FIT]
 BEST_FIT_KINDS: Final = [kind for kind in KINDS if kind[1].has_free_list]
 FINALIZING_KINDS: Final = [kind for kind in KINDS if kind[1].has_finalizers]
 
@@ -86,13 +71,15 @@ def engine_of(name: str, collector: Collector) -> type[BestFitEngine]:
     return cast(type[BestFitEngine], choose_engine(name, collector))
 
 
-MakeAnyHeap: TypeAlias = MakeHeap
+MakeHeap: TypeAlias = Callable[..., Heap]
 """Takes what `Heap` takes, but the engine and the collector."""
 
 
-def _heaps_of(kind: Kind) -> Iterator[MakeAnyHeap]:
+def _heaps_of(kind: Kind) -> Iterator[MakeHeap]:
     heaps: list[Heap] = []
     engine, collector = kind
+    if engine == "kernel" and collector not in KERNELS:
+        needs.fail_or_skip("the compiled kernel is not there")
 
     def make(*args: Any, **options: Any) -> Heap:  # noqa: ANN401
         heaps.append(Heap(*args, **{"engine": engine, "collector": collector, **options}))
@@ -103,20 +90,29 @@ def _heaps_of(kind: Kind) -> Iterator[MakeAnyHeap]:
         made.close()
 
 
-@pytest.fixture(params=KINDS, ids=kind_id)
-def make_any_heap(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs what takes `make_heap` on each collector that its marks leave."""
+    if "make_heap" in metafunc.fixturenames:
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        kinds = NEXT_FIT_KINDS if "next_fit" in marks else KINDS
+        kinds = [kind for kind in kinds if "go_finalizers" not in marks or not kind[1].has_finalizers]
+        metafunc.parametrize("make_heap", kinds, ids=kind_id, indirect=True)
+
+
+@pytest.fixture
+def make_heap(request: pytest.FixtureRequest) -> Iterator[MakeHeap]:
     """Makes heaps of each collector on each engine, and closes them in the end."""
     yield from _heaps_of(request.param)
 
 
 @pytest.fixture(params=BEST_FIT_KINDS, ids=kind_id)
-def make_best_fit(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
+def make_best_fit(request: pytest.FixtureRequest) -> Iterator[MakeHeap]:
     """The same for the collectors with a free list."""
     yield from _heaps_of(request.param)
 
 
 @pytest.fixture(params=FINALIZING_KINDS, ids=kind_id)
-def make_finalizing(request: pytest.FixtureRequest) -> Iterator[MakeAnyHeap]:
+def make_finalizing(request: pytest.FixtureRequest) -> Iterator[MakeHeap]:
     """The same for those whose finalizers lie on the heap."""
     yield from _heaps_of(request.param)
 
