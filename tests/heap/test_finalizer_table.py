@@ -11,7 +11,7 @@ from small_heaps import blocks
 from tinyheap.errors import HeapCorruptError, HeapError, InvalidAddressError, OutOfMemoryError
 from tinyheap.heap import Doubling, Heap
 from tinyheap.heap.bestfit.afterlife import TableAfterlife
-from tinyheap.heap.bestfit.finalizers import FinalizerTable, entry_layout
+from tinyheap.heap.bestfit.finalizers import NO_POINTERS, FinalizerTable, entry_layout
 from tinyheap.heap.geometry import Geometry
 from tinyheap.units import KIB
 
@@ -372,3 +372,26 @@ class TestDamage:
         table.pending = forged
         with pytest.raises(HeapError, match="nobody registered"):
             lying.collect()
+
+
+def test_a_finalizer_that_has_the_bitmap_widened_meanwhile(make_finalizing: MakeHeap) -> None:
+    """The allocation of a bitmap may run a finalizer that grows the heap, and registers an object before it is there."""
+    heap = make_finalizing(KIB, growth=Doubling(limit_bytes=8 * KIB))
+    held = [heap.alloc(8) for _ in range(2)]
+    for address in held:
+        heap.roots.add(address)
+    table, asked = table_of(heap), list[int]()
+    alloc = table._alloc
+
+    def interrupted(size_bytes: int, layout_word: int) -> int:
+        asked.append(layout_word)
+        if asked == [entry_layout(heap.geometry), NO_POINTERS]:
+            heap.grow()
+            table.register(held[1], (0, 0))
+        return alloc(size_bytes, layout_word)
+
+    table._alloc = interrupted
+    table.register(held[0], (0, 0))
+    assert registered(heap) == held
+    assert table.bits_bytes == (heap.geometry.end_block + 7) // 8
+    heap.verify()

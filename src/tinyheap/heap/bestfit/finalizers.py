@@ -217,6 +217,9 @@ class FinalizerTable:
         bits = self._alloc(bits_bytes, NO_POINTERS)
         if bits == NIL:
             return False
+        if self.bits_bytes >= bits_bytes:
+            # A finalizer that ran meanwhile registered another object, and had the bitmap widened.
+            return True
         for index, word in enumerate(self._bit_words()):
             self._write_word(bits, index, word)
         self.bits, self.bits_bytes = bits, bits_bytes
