@@ -278,11 +278,14 @@ class BaseModel(SoleOwner, ABC):
         if self.state(head) not in (State.HEAD, State.MARK):
             raise InvalidAddressError(f"no object begins at block {head}")
         first, end = self.extent(head)
-        for block in range(first, end):
-            self._mark_free(block)
+        self._free_object(first, end)
         self._frees += 1
         self._freed_blocks += end - first
         return end - first
+
+    def _free_object(self, first: int, end: int) -> None:
+        for block in range(first, end):
+            self._mark_free(block)
 
     # ---- mark -------------------------------------------------------------------------------------------------------
 
@@ -320,12 +323,15 @@ class BaseModel(SoleOwner, ABC):
         block = geometry.block_of(word)
         if self.state(block) is State.FREE:
             # Dangling, or (more likely) a number that looks like an address.
-            self._debug(f"found reference to free memory: {word:#x}")
+            self._met_free_memory(word)
             return NO_BLOCK
         head = self.find_head(block)
         if head == NO_BLOCK or self.state(head) is State.FREE:
             raise HeapCorruptError(f"block {block} at {geometry.address_of(block):#x} is a tail without a head")
         return NO_BLOCK if self.state(head) is State.MARK else head
+
+    def _met_free_memory(self, word: int) -> None:
+        """Marking came across a reference to a free block."""
 
     def _read_layout(self, head: int) -> tuple[int, int]:
         """An object's layout as ``(size, bitmap)``: the pattern's length in words and its bits, lowest first."""

@@ -45,6 +45,12 @@ class FrontModel(BestFitModel):
         self._move_table(heap_bytes)
         self._build_list()
 
+    def _build_list(self) -> int:
+        free_blocks = super()._build_list()
+        self._debug("free ranges after rebuild:")
+        self._debug_ranges()
+        return free_blocks
+
     def sweep(self) -> int:
         free_current_object = False
         for block in range(self._geometry.end_block):

@@ -25,7 +25,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tinyheap.errors import HeapCorruptError, InvalidAddressError
+from tinyheap.errors import HeapCorruptError
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.buffers import Buffer
 from tinyheap.heap.contract import NO_BLOCK, Embedder, Options, State, Statics
@@ -136,8 +136,6 @@ class BestFitModel(BaseModel):
                 block -= 1
             free_blocks += end - block
             self._insert(block, end - block)
-        self._debug("free ranges after rebuild:")
-        self._debug_ranges()
         return free_blocks
 
     def write_table(self, table: bytes) -> None:
@@ -175,7 +173,7 @@ class BestFitModel(BaseModel):
 
         The loop of TinyGo's ``runtime.alloc``, with its policies asked of the embedder.
         """
-        has_collected = False
+        has_collected = has_grown = False
         while True:
             first = self._take(needed_blocks)
             if first != NO_BLOCK:
@@ -187,9 +185,11 @@ class BestFitModel(BaseModel):
                     # Keep a third of headroom, or the next collections would come ever closer together.
                     self._embedder.grow(needed_blocks)
                 continue
-            self._debug(f"grow heap for request: {needed_blocks}")
-            self._debug_ranges()
-            if not self._embedder.grow(needed_blocks):
+            if not has_grown:
+                self._debug(f"grow heap for request: {needed_blocks}")
+                self._debug_ranges()
+            has_grown = self._embedder.grow(needed_blocks)
+            if not has_grown:
                 return NO_BLOCK, True
 
     def _debug_ranges(self) -> None:
@@ -207,15 +207,11 @@ class BestFitModel(BaseModel):
             self._store(self._shape.layout_address(self._geometry, first, end), layout_word)
         return self._shape.address_of(self._geometry, first)
 
-    def free(self, head: int) -> int:
-        if self.state(head) not in (State.HEAD, State.MARK):
-            raise InvalidAddressError(f"no object begins at block {head}")
-        first, end = self.extent(head)
+    def _free_object(self, first: int, end: int) -> None:
         # Nothing is freed into a broken list.
         self._seek(end - first)
-        super().free(head)
+        super()._free_object(first, end)
         self._insert(first, end - first)
-        return end - first
 
     # ---- mark -------------------------------------------------------------------------------------------------------
 

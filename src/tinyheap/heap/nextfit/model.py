@@ -194,6 +194,9 @@ class Model(BaseModel):
             self._debug(f"found unmarked pointer {root:#x}")
             self._start_mark(head)
 
+    def _met_free_memory(self, word: int) -> None:
+        self._debug(f"found reference to free memory: {word:#x}")
+
     def _start_mark(self, root: int) -> None:
         """Mark an object and all that it leads to, as far as the mark stack holds them."""
         self._set_state(root, State.MARK)
