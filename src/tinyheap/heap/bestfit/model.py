@@ -25,7 +25,6 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tinyheap.errors import HeapCorruptError
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.buffers import Buffer
 from tinyheap.heap.contract import NO_BLOCK, Embedder, Options, State, Statics
@@ -279,13 +278,6 @@ class BestFitModel(BaseModel):
         self._mark_free(block)
 
     # ---- looking ----------------------------------------------------------------------------------------------------
-
-    def _unmarked_head(self, word: int) -> int:
-        try:
-            return super()._unmarked_head(word)
-        except HeapCorruptError:
-            self._scan_list.clear()
-            raise
 
     def _kept_bytes(self) -> dict[int, int]:
         word_bytes = self._geometry.word_bytes
