@@ -75,7 +75,7 @@ def test_a_collection_for_an_allocation_crosses_as_seldom_as_it_can() -> None:
             while len(heap.collections) < begun + 3:
                 driver.format(source)
         collections = len(heap.collections) - begun
-        assert {collection.reason for collection in heap.collections[begun:]} == {"on_exhausted"}
+        assert {collection.reason for collection in heap.collections[begun:]} == {"exhausted"}
         # No allocation of all the others, and none of these but by the engine's own callbacks.
         assert set(calls) <= {"on_exhausted", "finish_allocation", "grow"}
         assert (calls["on_exhausted"], calls["finish_allocation"]) == (collections, collections)

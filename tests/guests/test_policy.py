@@ -162,7 +162,11 @@ def test_a_limit_that_the_heap_begins_beyond_says_the_least_that_is_possible(pol
 @pytest.mark.parametrize(
     ("policy", "memory_limit_bytes", "obstacle"),
     [
-        ({"heap_limit_bytes": 500_000}, None, r"reached its limit of 500000 bytes; .*--heap-limit"),
+        (
+            {"heap_limit_bytes": 500_000},
+            None,
+            r"reached its limit of 500000 bytes, as far as whole pages of 65536 bytes go; .*--heap-limit",
+        ),
         ({"growth": FixedStep(4096, 400_000)}, None, "reached its limit of 400000 bytes"),
         ({"growth": NoGrowth()}, None, r"growth policy \(none\) makes it no larger"),
         (
@@ -184,6 +188,34 @@ def test_the_end_of_memory_says_who_asked_and_what_is_in_the_way(
         assert caught.value.callers[0] in str(caught.value)
         assert program.heap is not None
         program.heap.verify()
+
+
+@pytest.mark.parametrize(
+    ("growth", "heap_limit_bytes"),
+    [
+        (parse_growth("double"), None),
+        (parse_growth("ratio:4/3"), None),
+        (FixedStep(5000, 3_000_001), None),
+        (None, 3_000_001),
+    ],
+    ids=["double", "ratio", "step with a limit", "limit"],
+)
+def test_a_heap_ends_where_the_memory_does_however_it_grows(
+    growth: Growth | None, heap_limit_bytes: int | None
+) -> None:
+    # gofmt sets its heap's end from the size of its memory again, once it has started.
+    policy = Policy(growth=growth, heap_limit_bytes=heap_limit_bytes, verify=True)
+    with gofmt(policy) as program:
+        try:
+            format_much(program)
+        except GuestOutOfMemoryError:
+            assert policy.limits_bytes
+        heap = program.heap
+        assert heap is not None
+        assert heap.geometry.heap_bytes > 65104
+        assert heap.geometry.end_address == len(program.memory)
+        assert all(heap.geometry.heap_bytes <= limit_bytes for limit_bytes in policy.limits_bytes)
+        heap.verify()
 
 
 def test_the_modules_own_maximum_is_named() -> None:

@@ -27,7 +27,8 @@ class Policy:
         clear_blocks: clear whole blocks (see `tinyheap.heap.Heap`).
         heap_limit_bytes: the size that the heap may grow to, at least what it has when it begins; None for what the
             memory can hold.
-        growth: how it grows; None as the guest itself would: its memory doubles.
+        growth: how it grows; None as the guest itself would: its memory doubles.  The heap ends where the memory does, so
+            sizes are rounded to whole pages of 64 KiB: up for a growth, down for a limit.
         gc_every: collect at every so many allocations, too; None for only when there is no room.
         verify: check the heap at each collection (without any, whenever it is full) and at the end, and the guest's own
             variables at each allocation.

@@ -1,4 +1,9 @@
-"""How far a guest's heap grows next, and what is in the way when it cannot."""
+"""How far a guest's heap grows next, and what is in the way when it cannot.
+
+A program's heap ends where its memory does, before and after each growth: some programs set ``heapEnd`` from the size of
+their memory again and again.  Memory is a number of whole pages, so the size that a growth policy asks for is rounded up
+to them, and a limit down.
+"""
 
 from __future__ import annotations
 
@@ -44,21 +49,24 @@ class Growing:
         return end_address - old.start_address
 
     def _next_end(self, old: Geometry, pages: int) -> int:
-        """The address at which the heap is to end next."""
-        growth, limit_bytes = self._policy.growth, self._policy.heap_limit_bytes
-        # As the original: what there is, again.  wasm-ld's memory ends where the heap does.
-        end_address = 2 * pages * WASM_PAGE_BYTES
+        """The address at which the heap is to end next: where the memory will, since programs look for it there."""
+        growth = self._policy.growth
+        # As the original: what there is, again.
+        new_pages = 2 * pages
         if growth is not None:
-            end_address = old.start_address + next_size(growth, old.heap_bytes)
-        if limit_bytes is not None:
-            end_address = min(end_address, old.start_address + limit_bytes)
-        return min(end_address, old.address_space_bytes)
+            new_pages = -(-(old.start_address + next_size(growth, old.heap_bytes)) // WASM_PAGE_BYTES)
+        for limit_bytes in self._policy.limits_bytes:
+            new_pages = min(new_pages, (old.start_address + limit_bytes) // WASM_PAGE_BYTES)
+        return min(new_pages * WASM_PAGE_BYTES, old.address_space_bytes)
 
     def _why_not_larger(self, old: Geometry) -> str:
         """Why the policy has no larger heap."""
-        limits = [limit for limit in self._policy.limits_bytes if limit <= old.heap_bytes]
+        limits = [limit for limit in self._policy.limits_bytes if limit < old.heap_bytes + WASM_PAGE_BYTES]
         if limits:
-            return f"it has reached its limit of {min(limits)} bytes; allow it more (--heap-limit)"
+            return (
+                f"it has reached its limit of {min(limits)} bytes, as far as whole pages of {WASM_PAGE_BYTES} bytes go; "
+                "allow it more (--heap-limit)"
+            )
         if old.end_address + old.block_bytes > old.address_space_bytes:
             return "it ends where the address space does"
         policy = "double" if self._policy.growth is None else growth_text(self._policy.growth)
