@@ -128,7 +128,7 @@ def test_programs_that_keep_their_allocator_are_recorded(name: str) -> None:
     made = kept.allocations[kept.allocations["size_bytes"] > 0]
     if name.startswith("sh-syntax"):
         assert kept.run is not None
-        assert kept.run.collector == "blocks, rewritten"
+        assert kept.run.collector == "best-fit, precise"
     else:
         # A bump allocator: each object lies behind the one before.
         ends = made["address"].astype(np.int64) + made["size_bytes"]

@@ -79,8 +79,8 @@ def allocator_of(module: Module, guest: Guest) -> AllocationFunction:
     Raises:
         UnsupportedGuestError: it is not known.
     """
-    known = guest.heap or guest.leaking
-    if known is not None:
+    known = guest.heap or guest.best_fit or guest.leaking
+    if known is not None and known.size_parameter is not None:
         return AllocationFunction(known.alloc_function, known.size_parameter, known.layout_parameter)
     function = _named(module, _ALLOC_NAME)
     if function is None or module.function_type(function) not in _ALLOC_TYPES:

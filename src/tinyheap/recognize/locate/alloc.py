@@ -28,10 +28,7 @@ def find_alloc(heap_readings: Sequence[Reading], bounds: HeapBounds, search: Cod
     """
     candidates = [reading for reading in heap_readings if _looks_like_alloc(reading, bounds, search.module)]
     if not candidates:
-        raise UnsupportedGuestError(
-            "a block table was found, and no allocator of the known shape: TinyGo's allocator was"
-            " rewritten in 0.40, and this is probably such a program"
-        )
+        raise UnsupportedGuestError("a block table was found, and no allocator that moves on by blocks")
     notes.found("alloc", "returns block * 16 + heapStart and stores nextAlloc")
     if len(candidates) > 1:
         notes.doubt("alloc", f"{len(candidates)} functions look like it")
@@ -74,7 +71,7 @@ def find_next_alloc(alloc: Reading, bounds: HeapBounds, notes: Notes) -> int:
     notes.found("next_alloc", "the one further word that alloc both reads and writes")
     if {address - 4, address + 4} <= {bounds.metadata_start, bounds.end_block}:
         notes.found("next_alloc", "lies between metadataStart and endBlock")
-    if any(tests_word(event.conditions, address) for event in alloc.events):
+    if any(tests_word(event.conditions, address, 4) for event in alloc.events):
         notes.found("next_alloc", "the search for free blocks compares with it")
     return address
 

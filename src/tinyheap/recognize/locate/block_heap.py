@@ -29,7 +29,7 @@ from tinyheap.recognize.locate.alloc import (
     find_zero_size_address,
     keeps_headroom,
 )
-from tinyheap.recognize.locate.bounds import HeapBounds, confirm_bounds, readings_of_heap
+from tinyheap.recognize.locate.bounds import HeapBounds, confirm_bounds, pointers, readings_of_heap
 from tinyheap.recognize.locate.counters import find_counters
 from tinyheap.recognize.locate.marking import MarkArrays, find_mark_arrays, find_mark_stack
 from tinyheap.recognize.locate.region import CollectorCode, find_region
@@ -67,7 +67,8 @@ def locate_block_heap(
     roots = find_roots(code, scans, stack_pointer, notes)
     arrays = find_mark_arrays(code, stack_pointer)
     mark_stack = find_mark_stack(arrays, scans.mark_roots, notes)
-    confirm_bounds(bounds, alloc, region, notes)
+    confirm_bounds(bounds, region, notes)
+    notes.check("heap_start", any(True for _ in pointers(alloc, bounds)), "alloc adds it")
     _confirm_names(names, {"alloc": alloc.function, "mark_roots": scans.mark_roots}, notes)
     state = heap_state(code, next_alloc, counters)
     replacement = find_replacement(code, state, scans.collectors, arrays.flags)
@@ -82,6 +83,7 @@ def locate_block_heap(
         heap_end_address=bounds.heap_end,
         metadata_start_address=bounds.metadata_start,
         end_block_address=bounds.end_block,
+        table_divisor=bounds.table_divisor,
         next_alloc_address=next_alloc,
         keeps_headroom=keeps_headroom(region),
         counters=counters,
