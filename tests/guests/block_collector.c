@@ -6,6 +6,7 @@
  *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
  *   EXPLICIT=1     the program itself asks for collections too
  *   CHAIN=1        the stack's roots are in a linked list that compiled code keeps
+ *   ONE_SIZE=1     asks for objects of one size only, which a compiler then puts into alloc
  *   HEADROOM=0     does not grow after a collection that frees little, as older collectors
  */
 #include <stdint.h>
@@ -325,8 +326,11 @@ __attribute__((export_name("run"))) word run(word trees, word depth) {
         scramble(words, 8);
         struct tree *tree = grow_tree(depth);
         kept[i & 1] = (word)(uintptr_t)tree;
-        total += words[i & 7] + sum(tree) + *(uint8_t *)alloc(0, 0);
+        total += words[i & 7] + sum(tree);
+#if !ONE_SIZE
+        total += *(uint8_t *)alloc(0, 0);
         *(word *)alloc(100 + i, 1) = i;
+#endif
 #if TASKS
         current_task = 0;
 #endif

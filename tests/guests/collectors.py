@@ -27,6 +27,7 @@ class Build(NamedTuple):
     saved: bool = False
     chain: bool = False
     headroom: bool = True
+    one_size: bool = False
 
     @property
     def entries(self) -> int:
@@ -39,7 +40,7 @@ class Build(NamedTuple):
         return 5 if self.precise and self.tasks else 3
 
     def __str__(self) -> str:
-        names = ("link_time", "precise", "tasks", "explicit", "panics", "saved", "chain")
+        names = ("link_time", "precise", "tasks", "explicit", "panics", "saved", "chain", "one_size")
         words = [name for name in names if getattr(self, name)]
         return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
 
@@ -66,6 +67,7 @@ def compiled(build: Build, source: str = "block_collector.c", *, stack_first: bo
         "SAVED": build.saved,
         "CHAIN": build.chain,
         "HEADROOM": build.headroom,
+        "ONE_SIZE": build.one_size,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

@@ -17,7 +17,7 @@ from tinyheap import formatters
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.hosts import load
 from tinyheap.hosts.memory import GuestMemory
-from tinyheap.recognize.facts import BlockHeap, Confidence, Role, StackScan
+from tinyheap.recognize.facts import BlockHeap, Confidence, FixedRequest, Role, StackScan
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.interpret import Walker
 from tinyheap.recognize.values import Constant, linear
@@ -183,6 +183,30 @@ def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> No
     roles = [Role.ALLOC, Role.COLLECT] if build.explicit else [Role.ALLOC]
     assert [redirect.role for redirect in heap.redirects] == roles
     assert_runs_as_said(wasm, heap, build)
+
+
+@pytest.mark.parametrize("optimization", "12z")
+@pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
+def test_an_allocator_that_a_compiler_left_no_parameters_is_found(optimization: str, precise: bool) -> None:
+    build = Build(optimization, link_time=True, precise=precise, tasks=precise, explicit=False, one_size=True)
+    wasm = collectors.compiled(build)
+    for data in (wasm, collectors.transformed(wasm, "wasm-strip")):
+        module = Module.parse(data)
+        heap = block_heap(identify(module))
+        assert not module.function_type(heap.alloc_function).parameters
+        assert (heap.size_parameter, heap.layout_parameter) == (None, None)
+        assert heap.fixed_request == FixedRequest(12, (3 << 6 | 3 << 1 | 1) if precise else 0)
+        assert heap.counters.count == build.counters
+    session = load(wasm)
+    session.start()
+    trees, depth = 40, 5
+    session.call("run", trees, depth)
+    objects = trees * ((2 << depth) - 1)
+    counters = counters_of(session.memory, heap)
+    assert counters["mallocs"] == objects
+    assert counters["total_alloc_bytes"] == objects * (12 + heap.header_bytes)
+    if build.counters == 5:
+        assert counters["total_blocks"] == objects * 2
 
 
 @pytest.mark.parametrize("level", [["--optimize-level=1"], ["-O1"], ["-O2"], ["-Oz"]], ids=" ".join)

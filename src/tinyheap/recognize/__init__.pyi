@@ -4,6 +4,7 @@ from tinyheap.recognize.facts import (
     Confidence as Confidence,
     Evidence as Evidence,
     FinalizerTable as FinalizerTable,
+    FixedRequest as FixedRequest,
     Guest as Guest,
     HeaderPlace as HeaderPlace,
     LeakingHeap as LeakingHeap,

@@ -146,13 +146,25 @@ class Redirect:
 
 
 @dataclass(frozen=True)
+class FixedRequest:
+    """What a program's only kind of allocation asks for; compilers put that into alloc, which then has no parameters."""
+
+    size_bytes: int
+    layout: int
+    """The layout word; 0 where objects have none."""
+
+
+@dataclass(frozen=True)
 class BlockHeap:
     """The heap of a program compiled by TinyGo with the block collector (`gc_blocks.go`, up to 0.39)."""
 
     alloc_function: int
-    size_parameter: int
+    size_parameter: int | None
+    """The index of alloc's size parameter; None where `fixed_request` says the size."""
     layout_parameter: int | None
     """The index of alloc's layout parameter, or None if it was optimized away."""
+    fixed_request: FixedRequest | None
+    """What each call of alloc asks for, where it has no parameters."""
     header_bytes: int
     """Bytes in front of each object that hold its layout: 16 where the collector is precise, else 0."""
     zero_size_address: int | None
@@ -193,6 +205,13 @@ class BlockHeap:
     def is_precise(self) -> bool:
         """Whether objects have a layout."""
         return self.header_bytes > 0
+
+    @property
+    def import_parameters(self) -> tuple[int, int | None]:
+        """Which parameters of the import that takes alloc's place are size and layout; None for no layout."""
+        if self.size_parameter is None:
+            return 0, 1
+        return self.size_parameter, self.layout_parameter
 
     @property
     def is_replaceable(self) -> bool:

@@ -94,7 +94,7 @@ class OfferedHeap(SoleOwner):
         self._bound: BoundHeap | None = None
         self._allocator: Allocator | None = None
         if choose_engine(policy.engine) is KERNEL:
-            self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
+            self._allocator = Allocator(self, *facts.import_parameters)
             if log is not None:
                 self._allocator.record(log)
         self._calls = CallStack(store) if policy.looks_at_each_allocation else None
@@ -164,9 +164,9 @@ class OfferedHeap(SoleOwner):
 
     def _allocate(self, *arguments: int) -> int:
         """The import where no C function serves; its arguments come signed."""
-        facts = self._prepared.facts
-        layout = 0 if facts.layout_parameter is None else arguments[facts.layout_parameter] & _WORD
-        return _signed(self._noted(arguments[facts.size_parameter] & _WORD, layout))
+        size_index, layout_index = self._prepared.facts.import_parameters
+        layout = 0 if layout_index is None else arguments[layout_index] & _WORD
+        return _signed(self._noted(arguments[size_index] & _WORD, layout))
 
     def _noted(self, size_bytes: int, layout: int) -> int:
         """The address of a new object that compiled code does not note itself."""

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinyheap.errors import UnsupportedGuestError
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.facts import BlockHeap
 from tinyheap.recognize.interpret import Walker
 from tinyheap.recognize.locate.alloc import (
     find_alloc,
+    find_fixed_request,
     find_header_bytes,
     find_next_alloc,
     find_zero_size_address,
@@ -72,10 +74,15 @@ def locate_block_heap(
     _confirm_names(names, {"alloc": alloc.function, "mark_roots": scans.mark_roots}, notes)
     state = heap_state(code, next_alloc, counters)
     replacement = find_replacement(code, state, scans.collectors, arrays.flags)
+    parameters = search.module.function_type(alloc.function).parameters
+    fixed = None if parameters else find_fixed_request(alloc, bounds, counters.total_alloc_bytes_address)
+    if not parameters and fixed is None:
+        raise UnsupportedGuestError("alloc was found, but not what it is asked for: it has no parameters")
     return BlockHeap(
         alloc_function=alloc.function,
-        size_parameter=0,
-        layout_parameter=1 if len(search.module.function_type(alloc.function).parameters) > 1 else None,
+        size_parameter=0 if parameters else None,
+        layout_parameter=1 if len(parameters) > 1 else None,
+        fixed_request=fixed,
         header_bytes=find_header_bytes(alloc, bounds, notes),
         zero_size_address=find_zero_size_address(alloc, notes),
         heap_start_address=bounds.heap_start,
