@@ -6,6 +6,7 @@
  *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
  *   EXPLICIT=1     the program itself asks for collections too
  *   CHAIN=1        the stack's roots are in a linked list that compiled code keeps
+ *   OLD_TABLE=1    the table has one byte for 64 bytes of heap and table, as up to 0.22
  *   ONE_SIZE=1     asks for objects of one size only, which a compiler then puts into alloc
  *   HEADROOM=0     does not grow after a collection that frees little, as older collectors
  */
@@ -88,7 +89,7 @@ static word next(word block) {
 
 static void calculate_heap_addresses(void) {
     word total = heap_end - HEAP_START;
-    word table = (total + 64) / 65;
+    word table = OLD_TABLE ? total / 64 : (total + 64) / 65;
     metadata_start = (uint8_t *)(uintptr_t)(heap_end - table);
     end_block = ((word)(uintptr_t)metadata_start - HEAP_START) / 16;
 }

@@ -28,6 +28,7 @@ class Build(NamedTuple):
     chain: bool = False
     headroom: bool = True
     one_size: bool = False
+    old_table: bool = False
 
     @property
     def entries(self) -> int:
@@ -40,7 +41,7 @@ class Build(NamedTuple):
         return 5 if self.precise and self.tasks else 3
 
     def __str__(self) -> str:
-        names = ("link_time", "precise", "tasks", "explicit", "panics", "saved", "chain", "one_size")
+        names = ("link_time", "precise", "tasks", "explicit", "panics", "saved", "chain", "one_size", "old_table")
         words = [name for name in names if getattr(self, name)]
         return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
 
@@ -68,6 +69,7 @@ def compiled(build: Build, source: str = "block_collector.c", *, stack_first: bo
         "CHAIN": build.chain,
         "HEADROOM": build.headroom,
         "ONE_SIZE": build.one_size,
+        "OLD_TABLE": build.old_table,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

@@ -32,6 +32,8 @@ BUILDS = [
     Build("2", link_time=False, precise=True, tasks=True, explicit=True, panics=True),
     Build("1", link_time=True, precise=False, tasks=True, explicit=False, panics=True),
     Build("z", link_time=True, precise=True, tasks=True, explicit=True, panics=True, saved=True),
+    Build("z", link_time=False, precise=False, tasks=False, explicit=True, chain=True, headroom=False, old_table=True),
+    Build("2", link_time=True, precise=False, tasks=True, explicit=False, headroom=False, old_table=True),
 ]
 FORMS = {
     "plain": [],

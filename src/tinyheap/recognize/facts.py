@@ -216,7 +216,7 @@ class BlockHeap:
     @property
     def is_replaceable(self) -> bool:
         """Whether another collector can take its place as a whole."""
-        return not self.uncovered and self.table_divisor == TABLE_DIVISOR
+        return not self.uncovered
 
 
 class HeaderPlace(Enum):

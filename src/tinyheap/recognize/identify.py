@@ -47,10 +47,6 @@ _BEST_FIT = (
     "runs with its own collector, TinyGo's from 0.40 on, which was recognized; replacing it is not offered yet (compile"
     " with TinyGo 0.30 to 0.39)"
 )
-_OLD_TABLE = (
-    "runs with its own collector; it cannot be replaced, because its block table is of the size that TinyGo gave it up"
-    " to 0.22 (compile with TinyGo 0.30 to 0.39)"
-)
 _UNKNOWN_BLOCKS = (
     "runs with its own collector; it cannot be replaced, because its allocator is of no known shape (compile with"
     " TinyGo 0.30 to 0.39)"
@@ -161,9 +157,7 @@ def _blocks_guest(
 
 def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler: str, notes: Notes) -> Guest:
     collector = "precise" if heap.is_precise else "conservative"
-    served = _SERVED if heap.is_replaceable else _OLD_TABLE
-    if heap.uncovered:
-        served = _PARTLY.format(functions=", ".join(map(str, heap.uncovered)))
+    served = _PARTLY.format(functions=", ".join(map(str, heap.uncovered))) if heap.uncovered else _SERVED
     notes.found("collector", "the block table, and the header in front of objects")
     return _guest(
         module,

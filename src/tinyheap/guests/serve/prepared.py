@@ -31,7 +31,7 @@ from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import TABLE_DIVISOR, BlockHeap, Role
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
@@ -260,7 +260,7 @@ class BoundHeap(SoleOwner):
         memory.locate()
         start_address = self.heap_start_address
         heap_bytes = memory.read(facts.heap_end_address) - start_address
-        geometry = _geometry_of(start_address, heap_bytes)
+        geometry = _geometry_of(start_address, heap_bytes, table_counts_itself=facts.table_divisor == TABLE_DIVISOR)
         self._check_table(geometry)
         self._check_limit(heap_bytes)
         next_alloc = memory.read(facts.next_alloc_address)
@@ -320,14 +320,20 @@ class BoundHeap(SoleOwner):
         return stack_overflow(self.facts, memory.memory, engine, memory.stack_pointer)
 
 
-def _geometry_of(start_address: int, heap_bytes: int) -> Geometry:
+def _geometry_of(start_address: int, heap_bytes: int, *, table_counts_itself: bool) -> Geometry:
     if heap_bytes <= 0:
         raise GuestError(
             "the program allocates before it has set up its heap, which its own allocator could not do, either; start "
             "it first, by the function that it is made to be started by"
         )
     try:
-        return _geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
+        return _geometry(
+            start_address,
+            heap_bytes,
+            WORD_BYTES,
+            header_alignment_bytes=HEADER_ALIGNMENT_BYTES,
+            table_counts_itself=table_counts_itself,
+        )
     except GeometryError as error:
         message = f"the program's heap, {heap_bytes} bytes at {start_address:#x}, makes no sense: {error}"
         raise GuestError(message) from error

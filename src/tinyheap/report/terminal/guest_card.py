@@ -110,7 +110,7 @@ def _why_not(guest: Guest) -> str:
     if guest.best_fit is not None:
         return "not offered yet from TinyGo 0.40 on"
     if guest.heap is not None:
-        return "other functions collect, too" if guest.heap.uncovered else "a table of TinyGo up to 0.22"
+        return "other functions collect, too"
     return {"leaking": "it frees nothing", "boehm": "it is Boehm's"}.get(guest.collector, "not recognized")
 
 
