@@ -31,6 +31,8 @@ _ALLOC_TYPES: Final = (FunctionType(("i32",), ("i32",)), FunctionType(("i32", "i
 _RESIZERS: Final = {
     ("realloc", FunctionType(("i32", "i32"), ("i32",))): EventKind.REALLOCATION,
     ("free", FunctionType(("i32",), ())): EventKind.FREE,
+    # Boehm's collector, which TinyGo's -gc=boehm links, has no other name for it.
+    ("GC_free", FunctionType(("i32",), ())): EventKind.FREE,
 }
 
 
