@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from itertools import product
 
 import pytest
 
 import guests_modules
 from guests import collectors
+from guests.collectors import STACK_BYTES, Build
 from hosts import programs
 from tinyheap import formatters
 from tinyheap.errors import UnsupportedGuestError
+from tinyheap.hosts import load
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.facts import BestFitHeap, Confidence, Guest, HeaderPlace, Role, StackScan
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
@@ -206,6 +209,64 @@ def assert_finalizers(image: HeapImage) -> None:
     if blocks:
         bits = image.memory.read(image.word(table.bitmap_address), image.word(table.bitmap_bytes_address))
         assert {8 * i + bit for i, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1} == set(blocks)
+
+
+# Programs of the tests' own
+
+BUILDS = [
+    Build(optimization, link_time, precise, tasks, explicit, saved=tasks and back, back=back)
+    for optimization, link_time, precise, tasks, explicit, back in product("12sz", *[(False, True)] * 5)
+]
+
+
+def compiled(build: Build) -> bytes:
+    return collectors.compiled(build, "best_fit_collector.c")
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=str)
+def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
+    heap = heap_of(identify(Module.parse(compiled(build))))
+    assert (heap.header_place is HeaderPlace.BACK) == build.back
+    assert heap.header_bytes == (4 + 4 * build.precise if build.back else 16)
+    assert heap.is_precise == build.precise
+    assert (heap.collections_address is not None) == build.back
+    assert heap.finalizers is None
+    kind = StackScan.SYSTEM_OR_SAVED if build.saved else StackScan.SYSTEM
+    assert heap.roots.stack_scan is (StackScan.SYSTEM_UNLESS_TASK if build.tasks and not build.saved else kind)
+    assert (heap.roots.current_task_address is not None) == build.tasks
+    assert heap.roots.stack_top_address == heap.roots.globals_start_address == STACK_BYTES
+    roles = [Role.ALLOC, Role.COLLECT] if build.explicit else [Role.ALLOC]
+    assert [redirect.role for redirect in heap.redirects] == roles
+    assert not heap.uncovered
+
+
+@pytest.mark.parametrize("build", BUILDS[::9], ids=str)
+def test_what_is_found_holds_in_their_runs(build: Build) -> None:
+    wasm = compiled(build)
+    image = HeapImage((session := load(wasm)).memory, heap_of(identify(Module.parse(wasm))))
+    session.start()
+    assert_sound(image)
+    session.call("run", 3, 4)
+    assert_sound(image)
+    assert image.states.count("*") == image.mallocs == 3 * 32
+    session.call("run", 500, 5)
+    assert_sound(image)
+    assert image.mallocs == 3 * 32 + 500 * 64
+    assert image.states.count("*") < image.mallocs // 2
+
+
+@pytest.mark.parametrize("form", ["asyncify", "-O2", "-Oz"])
+@pytest.mark.parametrize("build", BUILDS[::5], ids=str)
+def test_the_same_is_found_in_their_other_forms(build: Build, form: str) -> None:
+    options = ["--asyncify", "-O1"] if form == "asyncify" else [form]
+    wasm = compiled(build._replace(panics=True))
+    other = collectors.transformed(collectors.transformed(wasm, "wasm-opt", *FEATURES, *options), "wasm-strip")
+    guest = identify(Module.parse(other))
+    found, expected = heap_of(guest), heap_of(identify(Module.parse(wasm)))
+    # A layout that nobody keeps is a parameter only as long as nobody optimizes the whole program.
+    unused = {} if build.precise else {"layout_parameter": None}
+    assert lasting(found) | unused == lasting(expected) | unused
+    assert guest.scheduler == ("asyncify" if form == "asyncify" else "none")
 
 
 # What else is said of modules

@@ -15,6 +15,7 @@ from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.interpret import Reading
 from tinyheap.recognize.locate.bounds import GLOBALS_START_MINIMUM
 from tinyheap.recognize.locate.region import CollectorCode
+from tinyheap.recognize.shapes import distance
 from tinyheap.recognize.values import (
     CallResult,
     Constant,
@@ -44,19 +45,34 @@ class ScanList:
 
 
 def walked_from(reading: Reading, link_offset: int) -> Iterator[int]:
-    """The words that walks of a list begin at: a cursor is the list's word, or some node's link.
+    """The words that walks of a list begin at.
+
+    The cursor is a link, at first the list's word and then some node's; or it is a node, at first what that word holds.
 
     Args:
         reading: what a function does.
         link_offset: where a node links to the next one.
     """
     for load in reading.loads:
-        if load.width_bytes != 4 or not isinstance(load.address, Merge):
+        if load.width_bytes != 4:
             continue
-        cursors = set(sources(load.address))
-        heads = [cursor.number for cursor in cursors if isinstance(cursor, Constant)]
-        if any(_is_link(cursor, link_offset) for cursor in cursors):
-            yield from (head for head in heads if head >= GLOBALS_START_MINIMUM)
+        if isinstance(load.address, Merge):
+            cursors = set(sources(load.address))
+            if any(_is_link(cursor, link_offset) for cursor in cursors):
+                yield from _variables(cursors)
+        terms, offset = linear(load.address)
+        if offset == link_offset and len(terms) == 1:
+            ((node, factor),) = terms
+            nodes = set(sources(node)) if factor == 1 and isinstance(node, Merge) else set()
+            if Loaded(load.address, 4) in nodes:
+                yield from _variables(each.address for each in nodes if isinstance(each, Loaded))
+
+
+def _variables(values: Iterable[Value]) -> Iterator[int]:
+    """The values that are addresses of variables."""
+    for value in values:
+        if isinstance(value, Constant) and value.number >= GLOBALS_START_MINIMUM:
+            yield value.number
 
 
 def _is_link(cursor: Value, link_offset: int) -> bool:
@@ -140,19 +156,32 @@ def _offset_in_block(address: Value, code: CollectorCode, calls: int = 3) -> int
         calls: how many calls within each other may make it.
     """
     terms, offset = minus(linear(address), code.bounds.start)
-    if offset < _BLOCK_BYTES and any(factor == _BLOCK_BYTES for _, factor in terms):
-        return offset
+    if any(factor == _BLOCK_BYTES for _, factor in terms):
+        return offset % _BLOCK_BYTES
     terms, offset = linear(address)
-    if len(terms) != 1 or offset >= _BLOCK_BYTES or not calls:
+    if len(terms) != 1 or not calls:
         return None
     ((term, factor),) = terms
-    if factor != 1 or not isinstance(term, CallResult) or term.function not in code.functions:
+    if factor != 1:
         return None
-    for event in code.walker.read(term.function).returns:
-        inner = None if event.value is None else _offset_in_block(event.value, code, calls - 1)
-        if inner is not None:
-            return inner + offset
-    return None
+    made = _made_by_call(term, code) if isinstance(term, CallResult) else _made_by_steps(term)
+    inner = (_offset_in_block(value, code, calls - 1) for value in made)
+    return next(((each + offset) % _BLOCK_BYTES for each in inner if each is not None), None)
+
+
+def _made_by_call(result: CallResult, code: CollectorCode) -> Iterator[Value]:
+    """What one of the collector's functions returns."""
+    if result.function is not None and result.function in code.functions:
+        yield from (event.value for event in code.walker.read(result.function).returns if event.value is not None)
+
+
+def _made_by_steps(cursor: Value) -> Iterator[Value]:
+    """Where an address begins that goes on by blocks; compilers keep it beside a block's number."""
+    if not isinstance(cursor, Merge):
+        return
+    steps = [distance(value, cursor) for value in cursor.inputs]
+    if any(step is not None and step % _BLOCK_BYTES == 0 for step in steps):
+        yield from (value for value, step in zip(cursor.inputs, steps, strict=True) if step is None)
 
 
 def _is_taken_from(region: Iterable[Reading], head: int) -> bool:
