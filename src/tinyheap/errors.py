@@ -113,6 +113,14 @@ class HostOutputError(HostError, OutputError):
     """What a program writes to a standard stream cannot be written there."""
 
 
+class HostFileError(HostError):
+    """A file of Python that is to be a program's host cannot be one; ``__cause__`` is what it raised, if it did."""
+
+
+class HostRaisedError(HostFileError):
+    """What a host file defines raised while its program ran; ``__cause__`` is that exception."""
+
+
 class GuestError(TinyheapError):
     """A guest cannot be served: unknown runtime, unsupported collector, or a trap while it ran."""
 

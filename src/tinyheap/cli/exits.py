@@ -17,6 +17,7 @@ from tinyheap.errors import (
     GuestTimeoutError,
     GuestTrapError,
     HeapCorruptError,
+    HostRaisedError,
     OutOfMemoryError,
     OutputError,
     QueryError,
@@ -44,7 +45,7 @@ class Code(IntEnum):
 
 MEANINGS: Final = {
     Code.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
-    Code.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text",
+    Code.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text, a host file raises",
     Code.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
     Code.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
     Code.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
@@ -61,6 +62,7 @@ MEANINGS: Final = {
 _BY_ERROR: Final[tuple[tuple[type[Exception], Code], ...]] = (
     (OutputError, Code.CANNOT_WRITE),
     (DriverError, Code.NO),
+    (HostRaisedError, Code.NO),
     (ArgumentError, Code.USAGE),
     (QueryError, Code.USAGE),
     (HeapCorruptError, Code.OVERWRITTEN),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -26,6 +26,7 @@ from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_m
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
+from tinyheap.hosts.functions import OwnImports
 from tinyheap.hosts.session import is_stoppable
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from wasmtime import Instance
 
     from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
-    from tinyheap.heap.stats import Collection
+    from tinyheap.heap.stats import Collection as HeapCollection
+    from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import BlockHeap, Guest
     from tinyheap.recordings.row_types import RunRow
@@ -57,8 +59,9 @@ class Wish:
     policy: Policy
     gc: str
     cache: Cache
-    listener: Callable[[Collection], object] | None
+    listener: Callable[[HeapCollection], object] | None
     recorder: Recorder | None
+    own: OwnImports
 
     @classmethod
     def of(
@@ -68,15 +71,17 @@ class Wish:
         policy: Policy | None,
         gc: str,
         cache: Cache | None,
-        listener: Callable[[Collection], object] | None,
+        listener: Callable[[HeapCollection], object] | None,
         recording: Recorder | str | Path | None,
+        imports: Imports | None,
+        stub_imports: bool | Collection[str],
     ) -> Self:
         """The arguments of `Program.open`, which says what is raised, with what stands for None."""
         _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
         policy, grants = _policy_for(gc, policy), grants or Grants()
-        wasm = _bytes_of(module)
+        wasm, own = _bytes_of(module), OwnImports.of(imports, stub_imports)
         recorder = _recorder_for(recording, grants)
-        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder)
+        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, own)
 
     @property
     def form(self) -> Form:
@@ -131,7 +136,7 @@ class PreparedRun:
     def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
         guest = self.prepared.guest
         try:
-            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers)
+            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers, self.wish.own)
         except HostError as error:
             if guest is None or self.served is not None:
                 raise

@@ -219,7 +219,7 @@ class Guest:
     exports: tuple[str, ...] = ()
     """The functions a host can call, without those of the stack switching."""
     lacks: tuple[str, ...] = ()
-    """What it imports and no host here offers, with types; empty, or it cannot be run by `tinyheap run`."""
+    """What it imports and no host here offers, with types; empty, or it runs only where the user offers that."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     """How each fact was found."""
 
@@ -230,5 +230,8 @@ class Guest:
             return self.served
         shown = ", ".join(self.lacks[:3])
         more = f" and {len(self.lacks) - 3} more" if len(self.lacks) > 3 else ""
-        lacking = f"cannot be run here, because it imports what no host here offers ({shown}{more})"
-        return f"{lacking}; {'where that is offered, ' if self.runtime == 'TinyGo' else ''}it {self.served}"
+        # Whose module lacks nothing needs none of the hosts.
+        from tinyheap.hosts.offered import HOW_TO_OFFER
+
+        lacking = f"imports what no host here offers ({shown}{more}), so that it runs only where somebody does"
+        return f"{lacking}; it {self.served}. {HOW_TO_OFFER.removesuffix('.')}"

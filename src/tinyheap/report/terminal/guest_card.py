@@ -86,7 +86,7 @@ def _verdict(guest: Guest) -> tuple[str, str]:
     """In some words, whether a guest's collector can be replaced, or why not; and a style."""
     if guest.lacks:
         return (
-            f"does not run: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
+            f"needs a --host: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
             "red",
         )
     if guest.heap is not None and not guest.heap.uncovered:

@@ -14,6 +14,7 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``memory_bytes``    the size of all of the program's memory at its end, which is its greatest; null where it exports none
 ``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where nobody knows
                     of any, and where ``heap`` has them
+``stub_calls``      how often each import was called that answered zero, as asked, by its name (``env.log``)
 ``heap``            null where the module ran as it is, so that nothing was seen of its heap, else:
 
     ``engine``                ``kernel`` or ``model``
@@ -146,6 +147,7 @@ class RunReport:
     memory_bytes: int | None
     counters: dict[str, int] | None
     heap: HeapReport | None
+    stub_calls: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
         """What `json.dumps` takes; the keys are described above."""
@@ -161,11 +163,18 @@ class RunReport:
             "run_ns": self.run_ns,
             "memory_bytes": self.memory_bytes,
             "counters": self.counters,
+            "stub_calls": self.stub_calls,
             "heap": None if self.heap is None else self.heap.as_json(),
         }
 
     def lines(self) -> Iterator[str]:
-        """What it was, and the figures of its heap or why there are none."""
+        """What it was, the figures of its heap or why there are none, and how often stubs were called."""
+        yield from self._heap_lines()
+        if self.stub_calls:
+            calls = (f"{name} {_times(count)}" for name, count in self.stub_calls.items())
+            yield f"answered zero: {', '.join(calls)}"
+
+    def _heap_lines(self) -> Iterator[str]:
         guest = self.guest
         if guest is None:
             yield f"{self.module}: ran natively in {time_text(self.run_ns)}{self._memory()}"
@@ -186,3 +195,7 @@ class RunReport:
 
     def _memory(self) -> str:
         return "" if self.memory_bytes is None else f" in {size_text(self.memory_bytes)} of memory"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
