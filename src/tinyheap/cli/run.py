@@ -492,8 +492,8 @@ class Run:
         if "_start" not in program.exports:
             names = ", ".join(sorted(program.exports)) or "nothing"
             raise GuestError(
-                f"this module has no _start, so it cannot run alone; --invoke one of its exports, or call them by a --host: "
-                f"{names}"
+                f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}; or call them by a file "
+                "(--host FILE.py)"
             )
         program.session.run_timers()
         return program.exit_code or 0

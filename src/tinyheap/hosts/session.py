@@ -94,6 +94,8 @@ _MEMORIES_LIMIT = 4
 _PANIC_EXIT_CODE = 2
 """What a Go program that panics exits with; TinyGo's panics end in ``unreachable``."""
 
+_NESTED_CALLS_LIMIT = 32
+"""Python's own limit must not be met inside wasmtime, which would go on as if nothing were."""
 _RELEASE_TIMEOUT_S = 1.0
 
 
@@ -634,6 +636,8 @@ class HostSession(SoleOwner):
     def _running(self, wish: str, admit: Callable[[str], None]) -> Iterator[None]:
         """Around everything that runs the program: its time is counted, and errors are translated."""
         with self.life.running(wish):
+            if self.life.depth > _NESTED_CALLS_LIMIT:
+                raise HostError(f"{wish}: the program and its host called each other {_NESTED_CALLS_LIMIT} deep")
             admit(wish)
             alarm = self._begin()
             try:
