@@ -79,12 +79,13 @@ def test_whatever_can_be_called_serves(way: str) -> None:
     def defaults(number: int, step: int = 3) -> int:
         return number + step
 
-    function, expected = {
+    ways: dict[str, tuple[Callable[..., object], int]] = {
         "method": (Host().ask, 6),
         "object": (Host(), 8),
         "defaults": (defaults, 8),
         "builtin": (abs, 5),
-    }[way]
+    }
+    function, expected = ways[way]
     assert asking(function).call("ask", 5) == expected
 
 
@@ -228,9 +229,9 @@ def test_a_program_that_ended_inside_does_not_go_on() -> None:
 
 def test_a_wrong_call_from_inside_harms_nothing() -> None:
     def ask(caller: Caller, number: int) -> int:
-        for wrong in (lambda: caller.call("nothing"), lambda: caller.call("double"), lambda: caller.call("_start")):
+        for name in ("nothing", "double", "_start"):
             with pytest.raises(GuestError):
-                wrong()
+                caller.call(name)
         with pytest.raises(HostError, match="memory ends"):
             caller.memory.read(1 << 16, 1)
         return number
@@ -248,7 +249,12 @@ def test_calls_within_calls_come_to_an_end() -> None:
 
 def test_a_function_does_not_keep_its_program() -> None:
     kept: list[Caller] = []
-    session = asking(lambda caller, number: kept.append(caller) or number)
+
+    def ask(caller: Caller, number: int) -> int:
+        kept.append(caller)
+        return number
+
+    session = asking(ask)
     session.call("ask", 1)
     gone = weakref.ref(session)
     del session

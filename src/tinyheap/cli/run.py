@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
+from tinyheap.cli.exits import ExitCode, code_of, say_error, write_exit_codes
 from tinyheap.cli.parameters import (
     COUNT,
     HOST,
@@ -32,7 +32,7 @@ from tinyheap.cli.parameters import (
     Input,
     NumberRange,
     OptionalValue,
-    Output,
+    OutputTarget,
 )
 from tinyheap.errors import (
     AllocationStopError,
@@ -410,7 +410,7 @@ class Run:
         except TinyheapError as error:
             self._fail(error)
         except KeyboardInterrupt:
-            self.exit_code, self.error = Code.INTERRUPTED, "interrupted"
+            self.exit_code, self.error = ExitCode.INTERRUPTED, "interrupted"
         except (Exception, SystemExit) as error:
             self._end_by_host(error)
         self._end_recording()
@@ -424,7 +424,7 @@ class Run:
         elif error.code is None or isinstance(error.code, int):
             self.exit_code = (error.code or 0) & 0xFF
         else:
-            self.exit_code, self.error = Code.NO, error.code
+            self.exit_code, self.error = ExitCode.NO, error.code
 
     def _prepare(self) -> None:
         module = self.task.module
@@ -492,8 +492,8 @@ class Run:
         if "_start" not in program.exports:
             names = ", ".join(sorted(program.exports)) or "nothing"
             raise GuestError(
-                f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}; or call them by a file "
-                "(--host FILE.py)"
+                f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}; or call them by "
+                "--host FILE.py"
             )
         program.session.run_timers()
         return program.exit_code or 0
@@ -541,15 +541,15 @@ class Run:
     def _fail(self, error: Exception) -> None:
         """Keep what an error means to a shell, and to people."""
         self.failure, self.exit_code = error, code_of(error)
-        self.error = "nobody reads the program's output" if self.exit_code == Code.UNREAD else str(error)
+        self.error = "nobody reads the program's output" if self.exit_code == ExitCode.UNREAD else str(error)
 
-    def report(self, json_file: Output | None, *, says: bool, draws_map: bool) -> None:
+    def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        if self.error is not None and self.exit_code != Code.UNREAD:
+        if self.error is not None and self.exit_code != ExitCode.UNREAD:
             say_error(self.error)
         if self.program is None:
             heap = None

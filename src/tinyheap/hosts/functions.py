@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from tinyheap.errors import HostError
-from tinyheap.hosts.imports import NUMBERS, Import, number
+from tinyheap.hosts.imports import NUMBERS, RequiredImport, number
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class OwnImports:
         """
         return cls(dict(_functions(imports)), frozenset(_stubs(stubs)))
 
-    def check(self, wanted: Collection[Import]) -> None:
+    def check(self, wanted: Collection[RequiredImport]) -> None:
         """Refuse stubs of what a program does not import.
 
         Raises:
@@ -170,11 +170,11 @@ class OwnFunctions(SoleOwner):
         self.stub_calls: dict[str, int] = {}
         """How often each stub was called, by the import's name."""
 
-    def check(self, wanted: Collection[Import]) -> None:
+    def check(self, wanted: Collection[RequiredImport]) -> None:
         """Refuse stubs of what a program does not import; see `OwnImports.check`."""
         self._wish.check(wanted)
 
-    def offer(self, linker: Linker, item: Import) -> bool:
+    def offer(self, linker: Linker, item: RequiredImport) -> bool:
         """Whether the user serves an import; it is defined in ``linker`` then.
 
         Raises:
@@ -192,11 +192,11 @@ class OwnFunctions(SoleOwner):
         _define(linker, item, partial(_answer, item, partial(function, *arguments)))
         return True
 
-    def stub_rest(self, linker: Linker, item: Import) -> bool:
+    def stub_rest(self, linker: Linker, item: RequiredImport) -> bool:
         """Whether an import that nobody offers is to answer zero; it is defined in ``linker`` then."""
         return ALL in self._wish.stubs and self.stub(linker, item)
 
-    def stub(self, linker: Linker, item: Import) -> bool:
+    def stub(self, linker: Linker, item: RequiredImport) -> bool:
         """Let an import answer zero; False where it is no function of numbers."""
         if not _crosses(item):
             return False
@@ -205,13 +205,13 @@ class OwnFunctions(SoleOwner):
         return True
 
 
-def _crosses(item: Import) -> bool:
+def _crosses(item: RequiredImport) -> bool:
     """Whether all that crosses an import are numbers."""
     signature = item.signature
     return signature is not None and NUMBERS.issuperset((*signature.parameters, *signature.results))
 
 
-def _define(linker: Linker, item: Import, function: Callable[..., object]) -> None:
+def _define(linker: Linker, item: RequiredImport, function: Callable[..., object]) -> None:
     assert item.signature is not None, "only functions are defined"
     # What a user asks for comes before all that a linker may have.
     linker.allow_shadowing = True
@@ -226,7 +226,7 @@ def _takes_caller(function: Function) -> bool:
         return False
 
 
-def _check_arity(item: Import, function: Function, first: tuple[object, ...]) -> None:
+def _check_arity(item: RequiredImport, function: Function, first: tuple[object, ...]) -> None:
     assert item.signature is not None, "only functions are asked"
     try:
         signature = inspect.signature(function)
@@ -241,7 +241,7 @@ def _check_arity(item: Import, function: Function, first: tuple[object, ...]) ->
         raise HostError(f"{item}: invalid function {name}{signature}: expected {takes}") from error
 
 
-def _answer(item: Import, function: Function, *values: float) -> object:
+def _answer(item: RequiredImport, function: Function, *values: float) -> object:
     """What a user's function returns, as the import's type has it."""
     assert item.signature is not None, "only functions are called"
     result, kinds = function(*values), item.signature.results
@@ -255,7 +255,7 @@ def _answer(item: Import, function: Function, *values: float) -> object:
     return numbers[0] if len(kinds) == 1 else numbers
 
 
-def _count(calls: dict[str, int], item: Import, *_values: float) -> object:
+def _count(calls: dict[str, int], item: RequiredImport, *_values: float) -> object:
     """What a stub answers."""
     assert item.signature is not None, "only functions are called"
     calls[item.place] += 1

@@ -47,7 +47,7 @@ LONGEST_NAME: Final = 400
 _U32: Final = 2**32 - 1
 
 
-class Names:
+class NameTable:
     """Names of functions, each with its number from 0."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def page_data(recording: Recording, progress: Callable[[], None] = lambda: None)
         progress: Called after each of the three parts: figures, tables, objects.
     """
     take_census(recording)
-    names = Names()
+    names = NameTable()
     stacks = _Stacks(recording, names)
     columns: Columns = {**stacks.columns, **_weight_columns(recording, stacks), **_history_columns(recording, stacks)}
     progress()
@@ -193,7 +193,7 @@ def _reasons(recording: Recording) -> list[str]:
 class _Stacks:
     """The tree of stacks with new numbers: 0 is the empty stack, and each is above its parent's."""
 
-    def __init__(self, recording: Recording, names: Names) -> None:
+    def __init__(self, recording: Recording, names: NameTable) -> None:
         tree = StackTree.of(recording)
         stacks = tree.stacks.values()
         frames = [NO_FRAME, *(stack.frame for stack in stacks)]
@@ -259,7 +259,7 @@ def _filled(column: NDArray[Any]) -> NDArray[np.float64]:
     return np.ma.filled(np.ma.asarray(column, np.float64), np.nan)
 
 
-def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: Names) -> Columns:
+def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: NameTable) -> Columns:
     columns: Columns = {f"{prefix}.function": np.array([names.number(function) for function in functions], np.uint32)}
     for name in contents.USAGES:
         columns[f"{prefix}.{name}"] = _figures(getattr(usage, name) for usage in usages)
