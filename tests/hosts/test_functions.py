@@ -223,7 +223,7 @@ def test_a_program_that_ended_inside_does_not_go_on() -> None:
             caller.call("trap")
         return 1
 
-    with pytest.raises(GuestPhaseError, match="return: the program trapped"):
+    with pytest.raises(GuestPhaseError, match="return: the instance is spent: the program trapped"):
         asking(ask).call("ask", 1)
 
 

@@ -23,6 +23,7 @@ from tinyheap.errors import (
     QueryError,
     TinyheapError,
 )
+from tinyheap.guests.ending import EndKind
 from tinyheap.report.text import printable
 
 
@@ -76,6 +77,10 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
 """The first that fits counts."""
 
 
+_BY_KIND: Final = {EndKind.OUT_OF_MEMORY: ExitCode.HEAP_FULL, EndKind.STACK_OVERFLOW: ExitCode.TRAPPED}
+"""Where a trap alone says less."""
+
+
 def code_of(error: BaseException) -> int:
     """What an error means to a shell: one of `ExitCode`, or with what the program ended itself."""
     if is_unread(error):
@@ -83,6 +88,11 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, GuestTrapError | GuestExitError):
         return error.exit_code
     return next(code for kind, code in _BY_ERROR if isinstance(error, kind))
+
+
+def code_of_trap(error: GuestTrapError, kind: EndKind) -> int:
+    """What a trap means to a shell, once it is known what it was."""
+    return _BY_KIND.get(kind, error.exit_code)
 
 
 def is_unread(error: BaseException | None) -> bool:

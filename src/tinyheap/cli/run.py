@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from tinyheap.cli.exits import ExitCode, code_of, say_error, write_exit_codes
+from tinyheap.cli.exits import ExitCode, code_of, code_of_trap, say_error, write_exit_codes
 from tinyheap.cli.parameters import (
     COUNT,
     HOST,
@@ -40,6 +40,7 @@ from tinyheap.errors import (
     DriverError,
     GeometryError,
     GuestError,
+    GuestTrapError,
     HostError,
     InputError,
     RecordingError,
@@ -47,6 +48,7 @@ from tinyheap.errors import (
 )
 from tinyheap.files import identity_of, is_file, is_folder, text_of
 from tinyheap.formatters import Formatter, find
+from tinyheap.guests.ending import Ending, EndKind, ending_of
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import COLLECTORS, LEAKING, Program
 from tinyheap.heap.engines import ENGINES
@@ -367,7 +369,8 @@ class Run:
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
         self.exit_code = 0
         self.error: str | None = None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
+        self.ending = Ending(EndKind.FINISHED)
         self.program: Program | None = None
         self.driver: Formatter | None = None
         self.host: HostFile | None = None
@@ -409,10 +412,13 @@ class Run:
                 self.program.heap.finish()
         except TinyheapError as error:
             self._fail(error)
-        except KeyboardInterrupt:
-            self.exit_code, self.error = ExitCode.INTERRUPTED, "interrupted"
+        except KeyboardInterrupt as error:
+            self.exit_code, self.error, self.failure = ExitCode.INTERRUPTED, "interrupted", error
         except (Exception, SystemExit) as error:
             self._end_by_host(error)
+        self.ending = ending_of(self.failure, self.program, self.exit_code)
+        if isinstance(self.failure, GuestTrapError):
+            self.exit_code = code_of_trap(self.failure, self.ending.kind)
         self._end_recording()
 
     def _end_by_host(self, error: Exception | SystemExit) -> None:
@@ -601,6 +607,7 @@ class Run:
             None if program is None or memory is None or heap is not None else own_counters(program.guest, memory),
             None if heap is None else HeapReport.of(heap),
             {} if program is None else dict(program.stub_calls),
+            self.ending,
         )
 
 

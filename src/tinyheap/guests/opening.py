@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wasmtime import Engine, Linker, Store
+from wasmtime import Engine, Global, Linker, Memory, Store
 
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuestError
@@ -23,6 +23,7 @@ from tinyheap.guests.cache import Cache
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
@@ -175,8 +176,20 @@ class OfferedRun:
                 heap.recording = recording
         return BoundRun(self.run, session, None if heap is None else GuestHeap(heap))
 
+    def _overflow_of(self, instance: Instance) -> Callable[[], str | None]:
+        """What sees whether the stack of a program overflowed whose heap is its own."""
+        guest, store = self.run.prepared.guest, self.session.store
+        exports = instance.exports(store)
+        pointer = exports.get(STACK_POINTER_EXPORT)
+        stack = None if guest is None else guest.stack
+        if stack is None or not isinstance(pointer, Global):
+            return lambda: None
+        memory = next((item for item in exports.values() if isinstance(item, Memory)), None)
+        return lambda: stack.overflow(pointer.value(store), 0 if memory is None else memory.data_len(store))
+
     def _heap(self, instance: Instance) -> BoundHeap | None:
         if self.heap is None:
+            self.session.explain_trap = self._overflow_of(instance)
             return None
         limit_bytes = self.run.wish.grants.memory_limit_bytes
         heap = self.heap.bind(instance, self.session.life, limit_bytes)

@@ -46,6 +46,7 @@ class Program(SoleOwner):
         recorder: What records its run; None where nobody asked for that.
         session: Its host.
         was_cached: Whether it had been prepared before.
+        wasm: The module's bytes, as they were given.
     """
 
     def __init__(self, bound: BoundRun) -> None:
@@ -55,6 +56,7 @@ class Program(SoleOwner):
         self.guest: Guest | None = prepared.guest
         self.heap = bound.heap
         self.was_cached = prepared.was_cached
+        self.wasm = bound.run.wish.wasm
 
     @classmethod
     def open(

@@ -94,6 +94,7 @@ _MEMORIES_LIMIT = 4
 _PANIC_EXIT_CODE = 2
 """What a Go program that panics exits with; TinyGo's panics end in ``unreachable``."""
 
+_FAULT = re.compile(r"memory fault at wasm address (0x[0-9a-f]+)")
 _NESTED_CALLS_LIMIT = 32
 """Python's own limit must not be met inside wasmtime, which would go on as if nothing were."""
 _RELEASE_TIMEOUT_S = 1.0
@@ -260,6 +261,11 @@ class HostSession(SoleOwner):
     def bridge(self) -> Bridge | None:
         """The Go/JavaScript bridge, if the program imports it."""
         return self._bridge
+
+    @property
+    def last_output(self) -> bytes:
+        """What the program wrote last to its standard output, and then to its standard error; some kilobytes of each."""
+        return self._stdout.tail + b"\n" + self._stderr.tail
 
     @property
     def stub_calls(self) -> Mapping[str, int]:
@@ -699,18 +705,21 @@ class HostSession(SoleOwner):
     def _translated(self, error: Trap | WasmtimeError) -> GuestError:
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
-        code = error.trap_code
+        code, fault = error.trap_code, _FAULT.search(str(error))
         frames = without_ours([frame.func_name or f"function {frame.func_index}" for frame in error.frames])
         where = shown(frames) if frames else "its start"
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
         if code is TrapCode.STACK_OVERFLOW:
-            return GuestTrapError(f"the program's stack overflowed (calls within calls) in {where}", exit_code, frames)
+            message = f"the program's stack overflowed (calls within calls) in {where}"
+            return GuestTrapError(message, exit_code, frames, "stack overflow")
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
         overflow = self.explain_trap()
         what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
-        return GuestTrapError(f"{what} trapped ({kind}) in {where}", exit_code, frames)
+        fault_address = None if fault is None else int(fault[1], 16)
+        message = f"{what} trapped ({kind}) in {where}"
+        return GuestTrapError(message, exit_code, frames, kind, overflow, fault_address)
 
 
 def _stop(interrupted: threading.Event, engine: Engine) -> None:

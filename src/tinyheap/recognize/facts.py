@@ -199,6 +199,37 @@ class LeakingHeap:
 
 
 @dataclass(frozen=True)
+class SystemStack:
+    """The stack in a module's memory, which grows downward."""
+
+    pointer_global: int
+    """The global that holds where it ends just now."""
+    top_address: int
+    """Where it begins."""
+    low_address: int
+    """Where it must end; 0 where it comes first in memory, else the least that is known."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The most that fits."""
+        return self.top_address - self.low_address
+
+    def overflow(self, stack_pointer: int, memory_bytes: int) -> str | None:
+        """By what an overflow is seen, in a phrase; None where it is not.
+
+        Args:
+            stack_pointer: as the global has it, signed or unsigned.
+            memory_bytes: the size of the memory.
+        """
+        word = stack_pointer % (1 << 32)
+        below_bytes = self.low_address - (word - (1 << 32) if word >> 31 and memory_bytes <= word else word)
+        if below_bytes <= 0:
+            return None
+        end = f"the low end of its stack, {self.low_address:#x}" if self.low_address else "the start of its memory"
+        return f"its stack pointer is {below_bytes:,} bytes below {end}"
+
+
+@dataclass(frozen=True)
 class Guest:
     """What a module is, and what works for it.  Made by `identify.identify`."""
 
@@ -222,6 +253,8 @@ class Guest:
     """What it imports and no host here offers, with types; empty, or it runs only where the user offers that."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     """How each fact was found."""
+    stack: SystemStack | None = None
+    """The stack in its memory; None where none was found."""
 
     @property
     def summary(self) -> str:

@@ -20,6 +20,7 @@ from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, Lea
 from tinyheap.recognize.interpret import Reading, Walker
 from tinyheap.recognize.locate.block_heap import locate_block_heap
 from tinyheap.recognize.locate.bounds import find_bounds
+from tinyheap.recognize.system_stack import system_stack
 from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.wasm import Module
 from tinyheap.wasm.entities import FunctionReference
@@ -143,7 +144,8 @@ def _guest(
         if export.kind == "function" and not _STACK_SWITCHING.fullmatch(export.name)
     )
     lacks = tuple(_lacking(module))
-    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, lacks, evidence)
+    stack = system_stack(module)
+    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, lacks, evidence, stack)
 
 
 def _lacking(module: Module) -> Iterator[str]:

@@ -8,6 +8,8 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``gc``              ``default``, ``leaking`` or ``native``, as it was asked for
 ``exit_code``       that of the command
 ``error``           what ended the program, null if it ended itself
+``ended``           ``kind``, in one word how it ended (`tinyheap.guests.ending.EndKind`), and ``evidence``, by what that is
+                    seen: a list of phrases
 ``was_cached``      whether it had been prepared before
 ``prepare_ns``      from the module's bytes to the instance
 ``run_ns``          from the program's first instruction to its last
@@ -37,6 +39,7 @@ from tinyheap.json_of import json_of
 from tinyheap.report.quantities import share_text, size_text, time_text
 
 if TYPE_CHECKING:
+    from tinyheap.guests.ending import Ending
     from tinyheap.guests.guest_heap import GuestHeap
     from tinyheap.heap.stats import Collection, MemStats
     from tinyheap.hosts.memory import GuestMemory
@@ -148,6 +151,7 @@ class RunReport:
     counters: dict[str, int] | None
     heap: HeapReport | None
     stub_calls: dict[str, int]
+    ending: Ending
 
     def as_json(self) -> dict[str, Any]:
         """What `json.dumps` takes; the keys are described above."""
@@ -158,6 +162,7 @@ class RunReport:
             "gc": self.gc,
             "exit_code": self.exit_code,
             "error": self.error,
+            "ended": {"kind": self.ending.kind.value, "evidence": list(self.ending.evidence)},
             "was_cached": self.was_cached,
             "prepare_ns": self.prepare_ns,
             "run_ns": self.run_ns,
@@ -168,11 +173,14 @@ class RunReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """What it was, the figures of its heap or why there are none, and how often stubs were called."""
+        """What it was, the figures of its heap or why there are none, how often stubs were called, and what a bad end was."""
         yield from self._heap_lines()
         if self.stub_calls:
             calls = (f"{name} {_times(count)}" for name, count in self.stub_calls.items())
             yield f"answered zero: {', '.join(calls)}"
+        if self.ending.is_bad:
+            yield f"ended by: {self.ending.kind}"
+            yield from (f"  {phrase}" for phrase in self.ending.evidence)
 
     def _heap_lines(self) -> Iterator[str]:
         guest = self.guest
