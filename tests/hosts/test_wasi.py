@@ -323,7 +323,10 @@ def test_an_exit_during_a_call_is_told_apart_from_a_result() -> None:
     with pytest.raises(errors.GuestExitError) as caught:
         session.call("leave")
     assert caught.value.exit_code == 5
-    with pytest.raises(errors.GuestPhaseError, match="call of 'stay': the instance is spent: the program ended with exit code 5; open it"):
+    with pytest.raises(
+        errors.GuestPhaseError,
+        match="call of 'stay': the instance is spent: the program ended with exit code 5; open it",
+    ):
         session.call("stay")
 
 

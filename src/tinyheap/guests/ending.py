@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import (
@@ -75,6 +76,7 @@ _BY_TEXT: Final = (
     ("out of memory", EndKind.OUT_OF_MEMORY),
     ("stack overflow", EndKind.STACK_OVERFLOW),
 )
+_ALLOC: Final = "runtime.alloc"
 _BY_FUNCTION: Final = {
     "runtime.nilPanic": EndKind.NIL_DEREFERENCE,
     "runtime.lookupPanic": EndKind.INDEX_OUT_OF_RANGE,
@@ -83,6 +85,7 @@ _BY_FUNCTION: Final = {
     "runtime.panicOrGoexit": EndKind.PANIC,
     "runtime.runtimePanic": EndKind.PANIC,
     "runtime.runtimePanicAt": EndKind.PANIC,
+    _ALLOC: EndKind.OUT_OF_MEMORY,
 }
 
 
@@ -153,17 +156,18 @@ def _of_trap(error: GuestTrapError, program: Program | None) -> Ending:
         return Ending(_kind_of_text(panic), (_printed(panic), where))
     if error.trap != "unreachable":
         return Ending(EndKind.TRAPPED, (f"the trap is: {error.trap}", where))
-    for name in error.frames:
-        if name in _BY_FUNCTION:
-            kind = EndKind.OUT_OF_MEMORY if _allocates(error.frames) else _BY_FUNCTION[name]
-            return Ending(kind, (f"it ended in {name}, and printed nothing", where))
-    return Ending(EndKind.UNREACHABLE, (where,))
+    function = _panicking(error.frames)
+    if function is None:
+        return Ending(EndKind.UNREACHABLE, (where,))
+    return Ending(_BY_FUNCTION[function], (f"it ended in {function}, and printed nothing", where))
 
 
-def _allocates(frames: tuple[str, ...]) -> bool:
-    """Whether it is the allocator that panics: it has no memory."""
-    own = [name for name in frames if name not in _BY_FUNCTION and name != "runtime.abort"]
-    return own[:1] == ["runtime.alloc"]
+def _panicking(frames: tuple[str, ...]) -> str | None:
+    """The runtime's function that panics; the outermost, since those that it calls panic for all."""
+    runtime = list(takewhile(lambda name: name.startswith("runtime."), frames))
+    found = [name for name in runtime if name in _BY_FUNCTION]
+    # Whatever else calls the allocator is not at fault.
+    return found[-1] if found and found != [_ALLOC] else None
 
 
 def _overflow_without_pointer(error: GuestTrapError) -> str | None:
@@ -186,7 +190,7 @@ def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | N
     yield overflow
     stack = None if program is None or program.guest is None else program.guest.stack
     if stack is not None:
-        yield f"its stack has {stack.size_bytes:,} bytes, {stack.low_address:#x} to {stack.top_address:#x}"
+        yield str(stack)
     recursion = _recursion(frames)
     if recursion is not None:
         level_bytes = None if program is None or stack is None else _level_bytes(program, stack, recursion)

@@ -207,12 +207,18 @@ class SystemStack:
     top_address: int
     """Where it begins."""
     low_address: int
-    """Where it must end; 0 where it comes first in memory, else the least that is known."""
+    """Where it must end, as far as that is known: 0, or behind the data that lies in front of it."""
+    is_first: bool
+    """Whether it is seen to come first in memory, so that its low end is the start of the memory."""
 
     @property
     def size_bytes(self) -> int:
         """The most that fits."""
         return self.top_address - self.low_address
+
+    def __str__(self) -> str:
+        most = "" if self.is_first else "at most "
+        return f"its stack has {most}{self.size_bytes:,} bytes, {self.low_address:#x} to {self.top_address:#x}"
 
     def overflow(self, stack_pointer: int, memory_bytes: int) -> str | None:
         """By what an overflow is seen, in a phrase; None where it is not.

@@ -35,7 +35,10 @@ def system_stack(module: Module) -> SystemStack | None:
         pointer = max(tops, key=lambda index: _frames_taken(module, index), default=None)
         if pointer is None or not _frames_taken(module, pointer):
             return None
-    return SystemStack(pointer, tops[pointer], _low_end(module, tops[pointer]))
+    top = tops[pointer]
+    data = list(_data(module))
+    low = max((end for _, end in data if end <= top), default=0)
+    return SystemStack(pointer, top, low, is_first=bool(data) and min(data)[0] >= top)
 
 
 def frame_bytes(module: Module, stack: SystemStack, function: int) -> int | None:
@@ -74,11 +77,9 @@ def _frames_taken(module: Module, pointer: int) -> int:
     return module.data.count(b"\x23" + encode_unsigned(pointer) + b"\x41", bodies[0].start, bodies[-1].end)
 
 
-def _low_end(module: Module, top: int) -> int:
-    """Where a stack cannot go on: behind what the module has in front of it."""
-    ends = [0]
+def _data(module: Module) -> Iterator[tuple[int, int]]:
+    """Where the data begins and ends that a module has in its memory from the start."""
     for segment in module.data_segments:
         start = None if segment.offset is None or segment.memory else segment.offset.constant
-        if isinstance(start, int) and start + len(segment.data) <= top:
-            ends.append(start + len(segment.data))
-    return max(ends)
+        if isinstance(start, int):
+            yield start, start + len(segment.data)
