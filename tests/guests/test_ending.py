@@ -132,6 +132,24 @@ def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert any(RECURSION in phrase for phrase in report["ended"]["evidence"]) is bool(code)
 
 
+def test_a_recorded_run_knows_how_deep_it_was(tmp_path: Path) -> None:
+    with Program.open(guests_modules.read("gofeatureflag-1.1.0"), recording=tmp_path / "run.tinyheap") as program:
+        program.start()
+        evaluated(program, 154)
+        with pytest.raises(GuestTrapError) as caught:
+            evaluated(program, 160)
+        assert program.recorder is not None
+        callers = program.recorder.callers()
+        ending = ending_of(caught.value, program)
+    assert callers.count(RECURSION) == 160
+    assert callers[-1] == "evaluate"
+    assert (
+        f"{RECURSION} calls itself, 160 levels deep; a level takes 352 bytes of the stack, all of them 56,320"
+        in ending.evidence
+    )
+    assert program.recorder.callers() == ()
+
+
 def test_an_instance_is_spent_after_a_trap() -> None:
     with Program.open(guests_modules.read("gofeatureflag-1.1.0")) as program:
         program.start()

@@ -194,7 +194,7 @@ def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | N
     recursion = _recursion(frames)
     if recursion is not None:
         level_bytes = None if program is None or stack is None else _level_bytes(program, stack, recursion)
-        yield _recursion_text(recursion, stack, level_bytes)
+        yield _recursion_text(recursion, stack, level_bytes, _levels(recursion, program))
     heap = None if program is None else program.heap
     if heap is not None and heap.is_begun and frames:
         yield _heap_text(heap)
@@ -208,13 +208,23 @@ def _heap_text(heap: GuestHeap) -> str:
     return f"its heap is sound: {heap.census().heads:,} objects"
 
 
-def _recursion_text(recursion: Fold, stack: SystemStack | None, level_bytes: int | None) -> str:
+def _levels(recursion: Fold, program: Program | None) -> int:
+    """How deep a recursion is, where a recording knows the whole call stack; else 0."""
+    recorder = None if program is None else program.recorder
+    callers = () if recorder is None else recorder.callers()
+    return min(callers.count(name) for name in recursion.functions)
+
+
+def _recursion_text(recursion: Fold, stack: SystemStack | None, level_bytes: int | None, levels: int) -> str:
     who = " < ".join(recursion.functions)
     calls = f"{who} calls itself" if len(recursion.functions) == 1 else f"({who}) call each other in a circle"
-    text = f"{calls}, at least {recursion.times} levels deep"
+    text = f"{calls}, {levels:,} levels deep" if levels else f"{calls}, at least {recursion.times} levels deep"
     if not level_bytes or stack is None:
         return text
-    return f"{text}; a level takes {level_bytes:,} bytes of the stack, so that {stack.size_bytes // level_bytes:,} at most fit"
+    level = f"{text}; a level takes {level_bytes:,} bytes of the stack"
+    if levels:
+        return f"{level}, all of them {levels * level_bytes:,}"
+    return f"{level}, so that {stack.size_bytes // level_bytes:,} at most fit"
 
 
 def _level_bytes(program: Program, stack: SystemStack, recursion: Fold) -> int | None:
