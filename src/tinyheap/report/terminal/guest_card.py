@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap.json_of import json_of
-from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, StackScan
+from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, StackScan, SystemStack
 from tinyheap.report.text import printable
 
 _STYLES: Final = {Confidence.CERTAIN: "green", Confidence.LIKELY: "yellow", Confidence.UNKNOWN: "red"}
@@ -121,6 +121,8 @@ def _rows(guest: Guest) -> Iterator[Row]:
         yield Row("heap pointer", _address(guest.leaking.heap_pointer_address), "alloc")
     if guest.heap is None and "collector" in guest.evidence:
         yield Row("collector", guest.collector, "collector")
+    if guest.stack is not None:
+        yield Row("stack", _stack_text(guest.stack))
     yield Row("exports", ", ".join(guest.exports) or "none")
     if guest.lacks:
         yield Row("not offered", "; ".join(guest.lacks))
@@ -149,6 +151,11 @@ def _heap_rows(heap: BlockHeap) -> Iterator[Row]:
     yield Row("to redirect", redirects)
     if heap.uncovered:
         yield Row("not coverable", ", ".join(map(str, heap.uncovered)))
+
+
+def _stack_text(stack: SystemStack) -> str:
+    most = "" if stack.is_first else "at most "
+    return f"{most}{stack.size_bytes:,} bytes, {stack.low_address:#x} to {stack.top_address:#x}"
 
 
 def _root_rows(heap: BlockHeap) -> Iterator[Row]:
