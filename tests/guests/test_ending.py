@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,7 +265,7 @@ def silent(*names: str) -> bytes:
 def test_a_panic_that_prints_nothing_is_known_by_its_function(names: tuple[str, ...], kind: EndKind) -> None:
     ending = ended(silent(*names), lambda _: None)
     assert ending.kind is kind
-    assert " < ".join(names) in ending.evidence[-1]
+    assert " < ".join(names) in "\n".join(ending.evidence)
 
 
 # ---- everything else --------------------------------------------------------------------------------------------------
@@ -306,6 +307,27 @@ def test_an_end_of_its_own_is_no_bad_one() -> None:
     ending = ended(command("(call $proc_exit (i32.const 7))"), lambda _: None)
     assert ending == Ending(EndKind.EXITED, ("exit code 7",))
     assert not ending.is_bad
+
+
+def test_an_allocator_of_the_modules_own_that_has_no_memory_is_told_with_what_there_was() -> None:
+    wasm = guests_modules.read("gofmt-0.4.9")
+    text = "package a\n" + "".join(f"func f{number}( x int) {{}}\n" for number in range(20000))
+    grants = Grants(stdout=Nowhere(), stderr=Nowhere(), memory_limit_bytes=1 << 20)
+    with Program.open(wasm, grants, gc="native", cache=Cache(None)) as program:
+        program.start()
+        with pytest.raises(GuestTrapError) as caught:
+            program.driver().format(text)
+        ending = ending_of(caught.value, program)
+    assert ending.kind is EndKind.OUT_OF_MEMORY
+    assert re.fullmatch(r"its memory has [\d,]+ bytes, with a memory limit of 1,048,576", ending.evidence[-1])
+
+
+def test_an_end_is_told_also_when_the_program_is_closed() -> None:
+    with Program.open(faulty(), cache=Cache(None)) as program:
+        program.start()
+        with pytest.raises(GuestTrapError) as caught:
+            program.call("recurse", 1000)
+    assert ending_of(caught.value, program).kind is EndKind.STACK_OVERFLOW
 
 
 # ---- the stack of any module ------------------------------------------------------------------------------------------

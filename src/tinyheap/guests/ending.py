@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
@@ -21,12 +22,15 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import (
     AllocationStopError,
+    GuestError,
     GuestExitError,
     GuestInterruptError,
     GuestOutOfMemoryError,
     GuestTimeoutError,
     GuestTrapError,
     HeapCorruptError,
+    HeapError,
+    HostError,
     HostRaisedError,
     MalformedModuleError,
     OutOfMemoryError,
@@ -112,13 +116,13 @@ def ending_of(error: BaseException | None, program: Program | None = None, exit_
 
     Args:
         error: what was raised by what ran the program; None for nothing.
-        program: the program, not closed yet; None where it never came to that.
+        program: the program, which tells more before it is closed; None where it never came to that.
         exit_code: with what it ended itself.
     """
     if error is None:
         panic = _panic_text(program) if exit_code else None
         if panic is not None:
-            return Ending(_kind_of_text(panic), (_printed(panic),))
+            return _panicked(_kind_of_text(panic), (_printed(panic),), program)
         return Ending(EndKind.EXITED, (f"exit code {exit_code}",)) if exit_code else Ending(EndKind.FINISHED)
     if isinstance(error, GuestTrapError):
         return _of_trap(error, program)
@@ -153,13 +157,13 @@ def _of_trap(error: GuestTrapError, program: Program | None) -> Ending:
         return Ending(EndKind.STACK_OVERFLOW, tuple(_stack_evidence(overflow, error.frames, program)))
     panic = _panic_text(program)
     if panic is not None and error.trap == "unreachable":
-        return Ending(_kind_of_text(panic), (_printed(panic), where))
+        return _panicked(_kind_of_text(panic), (_printed(panic), where), program)
     if error.trap != "unreachable":
         return Ending(EndKind.TRAPPED, (f"the trap is: {error.trap}", where))
     function = _panicking(error.frames)
     if function is None:
         return Ending(EndKind.UNREACHABLE, (where,))
-    return Ending(_BY_FUNCTION[function], (f"it ended in {function}, and printed nothing", where))
+    return _panicked(_BY_FUNCTION[function], (f"it ended in {function}, and printed nothing", where), program)
 
 
 def _panicking(frames: tuple[str, ...]) -> str | None:
@@ -196,8 +200,10 @@ def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | N
         level_bytes = None if program is None or stack is None else _level_bytes(program, stack, recursion)
         yield _recursion_text(recursion, stack, level_bytes, _levels(recursion, program))
     heap = None if program is None else program.heap
-    if heap is not None and heap.is_begun and frames:
-        yield _heap_text(heap)
+    # One that is closed cannot be looked at.
+    with suppress(GuestError, HeapError):
+        if heap is not None and heap.is_begun and frames:
+            yield _heap_text(heap)
 
 
 def _heap_text(heap: GuestHeap) -> str:
@@ -244,6 +250,20 @@ def _level_bytes(program: Program, stack: SystemStack, recursion: Fold) -> int |
 
 
 # ---- panics -----------------------------------------------------------------------------------------------------------
+
+
+def _panicked(kind: EndKind, evidence: tuple[str, ...], program: Program | None) -> Ending:
+    """A panic's end; of a module's own allocator it is not known what it has, but what its memory is."""
+    memory = _memory_text(program) if kind is EndKind.OUT_OF_MEMORY and program is not None else None
+    return Ending(kind, evidence if memory is None else (*evidence, memory))
+
+
+def _memory_text(program: Program) -> str | None:
+    with suppress(HostError, GuestError):
+        limit_bytes = program.session.grants.memory_limit_bytes
+        limit = "no limit but its own" if limit_bytes is None else f"a memory limit of {limit_bytes:,}"
+        return f"its memory has {len(program.memory):,} bytes, with {limit}"
+    return None
 
 
 def _panic_text(program: Program | None) -> str | None:
