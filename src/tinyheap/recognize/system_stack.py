@@ -16,6 +16,7 @@ A function that keeps something there takes its frame at its entry, by a constan
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from tinyheap.errors import MalformedModuleError
 from tinyheap.recognize.facts import SystemStack
@@ -25,11 +26,13 @@ from tinyheap.wasm import Module
 from tinyheap.wasm.leb128 import encode_unsigned
 
 _NAME = "__stack_pointer"
+_CANDIDATES = 16
+"""So many globals are looked at: linkers define this one first."""
 
 
 def system_stack(module: Module) -> SystemStack | None:
     """A module's stack; None where it has none that is known."""
-    tops = dict(_candidates(module))
+    tops = dict(islice(_candidates(module), _CANDIDATES))
     pointer = _named(module)
     if pointer not in tops:
         pointer = max(tops, key=lambda index: _frames_taken(module, index), default=None)
