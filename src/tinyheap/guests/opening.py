@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wasmtime import Engine, Linker, Store
+from wasmtime import Engine, Global, Linker, Memory, Store
 
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuestError
@@ -23,9 +23,11 @@ from tinyheap.guests.cache import Cache
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
+from tinyheap.hosts.functions import OwnImports
 from tinyheap.hosts.session import is_stoppable
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from wasmtime import Instance
 
     from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
-    from tinyheap.heap.stats import Collection
+    from tinyheap.heap.stats import Collection as HeapCollection
+    from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import BlockHeap, Guest
     from tinyheap.recordings.row_types import RunRow
@@ -57,8 +60,9 @@ class Wish:
     policy: Policy
     gc: str
     cache: Cache
-    listener: Callable[[Collection], object] | None
+    listener: Callable[[HeapCollection], object] | None
     recorder: Recorder | None
+    own: OwnImports
 
     @classmethod
     def of(
@@ -68,15 +72,17 @@ class Wish:
         policy: Policy | None,
         gc: str,
         cache: Cache | None,
-        listener: Callable[[Collection], object] | None,
+        listener: Callable[[HeapCollection], object] | None,
         recording: Recorder | str | Path | None,
+        imports: Imports | None,
+        stub_imports: bool | Collection[str],
     ) -> Self:
         """The arguments of `Program.open`, which says what is raised, with what stands for None."""
         _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
         policy, grants = _policy_for(gc, policy), grants or Grants()
-        wasm = _bytes_of(module)
+        wasm, own = _bytes_of(module), OwnImports.of(imports, stub_imports)
         recorder = _recorder_for(recording, grants)
-        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder)
+        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, own)
 
     @property
     def form(self) -> Form:
@@ -131,7 +137,7 @@ class PreparedRun:
     def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
         guest = self.prepared.guest
         try:
-            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers)
+            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers, self.wish.own)
         except HostError as error:
             if guest is None or self.served is not None:
                 raise
@@ -170,8 +176,20 @@ class OfferedRun:
                 heap.recording = recording
         return BoundRun(self.run, session, None if heap is None else GuestHeap(heap))
 
+    def _overflow_of(self, instance: Instance) -> Callable[[], str | None]:
+        """What sees whether the stack of a program overflowed whose heap is its own."""
+        guest, store = self.run.prepared.guest, self.session.store
+        exports = instance.exports(store)
+        pointer = exports.get(STACK_POINTER_EXPORT)
+        stack = None if guest is None else guest.stack
+        if stack is None or not isinstance(pointer, Global):
+            return lambda: None
+        memory = next((item for item in exports.values() if isinstance(item, Memory)), None)
+        return lambda: stack.overflow(pointer.value(store), 0 if memory is None else memory.data_len(store))
+
     def _heap(self, instance: Instance) -> BoundHeap | None:
         if self.heap is None:
+            self.session.explain_trap = self._overflow_of(instance)
             return None
         limit_bytes = self.run.wish.grants.memory_limit_bytes
         heap = self.heap.bind(instance, self.session.life, limit_bytes)

@@ -153,7 +153,7 @@ def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
 
 def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepared:
     # What is prepared already starts sooner without these.
-    from tinyheap.guests.rewrite.rewriting import rewrite
+    from tinyheap.guests.rewrite.rewriting import expose_stack, rewrite
     from tinyheap.recognize.identify import identify
     from tinyheap.recognize.locate.resizing import with_realloc
     from tinyheap.wasm import Module
@@ -176,6 +176,8 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepare
         sites = found.encode()
     elif served is not None:
         wasm = rewrite(module, served)
+    elif guest.stack is not None:
+        wasm = expose_stack(module, guest.stack)
     return Prepared(guest, compile_module(engine, wasm), False, sites)
 
 

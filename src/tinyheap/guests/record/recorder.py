@@ -124,6 +124,10 @@ class Recorder(SoleOwner):
         """How many there were."""
         return self.log.events
 
+    def callers(self) -> tuple[str, ...]:
+        """The functions of the program that wait for another, innermost first; see `Recording.callers`."""
+        return () if self._recording is None else self._recording.callers()
+
     def offer(self, store: Store) -> OfferedRecorder:
         """The functions that an instrumented module imports for this, in a store.
 
@@ -136,8 +140,9 @@ class Recorder(SoleOwner):
         return OfferedRecorder(self._journal, store, self._begun)
 
     def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> Recording:
-        sink = self._open_sink(run, Frames(Sites.decode(sites)))
-        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, sink)
+        frames = Frames(Sites.decode(sites))
+        sink = self._open_sink(run, frames)
+        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, frames, sink)
         return self._recording
 
     def finish(self, *, error: str | None = None, exit_code: int | None = None) -> None:

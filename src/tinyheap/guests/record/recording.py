@@ -8,15 +8,19 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tinyheap.errors import RecordingError
+from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.row_types import CollectionRow, GrowthRow, SampleRow, SnapshotRow
 from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.guests.record.journal import Journal
     from tinyheap.heap.contract import Counters, Engine
     from tinyheap.heap.stats import Collection
+    from tinyheap.recordings.row_types import FrameRow
 
 PICTURES: Final = 32
 """Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
@@ -95,12 +99,21 @@ class Recording:
     Args:
         journal: what compiled code notes.
         clock: of the run.
-        shadow_pointer: the program's, where its call stack ends.
+        shadow_pointer: the program's, where its call stack ends; the stack lies behind it (`shadow_stack`).
+        frames: the call instructions that the stack is made of.
         sink: takes it all.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, shadow_pointer: ctypes.c_uint32, sink: Sink) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        shadow_pointer: ctypes.c_uint32,
+        frames: Sequence[FrameRow],
+        sink: Sink,
+    ) -> None:
         self._journal, self._clock, self._shadow_pointer, self._sink = journal, clock, shadow_pointer, sink
+        self._frames = frames
         self._heap: RecordedHeap | None = None
         self._rows = Batch(0)
         self._waiting_deaths, self._flush_due_ns = 0, FLUSH_NS
@@ -115,6 +128,19 @@ class Recording:
     def leave(self) -> None:
         """The host's call has returned, or failed."""
         self._clock.leave()
+
+    def callers(self) -> tuple[str, ...]:
+        """The functions of the program that have called another and wait, innermost first; after a trap, those that did.
+
+        Only functions are known that lead to an allocation.  Empty once the recording is finished.
+        """
+        if self._is_over:
+            return ()
+        count = self._shadow_pointer.value // ENTRY_BYTES
+        first = ctypes.addressof(self._shadow_pointer) + ENTRY_BYTES
+        entries = (ctypes.c_uint64 * count).from_address(first)
+        sites = [entry & 0xFFFFFFFF for entry in reversed(entries)]
+        return tuple(self._frames[site - 1].function for site in sites)
 
     # ---- what happens on a heap that we serve -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
-from tinyheap.guests.rewrite.rewriting import take_out
+from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT, take_out
 from tinyheap.guests.rewrite.shadow_stack import ShadowStack, Sites, keep_shadow_stack
 from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
@@ -62,6 +62,8 @@ def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[
     editor = Editor(module)
     if served is not None:
         take_out(editor, served)
+    elif guest.stack is not None:
+        editor.export(STACK_POINTER_EXPORT, "global", guest.stack.pointer_global)
     stack, sites = keep_shadow_stack(editor, module, targets, taken)
     with contextlib.suppress(MalformedModuleError):
         sites.take_names(module.names.functions)

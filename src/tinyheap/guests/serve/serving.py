@@ -286,13 +286,20 @@ class ServingHeap(SoleOwner):
             return address
         geometry, census = self.engine.geometry, self.engine.census()
         self._absent.lost_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
-        callers = self._callers()
+        callers, obstacle = self._callers(), self._growing.obstacle
+        free_bytes = census.free_blocks * geometry.block_bytes
+        largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
         raise GuestOutOfMemoryError(
             f"the program asked for {self._absent.wanted_bytes} bytes (by {shown(callers)}): its heap of "
-            f"{geometry.heap_bytes} bytes has {census.free_blocks * geometry.block_bytes} free, at most "
-            f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow: "
-            f"{self._growing.obstacle}",
+            f"{geometry.heap_bytes} bytes has {free_bytes} free, at most {largest_bytes} in one piece, and cannot grow: "
+            f"{obstacle}",
             callers,
+            (
+                f"asked for: {self._absent.wanted_bytes:,} bytes, by {shown(callers)}",
+                f"free: {free_bytes:,} bytes of a heap of {geometry.heap_bytes:,}",
+                f"largest free run: {largest_bytes:,} bytes",
+                f"growth: {obstacle}",
+            ),
         )
 
     def _callers(self) -> tuple[str, ...]:
