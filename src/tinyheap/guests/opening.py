@@ -59,6 +59,7 @@ class Wish:
     cache: Cache
     listener: Callable[[Collection], object] | None
     recorder: Recorder | None
+    symbols: bytes | None = None
 
     @classmethod
     def of(
@@ -70,13 +71,17 @@ class Wish:
         cache: Cache | None,
         listener: Callable[[Collection], object] | None,
         recording: Recorder | str | Path | None,
+        symbols: object = None,
+        *,
+        full_paths: bool = False,
     ) -> Self:
         """The arguments of `Program.open`, which says what is raised, with what stands for None."""
         _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
         policy, grants = _policy_for(gc, policy), grants or Grants()
         wasm = _bytes_of(module)
-        recorder = _recorder_for(recording, grants)
-        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder)
+        recorder = _recorder_for(recording, grants, full_paths=full_paths)
+        debug = None if symbols is None else _bytes_of(symbols)
+        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, debug)
 
     @property
     def form(self) -> Form:
@@ -92,7 +97,7 @@ class Wish:
         """The module, made ready and looked at: can it be run as wished?"""
         engine = new_engine(self.grants)
         options = "stoppable" if is_stoppable(self.grants) else ""
-        prepared = prepare(self.wasm, self.form, engine, options, self.cache)
+        prepared = prepare(self.wasm, self.form, engine, options, self.cache, self.symbols)
         if self.policy != Policy():
             _check_served(prepared.guest, self.policy)
         served = self.form.taken_out_of(prepared.guest)
@@ -241,7 +246,7 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
     return replace(policy, leaking=True) if gc == LEAKING else policy
 
 
-def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Recorder | None:
+def _recorder_for(recording: Recorder | str | Path | None, grants: Grants, *, full_paths: bool) -> Recorder | None:
     """What records a run, if anything does.
 
     Raises:
@@ -263,7 +268,7 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
         return recording
     if not isinstance(recording, str | os.PathLike):
         raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
-    return Recorder.to_file(recording)
+    return Recorder.to_file(recording, full_paths=full_paths)
 
 
 def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> RunRow:

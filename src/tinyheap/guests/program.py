@@ -66,6 +66,8 @@ class Program(SoleOwner):
         cache: Cache | None = None,
         listener: Callable[[Collection], object] | None = None,
         recording: Recorder | str | Path | None = None,
+        symbols: str | Path | bytes | bytearray | memoryview | None = None,
+        full_paths: bool = False,
     ) -> Self:
         """A program, instantiated and not yet started.
 
@@ -80,6 +82,10 @@ class Program(SoleOwner):
                 A module whose collections nobody here sees is refused with one.
             recording: The file to record the run in, which must not be there yet, or what records it.  The recording
                 ends when the program is closed.
+            symbols: A build of the module with debug information, its file or its bytes, whose code is the same byte for
+                byte; None to read what the module itself has.
+            full_paths: Whether the recording names source files as the compiler knew them, with the folders of whoever
+                compiled; by default they are shortened (`tinyheap.symbols.paths`).
 
         Raises:
             GuestError: The module cannot be read or run; or an argument is of a wrong type.
@@ -87,11 +93,12 @@ class Program(SoleOwner):
             MalformedModuleError: It is no module.
             UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
                 is and what does work.
+            SymbolsError: ``symbols`` is of another build, or has no debug information.
             RecordingError: The recording cannot be made.
             MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
             HostError: It imports what no host offers.
         """
-        wish = Wish.of(module, grants, policy, gc, cache, listener, recording)
+        wish = Wish.of(module, grants, policy, gc, cache, listener, recording, symbols, full_paths=full_paths)
         return cls(wish.prepare().offer().instantiate())
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ class Type:
     annotation: str
 
 
+BOOLEAN: Final = Type("BOOLEAN", "bool")
 INTEGER: Final = Type("INTEGER", "int")
 BIGINT: Final = Type("BIGINT", "int")
 UBIGINT: Final = Type("UBIGINT", "int")

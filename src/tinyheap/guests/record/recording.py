@@ -14,6 +14,7 @@ from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
     from tinyheap.guests.record._recorder import EventLog
+    from tinyheap.guests.record.frames import Unfolding
     from tinyheap.guests.record.journal import Journal
     from tinyheap.heap.contract import Counters, Engine
     from tinyheap.heap.stats import Collection
@@ -97,10 +98,19 @@ class Recording:
         clock: of the run.
         shadow_pointer: the program's, where its call stack ends.
         sink: takes it all.
+        unfolding: what puts calls into stacks that the compiler inlined; None where none are known.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, shadow_pointer: ctypes.c_uint32, sink: Sink) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        shadow_pointer: ctypes.c_uint32,
+        sink: Sink,
+        unfolding: Unfolding | None = None,
+    ) -> None:
         self._journal, self._clock, self._shadow_pointer, self._sink = journal, clock, shadow_pointer, sink
+        self._unfolding = unfolding
         self._heap: RecordedHeap | None = None
         self._rows = Batch(0)
         self._waiting_deaths, self._flush_due_ns = 0, FLUSH_NS
@@ -277,7 +287,7 @@ class Recording:
 
     def _append(self, batches: list[Batch]) -> None:
         for batch in batches:
-            self._sink.append(batch)
+            self._sink.append(batch if self._unfolding is None else self._unfolding.unfold(batch))
 
     def _taken(self) -> list[Batch]:
         """What was noted since the last time."""
