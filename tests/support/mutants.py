@@ -196,7 +196,7 @@ MUTANTS: Final = {
     "headers are scanned": Edit(_MARKER, "scan_by_mask", "at += marker.header_bytes", "at += 0"),
     "long objects are scanned by 64 words of their layouts": Edit(_MARKER, "scan_by_mask", "words > 64", "words > 68"),
     "out-of-line layouts are read as bits": Edit(_MARKER, "scan_by_mask", "layout & 1 == 0", "layout == 0"),
-    "what a long object pushes is forgotten": Edit(_MARK, "drain", "marker.top = heap.stack_top", ""),
+    "what a long object pushes is forgotten": Edit(_MARK, "drain_precise", "marker.top = heap.stack_top", ""),
     "an object is marked by its lowest block in the byte": Edit(
         _MARKER, "mark_block", "byte | (<u64>MARK << shift)", "byte | 2"
     ),
@@ -210,7 +210,7 @@ MUTANTS: Final = {
         _MARKER, "next_in_queue", "(heap.queue_first + 1) & (QUEUE - 1)", "(heap.queue_first + 1) & (QUEUE - 2)"
     ),
     "the most entries of the mark stack are those before the last": Edit(
-        _MARK, "drain", "marker.peak = marker.top", "marker.peak = marker.top - 1"
+        _MARK, "drain_conservative", "marker.peak = marker.top", "marker.peak = marker.top - 1"
     ),
     "the pool's last byte is no place to refer to": Edit(
         _MARKER, "mark_word", "word - marker.start < marker.pool_bytes", "word - marker.start + 1 < marker.pool_bytes"

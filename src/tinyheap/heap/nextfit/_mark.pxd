@@ -21,6 +21,8 @@ cdef void end_marking(Heap heap) noexcept nogil
 
 # From the mark stack to the mark stack.
 cdef void drain(Heap heap) noexcept nogil
+cdef void drain_conservative(Heap heap) noexcept nogil
+cdef void drain_precise(Heap heap) noexcept nogil
 cdef void drain_one(Heap heap) noexcept nogil
 
 # Ranges, and layouts that are not one mask.

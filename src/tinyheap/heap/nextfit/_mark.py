@@ -201,7 +201,18 @@ def unmark_all(heap: Heap) -> cython.void:
 
 
 def drain(heap: Heap) -> cython.void:
-    """Scan the objects on the mark stack, and those that they lead to, until it is empty."""
+    """Scan the objects on the mark stack, and those that they lead to, until it is empty.
+
+    Two loops, because a compiler that has one has too few registers for it.
+    """
+    if heap.header_bytes == 0:
+        drain_conservative(heap)
+    else:
+        drain_precise(heap)
+
+
+def drain_conservative(heap: Heap) -> cython.void:
+    """`drain` where every word may be a pointer."""
     marker: Marker
     head: u64
     load_marker(heap, cython.address(marker))
@@ -211,9 +222,22 @@ def drain(heap: Heap) -> cython.void:
         head = next_object(heap, cython.address(marker))
         if head == NO_BLOCK:
             break
-        if marker.header_bytes == 0:
-            scan_all(heap, cython.address(marker), head)
-        elif not scan_by_mask(heap, cython.address(marker), head):
+        scan_all(heap, cython.address(marker), head)
+    store_marker(heap, cython.address(marker))
+
+
+def drain_precise(heap: Heap) -> cython.void:
+    """`drain` where layouts say which words may be pointers."""
+    marker: Marker
+    head: u64
+    load_marker(heap, cython.address(marker))
+    while True:
+        if marker.top > marker.peak:
+            marker.peak = marker.top
+        head = next_object(heap, cython.address(marker))
+        if head == NO_BLOCK:
+            break
+        if not scan_by_mask(heap, cython.address(marker), head):
             heap.stack_top = marker.top
             scan_long_object(heap, head)
             marker.top = heap.stack_top
