@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
-from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, NumberRange, Output
+from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, InputFile, NumberRange, Output
 from tinyheap.errors import (
     AllocationStopError,
     ArgumentError,
@@ -107,6 +107,9 @@ class VariableType(click.ParamType[tuple[str, str]]):
         if not name or not equals:
             self.fail(f"invalid variable {text_of(value)!r}: expected NAME=VALUE", param, ctx)
         return name, text
+
+
+MODULE_WITH_SYMBOLS: Final = InputFile("standard input is the program's; name a file")
 
 
 class RunCommand(Command):
@@ -244,6 +247,14 @@ RUN_PARAMETERS: Final = (
         help="Seed the program's clock and random numbers, so that every run is the same.",
     ),
     click.option(
+        "--symbols",
+        type=MODULE_WITH_SYMBOLS,
+        help="Read source lines from this build of MODULE, whose code must be the same; by default from MODULE itself.",
+    ),
+    click.option(
+        "--full-paths", is_flag=True, help="Name source files with the folders of whoever compiled them, not shortened."
+    ),
+    click.option(
         "--no-driver", is_flag=True, help="Run a module that formats texts like any other, and do not pass texts to it."
     ),
     click.option("-q", "--no-summary", is_flag=True, help="Print no summary of the heap."),
@@ -322,8 +333,17 @@ def _check(options: dict[str, Any]) -> None:
 class Run:
     """One run: what is done, how it ended, and what there is to say of it."""
 
-    def __init__(self, task: Task, grants: Grants, policy: Policy, gc: str, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        grants: Grants,
+        policy: Policy,
+        gc: str,
+        recorder: Recorder | None = None,
+        symbols: Input | None = None,
+    ) -> None:
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
+        self.symbols = symbols
         self.exit_code = 0
         self.error: str | None = None
         self.failure: Exception | None = None
@@ -350,7 +370,7 @@ class Run:
         numbers = () if invoke is None else words
         own = (*(() if invoke else words), *arguments)
         task = Task(module, own, invoke, numbers, options["stdin"], not options["no_driver"])
-        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder)
+        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder, options["symbols"])
 
     def to_the_end(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
@@ -376,7 +396,10 @@ class Run:
         with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
             try:
                 source = module.path if not module.is_stream and is_file(module.path) else module.read()
-                self.program = Program.open(source, self.grants, self.policy, gc=self.gc, recording=self.recorder)
+                symbols = None if self.symbols is None else self.symbols.read()
+                self.program = Program.open(
+                    source, self.grants, self.policy, gc=self.gc, recording=self.recorder, symbols=symbols
+                )
             except InputError as error:
                 if self.task.invoked is None:
                     raise

@@ -67,6 +67,11 @@ class StackFrame:
         return self.function if self.code_offset < 0 else f"{self.function}+{self.code_offset:#x}"
 
     @property
+    def owner(self) -> str:
+        """The function, and the call's place in the source where it is known."""
+        return self.function if self.place is None else self.name
+
+    @property
     def is_runtime(self) -> bool:
         """Whether the call is the Go runtime's own; a function that may hold inlined code of the program does not count.
 

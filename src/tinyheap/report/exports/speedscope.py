@@ -29,10 +29,15 @@ def speedscope(recording: Recording) -> bytes:
         "name": recording.run.module,
         "exporter": f"tinyheap {__version__}",
         "activeProfileIndex": 0,
-        "shared": {"frames": [{"name": name} for name in frames]},
+        "shared": {"frames": [_frame(name, graphs[0].files.get(name)) for name in frames]},
         "profiles": profiles,
     }
     return json.dumps(whole, separators=(",", ":")).encode()
+
+
+def _frame(name: str, file: str | None) -> dict[str, str]:
+    """A function, and its source file where that is known."""
+    return {"name": name} if file is None else {"name": name, "file": file}
 
 
 def _profile(graph: FlameGraph, frames: dict[str, int]) -> dict[str, Any]:
