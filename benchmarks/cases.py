@@ -27,7 +27,7 @@ class Case:
     """A workload under one scanner, and how many times faster than the literal port it has to be."""
 
     workload: str
-    options: workloads.Options
+    options: workloads.WorkloadOptions
     goal: float = ANY_GOAL
 
     @property
@@ -64,9 +64,9 @@ def all_cases(*, quick: bool) -> Iterator[Case]:
             yield Case(case.workload, _fewer_steps(case.options), case.goal)
 
 
-def _fewer_steps(options: workloads.Options) -> workloads.Options:
+def _fewer_steps(options: workloads.WorkloadOptions) -> workloads.WorkloadOptions:
     values = dict(zip(options.__slots__, astuple(options), strict=True))
-    return workloads.Options(**{**values, "steps": options.steps // QUICK_STEPS_SHARE})
+    return workloads.WorkloadOptions(**{**values, "steps": options.steps // QUICK_STEPS_SHARE})
 
 
 def _cases() -> Iterator[Case]:
@@ -114,7 +114,7 @@ def _case(
 ) -> Case:
     return Case(
         workload,
-        workloads.Options(
+        workloads.WorkloadOptions(
             heap_bytes=heap_bytes, word_bytes=word_bytes, steps=steps, occupancy=occupancy, precise=precise
         ),
         goal,

@@ -66,6 +66,15 @@ class TestFaces:
         assert module.__all__ == names
         assert public_names(dir(module)) == sorted(names)
 
+    def test_a_name_means_the_same_in_every_package_that_has_it(self) -> None:
+        homes: dict[str, set[str]] = {}
+        for package in LOADED_LATE:
+            for node in ast.parse(stub_of(package).read_text()).body:
+                if isinstance(node, ast.ImportFrom):
+                    for alias in node.names:
+                        homes.setdefault(alias.name, set()).add(str(node.module))
+        assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
     @pytest.mark.parametrize("package", LOADED_LATE)
     def test_names_lead_to_where_the_stub_says(self, package: str) -> None:
         module = import_module(package)

@@ -15,11 +15,11 @@ import needs
 from benchmarks import measure, peers
 from tinyheap.heap.contract import Engine
 from tinyheap.traces.trace import TraceBuilder, write_trace
-from tinyheap.traces.workloads import Options, generate
+from tinyheap.traces.workloads import WorkloadOptions, generate
 from tinyheap.units import KIB
 
 GC_HEADER: Final = Path("/usr/include/gc/gc.h")
-SMALL: Final = Options(heap_bytes=32 * KIB, word_bytes=8, steps=2000)
+SMALL: Final = WorkloadOptions(heap_bytes=32 * KIB, word_bytes=8, steps=2000)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_other_work_is_not_compared(kernel: type[Engine], tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("options", [[], ["--precise"]])
 def test_bdwgc_runs_a_program_within_the_limit(bdwgc: Path, tmp_path: Path, options: list[str]) -> None:
-    program = generate("mixed", Options(heap_bytes=1024 * KIB, word_bytes=8, steps=50_000, occupancy=0.3))
+    program = generate("mixed", WorkloadOptions(heap_bytes=1024 * KIB, word_bytes=8, steps=50_000, occupancy=0.3))
     write_trace(tmp_path / "t", program)
     said = peers.run(bdwgc, tmp_path / "t", *options)
     assert (said["oom"], said["ops_done"]) == ("", program.step_count)

@@ -13,7 +13,7 @@ import needs
 from benchmarks import peers
 from tinyheap.traces.replay import replay
 from tinyheap.traces.trace import read_trace, write_trace
-from tinyheap.traces.workloads import WORKLOADS, Options, generate
+from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
 VECTORS: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
@@ -50,7 +50,7 @@ def test_it_does_what_the_original_did(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("word_bytes", [2, 4, 8])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_it_does_what_our_engine_does(name: str, word_bytes: int, precise: bool, tmp_path: Path) -> None:
-    program = generate(name, Options(heap_bytes=32 * KIB, word_bytes=word_bytes, steps=2000, precise=precise))
+    program = generate(name, WorkloadOptions(heap_bytes=32 * KIB, word_bytes=word_bytes, steps=2000, precise=precise))
     write_trace(tmp_path / "t", program)
     said = play_literal(tmp_path / "t", word_bytes, "--full", precise=precise)
     gc = "precise" if precise else "conservative"
@@ -61,7 +61,7 @@ def test_it_does_what_our_engine_does(name: str, word_bytes: int, precise: bool,
 
 
 def test_counting_changes_nothing_but_the_counts(tmp_path: Path) -> None:
-    write_trace(tmp_path / "t", generate("lists", Options(heap_bytes=32 * KIB, steps=20_000)))
+    write_trace(tmp_path / "t", generate("lists", WorkloadOptions(heap_bytes=32 * KIB, steps=20_000)))
     plain = play_literal(tmp_path / "t", 4, precise=False)
     counted = play_literal(tmp_path / "t", 4, precise=False, counted=True)
     assert counted.pop("blocks_examined") > 0
@@ -70,6 +70,6 @@ def test_counting_changes_nothing_but_the_counts(tmp_path: Path) -> None:
 
 
 def test_a_trace_for_another_build_is_an_error(tmp_path: Path) -> None:
-    write_trace(tmp_path / "t", generate("lists", Options(heap_bytes=32 * KIB, steps=100)))
+    write_trace(tmp_path / "t", generate("lists", WorkloadOptions(heap_bytes=32 * KIB, steps=100)))
     with pytest.raises(peers.PeerError, match="another word size"):
         play_literal(tmp_path / "t", 8, precise=False)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from tinyheap import cli
 from tinyheap.traces.trace import read_trace
-from tinyheap.traces.workloads import WORKLOADS, Options, generate
+from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
 
@@ -27,7 +27,7 @@ def test_options_reach_the_program(tmp_path: Path) -> None:
     program = read_trace(target)
     assert program == generate(
         "mixed",
-        Options(
+        WorkloadOptions(
             seed=7,
             word_bytes=8,
             heap_bytes=64 * KIB,

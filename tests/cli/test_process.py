@@ -16,7 +16,7 @@ from cli import forks
 from hosts.programs import command, module_bytes, say
 from recordings_made import make_recording
 from tinyheap import cli
-from tinyheap.cli.exits import MEANINGS, Code
+from tinyheap.cli.exits import MEANINGS, ExitCode
 from tinyheap.traces.trace import TraceBuilder, write_trace
 
 HELLO: Final = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
@@ -70,9 +70,9 @@ def test_an_output_that_takes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     for words, ended in zip(PRINTING, forks.run([(words, {1: place}) for words in PRINTING]), strict=True):
         if place == forks.BROKEN:
-            assert ended == (Code.UNREAD, ""), words
+            assert ended == (ExitCode.UNREAD, ""), words
         else:
-            assert ended.exit_code == Code.CANNOT_WRITE, (words, ended)
+            assert ended.exit_code == ExitCode.CANNOT_WRITE, (words, ended)
             assert ended.stderr.startswith("Error: "), (words, ended)
             assert "standard output: cannot be written: " in ended.stderr
             assert ended.stderr.count("\n") == 1, (words, ended)
@@ -82,14 +82,14 @@ def test_an_output_that_takes_nothing(place: str) -> None:
 def test_an_error_stream_that_takes_nothing_changes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     cases = [
-        (["run", "hello.wasm"], Code.DONE),
-        (["run", "none.wasm"], Code.CANNOT_READ),
-        (["run", "--no-such-option"], Code.USAGE),
-        (["profile", "hello.wasm"], Code.CANNOT_READ),
-        (["generate", "mixed", "--heap", "16K", "--steps", "9", "-o", "made"], Code.DONE),
-        (["report", "r.tinyheap", "--html", "page"], Code.DONE),
-        (["replay", "none", "t.trace"], Code.CANNOT_READ),
-        (["sql", "r.tinyheap", "selec"], Code.USAGE),
+        (["run", "hello.wasm"], ExitCode.DONE),
+        (["run", "none.wasm"], ExitCode.CANNOT_READ),
+        (["run", "--no-such-option"], ExitCode.USAGE),
+        (["profile", "hello.wasm"], ExitCode.CANNOT_READ),
+        (["generate", "mixed", "--heap", "16K", "--steps", "9", "-o", "made"], ExitCode.DONE),
+        (["report", "r.tinyheap", "--html", "page"], ExitCode.DONE),
+        (["replay", "none", "t.trace"], ExitCode.CANNOT_READ),
+        (["sql", "r.tinyheap", "selec"], ExitCode.USAGE),
     ]
     ended = forks.run([(words, {2: place}) for words, _ in cases])
     assert [each.exit_code for each in ended] == [code for _, code in cases]
@@ -100,8 +100,8 @@ def test_an_input_that_is_closed() -> None:
         [(words, {0: forks.CLOSED}) for words in (["replay", "-"], ["identify", "-"], ["run", "-q", "hello.wasm"])]
     )
     for ended in (replayed, identified):
-        assert ended == (Code.CANNOT_READ, "Error: standard input: Bad file descriptor\n")
-    assert ran.exit_code == Code.DONE
+        assert ended == (ExitCode.CANNOT_READ, "Error: standard input: Bad file descriptor\n")
+    assert ran.exit_code == ExitCode.DONE
 
 
 def test_what_the_encoding_lacks_is_written_as_an_escape() -> None:
@@ -156,7 +156,7 @@ def test_while_it_starts(library: str, words: list[str]) -> None:
         check=False,
         timeout=WAIT_S,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (Code.INTERRUPTED, "", "Error: interrupted\n")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (ExitCode.INTERRUPTED, "", "Error: interrupted\n")
 
 
 SWALLOWING: Final = {
@@ -222,7 +222,7 @@ def test_an_interrupt_is_not_lost(swallower: str) -> None:
     ended = subprocess.run(
         tinyheap("replay", "t.trace", before=before), capture_output=True, text=True, check=False, timeout=WAIT_S
     )
-    assert ended.returncode == Code.INTERRUPTED
+    assert ended.returncode == ExitCode.INTERRUPTED
     assert ended.stderr.endswith("Error: interrupted\n")
     assert "Traceback" not in ended.stderr or swallower == "a callback of C"
     assert time.monotonic() - begun_s < WAIT_S / 2
@@ -250,7 +250,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
         running.send_signal(signal.SIGINT)
         assert running.stderr.readline() == "again\n"
         running.send_signal(signal.SIGINT)
-        assert running.wait(WAIT_S) == Code.INTERRUPTED
+        assert running.wait(WAIT_S) == ExitCode.INTERRUPTED
         assert running.stderr.read().endswith("Error: interrupted\n")
     assert not list(Path().glob(".tinyheap-*"))
     assert not Path("made").exists()
@@ -293,11 +293,11 @@ click.Command.invoke = tell
         time.sleep(after_s)
         running.send_signal(signal.SIGINT)
         try:
-            assert running.wait(WAIT_S) in (Code.INTERRUPTED, Code.DONE)
+            assert running.wait(WAIT_S) in (ExitCode.INTERRUPTED, ExitCode.DONE)
         finally:
             running.kill()
         said = running.stderr.read()
-        if running.returncode == Code.INTERRUPTED:
+        if running.returncode == ExitCode.INTERRUPTED:
             assert "interrupted" in said
         assert "Traceback" not in said
     assert not list(Path().glob(".tinyheap-*"))
@@ -307,4 +307,4 @@ click.Command.invoke = tell
 
 
 def test_every_code_has_a_meaning() -> None:
-    assert list(MEANINGS) == sorted(Code)
+    assert list(MEANINGS) == sorted(ExitCode)

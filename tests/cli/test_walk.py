@@ -24,8 +24,8 @@ from click.testing import CliRunner, Result
 from hosts.programs import command, module_bytes
 from recordings_made import make_recording
 from tinyheap import cli
-from tinyheap.cli.exits import Code
-from tinyheap.cli.parameters import Input, InputFile, NumberRange, Output, OutputFile, SizeType
+from tinyheap.cli.exits import ExitCode
+from tinyheap.cli.parameters import Input, InputFile, NumberRange, OutputFile, OutputTarget, SizeType
 from tinyheap.cli.replay import MarkStackType
 from tinyheap.cli.report import ExportType
 from tinyheap.cli.run import FolderType
@@ -191,10 +191,10 @@ def invoke(*words: str) -> Result:
 def hold(words: list[str], said: Result) -> None:
     shown = [word[:80] for word in words]
     assert said.exception is None or isinstance(said.exception, SystemExit), (shown, said.exception)
-    assert said.exit_code in set(Code), (shown, said.output)
+    assert said.exit_code in set(ExitCode), (shown, said.output)
     assert "Traceback" not in said.output, shown
     assert "\x1b" not in said.stderr, shown
-    if said.exit_code > Code.USAGE and "--json" not in words:
+    if said.exit_code > ExitCode.USAGE and "--json" not in words:
         assert said.stderr.startswith("Error: "), (shown, said.output)
 
 
@@ -222,7 +222,7 @@ def test_a_missing_file_has_one_code_everywhere(name: str, folder: Path) -> None
                     parameter.name or "": [*parameter.opts[-1:] * is_option(parameter), place]
                 }
                 said = invoke(name, *(word for each in words.values() for word in each))
-                assert said.exit_code == Code.CANNOT_READ, (parameter.name, said.output)
+                assert said.exit_code == ExitCode.CANNOT_READ, (parameter.name, said.output)
                 assert said.stderr.startswith(f"Error: {place}: "), (parameter.name, said.output)
                 assert any(each in said.stderr for each in (*why.split("|"), "directory")), said.stderr
 
@@ -239,7 +239,7 @@ def test_an_option_that_there_is_not_is_said_wherever_it_stands(name: str, folde
     wrong = real[:-1] + "zz"
     for line in ([wrong, *words], [*words, wrong], [wrong, "1M", *words], [f"{wrong}=1", *words]):
         said = invoke(name, *line)
-        assert said.exit_code == Code.USAGE
+        assert said.exit_code == ExitCode.USAGE
         assert f"No such option '{wrong}'" in said.stderr or f"No such option: {wrong}" in said.stderr
         assert real in said.stderr
 
@@ -263,7 +263,7 @@ def test_every_option_is_explained_and_numbers_have_a_range(name: str, parameter
 
 def help_of(name: str) -> str:
     said = invoke(name, "--help")
-    assert said.exit_code == Code.DONE
+    assert said.exit_code == ExitCode.DONE
     return said.stdout
 
 
@@ -297,7 +297,7 @@ def test_an_output_is_never_an_input(name: str, parameter: click.Parameter, fold
             more = ["--force"] if "--force" in [opt for each in COMMANDS[name].params for opt in each.opts] else []
             line = [*(word for each in words.values() for word in each), *more, *option_of(parameter, str(place))]
             said = invoke(name, *line)
-            assert said.exit_code == Code.USAGE, said.output
+            assert said.exit_code == ExitCode.USAGE, said.output
             assert "which is read; write to another file" in said.stderr
             assert place.read_bytes() == source.read_bytes()
         link.unlink()
@@ -317,16 +317,16 @@ def test_whether_an_output_can_be_written_is_known_before(
     words = [word for key, each in base(name, folder).items() if key != parameter.name for word in each]
     for place in ("none/x", str(folder / "folder"), str(folder / "empty" / "x"), "n" * 300):
         said = invoke(name, *words, *option_of(parameter, place))
-        assert (said.exit_code, said.stdout) == (Code.CANNOT_WRITE, ""), said.output
+        assert (said.exit_code, said.stdout) == (ExitCode.CANNOT_WRITE, ""), said.output
         assert said.stderr.startswith(f"Error: {place}: ")
 
 
 def test_two_outputs_are_two_files(folder: Path) -> None:
     for first, second in (("x", "./x"), ("-", "-")):
         said = invoke("report", str(folder / "r.tinyheap"), "--html", first, "--export", f"pprof={second}")
-        assert said.exit_code == Code.USAGE
+        assert said.exit_code == ExitCode.USAGE
         assert "the same as --html" in said.stderr
-    assert invoke("profile", str(folder / "app.wasm"), "-o", "x", "--json", "x").exit_code == Code.USAGE
+    assert invoke("profile", str(folder / "app.wasm"), "-o", "x", "--json", "x").exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("option", [[], ["--dir", ".:/in"]])
@@ -335,7 +335,7 @@ def test_an_argument_of_the_program_is_an_input(option: list[str], folder: Path)
     argument = "/in/input.go" if option else "input.go"
     for output in (["--json", "input.go"], ["-f", "-o", "./input.go"]):
         said = invoke("profile", str(folder / "app.wasm"), *option, *output, "--", argument)
-        assert said.exit_code == Code.USAGE
+        assert said.exit_code == ExitCode.USAGE
         assert "which is an argument of the program" in said.stderr
     assert Path("input.go").read_text() == "package a\n"
 
@@ -343,9 +343,9 @@ def test_an_argument_of_the_program_is_an_input(option: list[str], folder: Path)
 def test_a_recording_s_place_is_a_name_and_nothing_else(folder: Path) -> None:
     """What DuckDB would take for something of its own."""
     for name in ("md:foo", ":memory:", "it's", "x.csv"):
-        assert invoke("profile", "-q", str(folder / "app.wasm"), "-o", name).exit_code == Code.DONE
+        assert invoke("profile", "-q", str(folder / "app.wasm"), "-o", name).exit_code == ExitCode.DONE
         assert Path(name).is_file()
-        assert invoke("sql", name, "SELECT 1").exit_code == Code.DONE
+        assert invoke("sql", name, "SELECT 1").exit_code == ExitCode.DONE
 
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", each))
@@ -363,7 +363,7 @@ def test_a_fifo_is_a_file_like_others(name: str, parameter: click.Parameter, fol
     other.start()
     line = [*parameter.opts[-1:] * is_option(parameter), "fifo"]
     said = invoke(name, *(word for key, each in (words | {parameter.name or "": line}).items() for word in each))
-    assert said.exit_code == Code.DONE, said.output
+    assert said.exit_code == ExitCode.DONE, said.output
     other.join(HANG_S)
     assert not other.is_alive()
 
@@ -392,13 +392,13 @@ def test_names_that_are_not_utf8_are_opened_and_shown(folder: Path) -> None:
         ["report", "x", "--html", BAD_NAME + "/html", "--export", f"pprof={BAD_NAME}/pprof"],
     ):
         said = invoke(*words)
-        assert said.exit_code == Code.DONE, said.output
+        assert said.exit_code == ExitCode.DONE, said.output
         assert shown in said.output.replace("\\\\", "\\") or words[0] == "profile"
     assert {path.name for path in Path(BAD_NAME).iterdir()} == {"json", "trace", "html", "pprof"}
     for words, code in (
-        (["sql", f"{folder}/{BAD_NAME}.r.tinyheap"], Code.CANNOT_READ),
-        (["report", "x", "--export", f"csv={BAD_NAME}/csv"], Code.CANNOT_WRITE),
-        (["profile", module], Code.CANNOT_WRITE),
+        (["sql", f"{folder}/{BAD_NAME}.r.tinyheap"], ExitCode.CANNOT_READ),
+        (["report", "x", "--export", f"csv={BAD_NAME}/csv"], ExitCode.CANNOT_WRITE),
+        (["profile", module], ExitCode.CANNOT_WRITE),
     ):
         said = invoke(*words)
         assert said.exit_code == code
@@ -422,11 +422,11 @@ def test_a_program_s_files_may_have_any_name() -> None:
     assert invoke("run", "-q", "echo.wasm", "--stdin", "fifo").stdout == "text"
     assert invoke("run", "-q", "echo.wasm", "--stdin", "/dev/null").stdout == ""
     said = invoke("run", "-q", "echo.wasm", "--", BAD_NAME)
-    assert said.exit_code == Code.CANNOT_READ
+    assert said.exit_code == ExitCode.CANNOT_READ
     assert said.stderr.startswith(r"Error: 'b\\xffad' is not UTF-8; WASI takes no other")
 
 
 def test_names_as_text() -> None:
     assert text_of(BAD_NAME) == r"b\xffad"
     assert str(Input("-")) == "standard input"
-    assert str(Output("-")) == "standard output"
+    assert str(OutputTarget("-")) == "standard output"

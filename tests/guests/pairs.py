@@ -59,7 +59,7 @@ class Run:
         return self.log.read(0, int(self.session.read_global(LOG_END)))
 
     def counters(self) -> dict[str, int]:
-        """The program's own statistics, by the names of `facts.Counters`."""
+        """The program's own statistics, by the names of `facts.CounterAddresses`."""
         addresses = vars(self.facts.counters).items()
         return {name: self.session.memory.read_u64(address) for name, address in addresses if address is not None}
 

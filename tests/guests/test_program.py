@@ -385,7 +385,7 @@ def test_a_module_that_only_wasmtime_can_read_runs_as_it_is(monkeypatch: pytest.
 
 def test_the_cache_knows_all_code_that_prepares() -> None:
     """What it does not know could change, and the cache would still hold what the old code made."""
-    prepares = ("recognize.identify", "recognize.facts_json", "recognize.resizing", "wasm")
+    prepares = ("recognize.identify", "recognize.facts_json", "recognize.locate.resizing", "wasm")
     rewrites = ("guests.rewrite.rewriting", "guests.rewrite.instrumenting")
     imports = "; ".join(f"import tinyheap.{name}" for name in (*prepares, *rewrites))
     files = "[each.__file__ for name, each in sys.modules.items() if name.startswith('tinyheap')]"

@@ -139,6 +139,9 @@ def with_tail_calls(module: Module, function: int) -> set[int]:
         for _, instruction in instructions.walk(module.data, body.start, body.end):
             if instruction.name == "return_call":
                 left.append(instruction.immediates[0])
+            elif instruction.name == "return_call_indirect":
+                # Whichever the table has: any function may be in it.
+                left.extend(module.imported_function_count + index for index in range(len(module.defined_functions)))
     return found
 
 

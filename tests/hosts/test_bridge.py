@@ -21,7 +21,7 @@ from tinyheap.hosts.gojs import script
 from tinyheap.hosts.gojs.bridge import python_of
 from tinyheap.hosts.gojs.realm import Realm
 from tinyheap.hosts.gojs.references import ValueTable
-from tinyheap.hosts.grants import Sink
+from tinyheap.hosts.grants import OutputStream
 from tinyheap.hosts.world import STEP_NS, SeededWorld
 
 if TYPE_CHECKING:
@@ -447,7 +447,7 @@ def test_timers_keep_their_order_and_can_be_cancelled() -> None:
 
 
 def realm_of() -> Realm:
-    return Realm(SeededWorld(1), Sink("o", io.BytesIO()), Sink("e", io.BytesIO()), 1 << 20)
+    return Realm(SeededWorld(1), OutputStream("o", io.BytesIO()), OutputStream("e", io.BytesIO()), 1 << 20)
 
 
 def node(expression: str, inputs: object) -> object:

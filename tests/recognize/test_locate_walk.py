@@ -15,7 +15,7 @@ from tinyheap.recognize.values import (
     Merge,
     Operation,
     Parameter,
-    Unknown,
+    UnknownValue,
     Value,
     linear,
     minus,
@@ -140,7 +140,7 @@ def test_code_that_does_not_validate_is_read_without_harm() -> None:
     stack = editor.add_function([], [], Code().i32_add().global_set(0))
     (event,) = Walker(editor.build()).read(stack).global_sets
     assert isinstance(event.value, Operation)
-    assert all(isinstance(operand, Unknown) for operand in event.value.operands)
+    assert all(isinstance(operand, UnknownValue) for operand in event.value.operands)
 
 
 def test_functions_are_found_by_what_they_mention() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import needs
 from recordings_made import Shape, make_recording, make_run
-from tinyheap.recordings.store import Store
+from tinyheap.recordings.store import RecordingStore
 
 FILES = 50 if needs.IN_CI else 6
 """Of each kind of damage."""
@@ -76,7 +76,7 @@ def open_still(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     """A recording whose writer is not at its end: the file, and what is beside it."""
     path = tmp_path_factory.mktemp("made") / "made.tinyheap"
     made = make_run(Shape(batch_events=300))
-    store = Store(path, made.run, made.frames, overwrite=False)
+    store = RecordingStore(path, made.run, made.frames, overwrite=False)
     for batch in made.batches:
         store.put([batch])
     content = path.read_bytes(), path.with_name(f"{path.name}.wal").read_bytes()

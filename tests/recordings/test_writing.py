@@ -20,7 +20,7 @@ from tinyheap.recordings import writer as writer_module
 from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import FrameRow, RunRow
-from tinyheap.recordings.store import Store
+from tinyheap.recordings.store import RecordingStore
 from tinyheap.recordings.writer import RecordingWriter
 
 
@@ -152,12 +152,12 @@ def test_made_recordings_are_sound_and_leak_as_asked(tmp_path: Path, seed: int, 
 def test_the_file_appears_under_its_name_only_when_it_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, made = tmp_path / "run.tinyheap", threading.Event()
 
-    class Waiting(Store):
+    class Waiting(RecordingStore):
         def __init__(self, *arguments: object, **options: object) -> None:
             super().__init__(*arguments, **options)  # type: ignore[arg-type]
             made.set()
 
-    monkeypatch.setattr(writer_module, "Store", Waiting)
+    monkeypatch.setattr(writer_module, "RecordingStore", Waiting)
     with RecordingWriter.create(path, run_row()):
         made.wait()
         assert path.exists()
@@ -169,12 +169,12 @@ def test_the_file_appears_under_its_name_only_when_it_is_sound(tmp_path: Path, m
 def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_go_on = threading.Event()
 
-    class Slow(Store):
+    class Slow(RecordingStore):
         def put(self, batches: Sequence[Batch]) -> None:
             may_go_on.wait()
             super().put(batches)
 
-    monkeypatch.setattr(writer_module, "Store", Slow)
+    monkeypatch.setattr(writer_module, "RecordingStore", Slow)
     handed_over = []
 
     def hand_over(writer: RecordingWriter) -> None:
@@ -209,11 +209,11 @@ def test_a_recording_is_not_replaced_unasked(tmp_path: Path) -> None:
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run.tinyheap"
 
-    def late(*arguments: object, **options: object) -> Store:
+    def late(*arguments: object, **options: object) -> RecordingStore:
         path.write_text("somebody else's")
-        return Store(*arguments, **options)  # type: ignore[arg-type]
+        return RecordingStore(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(writer_module, "Store", late)
+    monkeypatch.setattr(writer_module, "RecordingStore", late)
     with RecordingWriter.create(path, run_row()) as writer, pytest.raises(RecordingWriteError, match="cannot be made"):
         writer.finish("finished", time_ns=1)
     assert path.read_text() == "somebody else's"

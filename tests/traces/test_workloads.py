@@ -9,10 +9,10 @@ import pytest
 from tinyheap.errors import TraceError
 from tinyheap.traces.replay import replay
 from tinyheap.traces.trace import Op
-from tinyheap.traces.workloads import WORKLOADS, Options, generate
+from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
-SMALL = Options(heap_bytes=32 * KIB, steps=3000)
+SMALL = WorkloadOptions(heap_bytes=32 * KIB, steps=3000)
 FAITHFUL_WORDS = 8
 
 
@@ -36,7 +36,7 @@ def test_programs_go_by_their_options_alone(name: str) -> None:
 @pytest.mark.parametrize("occupancy", [0.3, 0.6])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_the_occupancy_is_reached_and_held(name: str, occupancy: float, precise: bool) -> None:
-    options = Options(heap_bytes=256 * KIB, steps=60_000, occupancy=occupancy, precise=precise)
+    options = WorkloadOptions(heap_bytes=256 * KIB, steps=60_000, occupancy=occupancy, precise=precise)
     played = replay(generate(name, options), "precise" if precise else "conservative", hashes=False)
     assert played.collections, "the heap was never full"
     used = [1 - row.free_blocks / played.geometry.end_block for row in played.collections]
@@ -52,20 +52,20 @@ def test_steps_count_from_where_the_live_data_stands() -> None:
 
 
 def test_overflow_has_the_bounded_mark_stack_rescan_once_for_each_wide_node() -> None:
-    options = Options(heap_bytes=256 * KIB, steps=30_000)
+    options = WorkloadOptions(heap_bytes=256 * KIB, steps=30_000)
     bounded = replay(generate("overflow", options), mark_stack_entries=FAITHFUL_WORDS * options.word_bytes)
     assert min(row.rescans for row in bounded.collections) >= 16
 
 
 @pytest.mark.parametrize("name", ["mixed", "trees", "chains", "arrays", "fragment"])
 def test_other_workloads_do_not_overflow_it(name: str) -> None:
-    options = Options(heap_bytes=256 * KIB, steps=30_000)
+    options = WorkloadOptions(heap_bytes=256 * KIB, steps=30_000)
     bounded = replay(generate(name, options), mark_stack_entries=FAITHFUL_WORDS * options.word_bytes)
     assert not sum(row.overflows for row in bounded.collections)
 
 
 def test_arrays_hold_no_pointers_and_are_4_to_64_kib() -> None:
-    program = generate("arrays", Options(heap_bytes=16 * 1024 * KIB, steps=2000))
+    program = generate("arrays", WorkloadOptions(heap_bytes=16 * 1024 * KIB, steps=2000))
     sizes = [program.step(i)[2] for i in range(program.step_count) if program.step(i)[0] == Op.ALLOC]
     arrays = [size for size in sizes if size >= 4 * KIB]
     assert len(arrays) > len(sizes) * 9 // 10
@@ -84,13 +84,13 @@ def test_progress_is_told_in_steps() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(heap_bytes=1024), "too small"),
-        (Options(heap_bytes=64 * KIB, word_bytes=2), "2-byte words address less than 64 KiB"),
-        (Options(word_bytes=3), "unsupported word size 3"),
-        (Options(heap_bytes=32 * KIB, limit_bytes=16 * KIB), "below the initial heap"),
+        (WorkloadOptions(heap_bytes=1024), "too small"),
+        (WorkloadOptions(heap_bytes=64 * KIB, word_bytes=2), "2-byte words address less than 64 KiB"),
+        (WorkloadOptions(word_bytes=3), "unsupported word size 3"),
+        (WorkloadOptions(heap_bytes=32 * KIB, limit_bytes=16 * KIB), "below the initial heap"),
     ],
 )
-def test_options_that_make_no_program(options: Options, words: str) -> None:
+def test_options_that_make_no_program(options: WorkloadOptions, words: str) -> None:
     with pytest.raises(TraceError, match=words):
         generate("mixed", options)
 
@@ -98,12 +98,12 @@ def test_options_that_make_no_program(options: Options, words: str) -> None:
 @pytest.mark.parametrize("occupancy", [0.0, 1.0, float("nan")])
 def test_an_occupancy_out_of_range(occupancy: float) -> None:
     with pytest.raises(TraceError, match=r"invalid occupancy .*: expected"):
-        Options(occupancy=occupancy)
+        WorkloadOptions(occupancy=occupancy)
 
 
 def test_steps_out_of_range() -> None:
     with pytest.raises(TraceError, match="invalid steps -1: expected 0 to"):
-        Options(steps=-1)
+        WorkloadOptions(steps=-1)
 
 
 def test_an_unknown_workload_names_the_known_ones() -> None:

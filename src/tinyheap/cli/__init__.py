@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import click
 
 from tinyheap import __version__, process
-from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
+from tinyheap.cli.exits import ExitCode, code_of, say_error, write_exit_codes
 from tinyheap.errors import MissingLibraryError, TinyheapError
 
 __all__ = ["COMMANDS", "main"]
@@ -90,7 +90,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's
         """Print the message on standard error."""
-        if self.exit_code != Code.UNREAD:
+        if self.exit_code != ExitCode.UNREAD:
             say_error(self.message)
 
 
@@ -103,10 +103,10 @@ def ending() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        raise Failure("interrupted", Code.INTERRUPTED) from interrupt
+        raise Failure("interrupted", ExitCode.INTERRUPTED) from interrupt
     except (TinyheapError, MemoryError) as error:
         if process.was_interrupted():  # which libraries have errors of their own for
-            raise Failure("interrupted", Code.INTERRUPTED) from error
+            raise Failure("interrupted", ExitCode.INTERRUPTED) from error
         raise Failure(str(error) or "this machine has too little memory for it", code_of(error)) from error
 
 
@@ -122,7 +122,7 @@ def load(name: str, entry: Entry) -> click.Command:
         # A module of tinyheap's that is missing is a bug, which the traceback shows best.
         if (error.name or "").partition(".")[0] == "tinyheap":
             raise
-        raise Failure(explain_missing(name, entry, error), Code.CANNOT_READ) from error
+        raise Failure(explain_missing(name, entry, error), ExitCode.CANNOT_READ) from error
     return command
 
 

@@ -25,7 +25,7 @@ from tinyheap.errors import (
 from tinyheap.report.text import printable
 
 
-class Code(IntEnum):
+class ExitCode(IntEnum):
     """How a command ends; between 0 and 255 a program's own codes come to these."""
 
     DONE = 0
@@ -43,41 +43,41 @@ class Code(IntEnum):
 
 
 MEANINGS: Final = {
-    Code.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
-    Code.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text",
-    Code.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
-    Code.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
-    Code.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
-    Code.STOPPED: "stopped at the allocation that --stop-at names",
-    Code.TIMED_OUT: "stopped after the time that --timeout names",
-    Code.CANNOT_READ: "an input is missing, unreadable or of the wrong kind, or cannot be run as asked",
-    Code.INTERRUPTED: "interrupted by Ctrl-C",
-    Code.TRAPPED: "the program trapped",
-    Code.HEAP_FULL: "the heap is full and cannot grow (see --heap-limit, --growth, --memory-limit)",
-    Code.UNREAD: "whatever read the output has stopped reading",
+    ExitCode.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
+    ExitCode.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text",
+    ExitCode.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
+    ExitCode.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
+    ExitCode.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
+    ExitCode.STOPPED: "stopped at the allocation that --stop-at names",
+    ExitCode.TIMED_OUT: "stopped after the time that --timeout names",
+    ExitCode.CANNOT_READ: "an input is missing, unreadable or of the wrong kind, or cannot be run as asked",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.TRAPPED: "the program trapped",
+    ExitCode.HEAP_FULL: "the heap is full and cannot grow (see --heap-limit, --growth, --memory-limit)",
+    ExitCode.UNREAD: "whatever read the output has stopped reading",
 }
 """In the order of their numbers, a phrase each."""
 
-_BY_ERROR: Final[tuple[tuple[type[Exception], Code], ...]] = (
-    (OutputError, Code.CANNOT_WRITE),
-    (DriverError, Code.NO),
-    (ArgumentError, Code.USAGE),
-    (QueryError, Code.USAGE),
-    (HeapCorruptError, Code.OVERWRITTEN),
-    (AllocationStopError, Code.STOPPED),
-    (GuestTimeoutError, Code.TIMED_OUT),
-    (GuestInterruptError, Code.INTERRUPTED),
-    (OutOfMemoryError, Code.HEAP_FULL),
-    (TinyheapError, Code.CANNOT_READ),
-    (MemoryError, Code.CANNOT_READ),
+_BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
+    (OutputError, ExitCode.CANNOT_WRITE),
+    (DriverError, ExitCode.NO),
+    (ArgumentError, ExitCode.USAGE),
+    (QueryError, ExitCode.USAGE),
+    (HeapCorruptError, ExitCode.OVERWRITTEN),
+    (AllocationStopError, ExitCode.STOPPED),
+    (GuestTimeoutError, ExitCode.TIMED_OUT),
+    (GuestInterruptError, ExitCode.INTERRUPTED),
+    (OutOfMemoryError, ExitCode.HEAP_FULL),
+    (TinyheapError, ExitCode.CANNOT_READ),
+    (MemoryError, ExitCode.CANNOT_READ),
 )
 """The first that fits counts."""
 
 
 def code_of(error: BaseException) -> int:
-    """What an error means to a shell: one of `Code`, or with what the program ended itself."""
+    """What an error means to a shell: one of `ExitCode`, or with what the program ended itself."""
     if is_unread(error):
-        return Code.UNREAD
+        return ExitCode.UNREAD
     if isinstance(error, GuestTrapError | GuestExitError):
         return error.exit_code
     return next(code for kind, code in _BY_ERROR if isinstance(error, kind))

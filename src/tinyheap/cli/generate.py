@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from tinyheap.cli.parameters import OUTPUT, SEED, SIZE, Command, NumberRange, Output
+from tinyheap.cli.parameters import OUTPUT, SEED, SIZE, Command, NumberRange, OutputTarget
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import TraceError
 from tinyheap.report.consoles import result_console
 from tinyheap.traces.trace import STEPS_LIMIT, WORD_SIZES_BYTES, packed
-from tinyheap.traces.workloads import WORKLOADS, Options, generate
+from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
 KINDS = "\n".join(f"{name:9} {workload.help}" for name, workload in WORKLOADS.items())
@@ -82,7 +82,7 @@ fragmentation may let a trace run out of memory; replaying it says so.
 )
 def command(
     workload: str,
-    output: Output,
+    output: OutputTarget,
     seed: int,
     word_bytes: str,
     heap: int,
@@ -94,7 +94,7 @@ def command(
 ) -> None:
     """Writes the trace of a synthetic workload and says on stderr what was written."""
     try:
-        options = Options(
+        options = WorkloadOptions(
             heap_bytes=heap,
             limit_bytes=limit or heap,
             word_bytes=int(word_bytes),
@@ -105,8 +105,8 @@ def command(
             seed=seed,
         )
         with progress_bar(result_console(stderr=True), f"making {workload}", total=None) as progress:
-            program = generate(workload, options, progress)
+            trace = generate(workload, options, progress)
     except TraceError as error:
         raise click.UsageError(str(error)) from error
-    output.write(packed(program, is_compressed=output.name.endswith(".gz")))
-    click.echo(f"{output}: {program.step_count} steps on {program.object_ids - 1} object ids", err=True)
+    output.write(packed(trace, is_compressed=output.name.endswith(".gz")))
+    click.echo(f"{output}: {trace.step_count} steps on {trace.object_ids - 1} object ids", err=True)

@@ -10,7 +10,7 @@ import json
 
 import click
 
-from tinyheap.cli.exits import Code, code_of, say_error
+from tinyheap.cli.exits import ExitCode, code_of, say_error
 from tinyheap.cli.parameters import INPUT, Command, Input
 from tinyheap.errors import InputError, TinyheapError
 from tinyheap.recognize.identify import identify
@@ -30,7 +30,7 @@ def command(ctx: click.Context, modules: tuple[Input, ...], as_json: bool, full:
     Of several modules a table is printed, with one line per module.
     """
     console = result_console()
-    worst: int = Code.DONE
+    worst: int = ExitCode.DONE
     found = []
     for module in modules:
         try:

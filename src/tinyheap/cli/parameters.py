@@ -110,7 +110,7 @@ class Input(_NamedFile):
 
 
 @dataclass(frozen=True, slots=True)
-class Output(_NamedFile):
+class OutputTarget(_NamedFile):
     """A file to be written, or standard output."""
 
     STREAM_NAME = "standard output"
@@ -141,7 +141,7 @@ class Output(_NamedFile):
             write_whole(self.path, content)
 
 
-class FolderOutput(Output):
+class FolderOutput(OutputTarget):
     """A folder to be written into, which need not be there yet."""
 
     def check(self, parameters: Mapping[str, Any]) -> None:
@@ -152,7 +152,7 @@ class FolderOutput(Output):
             raise OutputError(f"{self}: cannot be written: {text_of(parent)} {what}; choose another place")
 
 
-class RecordingOutput(Output):
+class RecordingOutput(OutputTarget):
     """A recording to be written, which replaces another one only with ``--force``."""
 
     def check(self, parameters: Mapping[str, Any]) -> None:
@@ -189,7 +189,7 @@ class InputFile(click.ParamType[Input]):
         return Input(value)
 
 
-class OutputFile(click.ParamType[Output]):
+class OutputFile(click.ParamType[OutputTarget]):
     """A file to be written.
 
     Args:
@@ -199,12 +199,14 @@ class OutputFile(click.ParamType[Output]):
 
     name = "file"
 
-    def __init__(self, kind: type[Output] = Output, no_stream: str | None = None) -> None:
+    def __init__(self, kind: type[OutputTarget] = OutputTarget, no_stream: str | None = None) -> None:
         self.kind, self.no_stream = kind, no_stream
 
-    def convert(self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None) -> Output:
+    def convert(
+        self, value: str | OutputTarget, param: click.Parameter | None, ctx: click.Context | None
+    ) -> OutputTarget:
         """The file; whether it can be written is found out when the whole command line is known."""
-        if isinstance(value, Output):
+        if isinstance(value, OutputTarget):
             return value
         if not value:
             self.fail("invalid file name '': expected a name", param, ctx)
@@ -230,7 +232,7 @@ class Command(click.Command):
             click.UsageError: An output is an input, or another output, too.
             OutputError: An output cannot be written.
         """
-        outputs = list(_named(ctx, Output))
+        outputs = list(_named(ctx, OutputTarget))
         places = dict(self.files_read(ctx))
         for label, output in outputs:
             place = STREAM if output.is_stream else identity_of(output.path)
@@ -248,7 +250,7 @@ class Command(click.Command):
                 yield identity_of(source.path), f"{label} {source}, which is read"
 
 
-def _named(ctx: click.Context, kind: type[Input] | type[Output]) -> Iterator[tuple[str, Any]]:
+def _named(ctx: click.Context, kind: type[Input] | type[OutputTarget]) -> Iterator[tuple[str, Any]]:
     """All values of a kind on a command line, with the parameters that they belong to."""
     for parameter in ctx.command.params:
         label = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)

@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from tinyheap.cli.exits import Code, code_of, say_error
+from tinyheap.cli.exits import ExitCode, code_of, say_error
 from tinyheap.cli.parameters import INPUT, SIZE, Command, Input
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import ExpectationError, GeometryError, InputError, TinyheapError
@@ -64,21 +64,21 @@ class Setting:
     limit_bytes: int | None
     mark_stack: int | str | None
 
-    def mark_stack_entries(self, program: Trace) -> int | None:
+    def mark_stack_entries(self, trace: Trace) -> int | None:
         """What `replay` is to be told; 0 for a mark stack that never overflows."""
         if self.mark_stack == FAITHFUL:
-            return MARK_STACK_WORDS * program.word_bytes
+            return MARK_STACK_WORDS * trace.word_bytes
         if self.mark_stack == UNBOUNDED:
             return 0
         return None if self.mark_stack is None else int(self.mark_stack)
 
-    def marks_faithfully(self, program: Trace) -> bool:
+    def marks_faithfully(self, trace: Trace) -> bool:
         """Whether overflows and rescans are those of the original."""
-        entries = self.mark_stack_entries(program)
-        return entries == MARK_STACK_WORDS * program.word_bytes or (entries is None and self.engine == "model")
+        entries = self.mark_stack_entries(trace)
+        return entries == MARK_STACK_WORDS * trace.word_bytes or (entries is None and self.engine == "model")
 
 
-class Output(Protocol):
+class ReplayOutput(Protocol):
     """Where the results of replays go."""
 
     hashes: bool
@@ -218,7 +218,7 @@ def command(
     setting = Setting(Gc(gc) if gc else None, engine_name(engine), heap_bytes, limit_bytes, mark_stack)
     errors = result_console(stderr=True)
     alone = len(traces) == 1
-    output: Output = JsonOutput()
+    output: ReplayOutput = JsonOutput()
     if not as_json:
         console = result_console()
         output = ScreenOutput(console, alone=alone, maps=alone if maps is None else maps)
@@ -227,7 +227,7 @@ def command(
     ctx.exit(max(codes))
 
 
-def run(trace: Input, file: Input | None, setting: Setting, output: Output, errors: Console) -> int:
+def run(trace: Input, file: Input | None, setting: Setting, output: ReplayOutput, errors: Console) -> int:
     """Replays one trace and hands over what came of it; the exit code that this means."""
     try:
         result, difference = attempt(trace, file, setting, errors, hashes=output.hashes)
@@ -236,11 +236,11 @@ def run(trace: Input, file: Input | None, setting: Setting, output: Output, erro
         return code_of(error)
     summary = summary_of(result, limit_bytes=setting.limit_bytes)
     output.replayed(text_of(trace.name), result, Outcome(short_name(trace), summary, file is not None, difference))
-    return Code.DONE if difference is None else Code.NO
+    return ExitCode.DONE if difference is None else ExitCode.NO
 
 
 def attempt(
-    trace: Input, file: Input | None, setting: Setting, errors: Console, *, hashes: bool
+    source: Input, file: Input | None, setting: Setting, errors: Console, *, hashes: bool
 ) -> tuple[Replay, Difference | None]:
     """A trace's replay, and the first difference from the expectation in a file.
 
@@ -249,27 +249,27 @@ def attempt(
         MemoryError: This machine has too little memory for it.
     """
     expectation = parse_expectation(file.read(), str(file)) if file else None
-    program = unpacked(trace.read())
-    heap_bytes = setting.heap_bytes or program.heap_bytes
+    trace = unpacked(source.read())
+    heap_bytes = setting.heap_bytes or trace.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
         raise GeometryError(
             f"the limit of {setting.limit_bytes} bytes is below the trace's heap of {heap_bytes}; "
             "make --heap smaller, too"
         )
-    with progress_bar(errors, short_name(trace), program.step_count) as progress:
+    with progress_bar(errors, short_name(source), trace.step_count) as progress:
         result = replay(
-            program,
+            trace,
             setting.gc or (Gc.PRECISE if expectation and expectation["precise"] else Gc.CONSERVATIVE),
             setting.engine,
             heap_bytes=setting.heap_bytes,
             limit_bytes=setting.limit_bytes,
-            mark_stack_entries=setting.mark_stack_entries(program),
+            mark_stack_entries=setting.mark_stack_entries(trace),
             hashes=hashes or expectation is not None,
             progress=progress,
         )
     if expectation is None:
         return result, None
-    return result, first_difference(expectation, result, mark_stack=setting.marks_faithfully(program))
+    return result, first_difference(expectation, result, mark_stack=setting.marks_faithfully(trace))
 
 
 def pair_expectations(traces: Sequence[Input], expected: Sequence[Input]) -> list[Input | None]:

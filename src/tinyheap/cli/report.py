@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from tinyheap.cli.parameters import FOLDER, OUTPUT, RECORDING, Command, Input, Output
+from tinyheap.cli.parameters import FOLDER, OUTPUT, RECORDING, Command, Input, OutputTarget
 from tinyheap.files import is_folder, text_of
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
@@ -28,14 +28,14 @@ TOP: Final = 15
 TOP_LIMIT: Final = 100_000
 
 
-class ExportType(click.ParamType[tuple[str, Output]]):
+class ExportType(click.ParamType[tuple[str, OutputTarget]]):
     """A form and where to: `FORMAT=PATH`."""
 
     name = "export"
 
     def convert(
-        self, value: str | tuple[str, Output], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Output]:
+        self, value: str | tuple[str, OutputTarget], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, OutputTarget]:
         """Form and path; a usage error where there is no such form."""
         if isinstance(value, tuple):
             return value
@@ -121,8 +121,8 @@ def command(
     top: int,
     folders: tuple[Path, ...],
     as_json: bool,
-    html: Output | None,
-    exports: Sequence[tuple[str, Output]],
+    html: OutputTarget | None,
+    exports: Sequence[tuple[str, OutputTarget]],
 ) -> None:
     """Show what the recording FILE says of a heap: who allocated what, when, and what became of it."""
     if against and (html or exports):
@@ -156,8 +156,8 @@ def _compare(before: Recording, after: Recording, *, as_json: bool) -> None:
 def _write(
     recording: Recording,
     measure: Measure,
-    html: Output | None,
-    exports: Sequence[tuple[str, Output]],
+    html: OutputTarget | None,
+    exports: Sequence[tuple[str, OutputTarget]],
     sources: Sources,
 ) -> None:
     """Write every file that was asked for."""

@@ -19,8 +19,19 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from tinyheap.cli.exits import Code, code_of, say_error, write_exit_codes
-from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, InputFile, NumberRange, Output
+from tinyheap.cli.exits import ExitCode, code_of, say_error, write_exit_codes
+from tinyheap.cli.parameters import (
+    COUNT,
+    INPUT,
+    OUTPUT,
+    SEED,
+    SIZE,
+    Command,
+    Input,
+    InputFile,
+    NumberRange,
+    OutputTarget,
+)
 from tinyheap.errors import (
     AllocationStopError,
     ArgumentError,
@@ -387,7 +398,7 @@ class Run:
         except TinyheapError as error:
             self._fail(error)
         except KeyboardInterrupt:
-            self.exit_code, self.error = Code.INTERRUPTED, "interrupted"
+            self.exit_code, self.error = ExitCode.INTERRUPTED, "interrupted"
         self._end_recording()
 
     def _prepare(self) -> None:
@@ -477,15 +488,15 @@ class Run:
     def _fail(self, error: Exception) -> None:
         """Keep what an error means to a shell, and to people."""
         self.failure, self.exit_code = error, code_of(error)
-        self.error = "nobody reads the program's output" if self.exit_code == Code.UNREAD else str(error)
+        self.error = "nobody reads the program's output" if self.exit_code == ExitCode.UNREAD else str(error)
 
-    def report(self, json_file: Output | None, *, says: bool, draws_map: bool) -> None:
+    def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        if self.error is not None and self.exit_code != Code.UNREAD:
+        if self.error is not None and self.exit_code != ExitCode.UNREAD:
             say_error(self.error)
         if self.program is None:
             heap = None

@@ -36,11 +36,18 @@ MODULE_LIMIT_BYTES: Final = 512 * MIB
 _MAGIC: Final = b"\0asm"
 _LENGTH: Final = struct.Struct("<I")
 _PACKAGES: Final = Path(__file__).parents[1]
+_PACKAGES_THAT_PREPARE: Final = (
+    ".",
+    "recognize",
+    "recognize/locate",
+    "wasm",
+    "symbols",
+    "recordings",
+    "guests",
+    "guests/rewrite",
+)
 _CODE_THAT_PREPARES: Final = (
-    *(
-        _PACKAGES / package
-        for package in (".", "recognize", "wasm", "symbols", "recordings", "guests", "guests/rewrite")
-    ),
+    *(_PACKAGES / package for package in _PACKAGES_THAT_PREPARE),
     Path(wasmtime.__file__).parent,
 )
 
@@ -155,7 +162,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     # What is prepared already starts sooner without these.
     from tinyheap.guests.rewrite.rewriting import rewrite
     from tinyheap.recognize.identify import identify
-    from tinyheap.recognize.resizing import with_realloc
+    from tinyheap.recognize.locate.resizing import with_realloc
     from tinyheap.wasm import Module
 
     try:

@@ -2,7 +2,7 @@
 
 from tinyheap.heap._words cimport u64
 
-cdef class View:
+cdef class BufferView:
     cdef Py_buffer _buffer
     cdef bint held
     cdef u64 at             # where the first byte lies here; 0 when nothing is held

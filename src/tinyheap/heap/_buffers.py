@@ -13,7 +13,7 @@ from cython.cimports.cpython.buffer import PyBuffer_Release, PyObject_GetBuffer
 @cython.no_gc_clear
 @cython.final
 @cython.cclass
-class View:
+class BufferView:
     """The bytes of one object at a time; while they are held, their owner keeps them in place."""
 
     def __dealloc__(self):

@@ -3,7 +3,7 @@
 A heap calls code of its users in the middle of its work: growth policies, root sources, listeners, finalizers.  That code
 may do anything, such as close the heap.  So every operation on a heap enters its monitor:
 
-* an operation that runs says what the code that it calls may do (`Operation.allows`): to look, and nothing else, unless it
+* an operation that runs says what the code that it calls may do (`HeapOperation.allows`): to look, and nothing else, unless it
   says otherwise.  So a callback that is added somewhere is safe without knowing of all this;
 * what is asked for beyond that, or by another thread, is refused with `HeapBusyError`, before anything has happened.
 
@@ -45,7 +45,7 @@ class Access(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class HeapOperation:
     """Something that is done with a heap.
 
     Args:
@@ -61,15 +61,15 @@ class Operation:
     allows: Access = Access.LOOK
 
 
-LOOKING: Final = Operation("looked at", "it is looked at", Access.LOOK)
-WRITING: Final = Operation("changed", "it is written to", Access.CHANGE)
-ALLOCATION: Final = Operation("changed", "an allocation runs", Access.CHANGE)
-FREEING: Final = Operation("changed", "an object is freed", Access.CHANGE)
-COLLECTION: Final = Operation("changed", "a collection runs", Access.CHANGE)
-GROWTH: Final = Operation("changed", "it grows", Access.CHANGE)
-VERIFICATION: Final = Operation("verified", "it is verified", Access.CHANGE)
-CLOSING: Final = Operation("closed", "it is closed", Access.CLOSE)
-FINALIZERS: Final = Operation("changed", "its finalizers run", Access.CHANGE, allows=Access.CHANGE)
+LOOKING: Final = HeapOperation("looked at", "it is looked at", Access.LOOK)
+WRITING: Final = HeapOperation("changed", "it is written to", Access.CHANGE)
+ALLOCATION: Final = HeapOperation("changed", "an allocation runs", Access.CHANGE)
+FREEING: Final = HeapOperation("changed", "an object is freed", Access.CHANGE)
+COLLECTION: Final = HeapOperation("changed", "a collection runs", Access.CHANGE)
+GROWTH: Final = HeapOperation("changed", "it grows", Access.CHANGE)
+VERIFICATION: Final = HeapOperation("verified", "it is verified", Access.CHANGE)
+CLOSING: Final = HeapOperation("closed", "it is closed", Access.CLOSE)
+FINALIZERS: Final = HeapOperation("changed", "its finalizers run", Access.CHANGE, allows=Access.CHANGE)
 """Finalizers and hooks of weak references, which run when the collection has ended, but maybe in an allocation."""
 
 
@@ -88,7 +88,7 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._running: list[Operation] = []
+        self._running: list[HeapOperation] = []
         self._engine: Guarded | None = None
         self._is_closed = False
 
@@ -106,7 +106,7 @@ class Monitor:
         """Refuse whatever comes."""
         self._is_closed = True
 
-    def enter(self, operation: Operation) -> None:
+    def enter(self, operation: HeapOperation) -> None:
         """Begin an operation; `leave` has to follow.
 
         Raises:
@@ -132,7 +132,7 @@ class Monitor:
         self._lock.release()
 
     @contextmanager
-    def entered(self, operation: Operation) -> Iterator[None]:
+    def entered(self, operation: HeapOperation) -> Iterator[None]:
         """Around an operation; raises as `enter` does."""
         self.enter(operation)
         try:
@@ -141,7 +141,7 @@ class Monitor:
             self.leave()
 
     @contextmanager
-    def within(self, operation: Operation) -> Iterator[None]:
+    def within(self, operation: HeapOperation) -> Iterator[None]:
         """Around a part of the operation that runs, which needs no leave of it."""
         self._running.append(operation)
         try:
@@ -149,7 +149,7 @@ class Monitor:
         finally:
             self._running.pop()
 
-    def _in_use(self, operation: Operation) -> str:
+    def _in_use(self, operation: HeapOperation) -> str:
         running = self._running[-1:]
         phrase = running[0].phrase if running else "another thread uses it"
         return (
@@ -158,7 +158,7 @@ class Monitor:
         )
 
 
-def _refusal(operation: Operation, running: Operation) -> str:
+def _refusal(operation: HeapOperation, running: HeapOperation) -> str:
     return f"the heap cannot be {operation.verb} while {running.phrase}; try again when that has ended"
 
 
@@ -173,7 +173,7 @@ _S = TypeVar("_S", bound=Monitored)
 
 
 def entering(
-    operation: Operation,
+    operation: HeapOperation,
 ) -> Callable[[Callable[Concatenate[_S, _P], _T]], Callable[Concatenate[_S, _P], _T]]:
     """Make a method an operation on the heap whose monitor its object has."""
 

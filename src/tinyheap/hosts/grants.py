@@ -168,7 +168,7 @@ _FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
 """For each grant, what is fitting, and that in words."""
 
 
-class Sink:
+class OutputStream:
     """An `Output` that remembers its first failure instead of raising inside the program's call.
 
     It calls ``lost`` when what is written goes nowhere any more, as when nobody reads it: few programs look at that

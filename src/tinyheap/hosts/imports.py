@@ -47,7 +47,7 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
+class RequiredImport:
     """Something that a program needs: a module's name, a name in it, and what kind of thing it is."""
 
     module: str
@@ -60,7 +60,7 @@ class Import:
         return f"{self.module}.{self.name}: {self.kind} {self.signature or ''}".rstrip()
 
 
-def describe(wanted: ImportType, module: str) -> Import:
+def describe(wanted: ImportType, module: str) -> RequiredImport:
     """An import of a compiled module, from that module, in this room's terms."""
     from wasmtime import FuncType
 
@@ -69,10 +69,10 @@ def describe(wanted: ImportType, module: str) -> Import:
     if isinstance(wanted.type, FuncType):
         kind = "function"
         signature = Signature.of(wanted.type)
-    return Import(module, wanted.name or "", signature, kind)
+    return RequiredImport(module, wanted.name or "", signature, kind)
 
 
-def define_method(linker: Linker, place: Import, method: Callable[..., Any]) -> None:
+def define_method(linker: Linker, place: RequiredImport, method: Callable[..., Any]) -> None:
     """Put a bound method behind a function import, without keeping its object alive.
 
     Args:

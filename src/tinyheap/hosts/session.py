@@ -61,8 +61,8 @@ from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.gojs.bridge import Bridge
 from tinyheap.hosts.gojs.realm import Realm
 from tinyheap.hosts.gojs.script import Thrown
-from tinyheap.hosts.grants import Grants, Sink
-from tinyheap.hosts.imports import Import, Signature, describe
+from tinyheap.hosts.grants import Grants, OutputStream
+from tinyheap.hosts.imports import RequiredImport, Signature, describe
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.hosts.offered import WASI_MODULE
 from tinyheap.hosts.phases import Life, Phase
@@ -194,8 +194,8 @@ class HostSession(SoleOwner):
         # Not a method: a session must not be held by what it holds, so that it is freed when it is dropped.
         stop = partial(_stop, self._interrupted, store.engine)
         writing = partial(self.life.busy, "writes its output")
-        self._stdout = Sink("standard output", grants.stdout, stop, writing)
-        self._stderr = Sink("standard error", grants.stderr, stop, writing)
+        self._stdout = OutputStream("standard output", grants.stdout, stop, writing)
+        self._stderr = OutputStream("standard error", grants.stderr, stop, writing)
         self._time_left_s = math.inf if grants.timeout_s is None else grants.timeout_s
         self._deadline_s = math.inf
         self._entered_ns = self._left_ns = 0
@@ -313,7 +313,7 @@ class HostSession(SoleOwner):
             listing = "".join(f"\n  {item}" for item in refused)
             raise HostError(f"the program imports what no host here offers:{listing}")
 
-    def _make(self, module: Module, makers: Mapping[str, Maker]) -> list[Import]:
+    def _make(self, module: Module, makers: Mapping[str, Maker]) -> list[RequiredImport]:
         """Define those imports of ``module`` that have a maker; returns the others."""
         others = []
         for item in module.imports:
@@ -326,7 +326,7 @@ class HostSession(SoleOwner):
                 others.append(describe(item, place))
         return others
 
-    def _offer_one(self, wanted: Import) -> bool:
+    def _offer_one(self, wanted: RequiredImport) -> bool:
         if wanted.module == WASI_MODULE and self._wasi is not None:
             self._wasi.offer(self.linker, wanted)
             return self._defined(wanted) is not None
@@ -342,7 +342,7 @@ class HostSession(SoleOwner):
             )
         return self._bridge.offer(self.linker, wanted)
 
-    def _defined(self, wanted: Import) -> AsExtern | None:
+    def _defined(self, wanted: RequiredImport) -> AsExtern | None:
         """What the linker has of that name, if it is a function of that type or no function is wanted."""
         try:
             found = self.linker.get(self.store, wanted.module, wanted.name)

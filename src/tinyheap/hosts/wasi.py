@@ -26,7 +26,7 @@ from wasmtime import WasiConfig, WasmtimeError
 from tinyheap.errors import HostError
 from tinyheap.files import is_utf8, text_of
 from tinyheap.hosts.grants import Inherit
-from tinyheap.hosts.imports import Import, Signature, define_method
+from tinyheap.hosts.imports import RequiredImport, Signature, define_method
 from tinyheap.hosts.memory import MASK_32, MASK_64
 from tinyheap.hosts.offered import WASI_MODULE as MODULE
 from tinyheap.ownership import SoleOwner
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from wasmtime import Linker, Store
 
-    from tinyheap.hosts.grants import Grants, Sink
+    from tinyheap.hosts.grants import Grants, OutputStream
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.hosts.world import World
 
@@ -70,8 +70,8 @@ class Wasi(SoleOwner):
     def __init__(
         self,
         grants: Grants,
-        stdout: Sink,
-        stderr: Sink,
+        stdout: OutputStream,
+        stderr: OutputStream,
         world: World,
         memory: Callable[[], GuestMemory],
         sleep: Callable[[int], None],
@@ -100,7 +100,7 @@ class Wasi(SoleOwner):
         except (WasmtimeError, OSError) as error:
             raise HostError(f"a grant cannot be given: {error}") from error
 
-    def offer(self, linker: Linker, wanted: Import) -> None:
+    def offer(self, linker: Linker, wanted: RequiredImport) -> None:
         """Serve ``wanted`` from here instead of from wasmtime, where this module's head says so."""
         method = self._methods().get(wanted.name)
         if wanted.module == MODULE and method is not None and wanted.signature == method[0]:
@@ -220,7 +220,7 @@ class Wasi(SoleOwner):
         return _SUCCESS
 
 
-def _writer(sink: Sink) -> Callable[[bytes], int]:
+def _writer(sink: OutputStream) -> Callable[[bytes], int]:
     def write(data: bytes) -> int:
         return len(data) if sink.write(data) else -errno.EPIPE
 

@@ -1,6 +1,6 @@
 from tinyheap.profile.comparing import (
     Comparison as Comparison,
-    Difference as Difference,
+    MetricDifference as MetricDifference,
     UsageDifference as UsageDifference,
     compare as compare,
 )

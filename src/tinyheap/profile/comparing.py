@@ -37,7 +37,7 @@ TOTALS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Difference(Result):
+class MetricDifference(Result):
     """One figure in both recordings; None where it is not known."""
 
     name: str
@@ -81,8 +81,8 @@ class Comparison(Result):
 
     before: Totals
     after: Totals
-    totals: tuple[Difference, ...]
-    pauses: tuple[Difference, ...]
+    totals: tuple[MetricDifference, ...]
+    pauses: tuple[MetricDifference, ...]
     """In nanoseconds; the worst share left to the program is by windows that both runs are long enough for."""
     functions: tuple[UsageDifference, ...]
     """Those that differ in any figure, the greatest change of own bytes first."""
@@ -92,10 +92,10 @@ class Comparison(Result):
 def compare(before: Recording, after: Recording) -> Comparison:
     """Two recordings side by side."""
     totals_before, totals_after = totals(before), totals(after)
-    figures = [Difference(name, getattr(totals_before, name), getattr(totals_after, name)) for name in TOTALS]
+    figures = [MetricDifference(name, getattr(totals_before, name), getattr(totals_after, name)) for name in TOTALS]
     figures += [
         *_of_peaks(totals_before.peak, totals_after.peak),
-        Difference("fragmentation", totals_before.fragmentation, totals_after.fragmentation),
+        MetricDifference("fragmentation", totals_before.fragmentation, totals_after.fragmentation),
     ]
     return Comparison(
         before=totals_before,
@@ -107,20 +107,22 @@ def compare(before: Recording, after: Recording) -> Comparison:
     )
 
 
-def _of_peaks(before: Peak | None, after: Peak | None) -> Iterable[Difference]:
-    yield Difference("peak_bytes", None if before is None else before.bytes, None if after is None else after.bytes)
-    yield Difference(
+def _of_peaks(before: Peak | None, after: Peak | None) -> Iterable[MetricDifference]:
+    yield MetricDifference(
+        "peak_bytes", None if before is None else before.bytes, None if after is None else after.bytes
+    )
+    yield MetricDifference(
         "peak_objects", None if before is None else before.objects, None if after is None else after.objects
     )
 
 
-def _of_pauses(before: Pauses | Unknown, after: Pauses | Unknown) -> Iterable[Difference]:
+def _of_pauses(before: Pauses | Unknown, after: Pauses | Unknown) -> Iterable[MetricDifference]:
     known_before, known_after = _pause_figures(before), _pause_figures(after)
     for name in ("total_ns", *(f"percentile_{percent}_ns" for percent in PERCENTS)):
-        yield Difference(name, known_before.pop(name, None), known_after.pop(name, None))
+        yield MetricDifference(name, known_before.pop(name, None), known_after.pop(name, None))
     for name, utilization in known_before.items():
         if name in known_after:
-            yield Difference(name, utilization, known_after[name])
+            yield MetricDifference(name, utilization, known_after[name])
 
 
 def _pause_figures(found: Pauses | Unknown) -> dict[str, float]:
@@ -134,7 +136,7 @@ def _pause_figures(found: Pauses | Unknown) -> dict[str, float]:
     }
 
 
-Names = tuple[str, str | None]
+CallNames = tuple[str, str | None]
 """Function, and callee."""
 Figures = tuple[int, int, int, int | None]
 """Own objects, own bytes, total bytes, live bytes."""
@@ -144,13 +146,13 @@ def _figures(usage: Usage) -> Figures:
     return usage.own_objects, usage.own_bytes, usage.total_bytes, usage.live_bytes
 
 
-def _functions_by_names(recording: Recording) -> dict[Names, Figures]:
+def _functions_by_names(recording: Recording) -> dict[CallNames, Figures]:
     return {(usage.function, None): _figures(usage) for usage in by_function(recording)}
 
 
-def _sites_by_names(recording: Recording) -> dict[Names, Figures]:
+def _sites_by_names(recording: Recording) -> dict[CallNames, Figures]:
     """The figures of sites, added up for those of one caller and one callee."""
-    found: dict[Names, Figures] = {}
+    found: dict[CallNames, Figures] = {}
     for usage in by_site(recording):
         key = usage.site.function, usage.site.callee
         objects, own, total, live = found.get(key, _nothing(recording))
@@ -166,7 +168,7 @@ def _nothing(recording: Recording) -> Figures:
 
 
 def _differences(
-    by_names: Callable[[Recording], dict[Names, Figures]], before: Recording, after: Recording
+    by_names: Callable[[Recording], dict[CallNames, Figures]], before: Recording, after: Recording
 ) -> tuple[UsageDifference, ...]:
     """What differs in what both recordings know, by names."""
     first, second = by_names(before), by_names(after)

@@ -88,7 +88,7 @@ class MarkStack:
 
 
 @dataclass(frozen=True)
-class Counters:
+class CounterAddresses:
     """Addresses of the 64-bit statistics that the collector keeps; they lie in scanned globals."""
 
     total_alloc_bytes_address: int | None = None
@@ -109,7 +109,7 @@ class Counters:
 
 
 @dataclass(frozen=True)
-class Roots:
+class RootAddresses:
     """Where a collection begins."""
 
     globals_start_address: int
@@ -167,8 +167,8 @@ class BlockHeap:
     keeps_headroom: bool
     """Whether the heap grows after a collection that leaves less than a third of it free, as in newer programs."""
 
-    counters: Counters
-    roots: Roots
+    counters: CounterAddresses
+    roots: RootAddresses
     mark_stack: MarkStack
     redirects: tuple[Redirect, ...]
     """What must become the host's."""

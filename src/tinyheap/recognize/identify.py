@@ -18,7 +18,8 @@ from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, LeakingHeap
 from tinyheap.recognize.interpret import Reading, Walker
-from tinyheap.recognize.locate import BlockHeapLocator
+from tinyheap.recognize.locate.block_heap import locate_block_heap
+from tinyheap.recognize.locate.bounds import find_bounds
 from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.wasm import Module
 from tinyheap.wasm.entities import FunctionReference
@@ -70,12 +71,13 @@ def identify(module: Module) -> Guest:
     names = _function_names(module)
     state_global = _asyncify_state(module, search, notes)
     walker = Walker(module, {} if state_global is None else {state_global: 0})
-    locator = BlockHeapLocator(search, walker, names, notes)
+    bounds = find_bounds(search, walker, notes)
     version, stated = _version(module)
     scheduler = "asyncify" if state_global is not None else "none"
-    if locator.geometry is not None:
+    if bounds is not None:
         try:
-            return _block_guest(module, locator.locate(), version, scheduler, notes)
+            heap = locate_block_heap(search, walker, bounds, names, notes)
+            return _block_guest(module, heap, version, scheduler, notes)
         except UnsupportedGuestError as error:
             notes.doubt("collector", str(error))
             return _guest(module, "TinyGo", version, stated, "blocks, rewritten", scheduler, _REWRITTEN, notes)

@@ -25,13 +25,13 @@ from functools import cached_property
 
 from tinyheap.errors import MalformedModuleError
 from tinyheap.recognize.values import (
+    CallResult,
     Constant,
     GlobalAtEntry,
     Merge,
     Operation,
     Parameter,
-    Result,
-    Unknown,
+    UnknownValue,
     Value,
     linear,
     loaded,
@@ -246,7 +246,7 @@ class Walker:
 
 def _is_pure(reading: Reading, result: Value) -> bool:
     return all(isinstance(event, Load | Return | Test) for event in reading.events) and not any(
-        isinstance(part, Merge | Unknown | Result) for part in parts(result)
+        isinstance(part, Merge | UnknownValue | CallResult) for part in parts(result)
     )
 
 
@@ -512,7 +512,7 @@ class _Walk:
     # What is not control
 
     def _pop(self, state: _State) -> Value:
-        return state.stack.pop() if state.stack else Unknown()
+        return state.stack.pop() if state.stack else UnknownValue()
 
     def _local(self, state: _State, index: int) -> Value:
         known = state.locals.get(index)
@@ -534,7 +534,7 @@ class _Walk:
             raise _UnreadableError(f"{name}, which no collector uses")
         if verb == "const":
             number = instruction.immediates[0]
-            state.stack.append(Constant(number % (1 << int(family[1:]))) if family[0] == "i" else Unknown())
+            state.stack.append(Constant(number % (1 << int(family[1:]))) if family[0] == "i" else UnknownValue())
         elif verb.startswith("load"):
             self._load(state, family, verb, instruction)
         elif verb.startswith("store"):
@@ -575,9 +575,9 @@ class _Walk:
         self._events.append(Call(self._offset, self._loop_depth, state.conditions, function, arguments))
         computed = None if function is None else self._walker.result(function, arguments, state.globals)
         if len(signature.results) == 1:
-            state.stack.append(computed or Result(self._offset, function))
+            state.stack.append(computed or CallResult(self._offset, function))
         else:
-            state.stack += [Unknown() for _ in signature.results]
+            state.stack += [UnknownValue() for _ in signature.results]
 
     def local_get(self, state: _State, instruction: Instruction) -> None:
         state.stack.append(self._local(state, instruction.immediates[0]))
@@ -628,7 +628,7 @@ class _Walk:
             self._pop(state)
 
     def reference(self, state: _State, _: Instruction) -> None:
-        state.stack.append(Unknown())
+        state.stack.append(UnknownValue())
 
 
 _HANDLERS: dict[str, Callable[[_Walk, _State, Instruction], None]] = {

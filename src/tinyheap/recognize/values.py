@@ -62,7 +62,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CallResult:
     """What a call returned; `offset` in the file tells calls apart."""
 
     offset: int
@@ -79,11 +79,11 @@ class Merge:
 
 
 @dataclass(eq=False, slots=True)
-class Unknown:
+class UnknownValue:
     """Anything: equal to itself alone."""
 
 
-Value = Constant | Parameter | GlobalAtEntry | Loaded | Operation | Result | Merge | Unknown
+Value = Constant | Parameter | GlobalAtEntry | Loaded | Operation | CallResult | Merge | UnknownValue
 
 Sum = tuple[frozenset[tuple[Value, int]], int]
 """A linear form: the terms as (value, factor), and the constant, modulo 2^32."""
@@ -97,7 +97,7 @@ def size_of(value: Value) -> int:
 def loaded(address: Value, width_bytes: int) -> Value:
     """What lies at `address`."""
     size = size_of(address) + 1
-    return Loaded(address, width_bytes, size) if size <= SIZE_LIMIT else Unknown()
+    return Loaded(address, width_bytes, size) if size <= SIZE_LIMIT else UnknownValue()
 
 
 def operation(name: str, *operands: Value) -> Value:
@@ -108,7 +108,7 @@ def operation(name: str, *operands: Value) -> Value:
     if name == "i32.and" and Constant(0) in operands:
         return Constant(0)
     size = sum(map(size_of, operands)) + 1
-    return Operation(name, operands, size) if size <= SIZE_LIMIT else Unknown()
+    return Operation(name, operands, size) if size <= SIZE_LIMIT else UnknownValue()
 
 
 def linear(value: Value) -> Sum:

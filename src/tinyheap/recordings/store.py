@@ -48,7 +48,7 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 
 
-class Store(SoleOwner):
+class RecordingStore(SoleOwner):
     """A recording that grows.
 
     Args:

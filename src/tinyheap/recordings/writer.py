@@ -26,7 +26,7 @@ from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.place import check_place
 from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow
-from tinyheap.recordings.store import Store
+from tinyheap.recordings.store import RecordingStore
 
 QUEUED_BATCHES: Final = 4
 """How many batches wait at most, besides as many that are being written."""
@@ -35,7 +35,7 @@ QUEUED_BATCHES: Final = 4
 class RecordingWriter(SoleOwner):
     """Puts batches into a file in the background; made by `create`, and for one thread."""
 
-    def __init__(self, path: Path, open_store: Callable[[], Store]) -> None:
+    def __init__(self, path: Path, open_store: Callable[[], RecordingStore]) -> None:
         self.path: Final = path
         self._work = _Work(open_store)
         thread = threading.Thread(target=self._work.do, name="recording writer", daemon=True)
@@ -61,7 +61,7 @@ class RecordingWriter(SoleOwner):
         require("duckdb", "a recording")  # which its thread imports
         path = Path(path).absolute()
         check_place(path, overwrite=overwrite)
-        return cls(path, lambda: Store(path, run, frames, overwrite=overwrite))
+        return cls(path, lambda: RecordingStore(path, run, frames, overwrite=overwrite))
 
     def append(self, batch: Batch) -> None:
         """Hand over a batch, whose arrays then belong to the writer; waits while too many are on their way.
@@ -125,7 +125,7 @@ class RecordingWriter(SoleOwner):
 class _Work:
     """What the thread does, and what it has to do; it knows nothing of the writer, which so may be forgotten."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], RecordingStore]) -> None:
         self.batches: int | None = None
         """How many were in the file when it failed; None where there is no file."""
         self.failure: BaseException | None = None
@@ -177,7 +177,7 @@ def _end(work: _Work, thread: threading.Thread) -> None:
         thread.join()
 
 
-def _put(store: Store, taken: list[Batch | RunEnd | None]) -> None:
+def _put(store: RecordingStore, taken: list[Batch | RunEnd | None]) -> None:
     """Write batches, and then the end if it is there: nothing but None comes behind it."""
     if batches := [each for each in taken if isinstance(each, Batch)]:
         store.put(batches)

@@ -52,7 +52,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionRow:
+class ReplayedCollection:
     """A collection of a replay, right after its sweep.
 
     ``overflows`` and ``rescans`` are zero where the mark stack is not bounded; ``table_hash`` (FNV-1a, 64 bits) is zero
@@ -81,7 +81,7 @@ class Replay:
     gc: Gc
     engine: str
     addresses: array[int]
-    collections: tuple[CollectionRow, ...]
+    collections: tuple[ReplayedCollection, ...]
     table: bytes
     geometry: Geometry
     next_alloc: int
@@ -237,7 +237,7 @@ class Player(Protocol):
 
     @property
     def rows(self) -> list[tuple[int, int, int, int, int, int, int, int]]:
-        """The fields of a `CollectionRow` each."""
+        """The fields of a `ReplayedCollection` each."""
 
     @property
     def census(self) -> tuple[int, int, int]:
@@ -498,7 +498,7 @@ def _result(stage: Stage, player: Player, engine: str, addresses: array[int]) ->
         gc=stage.gc,
         engine=engine,
         addresses=addresses,
-        collections=tuple(CollectionRow(*row) for row in player.rows),
+        collections=tuple(ReplayedCollection(*row) for row in player.rows),
         table=player.read_table(),
         geometry=geometry,
         next_alloc=player.next_alloc,

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class WorkloadOptions:
     """What a workload is made to fit.
 
     Args:
@@ -84,7 +84,7 @@ class Node(NamedTuple):
 class Mutator:
     """A trace under construction that knows how many blocks its objects take."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: WorkloadOptions) -> None:
         self.builder = TraceBuilder(
             options.heap_bytes,
             word_bytes=options.word_bytes,
@@ -491,7 +491,7 @@ WORKLOADS: Final = {
 }
 
 
-def generate(name: str, options: Options, progress: Callable[[int], object] | None = None) -> Trace:
+def generate(name: str, options: WorkloadOptions, progress: Callable[[int], object] | None = None) -> Trace:
     """A trace of the named kind.
 
     Args:

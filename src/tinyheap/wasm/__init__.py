@@ -4,7 +4,7 @@ Public is a `Module`, which is read, an `Editor`, which writes another, and the 
 
 From the ground up: `leb128` and `reader` (bytes), `immediates` and `opcodes` (one table of all instructions),
 `instructions` (walking them), `entities`, `sections` and `names` (what a module holds), `module`; then
-`assembler`, `renumbering`, `body_edit`, `writer` and `editor` (changing it).
+`assembler`, `renumbering`, `body_edit`, `draft` and `editor` (changing it).
 """
 
 from tinyheap import _loading

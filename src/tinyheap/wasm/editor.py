@@ -32,6 +32,7 @@ from tinyheap.errors import ModuleEditError
 from tinyheap.wasm import instructions
 from tinyheap.wasm.assembler import Code
 from tinyheap.wasm.body_edit import AFTER, BEFORE, END, BodyEdit, encode_locals
+from tinyheap.wasm.draft import Draft, NewBody, write
 from tinyheap.wasm.entities import (
     Export,
     Expression,
@@ -50,7 +51,6 @@ from tinyheap.wasm.entities import (
 from tinyheap.wasm.immediates import ValueType
 from tinyheap.wasm.module import Module
 from tinyheap.wasm.sections import HEADER
-from tinyheap.wasm.writer import Draft, NewBody, write
 
 EMPTY = Module.parse(HEADER)
 """The module that has nothing, to build others from."""

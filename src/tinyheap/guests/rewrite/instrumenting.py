@@ -34,7 +34,7 @@ _RESIZERS: Final = {
 }
 
 
-class Allocator(NamedTuple):
+class AllocationFunction(NamedTuple):
     """A function that allocates, and which of its parameters say what; None for no layout."""
 
     function: int
@@ -73,7 +73,7 @@ def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[
     return editor.encode(), sites
 
 
-def allocator_of(module: Module, guest: Guest) -> Allocator:
+def allocator_of(module: Module, guest: Guest) -> AllocationFunction:
     """What a guest allocates by.
 
     Raises:
@@ -81,14 +81,14 @@ def allocator_of(module: Module, guest: Guest) -> Allocator:
     """
     known = guest.heap or guest.leaking
     if known is not None:
-        return Allocator(known.alloc_function, known.size_parameter, known.layout_parameter)
+        return AllocationFunction(known.alloc_function, known.size_parameter, known.layout_parameter)
     function = _named(module, _ALLOC_NAME)
     if function is None or module.function_type(function) not in _ALLOC_TYPES:
         raise UnsupportedGuestError(
             f"there is nothing to record: in this module ({guest.runtime}, collector: {guest.collector}) no allocator was"
             f" found, neither by its code nor as a function named {_ALLOC_NAME}"
         )
-    return Allocator(function, 0, 1 if len(module.function_type(function).parameters) > 1 else None)
+    return AllocationFunction(function, 0, 1 if len(module.function_type(function).parameters) > 1 else None)
 
 
 def _resizers(module: Module) -> dict[int, EventKind]:
@@ -121,7 +121,7 @@ def _noting_resize(kind: EventKind, note: int) -> Code:
     return code.i32_const(0).call(note)
 
 
-def _wrap(editor: Editor, module: Module, allocator: Allocator, note: int, stack: ShadowStack) -> None:
+def _wrap(editor: Editor, module: Module, allocator: AllocationFunction, note: int, stack: ShadowStack) -> None:
     """Let a wrapper take an allocator's calls, and tell of each."""
     signature = module.function_type(allocator.function)
     count = len(signature.parameters)

@@ -1,6 +1,6 @@
 # Types of `_kernel.py`: the engine's border.  Other compiled modules (traces, guests) take the functions below it directly.
 
-from tinyheap.heap._buffers cimport View
+from tinyheap.heap._buffers cimport BufferView
 from tinyheap.heap.nextfit._state cimport Heap, HeapState
 from tinyheap.heap._words cimport u64
 
@@ -10,9 +10,9 @@ cdef void free_runs(Heap heap, u64* runs, u64* largest) noexcept nogil
 
 cdef class Kernel:
     cdef HeapState _heap
-    cdef View _memory
-    cdef View _mark_stack       # the bounded one, where it lies in the mutator's memory; while marking
-    cdef View _statics_memory   # while marking
+    cdef BufferView _memory
+    cdef BufferView _mark_stack     # the bounded one, where it lies in the mutator's memory; while marking
+    cdef BufferView _statics_memory # while marking
     cdef bint _guarded          # whether an operation runs (see `monitor.py`)
     cdef bint _in_interrupt
     cdef bint _plain            # whether an allocation is `alloc_object`, and no more

@@ -25,7 +25,7 @@ if not cython.compiled:
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.long import PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cython.cimports.libc.string import memcpy
-from cython.cimports.tinyheap.heap._buffers import View
+from cython.cimports.tinyheap.heap._buffers import BufferView
 from cython.cimports.tinyheap.heap._words import EVEN, ONES, ctz64, fnv1a, load8, load_word, move, store_word
 from cython.cimports.tinyheap.heap.nextfit._allocate import (
     alloc_again,
@@ -78,9 +78,9 @@ class Kernel:
         self._statics = statics
         self._embedder = embedder
         self._size_limit = min(geometry.address_space_bytes, 1 << 62) - 1
-        self._memory = View()
-        self._mark_stack = View()
-        self._statics_memory = View()
+        self._memory = BufferView()
+        self._mark_stack = BufferView()
+        self._statics_memory = BufferView()
         self._hold(memory)
         set_up(cython.address(self._heap), self._memory.at, geometry, options)
         self._notice()
@@ -536,7 +536,7 @@ class Kernel:
 
     def mark_roots(self, words):
         heap: Heap = cython.address(self._heap)
-        view: View = View()
+        view: BufferView = BufferView()
         view.hold(words, PyBUF_SIMPLE)
         self._prepare_marking()
         with cython.nogil:

@@ -35,7 +35,7 @@ from tinyheap.hosts.gojs.script import (
     text_of,
     utf8_of,
 )
-from tinyheap.hosts.imports import Import, Signature, define_method
+from tinyheap.hosts.imports import RequiredImport, Signature, define_method
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Bridge(SoleOwner):
         self._served: list[Served] = []
         self._names_at_start = frozenset(realm.global_object.properties)
 
-    def offer(self, linker: Linker, wanted: Import) -> bool:
+    def offer(self, linker: Linker, wanted: RequiredImport) -> bool:
         """Whether ``wanted`` is of this bridge; it is defined in ``linker`` then."""
         if wanted.module not in MODULES or wanted.signature is None:
             return False

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tinyheap.hosts.gojs.script import Body
-    from tinyheap.hosts.grants import Sink
+    from tinyheap.hosts.grants import OutputStream
     from tinyheap.hosts.world import World
 
 _PENDING_TIMERS_LIMIT = 1 << 16
@@ -120,7 +120,7 @@ class Realm(SoleOwner):
         limit_bytes: The most that its values may hold, roughly.
     """
 
-    def __init__(self, world: World, stdout: Sink, stderr: Sink, limit_bytes: int) -> None:
+    def __init__(self, world: World, stdout: OutputStream, stderr: OutputStream, limit_bytes: int) -> None:
         self.world = world
         self.ledger = Ledger(limit_bytes)
         self.timers = Timers(world)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ExportFormat:
     """A form to export to: a file with some content, or a folder of tables."""
 
     description: str
@@ -59,14 +59,18 @@ def _collapsed(recording: Recording, measure: Measure) -> bytes:
 
 
 FORMS: Final = {
-    "pprof": Form("a heap profile for `go tool pprof`", lambda recording, _: pprof(recording)),
-    "speedscope": Form("flame graphs of all measures, for speedscope", lambda recording, _: speedscope(recording)),
-    "collapsed": Form(
+    "pprof": ExportFormat("a heap profile for `go tool pprof`", lambda recording, _: pprof(recording)),
+    "speedscope": ExportFormat(
+        "flame graphs of all measures, for speedscope", lambda recording, _: speedscope(recording)
+    ),
+    "collapsed": ExportFormat(
         "one flame graph as collapsed stacks, for flamegraph.pl and others; see --measure",
         _collapsed,
     ),
-    "perfetto": Form("collections and the heap through time, for Perfetto", lambda recording, _: perfetto(recording)),
-    "csv": Form("a folder with one CSV file per table", tables="csv"),
-    "parquet": Form("a folder with one Parquet file per table", tables="parquet"),
+    "perfetto": ExportFormat(
+        "collections and the heap through time, for Perfetto", lambda recording, _: perfetto(recording)
+    ),
+    "csv": ExportFormat("a folder with one CSV file per table", tables="csv"),
+    "parquet": ExportFormat("a folder with one Parquet file per table", tables="parquet"),
 }
 """By the names that the command line knows them by."""

@@ -53,8 +53,8 @@ LONGEST_NAME: Final = 400
 _U32: Final = 2**32 - 1
 
 
-class Names:
-    """Names, each with its number from 0.
+class NameTable:
+    """NameTable, each with its number from 0.
 
     Args:
         first: Those that are there from the beginning.
@@ -98,7 +98,7 @@ def page_data(
         sources: Source files to be shown; None for none.
     """
     take_census(recording)
-    names, files = Names(), Names("")
+    names, files = NameTable(), NameTable("")
     stacks = _Stacks(recording, names, files)
     columns: Columns = {**stacks.columns, **_weight_columns(recording, stacks), **_history_columns(recording, stacks)}
     progress()
@@ -117,7 +117,7 @@ def page_data(
     return PageData(summary, columns, objects.facts, objects.columns)
 
 
-def _place_columns(prefix: str, places: Sequence[tuple[str | None, int | None]], files: Names) -> Columns:
+def _place_columns(prefix: str, places: Sequence[tuple[str | None, int | None]], files: NameTable) -> Columns:
     """Files and lines, as far as they are known."""
     return {
         f"{prefix}.file": np.array([files.number(file or "") for file, _ in places], np.uint32),
@@ -125,7 +125,7 @@ def _place_columns(prefix: str, places: Sequence[tuple[str | None, int | None]],
     }
 
 
-def _sources(lines: Sequence[LineUsage], sources: Sources, files: Names) -> list[contents.Source]:
+def _sources(lines: Sequence[LineUsage], sources: Sources, files: NameTable) -> list[contents.Source]:
     """Of each file the lines around those that allocate."""
     near: dict[str, set[int]] = {}
     for usage in lines[:MOST_LINES]:
@@ -141,7 +141,7 @@ def _sources(lines: Sequence[LineUsage], sources: Sources, files: Names) -> list
 
 
 def _summary(
-    recording: Recording, notes: list[str], names: Names, files: Names, sources: list[contents.Source]
+    recording: Recording, notes: list[str], names: NameTable, files: NameTable, sources: list[contents.Source]
 ) -> contents.Summary:
     found, all_pauses = totals(recording), pauses(recording)
     percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
@@ -238,7 +238,7 @@ def _reasons(recording: Recording) -> list[str]:
 class _Stacks:
     """The tree of stacks with new numbers: 0 is the empty stack, and each is above its parent's."""
 
-    def __init__(self, recording: Recording, names: Names, files: Names) -> None:
+    def __init__(self, recording: Recording, names: NameTable, files: NameTable) -> None:
         tree = StackTree.of(recording)
         stacks = tree.stacks.values()
         frames = [NO_FRAME, *(stack.frame for stack in stacks)]
@@ -306,7 +306,7 @@ def _filled(column: NDArray[Any]) -> NDArray[np.float64]:
     return np.ma.filled(np.ma.asarray(column, np.float64), np.nan)
 
 
-def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: Names) -> Columns:
+def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: NameTable) -> Columns:
     columns: Columns = {f"{prefix}.function": np.array([names.number(function) for function in functions], np.uint32)}
     for name in contents.USAGES:
         columns[f"{prefix}.{name}"] = _figures(getattr(usage, name) for usage in usages)

@@ -15,7 +15,7 @@ from tinyheap.report.terminal.flame_tree import fitted
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
-    from tinyheap.profile import Comparison, Difference, Totals, UsageDifference
+    from tinyheap.profile import Comparison, MetricDifference, Totals, UsageDifference
 
 MOST_ROWS: Final = 15
 LESS, MORE = "green", "red"
@@ -105,7 +105,7 @@ def _known(value: float | None, text: Callable[[float], str], totals: Totals) ->
     return "-" if totals.observed.heap else "unknown"
 
 
-def _change(each: Difference) -> Text:
+def _change(each: MetricDifference) -> Text:
     """By how much, in percent; in color where less is better, which it is for all of them."""
     if each.change is None or not each.change:
         return Text("same" if each.change == 0 else "-", "dim")

@@ -174,7 +174,7 @@ class UsageRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class UsageColumn:
     """A column of usages."""
 
     title: str
@@ -190,22 +190,22 @@ def _or_none(value: float | None, text: Callable[[int], str]) -> str:
 
 
 _COLUMNS: Final = (
-    Column("allocated", lambda usage, _: size_text(usage.own_bytes), is_basic=True),
-    Column("share", lambda usage, whole: share_text(usage.own_bytes, whole), is_basic=True),
-    Column("objects", lambda usage, _: count_text(usage.own_objects), is_basic=True),
-    Column("median size", lambda usage, _: _or_none(usage.median_size_bytes, size_text)),
-    Column("live", lambda usage, _: _or_none(usage.live_bytes, size_text), is_basic=True, is_of_lives=True),
-    Column(
+    UsageColumn("allocated", lambda usage, _: size_text(usage.own_bytes), is_basic=True),
+    UsageColumn("share", lambda usage, whole: share_text(usage.own_bytes, whole), is_basic=True),
+    UsageColumn("objects", lambda usage, _: count_text(usage.own_objects), is_basic=True),
+    UsageColumn("median size", lambda usage, _: _or_none(usage.median_size_bytes, size_text)),
+    UsageColumn("live", lambda usage, _: _or_none(usage.live_bytes, size_text), is_basic=True, is_of_lives=True),
+    UsageColumn(
         "died young",
         lambda usage, _: _or_none(usage.dead_young_objects, lambda dead: share_text(dead, usage.own_objects)),
         is_of_lives=True,
     ),
-    Column(
+    UsageColumn(
         "survived",
         lambda usage, _: "-" if usage.mean_survived is None else f"{usage.mean_survived:.1f}",
         is_of_lives=True,
     ),
-    Column("lifetime", lambda usage, _: _or_none(usage.median_lifetime_ns, time_text), is_of_lives=True),
+    UsageColumn("lifetime", lambda usage, _: _or_none(usage.median_lifetime_ns, time_text), is_of_lives=True),
 )
 
 

@@ -6,7 +6,6 @@ writing the stack pointer back, so the array is measured from the entry and not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tinyheap.recognize.interpret import Conditions, Reading, Store
@@ -26,14 +25,6 @@ class MarkArray:
     last_below: int
     """The same of the last such array, where the function was inlined into another more than once."""
     zeroed: bool
-
-
-def frames(reading: Reading) -> Iterator[tuple[int, int]]:
-    """Each frame that a function takes: the global that is the stack pointer, and the size in bytes."""
-    for event in reading.global_sets:
-        terms, constant = linear(event.value)
-        if constant >> 31 and terms == frozenset([(GlobalAtEntry(event.index), 1)]):
-            yield event.index, _WORD - constant
 
 
 def mark_array(reading: Reading, stack_pointer: int) -> MarkArray | None:

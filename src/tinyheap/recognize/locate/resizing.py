@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tinyheap.recognize.facts import BlockHeap, Redirect, Role
 from tinyheap.recognize.interpret import Walker
-from tinyheap.recognize.values import Parameter, Result, sources
+from tinyheap.recognize.values import CallResult, Parameter, sources
 from tinyheap.wasm import Module
 
 
@@ -35,5 +35,5 @@ def _resizes(module: Module, walker: Walker, function: int, alloc: int) -> bool:
     ends = [
         source for event in walker.read(function).returns if event.value is not None for source in sources(event.value)
     ]
-    makes_new = any(isinstance(end, Result) and end.function == alloc for end in ends)
+    makes_new = any(isinstance(end, CallResult) and end.function == alloc for end in ends)
     return makes_new and Parameter(0) in ends
