@@ -132,6 +132,15 @@ export interface Leaks {
   suspects: Suspect[];
 }
 
+/** A source file, as far as it is shown: the lines around those that allocate. */
+export interface Source {
+  /** A place in `Summary.files`. */
+  file: number;
+  /** Of the lines, from 1. */
+  numbers: number[];
+  texts: string[];
+}
+
 /** The facts that are there at once. */
 export interface Summary {
   run: Run;

@@ -67,9 +67,9 @@ class FrameRow:
     function: str  # the function that calls; function[INDEX] where it has no name
     code_offset: int  # of the call in the program's own file; -1 where unknown, or it was inlined
     callee: str | None  # the function called; NULL for an indirect call
-    file: str | None  # the source file of the call; NULL where unknown
-    line: int | None  # its line there, from 1; NULL where unknown
-    inlined: bool  # whether the function that calls was inlined into its caller
+    file: str | None = None  # the source file of the call; NULL where unknown
+    line: int | None = None  # its line there, from 1; NULL where unknown
+    inlined: bool = False  # whether the function that calls was inlined into its caller
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,9 @@ FRAMES: Final = Table(
         Column("function", VARCHAR, "the function that calls; function[INDEX] where it has no name"),
         Column("code_offset", BIGINT, "of the call in the program's own file; -1 where unknown, or it was inlined"),
         Column("callee", VARCHAR, "the function called; NULL for an indirect call", is_nullable=True),
-        Column("file", VARCHAR, "the source file of the call; NULL where unknown", is_nullable=True),
-        Column("line", INTEGER, "its line there, from 1; NULL where unknown", is_nullable=True),
-        Column("inlined", BOOLEAN, "whether the function that calls was inlined into its caller"),
+        Column("file", VARCHAR, "the source file of the call; NULL where unknown", is_nullable=True, default="None"),
+        Column("line", INTEGER, "its line there, from 1; NULL where unknown", is_nullable=True, default="None"),
+        Column("inlined", BOOLEAN, "whether the function that calls was inlined into its caller", default="False"),
     ),
 )
 STACKS: Final = Table(

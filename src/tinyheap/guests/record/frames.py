@@ -53,7 +53,7 @@ def frame_of(sites: Sites, number: int, frame_id: int) -> FrameRow:
     at = number - 1
     callee, function = sites.callees[at], sites.functions[at]
     called = None if callee == INDIRECT else sites.name(callee)
-    return FrameRow(frame_id, function, sites.name(function), sites.offsets[at], called, None, None, False)
+    return FrameRow(frame_id, function, sites.name(function), sites.offsets[at], called)
 
 
 class Unfolding:
