@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -24,6 +25,7 @@ from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
+from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
     from tinyheap.heap.stats import Collection
+    from tinyheap.hosts.frames import GuestFrame
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import BlockHeap, Guest
     from tinyheap.recordings.row_types import RunRow
@@ -60,6 +63,7 @@ class Wish:
     listener: Callable[[Collection], object] | None
     recorder: Recorder | None
     symbols: bytes | None = None
+    full_paths: bool = False
 
     @classmethod
     def of(
@@ -81,7 +85,7 @@ class Wish:
         wasm = _bytes_of(module)
         recorder = _recorder_for(recording, grants, full_paths=full_paths)
         debug = None if symbols is None else _bytes_of(symbols)
-        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, debug)
+        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, debug, full_paths)
 
     @property
     def form(self) -> Form:
@@ -106,7 +110,7 @@ class Wish:
         return PreparedRun(self, engine, prepared, served)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparedRun:
     """A module that can be run as wished.
 
@@ -127,20 +131,31 @@ class PreparedRun:
         wish, store = self.wish, Store(self.engine)
         recorder = None if wish.recorder is None else wish.recorder.offer(store)
         log = None if wish.recorder is None else wish.recorder.log
-        heap = None if self.served is None else PreparedHeap(self.served, wish.policy, wish.listener).offer(store, log)
+        heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
         makers: dict[str, Maker] = {}
         for offered in (recorder, heap):
             makers.update({} if offered is None else offered.makers)
         return OfferedRun(self, self._host(store, makers), heap, recorder)
 
+    def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
+        return PreparedHeap(served, self.wish.policy, self.wish.listener, self._name_frames)
+
+    @cached_property
+    def _name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
+        """What names call stacks: with source lines, where there is debug information."""
+        wish = self.wish
+        return namer_of(wish.wasm, wish.symbols, self.prepared.guest, wish.form, full_paths=wish.full_paths)
+
     def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
         guest = self.prepared.guest
         try:
-            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers)
+            session = offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers)
         except HostError as error:
             if guest is None or self.served is not None:
                 raise
             raise HostError(f"{error}\nthis module ({guest.runtime}) {guest.served}") from error
+        session.name_frames = self._name_frames
+        return session
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 from wasmtime import (
     Config,
     Engine,
+    Frame,
     Func,
     Global,
     Linker,
@@ -56,7 +57,7 @@ from tinyheap.errors import (
     HostError,
     TinyheapError,
 )
-from tinyheap.hosts.frames import shown, without_ours
+from tinyheap.hosts.frames import GuestFrame, plain_names, shown
 from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.gojs.bridge import Bridge
 from tinyheap.hosts.gojs.realm import Realm
@@ -188,6 +189,8 @@ class HostSession(SoleOwner):
         """Called whenever the last of its functions has returned, or failed."""
         self.explain_trap: Callable[[], str | None] = lambda: None
         """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
+        self.name_frames: Callable[[Sequence[GuestFrame]], tuple[str, ...]] = plain_names
+        """Names a call stack for whoever reads it, innermost first."""
         self.life = Life()
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
@@ -670,7 +673,7 @@ class HostSession(SoleOwner):
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
         code = error.trap_code
-        frames = without_ours([frame.func_name or f"function {frame.func_index}" for frame in error.frames])
+        frames = self.name_frames([_frame(each) for each in error.frames])
         where = shown(frames) if frames else "its start"
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
@@ -681,6 +684,10 @@ class HostSession(SoleOwner):
         overflow = self.explain_trap()
         what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
         return GuestTrapError(f"{what} trapped ({kind}) in {where}", exit_code, frames)
+
+
+def _frame(frame: Frame) -> GuestFrame:
+    return GuestFrame(frame.func_index, frame.module_offset, frame.func_name)
 
 
 def _stop(interrupted: threading.Event, engine: Engine) -> None:

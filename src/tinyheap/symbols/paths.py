@@ -55,8 +55,9 @@ class ShortNames:
         self._names |= {file: _below(folder, path) for file, path in paths.items() if not self._names[file]}
 
     def __getitem__(self, file: str) -> str:
-        """The short name of a file."""
-        return self._names[file]
+        """The short name of a file; of one that was not among them, the last two parts of its path."""
+        name = self._names.get(file)
+        return (self._shared_name(_normal(file)) or _below("", _normal(file))) if name is None else name
 
     def _shared_name(self, path: str) -> str:
         """The name of a file that is not the program's own; empty for one that is."""

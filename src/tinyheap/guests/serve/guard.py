@@ -24,6 +24,7 @@ from tinyheap.errors import HeapCorruptError, HeapOverrunError
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.heap.contract import Engine, State
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE
+from tinyheap.hosts.frames import GuestFrame
 
 ZONE_BYTES: Final = 16
 """At least so many behind each object."""
@@ -53,7 +54,7 @@ class GuardedObject:
     size_bytes: int
     layout: int | None
     number: int
-    callers: tuple[str, ...]
+    callers: tuple[GuestFrame, ...]
     end_address: int
     sound_at: int
 
@@ -62,11 +63,12 @@ class GuardedObject:
         """Where its red zone begins."""
         return self.address + self.size_bytes
 
-    def __str__(self) -> str:
+    def described(self, callers: tuple[str, ...]) -> str:
+        """The object in words; `callers` are the names of those who asked for it."""
         layout = "" if self.layout is None else f", layout word {self.layout:#x}"
         return (
             f"the object of {self.size_bytes} bytes at {self.address:#x} (allocation {self.number}{layout}, "
-            f"by {shown(self.callers)})"
+            f"by {shown(callers)})"
         )
 
 
@@ -117,7 +119,7 @@ class Guard:
         self._raise_broken(self._recent, f"allocation {number}")
         self._number = number
         self.zone_bytes += ZONE_BYTES
-        callers = self._calls.names()
+        callers = self._calls.frames()
         address = self._engine.alloc(size_bytes + ZONE_BYTES, layout)
         head_address = address - self._header_bytes
         geometry = self._engine.geometry
@@ -220,11 +222,13 @@ class Guard:
         before = self._header_bytes and not self._is_header_whole(found)
         what, count, data = self._written_before(found) if before else self._written_behind(found)
         others = f"; damaged objects behind it: {broken - 1}" if broken > 1 else ""
+        callers = self._calls.named(found.callers)
         message = (
-            f"{found} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} and before {until} "
+            f"{found.described(callers)} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} "
+            f"and before {until} "
             f"(by {shown(self._calls.names())}){others}"
         )
-        return HeapOverrunError(message, found.address, found.size_bytes, found.number, count, data, found.callers)
+        return HeapOverrunError(message, found.address, found.size_bytes, found.number, count, data, callers)
 
     def _written_before(self, found: GuardedObject) -> tuple[str, int, bytes]:
         """What is wrong in front of an object: in words, how many bytes from its start, and what stands there."""
