@@ -63,14 +63,6 @@ class GuardedObject:
         """Where its red zone begins."""
         return self.address + self.size_bytes
 
-    def described(self, callers: tuple[str, ...]) -> str:
-        """The object in words; `callers` are the names of those who asked for it."""
-        layout = "" if self.layout is None else f", layout word {self.layout:#x}"
-        return (
-            f"the object of {self.size_bytes} bytes at {self.address:#x} (allocation {self.number}{layout}, "
-            f"by {shown(callers)})"
-        )
-
 
 class LocatedMemory(Protocol):
     """A guest's memory where it lies now."""
@@ -218,16 +210,23 @@ class Guard:
 
     # ---- telling ----------------------------------------------------------------------------------------------------
 
+    def _described(self, found: GuardedObject) -> str:
+        layout = "" if found.layout is None else f", layout word {found.layout:#x}"
+        return (
+            f"the object of {found.size_bytes} bytes at {found.address:#x} (allocation {found.number}{layout}, "
+            f"by {shown(self._calls.named(found.callers))})"
+        )
+
     def _overrun(self, found: GuardedObject, broken: int, until: str) -> HeapOverrunError:
         before = self._header_bytes and not self._is_header_whole(found)
         what, count, data = self._written_before(found) if before else self._written_behind(found)
         others = f"; damaged objects behind it: {broken - 1}" if broken > 1 else ""
-        callers = self._calls.named(found.callers)
         message = (
-            f"{found.described(callers)} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} "
+            f"{self._described(found)} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} "
             f"and before {until} "
             f"(by {shown(self._calls.names())}){others}"
         )
+        callers = self._calls.named(found.callers)
         return HeapOverrunError(message, found.address, found.size_bytes, found.number, count, data, callers)
 
     def _written_before(self, found: GuardedObject) -> tuple[str, int, bytes]:
@@ -274,7 +273,7 @@ class Guard:
         first = len(data) - len(data.lstrip(_PATTERNS[1]))
         address = start + first
         was = [found for found in self._freed if found.address - self._header_bytes <= address < found.end_address]
-        owner = f"; it was freed by the last collection as part of {was[0]}" if was else ""
+        owner = f"; it was freed by the last collection as part of {self._described(was[0])}" if was else ""
         return (
             f"memory at {address:#x} (block {block}) is free, but was written to: {_quoted(data[first:])}; it was noticed "
             f"before {until}{owner}"
