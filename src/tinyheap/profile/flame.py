@@ -129,10 +129,12 @@ def folded(graph: FlameGraph) -> FlameGraph:
     what it is, and each path has each function at most once.
     """
     tree = _Tree()
+    nodes = [node for _, node in graph.root.walk()]
+    inlined = {node.name for node in nodes if node.is_inlined} - {node.name for node in nodes if not node.is_inlined}
     for functions, weight in graph.stacks():
         node = 0
         for function in _without_recursion(functions):
-            node = tree.child(node, function)
+            node = tree.child(node, function, is_inlined=function in inlined)
         tree.owns[node] += weight
     return FlameGraph(graph.measure, tree.root(), graph.files)
 
