@@ -16,7 +16,7 @@ export function Lines({ recording }: { recording: Recording }) {
   if (!recording.hasLines) return <Empty>No source line is known: the module has no debug information.</Empty>;
   return (
     <>
-      <DataTable name="lines" label="Source lines" rows={lines.rows} columns={columns} initialSort={1} />
+      <DataTable name="source" label="Source lines" rows={lines.rows} columns={columns} initialSort={1} />
       {summary.sources.map((source) => (
         <Listing key={source.file} recording={recording} source={source} />
       ))}

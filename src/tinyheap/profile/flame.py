@@ -94,13 +94,17 @@ class FlameGraph(Result):
     files: Mapping[str, str] = field(repr=False, default_factory=dict)
     """The source files of functions, by name, as far as they are known."""
 
-    def stacks(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        """Every path of functions that has weight of its own, outermost first and without the root, and that weight."""
+    def stacks(self, mark: str = "") -> Iterator[tuple[tuple[str, ...], int]]:
+        """Every path of functions that has weight of its own, outermost first and without the root, and that weight.
+
+        Args:
+            mark: What is put behind the names of functions that were inlined.
+        """
         path: list[str] = []
         for depth, node in self.root.walk():
             del path[max(depth - 1, 0) :]
             if depth:
-                path.append(node.name)
+                path.append(node.name + mark if node.is_inlined else node.name)
             if node.own:
                 yield tuple(path), node.own
 
