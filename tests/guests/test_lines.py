@@ -13,7 +13,7 @@ from guests.recorded import Kept
 from symbols import debug_builds
 from symbols.test_reading import line_of
 from tinyheap import profile
-from tinyheap.errors import AllocationStopError, GuestTrapError, HeapOverrunError, SymbolsError
+from tinyheap.errors import AllocationStopError, GuestError, GuestTrapError, HeapOverrunError, SymbolsError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import NATIVE, Program
@@ -154,6 +154,10 @@ def test_symbols_of_another_build_are_refused(tmp_path: Path) -> None:
         Program.open(debug_builds.built(4), symbols=debug_builds.built(4, "mutator.c"))
     with pytest.raises(SymbolsError, match="expected a module with debug information"):
         Program.open(debug_builds.built(4), symbols=b"nothing")
+    with pytest.raises(GuestError, match="invalid symbols 7: expected a path or bytes"):
+        Program.open(debug_builds.built(4), symbols=7)  # type: ignore[arg-type]
+    with pytest.raises(GuestError, match="No such file"):
+        Program.open(debug_builds.built(4), symbols=tmp_path / "none.wasm")
 
 
 def test_full_paths_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tinyheap.report.exports.report_json import report_json
 from tinyheap.report.html.data import page_data
 from tinyheap.report.sources import LARGEST_BYTES, Sources
 from tinyheap.report.terminal.recording_report import report
+from tinyheap.report.terminal.results import renderable_of
 from tinyheap.report.terminal.source_listing import SourceListing
 
 STORE = "package store\n\nfunc New() *Item {\n\treturn &Item{}\n}\n"
@@ -132,3 +133,8 @@ def test_the_page_has_lines_and_their_texts(recording: Recording, project: Path)
     assert columns["line.own_bytes"].tolist() == [128, 16]
     assert columns["stack.is_inlined"].tolist() == [0, 0, 1, 0]
     assert page_data(recording).summary["sources"] == []
+
+
+def test_a_table_of_lines_is_one_of_usages(recording: Recording) -> None:
+    text = shown(renderable_of(profile.by_line(recording)), width=160)
+    assert "store/store.go:4" in text

@@ -84,7 +84,7 @@ class Wish:
         policy, grants = _policy_for(gc, policy), grants or Grants()
         wasm = _bytes_of(module)
         recorder = _recorder_for(recording, grants, full_paths=full_paths)
-        debug = None if symbols is None else _bytes_of(symbols)
+        debug = None if symbols is None else _bytes_of(symbols, "symbols")
         return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, debug, full_paths)
 
     @property
@@ -233,8 +233,8 @@ _ARGUMENTS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 }
 
 
-def _bytes_of(module: object) -> bytes:
-    """A module's bytes.
+def _bytes_of(module: object, name: str = "module") -> bytes:
+    """A module's bytes; `name` is what the argument is called.
 
     Raises:
         GuestError: It is neither bytes nor a path, or cannot be read.
@@ -242,7 +242,7 @@ def _bytes_of(module: object) -> bytes:
     if isinstance(module, bytes | bytearray | memoryview):
         return bytes(module)
     if not isinstance(module, str | os.PathLike):
-        raise GuestError(f"invalid module {reprlib.repr(module)}: expected a path or bytes")
+        raise GuestError(f"invalid {name} {reprlib.repr(module)}: expected a path or bytes")
     return read_module(Path(module))
 
 
