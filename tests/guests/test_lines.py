@@ -236,7 +236,7 @@ def unfolding(*chains: tuple[Place, ...]) -> Unfolding:
     sites = Sites(names={1: "main.main", 2: "runtime.alloc"})
     for number in range(len(chains)):
         sites.add(1, 100 + number, 2)
-    sites.places = Places({100 + number: chain for number, chain in enumerate(chains) if chain})
+    sites.places = Places.of({100 + number: chain for number, chain in enumerate(chains) if chain})
     return Unfolding(sites, full_paths=False)
 
 

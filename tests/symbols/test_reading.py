@@ -65,14 +65,6 @@ def test_places_survive_being_written() -> None:
     assert found.files == {str(debug_builds.SOURCE), str(debug_builds.SOURCE.with_name("block_collector.c"))}
 
 
-@pytest.mark.parametrize(
-    "data", [{}, {"places": [[1]], "chains": {}, "problem": None}, {"places": [], "chains": {"1": [0]}}]
-)
-def test_what_is_no_places_is_refused(data: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="no places"):
-        Places.of_json(data)
-
-
 def test_a_long_chain_keeps_its_ends() -> None:
     chain = [Place(f"f{depth}", "a.go", depth + 1) for depth in range(1000)]
     kept = shortened(chain)

@@ -58,7 +58,7 @@ class _Namer:
             return plain_names(frames)
         names: list[str] = []
         for frame, address in zip(frames, addresses, strict=True):
-            names += self._named(frame, () if address is None else places.chains.get(address, ()))
+            names += self._named(frame, () if address is None else places.chain(address))
         return without_ours(names)
 
     @cached_property

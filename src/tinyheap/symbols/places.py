@@ -7,7 +7,7 @@ that the compiler inlined, and the next is in the function that was called there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -34,50 +34,61 @@ Chain = tuple[Place, ...]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What stands at some addresses.
+    """What stands at some addresses; made by `of`.
 
     Args:
-        chains: By address; an address of which nothing is known is not there.
+        places: Each place once; places are made when they are asked for, since a program's run mentions few of them.
+        numbers: By address, as text, the places of its chain; an address of which nothing is known is not there.
         problem: Why debug information that is there could not be read; None where there is none, or no problem.
     """
 
-    chains: Mapping[int, Chain] = field(default_factory=dict)
+    places: Sequence[Sequence[Any]] = ()
+    numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
     problem: str | None = None
 
+    @staticmethod
+    def of(chains: Mapping[int, Chain], problem: str | None = None) -> Places:
+        """The chains of some addresses."""
+        numbers: dict[Place, int] = {}
+        by_address = {
+            str(address): [numbers.setdefault(place, len(numbers)) for place in chain]
+            for address, chain in chains.items()
+        }
+        return Places([list(place) for place in numbers], by_address, problem)
+
     def __bool__(self) -> bool:
-        return bool(self.chains)
+        return bool(self.numbers)
+
+    def chain(self, address: int) -> Chain:
+        """What stands at an address; empty where that is not known."""
+        return tuple(Place(*self.places[number]) for number in self.numbers.get(str(address), ()))
+
+    @property
+    def chains(self) -> Mapping[int, Chain]:
+        """All of it, by address."""
+        return {int(address): self.chain(int(address)) for address in self.numbers}
 
     @property
     def files(self) -> set[str]:
         """All files that are mentioned."""
-        return {place.file for chain in self.chains.values() for place in chain if place.file}
+        return {Place(*place).file for place in self.places} - {""}
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as JSON, each place once."""
-        numbers: dict[Place, int] = {}
-        chains = {
-            str(address): [numbers.setdefault(place, len(numbers)) for place in chain]
-            for address, chain in self.chains.items()
-        }
-        return {"places": [list(place) for place in numbers], "chains": chains, "problem": self.problem}
+        """All of it as JSON."""
+        return {"places": self.places, "numbers": self.numbers, "problem": self.problem}
 
     @staticmethod
     def of_json(data: Mapping[str, Any]) -> Places:
-        """What `as_json` gave.
-
-        Raises:
-            ValueError: It is something else.
-        """
-        try:
-            places = [_checked(*place) for place in data["places"]]
-            chains = {int(address): tuple(places[at] for at in found) for address, found in data["chains"].items()}
-            return Places(chains, data["problem"])
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"these are no places: {error!r}") from error
+        """What `as_json` gave."""
+        return Places(data["places"], data["numbers"], data["problem"])
 
 
-def _checked(function: str, file: str, line: int) -> Place:
-    """A place whose parts are of their types and within their ranges."""
+def checked(function: str, file: str, line: int) -> Place:
+    """A place whose parts are of their types and within their ranges.
+
+    Raises:
+        TypeError: They are not.
+    """
     return Place(str(function)[:LONGEST_NAME], str(file)[:LONGEST_NAME], line if 0 < line <= LINE_LIMIT else 0)
 
 

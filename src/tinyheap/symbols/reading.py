@@ -15,7 +15,7 @@ from typing import Final
 
 from tinyheap._loading import require
 from tinyheap.errors import MissingLibraryError, SymbolsError
-from tinyheap.symbols.places import Place, Places, shortened
+from tinyheap.symbols.places import Place, Places, checked, shortened
 from tinyheap.wasm import Module
 from tinyheap.wasm.sections import Section, SectionId
 
@@ -81,13 +81,13 @@ def places_of(module: Module, addresses: Sequence[int], *, timeout_s: float = TI
     try:
         answer = _answer(b"".join([json.dumps(asked).encode(), b"\n", *sections.values()]), timeout_s)
         chains = {int(address): _chain(found) for address, found in json.loads(answer)["chains"].items()}
-        return Places.of_json(Places(chains).as_json())
+        return Places.of(chains)
     except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as error:
         return Places(problem=f"the module's debug information cannot be read: {_reason(error)}")
 
 
 def _chain(found: Sequence[tuple[str, str, int]]) -> tuple[Place, ...]:
-    return shortened(Place(*place) for place in found)
+    return shortened(checked(*place) for place in found)
 
 
 def _answer(asked: bytes, timeout_s: float) -> bytes:

@@ -112,12 +112,12 @@ class Sites:
         entries = {index: body.code_start - self.code_offset for index, body in bodies.items()}
         addresses = {*entries.values(), *(offset - self.code_offset for offset in self.offsets)}
         self.places = places_of(symbols, sorted(addresses))
-        known = {index: self.places.chains.get(address, ()) for index, address in entries.items()}
+        known = {index: self.places.chain(address) for index, address in entries.items()}
         self.names |= {index: chain[0].function for index, chain in known.items() if chain and chain[0].function}
 
     def chain(self, number: int) -> Chain:
         """The places of a site, outermost first; empty where they are not known."""
-        return self.places.chains.get(self.offsets[number - 1] - self.code_offset, ())
+        return self.places.chain(self.offsets[number - 1] - self.code_offset)
 
     def encode(self) -> bytes:
         """All of it in some bytes a site."""
