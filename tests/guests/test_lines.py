@@ -150,8 +150,9 @@ def test_functions_without_names_have_those_of_debug_information(tmp_path: Path)
 
 
 def test_symbols_of_another_build_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SymbolsError, match="the same byte for byte"):
-        Program.open(debug_builds.built(4), symbols=debug_builds.built(4, "mutator.c"))
+    for gc in ("default", NATIVE):
+        with pytest.raises(SymbolsError, match="the same byte for byte"):
+            Program.open(debug_builds.built(4), symbols=debug_builds.built(4, "mutator.c"), gc=gc)
     with pytest.raises(SymbolsError, match="expected a module with debug information"):
         Program.open(debug_builds.built(4), symbols=b"nothing")
     with pytest.raises(GuestError, match="invalid symbols 7: expected a path or bytes"):
@@ -220,8 +221,9 @@ def test_an_overrun_names_the_line_of_its_object() -> None:
     assert found.value.callers[0].startswith("make (faults.c:")
 
 
-def test_a_trap_names_the_line_it_happened_on() -> None:
-    with Program.open(debug_builds.built(4, "faults.c")) as program:
+@pytest.mark.parametrize("gc", ["default", NATIVE])
+def test_a_trap_names_the_line_it_happened_on(gc: str) -> None:
+    with Program.open(debug_builds.built(4, "faults.c"), gc=gc) as program:
         program.start()
         with pytest.raises(GuestTrapError) as trapped:
             program.call("fill", 0x7FFF_0000, 64, 1)

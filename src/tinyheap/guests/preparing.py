@@ -142,6 +142,10 @@ def prepare(
     if cached is not None:
         return cached
     if form is Form.NATIVE:
+        if symbols is not None:
+            from tinyheap.wasm import Module
+
+            _symbols(symbols, Module.parse(wasm))
         prepared = Prepared(None, _compile_as_it_is(wasm, engine), False)
     else:
         prepared = _prepare_served(wasm, form, engine, symbols)
