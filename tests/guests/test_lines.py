@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guests.recorded import Kept
 from symbols import debug_builds
@@ -283,3 +285,53 @@ def test_a_stack_of_an_earlier_batch_stays_known() -> None:
     again = found.unfold(batch([], [1, 0]))
     assert len(again.stacks) == 0
     assert again.events["stack_id"].tolist() == [2, 0]
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[list[tuple[Place, ...]], list[tuple[int, int, int, int]]]:
+    """Chains of sites, and stacks of these as a recorder numbers them."""
+    places = st.builds(
+        Place, st.sampled_from(["a.A", "b.B"]), st.sampled_from(["/p/a.go", "/p/b.go"]), st.integers(1, 3)
+    )
+    chains = draw(st.lists(st.lists(places, max_size=3).map(tuple), min_size=1, max_size=6))
+    stacks: list[tuple[int, int, int, int]] = []
+    for number in range(1, draw(st.integers(1, 25)) + 1):
+        parent = draw(st.integers(0, number - 1))
+        depth = stacks[parent - 1][3] + 1 if parent else 1
+        stacks.append((number, parent, draw(st.integers(1, len(chains))), depth))
+    return chains, stacks
+
+
+@given(trees(), st.integers(0, 25))
+def test_each_stack_becomes_the_calls_of_its_sites(
+    tree: tuple[list[tuple[Place, ...]], list[tuple[int, int, int, int]]], first: int
+) -> None:
+    chains, stacks = tree
+    found = unfolding(*chains)
+    rows: dict[int, tuple[int, int, int]] = {}
+    numbers: dict[int, int] = {0: 0}
+    for part in (stacks[:first], stacks[first:]):
+        unfolded = found.unfold(batch(part, [each[0] for each in part]))
+        numbers |= dict(zip([each[0] for each in part], unfolded.events["stack_id"].tolist(), strict=True))
+        for number, parent, frame, depth in unfolded.stacks.tolist():
+            assert number not in rows
+            assert parent < number
+            assert depth == (rows[parent][2] + 1 if parent else 1)
+            rows[number] = parent, frame, depth
+    calls: dict[int, tuple[tuple[int | None, bool], ...]] = {0: ()}
+    for number, parent, site, _ in stacks:
+        lines = tuple((place.line, at > 0) for at, place in enumerate(chains[site - 1]))
+        calls[number] = calls[parent] + (lines or ((None, False),))
+    for number, expected in calls.items():
+        assert path_of(found, rows, numbers[number]) == expected
+
+
+def path_of(
+    found: Unfolding, rows: dict[int, tuple[int, int, int]], number: int
+) -> tuple[tuple[int | None, bool], ...]:
+    """The lines on a stack, outermost first, and whether each is in a function that was inlined."""
+    path: list[tuple[int | None, bool]] = []
+    while number:
+        number, frame, _ = rows[number]
+        path.insert(0, (found.frames[frame - 1].line, found.frames[frame - 1].inlined))
+    return tuple(path)

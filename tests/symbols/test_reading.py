@@ -163,3 +163,12 @@ def test_reading_ends_where_it_would_take_too_long() -> None:
     found = looked_at(with_sections(wasm, {".debug_line": content}), timeout_s=2.0)
     assert found.problem is not None
     assert time.monotonic() - begun_s < 12
+
+
+def test_a_program_that_embeds_python_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Module.parse(debug_builds.built(4))
+    for name in ("/usr/bin/uwsgi", "", None):
+        monkeypatch.setattr("sys.executable", name)
+        found = places_of(module, debug_builds.call_addresses(module))
+        assert found.problem is not None
+        assert "runs in a Python of its own" in found.problem

@@ -7,6 +7,7 @@ given these sections only.  Source: Yury Delendik, "DWARF for WebAssembly".
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from tinyheap.wasm.sections import Section, SectionId
 
 TIMEOUT_S: Final = 30.0
 """So long reading may take; a module of 2 MB takes a tenth of a second."""
+_PYTHON: Final = re.compile(r"(?:python|pypy)", re.IGNORECASE)
 _WORKER: Final = Path(__file__).with_name("worker.py")
 _INFO: Final = ".debug_info"
 _SECTIONS: Final = ".debug_"
@@ -91,7 +93,10 @@ def _chain(found: Sequence[tuple[str, str, int]]) -> tuple[Place, ...]:
 
 
 def _answer(asked: bytes, timeout_s: float) -> bytes:
-    command = [sys.executable or "python3", "-I", str(_WORKER)]
+    # A program that embeds Python, or is frozen, is not to be started once more in its place.
+    if not _PYTHON.match(Path(sys.executable or "").name):
+        raise ValueError("its reader runs in a Python of its own, and there is none where this process comes from")
+    command = [sys.executable, "-I", str(_WORKER)]
     done = subprocess.run(command, input=asked, capture_output=True, timeout=timeout_s, check=False)
     if done.returncode:
         *_, last = done.stderr.decode(errors="replace").strip().splitlines() or [""]
