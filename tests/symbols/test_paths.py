@@ -34,6 +34,20 @@ def test_all_of_tinygos_folder_is_its_own() -> None:
     ]
 
 
+def test_a_c_library_tells_tinygos_folder() -> None:
+    files = (
+        "/opt/tinygo/lib/wasi-libc/libc.c",
+        "/opt/tinygo/src/internal/task/task.S",
+        f"{LINKED}/src/runtime/slice.go",
+    )
+    assert named(*files, "/opt/shop/main.go") == [
+        "$TINYGOROOT/lib/wasi-libc/libc.c",
+        "$TINYGOROOT/src/internal/task/task.S",
+        "$TINYGOROOT/src/runtime/slice.go",
+        "main.go",
+    ]
+
+
 def test_packages_in_the_folder_that_tinygo_links_tell_whose_they_are() -> None:
     files = ("runtime/slice.go", "regexp/syntax/parse.go", "internal/task/task_asyncify.go", "crypto/sha256/sha256.go")
     assert named(*(f"{LINKED}/src/{file}" for file in files)) == [

@@ -32,6 +32,10 @@ _TINYGO_OWN: Final = re.compile(
     r"|internal/(?:abi|binary|bytealg|cm|futex|fuzz|gclayout|itoa|reflectlite|task|wasi))(?:/|$)"
 )
 """The folders of the standard library that TinyGo brings itself."""
+_ONLY_TINYGOS: Final = re.compile(
+    r"(?P<root>.+)/(?:src/(?:runtime|internal/task)|lib/(?:bdwgc|compiler-rt|musl|picolibc|wasi-cli|wasi-libc))/"
+)
+"""Files of TinyGo's folder that Go's does not have, or that TinyGo brings itself always."""
 _LINKED: Final = re.compile(r"/goroot-[0-9a-f]{16,}$")
 _MODULE_CACHE: Final = "/pkg/mod/"
 _SOURCES: Final = "/src/"
@@ -90,11 +94,11 @@ def _standard(path: str) -> tuple[str, bool, str]:
 
 
 def _tinygo_root(paths: Iterable[str]) -> str:
-    """TinyGo's folder: where the package ``runtime`` is; empty where it cannot be told from Go's."""
+    """TinyGo's folder: where the packages are that only it has, or its C libraries; empty where none is mentioned."""
     for path in paths:
-        root, found, rest = _standard(path)
-        if found and rest.startswith("runtime/") and not _LINKED.search(root):
-            return root
+        found = _ONLY_TINYGOS.match(path)
+        if found is not None and not _LINKED.search(found["root"]):
+            return found["root"]
     return ""
 
 
