@@ -52,7 +52,7 @@ class ShortNames:
 
     def __init__(self, files: Iterable[str]) -> None:
         paths = {file: _normal(file) for file in files}
-        self._tinygo_root = _tinygo_root(paths.values())
+        self._tinygo_roots = _tinygo_roots(paths.values())
         self._names = {file: self._shared_name(path) for file, path in paths.items()}
         own = [path for file, path in paths.items() if not self._names[file]]
         folder = _common_folder(own)
@@ -65,8 +65,9 @@ class ShortNames:
 
     def _shared_name(self, path: str) -> str:
         """The name of a file that is not the program's own; empty for one that is."""
-        if self._tinygo_root and path.startswith(f"{self._tinygo_root}/"):
-            return TINYGOROOT + path.removeprefix(self._tinygo_root)
+        for tinygo_root in self._tinygo_roots:
+            if path.startswith(f"{tinygo_root}/"):
+                return TINYGOROOT + path.removeprefix(tinygo_root)
         if _MODULE_CACHE in path:
             return path.rpartition(_MODULE_CACHE)[2]
         root, found, rest = _standard(path)
@@ -93,13 +94,10 @@ def _standard(path: str) -> tuple[str, bool, str]:
     return "", False, path
 
 
-def _tinygo_root(paths: Iterable[str]) -> str:
-    """TinyGo's folder: where the packages are that only it has, or its C libraries; empty where none is mentioned."""
-    for path in paths:
-        found = _ONLY_TINYGOS.match(path)
-        if found is not None and not _LINKED.search(found["root"]):
-            return found["root"]
-    return ""
+def _tinygo_roots(paths: Iterable[str]) -> list[str]:
+    """TinyGo's folders, the deepest first: where packages are that only it has, or its C libraries, compiled elsewhere maybe."""
+    found = (match["root"] for path in paths if (match := _ONLY_TINYGOS.match(path)) is not None)
+    return sorted({root for root in found if not _LINKED.search(root)}, key=lambda root: (-len(root), root))
 
 
 def _common_folder(paths: Iterable[str]) -> str:
