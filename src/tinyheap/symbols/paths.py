@@ -32,6 +32,8 @@ _TINYGO_OWN: Final = re.compile(
     r"|internal/(?:abi|binary|bytealg|cm|futex|fuzz|gclayout|itoa|reflectlite|task|wasi))(?:/|$)"
 )
 """The folders of the standard library that TinyGo brings itself."""
+MOST_ROOTS: Final = 8
+"""Folders of TinyGo's, at most."""
 _ONLY_TINYGOS: Final = re.compile(
     r"(?P<root>.+)/(?:src/(?:runtime|internal/task)|lib/(?:bdwgc|compiler-rt|musl|picolibc|wasi-cli|wasi-libc))/"
 )
@@ -95,9 +97,10 @@ def _standard(path: str) -> tuple[str, bool, str]:
 
 
 def _tinygo_roots(paths: Iterable[str]) -> list[str]:
-    """TinyGo's folders, the deepest first: where packages are that only it has, or its C libraries, compiled elsewhere maybe."""
-    found = (match["root"] for path in paths if (match := _ONLY_TINYGOS.match(path)) is not None)
-    return sorted({root for root in found if not _LINKED.search(root)}, key=lambda root: (-len(root), root))
+    """TinyGo's folders, the deepest first: where packages are that only it has, or its C libraries, which may be elsewhere."""
+    matches = filter(None, map(_ONLY_TINYGOS.match, paths))
+    roots = {match["root"] for match in matches if not _LINKED.search(match["root"])}
+    return sorted(roots, key=lambda root: (-len(root), root))[:MOST_ROOTS]
 
 
 def _common_folder(paths: Iterable[str]) -> str:
