@@ -15,7 +15,7 @@ from benchmarks import peers
 from benchmarks.cases import Case
 from tinyheap.heap.buffers import reserve
 from tinyheap.heap.heap import Heap
-from tinyheap.traces.replay import Replay, fnv1a, replay
+from tinyheap.traces.replay import Replay, replay, table_hash
 from tinyheap.traces.trace import Trace, read_trace
 from tinyheap.units import MIB
 
@@ -109,7 +109,7 @@ def check_agreement(case: Case, program: Trace, said: dict[str, Any]) -> None:
     ends = {
         "collection_count": len(ours.collections),
         "next_alloc": ours.next_alloc,
-        "final_table_fnv1a": f"{fnv1a(ours.table, ours.geometry.end_block):016x}",
+        "final_table_fnv1a": f"{table_hash(ours.table, ours.geometry.end_block):016x}",
         "mem_stats": {key: ours.mem_stats.as_go()[key] for key in said["mem_stats"]},
     }
     for key, value in ends.items():

@@ -22,14 +22,15 @@ from click.testing import CliRunner, Result
 
 import needs
 from tinyheap import cli
-from tinyheap.heap.stats import GO_NAMES
-from tinyheap.traces.expectation import COLUMNS, KINDS
+from tinyheap.heap.collectors import Collector
+from tinyheap.heap.stats import filled_names
+from tinyheap.traces.expectation import COLUMNS, KINDS, keys_of
 from tinyheap.traces.trace import Trace, TraceBuilder, write_trace
 
 VECTORS: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
 ESCAPE: Final = "\x1b"
 COLOR: Final = re.compile(r"\x1b\[[0-9;]*3[0-9]")
-MORE_KEYS: Final = {"trace", "engine", "alloc_ns", "mark_ns", "sweep_ns"}
+MORE_KEYS: Final = {"trace", "collector", "engine", "alloc_ns", "mark_ns", "sweep_ns"}
 
 JsonObject = dict[str, Any]
 
@@ -165,10 +166,10 @@ def changed(value: object) -> object:
 
 
 FIGURES: Final = [
-    *((key,) for key, kind in KINDS.items() if kind not in (list, dict)),
+    *((key,) for key in keys_of(Collector.NEXT_FIT) if KINDS[key] not in (list, dict)),
     ("addresses", 5),
     *(("collections", 2, column) for column in range(len(COLUMNS))),
-    *(("mem_stats", name) for name in GO_NAMES),
+    *(("mem_stats", name) for name in filled_names(Collector.NEXT_FIT)),
 ]
 """The path to each in an expectation; of lists, one item."""
 
@@ -235,7 +236,7 @@ class TestExpectations:
         expectation["final_map"] = changed(text)
         assert f"final_map (block {len(text) - 1}): expected" in hold(expectation).stdout
 
-    @pytest.mark.parametrize("key", KINDS)
+    @pytest.mark.parametrize("key", keys_of(Collector.NEXT_FIT))
     def test_missing_key_is_an_error(self, expectation: JsonObject, hold: Callable[..., Result], key: str) -> None:
         del expectation[key]
         result = hold(expectation, "--json")
@@ -517,3 +518,88 @@ class TestManners:
         )
         os.close(writing)
         assert (result.returncode, result.stderr) == (141, "")
+
+
+NEWER: Final = VECTORS.parent / "vectors-newer"
+GENERATIONS: Final = {
+    "0.41": ("best-fit-front", "tiny-grow-w4-precise"),
+    "0.42": ("best-fit-back", "fin-03-w4-conservative"),
+}
+
+
+@pytest.fixture(params=GENERATIONS)
+def generation(request: pytest.FixtureRequest) -> tuple[str, str, Path, Path]:
+    """A release, its collector, a trace and what the original did with it."""
+    needs.path(NEWER, "the folder of vectors of newer generations")
+    release: str = request.param
+    collector, name = GENERATIONS[release]
+    return release, collector, NEWER / "traces" / f"{name}.trace.gz", NEWER / release / f"{name}.json"
+
+
+class TestCollectors:
+    @pytest.mark.parametrize("by_release", [True, False])
+    def test_json_has_the_keys_of_the_vectors(self, generation: tuple[str, str, Path, Path], by_release: bool) -> None:
+        release, collector, trace, file = generation
+        expected = json.loads(file.read_bytes())
+        gc = "precise" if expected["precise"] else "conservative"
+        name = release if by_release else collector
+        (line,) = lines(run(trace, "--json", "--collector", name, "--gc", gc, "--engine", "model"))
+        assert {key: line.get(key) for key in expected} == expected
+        assert line["collector"] == collector
+
+    def test_the_expectation_says_which(self, generation: tuple[str, str, Path, Path]) -> None:
+        _, collector, trace, file = generation
+        result = run(trace, "--expect", file, "--engine", "model")
+        assert "1 of 1 as expected" in result.stdout
+        assert f"collector      {collector}" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("path", "said"),
+        [
+            (("final_ranges", 0, 0), "final_ranges[0][0]"),
+            (("final_ranges_fnv1a",), "final_ranges_fnv1a"),
+            (("collections", 1, 4), "collections[1] ranges hash"),
+            (("mem_stats", "HeapObjects"), "mem_stats.HeapObjects"),
+        ],
+    )
+    def test_any_changed_statistic_is_found(
+        self, generation: tuple[str, str, Path, Path], tmp_path: Path, path: tuple[str | int, ...], said: str
+    ) -> None:
+        _, _, trace, file = generation
+        expected = json.loads(file.read_bytes())
+        change(expected, *path)
+        (tmp_path / "changed.json").write_text(json.dumps(expected))
+        result = run(trace, "--expect", tmp_path / "changed.json", "--engine", "model")
+        assert result.exit_code == 1
+        assert f"differs in {said}" in result.stdout
+
+    def test_finalizers_are_compared_by_their_path(self, tmp_path: Path) -> None:
+        needs.path(NEWER, "the folder of vectors of newer generations")
+        name = GENERATIONS["0.42"][1]
+        expected = json.loads((NEWER / "0.42" / f"{name}.json").read_bytes())
+        change(expected, "finalizers", "ran", 0, 3)
+        (tmp_path / "changed.json").write_text(json.dumps(expected))
+        trace = NEWER / "traces" / f"{name}.trace.gz"
+        result = run(trace, "--expect", tmp_path / "changed.json", "--engine", "model")
+        assert "differs in finalizers.ran[0][3]: expected 33, found 32" in result.stdout
+
+    def test_one_without_finalizers_refuses_a_trace_that_has_some(self, tmp_path: Path) -> None:
+        program = TraceBuilder(4096)
+        program.set_finalizer(program.alloc(8), 1)
+        write_trace(tmp_path / "one.trace", program.build())
+        for options in ((), ("--collector", "0.41", "--engine", "model"), ("--collector", "0.42", "--gc", "leaking")):
+            result = run(tmp_path / "one.trace", "--json", *options)
+            assert result.exit_code == 125
+            message = "step 1 (SET_FINALIZER id=1 finalizer=1 slot+1=0): the collector has no finalizers"
+            assert message in lines(result)[0]["error"]
+
+    def test_unknown_ones_are_refused(self, trace: Path) -> None:
+        result = run(trace, "--collector", "boehm")
+        assert result.exit_code == 2
+        assert "invalid collector 'boehm': expected next-fit, best-fit-front," in result.stderr
+
+    def test_what_has_no_mark_stack_refuses_to_bound_it(self, trace: Path) -> None:
+        result = run(trace, "--json", "--collector", "best-fit", "--mark-stack", "faithful", "--engine", "model")
+        assert result.exit_code == 125
+        assert "invalid mark_stack_entries 32: expected 0, since best-fit-back has no mark stack" in result.stdout
+        assert run(trace, "--collector", "0.42", "--mark-stack", "unbounded", "--engine", "model").exit_code == 0

@@ -86,6 +86,7 @@ class TestWeakReferences:
 
 
 class TestFinalizers:
+    @pytest.mark.go_finalizers
     def test_run_once_after_the_sweep(self, heap: Heap) -> None:
         calls: list[tuple[int, list[int]]] = []
         address = heap.alloc(8)
@@ -107,6 +108,7 @@ class TestFinalizers:
         heap.collect()
         assert calls == [address]
 
+    @pytest.mark.go_finalizers
     def test_one_an_object(self, heap: Heap) -> None:
         calls: list[str] = []
         first, second = heap.alloc(8), heap.alloc(8)
@@ -119,6 +121,7 @@ class TestFinalizers:
         assert calls == ["new"]
         assert live(heap) == [first]
 
+    @pytest.mark.go_finalizers
     def test_referrers_before_what_they_refer_to(self, heap: Heap) -> None:
         calls: list[int] = []
         child, parent, grandparent = heap.alloc(8), heap.alloc(8), heap.alloc(8)
@@ -135,6 +138,7 @@ class TestFinalizers:
         heap.collect()
         assert live(heap) == []
 
+    @pytest.mark.go_finalizers
     def test_of_one_collection_in_the_order_of_setting(self, heap: Heap) -> None:
         calls: list[int] = []
         addresses = heap.alloc_many(6, 8)
@@ -146,6 +150,7 @@ class TestFinalizers:
         heap.collect()
         assert calls == [order[0], *order[2:], order[1]]
 
+    @pytest.mark.go_finalizers
     def test_what_leads_to_itself_is_never_finalized(self, heap: Heap) -> None:
         calls: list[int] = []
         alone, one, other = heap.alloc(8), heap.alloc(8), heap.alloc(8)
@@ -161,6 +166,7 @@ class TestFinalizers:
         heap.collect()
         assert calls == [one]
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("mark_stack_entries", [0, 1])
     def test_all_that_a_due_object_leads_to_lives_on(self, make_heap: MakeHeap, mark_stack_entries: int) -> None:
         heap = make_heap(8 * KIB, mark_stack_entries=mark_stack_entries)
@@ -174,6 +180,7 @@ class TestFinalizers:
         heap.collect()
         assert found == [holder, *children, heap.load_word(children[0])]
 
+    @pytest.mark.go_finalizers
     def test_resurrection(self, heap: Heap) -> None:
         address, child = heap.alloc(8), heap.alloc(8)
         heap.store_word(address, child)
@@ -220,6 +227,7 @@ class TestFinalizers:
         assert sorted(contents) == [b"inkstand", b"teaspoon"]
         heap.verify()
 
+    @pytest.mark.go_finalizers
     def test_run_by_an_allocation_too(self, make_heap: MakeHeap) -> None:
         heap = make_heap(KIB)
         calls: list[int] = []
@@ -231,6 +239,7 @@ class TestFinalizers:
         assert len(calls) == 1
         assert heap.alloc(800)
 
+    @pytest.mark.go_finalizers
     def test_what_was_just_allocated_lives_through_the_finalizers(self, make_heap: MakeHeap) -> None:
         heap = make_heap(KIB)
         lost = heap.alloc(8)
@@ -258,6 +267,7 @@ class TestFinalizers:
         assert reported[0].object.__wrapped__ is fail
         assert repr(reported[0].object) == repr(fail)
 
+    @pytest.mark.go_finalizers
     def test_move_with_their_object(self, heap: Heap) -> None:
         calls: list[int] = []
         address = heap.alloc(8)
@@ -306,6 +316,7 @@ class TestFinalizers:
         heap.collect()
         assert (calls, weak()) == ([lost], None)
 
+    @pytest.mark.go_finalizers
     def test_listeners_see_what_is_kept_for_them(self, heap: Heap) -> None:
         marks: list[int] = []
 

@@ -110,6 +110,7 @@ def test_numbers_beyond_all_bounds(heap: Heap, memory: bytearray, name: str, val
     heap.verify()
 
 
+@pytest.mark.next_fit
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("kind", [np.int64, np.uint64, np.uint32], ids=lambda kind: kind.__name__)
 def test_integers_of_other_types_are_as_good(

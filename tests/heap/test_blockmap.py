@@ -6,6 +6,7 @@ import io
 import re
 from typing import Final
 
+import pytest
 from rich.console import Console
 
 from engine_fixtures import MakeHeap
@@ -29,6 +30,7 @@ def printed(drawn: BlockMap, *, color: bool = False) -> str:
 
 
 class TestText:
+    @pytest.mark.next_fit
     def test_is_the_originals(self, make_heap: MakeHeap) -> None:
         heap = make_heap(heap_bytes_for(70))
         heap.alloc(40)
@@ -51,6 +53,7 @@ class TestText:
         heap.alloc(8)
         assert (str(before), str(heap.dump())) == ("heap:\n" + "·" * 8, "heap:\n*" + "·" * 7)
 
+    @pytest.mark.next_fit
     def test_marks_are_seen_while_marking(self, make_heap: MakeHeap) -> None:
         heap = make_heap(heap_bytes_for(8))
         heap.roots.add(heap.alloc(40))

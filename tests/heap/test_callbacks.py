@@ -71,6 +71,7 @@ def test_the_table_has_all_that_is_called() -> None:
     assert [*COLUMNS, "what it raises"] == list(table()[OTHER_THREAD])
 
 
+@pytest.mark.go_finalizers
 @pytest.mark.parametrize(("code", "column", "cell"), CELLS)
 @pytest.mark.usefixtures("reported")
 def test_what_is_allowed(make_heap: MakeHeap, code: str, column: str, cell: str) -> None:
@@ -234,6 +235,7 @@ class TestFinalizers:
 
 
 class TestGrowthPolicies:
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("answer", [4096.5, "4096", float("nan"), True, b"", [4096], 2048.0])
     def test_answers_that_are_no_size(self, make_heap: MakeHeap, answer: object) -> None:
         for collector in ("conservative", "precise", "leaking"):

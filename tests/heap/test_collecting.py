@@ -29,6 +29,7 @@ from tinyheap.units import KIB, MIB
 
 
 class TestCollect:
+    @pytest.mark.next_fit
     def test_exactly_the_unreachable_die(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB)
         chain = [heap.alloc(40) for _ in range(5)]
@@ -51,6 +52,7 @@ class TestCollect:
         root.remove()
         assert heap.collect().number == 2
 
+    @pytest.mark.next_fit
     def test_the_bounded_mark_stack_overflows(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB, mark_stack_entries=2)
         wide = heap.alloc(10 * 8)
@@ -71,6 +73,7 @@ class TestCollect:
         heap.collect()
         assert [found.address for found in heap.objects()] == [kept, holder]
 
+    @pytest.mark.next_fit
     def test_the_known_leak_and_its_fix(self, make_heap: MakeHeap) -> None:
         for clear_blocks, live in ((False, 2), (True, 1)):
             heap = make_heap(blocks(8), clear_blocks=clear_blocks)
@@ -87,6 +90,7 @@ class TestCollect:
 class TestAllOrNothing:
     """Whatever is found wrong before the sweep leaves the heap as it was, byte for byte."""
 
+    @pytest.mark.next_fit
     def test_a_corrupt_table(self, make_heap: MakeHeap) -> None:
         memory = bytearray(4096)
         heap = make_heap(memory)
@@ -102,6 +106,7 @@ class TestAllOrNothing:
         memory[heap.geometry.pool_bytes + 1] = 0
         assert heap.collect().live_objects == 1
 
+    @pytest.mark.next_fit
     def test_an_overwritten_layout(self, make_heap: MakeHeap) -> None:
         memory = bytearray(4096)
         heap = make_heap(memory, gc="precise")
@@ -126,6 +131,7 @@ class TestAllOrNothing:
         with unchanged(memory, heap), pytest.raises(HeapCorruptError):
             heap.alloc(2 * BLOCK)
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("event", ["collection_began", "marked"])
     def test_an_interrupted_program(self, make_heap: MakeHeap, event: str) -> None:
         memory = bytearray(4096)
@@ -150,6 +156,7 @@ class TestAllOrNothing:
 
 
 class TestVerify:
+    @pytest.mark.next_fit
     def test_use_after_free_is_found_under_asserts(self, make_heap: MakeHeap) -> None:
         memory = bytearray(4096)
         heap = make_heap(memory, asserts=True)
@@ -163,12 +170,14 @@ class TestVerify:
         assert str(caught.value) == "block 1 at 0x10020 is free, but something wrote to it after that"
         assert heap.problems() == [str(caught.value)]
 
+    @pytest.mark.next_fit
     def test_free_memory_of_a_grown_heap_is_poisoned(self, make_heap: MakeHeap) -> None:
         heap = make_heap(KIB, growth=Doubling(4 * KIB), asserts=True)
         heap.roots.add(heap.alloc(2 * KIB))
         assert heap.geometry.heap_bytes == 4 * KIB
         heap.verify()
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("start_address", [0xA000, 0x5000, 0x100])
     def test_poison_is_no_address(self, make_heap: MakeHeap, start_address: int) -> None:
         memory = bytearray(0x2000)
@@ -176,6 +185,7 @@ class TestVerify:
         assert len(set(memory[: heap.geometry.end_block * 8])) == 1
         assert not heap.geometry.is_on_heap(int.from_bytes(memory[:2], "little"))
 
+    @pytest.mark.next_fit
     def test_counts_that_do_not_fit_the_table(self, make_heap: MakeHeap) -> None:
         memory = bytearray(4096)
         heap = make_heap(memory)
@@ -186,6 +196,7 @@ class TestVerify:
             "3 blocks are taken, but 1 were allocated and not freed",
         ]
 
+    @pytest.mark.next_fit
     def test_out_of_memory_is_counted_as_the_original_does(self, make_heap: MakeHeap) -> None:
         heap = make_heap(blocks(8))
         for _ in range(2):

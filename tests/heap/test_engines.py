@@ -8,7 +8,7 @@ import mmap
 import random
 import sys
 from array import array
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ from tinyheap.errors import (
     InvalidAddressError,
     InvalidSizeError,
 )
-from tinyheap.heap.contract import NO_BLOCK, Census, Engine, Gc, Options, State
+from tinyheap.heap.contract import NO_BLOCK, Census, Engine, Gc, NextFitEngine, Options, State
 from tinyheap.heap.geometry import Geometry
 from tinyheap.heap.nextfit.model import Model
 from workbench import (
@@ -751,7 +751,8 @@ class TestLargeHeaps:
         blocks = (7, geometry.end_block - 9, geometry.end_block // 2, geometry.end_block - 1)
         first, second, third, last = map(geometry.address_of, blocks)
         with mmap.mmap(-1, heap_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory, memoryview(memory) as view:
-            heap = engine(view, geometry, Options(Gc.CONSERVATIVE), Layouts(), Workbench(Model, 1))
+            made = engine(view, geometry, Options(Gc.CONSERVATIVE), Layouts(), Workbench(Model, 1))
+            heap = cast(NextFitEngine, made)
             for block in blocks:
                 heap.next_alloc = block
                 heap.alloc(1)

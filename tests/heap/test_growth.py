@@ -106,6 +106,7 @@ class TestHeaps:
         assert heap.geometry.heap_bytes == max([8 * KIB, *answers])
         heap.verify()
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("collector", ["conservative", "precise", "leaking"])
     def test_as_far_as_needed_and_no_further(self, make_heap: MakeHeap, collector: str) -> None:
         heap = make_heap(KIB, growth=Doubling(64 * KIB), gc=collector)
@@ -118,6 +119,7 @@ class TestHeaps:
         assert heap.read(address, 5000) == bytes(5000)
         heap.verify()
 
+    @pytest.mark.next_fit
     def test_a_third_of_headroom(self, make_heap: MakeHeap) -> None:
         # 62 blocks; a collection that leaves fewer than a third of them free grows the heap, although there is room.
         for live_blocks, grown in ((40, False), (43, True)):
@@ -128,6 +130,7 @@ class TestHeaps:
             heap.alloc(8)
             assert (heap.geometry.heap_bytes > 2000) == grown
 
+    @pytest.mark.next_fit
     def test_the_table_moves_and_its_old_place_keeps_its_bytes(self, make_heap: MakeHeap) -> None:
         heap = make_heap(bytearray(2 * 2064), size_bytes=2064, growth=Doubling())
         old = heap.geometry
@@ -145,6 +148,7 @@ class TestHeaps:
         assert [heap.grow(), heap.grow(), heap.grow()] == [True, True, False]
         assert heap.geometry.heap_bytes == 3000
 
+    @pytest.mark.next_fit
     def test_from_no_block_at_all(self, make_heap: MakeHeap) -> None:
         heap = make_heap(bytearray(4000), size_bytes=10, growth=FixedStep(1000))
         assert heap.geometry.end_block == 0
@@ -152,6 +156,7 @@ class TestHeaps:
         assert heap.geometry.heap_bytes == 1010
         heap.verify()
 
+    @pytest.mark.next_fit
     def test_asserts_refuse_a_table_that_overlaps_its_old_place(self, make_heap: MakeHeap) -> None:
         memory = bytearray(8 * KIB)
         heap = make_heap(memory, size_bytes=4 * KIB, growth=FixedStep(16), asserts=True)
@@ -168,6 +173,7 @@ class TestHeaps:
         assert heap.stats() == stats
         heap.verify()
 
+    @pytest.mark.next_fit
     def test_without_asserts_it_may_overlap(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB, growth=FixedStep(16, 8 * KIB))
         addresses = [heap.alloc(32) for _ in range(heap.geometry.end_block)]
@@ -176,6 +182,7 @@ class TestHeaps:
         assert [found.address for found in heap.objects()][: len(addresses)] == addresses
         heap.verify()
 
+    @pytest.mark.next_fit
     def test_errors_of_a_policy_reach_the_mutator_and_leave_the_counts(self, make_heap: MakeHeap) -> None:
         class Broken(Stubborn):
             def next_bytes(self, heap_bytes: int) -> int:

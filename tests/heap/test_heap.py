@@ -21,6 +21,7 @@ GC_KINDS = pytest.mark.parametrize("collector", ["conservative", "precise", "lea
 
 
 class TestAlloc:
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("word_bytes", [2, 4, 8])
     def test_zeroed_and_side_by_side(self, make_heap: MakeHeap, word_bytes: int) -> None:
         heap = make_heap(bytearray(b"\xee" * 4096), word_bytes=word_bytes)
@@ -31,6 +32,7 @@ class TestAlloc:
         # Only what was asked for is cleared: the known leak.
         assert heap.read(first + block_bytes + 1, block_bytes - 1) == b"\xee" * (block_bytes - 1)
 
+    @pytest.mark.next_fit
     def test_whole_blocks_are_cleared_on_demand(self, make_heap: MakeHeap) -> None:
         heap = make_heap(bytearray(b"\xee" * 4096), clear_blocks=True)
         assert heap.read(heap.alloc(33), 64) == bytes(64)
@@ -46,6 +48,7 @@ class TestAlloc:
         assert heap.stats().mallocs == 0
         heap.free(heap.zero_size_address)
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("header_alignment_bytes", [0, 16, 64])
     def test_precise_objects_have_a_header(self, make_heap: MakeHeap, header_alignment_bytes: int) -> None:
         heap = make_heap(4 * KIB, gc="precise", header_alignment_bytes=header_alignment_bytes)
@@ -82,6 +85,7 @@ class TestAlloc:
             heap.alloc(min(1 << 8 * word_bytes, 1 << 62) - 1)
         heap.verify()
 
+    @pytest.mark.next_fit
     def test_collects_on_exhaustion_then_gives_up(self, make_heap: MakeHeap) -> None:
         heap = make_heap(blocks(8))
         root = heap.roots.add(heap.alloc(5 * BLOCK))
@@ -100,6 +104,7 @@ class TestAlloc:
         root.remove()
         assert heap.alloc(5 * BLOCK) == START
 
+    @pytest.mark.next_fit
     def test_the_search_ends_where_it_began(self, make_heap: MakeHeap) -> None:
         heap = make_heap(blocks(8))
         heap.alloc(3 * BLOCK)
@@ -110,6 +115,7 @@ class TestAlloc:
 
 
 class TestAllocMany:
+    @pytest.mark.next_fit
     def test_as_one_by_one(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB)
         addresses = heap.alloc_many(3, 40)
@@ -167,6 +173,7 @@ class TestAllocMany:
 
 
 class TestRealloc:
+    @pytest.mark.next_fit
     def test_within_its_blocks(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB)
         address = heap.alloc(33)
@@ -187,12 +194,14 @@ class TestRealloc:
         with heap.roots.add(larger):
             assert heap.collect().freed_objects == 1
 
+    @pytest.mark.next_fit
     def test_nil_allocates(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB)
         assert heap.realloc(0, 10) == START
         assert heap.realloc(heap.zero_size_address, 10) == START + 32
         assert heap.realloc(0, 0) == heap.zero_size_address
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("asserts", [False, True])
     def test_what_is_copied_lives_through_a_collection(self, make_heap: MakeHeap, asserts: bool) -> None:
         heap = make_heap(blocks(12), asserts=asserts)
@@ -240,6 +249,7 @@ class TestFree:
         assert [found.address for found in heap.objects()] == [second]
         heap.verify()
 
+    @pytest.mark.next_fit
     def test_the_room_is_found_again(self, make_heap: MakeHeap) -> None:
         heap = make_heap(blocks(4))
         first, _ = heap.alloc(64), heap.alloc(64)
@@ -247,6 +257,7 @@ class TestFree:
         assert heap.alloc(64) == first
         assert heap.last_collection is None
 
+    @pytest.mark.next_fit
     def test_wrong_addresses(self, make_heap: MakeHeap) -> None:
         memory = bytearray(4096)
         heap = make_heap(memory, start_address=START)
@@ -266,6 +277,7 @@ class TestFree:
                     heap.free(wrong)
                 assert message in str(caught.value)
 
+    @pytest.mark.next_fit
     def test_the_header_is_not_an_objects_start(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB, gc="precise")
         address = heap.alloc(8)
@@ -370,6 +382,7 @@ class TestAccess:
             with pytest.raises(InvalidAddressError, match="do not lie on the heap"):
                 heap.write(address, b"12345678")
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("collector", ["conservative", "precise"])
     def test_under_asserts_only_in_an_object(self, make_heap: MakeHeap, collector: str) -> None:
         memory = bytearray(4096)
@@ -391,12 +404,14 @@ class TestAccess:
 
 
 class TestObjects:
+    @pytest.mark.next_fit
     def test_where_and_how_large(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB)
         first, second = heap.alloc(40), heap.alloc(8)
         assert list(heap.objects()) == [HeapObject(first, 0, 2, 64, None), HeapObject(second, 2, 1, 32, None)]
         assert heap.object_at(first + 63) == HeapObject(first, 0, 2, 64, None)
 
+    @pytest.mark.next_fit
     def test_precise_objects_say_their_layout(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB, gc="precise")
         address = heap.alloc(56, Layout.pattern("pp....."))
@@ -437,6 +452,7 @@ class TestLayoutsOfObjects:
         assert heap.object_at(heap.alloc(16, 0)).layout == Layout.UNKNOWN
         assert heap.object_at(heap.alloc(16)).layout == Layout.UNKNOWN
 
+    @pytest.mark.next_fit
     def test_out_of_line_layouts_are_kept_once(self, make_heap: MakeHeap) -> None:
         heap = make_heap(16 * KIB, gc="precise")
         layout = Layout.pattern("p" + "." * 99)
@@ -467,6 +483,7 @@ class TestLayoutsOfObjects:
 
 
 class TestStats:
+    @pytest.mark.next_fit
     def test_the_fields_of_go(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB, gc="precise", header_alignment_bytes=16)
         heap.roots.add(heap.alloc(10))
@@ -487,6 +504,7 @@ class TestStats:
         }
         assert (stats.alloc, stats.heap_released) == (32, 0)
 
+    @pytest.mark.next_fit
     def test_census_and_counters(self, make_heap: MakeHeap) -> None:
         heap = make_heap(blocks(8))
         first, _, third = heap.alloc(64), heap.alloc(32), heap.alloc(64)

@@ -52,6 +52,7 @@ def buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 class TestBuffers:
+    @pytest.mark.next_fit
     def test_a_heap_lies_in_any_writable_buffer(self, make_heap: MakeHeap, buffer: Any) -> None:  # noqa: ANN401
         with make_heap(buffer) as heap:
             assert heap.capacity_bytes == heap.geometry.heap_bytes == SIZE_BYTES
@@ -77,12 +78,14 @@ class TestBuffers:
         assert data[:3] == b"\xee" * 3
         assert data[-5:] == b"\xee" * 5
 
+    @pytest.mark.next_fit
     def test_a_part_of_the_buffer_at_first(self, make_heap: MakeHeap) -> None:
         heap = make_heap(bytearray(SIZE_BYTES), size_bytes=KIB, growth=Doubling())
         assert (heap.geometry.heap_bytes, heap.capacity_bytes) == (KIB, SIZE_BYTES)
         heap.roots.add(heap.alloc(2500))
         assert heap.geometry.heap_bytes == 4 * KIB
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("word_bytes", [2, 4, 8])
     def test_memory_of_its_own(self, make_heap: MakeHeap, word_bytes: int) -> None:
         heap = make_heap(SIZE_BYTES, word_bytes=word_bytes)
@@ -100,6 +103,7 @@ class TestBuffers:
         assert small.geometry.heap_bytes == small.capacity_bytes
         assert not small.geometry.is_on_heap(small.zero_size_address)
 
+    @pytest.mark.next_fit
     def test_the_start_address_is_the_mutators(self, make_heap: MakeHeap) -> None:
         heap = make_heap(bytearray(SIZE_BYTES), word_bytes=4, start_address=0x2000_0400)
         assert [heap.alloc(1), heap.alloc(1)] == [0x2000_0400, 0x2000_0410]
@@ -203,6 +207,7 @@ class TestAdopting:
             assert heap.alloc(8) == second + 32
             heap.verify()
 
+    @pytest.mark.next_fit
     def test_without_adopting_the_heap_starts_empty(self, make_heap: MakeHeap) -> None:
         memory = bytearray(b"\xff" * SIZE_BYTES)
         heap = make_heap(memory)
@@ -211,6 +216,7 @@ class TestAdopting:
         # Only the table is written.
         assert memory[: heap.geometry.pool_bytes] == b"\xff" * heap.geometry.pool_bytes
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize(
         ("at", "byte", "message"),
         [
@@ -254,6 +260,7 @@ class TestClosing:
         heap.close()
         assert repr(heap) == "<Heap, closed>"
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize(
         "use",
         [
@@ -330,6 +337,7 @@ class TestClosing:
         assert heap.collect().live_objects == 1
         assert len(refused) == 1
 
+    @pytest.mark.next_fit
     def test_repr(self, make_heap: MakeHeap) -> None:
         heap = make_heap(64 * KIB, word_bytes=4, gc="precise")
         heap.alloc(100)

@@ -21,6 +21,7 @@ def live(heap: Heap) -> list[int]:
 
 
 class TestWords:
+    @pytest.mark.next_fit
     def test_keep_an_object_until_removed(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB)
         first, second = heap.alloc(40), heap.alloc(8)
@@ -142,6 +143,7 @@ class TestRanges:
         with pytest.raises(HeapError, match="a root range must lie in one piece"):
             heap.roots.add_range(memoryview(bytearray(64))[::2])
 
+    @pytest.mark.next_fit
     def test_are_scanned_conservatively_in_a_precise_heap(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4 * KIB, gc="precise")
         address = heap.alloc(8, Layout.DATA)
@@ -176,6 +178,7 @@ class TestSources:
         heap.roots.add_source(lambda: [addresses])
         assert live(heap) == list(addresses)
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("trouble", [ValueError("no stack"), KeyboardInterrupt()])
     def test_an_error_leaves_the_heap_as_it_was(self, make_heap: MakeHeap, trouble: BaseException) -> None:
         memory = bytearray(4096)
@@ -232,6 +235,7 @@ class TestTasks:
         assert [heap.roots.tasks.pop() for _ in range(4)] == [*addresses, None]
         assert live(heap) == []
 
+    @pytest.mark.next_fit
     @pytest.mark.parametrize("mark_stack_entries", [0, 1])
     def test_lead_to_other_objects(self, make_heap: MakeHeap, mark_stack_entries: int) -> None:
         heap = make_heap(4 * KIB, mark_stack_entries=mark_stack_entries)

@@ -10,9 +10,12 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from itertools import groupby, pairwise
+from operator import itemgetter
+from typing import Any, Final, TypeAlias, cast
 
-from tinyheap.heap.contract import Engine, Gc, Options
+from tinyheap.heap.collectors import Encoding
+from tinyheap.heap.contract import BestFitEngine, Engine, Gc, NextFitEngine, Options
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 
 GLYPHS: Final = ".*-#"
@@ -49,18 +52,25 @@ def inline_layout(bits: str, word_bytes: int, *, size: int | None = None) -> int
     return 1 | (len(bits) if size is None else size) << 1 | int(bits[::-1], 2) << 1 + size_bits
 
 
-def pack_states(states: Sequence[int]) -> bytes:
+def pack_states(states: Sequence[int], encoding: Encoding = Encoding.PAIRS) -> bytes:
     """A block table of these states, four to a byte."""
     padded = [*states, *[0] * (-len(states) % BLOCKS_PER_TABLE_BYTE)]
+    if encoding is Encoding.PAIRS:
+        return bytes(
+            padded[at] | padded[at + 1] << 2 | padded[at + 2] << 4 | padded[at + 3] << 6
+            for at in range(0, len(padded), BLOCKS_PER_TABLE_BYTE)
+        )
     return bytes(
-        padded[at] | padded[at + 1] << 2 | padded[at + 2] << 4 | padded[at + 3] << 6
+        sum((state & 1 | (state & 2) << 3) << place for place, state in enumerate(padded[at : at + 4]))
         for at in range(0, len(padded), BLOCKS_PER_TABLE_BYTE)
     )
 
 
-def unpack_states(table: bytes) -> list[int]:
+def unpack_states(table: bytes, encoding: Encoding = Encoding.PAIRS) -> list[int]:
     """The states in a block table."""
-    return [byte >> shift & 3 for byte in table for shift in (0, 2, 4, 6)]
+    if encoding is Encoding.PAIRS:
+        return [byte >> shift & 3 for byte in table for shift in (0, 2, 4, 6)]
+    return [byte >> place & 1 | (byte >> place + 4 & 1) << 1 for byte in table for place in range(4)]
 
 
 def heap_bytes_for(blocks: int, word_bytes: int = 8) -> int:
@@ -123,7 +133,9 @@ class Workbench:
         self.settled: list[tuple[int, int]] = []
         """Allocations that had to ask: address and size in bytes."""
         self.unreadable: list[int] = []
-        self.engine = engine_type(self.memory, geometry, Options(gc, **options), self.layouts, self)
+        engine = engine_type(self.memory, geometry, Options(gc, **options), self.layouts, self)
+        # Whoever benches another kind says so.
+        self.engine = cast(NextFitEngine, engine)
         self.engine.zero_size_address = ZERO_SIZE_ADDRESS
 
     # ---- the engine's embedder -------------------------------------------------------------------------------------------
@@ -174,11 +186,27 @@ class Workbench:
     def lay(self, picture: str) -> None:
         """Replace the whole table, written as glyphs; blocks beyond the picture are free."""
         states = [GLYPHS.index(glyph) for glyph in picture]
-        self.engine.write_table(pack_states(states).ljust(self.engine.geometry.table_bytes, b"\0"))
+        table = pack_states(states, self.engine.collector.encoding)
+        self.engine.write_table(table.ljust(self.engine.geometry.table_bytes, b"\0"))
+
+    def lay_ranges(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Replace the free list by these ranges, ``(first block, blocks)`` each, in list order."""
+        word_bytes = self.engine.geometry.word_bytes
+        levels = [list(group) for _, group in groupby(ranges, key=itemgetter(1))]
+        starts = [self.address(level[0][0]) for level in levels]
+        for level, start, longer in zip(levels, starts, [*starts[1:], 0], strict=False):
+            inner = [*(self.address(first) for first, _ in level[1:]), 0]
+            for index, word in enumerate((level[0][1], longer, inner[0])):
+                self.engine.store_word(start + index * word_bytes, word)
+            for node, following in pairwise(inner):
+                self.engine.store_word(node, following)
+        cast(BestFitEngine, self.engine).free_list = starts[0] if starts else 0
 
     def draw(self) -> str:
         """The heap as glyphs."""
-        states = unpack_states(self.engine.read_table())[: self.engine.geometry.end_block]
+        states = unpack_states(self.engine.read_table(), self.engine.collector.encoding)[
+            : self.engine.geometry.end_block
+        ]
         return "".join(GLYPHS[state] for state in states)
 
     def pool(self) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tinyheap.errors import TraceError
+from tinyheap.heap.collectors import Collector
 from tinyheap.traces.replay import replay
 from tinyheap.traces.trace import Op
 from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
@@ -16,8 +17,12 @@ SMALL = WorkloadOptions(heap_bytes=32 * KIB, steps=3000)
 FAITHFUL_WORDS = 8
 
 
+PLAIN = [name for name, workload in WORKLOADS.items() if not workload.has_finalizers]
+"""What every collector runs."""
+
+
 @pytest.mark.parametrize("word_bytes", [2, 4, 8])
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_programs_are_sound_and_run_under_both_scanners(name: str, word_bytes: int) -> None:
     program = generate(name, replace(SMALL, word_bytes=word_bytes, precise=True, header_alignment_bytes=8))
     program.check()
@@ -34,7 +39,7 @@ def test_programs_go_by_their_options_alone(name: str) -> None:
 
 @pytest.mark.parametrize("precise", [False, True])
 @pytest.mark.parametrize("occupancy", [0.3, 0.6])
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_the_occupancy_is_reached_and_held(name: str, occupancy: float, precise: bool) -> None:
     options = WorkloadOptions(heap_bytes=256 * KIB, steps=60_000, occupancy=occupancy, precise=precise)
     played = replay(generate(name, options), "precise" if precise else "conservative", hashes=False)
@@ -109,3 +114,44 @@ def test_steps_out_of_range() -> None:
 def test_an_unknown_workload_names_the_known_ones() -> None:
     with pytest.raises(TraceError, match=r"'forest'.*trees, lists"):
         generate("forest", SMALL)
+
+
+BEST_FIT = replace(SMALL, steps=1500, precise=True, header_alignment_bytes=16, collector=Collector.BEST_FIT_BACK)
+
+
+@pytest.mark.parametrize("collector", [Collector.BEST_FIT_FRONT, Collector.BEST_FIT_BACK])
+@pytest.mark.parametrize("name", ["lengths", "walks", "equals", "mixed", "trees"])
+def test_the_occupancy_is_that_of_the_collector_whose_headers_count(name: str, collector: Collector) -> None:
+    played = replay(generate(name, replace(BEST_FIT, collector=collector)), "precise", "model", collector=collector)
+    assert not played.out_of_memory
+    used = [1 - row.free_blocks / played.geometry.end_block for row in played.collections]
+    assert used, "the heap was never full"
+    assert 0.42 <= min(used) <= max(used) <= 0.58
+
+
+def ranges_of(name: str) -> list[int]:
+    """The lengths of the ranges on the free list at the end."""
+    played = replay(generate(name, BEST_FIT), "precise", "model", collector=BEST_FIT.collector)
+    return [blocks for _, blocks in played.ranges]
+
+
+def test_free_lists_of_many_lengths_and_of_one() -> None:
+    walked = ranges_of("walks")
+    assert set(walked) >= set(range(1, 21))
+    equal = ranges_of("equals")
+    assert max(map(equal.count, equal)) > 100
+
+
+@pytest.mark.parametrize("scheduler", [False, True])
+def test_finalizers_are_set_cleared_and_run(scheduler: bool) -> None:
+    program = generate("finalizers", replace(BEST_FIT, steps=4000, scheduler=scheduler))
+    program.check()
+    played = replay(program, "precise", "model", collector=BEST_FIT.collector)
+    record = played.finalizers
+    assert record is not None
+    assert not played.out_of_memory
+    assert len(record.ran) > 100
+    assert program.has_scheduler == scheduler
+    assert (Op.RUN_FINALIZERS in program.ops[::4]) == (Op.IDLE in program.ops[::4]) == scheduler
+    with pytest.raises(TraceError, match="the collector has no finalizers; replay this trace on best-fit-back"):
+        replay(program)

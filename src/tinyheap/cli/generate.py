@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import click
 
-from tinyheap.cli.parameters import OUTPUT, SEED, SIZE, Command, NumberRange, OutputTarget
+from tinyheap.cli.parameters import COLLECTOR, OUTPUT, SEED, SIZE, Command, NumberRange, OutputTarget
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import TraceError
+from tinyheap.heap.collectors import Collector
 from tinyheap.report.consoles import result_console
 from tinyheap.traces.trace import STEPS_LIMIT, WORD_SIZES_BYTES, packed
 from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
-KINDS = "\n".join(f"{name:9} {workload.help}" for name, workload in WORKLOADS.items())
+KINDS = "\n".join(f"{name:10} {workload.help}" for name, workload in WORKLOADS.items())
 HELP = f"""Write the trace of a synthetic WORKLOAD, to be run with `tinyheap replay`.
 
 \b
 {KINDS}
 
-The same options write the same bytes.  Every trace runs under all collectors.  Above an occupancy of about 0.8
-fragmentation may let a trace run out of memory; replaying it says so.
+The same options write the same bytes.  Every trace runs under all collectors, but for finalizers.  Above an occupancy of
+about 0.8 fragmentation may let a trace run out of memory; replaying it says so.
 """
 
 
@@ -74,11 +75,25 @@ fragmentation may let a trace run out of memory; replaying it says so.
     help="Choose the collector that the occupancy is computed for: a precise one needs room for layout words.",
 )
 @click.option(
+    "--collector",
+    type=COLLECTOR,
+    metavar="NAME",
+    default="next-fit",
+    show_default=True,
+    help="Choose the collector whose headers count in the occupancy: next-fit, best-fit-front, best-fit-back, best-fit or a "
+    "release of TinyGo from 0.20 to 0.42.",
+)
+@click.option(
+    "--scheduler",
+    is_flag=True,
+    help="Let finalizers wait until the trace runs them, as under a scheduler; without it a collection runs them.",
+)
+@click.option(
     "--header-alignment",
     type=click.Choice(["0", "4", "8", "16"]),
     default="0",
     show_default=True,
-    help="Round the room for a layout word up to this many bytes; 0 stands for the word size.",
+    help="Round the room for a header in front of an object up to this many bytes; 0 stands for the word size.",
 )
 def command(
     workload: str,
@@ -90,6 +105,8 @@ def command(
     steps: int,
     occupancy: float,
     precise: bool,
+    collector: Collector,
+    scheduler: bool,
     header_alignment: str,
 ) -> None:
     """Writes the trace of a synthetic workload and says on stderr what was written."""
@@ -102,6 +119,8 @@ def command(
             occupancy=occupancy,
             precise=precise,
             header_alignment_bytes=int(header_alignment),
+            collector=collector,
+            scheduler=scheduler,
             seed=seed,
         )
         with progress_bar(result_console(stderr=True), f"making {workload}", total=None) as progress:

@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, ClassVar, Final
 
 import click
 
-from tinyheap.errors import InputError, OutputError, RecordingWriteError
+from tinyheap.errors import HeapError, InputError, OutputError, RecordingWriteError
 from tinyheap.files import check_writable, identity_of, reason_of, text_of, write_whole
+from tinyheap.heap.collectors import Collector, named_collector
 from tinyheap.units import GIB, KIB, MIB
 
 STREAM: Final = "-"
@@ -299,3 +300,22 @@ class SizeType(click.ParamType[int]):
 
 
 SIZE: Final = SizeType()
+
+
+# ---- collectors -------------------------------------------------------------------------------------------------------
+
+
+class CollectorType(click.ParamType[Collector]):
+    """A collector, by its algorithm or by a release of TinyGo that had it."""
+
+    name = "collector"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Collector:
+        """The collector; a usage error where there is none of that name."""
+        try:
+            return named_collector(value)
+        except HeapError as error:
+            self.fail(str(error), param, ctx)
+
+
+COLLECTOR: Final = CollectorType()

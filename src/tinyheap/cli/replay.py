@@ -18,18 +18,19 @@ from rich.console import Console
 from rich.text import Text
 
 from tinyheap.cli.exits import ExitCode, code_of, say_error
-from tinyheap.cli.parameters import INPUT, SIZE, Command, Input
+from tinyheap.cli.parameters import COLLECTOR, INPUT, SIZE, Command, Input
 from tinyheap.cli.progress import progress_bar
 from tinyheap.errors import ExpectationError, GeometryError, InputError, TinyheapError
 from tinyheap.files import is_folder, text_of
 from tinyheap.heap.blockmap import unpack_states
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Gc
-from tinyheap.heap.engines import ENGINES, KERNEL, choose_engine
+from tinyheap.heap.engines import ENGINES, choose_engine, engine_name_of
 from tinyheap.heap.nextfit.model import MARK_STACK_WORDS
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.heap_map import HeapMap
 from tinyheap.report.terminal.replay_card import Outcome, ReplayCard, ReplayTable, verdict
-from tinyheap.traces.expectation import Difference, first_difference, parse_expectation
+from tinyheap.traces.expectation import Difference, collector_of, first_difference, parse_expectation
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.replay_summary import summary_of
 from tinyheap.traces.trace import Trace, unpacked
@@ -59,7 +60,8 @@ class Setting:
     """How traces are run; None leaves a choice to the trace, its expectation or the engine."""
 
     gc: Gc | None
-    engine: str
+    collector: Collector | None
+    engine: str | None
     heap_bytes: int | None
     limit_bytes: int | None
     mark_stack: int | str | None
@@ -72,10 +74,10 @@ class Setting:
             return 0
         return None if self.mark_stack is None else int(self.mark_stack)
 
-    def marks_faithfully(self, trace: Trace) -> bool:
+    def marks_faithfully(self, result: Replay) -> bool:
         """Whether overflows and rescans are those of the original."""
-        entries = self.mark_stack_entries(trace)
-        return entries == MARK_STACK_WORDS * trace.word_bytes or (entries is None and self.engine == "model")
+        entries = self.mark_stack_entries(result.trace)
+        return entries == MARK_STACK_WORDS * result.trace.word_bytes or (entries is None and result.engine == "model")
 
 
 class ReplayOutput(Protocol):
@@ -101,7 +103,7 @@ class JsonOutput:
 
     def replayed(self, trace: str, result: Replay, outcome: Outcome) -> None:
         """Prints the statistics; a difference is for people and goes to standard error."""
-        more = {"trace": trace, "engine": result.engine}
+        more = {"trace": trace, "collector": str(result.collector), "engine": result.engine}
         times = {"alloc_ns": result.alloc_ns, "mark_ns": result.mark_ns, "sweep_ns": result.sweep_ns}
         click.echo(json.dumps({**more, **result.as_vector(), **times}, separators=(",", ":")))
         if outcome.difference:
@@ -140,7 +142,7 @@ class ScreenOutput:
             self.console.print("no heap map: the leaking collector has no blocks")
             return
         geometry = result.geometry
-        states = unpack_states(result.table, geometry.end_block)
+        states = unpack_states(result.table, geometry.end_block, result.collector)
         self.console.print(HeapMap(states, geometry.start_address, geometry.block_bytes))
 
     def failed(self, trace: str, message: str) -> None:
@@ -160,7 +162,14 @@ class ScreenOutput:
 @click.option(
     "--gc",
     type=click.Choice([str(gc) for gc in Gc]),
-    help="Choose the collector; by default the one that --expect names, or else conservative.",
+    help="Choose what may be a pointer; by default as --expect says, or else conservative.",
+)
+@click.option(
+    "--collector",
+    type=COLLECTOR,
+    metavar="NAME",
+    help="Choose the collector's algorithm: next-fit, best-fit-front, best-fit-back, best-fit for the newest, or a release "
+    "of TinyGo that had it, 0.20 to 0.42; by default the one that --expect has the statistics of, or else next-fit.",
 )
 @click.option(
     "--engine",
@@ -203,6 +212,7 @@ def command(
     ctx: click.Context,
     traces: tuple[Input, ...],
     gc: str | None,
+    collector: Collector | None,
     engine: str | None,
     heap_bytes: int | None,
     limit_bytes: int | None,
@@ -215,7 +225,7 @@ def command(
     if heap_bytes and limit_bytes and limit_bytes < heap_bytes:
         raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}")
     files = pair_expectations(traces, expected)
-    setting = Setting(Gc(gc) if gc else None, engine_name(engine), heap_bytes, limit_bytes, mark_stack)
+    setting = Setting(Gc(gc) if gc else None, collector, engine, heap_bytes, limit_bytes, mark_stack)
     errors = result_console(stderr=True)
     alone = len(traces) == 1
     output: ReplayOutput = JsonOutput()
@@ -248,7 +258,8 @@ def attempt(
         TinyheapError: The expectation or the trace is broken or cannot be read, or the heap cannot be laid out.
         MemoryError: This machine has too little memory for it.
     """
-    expectation = parse_expectation(file.read(), str(file)) if file else None
+    expectation = parse_expectation(file.read(), str(file), setting.collector) if file else None
+    collector = setting.collector or (collector_of(expectation) if expectation else Collector.NEXT_FIT)
     trace = unpacked(source.read())
     heap_bytes = setting.heap_bytes or trace.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
@@ -260,7 +271,8 @@ def attempt(
         result = replay(
             trace,
             setting.gc or (Gc.PRECISE if expectation and expectation["precise"] else Gc.CONSERVATIVE),
-            setting.engine,
+            engine_name(setting.engine, collector),
+            collector=collector,
             heap_bytes=setting.heap_bytes,
             limit_bytes=setting.limit_bytes,
             mark_stack_entries=setting.mark_stack_entries(trace),
@@ -269,7 +281,7 @@ def attempt(
         )
     if expectation is None:
         return result, None
-    return result, first_difference(expectation, result, mark_stack=setting.marks_faithfully(trace))
+    return result, first_difference(expectation, result, mark_stack=setting.marks_faithfully(result))
 
 
 def pair_expectations(traces: Sequence[Input], expected: Sequence[Input]) -> list[Input | None]:
@@ -308,18 +320,18 @@ def short_name(trace: Input) -> str:
     return text_of(trace.path.name.removesuffix(".gz").removesuffix(".trace"))
 
 
-def engine_name(name: str | None) -> str:
-    """The engine that serves; that it is the slow one by necessity is said on standard error.
+def engine_name(name: str | None, collector: Collector) -> str:
+    """The engine that serves a collector; that it is the slow one by necessity is said on standard error.
 
     Raises:
         HeapError: The kernel was asked for and is not there.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        engine = choose_engine(name)
+        engine = choose_engine(name, collector)
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
-    return "kernel" if engine is KERNEL else "model"
+    return engine_name_of(engine)
 
 
 def explain(error: Exception, trace: Input) -> str:

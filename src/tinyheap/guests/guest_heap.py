@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.view import HeapObject
     from tinyheap.recognize.facts import BlockHeap
 
-_NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)
 
 

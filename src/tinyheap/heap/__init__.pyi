@@ -1,5 +1,6 @@
 from tinyheap.heap.finalization import WeakReference as WeakReference
 from tinyheap.heap.blockmap import BlockMap as BlockMap
+from tinyheap.heap.collectors import Collector as Collector
 from tinyheap.heap.contract import Census as Census, Counters as Counters, Gc as Gc, State as State
 from tinyheap.heap.engines import SlowEngineWarning as SlowEngineWarning
 from tinyheap.heap.geometry import Geometry as Geometry

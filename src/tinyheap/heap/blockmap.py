@@ -1,16 +1,22 @@
-"""The picture of a heap: a glyph a block, as the original's ``dumpHeap`` prints it."""
+"""The picture of a heap: one glyph per block, as the original's ``dumpHeap`` prints it.
+
+An object of three blocks is drawn ``*--``, or ``--*`` where the last block is the head (`collectors`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import State
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 
 LINE_BLOCKS: Final = 64
+FREE_RUN: Final = re.compile(rb"\0+")
 GLYPHS: Final = tuple(state.glyph for state in State)
 STYLES: Final = ("bright_black", "bold cyan", "cyan", "bold magenta")
 """By state, for terminals."""
@@ -18,18 +24,24 @@ COLORS: Final = ("#8a8f98", "#0b7285", "#22b8cf", "#ae3ec9")
 """By state, for notebooks: readable on light and dark."""
 
 
-def unpack_states(table: bytes, end_block: int) -> bytes:
+def unpack_states(table: bytes, end_block: int, collector: Collector = Collector.NEXT_FIT) -> bytes:
     """The states of blocks, a byte each, as `State` numbers them.
 
     Args:
-        table: A block table: two bits a block, lowest bits first.
+        table: A block table.
         end_block: How many blocks it describes.
+        collector: Whose table it is.
     """
     states = bytearray(len(table) * BLOCKS_PER_TABLE_BYTE)
     for place in range(BLOCKS_PER_TABLE_BYTE):
-        digits = bytes(byte >> 2 * place & State.MARK for byte in range(256))
-        states[place::BLOCKS_PER_TABLE_BYTE] = table.translate(digits)
+        states[place::BLOCKS_PER_TABLE_BYTE] = table.translate(collector.encoding.states(place))
     return bytes(states[:end_block])
+
+
+def free_runs_of(table: bytes, collector: Collector, end_block: int) -> list[tuple[int, int]]:
+    """Maximal runs of free blocks in a block table, ``(first block, blocks)`` each, by address."""
+    runs = FREE_RUN.finditer(unpack_states(table, end_block, collector))
+    return [(run.start(), run.end() - run.start()) for run in runs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +54,11 @@ class BlockMap:
 
     geometry: Geometry
     table: bytes
+    collector: Collector = Collector.NEXT_FIT
 
     def states(self) -> Iterator[State]:
         """The state of each block, from block 0 on."""
-        return map(State, unpack_states(self.table, self.geometry.end_block))
+        return map(State, unpack_states(self.table, self.geometry.end_block, self.collector))
 
     def lines(self) -> list[str]:
         """Glyphs, 64 blocks a line, without addresses."""

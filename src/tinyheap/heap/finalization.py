@@ -1,6 +1,6 @@
 """What happens to an object when nothing reaches it any more: weak references, then finalizers.
 
-The original has neither.  Between mark and sweep:
+The original has neither, except that TinyGo 0.42 has finalizers of its own (`bestfit.afterlife`).  Between mark and sweep:
 
 1. *Weak references* whose object was not reached are cleared, even if a finalizer is about to bring it back.
 2. *Finalizers* of objects that were not reached become due, referrers before what they refer to: an object waits as long
@@ -98,6 +98,15 @@ class Afterlife:
         self.due: deque[tuple[int | WeakReference, Callable[..., object]]] = deque()
         """What is to be called after a collection: finalizers with addresses, hooks with cleared weak references."""
 
+    @property
+    def is_pressing(self) -> bool:
+        """Whether so many finalizers were set that an idle mutator should collect."""
+        return False
+
+    def problems(self, most: int) -> list[str]:
+        """What is wrong with finalizers that lie on the heap, a line each."""
+        return []
+
     def add_weak(self, head: int, reference: WeakReference) -> None:
         """Clear a reference when the object dies."""
         self._weak.setdefault(head, []).append(reference)
@@ -124,12 +133,20 @@ class Afterlife:
         arguments = [*self._running, *(argument for argument, _ in self.due)]
         return [argument for argument in arguments if isinstance(argument, int)]
 
+    @property
+    def has_due(self) -> bool:
+        """Whether anything is to be called."""
+        return bool(self.due)
+
     def after_mark(self, engine: Engine) -> int:
         """Decide who is gone and who comes back, marking those; returns what ``Engine.finish_mark`` does.
 
         Nothing is cleared or due before `commit`, so that a collection that fails has no effect.
         """
         self._gone = [head for head in self._weak if engine.state(head) is not State.MARK]
+        return self._after_mark_finalizers(engine)
+
+    def _after_mark_finalizers(self, engine: Engine) -> int:
         lost = [head for head in self._finalizers if engine.state(head) is not State.MARK]
         unreadable = NO_BLOCK
         for head in lost:
@@ -155,9 +172,11 @@ class Afterlife:
     def run(self) -> None:
         """Call what is due; it may use the heap as it likes."""
         while self.due:
-            argument, function = self.due.popleft()
-            self._running.append(argument)
-            try:
-                report_errors(function, argument)
-            finally:
-                self._running.pop()
+            self._run_one(*self.due.popleft())
+
+    def _run_one(self, argument: int | WeakReference, function: Callable[..., object]) -> None:
+        self._running.append(argument)
+        try:
+            report_errors(function, argument)
+        finally:
+            self._running.pop()

@@ -5,7 +5,7 @@
     start_address                     table_address         end_address
     |  block 0  |  block 1  |  ...  | slack |  block table  |
     <------------- pool_bytes ------------->< table_bytes  >
-                                             2 bits a block, lowest bits first
+                                             2 bits a block, 4 blocks a byte
 
 A *block* is four words.  The table stands at the end of the heap and covers every block; the *slack* (less than a
 block) belongs to no block.  Addresses are the mutator's own: the heap may start at 0x20000400 although its bytes lie in
@@ -27,6 +27,8 @@ BLOCKS_PER_TABLE_BYTE: Final = 4
 """Two state bits a block."""
 WORD_SIZES: Final = (2, 4, 8)
 """AVR; WebAssembly and Cortex-M; hosted 64-bit systems."""
+SIZE_FIELD_BITS: Final = {2: 4, 4: 5, 8: 6}
+"""Bits of an inline layout's size field, by word size in bytes."""
 NIL: Final = 0
 NUMBERS: Final = ("start_address", "heap_bytes", "word_bytes", "word_alignment_bytes", "header_alignment_bytes")
 
@@ -41,8 +43,8 @@ class Geometry:
         word_bytes: a pointer's size: 2, 4 or 8.
         word_alignment_bytes: the step between words that may hold a pointer: ``word_bytes``, or 1 for two-byte
             words, as on AVR; 0 means the word size.
-        header_alignment_bytes: what the layout word of a precise object is padded to: 16 on WebAssembly, 8 on Cortex-M;
-            0 means the word size.
+        header_alignment_bytes: what a header in front of an object is padded to: 16 on WebAssembly, 8 on Cortex-M; 0
+            means the word size.
         has_table: False for the leaking collector, which has no blocks: the heap is all pool.
 
     Raises:
@@ -95,7 +97,7 @@ class Geometry:
 
     @property
     def header_bytes(self) -> int:
-        """Bytes that the layout word takes in front of a precise object."""
+        """Bytes that the layout word takes in front of a precise object of next-fit; see `ObjectShape` for any."""
         align = max(self.header_alignment_bytes, self.word_bytes)
         return -(-self.word_bytes // align) * align
 

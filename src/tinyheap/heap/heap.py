@@ -32,8 +32,9 @@ from tinyheap.errors import (
 )
 from tinyheap.heap.arguments import SHOWN_BITS, check_callable, shown, whole_number, wrong_type
 from tinyheap.heap.buffers import Buffer, flat_bytes, reserve, writable_bytes
-from tinyheap.heap.contract import NO_BLOCK, Census, Counters, Engine, Gc, Options
-from tinyheap.heap.engines import choose_engine
+from tinyheap.heap.collectors import Collector, check_mark_stack, named_collector
+from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Census, Counters, Engine, Gc, NextFitEngine, Options
+from tinyheap.heap.engines import choose_engine, engine_name_of, model_of, serving_collector
 from tinyheap.heap.finalization import Afterlife, Finalizer, WeakReference, report_errors
 from tinyheap.heap.geometry import NIL, Geometry
 from tinyheap.heap.growth import Growth, NoGrowth, check_policy, limit_of, next_size
@@ -52,7 +53,6 @@ from tinyheap.heap.monitor import (
     Monitor,
     entering,
 )
-from tinyheap.heap.nextfit.model import Model
 from tinyheap.heap.problems import unreadable_layout, written_free_block, wrong_block, wrong_counts
 from tinyheap.heap.roots import Roots
 from tinyheap.heap.stats import Collection, MemStats
@@ -109,26 +109,30 @@ class Heap(SoleOwner):
         memory: a size in bytes, for memory of its own, or any writable buffer (``bytearray``, ``mmap``, shared memory, a
             guest's linear memory), whose first byte is the heap's first.
         gc: ``conservative``, ``precise`` or ``leaking``.
+        collector: ``next-fit``, ``best-fit-front``, ``best-fit-back``, ``best-fit`` for the newest, or a release of TinyGo
+            that had it, such as ``0.41.1`` (`collectors`).  A leaking heap is the same in all.
         word_bytes: a pointer's size: 2, 4 or 8.
         start_address: the mutator's address of the first byte.
         size_bytes: of the heap at first, where it is less than the buffer; growth takes the rest.
         growth: how it grows; not at all by default.
         engine: ``kernel`` or ``model``; the kernel where it is there, by default.
         word_alignment_bytes: step between words that may be pointers; 1 on AVR, else the word size.
-        header_alignment_bytes: what a precise object's layout word is padded to: 16 on WebAssembly, 8 on Cortex-M.
-        mark_stack_entries: size of the original's bounded mark stack; 0 for one that never overflows (in the model: 8 words'
-            worth, as in the original).
-        clear_blocks: clear whole blocks, not only the bytes asked for; closes the original's known leak.
+        header_alignment_bytes: what a header in front of an object is padded to: 16 on WebAssembly, 8 on Cortex-M.
+        mark_stack_entries: size of the bounded mark stack of next-fit; 0 for one that never overflows (in the model: 8 words'
+            worth, as in the original).  Best-fit has none.
+        clear_blocks: clear whole blocks, not only the bytes asked for; closes the known leak of next-fit.  Best-fit always
+            does.
         asserts: check what the original checks under ``gcAsserts``, and poison free blocks, so that `verify` finds writes
             after free.
-        adopt: keep the block table that the buffer holds already, instead of starting with an empty heap.
+        adopt: keep the block table that the buffer holds already, instead of starting with an empty heap.  A free list is
+            built anew from it, as by a sweep: where it began stands nowhere in the buffer.
         debug: called with a line for each step of the collector, as the original prints; takes the model.
 
     Raises:
         InvalidTypeError: an argument is of a type that makes no sense for it.
         GeometryError: these do not fit together, or the buffer is too small for a block, or read-only.
         HeapCorruptError: the adopted table makes no sense.
-        HeapError: the engine asked for is not there.
+        HeapError: the engine asked for is not there, there is no such collector, or it has no mark stack to be bounded.
 
     Source: TinyGo's ``gc_blocks.go``.
     """
@@ -138,6 +142,7 @@ class Heap(SoleOwner):
         memory: int | Buffer,
         *,
         gc: Gc | str = Gc.CONSERVATIVE,
+        collector: Collector | str = Collector.NEXT_FIT,
         word_bytes: int = 8,
         start_address: int | None = None,
         size_bytes: int | None = None,
@@ -152,6 +157,7 @@ class Heap(SoleOwner):
         debug: Callable[[str], None] | None = None,
     ) -> None:
         self.gc = _named_gc(gc)
+        self._collector = serving_collector(named_collector(collector), self.gc)
         self.growth = NoGrowth() if growth is None else growth
         word_bytes = whole_number("word_bytes", word_bytes)
         if isinstance(cast(object, memory), Integral):
@@ -177,20 +183,21 @@ class Heap(SoleOwner):
             clear_blocks=bool(clear_blocks),
             asserts=bool(asserts),
             poison_byte=_poison_byte(largest),
+            collector=self._collector,
         )
+        check_mark_stack(self._collector, options.mark_stack_entries)
         self._monitor = Monitor()
         self._layouts = StaticLayouts(geometry, self.capacity_bytes)
         self._engine: Engine = self._make_engine(engine, geometry, options)
         self._view = HeapView(self._engine, self.gc, self._layouts.layout_of)
         self._engine.zero_size_address = self._layouts.zero_size_address
         self._monitor.serve(self._engine)
-        self._engine_name = "model"
-        if not isinstance(self._engine, Model):
-            self._engine_name = "kernel"
+        self._engine_name = engine_name_of(type(self._engine))
+        if self._engine_name == "kernel":
             self._take_short_way(cast("Kernel", self._engine))
         self._asserts = options.asserts
         self.roots = Roots(word_bytes, self._monitor)
-        self._afterlife = Afterlife()
+        self._afterlife = self._make_afterlife()
         self._finalizers_wait = False
         self._listeners: dict[object, Listener] = {}
         self._collections = 0
@@ -229,10 +236,18 @@ class Heap(SoleOwner):
     def _make_engine(self, name: str | None, geometry: Geometry, options: Options) -> Engine:
         embedder = _Embedder(self._on_exhausted, self._grow, self._finish_allocation, self._layout_word)
         if self._debug is None:
-            return choose_engine(name)(self._memory, geometry, options, self._layouts, embedder)
+            return choose_engine(name, self._collector)(self._memory, geometry, options, self._layouts, embedder)
         if name == "kernel":
             raise HeapError("debug tracing shows each step, which only the model takes one by one; use engine='model'")
-        return Model(self._memory, geometry, options, self._layouts, embedder, self._debug)
+        return model_of(self._collector)(self._memory, geometry, options, self._layouts, embedder, self._debug)
+
+    def _make_afterlife(self) -> Afterlife:
+        if not self._collector.has_finalizers:
+            return Afterlife()
+        # Heaps of other collectors start sooner without it.
+        from tinyheap.heap.bestfit.afterlife import TableAfterlife
+
+        return TableAfterlife(self._engine, self._engine.alloc)
 
     def _take_short_way(self, kernel: Kernel) -> None:
         """Let the kernel do what `alloc` does, without a Python frame around it, whenever nothing stands in the way."""
@@ -245,6 +260,7 @@ class Heap(SoleOwner):
         except HeapCorruptError:
             self.close()
             raise
+        self._engine.write_table(self._engine.read_table())
         self._adopted = self._engine.census()
 
     # ---- what it is -------------------------------------------------------------------------------------------------
@@ -253,6 +269,11 @@ class Heap(SoleOwner):
     def geometry(self) -> Geometry:
         """Where things lie now."""
         return self._engine.geometry
+
+    @property
+    def collector(self) -> Collector:
+        """Which collector it is under, by its algorithm."""
+        return self._collector
 
     @property
     def engine_name(self) -> str:
@@ -281,8 +302,14 @@ class Heap(SoleOwner):
 
     @property
     def next_alloc(self) -> int:
-        """Block where the next search for room begins."""
-        return self._engine.next_alloc
+        """Block where the next search for room begins.
+
+        Raises:
+            HeapError: the heap is best-fit and searches no blocks; see `free_ranges`.
+        """
+        if self._collector.has_free_list:
+            raise HeapError(f"{self._collector} takes room from a free list, not from a block on; see free_ranges()")
+        return cast(NextFitEngine, self._engine).next_alloc
 
     @property
     def last_collection(self) -> Collection | None:
@@ -296,10 +323,11 @@ class Heap(SoleOwner):
             return "<Heap, at work in another thread>"
         except HeapError:
             return "<Heap, closed>"
-        live = stats.mallocs - stats.frees - self._failed_mallocs + self._adopted.heads
+        live = self._live_objects()
+        kind = self.gc if self._collector is Collector.NEXT_FIT else f"{self._collector} {self.gc}"
         return (
             f"<Heap of {_readable(geometry.heap_bytes)} at {geometry.start_address:#x}, {8 * geometry.word_bytes}-bit, "
-            f"{self.gc}, {self.engine_name}: {live} objects in {_readable(stats.heap_inuse)}>"
+            f"{kind}, {self.engine_name}: {live} objects in {_readable(stats.heap_inuse)}>"
         )
 
     def __enter__(self) -> Self:
@@ -408,7 +436,8 @@ class Heap(SoleOwner):
     def free(self, address: int) -> None:
         """Free an object on request (the original only plans to).
 
-        Its weak references are cleared; its finalizer does not run.  Nil and objects of size zero are left as they are.
+        Its weak references are cleared; its finalizer does not run.  Nil and objects of size zero are left as they are.  In
+        a free list its blocks become one range of their own, even beside other free blocks, until the next collection.
 
         Raises:
             InvalidAddressError: no live object begins there: it was freed before, or lies inside an object.
@@ -428,15 +457,21 @@ class Heap(SoleOwner):
         self._tell("out_of_memory", size_bytes)
         free_bytes = census.free_blocks * geometry.block_bytes
         largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
-        quirk = f", which no search from block {self.next_alloc} on crosses" if largest_bytes >= needed_bytes else ""
+        quirk = self._search_quirk() if largest_bytes >= needed_bytes else ""
         return OutOfMemoryError(
             f"no room for {size_bytes} bytes in a heap of {geometry.heap_bytes}: {free_bytes} bytes are free, at most "
             f"{largest_bytes} in one piece{quirk}, and it cannot grow (capacity {self.capacity_bytes} bytes)"
         )
 
+    def _search_quirk(self) -> str:
+        """Why a piece that is long enough was not found."""
+        if self._collector.has_free_list:
+            return ", in ranges of the free list that nothing merges before a collection"
+        return f", which no search from block {self.next_alloc} on crosses"
+
     def _taken_bytes(self, size_bytes: int) -> int:
         """What an object of so many bytes takes, its header included."""
-        return size_bytes + (self.geometry.header_bytes if self.gc is Gc.PRECISE else 0)
+        return size_bytes + self._engine.shape.header_bytes
 
     # ---- memory -----------------------------------------------------------------------------------------------------
 
@@ -529,16 +564,39 @@ class Heap(SoleOwner):
     def set_finalizer(self, address: int, finalizer: Finalizer | None) -> None:
         """Call ``finalizer(address)`` once nothing reaches the object any more; None takes a finalizer away.
 
-        See `afterlife` for order and resurrection.
+        See `finalization` for order and resurrection, and `bestfit.afterlife` for those of best-fit-back, where setting one
+        allocates, and objects of size zero may have one that never runs.
 
         Raises:
             InvalidAddressError: no live object begins there.
             InvalidTypeError: the finalizer cannot be called.
+            OutOfMemoryError, InterruptError, HeapCorruptError: in best-fit-back, as `alloc`.
         """
         if finalizer is not None:
             check_callable("finalizer", finalizer)
-        found = self._view.object_from(_address(address))
-        self._afterlife.set_finalizer(found.head, found.address, finalizer)
+        address = _address(address)
+        if self._collector.has_finalizers and address == self.zero_size_address:
+            head = NO_BLOCK
+        else:
+            head = self._view.object_from(address).head
+        with self._monitor.within(ALLOCATION):
+            self._afterlife.set_finalizer(head, address, finalizer)
+
+    @entering(COLLECTION)
+    def idle(self) -> Collection | None:
+        """Say that the mutator has nothing to do: as a scheduler of TinyGo 0.42, collect if many finalizers were set.
+
+        That is 32 since the last collection, and half of those that are set.  Collectors that do not count them (all but
+        best-fit-back) never collect here.
+
+        Raises:
+            HeapBusyError, HeapCorruptError: as `collect`.
+        """
+        if not self._afterlife.is_pressing:
+            return None
+        collection = self._collect("idle")
+        self._run_due()
+        return collection
 
     @entering(WRITING)
     def weak(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> WeakReference:
@@ -561,7 +619,7 @@ class Heap(SoleOwner):
 
     def _run_due(self, fresh_address: int = NIL) -> None:
         """Run what is due, with the object that the mutator does not hold yet kept alive."""
-        if self._afterlife.due and not self._finalizers_wait:
+        if self._afterlife.has_due and not self._finalizers_wait:
             with self._monitor.within(FINALIZERS), self.roots.add(fresh_address):
                 self._afterlife.run()
 
@@ -664,7 +722,7 @@ class Heap(SoleOwner):
 
     def _finish_allocation(self, address: int, size_bytes: int) -> int:
         """End an allocation that collected: run the finalizers that are due, or raise `OutOfMemoryError`."""
-        if not address:
+        if not address and not (self._collector.has_free_list and self._engine.shape.wraps(self.geometry, size_bytes)):
             # Counted, without an object.
             self._failed_mallocs += 1
             self._failed_blocks += self.geometry.blocks_for(self._taken_bytes(size_bytes))
@@ -727,6 +785,19 @@ class Heap(SoleOwner):
         return self._view.census()
 
     @entering(LOOKING)
+    def free_ranges(self) -> list[tuple[int, int]]:
+        """Free ranges, ``(first block, blocks)`` each.
+
+        In best-fit these are the free list in its order: by length, and within one length the one that is used last comes
+        first, then the others in the order of their use.  Ranges may lie side by side until the next collection.  In
+        next-fit, which has no list, these are all maximal runs of free blocks, by address.
+
+        Raises:
+            HeapCorruptError: the free list was overwritten.
+        """
+        return self._engine.free_ranges()
+
+    @entering(LOOKING)
     def dump(self) -> BlockMap:
         """The picture of the heap; print it."""
         return self._view.dump()
@@ -759,7 +830,7 @@ class Heap(SoleOwner):
     # ---- verifying --------------------------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        """Check the heap: block table, layouts, counters, and under asserts that nothing wrote to free blocks.
+        """Check the heap: block table, free list, layouts, finalizers on the heap, counters, and under asserts free blocks.
 
         Raises:
             HeapCorruptError: names each problem found and its place.
@@ -779,19 +850,34 @@ class Heap(SoleOwner):
         problems = [wrong_block(engine, block) for block in engine.check_table(PROBLEMS)]
         if problems or self.gc is Gc.LEAKING:
             return problems
+        listed = self._free_list_problems()
+        problems += listed
         problems += [unreadable_layout(engine, block) for block in engine.check_layouts(PROBLEMS)]
-        if self._asserts:
+        problems += self._afterlife.problems(PROBLEMS)
+        if self._asserts and not listed:
             problems += [written_free_block(engine, block) for block in engine.check_poison(PROBLEMS)]
         return problems + self._wrong_counts()
+
+    def _free_list_problems(self) -> list[str]:
+        if not self._collector.has_free_list:
+            return []
+        from tinyheap.heap.bestfit import freelist
+
+        return freelist.problems(cast(BestFitEngine, self._engine), PROBLEMS)
 
     def _check_table(self) -> None:
         wrong = self._engine.check_table(PROBLEMS)
         if wrong:
             raise HeapCorruptError("; ".join(wrong_block(self._engine, block) for block in wrong))
 
+    def _live_objects(self) -> int:
+        """How many objects were allocated and not freed."""
+        counters = self._engine.counters
+        return counters.mallocs - counters.frees - self._failed_mallocs + self._adopted.heads
+
     def _wrong_counts(self) -> list[str]:
         counters, adopted = self._engine.counters, self._adopted
-        objects = counters.mallocs - counters.frees - self._failed_mallocs + adopted.heads
+        objects = self._live_objects()
         blocks = counters.total_blocks - counters.freed_blocks - self._failed_blocks + adopted.heads + adopted.tails
         return wrong_counts(self._engine.census(), objects, blocks)
 

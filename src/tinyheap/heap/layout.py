@@ -26,8 +26,7 @@ from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from tinyheap.errors import GeometryError, LayoutError
 from tinyheap.heap.arguments import shown, shown_address, whole_number, wrong_type
-from tinyheap.heap.geometry import Geometry
-from tinyheap.heap.nextfit.model import SIZE_FIELD_BITS
+from tinyheap.heap.geometry import SIZE_FIELD_BITS, Geometry
 
 POINTER_SIGNS: Final = "pP*"
 DATA_SIGNS: Final = ".-_"

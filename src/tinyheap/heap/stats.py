@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Counters, Gc
 from tinyheap.heap.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
 class MemStats:
-    """The fields of Go's ``runtime.MemStats`` that the original's ``ReadMemStats`` fills; bytes, but for two counts.
+    """The fields of Go's ``runtime.MemStats`` that the original's ``ReadMemStats`` fills; bytes, but for four counts.
 
-    ``total_alloc`` counts what was asked for (with the headers of precise objects); ``heap_alloc`` is whole blocks
-    allocated minus whole blocks freed, and counts an allocation that ran out of memory, as the original does.
+    In next-fit ``total_alloc`` counts what was asked for with the headers of precise objects, and ``heap_alloc`` is whole
+    blocks allocated minus whole blocks freed, which counts an allocation that ran out of memory, as the original does.
+    Best-fit takes all but ``total_alloc``, which has no headers there, and the counts from the blocks as they are.
     """
 
     alloc: int
@@ -23,7 +25,7 @@ class MemStats:
     mallocs: int
     """Number of allocations."""
     frees: int
-    """Number of objects freed."""
+    """Number of objects freed; in best-fit of allocations without an object."""
     heap_alloc: int
     heap_sys: int
     heap_idle: int
@@ -31,47 +33,80 @@ class MemStats:
     heap_released: int
     """Always 0: nothing is given back to the system."""
     gc_sys: int
+    heap_objects: int
+    """Number of objects; 0 in next-fit (and in TinyGo 0.40), where the original leaves it out."""
+    num_gc: int
+    """Number of collections; 0 but in best-fit-back, as in the original."""
 
-    def as_go(self) -> dict[str, int]:
-        """The figures under Go's names, those that the conformance vectors have."""
-        return {name: getattr(self, field) for name, field in GO_NAMES.items()}
+    def as_go(self, collector: Collector = Collector.NEXT_FIT) -> dict[str, int]:
+        """The statistics under Go's names: those that the collector's original fills, and the conformance vectors have."""
+        return {name: getattr(self, GO_NAMES[name]) for name in filled_names(collector)}
 
 
-GO_NAMES = {
+GO_NAMES: Final = {
+    "Alloc": "alloc",
     "Frees": "frees",
     "GCSys": "gc_sys",
     "HeapAlloc": "heap_alloc",
     "HeapIdle": "heap_idle",
     "HeapInuse": "heap_inuse",
+    "HeapObjects": "heap_objects",
     "HeapSys": "heap_sys",
     "Mallocs": "mallocs",
+    "NumGC": "num_gc",
     "Sys": "sys",
     "TotalAlloc": "total_alloc",
 }
 
 
-def mem_stats(geometry: Geometry, counters: Counters, gc: Gc, free_blocks: int, bump_address: int) -> MemStats:
-    """The statistics of a heap; ``bump_address`` is looked at only for the leaking collector, which has no blocks."""
+def filled_names(collector: Collector) -> list[str]:
+    """Go's names of what the conformance vectors of a collector have."""
+    missing = {
+        Collector.NEXT_FIT: {"Alloc", "HeapObjects", "NumGC"},
+        Collector.BEST_FIT_FRONT: {"NumGC"},
+        Collector.BEST_FIT_BACK: set[str](),
+    }
+    return [name for name in GO_NAMES if name not in missing[collector]]
+
+
+def mem_stats(
+    collector: Collector, geometry: Geometry, counters: Counters, gc: Gc, blocks: tuple[int, int], bump_address: int
+) -> MemStats:
+    """The statistics of a heap.
+
+    Args:
+        collector: which one keeps the heap.
+        blocks: how many are free, and how many are heads.
+        bump_address: looked at only for the leaking collector, which has no blocks.
+    """
     block_bytes = geometry.block_bytes
+    free_blocks, heads = blocks
+    in_use, idle = (geometry.end_block - free_blocks) * block_bytes, free_blocks * block_bytes
+    allocated, heap_sys, frees = (
+        (counters.total_blocks - counters.freed_blocks) * block_bytes,
+        in_use + idle,
+        counters.frees,
+    )
     if gc is Gc.LEAKING:
-        in_use = bump_address - geometry.start_address
-        idle, allocated = 0, in_use
-    else:
-        in_use = (geometry.end_block - free_blocks) * block_bytes
-        idle = free_blocks * block_bytes
-        allocated = (counters.total_blocks - counters.freed_blocks) * block_bytes
+        in_use = allocated = heap_sys = bump_address - geometry.start_address
+        idle = 0
+    elif collector.has_free_list:
+        # From the state; the slack counts, too.  An adopted heap has objects that nobody allocated.
+        allocated, heap_sys, frees = in_use, geometry.pool_bytes, max(counters.mallocs - heads, 0)
     return MemStats(
         alloc=allocated,
         total_alloc=counters.total_alloc_bytes,
         sys=geometry.heap_bytes,
         mallocs=counters.mallocs,
-        frees=counters.frees,
+        frees=frees,
         heap_alloc=allocated,
-        heap_sys=in_use + idle,
+        heap_sys=heap_sys,
         heap_idle=idle,
         heap_inuse=in_use,
         heap_released=0,
         gc_sys=geometry.table_bytes,
+        heap_objects=heads if collector.has_free_list else 0,
+        num_gc=counters.collections if collector is Collector.BEST_FIT_BACK else 0,
     )
 
 
@@ -80,7 +115,7 @@ class Collection(NamedTuple):
 
     Args:
         number: the first is 1.
-        reason: ``requested`` or ``exhausted`` (an allocation had searched the whole heap).
+        reason: ``requested``, ``exhausted`` (an allocation had searched the whole heap), or ``idle`` (`Heap.idle`).
         freed_objects, freed_blocks: what the sweep freed.
         live_objects, live_blocks: what it left.
         free_blocks: blocks free after it.

@@ -7,7 +7,7 @@ changes nothing; who may look, and when, is for its keeper to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HeapCorruptError, InvalidAddressError, LayoutError
@@ -25,10 +25,11 @@ class HeapObject:
 
     Args:
         address: what the mutator holds.
-        head: its first block.
+        head: the block that is its head: the first one, or, where heads are last, the last.
         blocks: how many it has.
-        size_bytes: from ``address`` to the end of its last block: at least what was asked for.
+        size_bytes: of its body, from ``address`` on: at least what was asked for.
         layout: where its pointers may be; None where the collector does not know (conservative).
+        head_is_last: which one the head is.
     """
 
     address: int
@@ -36,6 +37,12 @@ class HeapObject:
     blocks: int
     size_bytes: int
     layout: Layout | None
+    head_is_last: bool = field(default=False, repr=False)
+
+    @property
+    def first(self) -> int:
+        """Its first block."""
+        return self.head - self.blocks + 1 if self.head_is_last else self.head
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,9 @@ class HeapView:
 
     def stats(self) -> MemStats:
         """The fields of Go's ``MemStats``, as they are now."""
-        engine = self.engine
-        free_blocks = engine.census().free_blocks
-        return mem_stats(engine.geometry, engine.counters, self.gc, free_blocks, engine.bump_address)
+        engine, census = self.engine, self.engine.census()
+        blocks = (census.free_blocks, census.heads)
+        return mem_stats(engine.collector, engine.geometry, engine.counters, self.gc, blocks, engine.bump_address)
 
     def census(self) -> Census:
         """The blocks, counted by state, and the free runs among them."""
@@ -67,7 +74,7 @@ class HeapView:
         # Few look at it, and programs start sooner without it.
         from tinyheap.heap.blockmap import BlockMap
 
-        return BlockMap(self.engine.geometry, self.engine.read_table())
+        return BlockMap(self.engine.geometry, self.engine.read_table(), self.engine.collector)
 
     def next_object(self, block: int) -> HeapObject | None:
         """The first live object whose head is this block or a later one; None where there is none."""
@@ -121,7 +128,7 @@ class HeapView:
             HeapCorruptError: as `object_at`.
         """
         found = self.object_at(address)
-        if address < found.address:
+        if not found.address <= address < found.address + found.size_bytes:
             raise InvalidAddressError(
                 f"{address:#x} is in the header of the object at {found.address:#x}, which is the collector's"
             )
@@ -132,14 +139,14 @@ class HeapView:
             )
 
     def _describe(self, head: int) -> HeapObject:
-        engine, geometry = self.engine, self.engine.geometry
-        address, blocks = geometry.address_of(head), engine.find_next(head) - head
-        size_bytes = blocks * geometry.block_bytes
-        if self.gc is not Gc.PRECISE:
-            return HeapObject(address, head, blocks, size_bytes, None)
-        header_bytes = geometry.header_bytes
-        layout = self._readable_layout(engine.load_word(address))
-        return HeapObject(address + header_bytes, head, blocks, size_bytes - header_bytes, layout)
+        engine, geometry, shape = self.engine, self.engine.geometry, self.engine.shape
+        first, end = engine.extent(head)
+        blocks = end - first
+        layout = None
+        if self.gc is Gc.PRECISE:
+            layout = self._readable_layout(engine.load_word(shape.layout_address(geometry, first, end)))
+        address, size_bytes = shape.address_of(geometry, first), shape.body_bytes(geometry, blocks)
+        return HeapObject(address, head, blocks, size_bytes, layout, shape.head_is_last)
 
     def _readable_layout(self, word: int) -> Layout | None:
         try:
@@ -157,4 +164,4 @@ def walk(next_object: Callable[[int], HeapObject | None]) -> Iterator[HeapObject
     block = 0
     while (found := next_object(block)) is not None:
         yield found
-        block = found.head + found.blocks
+        block = found.first + found.blocks

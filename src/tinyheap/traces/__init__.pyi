@@ -11,6 +11,11 @@ from tinyheap.traces.trace import (
     read_trace as read_trace,
     write_trace as write_trace,
 )
-from tinyheap.traces.replay import ReplayedCollection as ReplayedCollection, Replay as Replay
+from tinyheap.traces.replay import (
+    ReplayedCollection as ReplayedCollection,
+    FinalizerRecord as FinalizerRecord,
+    FinalizerRun as FinalizerRun,
+    Replay as Replay,
+)
 from tinyheap.traces.replay_summary import Summary as Summary, summary_of as summary_of
 from tinyheap.traces.workloads import WORKLOADS as WORKLOADS, WorkloadOptions as WorkloadOptions, generate as generate

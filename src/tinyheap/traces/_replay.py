@@ -409,10 +409,14 @@ def step_fault(rules: cython.pointer(Rules), ops: cython.pointer(cython.const[ui
     a: u64 = ops[1]
     b: u64 = ops[2]
     c: u64 = ops[3]
-    if op > COPY:
+    if op > IDLE:
         return UNKNOWN_OPERATION
-    if op == COLLECT:
+    if op == COLLECT or op == RUN_FINALIZERS or op == IDLE:
         return 0
+    if op == SET_FINALIZER:
+        if c > rules.root_slots:
+            return SLOT_OUT_OF_RANGE
+        return bound_fault(rules, a)
     if op == ROOT:
         if a >= rules.root_slots:
             return SLOT_OUT_OF_RANGE

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
-from tinyheap.heap.blockmap import unpack_states
+from tinyheap.heap.blockmap import free_runs_of
 from tinyheap.heap.contract import Gc
 from tinyheap.traces.replay import Replay
-
-FREE_RUN: Final = re.compile(rb"\0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +14,7 @@ class Summary:
     """What became of a trace that was replayed, at its end unless a field says otherwise."""
 
     gc: str
+    collector: str
     engine: str
     word_bytes: int
     steps: int
@@ -37,7 +34,7 @@ class Summary:
     used_bytes: int
     """Of blocks that objects hold, reachable or not."""
     largest_free_bytes: int
-    """The longest run of free blocks: nothing larger fits without a collection."""
+    """The longest run of free blocks, or range of the free list: nothing larger fits without a collection."""
     overflows: int
     """Of the mark stack."""
     rescans: int
@@ -61,6 +58,7 @@ def summary_of(replay: Replay, *, limit_bytes: int | None = None) -> Summary:
     geometry, counters, rows = replay.geometry, replay.counters, replay.collections
     return Summary(
         gc=str(replay.gc),
+        collector=str(replay.collector),
         engine=replay.engine,
         word_bytes=geometry.word_bytes,
         steps=replay.trace.step_count,
@@ -89,6 +87,5 @@ def _largest_free_bytes(replay: Replay) -> int:
     if replay.gc is Gc.LEAKING:
         # All that lies past the bump pointer.
         return geometry.pool_bytes - replay.mem_stats.heap_inuse
-    states = unpack_states(replay.table, geometry.end_block)
-    runs = (match.end() - match.start() for match in FREE_RUN.finditer(states))
-    return max(runs, default=0) * geometry.block_bytes
+    runs = replay.ranges or free_runs_of(replay.table, replay.collector, geometry.end_block)
+    return max((blocks for _, blocks in runs), default=0) * geometry.block_bytes

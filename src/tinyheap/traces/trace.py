@@ -4,8 +4,12 @@ A *trace* is a header and steps of four 32-bit words, `op a b c`.  Objects go by
 so that a trace says nothing of addresses: those are the collector's business.  On disk everything is a
 little-endian u32, eight header words first; a file may be compressed with gzip, whatever its name is.
 
-    header  magic, word bytes, object ids, root slots, heap bytes, limit bytes, growth, header alignment
+    header  magic, word bytes, object ids, root slots, heap bytes, limit bytes, growth | 256 with a scheduler,
+            header alignment
     step    op, a, b, c
+
+A finalizer is a number; one that has a slot stores its object's address there when it runs.  Where the header says that
+there is a scheduler, finalizers wait for RUN_FINALIZERS, and IDLE is where it has nothing to do.
 
 Invariants of a trace that passed `check`: every operation is known; ids and slots are below the header's
 counts; id 0 is never bound; a step that writes an object or takes its address names an id that is bound; a
@@ -38,6 +42,8 @@ STORE_WORD_MASK: Final = 0xFFFFF
 """The low bits of `b` in STORE: the word that is written; the bits above are an interior offset in words."""
 STORE_INTERIOR_SHIFT: Final = 20
 BLOCK_WORDS: Final = 4
+SCHEDULER_BIT: Final = 1 << 8
+"""In the header's growth word."""
 
 FILE_LIMIT_BYTES: Final = 4 * GIB
 """The longest trace that is read, after decompression."""
@@ -68,6 +74,9 @@ class Op(IntEnum):
     REALLOC = 5, "id={a} size={b}"
     STORE_INTEGER = 6, "id={a} word={b} value={c}"
     COPY = 7, "id={a} from={b}"
+    SET_FINALIZER = 8, "id={a} finalizer={b} slot+1={c}"
+    RUN_FINALIZERS = 9
+    IDLE = 10
 
     def __new__(cls, number: int, operands: str = "") -> Self:
         """The operation of that number."""
@@ -101,6 +110,8 @@ class Fault(IntEnum):
     LAYOUT_BEYOND_WORD = 8, "the layout word does not fit the word size"
     LAYOUTS_TOO_LARGE = 9, f"all out-of-line layouts together pass {LAYOUT_LIMIT_BYTES} bytes"
     ZERO_SIZED_REALLOC = 10, "a zero-sized object is not on the heap and cannot be reallocated"
+    NO_FINALIZERS = 12, "the collector has no finalizers; replay this trace on best-fit-back"
+    """Of a trace and a collector, not of a trace alone."""
     STRAY_WRITE = 11, "the id dangles and its write would leave the heap; keep it reachable"
     """Found only by running: a dangling id, reallocated in place, was written past the memory of the heap."""
 
@@ -149,9 +160,11 @@ class Trace:
     """The size beyond which it does not grow."""
     growth: TraceGrowth
     header_alignment_bytes: int
-    """What an object's layout word is rounded up to under a precise scanner; 0 means the word size."""
+    """What a header in front of an object is rounded up to; 0 means the word size."""
     ops: array[int] = field(repr=False)
     """Four words a step."""
+    has_scheduler: bool = False
+    """Whether finalizers wait until the trace runs them."""
 
     def __post_init__(self) -> None:
         check_header(self)
@@ -175,11 +188,21 @@ class Trace:
                 f"truncated operation: step {whole} at byte {len(data) - rest} has {rest} of its "
                 f"{STEP_BYTES} bytes; the file was cut"
             )
-        word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, growth, alignment = fields
+        word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, modes, alignment = fields
+        growth = modes & ~SCHEDULER_BIT
         if growth not in set(TraceGrowth):
             raise TraceError(f"unknown growth mode {growth} in the header: it is 0 (doubling) or 1 (by 4/3)")
-        ops = _words_from(data[header_bytes:])
-        return cls(word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, TraceGrowth(growth), alignment, ops)
+        return cls(
+            word_bytes,
+            object_ids,
+            root_slots,
+            heap_bytes,
+            limit_bytes,
+            TraceGrowth(growth),
+            alignment,
+            _words_from(data[header_bytes:]),
+            has_scheduler=modes != growth,
+        )
 
     def to_bytes(self) -> bytes:
         """The trace as the bytes of an uncompressed file."""
@@ -190,7 +213,7 @@ class Trace:
             self.root_slots,
             self.heap_bytes,
             self.limit_bytes,
-            self.growth,
+            self.growth | SCHEDULER_BIT * self.has_scheduler,
             self.header_alignment_bytes,
         )
         return _bytes_from(array("I", header)) + _bytes_from(self.ops)
@@ -202,7 +225,7 @@ class Trace:
 
     @property
     def header_bytes(self) -> int:
-        """The bytes in front of an object that a precise scanner takes for its layout word."""
+        """The bytes in front of an object that the precise scanner of next-fit takes for its layout word."""
         alignment = self.header_alignment_bytes or self.word_bytes
         return -(-self.word_bytes // alignment) * alignment
 
@@ -352,6 +375,14 @@ class StepRules:
         """Has no operands."""
         return Fault.NONE
 
+    run_finalizers = idle = collect
+
+    def set_finalizer(self, a: int, _b: int, c: int) -> Fault:
+        """Sets finalizer `_b` of id `a`, or clears it; slot `c - 1` is what it writes, if there is one."""
+        if c > self.root_slots:
+            return Fault.SLOT_OUT_OF_RANGE
+        return self.bound(a)
+
     def binding(self, object_id: int) -> Fault:
         """Why the id cannot be bound."""
         if object_id >= self.object_ids:
@@ -386,7 +417,8 @@ class TraceBuilder:
         word_bytes: 2, 4 or 8.
         limit_bytes: The size beyond which it does not grow; by default it never grows.
         growth: How it grows.
-        header_alignment_bytes: What a precise layout word is rounded up to; 0 means the word size.
+        header_alignment_bytes: What a header in front of an object is rounded up to; 0 means the word size.
+        has_scheduler: Whether finalizers wait until the trace runs them.
     """
 
     def __init__(
@@ -397,12 +429,14 @@ class TraceBuilder:
         limit_bytes: int | None = None,
         growth: TraceGrowth = TraceGrowth.DOUBLE,
         header_alignment_bytes: int = 0,
+        has_scheduler: bool = False,
     ) -> None:
         self.word_bytes = word_bytes
         self.heap_bytes = heap_bytes
         self.limit_bytes = heap_bytes if limit_bytes is None else limit_bytes
         self.growth = growth
         self.header_alignment_bytes = header_alignment_bytes
+        self.has_scheduler = has_scheduler
         self.object_ids = 1
         self.root_slots = 0
         self._ops = array("I")
@@ -466,6 +500,20 @@ class TraceBuilder:
         """Makes one id name what another one names."""
         self._add(Op.COPY, target, source, 0)
 
+    def set_finalizer(self, id: int, finalizer: int, *, slot: int | None = None) -> None:  # noqa: A002
+        """Sets a finalizer, by its number; 0 clears it.  Where it has a slot, it roots its object there when it runs."""
+        self._add(Op.SET_FINALIZER, id, finalizer, 0 if slot is None else slot + 1)
+        if slot is not None:
+            self.root_slots = max(self.root_slots, slot + 1)
+
+    def run_finalizers(self) -> None:
+        """Runs the finalizers that wait."""
+        self._add(Op.RUN_FINALIZERS, 0, 0, 0)
+
+    def idle(self) -> None:
+        """Says that the scheduler is idle, which collects where many finalizers have been set."""
+        self._add(Op.IDLE, 0, 0, 0)
+
     def build(self) -> Trace:
         """The trace, which stays as it is when more steps are added here.
 
@@ -481,6 +529,7 @@ class TraceBuilder:
             self.growth,
             self.header_alignment_bytes,
             self._ops[:],
+            has_scheduler=self.has_scheduler,
         )
 
 

@@ -19,22 +19,26 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tinyheap.errors import TraceError
+from tinyheap.heap.collectors import Collector
+from tinyheap.heap.geometry import SIZE_FIELD_BITS, Geometry
 from tinyheap.traces.trace import BLOCK_WORDS, STEPS_LIMIT, Trace, TraceBuilder, TraceGrowth
 from tinyheap.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 POINTER_FREE_LAYOUT: Final = 0b11
 """Inline, a pattern of one word (the size field is 1), an empty bitmap."""
-SIZE_FIELD_BITS: Final = {2: 4, 4: 5, 8: 6}
-"""Of an inline layout, by word size in bytes."""
 OPERAND_BITS: Final = 32
 """An operand of a step holds at most so much of a layout word."""
 SIZE_SAMPLES: Final = 1 << 14
 """Sizes are drawn ahead, so many, and then taken at random."""
+SAVING_SLOTS: Final = 8
+"""Root slots in which finalizers save their objects."""
 LEAST_SPARE_BLOCKS: Final = 64
 """A heap must have so many blocks for what lives and for what does not."""
+PLACE: Final = 0x100
+"""Where the heap lies that headers are computed for; any place is as good."""
 PROGRESS_INTERVAL_STEPS: Final = 1 << 14
 
 T = TypeVar("T")
@@ -50,8 +54,10 @@ class WorkloadOptions:
         word_bytes: 2, 4 or 8.
         steps: Steps of churn, after the live data stands.
         occupancy: The share of the heap's blocks that stays alive, from 0.05 to 0.95.
-        precise: Count layout words in front of objects.  Layouts are written in any case.
-        header_alignment_bytes: What a precise layout word is rounded up to; 0 means the word size.
+        precise: Count layout words in objects' headers.  Layouts are written in any case.
+        header_alignment_bytes: What a header in front of an object is rounded up to; 0 means the word size.
+        collector: The one whose headers count.
+        scheduler: Let finalizers wait until the trace runs them; only of ``finalizers``.
         seed: Other seeds make other traces of the same kind.
 
     Raises:
@@ -65,6 +71,8 @@ class WorkloadOptions:
     occupancy: float = 0.5
     precise: bool = False
     header_alignment_bytes: int = 0
+    collector: Collector = Collector.NEXT_FIT
+    scheduler: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -91,12 +99,14 @@ class Mutator:
             limit_bytes=options.limit_bytes or options.heap_bytes,
             growth=TraceGrowth.DOUBLE,
             header_alignment_bytes=options.header_alignment_bytes,
+            has_scheduler=options.scheduler,
         )
+        self.builder.build()  # which checks the header's fields
         self.random = Random(options.seed)
         self.word_bytes = options.word_bytes
         self.block_bytes = BLOCK_WORDS * options.word_bytes
-        layout_word_bytes = self.builder.build().header_bytes  # and the header's fields are checked
-        self.header_bytes = layout_word_bytes if options.precise else 0
+        geometry = Geometry(PLACE, 0, options.word_bytes, header_alignment_bytes=options.header_alignment_bytes)
+        self.header_bytes = options.collector.shape(geometry, precise=options.precise).header_bytes
         blocks_and_a_state_byte = 4 * self.block_bytes + 1
         self.heap_blocks = 4 * (options.heap_bytes // blocks_and_a_state_byte)
         self.live_blocks = int(options.occupancy * self.heap_blocks)
@@ -134,6 +144,10 @@ class Mutator:
     def data(self, size_bytes: int, *, id: int = 0) -> Node:  # noqa: A002
         """Allocates an object without pointers."""
         return Node(self.builder.alloc(size_bytes, POINTER_FREE_LAYOUT, id=id), self.blocks_for(size_bytes))
+
+    def data_of_blocks(self, blocks: int, *, id: int = 0) -> Node:  # noqa: A002
+        """Allocates an object without pointers that takes so many blocks."""
+        return self.data(max(blocks * self.block_bytes - self.header_bytes, 1), id=id)
 
     def pick(self, choices: list[T]) -> T:
         """One of the choices, at random."""
@@ -472,12 +486,92 @@ def push(
     nodes.append(node)
 
 
+def lengths(mutator: Mutator) -> Iterator[bool]:
+    """Holes of all lengths from one block on, and garbage that fits them: a free list has a node for each length."""
+    longest = yield from holes(mutator, increasing=True)
+    garbage = mutator.data_of_blocks(1).id
+    while True:
+        mutator.data_of_blocks(1 + int(mutator.random.random() * longest), id=garbage)
+        yield True
+
+
+def walks(mutator: Mutator) -> Iterator[bool]:
+    """The same holes, and garbage that is longer than all of them: a search of a free list passes every node."""
+    longest = yield from holes(mutator, increasing=True)
+    garbage = mutator.data_of_blocks(1).id
+    while True:
+        mutator.data_of_blocks(longest + 1 + int(4 * mutator.random.random()), id=garbage)
+        yield True
+
+
+def equals(mutator: Mutator) -> Iterator[bool]:
+    """Holes of one length, and garbage that fills one or splits one: a free list has them all on one inner list."""
+    length = yield from holes(mutator, increasing=False)
+    garbage = mutator.data_of_blocks(1).id
+    while True:
+        mutator.data_of_blocks(length if mutator.random.random() < 0.75 else 1, id=garbage)
+        yield True
+
+
+def holes(mutator: Mutator, *, increasing: bool) -> Generator[bool, None, int]:
+    """Small objects that stay, with garbage between them that leaves holes; returns the longest hole, in blocks.
+
+    Holes take up to half of what does not live; what then lacks in live data stays in one piece behind them.
+    """
+    garbage = mutator.data_of_blocks(1).id
+    unit = mutator.blocks_for(1)
+    live = LiveSet(mutator, mutator.live_blocks)
+    left_blocks, length = mutator.spare_blocks // 2, 1 if increasing else 2
+    while left_blocks >= length and live.room_blocks > 8 * unit:
+        place = live.claim(unit)
+        mutator.data_of_blocks(length, id=garbage)
+        live.keep(place, mutator.data(1))
+        left_blocks -= length
+        length += increasing
+        yield False
+    while live.room_blocks > 8 * unit:
+        blocks = min(live.room_blocks - 4 * unit, 64)
+        place = live.claim(blocks)
+        live.keep(place, mutator.data_of_blocks(blocks))
+        yield False
+    return length - increasing
+
+
+def finalizers(mutator: Mutator) -> Iterator[bool]:
+    """Objects that come and go with finalizers, some of which are cleared, replaced, or bring their object back."""
+    builder, random = mutator.builder, mutator.random.random
+    entry_blocks = mutator.blocks_for(4 * mutator.word_bytes)
+    slots = list(range(mutator.new_slot(), mutator.new_slot() + SAVING_SLOTS))
+    for slot in slots:
+        builder.root(slot)
+    sizes = [mutator.word_bytes * words for words in (1, 2, 4, 8, 12)]
+    live, stands, number = LiveSet(mutator, mutator.live_blocks), False, 0
+    while True:
+        size, has_finalizer = mutator.pick(sizes), random() < 0.5
+        blocks = mutator.blocks_for(size) + entry_blocks * has_finalizer
+        stands = stands or live.room_blocks < blocks
+        place = live.claim(blocks)
+        node = mutator.record(size, id=live.fresh_id())
+        live.keep(place, Node(node.id, blocks))
+        if has_finalizer:
+            number += 1
+            builder.set_finalizer(node.id, number, slot=mutator.pick(slots) if random() < 0.125 else None)
+        if random() < 0.05:
+            number += 1
+            builder.set_finalizer(mutator.pick(live.members).ids[0], number if random() < 0.5 else 0)
+        if builder.has_scheduler and random() < 0.05:
+            (builder.idle if random() < 0.5 else builder.run_finalizers)()
+        yield stands
+
+
 class Workload(NamedTuple):
-    """A workload: how it works, and one line on what it is."""
+    """A workload: how it works, one line on what it is, and whether it has finalizers."""
 
     run: Callable[[Mutator], Iterator[bool]]
     """Does a little at each step of the iterator, without end; true once the live data stands."""
     help: str
+    has_finalizers: bool = False
+    """Only collectors with finalizers run it."""
 
 
 WORKLOADS: Final = {
@@ -488,6 +582,10 @@ WORKLOADS: Final = {
     "mixed": Workload(mixed, "log-normal sizes with pointers among them, at the chosen occupancy"),
     "arrays": Workload(arrays, "pointer-free arrays of 4 to 64 KiB"),
     "fragment": Workload(fragment, "phases of small and larger objects that leave holes"),
+    "lengths": Workload(lengths, "holes of many lengths, and garbage that fits them"),
+    "walks": Workload(walks, "the same holes, and garbage too long for any: the longest search of a free list"),
+    "equals": Workload(equals, "holes of one length, and garbage that fills or splits them"),
+    "finalizers": Workload(finalizers, "objects with finalizers; only for best-fit-back, which has them", True),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.guests.serve.roots import root_ranges
-from tinyheap.heap.contract import NO_BLOCK, Counters, Engine
+from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine
 from tinyheap.heap.stats import Collection
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Collector:
         self,
         facts: BlockHeap,
         memory: BoundMemory,
-        engine: Engine,
+        engine: NextFitEngine,
         variables: Variables,
         verifier: Verifier,
         guard: Guard | None,

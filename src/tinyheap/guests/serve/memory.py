@@ -9,7 +9,7 @@ import wasmtime
 
 from tinyheap.errors import GuestError
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.heap.contract import Counters, Engine
+from tinyheap.heap.contract import Counters, NextFitEngine
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
@@ -105,7 +105,12 @@ class Variables:
     """
 
     def __init__(
-        self, facts: BlockHeap, memory: BoundMemory, engine: Engine, guard: Guard | None, allocator: Allocator | None
+        self,
+        facts: BlockHeap,
+        memory: BoundMemory,
+        engine: NextFitEngine,
+        guard: Guard | None,
+        allocator: Allocator | None,
     ) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
         self._guard, self._allocator = guard, allocator

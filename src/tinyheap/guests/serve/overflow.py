@@ -78,5 +78,5 @@ def _overflow_on_heap(facts: BlockHeap, memory: memoryview, engine: Engine, stac
     start_address = geometry.address_of(head) + facts.header_bytes
     if int.from_bytes(memory[start_address : start_address + WORD_BYTES], "little") == canary:
         return None
-    end_address = geometry.address_of(engine.find_next(head))
+    end_address = geometry.address_of(engine.extent(head)[1])
     return f"the canary at the end of its goroutine's stack, {start_address:#x} to {end_address:#x}, was overwritten"

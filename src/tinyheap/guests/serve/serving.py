@@ -23,7 +23,7 @@ from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collector
 from tinyheap.guests.serve.growing import Growing
 from tinyheap.guests.serve.memory import Variables
 from tinyheap.guests.serve.verification import Absent, Verifier
-from tinyheap.heap.contract import Counters, Engine, Gc, Options
+from tinyheap.heap.contract import Counters, Gc, NextFitEngine, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
 
@@ -94,7 +94,7 @@ class ServingHeap(SoleOwner):
         self._recording = recording
         view = memory.memory[geometry.start_address : geometry.end_address]
         engine_type = choose_engine(policy.engine)
-        self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
+        self.engine: NextFitEngine = engine_type(view, geometry, _options(facts, policy), memory, self)
         self.engine.zero_size_address = facts.zero_size_address or 0
         self.engine.next_alloc = next_alloc
         self._calls = binding.calls

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import HeapCorruptError
 from tinyheap.guests.serve.overflow import stack_overflow
-from tinyheap.heap.contract import NO_BLOCK, Counters, Engine, State
+from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine, State
 from tinyheap.heap.problems import unreadable_layout, wrong_block, wrong_counts
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PROBLEMS: Final = 16
 """So many problems are named, of each kind."""
 
 
-def heap_problems(heap: BlockHeap, engine: Engine, absent_blocks: list[int]) -> list[str]:
+def heap_problems(heap: BlockHeap, engine: NextFitEngine, absent_blocks: list[int]) -> list[str]:
     """What is wrong with the block table and the layouts, a line each.
 
     Args:
@@ -43,12 +43,12 @@ def heap_problems(heap: BlockHeap, engine: Engine, absent_blocks: list[int]) -> 
     return problems + wrong_counts(engine.census(), objects, blocks)
 
 
-def layout_problem(heap: BlockHeap, engine: Engine, block: int) -> str:
+def layout_problem(heap: BlockHeap, engine: NextFitEngine, block: int) -> str:
     """An unreadable layout word, and which object may have been overrun."""
     return unreadable_layout(engine, block) + _culprit(heap, engine, block)
 
 
-def _culprit(heap: BlockHeap, engine: Engine, block: int) -> str:
+def _culprit(heap: BlockHeap, engine: NextFitEngine, block: int) -> str:
     """The object in front of a block of which something was overwritten."""
     geometry = engine.geometry
     before = min(block, geometry.end_block) - 1
@@ -62,7 +62,7 @@ def _culprit(heap: BlockHeap, engine: Engine, block: int) -> str:
 
 
 def variable_problems(
-    heap: BlockHeap, engine: Engine, counters: Counters, read: Callable[[int, int], int]
+    heap: BlockHeap, engine: NextFitEngine, counters: Counters, read: Callable[[int, int], int]
 ) -> list[str]:
     """The guest's own variables that no longer hold what they must, a line each.
 
@@ -77,7 +77,7 @@ def variable_problems(
     ]
 
 
-def _variables(heap: BlockHeap, engine: Engine, counters: Counters) -> Iterator[tuple[str, int, int, int]]:
+def _variables(heap: BlockHeap, engine: NextFitEngine, counters: Counters) -> Iterator[tuple[str, int, int, int]]:
     """Name, address, width in bytes and value of each variable of the allocator."""
     geometry, addresses = engine.geometry, heap.counters
     yield "heapEnd", heap.heap_end_address, 4, geometry.end_address
@@ -126,7 +126,7 @@ class Verifier:
         facts: BlockHeap,
         policy: Policy,
         memory: BoundMemory,
-        engine: Engine,
+        engine: NextFitEngine,
         variables: Variables,
         absent: Absent,
         guard: Guard | None,

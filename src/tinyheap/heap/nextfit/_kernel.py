@@ -62,6 +62,8 @@ from tinyheap.errors import (
     InvalidSizeError,
 )
 from tinyheap.heap.arguments import shown, whole_number
+from tinyheap.heap.blockmap import free_runs_of
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import IN_INTERRUPT, Census, State
 from tinyheap.ownership import SoleOwner
 
@@ -175,6 +177,14 @@ class Kernel:
         return self._geometry
 
     @property
+    def collector(self):
+        return Collector.NEXT_FIT
+
+    @property
+    def shape(self):
+        return Collector.NEXT_FIT.shape(self._geometry, precise=self._heap.precise)
+
+    @property
     def counters(self):
         return counters_of(cython.address(self._heap))
 
@@ -213,6 +223,15 @@ class Kernel:
     def find_next(self, block: u64):
         self._check_block(block, self._heap.end_block)
         return next_of(cython.address(self._heap), block)
+
+    def extent(self, block: u64):
+        self._check_block(block, self._heap.end_block)
+        head: u64 = head_of(cython.address(self._heap), block)
+        return cython.cast(cython.longlong, head), next_of(cython.address(self._heap), 0 if head == NO_BLOCK else head)
+
+    def free_ranges(self):
+        self._check_held()
+        return free_runs_of(self.read_table(), Collector.NEXT_FIT, self._heap.end_block)
 
     def find_run(self, first: u64, last: u64, needed_blocks: u64, run_blocks: u64):
         heap: Heap = cython.address(self._heap)

@@ -62,6 +62,7 @@ def _longest_pause(summary: Summary) -> str:
 
 FIGURES: Final = (
     Figure("gc", lambda summary: summary.gc, Detail.WIDE),
+    Figure("collector", lambda summary: summary.collector, Detail.ALONE),
     Figure("engine", lambda summary: summary.engine, Detail.WIDE),
     Figure("word size", lambda summary: f"{summary.word_bytes} bytes", Detail.ALONE),
     Figure("steps", lambda summary: f"{summary.steps_done:,}", Detail.WIDE),
