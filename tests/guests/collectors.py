@@ -16,7 +16,7 @@ STACK_BYTES = 65536
 
 
 class Build(NamedTuple):
-    """How a collector is compiled; see block_collector.c."""
+    """How a collector is compiled; see block_collector.c and best_fit_collector.c."""
 
     optimization: str
     link_time: bool
@@ -27,6 +27,9 @@ class Build(NamedTuple):
     saved: bool = False
     chain: bool = False
     headroom: bool = True
+    one_size: bool = False
+    old_table: bool = False
+    back: bool = False
 
     @property
     def entries(self) -> int:
@@ -39,7 +42,18 @@ class Build(NamedTuple):
         return 5 if self.precise and self.tasks else 3
 
     def __str__(self) -> str:
-        names = ("link_time", "precise", "tasks", "explicit", "panics", "saved", "chain")
+        names = (
+            "link_time",
+            "precise",
+            "tasks",
+            "explicit",
+            "panics",
+            "saved",
+            "chain",
+            "one_size",
+            "old_table",
+            "back",
+        )
         words = [name for name in names if getattr(self, name)]
         return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
 
@@ -69,6 +83,9 @@ def compiled(
         "SAVED": build.saved,
         "CHAIN": build.chain,
         "HEADROOM": build.headroom,
+        "ONE_SIZE": build.one_size,
+        "OLD_TABLE": build.old_table,
+        "BACK": build.back,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

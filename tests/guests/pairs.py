@@ -19,6 +19,7 @@ from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
 from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
+from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.facts import BlockHeap, Role
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Code, Editor, MemoryArgument, Module
@@ -75,7 +76,7 @@ def compiled(wasm: bytes) -> Pair:
         facts,
         engine,
         hosts.compile_module(engine, witnessed(module, facts.alloc_function)),
-        hosts.compile_module(engine, witnessed(rewritten, _alloc_import(rewritten, facts))),
+        hosts.compile_module(engine, witnessed(rewritten, _allocator(rewritten, facts))),
     )
 
 
@@ -83,12 +84,16 @@ def compiled(wasm: bytes) -> Pair:
 atexit.register(compiled.cache_clear)
 
 
-def _alloc_import(rewritten: Module, facts: BlockHeap) -> int:
-    """The index of the import that a rewritten module allocates by."""
+def _allocator(rewritten: Module, facts: BlockHeap) -> int:
+    """The index of the function that a rewritten module's own code allocates by: the import, or what asks it."""
     (name,) = (str(index) for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
     wanted = (ALLOC_IMPORT, name)
     imported = (function for function in rewritten.functions if function.imported is not None)
-    return next(f.index for f in imported if f.imported and (f.imported.module, f.imported.name) == wanted)
+    found = next(f.index for f in imported if f.imported and (f.imported.module, f.imported.name) == wanted)
+    if facts.fixed_request is None:
+        return found
+    (asking,) = CodeSearch(rewritten).callers(found)
+    return asking
 
 
 def witnessed(module: Module, allocator: int) -> bytes:

@@ -11,7 +11,9 @@ import pytest
 from guests import collectors, pairs
 from guests.collectors import Build
 from guests.pairs import Pair, Run
+from guests.recorded import Kept
 from tinyheap.guests.policy import Policy
+from tinyheap.guests.program import Program
 from tinyheap.recognize.facts import StackScan
 
 SOURCE = "mutator.c"
@@ -30,6 +32,8 @@ BUILDS = [
     Build("2", link_time=False, precise=True, tasks=True, explicit=True, panics=True),
     Build("1", link_time=True, precise=False, tasks=True, explicit=False, panics=True),
     Build("z", link_time=True, precise=True, tasks=True, explicit=True, panics=True, saved=True),
+    Build("z", link_time=False, precise=False, tasks=False, explicit=True, chain=True, headroom=False, old_table=True),
+    Build("2", link_time=True, precise=False, tasks=True, explicit=False, headroom=False, old_table=True),
 ]
 FORMS = {
     "plain": [],
@@ -111,3 +115,28 @@ def test_random_programs_in_random_shapes_are_the_same(soak_seeds: range) -> Non
         chosen = random.Random(seed)
         pair = pair_of(chosen.choice(BUILDS), chosen.choice(list(FORMS)))
         assert_same(pair, chosen.randrange(1 << 31), chosen.randrange(300, 2 * STEPS))
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
+def test_a_program_that_only_makes_objects_of_one_size_runs_the_same(precise: bool, engine: str) -> None:
+    build = Build("2", link_time=True, precise=precise, tasks=True, explicit=False, one_size=True)
+    pair = pairs.compiled(collectors.compiled(build))
+    assert pair.facts.fixed_request is not None
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair, Policy(engine=engine))
+    trees = 1500 if engine == "kernel" else 300
+    for run in (native, ours):
+        run.session.call("run", trees, 7 if engine == "kernel" else 6)
+    pairs.assert_equal(native, ours)
+    assert ours.heap is not None
+    assert ours.heap.collections
+
+
+def test_a_recording_of_such_a_program_has_every_object() -> None:
+    build = Build("2", link_time=True, precise=True, tasks=False, explicit=False, one_size=True)
+    kept = Kept()
+    with Program.open(collectors.compiled(build), recording=kept.recorder) as program:
+        program.start()
+        program.call("run", 40, 5)
+    assert set(kept.allocations["size_bytes"].tolist()) == {12}
+    assert len(kept.allocations) == 40 * 63

@@ -128,7 +128,7 @@ def test_programs_that_keep_their_allocator_are_recorded(name: str) -> None:
     made = kept.allocations[kept.allocations["size_bytes"] > 0]
     if name.startswith("sh-syntax"):
         assert kept.run is not None
-        assert kept.run.collector == "blocks, rewritten"
+        assert kept.run.collector == "best-fit, precise"
     else:
         # A bump allocator: each object lies behind the one before.
         ends = made["address"].astype(np.int64) + made["size_bytes"]
@@ -577,6 +577,17 @@ def test_resizing_and_freeing_are_events_of_the_object_that_they_name() -> None:
     ]
     names = [kept.names(stack)[-1] for stack in kept.events["stack_id"].tolist()]
     assert names == ["make", "make", "function[4]", "realloc", "function[4]", "function[4]", "function[4]"]
+
+
+def test_what_is_given_back_to_boehms_collector_is_freed() -> None:
+    kept = run_small(
+        """(func $GC_free (param i32))
+        (func (export "f") (local i32)
+          i32.const 24 i32.const 5 call $runtime.alloc local.tee 0 call $GC_free)""",
+        ("f",),
+    )
+    columns = ["kind", "object_id", "address"]
+    assert [tuple(row) for row in kept.events[columns].tolist()] == [(0, 1, 1024), (EventKind.FREE, 1, 1024)]
 
 
 def test_a_host_that_frees_has_no_stack() -> None:

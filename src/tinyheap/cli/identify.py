@@ -13,10 +13,9 @@ import click
 from tinyheap.cli.exits import ExitCode, code_of, say_error
 from tinyheap.cli.parameters import INPUT, Command, Input
 from tinyheap.errors import InputError, TinyheapError
-from tinyheap.recognize.identify import identify
+from tinyheap.recognize.identify import identify_file
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.guest_card import GuestCard, GuestTable, guest_json
-from tinyheap.wasm import Module
 
 
 @click.command(cls=Command)
@@ -27,14 +26,14 @@ from tinyheap.wasm import Module
 def command(ctx: click.Context, modules: tuple[Input, ...], as_json: bool, full: bool) -> None:
     """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is.
 
-    Of several modules a table is printed, with one line per module.
+    Of a component the largest core module is looked at. Of several modules a table is printed, with one line per module.
     """
     console = result_console()
     worst: int = ExitCode.DONE
     found = []
     for module in modules:
         try:
-            guest = identify(Module.parse(module.read()))
+            guest = identify_file(module.read())
         except TinyheapError as error:
             say_error(str(error) if isinstance(error, InputError) else f"{module}: {error}")
             worst = max(worst, code_of(error))

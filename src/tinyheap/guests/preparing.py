@@ -97,7 +97,7 @@ class Prepared:
 
 def is_served(guest: Guest | None) -> bool:
     """Whether the place of a guest's collector can be taken."""
-    return guest is not None and guest.heap is not None and not guest.heap.uncovered
+    return guest is not None and guest.heap is not None and guest.heap.is_replaceable
 
 
 def read_module(path: Path) -> bytes:

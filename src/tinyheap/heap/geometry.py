@@ -46,6 +46,8 @@ class Geometry:
         header_alignment_bytes: what a header in front of an object is padded to: 16 on WebAssembly, 8 on Cortex-M; 0
             means the word size.
         has_table: False for the leaking collector, which has no blocks: the heap is all pool.
+        table_counts_itself: False up to TinyGo 0.22, whose table has one byte for each four blocks that would fit into the
+            whole heap, its own bytes included.
 
     Raises:
         GeometryError: these do not describe a heap.
@@ -58,6 +60,7 @@ class Geometry:
     word_alignment_bytes: int = 0
     header_alignment_bytes: int = 0
     has_table: bool = True
+    table_counts_itself: bool = True
 
     def __post_init__(self) -> None:
         for name in NUMBERS:
@@ -84,6 +87,12 @@ class Geometry:
                 f"a heap of {shown(self.heap_bytes)} bytes at {shown_address(self.start_address)} does not fit the "
                 f"{8 * self.word_bytes}-bit address space"
             )
+        covered_bytes = BLOCKS_PER_TABLE_BYTE * self.table_bytes * self.block_bytes
+        if not self.table_counts_itself and self.pool_bytes > covered_bytes:
+            raise GeometryError(
+                f"a heap of {shown(self.heap_bytes)} bytes is too small for a table that does not count itself: it would"
+                f" cover {covered_bytes} of {self.pool_bytes} bytes"
+            )
 
     @property
     def address_space_bytes(self) -> int:
@@ -107,7 +116,7 @@ class Geometry:
         if not self.has_table:
             return 0
         share = BLOCKS_PER_TABLE_BYTE * self.block_bytes
-        return (self.heap_bytes + share) // (1 + share)
+        return (self.heap_bytes + share) // (1 + share) if self.table_counts_itself else self.heap_bytes // share
 
     @property
     def pool_bytes(self) -> int:

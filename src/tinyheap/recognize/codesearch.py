@@ -18,6 +18,7 @@ from tinyheap.wasm.leb128 import encode_signed, encode_unsigned
 _CONST = b"\x41"
 _CALLS = (b"\x10", b"\x12")
 _DIVIDE = b"\x6e"
+_SHIFT = b"\x76"
 _ACCESS = b"[\x28-\x3e][\x00-\x03]"
 """Opcode and alignment of loads and stores."""
 
@@ -84,6 +85,10 @@ class CodeSearch:
     def dividing_by(self, divisor: int) -> list[int]:
         """Functions that divide by a constant, unsigned, where that stands right before the division."""
         return sorted(self.containing(_CONST + encode_signed(divisor) + _DIVIDE))
+
+    def shifting_by(self, places: int) -> list[int]:
+        """Functions that shift right by a constant, unsigned, where that stands right before the shift."""
+        return sorted(self.containing(_CONST + encode_signed(places) + _SHIFT))
 
     def perhaps_dividing_by(self, divisor: int) -> list[int]:
         """Functions with that constant and some unsigned division."""

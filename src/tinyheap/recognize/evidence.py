@@ -14,6 +14,15 @@ class Notes:
         self._ways: dict[str, list[str]] = defaultdict(list)
         self._doubts: dict[str, list[str]] = defaultdict(list)
 
+    def copy(self) -> Notes:
+        """The same notes, to go on with in an attempt that may come to nothing."""
+        copied = Notes()
+        for fact, ways in self._ways.items():
+            copied._ways[fact] += ways
+        for fact, doubts in self._doubts.items():
+            copied._doubts[fact] += doubts
+        return copied
+
     def found(self, fact: str, how: str) -> None:
         """One way that led to a fact."""
         if how not in self._ways[fact]:

@@ -11,6 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+TABLE_DIVISOR = 65
+"""Bytes of heap and table that each byte of the table stands for: 4 blocks of 16 bytes, and itself."""
+
+OLD_TABLE_DIVISOR = 64
+"""The same up to TinyGo 0.22, where the table's own bytes were not taken into account."""
+
 
 class Confidence(Enum):
     """How sure a fact is."""
@@ -140,13 +146,25 @@ class Redirect:
 
 
 @dataclass(frozen=True)
+class FixedRequest:
+    """What a program's only kind of allocation asks for; compilers put that into alloc, which then has no parameters."""
+
+    size_bytes: int
+    layout: int
+    """The layout word; 0 where objects have none."""
+
+
+@dataclass(frozen=True)
 class BlockHeap:
     """The heap of a program compiled by TinyGo with the block collector (`gc_blocks.go`, up to 0.39)."""
 
     alloc_function: int
-    size_parameter: int
+    size_parameter: int | None
+    """The index of alloc's size parameter; None where `fixed_request` says the size."""
     layout_parameter: int | None
     """The index of alloc's layout parameter, or None if it was optimized away."""
+    fixed_request: FixedRequest | None
+    """What each call of alloc asks for, where it has no parameters."""
     header_bytes: int
     """Bytes in front of each object that hold its layout: 16 where the collector is precise, else 0."""
     zero_size_address: int | None
@@ -162,6 +180,8 @@ class BlockHeap:
     """The word metadataStart: the block table's first byte."""
     end_block_address: int
     """The word endBlock: how many blocks there are."""
+    table_divisor: int
+    """Bytes of heap and table for which the table takes one: 65, and up to 0.22 64."""
     next_alloc_address: int
     """The word nextAlloc: the block at which the next search begins."""
     keeps_headroom: bool
@@ -186,6 +206,106 @@ class BlockHeap:
         """Whether objects have a layout."""
         return self.header_bytes > 0
 
+    @property
+    def import_parameters(self) -> tuple[int, int | None]:
+        """Which parameters of the import that takes alloc's place are size and layout; None for no layout."""
+        if self.size_parameter is None:
+            return 0, 1
+        return self.size_parameter, self.layout_parameter
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether another collector can take its place as a whole."""
+        return not self.uncovered
+
+
+class HeaderPlace(Enum):
+    """Where in an object's blocks its header lies."""
+
+    FRONT = "front"
+    """At the start of its first block, which is the head: TinyGo 0.40 and 0.41."""
+    BACK = "back"
+    """At the end of its last block, which is the head: TinyGo 0.42."""
+
+
+@dataclass(frozen=True)
+class FinalizerTable:
+    """The words of TinyGo's table of finalizers (`gc_finalizer.go`), of which programs have as much as they use.
+
+    An entry is {next entry, the object's address with all bits inverted, two words of the function}.
+    """
+
+    registered_address: int
+    """The word that holds the first entry whose object is not known to be dead."""
+    pending_address: int
+    """The word that holds the first entry whose finalizer is to run."""
+    count_address: int | None
+    """The word that counts registered entries."""
+    queued_address: int | None
+    """A byte that is 1 from the collection that made entries pending until their running was set about."""
+    bitmap_address: int | None
+    """The word that holds the address of a bitmap, one bit for each block: where registered objects begin."""
+    bitmap_bytes_address: int | None
+    """The word that holds how long the bitmap is."""
+    pressure_address: int | None
+    """The word that counts registrations since the last collection."""
+    wake_function: int | None
+    """The function that sets about running what is pending; None if it was inlined."""
+
+
+@dataclass(frozen=True)
+class BestFitHeap:
+    """The heap of a program compiled by TinyGo with the collector of its newer releases (`gc_blocks.go`, from 0.40 on).
+
+    Free ranges of blocks are listed by length, and an allocation takes the best fitting one.
+    """
+
+    alloc_function: int
+    size_parameter: int | None
+    """The index of alloc's size parameter; None where the program only asks for one size, so that it was left out."""
+    layout_parameter: int | None
+    """The index of alloc's layout parameter, or None if it was optimized away."""
+    header_place: HeaderPlace
+    header_bytes: int
+    """Bytes of an object's blocks that are not its body: in front, 16; at the back, 4 or, with a layout, 8."""
+    is_precise: bool
+    """Whether headers hold a layout."""
+    zero_size_address: int | None
+    """What alloc returns for size 0."""
+
+    heap_start_address: int | None
+    """The first block's address, where it is a constant."""
+    heap_start_variable_address: int | None
+    """The word that holds it, where it is a variable."""
+    heap_end_address: int
+    """The word heapEnd: one past the last byte of block table and heap."""
+    metadata_start_address: int
+    """The word metadataStart: the block table's first byte."""
+    end_block_address: int
+    """The word endBlock: how many blocks there are."""
+    free_ranges_address: int
+    """The word freeRanges: the node of the shortest free range."""
+    scan_list_address: int
+    """The word scanList: the header of the first marked object that was not scanned yet; 0 between collections."""
+    collections_address: int | None
+    """The word of 32 bits that counts collections; only programs of 0.42 have it."""
+
+    counters: CounterAddresses
+    """Bytes are those that were asked for, without headers."""
+    roots: RootAddresses
+    finalizers: FinalizerTable | None
+    """None where the program registers none."""
+    redirects: tuple[Redirect, ...]
+    """What must become the host's."""
+    uncovered: tuple[int, ...]
+    """Functions that change the heap's state and are still reached after that; empty, or it cannot be replaced."""
+    readers: tuple[int, ...]
+    """Functions outside the collector that read its state, such as ReadMemStats."""
+    initializers: tuple[int, ...]
+    """Functions that set the heap up, at the program's start."""
+    functions: Mapping[str, int] = field(default_factory=dict)
+    """The collector's functions by what they do, as far as they are functions of their own."""
+
 
 @dataclass(frozen=True)
 class LeakingHeap:
@@ -208,13 +328,14 @@ class Guest:
     """The compiler's version where the module says so, else the range that its shape allows, else None."""
     version_is_stated: bool
     collector: str
-    """Of TinyGo's: ``conservative precise leaking``, ``blocks, rewritten``, ``boehm`` or ``unknown``.  Else ``none``, or whose
-    it is and what it does."""
+    """Of TinyGo's: ``conservative precise leaking boehm`` or ``unknown``, ``best-fit, conservative`` or ``best-fit,
+    precise`` from 0.40 on, ``blocks, not recognized``.  Else ``none``, or whose it is and what it does."""
     scheduler: str
     """``asyncify none`` or ``unknown``."""
     served: str
     """What works for it, in a sentence."""
     heap: BlockHeap | None = None
+    best_fit: BestFitHeap | None = None
     leaking: LeakingHeap | None = None
     exports: tuple[str, ...] = ()
     """The functions a host can call, without those of the stack switching."""
@@ -222,10 +343,22 @@ class Guest:
     """What it imports and no host here offers, with types; empty, or it cannot be run by `tinyheap run`."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     """How each fact was found."""
+    component_modules: int = 0
+    """How many core modules the component has of which this is the largest; 0 for a module that stands alone."""
 
     @property
     def summary(self) -> str:
         """What works for it, in a sentence whose subject is the module; what it lacks comes first."""
+        if self.component_modules:
+            return (
+                "is a WebAssembly component, which cannot be run here; the largest of its"
+                f" {self.component_modules} core modules, taken out of it, {self._alone}"
+            )
+        return self._alone
+
+    @property
+    def _alone(self) -> str:
+        """The same of the module by itself."""
         if not self.lacks:
             return self.served
         shown = ", ".join(self.lacks[:3])

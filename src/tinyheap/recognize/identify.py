@@ -1,5 +1,6 @@
 """What a WebAssembly module is, which collector it has, and what works for it.
 
+    guest = identify_file(data)         a module, or the largest one of a component
     guest = identify(Module.parse(data))
     guest.served                        a sentence for people
     block_heap(guest)                   the heap to be taken over, or an error that says why not
@@ -12,16 +13,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
-from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, LeakingHeap
+from tinyheap.recognize.facts import (
+    TABLE_DIVISOR,
+    BestFitHeap,
+    BlockHeap,
+    Confidence,
+    Evidence,
+    Guest,
+    HeaderPlace,
+    LeakingHeap,
+)
 from tinyheap.recognize.interpret import Reading, Walker
+from tinyheap.recognize.locate.best_fit import locate_best_fit_heap
 from tinyheap.recognize.locate.block_heap import locate_block_heap
-from tinyheap.recognize.locate.bounds import find_bounds
+from tinyheap.recognize.locate.bounds import HeapBounds, find_bounds
 from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.wasm import Module
+from tinyheap.wasm.component import core_modules, is_component
 from tinyheap.wasm.entities import FunctionReference
 from tinyheap.wasm.leb128 import encode_unsigned
 
@@ -30,9 +43,13 @@ _PARTLY = (
     "runs with its own collector; it cannot be replaced: functions {functions} collect or change the heap's state"
     " themselves, beside other work"
 )
-_REWRITTEN = (
-    "runs with its own collector; it cannot be replaced, because TinyGo's allocator was rewritten in 0.40 (serving"
-    " that is not offered yet; compile with TinyGo 0.30 to 0.39)"
+_BEST_FIT = (
+    "runs with its own collector, TinyGo's from 0.40 on, which was recognized; replacing it is not offered yet (compile"
+    " with TinyGo 0.30 to 0.39)"
+)
+_UNKNOWN_BLOCKS = (
+    "runs with its own collector; it cannot be replaced, because its allocator is of no known shape (compile with"
+    " TinyGo 0.30 to 0.39)"
 )
 _LEAKING = "runs as it is; it never frees memory, so there is no collector to replace (compile with -gc=precise)"
 _BOEHM = "runs with its own collector, which is Boehm's and cannot be replaced (compile with -gc=precise)"
@@ -75,12 +92,7 @@ def identify(module: Module) -> Guest:
     version, stated = _version(module)
     scheduler = "asyncify" if state_global is not None else "none"
     if bounds is not None:
-        try:
-            heap = locate_block_heap(search, walker, bounds, names, notes)
-            return _block_guest(module, heap, version, scheduler, notes)
-        except UnsupportedGuestError as error:
-            notes.doubt("collector", str(error))
-            return _guest(module, "TinyGo", version, stated, "blocks, rewritten", scheduler, _REWRITTEN, notes)
+        return _blocks_guest(search, walker, bounds, names, version, scheduler, notes)
     foreign = _foreign(module)
     if foreign is not None and not stated:
         runtime, collector, advice = foreign
@@ -89,18 +101,58 @@ def identify(module: Module) -> Guest:
     return _other_tinygo(module, walker, names, version, scheduler, notes)
 
 
+def identify_file(data: bytes) -> Guest:
+    """What a file is: a module, or a component, of whose core modules the largest is identified.
+
+    Raises:
+        MalformedModuleError: It is neither, or a section that is read is malformed; or a component without modules.
+    """
+    if not is_component(data):
+        return identify(Module.parse(data))
+    modules = core_modules(data)
+    if not modules:
+        raise MalformedModuleError("this component holds no core modules")
+    return replace(identify(Module.parse(max(modules, key=len))), component_modules=len(modules))
+
+
 def block_heap(guest: Guest) -> BlockHeap:
     """The heap of a guest whose collector can be replaced.
 
     Raises:
         UnsupportedGuestError: It cannot; says what the module is and what works for it.
     """
-    if guest.heap is None or guest.heap.uncovered:
+    if guest.heap is None or not guest.heap.is_replaceable:
         version = f" {guest.version}" if guest.version else ""
         raise UnsupportedGuestError(
             f"this module ({guest.runtime}{version}, collector: {guest.collector}) {guest.served}"
         )
     return guest.heap
+
+
+def _blocks_guest(
+    search: CodeSearch,
+    walker: Walker,
+    bounds: HeapBounds,
+    names: Mapping[str, int],
+    version: str | None,
+    scheduler: str,
+    notes: Notes,
+) -> Guest:
+    """A module with a block table: of either collector that has one, or of none that is known."""
+    attempt = notes.copy()
+    try:
+        next_fit = locate_block_heap(search, walker, bounds, names, attempt)
+        return _block_guest(search.module, next_fit, version, scheduler, attempt)
+    except UnsupportedGuestError as error:
+        why_not = str(error)
+    attempt = notes.copy()
+    try:
+        best_fit = locate_best_fit_heap(search, walker, bounds, names, attempt)
+        return _best_fit_guest(search.module, best_fit, version, scheduler, attempt)
+    except UnsupportedGuestError as error:
+        notes.doubt("collector", f"{why_not}; {error}")
+    collector, stated = "blocks, not recognized", version is not None
+    return _guest(search.module, "TinyGo", version, stated, collector, scheduler, _UNKNOWN_BLOCKS, notes)
 
 
 def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler: str, notes: Notes) -> Guest:
@@ -120,6 +172,38 @@ def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler
     )
 
 
+def _best_fit_guest(module: Module, heap: BestFitHeap, version: str | None, scheduler: str, notes: Notes) -> Guest:
+    collector = f"best-fit, {'precise' if heap.is_precise else 'conservative'}"
+    notes.found("collector", "free ranges are listed by length")
+    notes.found("collector", "marked objects are chained through their headers")
+    shape = _best_fit_version(heap)
+    if version is not None and not _is_of(version, shape):
+        notes.doubt("collector", f"TinyGo {version} is not known; its code has the shape of {shape}")
+    return _guest(
+        module,
+        "TinyGo",
+        version or shape,
+        version is not None,
+        collector,
+        scheduler,
+        _BEST_FIT,
+        notes,
+        best_fit=heap,
+    )
+
+
+def _best_fit_version(heap: BestFitHeap) -> str:
+    """The range of TinyGo's versions that the collector's shape allows."""
+    if heap.header_place is HeaderPlace.FRONT:
+        return "0.40 to 0.41"
+    return "0.42, before its release" if heap.collections_address is None else "0.42"
+
+
+def _is_of(version: str, releases: str) -> bool:
+    """Whether a version is of one of the releases, which are given as `_best_fit_version` gives them."""
+    return any(version.startswith(f"{release}.") for release in re.findall(r"\d+\.\d+", releases))
+
+
 def _guest(
     module: Module,
     runtime: str,
@@ -130,6 +214,7 @@ def _guest(
     served: str,
     notes: Notes,
     heap: BlockHeap | None = None,
+    best_fit: BestFitHeap | None = None,
     leaking: LeakingHeap | None = None,
 ) -> Guest:
     evidence = dict(notes.evidence())
@@ -143,7 +228,9 @@ def _guest(
         if export.kind == "function" and not _STACK_SWITCHING.fullmatch(export.name)
     )
     lacks = tuple(_lacking(module))
-    return Guest(runtime, version, stated, collector, scheduler, served, heap, leaking, exports, lacks, evidence)
+    return Guest(
+        runtime, version, stated, collector, scheduler, served, heap, best_fit, leaking, exports, lacks, evidence
+    )
 
 
 def _lacking(module: Module) -> Iterator[str]:
@@ -181,6 +268,8 @@ def _version(module: Module) -> tuple[str | None, bool]:
 
 def _version_by_shape(heap: BlockHeap) -> str:
     """The range of TinyGo's versions that the collector's shape allows."""
+    if heap.table_divisor != TABLE_DIVISOR:
+        return "0.20 to 0.22"
     if heap.heap_start_variable_address is not None:
         return "0.23 to 0.26"
     return "0.27 to 0.33" if heap.counters.count < 5 else "0.34 to 0.39"

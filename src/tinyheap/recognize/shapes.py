@@ -97,9 +97,9 @@ def is_made_from(address: Value, variable: int) -> bool:
     return any(part == target for term, _ in linear(address)[0] for source in sources(term) for part in parts(source))
 
 
-def tests_word(conditions: Conditions, variable: int) -> bool:
+def tests_word(conditions: Conditions, variable: int, width_bytes: int) -> bool:
     """Whether conditions look at a word of linear memory."""
-    target = Loaded(Constant(variable), 4)
+    target = Loaded(Constant(variable), width_bytes)
     return any(target in (part for part in parts(value)) for value, _ in conditions)
 
 
@@ -118,3 +118,17 @@ def values_of(event: object) -> Iterator[Value]:
     result = getattr(event, "value", None)
     if result is not None and not isinstance(event, Store):
         yield result
+
+
+def deep_parts(value: Value) -> Iterator[Value]:
+    """A value and everything that it is made of, what meets in merges included."""
+    seen: set[Value] = set()
+    work = [value]
+    while work:
+        for part in parts(work.pop()):
+            if isinstance(part, Merge):
+                if part not in seen:
+                    seen.add(part)
+                    work += part.inputs
+            else:
+                yield part

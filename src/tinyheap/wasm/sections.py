@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from tinyheap.wasm import instructions
+from tinyheap.wasm.component import is_component
 from tinyheap.wasm.entities import (
     Body,
     DataSegment,
@@ -42,7 +43,6 @@ from tinyheap.wasm.leb128 import encode_unsigned
 from tinyheap.wasm.reader import Reader
 
 HEADER = b"\0asm\x01\0\0\0"
-_COMPONENT = b"\0asm\x0d\0\x01\0"
 
 _MOST_LOCALS = (1 << 32) - 1
 """More locals are malformed by the specification."""
@@ -104,7 +104,7 @@ def length_width_bytes(section: Section) -> int:
 
 def read_sections(data: bytes) -> tuple[Section, ...]:
     """All sections of a module, their order checked, their payloads not looked into."""
-    if data[:8] == _COMPONENT:
+    if is_component(data):
         raise Reader(data).error("a WebAssembly component: only core modules are read")
     if data[:8] != HEADER:
         raise Reader(data).error(f"begins with {data[:8].hex(' ') or 'nothing'} where {HEADER.hex(' ')} is expected")

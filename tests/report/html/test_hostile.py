@@ -113,7 +113,7 @@ def test_nothing_at_all_was_recorded(opened: Callable[[Path], Page], tmp_path: P
 EVENTS = np.array([(number * 10, number, 0x5000 + 64 * number, 60, 0, 0, 0) for number in range(1, 9)], EVENT)
 
 
-@pytest.mark.parametrize("collector", ["blocks, rewritten", "leaking"])
+@pytest.mark.parametrize("collector", ["best-fit, precise", "leaking"])
 def test_what_is_not_known_of_a_module_on_its_own_allocator(
     collector: str, opened: Callable[[Path], Page], tmp_path: Path
 ) -> None:

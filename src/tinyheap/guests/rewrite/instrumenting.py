@@ -31,6 +31,8 @@ _ALLOC_TYPES: Final = (FunctionType(("i32",), ("i32",)), FunctionType(("i32", "i
 _RESIZERS: Final = {
     ("realloc", FunctionType(("i32", "i32"), ("i32",))): EventKind.REALLOCATION,
     ("free", FunctionType(("i32",), ())): EventKind.FREE,
+    # Boehm's collector, which TinyGo's -gc=boehm links, has no other name for it.
+    ("GC_free", FunctionType(("i32",), ())): EventKind.FREE,
 }
 
 
@@ -85,8 +87,8 @@ def allocator_of(module: Module, guest: Guest) -> AllocationFunction:
     Raises:
         UnsupportedGuestError: it is not known.
     """
-    known = guest.heap or guest.leaking
-    if known is not None:
+    known = guest.heap or guest.best_fit or guest.leaking
+    if known is not None and known.size_parameter is not None:
         return AllocationFunction(known.alloc_function, known.size_parameter, known.layout_parameter)
     function = _named(module, _ALLOC_NAME)
     if function is None or module.function_type(function) not in _ALLOC_TYPES:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tinyheap.recognize.facts import Role
+
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import BlockHeap, FixedRequest
     from tinyheap.wasm import Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
@@ -27,6 +29,17 @@ def rewrite(module: Module, facts: BlockHeap) -> bytes:
 def take_out(editor: Editor, facts: BlockHeap) -> None:
     """Take a collector out of the editor's module."""
     for index, redirect in enumerate(facts.redirects):
-        editor.become_import(redirect.function, ALLOC_IMPORT, str(index))
+        if redirect.role is Role.ALLOC and facts.fixed_request is not None:
+            _ask_for(editor, redirect.function, str(index), facts.fixed_request)
+        else:
+            editor.become_import(redirect.function, ALLOC_IMPORT, str(index))
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
+
+
+def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) -> None:
+    """Make an alloc without parameters ask the host for what it made each time."""
+    from tinyheap.wasm import Code
+
+    ask = editor.add_import_function(ALLOC_IMPORT, name, ("i32", "i32"), ("i32",))
+    editor.replace_body(function, Code().i32_const(request.size_bytes).i32_const(request.layout).call(ask))

@@ -32,7 +32,7 @@ from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import TABLE_DIVISOR, BlockHeap, Role
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
@@ -98,7 +98,7 @@ class OfferedHeap(SoleOwner):
         self._bound: BoundHeap | None = None
         self._allocator: Allocator | None = None
         if choose_engine(policy.engine) is KERNEL:
-            self._allocator = Allocator(self, facts.size_parameter, facts.layout_parameter)
+            self._allocator = Allocator(self, *facts.import_parameters)
             if log is not None:
                 self._allocator.record(log)
         self._calls = CallStack(store, prepared.name_frames) if policy.looks_at_each_allocation else None
@@ -169,9 +169,9 @@ class OfferedHeap(SoleOwner):
 
     def _allocate(self, *arguments: int) -> int:
         """The import where no C function serves; its arguments come signed."""
-        facts = self._prepared.facts
-        layout = 0 if facts.layout_parameter is None else arguments[facts.layout_parameter] & _WORD
-        return _signed(self._noted(arguments[facts.size_parameter] & _WORD, layout))
+        size_index, layout_index = self._prepared.facts.import_parameters
+        layout = 0 if layout_index is None else arguments[layout_index] & _WORD
+        return _signed(self._noted(arguments[size_index] & _WORD, layout))
 
     def _noted(self, size_bytes: int, layout: int) -> int:
         """The address of a new object that compiled code does not note itself."""
@@ -265,7 +265,7 @@ class BoundHeap(SoleOwner):
         memory.locate()
         start_address = self.heap_start_address
         heap_bytes = memory.read(facts.heap_end_address) - start_address
-        geometry = _geometry_of(start_address, heap_bytes)
+        geometry = _geometry_of(start_address, heap_bytes, table_counts_itself=facts.table_divisor == TABLE_DIVISOR)
         self._check_table(geometry)
         self._check_limit(heap_bytes)
         next_alloc = memory.read(facts.next_alloc_address)
@@ -325,14 +325,20 @@ class BoundHeap(SoleOwner):
         return stack_overflow(self.facts, memory.memory, engine, memory.stack_pointer)
 
 
-def _geometry_of(start_address: int, heap_bytes: int) -> Geometry:
+def _geometry_of(start_address: int, heap_bytes: int, *, table_counts_itself: bool) -> Geometry:
     if heap_bytes <= 0:
         raise GuestError(
             "the program allocates before it has set up its heap, which its own allocator could not do, either; start "
             "it first, by the function that it is made to be started by"
         )
     try:
-        return _geometry(start_address, heap_bytes, WORD_BYTES, header_alignment_bytes=HEADER_ALIGNMENT_BYTES)
+        return _geometry(
+            start_address,
+            heap_bytes,
+            WORD_BYTES,
+            header_alignment_bytes=HEADER_ALIGNMENT_BYTES,
+            table_counts_itself=table_counts_itself,
+        )
     except GeometryError as error:
         message = f"the program's heap, {heap_bytes} bytes at {start_address:#x}, makes no sense: {error}"
         raise GuestError(message) from error

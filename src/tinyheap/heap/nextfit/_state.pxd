@@ -26,6 +26,8 @@ cdef struct HeapState:
     u64 heap_bytes
     u64 pool_bytes
     u64 table_bytes
+    u64 table_share         # bytes of heap, and of table where that counts itself, for each byte of table
+    u64 table_rounding      # what is added to the heap's bytes before that division
     u64 end_block
     u64 word_shift          # log2 of a word's bytes
     u64 block_shift         # log2 of a block's bytes

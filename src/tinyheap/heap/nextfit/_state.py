@@ -35,15 +35,16 @@ def set_up(heap: Heap, memory: u64, geometry, options) -> cython.int:
     heap.stack_zeroed = options.mark_stack_zeroed
     heap.stack_block = NO_BLOCK
     heap.unreadable = NO_BLOCK
+    heap.table_share = (4 << heap.block_shift) + (1 if geometry.table_counts_itself else 0)
+    heap.table_rounding = heap.table_share - 1 if geometry.table_counts_itself else 0
     lay_out(heap, geometry.heap_bytes)
     return 0
 
 
 def lay_out(heap: Heap, heap_bytes: u64) -> cython.void:
     """Place pool and table; `geometry.Geometry`, compiled."""
-    share: u64 = (4 << heap.block_shift) + 1
     heap.heap_bytes = heap_bytes
-    heap.table_bytes = 0 if heap.leaking else (heap_bytes + share - 1) // share
+    heap.table_bytes = 0 if heap.leaking else (heap_bytes + heap.table_rounding) // heap.table_share
     heap.pool_bytes = heap_bytes - heap.table_bytes
     heap.table = heap.memory + heap.pool_bytes
     heap.end_block = 0 if heap.leaking else heap.pool_bytes >> heap.block_shift

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from tinyheap.errors import UnsupportedGuestError
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
-from tinyheap.recognize.interpret import Reading
+from tinyheap.recognize.facts import FixedRequest
+from tinyheap.recognize.interpret import Reading, Store
 from tinyheap.recognize.locate.bounds import GLOBALS_START_MINIMUM, HeapBounds, pointers
-from tinyheap.recognize.shapes import block_shift, constant_addresses, distance, requires_zero, tests_word
-from tinyheap.recognize.values import Constant, Operation, Parameter, parts, sources
+from tinyheap.recognize.shapes import added_to, block_shift, constant_addresses, distance, requires_zero, tests_word
+from tinyheap.recognize.values import Constant, Loaded, Operation, Parameter, parts, sources
 from tinyheap.wasm import Module
 
 _HEADER_LIMIT = 64
@@ -28,10 +29,7 @@ def find_alloc(heap_readings: Sequence[Reading], bounds: HeapBounds, search: Cod
     """
     candidates = [reading for reading in heap_readings if _looks_like_alloc(reading, bounds, search.module)]
     if not candidates:
-        raise UnsupportedGuestError(
-            "a block table was found, and no allocator of the known shape: TinyGo's allocator was"
-            " rewritten in 0.40, and this is probably such a program"
-        )
+        raise UnsupportedGuestError("a block table was found, and no allocator that moves on by blocks")
     notes.found("alloc", "returns block * 16 + heapStart and stores nextAlloc")
     if len(candidates) > 1:
         notes.doubt("alloc", f"{len(candidates)} functions look like it")
@@ -49,7 +47,7 @@ def find_alloc(heap_readings: Sequence[Reading], bounds: HeapBounds, search: Cod
 def _looks_like_alloc(reading: Reading, bounds: HeapBounds, module: Module) -> bool:
     signature = module.function_type(reading.function)
     return (
-        signature.parameters in (("i32",), ("i32", "i32"))
+        signature.parameters in ((), ("i32",), ("i32", "i32"))
         and signature.results == ("i32",)
         and any(True for _ in pointers(reading, bounds))
         and bool(constant_addresses(reading.stores, 4) - bounds.addresses)
@@ -74,21 +72,14 @@ def find_next_alloc(alloc: Reading, bounds: HeapBounds, notes: Notes) -> int:
     notes.found("next_alloc", "the one further word that alloc both reads and writes")
     if {address - 4, address + 4} <= {bounds.metadata_start, bounds.end_block}:
         notes.found("next_alloc", "lies between metadataStart and endBlock")
-    if any(tests_word(event.conditions, address) for event in alloc.events):
+    if any(tests_word(event.conditions, address, 4) for event in alloc.events):
         notes.found("next_alloc", "the search for free blocks compares with it")
     return address
 
 
 def find_header_bytes(alloc: Reading, bounds: HeapBounds, notes: Notes) -> int:
     """How far in front of the object alloc stores its layout; 0 if it does not."""
-    headers = {
-        before: store
-        for pointer, _ in pointers(alloc, bounds)
-        for store in alloc.stores
-        if store.width_bytes == 4
-        and (before := distance(pointer, store.address)) is not None
-        and 0 < before <= _HEADER_LIMIT
-    }
+    headers = _stores_in_front(alloc, bounds)
     shifts = {block_shift(pointer) for pointer, _ in pointers(alloc, bounds)}
     if not headers:
         notes.found("header", "alloc stores nothing in front of the object")
@@ -96,8 +87,44 @@ def find_header_bytes(alloc: Reading, bounds: HeapBounds, notes: Notes) -> int:
         return 0
     header, store = min(headers.items())
     notes.found("header", f"alloc stores a word {header} bytes in front of the object")
-    notes.check("header", Parameter(1) in set(sources(store.value)), "the word is its second parameter")
+    if isinstance(store.value, Constant):
+        notes.found("header", "the word is one constant")
+    else:
+        notes.check("header", Parameter(1) in set(sources(store.value)), "the word is its second parameter")
     return header
+
+
+def find_fixed_request(alloc: Reading, bounds: HeapBounds, total_bytes_address: int | None) -> FixedRequest | None:
+    """What alloc asks for by itself, where compilers left out both parameters.
+
+    Args:
+        alloc: the allocating function, which has no parameters.
+        bounds: where the heap lies.
+        total_bytes_address: of the counter that says how much each call asks for, its header included.
+    """
+    counter = None if total_bytes_address is None else Constant(total_bytes_address)
+    added = [
+        added_to(store.value, Loaded(store.address, 8))
+        for store in alloc.stores
+        if store.address == counter and store.width_bytes == 8
+    ]
+    headers = _stores_in_front(alloc, bounds)
+    header_bytes, layout = min(((before, store.value) for before, store in headers.items()), default=(0, Constant(0)))
+    if len(added) != 1 or not isinstance(added[0], Constant) or not isinstance(layout, Constant):
+        return None
+    return FixedRequest(added[0].number - header_bytes, layout.number)
+
+
+def _stores_in_front(alloc: Reading, bounds: HeapBounds) -> dict[int, Store]:
+    """Words that alloc stores a little in front of what it returns, by how far."""
+    return {
+        before: store
+        for pointer, _ in pointers(alloc, bounds)
+        for store in alloc.stores
+        if store.width_bytes == 4
+        and (before := distance(pointer, store.address)) is not None
+        and 0 < before <= _HEADER_LIMIT
+    }
 
 
 def find_zero_size_address(alloc: Reading, notes: Notes) -> int | None:

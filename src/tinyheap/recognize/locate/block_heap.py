@@ -18,18 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinyheap.errors import UnsupportedGuestError
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.facts import BlockHeap
 from tinyheap.recognize.interpret import Walker
 from tinyheap.recognize.locate.alloc import (
     find_alloc,
+    find_fixed_request,
     find_header_bytes,
     find_next_alloc,
     find_zero_size_address,
     keeps_headroom,
 )
-from tinyheap.recognize.locate.bounds import HeapBounds, confirm_bounds, readings_of_heap
+from tinyheap.recognize.locate.bounds import HeapBounds, confirm_bounds, pointers, readings_of_heap
 from tinyheap.recognize.locate.counters import find_counters
 from tinyheap.recognize.locate.marking import MarkArrays, find_mark_arrays, find_mark_stack
 from tinyheap.recognize.locate.region import CollectorCode, find_region
@@ -67,14 +69,20 @@ def locate_block_heap(
     roots = find_roots(code, scans, stack_pointer, notes)
     arrays = find_mark_arrays(code, stack_pointer)
     mark_stack = find_mark_stack(arrays, scans.mark_roots, notes)
-    confirm_bounds(bounds, alloc, region, notes)
+    confirm_bounds(bounds, region, notes)
+    notes.check("heap_start", any(True for _ in pointers(alloc, bounds)), "alloc adds it")
     _confirm_names(names, {"alloc": alloc.function, "mark_roots": scans.mark_roots}, notes)
     state = heap_state(code, next_alloc, counters)
     replacement = find_replacement(code, state, scans.collectors, arrays.flags)
+    parameters = search.module.function_type(alloc.function).parameters
+    fixed = None if parameters else find_fixed_request(alloc, bounds, counters.total_alloc_bytes_address)
+    if not parameters and fixed is None:
+        raise UnsupportedGuestError("alloc was found, but not what it is asked for: it has no parameters")
     return BlockHeap(
         alloc_function=alloc.function,
-        size_parameter=0,
-        layout_parameter=1 if len(search.module.function_type(alloc.function).parameters) > 1 else None,
+        size_parameter=0 if parameters else None,
+        layout_parameter=1 if len(parameters) > 1 else None,
+        fixed_request=fixed,
         header_bytes=find_header_bytes(alloc, bounds, notes),
         zero_size_address=find_zero_size_address(alloc, notes),
         heap_start_address=bounds.heap_start,
@@ -82,6 +90,7 @@ def locate_block_heap(
         heap_end_address=bounds.heap_end,
         metadata_start_address=bounds.metadata_start,
         end_block_address=bounds.end_block,
+        table_divisor=bounds.table_divisor,
         next_alloc_address=next_alloc,
         keeps_headroom=keeps_headroom(region),
         counters=counters,

@@ -1,6 +1,7 @@
 """The words that say where the heap is, found by the one division that only its block table needs.
 
     metadataStart = heapEnd - (heapEnd - heapStart + 64) / 65        one byte of table for 64 bytes of heap
+    metadataStart = heapEnd - (heapEnd - heapStart) / 64             the same up to 0.22
     endBlock      = (metadataStart - heapStart) / 16
 
 Both results are stored; what they are made from is loaded, or stored just before.
@@ -14,13 +15,13 @@ from dataclasses import dataclass, replace
 
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
+from tinyheap.recognize.facts import OLD_TABLE_DIVISOR, TABLE_DIVISOR
 from tinyheap.recognize.interpret import Reading, Store, Walker
-from tinyheap.recognize.shapes import constant_addresses, is_made_from, tests_word
+from tinyheap.recognize.shapes import constant_addresses, deep_parts, is_made_from
 from tinyheap.recognize.values import Constant, Loaded, Operation, Sum, Value, linear, minus, sources
 
 _WORD = 1 << 32
-_TABLE_DIVISOR = 65
-"""Bytes of heap and table that each byte of the table stands for: 4 blocks of 16 bytes, and itself."""
+_OLD_TABLE_SHIFT = 6
 GLOBALS_START_MINIMUM = 256
 """Below that no linker puts data: LLVM's begins at 1024, or above the stack."""
 _BLOCK_BYTES = 16
@@ -38,6 +39,8 @@ class HeapBounds:
     end_block: int
     heap_start: int | None
     heap_start_variable: int | None
+    table_divisor: int
+    """Bytes of heap for which its table takes one."""
     functions: tuple[int, ...] = ()
     """The functions that compute them."""
 
@@ -63,9 +66,9 @@ def find_bounds(search: CodeSearch, walker: Walker, notes: Notes) -> HeapBounds 
         return None
     bounds = max(found, key=lambda candidate: len(found[candidate]))
     for fact in ("heap_end", "metadata_start", "end_block", "heap_start"):
-        notes.found(fact, f"division by 65 in function {found[bounds][0]}")
+        notes.found(fact, f"division by {bounds.table_divisor} in function {found[bounds][0]}")
         if len(found) > 1:
-            notes.doubt(fact, f"{len(found)} different divisions by 65 give different answers")
+            notes.doubt(fact, f"{len(found)} different divisions by {bounds.table_divisor} give different answers")
     return replace(bounds, functions=tuple(found[bounds]))
 
 
@@ -88,8 +91,8 @@ def pointers(reading: Reading, bounds: HeapBounds) -> Iterator[tuple[Value, int]
                 yield value, rest
 
 
-def confirm_bounds(bounds: HeapBounds, alloc: Reading, region: Iterable[Reading], notes: Notes) -> None:
-    """Checks each of the bounds against its use in the collector's functions."""
+def confirm_bounds(bounds: HeapBounds, region: Iterable[Reading], notes: Notes) -> None:
+    """Checks each of the bounds but the heap's start against its use in the collector's functions."""
     table_loads = [
         load
         for reading in region
@@ -101,16 +104,20 @@ def confirm_bounds(bounds: HeapBounds, alloc: Reading, region: Iterable[Reading]
         reading.grows and Constant(bounds.heap_end) in [store.address for store in reading.stores] for reading in region
     )
     notes.check("heap_end", grown, "set again after the memory has grown")
-    compared = any(tests_word(event.conditions, bounds.end_block) for reading in region for event in reading.events)
-    notes.check("end_block", compared, "block numbers are compared with it")
-    notes.check("heap_start", any(True for _ in pointers(alloc, bounds)), "alloc adds it")
+    end_block = Loaded(Constant(bounds.end_block), 4)
+    compared = any(end_block in deep_parts(test.value) for reading in region for test in reading.tests)
+    notes.check("end_block", compared, "block numbers are compared with it, or counted down from it")
 
 
 def _divisions(search: CodeSearch, walker: Walker) -> dict[HeapBounds, list[int]]:
-    """What divisions by 65 say of the bounds, and in which functions."""
+    """What divisions by a table's divisor say of the bounds, and in which functions."""
     found: dict[HeapBounds, list[int]] = defaultdict(list)
-    for dividing in (search.dividing_by, search.perhaps_dividing_by):
-        for function in dividing(_TABLE_DIVISOR):
+    for dividing, number in (
+        (search.dividing_by, TABLE_DIVISOR),
+        (search.perhaps_dividing_by, TABLE_DIVISOR),
+        (search.shifting_by, _OLD_TABLE_SHIFT),
+    ):
+        for function in dividing(number):
             for bounds in _bounds_in(walker.read(function)):
                 found[bounds].append(function)
         if found:
@@ -119,29 +126,38 @@ def _divisions(search: CodeSearch, walker: Walker) -> dict[HeapBounds, list[int]
 
 
 def _bounds_in(reading: Reading) -> Iterator[HeapBounds]:
-    """What the stores around each division by 65 say of the heap's bounds."""
+    """What the stores around each division by a table's divisor say of the heap's bounds."""
     for table in reading.stores:
         if table.width_bytes != 4 or not isinstance(table.address, Constant):
             continue
         for term, factor in linear(table.value)[0]:
-            if factor == _WORD - 1 and _is_division_by_65(term):
-                yield from _bounds(reading, table, table.address.number, term)
+            divided = _divided(term)
+            if factor == _WORD - 1 and divided is not None:
+                yield from _bounds(reading, table, table.address.number, term, *divided)
 
 
-def _is_division_by_65(value: Value) -> bool:
-    return isinstance(value, Operation) and value.name == "i32.div_u" and value.operands[1] == Constant(_TABLE_DIVISOR)
+def _divided(value: Value) -> tuple[Value, int] | None:
+    """What is divided by a table's divisor, and by which."""
+    match value:
+        case Operation("i32.div_u", (total, Constant(divisor))) if divisor in (TABLE_DIVISOR, OLD_TABLE_DIVISOR):
+            return total, divisor
+        case Operation("i32.shr_u", (total, Constant(shift))) if shift == _OLD_TABLE_SHIFT:
+            return total, OLD_TABLE_DIVISOR
+    return None
 
 
-def _bounds(reading: Reading, table: Store, metadata_start: int, division: Value) -> Iterator[HeapBounds]:
-    assert isinstance(division, Operation), "checked by the caller"
+def _bounds(
+    reading: Reading, table: Store, metadata_start: int, division: Value, total: Value, divisor: int
+) -> Iterator[HeapBounds]:
     end = minus(linear(table.value), (frozenset([(division, _WORD - 1)]), 0))
     heap_end = _word_holding(reading, end)
-    start_terms, constant = minus(end, linear(division.operands[0]))
-    start = (start_terms, (constant + _TABLE_DIVISOR - 1) % _WORD)
+    start_terms, constant = minus(end, linear(total))
+    # Where the divisor is 65, what is divided was rounded up by adding 64.
+    start = (start_terms, (constant + (divisor - 1 if divisor == TABLE_DIVISOR else 0)) % _WORD)
     variable = _word_holding(reading, start) if start_terms else None
     end_block = _end_block(reading, table, metadata_start, start)
     if heap_end is not None and end_block is not None and (variable is not None or not start_terms):
-        yield HeapBounds(heap_end, metadata_start, end_block, None if start_terms else start[1], variable)
+        yield HeapBounds(heap_end, metadata_start, end_block, None if start_terms else start[1], variable, divisor)
 
 
 def _word_holding(reading: Reading, wanted: Sum) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.facts import CounterAddresses
@@ -34,7 +34,33 @@ def _addresses_by_role(alloc: Reading, region: Iterable[Reading]) -> dict[str, s
                 role = _role(store, store.address, in_alloc=reading is alloc)
                 if role:
                     roles[role].add(store.address.number)
+    _settle_constants(roles, alloc)
     return roles
+
+
+def _settle_constants(roles: dict[str, set[int]], alloc: Reading) -> None:
+    """Tell counters apart in an alloc that only makes one kind of object, and so adds constants.
+
+    Where each object is one block, its calls and its blocks are the same number; they stand in the order of the source.
+    """
+    added = dict(_added_constants(alloc))
+    sizes = sorted((number, address) for address, number in added.items() if number != 1)
+    if not sizes:
+        return
+    roles["total_alloc_bytes"] = {sizes[-1][1]}
+    if len(sizes) > 1:
+        roles["total_blocks"] = {sizes[0][1]}
+    elif len(roles["mallocs"]) > 1:
+        blocks, *calls = sorted(roles["mallocs"])
+        roles["total_blocks"], roles["mallocs"] = {blocks}, set(calls)
+
+
+def _added_constants(alloc: Reading) -> Iterator[tuple[int, int]]:
+    for store in alloc.stores:
+        if store.width_bytes == 8 and isinstance(store.address, Constant) and not store.loop_depth:
+            added = added_to(store.value, Loaded(store.address, 8))
+            if isinstance(added, Constant):
+                yield store.address.number, added.number
 
 
 def _role(store: Store, address: Constant, *, in_alloc: bool) -> str | None:

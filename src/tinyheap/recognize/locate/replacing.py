@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from tinyheap.recognize.codesearch import CodeSearch
@@ -31,7 +31,7 @@ def heap_state(code: CollectorCode, next_alloc: int, counters: CounterAddresses)
 
 
 def find_replacement(
-    code: CollectorCode, state: frozenset[int], collectors: Iterable[int], flags: set[int]
+    code: CollectorCode, state: frozenset[int], collectors: Iterable[int], flags: Set[int]
 ) -> Replacement:
     """What to redirect, what stays uncovered, who reads the state, who sets it up.
 

@@ -9,14 +9,17 @@ from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.facts import RootAddresses, StackScan
 from tinyheap.recognize.locate.bounds import GLOBALS_START_MINIMUM, HeapBounds
 from tinyheap.recognize.locate.region import CollectorCode
-from tinyheap.recognize.locate.scanning import Scan, inlined_scans
+from tinyheap.recognize.locate.scanning import Scan, inlined_scans, total
 from tinyheap.recognize.locate.stack import with_stack
-from tinyheap.recognize.values import Constant, Loaded, sources
+from tinyheap.recognize.values import Constant, Loaded, Value, sources
 from tinyheap.wasm import Module
 from tinyheap.wasm.leb128 import encode_signed
 
 STACK_CANARY = 0xB83BF575
 """What TinyGo's ``internal/task`` puts at the end of a goroutine's stack, on machines of 32 bits."""
+
+_UNOPTIMIZED_ARGUMENTS = (3, 4)
+"""A range, the context that every function takes, and where the call is indirect the function's index."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,14 @@ class RootScans:
         return self.of_globals[0].function
 
     @property
+    def functions(self) -> frozenset[int]:
+        """The functions that scan the globals."""
+        return frozenset(scan.reading.function for scan in self.of_globals)
+
+    @property
     def collectors(self) -> list[int]:
         """The functions that hold a collection: alloc itself where it was inlined, runGC else."""
-        return sorted({scan.reading.function for scan in self.of_globals})
+        return sorted(self.functions)
 
 
 def find_root_scans(code: CollectorCode, notes: Notes) -> RootScans:
@@ -45,17 +53,20 @@ def find_root_scans(code: CollectorCode, notes: Notes) -> RootScans:
     Raises:
         UnsupportedGuestError: None of them is of the globals.
     """
-    scans = _called_scans(code)
-    of_globals = _of_globals(scans, code)
-    if not of_globals:
-        scans = [scan for reading in code.region for scan in inlined_scans(reading)]
+    for find in (_called_scans, _called_scans_by_length, _inlined_scans, _unoptimized_scans):
+        scans = find(code)
         of_globals = _of_globals(scans, code)
+        if of_globals:
+            break
     if not of_globals:
         raise UnsupportedGuestError("alloc was found, but not where a collection scans the globals")
     notes.found("mark_roots", "scans from a constant up to the heap's start")
     notes.found("globals", "scanned up to the heap's start")
     first = of_globals[0]
     beside = [scan for scan in scans if scan.function == first.function and scan.reading is first.reading]
+    if find is _unoptimized_scans:
+        # Each in a function of its own.
+        beside = [scan for scan in scans if scan.end in _starts_of_globals(code.module)]
     return RootScans(of_globals, tuple(scan for scan in beside if not _is_of_globals(scan, code.bounds, code.module)))
 
 
@@ -89,6 +100,45 @@ def _called_scans(code: CollectorCode) -> list[Scan]:
         for call in reading.calls
         if len(call.arguments) == 2
     ]
+
+
+def _called_scans_by_length(code: CollectorCode) -> list[Scan]:
+    """The calls that may be of scanConservative, which is told where to begin and how many bytes to scan."""
+    return [
+        Scan(reading, call.conditions, call.arguments[0], total(*call.arguments), call.function)
+        for reading in code.region
+        for call in reading.calls
+        if len(call.arguments) == 2
+    ]
+
+
+def _inlined_scans(code: CollectorCode) -> list[Scan]:
+    return [scan for reading in code.region for scan in inlined_scans(reading)]
+
+
+def _unoptimized_scans(code: CollectorCode) -> list[Scan]:
+    """Calls, indirect ones among them, with a context behind the range, whose ends are words that keep their values."""
+    return [
+        Scan(reading, call.conditions, _settled(call.arguments[0], code), _settled(call.arguments[1], code), None)
+        for reading in code.region
+        for call in reading.calls
+        if len(call.arguments) in _UNOPTIMIZED_ARGUMENTS
+    ]
+
+
+def _settled(value: Value, code: CollectorCode) -> Value:
+    """What a word holds that the module's data sets and the collector only reads."""
+    if not isinstance(value, Loaded) or not isinstance(value.address, Constant):
+        return value
+    initial = _initial_word(code.module, value.address.number)
+    is_changed = any(store.address == value.address for reading in code.region for store in reading.stores)
+    return Constant(initial) if initial and not is_changed else value
+
+
+def _starts_of_globals(module: Module) -> set[Constant]:
+    """What the module's globals hold at first, the stack's top among it."""
+    initial = [entry.initial.constant for entry in module.globals if entry.initial is not None]
+    return {Constant(number) for number in initial if isinstance(number, int)}
 
 
 def _of_globals(scans: list[Scan], code: CollectorCode) -> tuple[Scan, ...]:

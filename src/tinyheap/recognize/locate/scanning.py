@@ -9,6 +9,7 @@ from tinyheap.recognize.interpret import Conditions, Load, Reading
 from tinyheap.recognize.shapes import distance
 from tinyheap.recognize.values import Constant, Loaded, Merge, Operation, Value, linear, operation, sources
 
+_WORD = 1 << 32
 _ORDERS = frozenset(f"i32.{order}" for order in ("lt_u", "le_u", "gt_u", "ge_u", "eq", "ne"))
 
 
@@ -48,7 +49,7 @@ def inlined_scans(reading: Reading) -> Iterator[Scan]:
         starts = [value for value in cursor.inputs if distance(value, cursor) != 4]
         if len(starts) == len(cursor.inputs) or len(starts) != 1:
             continue
-        for end in dict.fromkeys(_ends(reading, load, cursor)):
+        for end in dict.fromkeys([*_ends(reading, load, cursor), *_ends_by_length(reading, starts[0])]):
             yield Scan(reading, load.conditions, starts[0], end, None)
 
 
@@ -68,3 +69,33 @@ def _ends(reading: Reading, load: Load, cursor: Merge) -> Iterator[Value]:
                 yield end
             elif ahead_bytes == 0:
                 yield operation("i32.add", end, Constant(4))
+
+
+def _ends_by_length(reading: Reading, start: Value) -> Iterator[Value]:
+    """Where a loop may end that counts down the bytes that are left of its range."""
+    for left in dict.fromkeys(_counted_down(reading)):
+        for length in left.inputs:
+            if distance(length, left) != _WORD - 4:
+                yield total(start, length)
+
+
+def _counted_down(reading: Reading) -> Iterator[Merge]:
+    """What goes down by a word's bytes, and is compared."""
+    for test in reading.tests:
+        if not isinstance(test.value, Operation) or test.value.name not in _ORDERS:
+            continue
+        for operand in test.value.operands:
+            for term, factor in linear(operand)[0]:
+                if (
+                    isinstance(term, Merge)
+                    and factor == 1
+                    and _WORD - 4 in (distance(one, term) for one in term.inputs)
+                ):
+                    yield term
+
+
+def total(start: Value, length_bytes: Value) -> Value:
+    """Where a range ends; a constant where it is one, however it was put together."""
+    end = operation("i32.add", start, length_bytes)
+    terms, constant = linear(end)
+    return end if terms else Constant(constant)

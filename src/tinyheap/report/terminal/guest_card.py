@@ -11,7 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap.json_of import json_of
-from tinyheap.recognize.facts import BlockHeap, Confidence, Evidence, Guest, StackScan
+from tinyheap.recognize.facts import (
+    BestFitHeap,
+    BlockHeap,
+    Confidence,
+    CounterAddresses,
+    Evidence,
+    Guest,
+    HeaderPlace,
+    RootAddresses,
+    StackScan,
+)
 from tinyheap.report.text import printable
 
 _STYLES: Final = {Confidence.CERTAIN: "green", Confidence.LIKELY: "yellow", Confidence.UNKNOWN: "red"}
@@ -89,20 +99,19 @@ def _verdict(guest: Guest) -> tuple[str, str]:
             f"does not run: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
             "red",
         )
-    if guest.heap is not None and not guest.heap.uncovered:
+    if guest.heap is not None and guest.heap.is_replaceable:
         return "yes", "green"
+    return f"no: {_why_not(guest)}", "yellow"
+
+
+def _why_not(guest: Guest) -> str:
     if guest.runtime != "TinyGo":
-        return "no: not TinyGo's", "yellow"
+        return "not TinyGo's"
+    if guest.best_fit is not None:
+        return "not offered yet from TinyGo 0.40 on"
     if guest.heap is not None:
-        return "no: other functions collect, too", "yellow"
-    return f"no: {_WHY_NOT.get(guest.collector, 'not recognized')}", "yellow"
-
-
-_WHY_NOT: Final = {
-    "leaking": "it frees nothing",
-    "boehm": "it is Boehm's",
-    "blocks, rewritten": "rewritten in TinyGo 0.40",
-}
+        return "other functions collect, too"
+    return {"leaking": "it frees nothing", "boehm": "it is Boehm's"}.get(guest.collector, "not recognized")
 
 
 def guest_json(name: str, guest: Guest) -> dict[str, Any]:
@@ -115,7 +124,9 @@ def _rows(guest: Guest) -> Iterator[Row]:
     if guest.version:
         yield Row("version", guest.version, "version")
     if guest.heap is not None:
-        yield from _heap_rows(guest.heap)
+        yield from _next_fit_rows(guest.heap)
+    if guest.best_fit is not None:
+        yield from _best_fit_rows(guest.best_fit)
     if guest.leaking is not None:
         yield Row("alloc", f"function {guest.leaking.alloc_function}", "alloc")
         yield Row("heap pointer", _address(guest.leaking.heap_pointer_address), "alloc")
@@ -126,11 +137,48 @@ def _rows(guest: Guest) -> Iterator[Row]:
         yield Row("not offered", "; ".join(guest.lacks))
 
 
-def _heap_rows(heap: BlockHeap) -> Iterator[Row]:
-    layout = "size, layout" if heap.layout_parameter is not None else "size"
-    yield Row("alloc", f"function {heap.alloc_function} ({layout})", "alloc")
-    yield Row("object header", f"{heap.header_bytes} bytes", "header")
+def _next_fit_rows(heap: BlockHeap) -> Iterator[Row]:
+    yield from _alloc_rows(heap, f"{heap.header_bytes} bytes")
+    yield from _bounds_rows(heap)
+    yield Row("nextAlloc", f"in {_address(heap.next_alloc_address)}", "next_alloc")
+    yield from _counter_rows(heap.counters)
+    yield from _root_rows(heap.roots)
+    marks = heap.mark_stack
+    places = {marks.root_bytes_below_alloc, marks.rescan_bytes_below_alloc}
+    below = " and ".join(map(str, sorted(places)))
+    yield Row("mark stack", f"{marks.entries} entries, {below} bytes below alloc's entry", "mark_stack")
+    yield Row("overflow flag", f"in {_address(marks.overflow_flag_address)}", "mark_stack")
+    yield from _function_rows(heap)
+
+
+def _best_fit_rows(heap: BestFitHeap) -> Iterator[Row]:
+    holds = "a link and a layout" if heap.is_precise else "a link"
+    place = "in front" if heap.header_place is HeaderPlace.FRONT else "at the back"
+    yield from _alloc_rows(heap, f"{heap.header_bytes} bytes {place}, with {holds}")
+    yield from _bounds_rows(heap)
+    yield Row("freeRanges", f"in {_address(heap.free_ranges_address)}", "free_ranges")
+    yield Row("scanList", f"in {_address(heap.scan_list_address)}", "scan_list")
+    yield from _counter_rows(heap.counters)
+    if heap.collections_address is not None:
+        yield Row("collections", f"in {_address(heap.collections_address)}", "collections")
+    yield from _root_rows(heap.roots)
+    if heap.finalizers is not None:
+        for name, address in vars(heap.finalizers).items():
+            if name.endswith("_address") and address is not None:
+                label = f"finalizers, {name.removesuffix('_address').replace('_', ' ')}"
+                yield Row(label, f"in {_address(address)}", "finalizers")
+    yield from _function_rows(heap)
+
+
+def _alloc_rows(heap: BlockHeap | BestFitHeap, header: str) -> Iterator[Row]:
+    parameters = [("size", heap.size_parameter), ("layout", heap.layout_parameter)]
+    named = ", ".join(name for name, index in parameters if index is not None)
+    yield Row("alloc", f"function {heap.alloc_function} ({named})", "alloc")
+    yield Row("object header", header, "header")
     yield Row("zero-size object", _address(heap.zero_size_address), "zero_size")
+
+
+def _bounds_rows(heap: BlockHeap | BestFitHeap) -> Iterator[Row]:
     if heap.heap_start_variable_address is not None:
         yield Row("heapStart", f"in {_address(heap.heap_start_variable_address)}", "heap_start")
     else:
@@ -138,21 +186,16 @@ def _heap_rows(heap: BlockHeap) -> Iterator[Row]:
     yield Row("heapEnd", f"in {_address(heap.heap_end_address)}", "heap_end")
     yield Row("metadataStart", f"in {_address(heap.metadata_start_address)}", "metadata_start")
     yield Row("endBlock", f"in {_address(heap.end_block_address)}", "end_block")
-    yield Row("nextAlloc", f"in {_address(heap.next_alloc_address)}", "next_alloc")
-    for name, address in vars(heap.counters).items():
+
+
+def _counter_rows(counters: CounterAddresses) -> Iterator[Row]:
+    for name, address in vars(counters).items():
         if address is not None:
             fact = name.removesuffix("_address")
             yield Row(fact.replace("_", " "), f"in {_address(address)}", fact)
-    yield from _root_rows(heap)
-    yield Row("functions", ", ".join(f"{name} {index}" for name, index in heap.functions.items()))
-    redirects = ", ".join(f"{redirect.function} ({redirect.role.value})" for redirect in heap.redirects)
-    yield Row("to redirect", redirects)
-    if heap.uncovered:
-        yield Row("not coverable", ", ".join(map(str, heap.uncovered)))
 
 
-def _root_rows(heap: BlockHeap) -> Iterator[Row]:
-    roots, marks = heap.roots, heap.mark_stack
+def _root_rows(roots: RootAddresses) -> Iterator[Row]:
     yield Row("globals", f"{roots.globals_start_address:#x} to {roots.globals_end_address:#x}", "globals")
     yield Row("stack roots", roots.stack_scan.value, "stack")
     yield Row("stack pointer", f"global {roots.stack_pointer_global}", "stack_pointer")
@@ -164,10 +207,14 @@ def _root_rows(heap: BlockHeap) -> Iterator[Row]:
         yield Row("stack chain", f"in {_address(roots.stack_chain_address)}", "stack")
     if roots.stack_canary is not None:
         yield Row("stack canary", f"{roots.stack_canary:#x}")
-    places = {marks.root_bytes_below_alloc, marks.rescan_bytes_below_alloc}
-    below = " and ".join(map(str, sorted(places)))
-    yield Row("mark stack", f"{marks.entries} entries, {below} bytes below alloc's entry", "mark_stack")
-    yield Row("overflow flag", f"in {_address(marks.overflow_flag_address)}", "mark_stack")
+
+
+def _function_rows(heap: BlockHeap | BestFitHeap) -> Iterator[Row]:
+    yield Row("functions", ", ".join(f"{name} {index}" for name, index in heap.functions.items()))
+    redirects = ", ".join(f"{redirect.function} ({redirect.role.value})" for redirect in heap.redirects)
+    yield Row("to redirect", redirects)
+    if heap.uncovered:
+        yield Row("not coverable", ", ".join(map(str, heap.uncovered)))
 
 
 def _address(address: int | None) -> str:

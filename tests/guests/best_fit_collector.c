@@ -1,0 +1,290 @@
+/* The best-fit collector in a program of its own, for the locator's tests: TinyGo's algorithm, not TinyGo's code.
+ *
+ *   PRECISE=1      headers hold a layout                    BACK=1       headers lie behind objects, as from 0.42 on
+ *   TASKS=1        a current task decides about the stack   EXPLICIT=1   the program itself asks for collections too
+ *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
+ */
+#include "freestanding.h"
+
+enum { FREE, HEAD, TAIL, MARK = 17, STATES = 17 };
+#define HEAD_BIT 1u
+#define TAIL_BIT 16u
+
+struct header {
+    struct header *next;
+#if PRECISE
+    word layout;
+#endif
+};
+
+struct range {
+    word blocks;
+    struct range *longer;
+    struct more *same;
+};
+
+struct more {
+    struct more *next;
+};
+
+#if BACK
+#define HEADER_BYTES sizeof(struct header)
+#else
+#define HEADER_BYTES 16u
+#endif
+
+static word heap_end;
+#if TASKS
+word current_task;
+#endif
+static uint8_t *metadata_start;
+static struct header *scan_list;
+static struct range *free_ranges;
+static word end_block;
+static uint64_t total_alloc_bytes, mallocs;
+#if BACK
+static word collections;
+#endif
+static uint8_t zero_sized;
+volatile word kept[4];
+
+static word state(word block) { return metadata_start[block / 4] >> block % 4 & STATES; }
+static void set_state(word block, word bits) { metadata_start[block / 4] |= (uint8_t)(bits << block % 4); }
+static void set_free(word block) { metadata_start[block / 4] &= (uint8_t) ~(STATES << block % 4); }
+static void unmark(word block) { metadata_start[block / 4] ^= (uint8_t)(TAIL_BIT << block % 4); }
+static word address(word block) { return HEAP_START + block * 16; }
+static word block_of(word pointer) { return (pointer - HEAP_START) / 16; }
+static int on_heap(word pointer) { return pointer >= HEAP_START && pointer < (word)(uintptr_t)metadata_start; }
+
+static word head(word block) {
+    while (state(block) == TAIL_BIT) block += BACK ? 1 : -1;
+    return block;
+}
+
+static void insert(void *at, word blocks) {
+    struct range **link = &free_ranges;
+    while (*link && (*link)->blocks < blocks) link = &(*link)->longer;
+    struct range *found = *link;
+    if (found && found->blocks == blocks) {
+        struct more *more = at;
+        more->next = found->same;
+        found->same = more;
+        return;
+    }
+    struct range *range = at;
+    *range = (struct range){blocks, found, 0};
+    *link = range;
+}
+
+static uint8_t *take(word blocks) {
+    struct range **link = &free_ranges;
+    while (*link && (*link)->blocks < blocks) link = &(*link)->longer;
+    struct range *found = *link;
+    if (!found) return 0;
+    word length = found->blocks;
+    uint8_t *taken;
+    if (found->same) {
+        taken = (uint8_t *)found->same;
+        found->same = found->same->next;
+    } else {
+        taken = (uint8_t *)found;
+        *link = found->longer;
+    }
+    if (length > blocks) insert(taken + blocks * 16, length - blocks);
+    return taken;
+}
+
+static void calculate_heap_addresses(void) {
+    word total = heap_end - HEAP_START;
+    word table = (total + 64) / 65;
+    metadata_start = (uint8_t *)(uintptr_t)(heap_end - table);
+    end_block = ((word)(uintptr_t)metadata_start - HEAP_START) / 16;
+}
+
+static word build_free_ranges(void) {
+    free_ranges = 0;
+    word total = 0, block = end_block;
+    for (;;) {
+        while (block > 0 && state(block - 1) != FREE) block--;
+        if (block == 0) return total * 16;
+        word end = block;
+        while (block > 0 && state(block - 1) == FREE) block--;
+        total += end - block;
+        insert((void *)(uintptr_t)address(block), end - block);
+    }
+}
+
+static int grow_heap(void) {
+    if (__builtin_wasm_memory_grow(0, __builtin_wasm_memory_size(0)) == (unsigned long)-1) return 0;
+    uint8_t *old_table = metadata_start;
+    word old_bytes = heap_end - (word)(uintptr_t)old_table;
+    heap_end = __builtin_wasm_memory_size(0) * 65536;
+#if BACK
+    word old_end = end_block;
+    calculate_heap_addresses();
+    memcpy(metadata_start, old_table, old_bytes);
+    insert((void *)(uintptr_t)address(old_end), end_block - old_end);
+#else
+    calculate_heap_addresses();
+    memcpy(metadata_start, old_table, old_bytes);
+    build_free_ranges();
+#endif
+    return 1;
+}
+
+static void mark_root(word root) {
+    if (!on_heap(root)) return;
+    word block = block_of(root);
+    if (state(block) == FREE) return;
+    block = head(block);
+    if (state(block) == MARK) return;
+    set_state(block, MARK);
+    struct header *header = (struct header *)(uintptr_t)(address(block) + (BACK ? 16 - sizeof *header : 0));
+    header->next = scan_list;
+    scan_list = header;
+}
+
+static void scan(word from, word bytes) {
+    for (; bytes >= 4; from += 4, bytes -= 4) mark_root(*(word *)(uintptr_t)from);
+}
+
+static void mark_roots(word from, word to) { scan(from, to - from); }
+
+#if PRECISE
+static void scan_layout(word from, word bytes, word layout) {
+    if (layout == 0) {
+        scan(from, bytes);
+        return;
+    }
+    word size = (layout >> 1 & 31) * 4, mask = layout >> 6;
+    for (; bytes >= size; from += size, bytes -= size)
+        for (word i = 0; i * 4 < size; i++)
+            if (mask >> i & 1) mark_root(*(word *)(uintptr_t)(from + i * 4));
+}
+#endif
+
+static void finish_mark(void) {
+    for (;;) {
+        struct header *header = scan_list;
+        if (!header) return;
+        scan_list = header->next;
+#if PRECISE
+        if ((header->layout & 1) && header->layout >> 6 == 0) continue;
+#endif
+        word first = block_of((word)(uintptr_t)header), end = first + 1;
+#if BACK
+        while (first > 0 && state(first - 1) == TAIL_BIT) first--;
+        word from = address(first), bytes = address(end) - from - HEADER_BYTES;
+#else
+        while (address(end) < (word)(uintptr_t)metadata_start && state(end) == TAIL_BIT) end++;
+        word from = address(first) + HEADER_BYTES, bytes = address(end) - from;
+#endif
+#if PRECISE
+        scan_layout(from, bytes, header->layout);
+#else
+        scan(from, bytes);
+#endif
+    }
+}
+
+#if BACK
+static word sweep(void) {
+    free_ranges = 0;
+    word total = 0, block = end_block;
+    for (;;) {
+        word end = block;
+        while (block > 0 && state(block - 1) != MARK) set_free(--block);
+        if (end != block) {
+            total += end - block;
+            insert((void *)(uintptr_t)address(block), end - block);
+        }
+        if (block == 0) return total * 16;
+        unmark(--block);
+        while (block > 0 && state(block - 1) == TAIL_BIT) block--;
+    }
+}
+#else
+static word sweep(void) {
+    word carry = 0;
+    for (uint8_t *at = metadata_start, *end = at + (end_block + 3) / 4; at != end; at++) {
+        word high = *at >> 4, low = *at & 15u;
+        word tails = high & ~low & 15u, clear = tails + ((low & ~high) << 1) + carry;
+        carry = clear >> 4;
+        *at = (uint8_t)((low & high) | (tails & clear) << 4);
+    }
+    return build_free_ranges();
+}
+#endif
+
+#if SAVED
+word saved_stack_pointer = STACK_TOP;
+#endif
+
+static void mark_stack(void) {
+#if SAVED
+    mark_roots(current_task ? saved_stack_pointer : stack_pointer(), STACK_TOP);
+    return;
+#elif TASKS
+    if (current_task) return;
+#endif
+    mark_roots(stack_pointer(), STACK_TOP);
+}
+
+static word run_gc(void) {
+    mark_stack();
+    mark_roots(GLOBALS_START, HEAP_START);
+    finish_mark();
+    word free_bytes = sweep();
+#if BACK
+    collections++;
+#endif
+    return free_bytes;
+}
+
+__attribute__((noinline)) void *alloc(word size, word layout) {
+    if (size == 0) return &zero_sized;
+    word asked = size;
+    size += HEADER_BYTES + 15;
+    if (size < asked) PANIC();
+    word blocks = size / 16;
+    size = blocks * 16;
+    total_alloc_bytes += asked;
+    mallocs++;
+    int has_collected = 0;
+    uint8_t *pointer;
+    while (!(pointer = take(blocks))) {
+        if (!has_collected) {
+            word free_bytes = run_gc();
+            has_collected = 1;
+            if (free_bytes < ((word)(uintptr_t)metadata_start - HEAP_START) / 3) grow_heap();
+        } else if (!grow_heap()) {
+            PANIC();
+        }
+    }
+    word block = block_of((word)(uintptr_t)pointer);
+#if BACK
+    word last = block + blocks - 1;
+    set_state(last, HEAD_BIT);
+    while (last != block) set_state(--last, TAIL_BIT);
+    size -= HEADER_BYTES;
+    struct header *header = (struct header *)(pointer + size);
+#else
+    set_state(block, HEAD_BIT);
+    for (word tail = block + 1; tail != block + blocks; tail++) set_state(tail, TAIL_BIT);
+    struct header *header = (struct header *)pointer;
+    pointer += HEADER_BYTES;
+    size -= HEADER_BYTES;
+#endif
+#if PRECISE
+    header->layout = layout;
+#else
+    (void)header;
+    (void)layout;
+#endif
+    memset(pointer, 0, size);
+    return pointer;
+}
+
+#define SET_UP_MORE() build_free_ranges()
+
+#include "trees.h"
