@@ -137,6 +137,10 @@ class UnsupportedGuestError(GuestError):
     """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
 
 
+class SymbolsError(GuestError, ValueError):
+    """A file that was to say which source lines a module's code is of, and is of another build, or says nothing."""
+
+
 class PolicyError(GuestError, ValueError):
     """A way to run a guest's heap that makes no sense, or by which this guest cannot be run."""
 

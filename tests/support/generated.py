@@ -56,6 +56,7 @@ INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.Unknown, ()),
     (contents.Suspect, ()),
     (contents.Leaks, ()),
+    (contents.Source, ()),
     (contents.Summary, ()),
     (contents.ObjectsHead, ()),
 )

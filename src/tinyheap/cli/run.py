@@ -30,6 +30,7 @@ from tinyheap.cli.parameters import (
     SIZE,
     Command,
     Input,
+    InputFile,
     NumberRange,
     OptionalValue,
     OutputTarget,
@@ -124,6 +125,9 @@ class VariableType(click.ParamType[tuple[str, str]]):
         if not name or not equals:
             self.fail(f"invalid variable {text_of(value)!r}: expected NAME=VALUE", param, ctx)
         return name, text
+
+
+MODULE_WITH_SYMBOLS: Final = InputFile("standard input is the program's; name a file")
 
 
 class RunCommand(Command):
@@ -287,6 +291,14 @@ RUN_PARAMETERS: Final = (
         help="Seed the program's clock and random numbers, so that every run is the same.",
     ),
     click.option(
+        "--symbols",
+        type=MODULE_WITH_SYMBOLS,
+        help="Read source lines from this build of MODULE, whose code must be the same; by default from MODULE itself.",
+    ),
+    click.option(
+        "--full-paths", is_flag=True, help="Name source files with the folders of whoever compiled them, not shortened."
+    ),
+    click.option(
         "--no-driver", is_flag=True, help="Run a module that formats texts like any other, and do not pass texts to it."
     ),
     click.option("-q", "--no-summary", is_flag=True, help="Print no summary of the heap."),
@@ -365,8 +377,17 @@ def _check(options: dict[str, Any]) -> None:
 class Run:
     """One run: what is done, how it ended, and what there is to say of it."""
 
-    def __init__(self, task: Task, grants: Grants, policy: Policy, gc: str, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        grants: Grants,
+        policy: Policy,
+        gc: str,
+        recorder: Recorder | None = None,
+        symbols: Input | None = None,
+    ) -> None:
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
+        self.symbols = symbols
         self.exit_code = 0
         self.error: str | None = None
         self.failure: BaseException | None = None
@@ -396,7 +417,7 @@ class Run:
         own = (*(() if invoke else words), *arguments)
         may_drive, host, stubs = not options["no_driver"], options["host"], options["stubs"]
         task = Task(module, own, invoke, numbers, options["stdin"], may_drive, host, stubs)
-        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder)
+        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder, options["symbols"])
 
     def to_the_end(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
@@ -441,6 +462,7 @@ class Run:
         with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
             try:
                 source = module.path if not module.is_stream and is_file(module.path) else module.read()
+                symbols = None if self.symbols is None else self.symbols.read()
                 self.program = Program.open(
                     source,
                     self.grants,
@@ -449,6 +471,7 @@ class Run:
                     recording=self.recorder,
                     imports=imports,
                     stub_imports=self.task.stubs,
+                    symbols=symbols,
                 )
             except InputError as error:
                 if self.task.invoked is None:

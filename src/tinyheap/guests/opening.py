@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,6 +26,7 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
 from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
+from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.functions import OwnImports
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
     from tinyheap.heap.stats import Collection as HeapCollection
+    from tinyheap.hosts.frames import GuestFrame
     from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import BlockHeap, Guest
@@ -63,6 +66,8 @@ class Wish:
     listener: Callable[[HeapCollection], object] | None
     recorder: Recorder | None
     own: OwnImports
+    symbols: bytes | None = None
+    full_paths: bool = False
 
     @classmethod
     def of(
@@ -76,13 +81,18 @@ class Wish:
         recording: Recorder | str | Path | None,
         imports: Imports | None,
         stub_imports: bool | Collection[str],
+        symbols: object = None,
+        *,
+        full_paths: bool = False,
     ) -> Self:
         """The arguments of `Program.open`, which says what is raised, with what stands for None."""
         _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
         policy, grants = _policy_for(gc, policy), grants or Grants()
         wasm, own = _bytes_of(module), OwnImports.of(imports, stub_imports)
-        recorder = _recorder_for(recording, grants)
-        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder, own)
+        recorder = _recorder_for(recording, grants, full_paths=full_paths)
+        debug = None if symbols is None else _bytes_of(symbols, "symbols")
+        cache = cache or Cache.of_user()
+        return cls(module, wasm, grants, policy, gc, cache, listener, recorder, own, debug, full_paths)
 
     @property
     def form(self) -> Form:
@@ -98,7 +108,7 @@ class Wish:
         """The module, made ready and looked at: can it be run as wished?"""
         engine = new_engine(self.grants)
         options = "stoppable" if is_stoppable(self.grants) else ""
-        prepared = prepare(self.wasm, self.form, engine, options, self.cache)
+        prepared = prepare(self.wasm, self.form, engine, options, self.cache, self.symbols)
         if self.policy != Policy():
             _check_served(prepared.guest, self.policy)
         served = self.form.taken_out_of(prepared.guest)
@@ -107,7 +117,7 @@ class Wish:
         return PreparedRun(self, engine, prepared, served)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparedRun:
     """A module that can be run as wished.
 
@@ -128,20 +138,31 @@ class PreparedRun:
         wish, store = self.wish, Store(self.engine)
         recorder = None if wish.recorder is None else wish.recorder.offer(store)
         log = None if wish.recorder is None else wish.recorder.log
-        heap = None if self.served is None else PreparedHeap(self.served, wish.policy, wish.listener).offer(store, log)
+        heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
         makers: dict[str, Maker] = {}
         for offered in (recorder, heap):
             makers.update({} if offered is None else offered.makers)
         return OfferedRun(self, self._host(store, makers), heap, recorder)
 
+    def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
+        return PreparedHeap(served, self.wish.policy, self.wish.listener, self._name_frames)
+
+    @cached_property
+    def _name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
+        """What names call stacks: with source lines, where there is debug information."""
+        wish = self.wish
+        return namer_of(wish.wasm, wish.symbols, self.prepared.guest, wish.form, full_paths=wish.full_paths)
+
     def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
         guest = self.prepared.guest
         try:
-            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers, self.wish.own)
+            session = offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers, self.wish.own)
         except HostError as error:
             if guest is None or self.served is not None:
                 raise
             raise HostError(f"{error}\nthis module ({guest.runtime}) {guest.served}") from error
+        session.name_frames = self._name_frames
+        return session
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +252,8 @@ _ARGUMENTS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 }
 
 
-def _bytes_of(module: object) -> bytes:
-    """A module's bytes.
+def _bytes_of(module: object, name: str = "module") -> bytes:
+    """A module's bytes; `name` is what the argument is called.
 
     Raises:
         GuestError: It is neither bytes nor a path, or cannot be read.
@@ -240,7 +261,7 @@ def _bytes_of(module: object) -> bytes:
     if isinstance(module, bytes | bytearray | memoryview):
         return bytes(module)
     if not isinstance(module, str | os.PathLike):
-        raise GuestError(f"invalid module {reprlib.repr(module)}: expected a path or bytes")
+        raise GuestError(f"invalid {name} {reprlib.repr(module)}: expected a path or bytes")
     return read_module(Path(module))
 
 
@@ -259,7 +280,7 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
     return replace(policy, leaking=True) if gc == LEAKING else policy
 
 
-def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Recorder | None:
+def _recorder_for(recording: Recorder | str | Path | None, grants: Grants, *, full_paths: bool) -> Recorder | None:
     """What records a run, if anything does.
 
     Raises:
@@ -281,7 +302,7 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
         return recording
     if not isinstance(recording, str | os.PathLike):
         raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
-    return Recorder.to_file(recording)
+    return Recorder.to_file(recording, full_paths=full_paths)
 
 
 def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> RunRow:

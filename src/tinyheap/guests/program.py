@@ -71,6 +71,8 @@ class Program(SoleOwner):
         recording: Recorder | str | Path | None = None,
         imports: Imports | None = None,
         stub_imports: bool | Collection[str] = False,
+        symbols: str | Path | bytes | bytearray | memoryview | None = None,
+        full_paths: bool = False,
     ) -> Self:
         """A program, instantiated and not yet started.
 
@@ -91,6 +93,10 @@ class Program(SoleOwner):
                 host; those that the program does not import are left out.
             stub_imports: The imports that answer zero, as ``["env.log"]``; True for all that nobody offers.  `stub_calls`
                 counts their calls.
+            symbols: A build of the module with debug information, its file or its bytes, whose code is the same byte for
+                byte; None to read what the module itself has.
+            full_paths: Whether the recording names source files as the compiler knew them, with the folders of whoever
+                compiled; by default they are shortened (`tinyheap.symbols.paths`).
 
         Raises:
             GuestError: The module cannot be read or run; or an argument is of a wrong type.
@@ -98,11 +104,24 @@ class Program(SoleOwner):
             MalformedModuleError: It is no module.
             UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
                 is and what does work.
+            SymbolsError: ``symbols`` is of another build, or has no debug information.
             RecordingError: The recording cannot be made.
             MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
             HostError: It imports what nobody offers, or what is offered does not fit.
         """
-        wish = Wish.of(module, grants, policy, gc, cache, listener, recording, imports, stub_imports)
+        wish = Wish.of(
+            module,
+            grants,
+            policy,
+            gc,
+            cache,
+            listener,
+            recording,
+            imports,
+            stub_imports,
+            symbols,
+            full_paths=full_paths,
+        )
         return cls(wish.prepare().offer().instantiate())
 
     def __enter__(self) -> Self:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 from wasmtime import (
     Config,
     Engine,
+    Frame,
     Func,
     Global,
     Linker,
@@ -55,7 +56,7 @@ from tinyheap.errors import (
     HostError,
     TinyheapError,
 )
-from tinyheap.hosts.frames import shown, without_ours
+from tinyheap.hosts.frames import GuestFrame, plain_names, shown
 from tinyheap.hosts.functions import Imports, OwnFunctions, OwnImports
 from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.gojs.bridge import Bridge
@@ -207,6 +208,8 @@ class HostSession(SoleOwner):
         """Called whenever the last of its functions has returned, or failed."""
         self.explain_trap: Callable[[], str | None] = lambda: None
         """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
+        self.name_frames: Callable[[Sequence[GuestFrame]], tuple[str, ...]] = plain_names
+        """Names a call stack for whoever reads it, innermost first."""
         self.life = Life()
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
@@ -706,7 +709,7 @@ class HostSession(SoleOwner):
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
         code, fault = error.trap_code, _FAULT.search(str(error))
-        frames = without_ours([frame.func_name or f"function {frame.func_index}" for frame in error.frames])
+        frames = self.name_frames([_frame(each) for each in error.frames])
         where = shown(frames) if frames else "its start"
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
@@ -720,6 +723,10 @@ class HostSession(SoleOwner):
         fault_address = None if fault is None else int(fault[1], 16)
         message = f"{what} trapped ({kind}) in {where}"
         return GuestTrapError(message, exit_code, frames, kind, overflow, fault_address)
+
+
+def _frame(frame: Frame) -> GuestFrame:
+    return GuestFrame(frame.func_index, frame.module_offset, frame.func_name)
 
 
 def _stop(interrupted: threading.Event, engine: Engine) -> None:

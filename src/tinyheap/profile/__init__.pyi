@@ -25,6 +25,7 @@ from tinyheap.profile.leaks import (
     LeakSuspects as LeakSuspects,
     leak_suspects as leak_suspects,
 )
+from tinyheap.profile.lines import LineUsage as LineUsage, by_line as by_line
 from tinyheap.profile.moments import (
     HeapMoment as HeapMoment,
     ObjectAt as ObjectAt,

@@ -63,10 +63,13 @@ class FrameRow:
     """A call instruction of the program; see the table ``frames``."""
 
     id: int  # from 1
-    function_index: int  # in the program's own module
-    function: str  # its name; function[INDEX] where it has none
-    code_offset: int  # of the call in the program's own file; -1 where unknown
+    function_index: int  # in the program's own module: the function whose code it is in
+    function: str  # the function that calls; function[INDEX] where it has no name
+    code_offset: int  # of the call in the program's own file; -1 where unknown, or it was inlined
     callee: str | None  # the function called; NULL for an indirect call
+    file: str | None = None  # the source file of the call; NULL where unknown
+    line: int | None = None  # its line there, from 1; NULL where unknown
+    inlined: bool = False  # whether the function that calls was inlined into its caller
 
 
 @dataclass(frozen=True, slots=True)

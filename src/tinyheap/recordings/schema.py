@@ -9,7 +9,8 @@ tables grow by whole batches, so that a file whose writer was killed holds a sou
 
 Terms.  An *object* is what one allocation made; objects are numbered from 1 in the order of their allocations.  A
 *stack* is a path of *frames* from the outermost call in; stacks form a tree, in which each is its parent and one frame
-more, and stack 0 is empty.  A *frame* is one call instruction of the program.  All times are nanoseconds since the
+more, and stack 0 is empty.  A *frame* is one call: an instruction of the program, or a call that the compiler inlined,
+where debug information tells of it.  All times are nanoseconds since the
 program's first instruction (what lies between two calls of its host counts), all sizes bytes, all addresses the guest's
 own.
 
@@ -25,6 +26,7 @@ from typing import Final
 from tinyheap.recordings.tables import (
     BIGINT,
     BLOB,
+    BOOLEAN,
     INTEGER,
     JSON,
     TIMESTAMP,
@@ -38,7 +40,7 @@ from tinyheap.recordings.tables import (
     View,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Goes up when a table or a column changes its meaning or goes away; not for what is added."""
 
 RUNNING: Final = "running"
@@ -104,13 +106,16 @@ BATCHES: Final = Table(
 )
 FRAMES: Final = Table(
     "frames",
-    "call instructions",
+    "calls: instructions, and calls that the compiler inlined",
     (
         Column("id", INTEGER, "from 1"),
-        Column("function_index", INTEGER, "in the program's own module"),
-        Column("function", VARCHAR, "its name; function[INDEX] where it has none"),
-        Column("code_offset", BIGINT, "of the call in the program's own file; -1 where unknown"),
+        Column("function_index", INTEGER, "in the program's own module: the function whose code it is in"),
+        Column("function", VARCHAR, "the function that calls; function[INDEX] where it has no name"),
+        Column("code_offset", BIGINT, "of the call in the program's own file; -1 where unknown, or it was inlined"),
         Column("callee", VARCHAR, "the function called; NULL for an indirect call", is_nullable=True),
+        Column("file", VARCHAR, "the source file of the call; NULL where unknown", is_nullable=True, default="None"),
+        Column("line", INTEGER, "its line there, from 1; NULL where unknown", is_nullable=True, default="None"),
+        Column("inlined", BOOLEAN, "whether the function that calls was inlined into its caller", default="False"),
     ),
 )
 STACKS: Final = Table(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tinyheap.guests.record._recorder import EventLog
+    from tinyheap.guests.record.frames import Unfolding
     from tinyheap.guests.record.journal import Journal
     from tinyheap.heap.contract import Counters, Engine
     from tinyheap.heap.stats import Collection
@@ -102,6 +103,7 @@ class Recording:
         shadow_pointer: the program's, where its call stack ends; the stack lies behind it (`shadow_stack`).
         frames: the call instructions that the stack is made of.
         sink: takes it all.
+        unfolding: what puts calls into stacks that the compiler inlined; None where none are known.
     """
 
     def __init__(
@@ -111,9 +113,10 @@ class Recording:
         shadow_pointer: ctypes.c_uint32,
         frames: Sequence[FrameRow],
         sink: Sink,
+        unfolding: Unfolding | None = None,
     ) -> None:
         self._journal, self._clock, self._shadow_pointer, self._sink = journal, clock, shadow_pointer, sink
-        self._frames = frames
+        self._frames, self._unfolding = frames, unfolding
         self._heap: RecordedHeap | None = None
         self._rows = Batch(0)
         self._waiting_deaths, self._flush_due_ns = 0, FLUSH_NS
@@ -303,7 +306,7 @@ class Recording:
 
     def _append(self, batches: list[Batch]) -> None:
         for batch in batches:
-            self._sink.append(batch)
+            self._sink.append(batch if self._unfolding is None else self._unfolding.unfold(batch))
 
     def _taken(self) -> list[Batch]:
         """What was noted since the last time."""

@@ -45,7 +45,13 @@ class AllocationFunction(NamedTuple):
 
 
 def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[bytes, Sites]:
-    """The module with all that a recording needs, and the call instructions that its shadow stack names.
+    """The module with all that a recording needs, and the call instructions that its shadow stack names; see `edited`."""
+    editor, sites = edited(module, guest, served)
+    return editor.encode(), sites
+
+
+def edited(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[Editor, Sites]:
+    """An editor in which the module has all that a recording needs, and the call instructions that its shadow stack names.
 
     Args:
         module: the module as it was read.
@@ -74,7 +80,7 @@ def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[
             editor.insert_at_entry(function, _noting_resize(kind, note))
         if allocator is not None:
             _wrap(editor, module, allocator, note, stack)
-    return editor.encode(), sites
+    return editor, sites
 
 
 def allocator_of(module: Module, guest: Guest) -> AllocationFunction:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.recording import Recording
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
@@ -54,6 +55,7 @@ class Binding:
         facts: where its parts are.
         policy: how to run it.
         listener: called after each collection, with it.
+        name_frames: names call stacks for whoever reads them.
         store: of the instance.
         memory: of the instance.
         allocator: the C function that serves the kernel's allocations; None for the model.
@@ -66,6 +68,7 @@ class Binding:
     facts: BlockHeap
     policy: Policy
     listener: Callable[[Collection], object] | None
+    name_frames: NameFrames
     store: Store
     memory: BoundMemory
     allocator: Allocator | None
@@ -305,7 +308,7 @@ class ServingHeap(SoleOwner):
     def _callers(self) -> tuple[str, ...]:
         """Who waits for this host; nobody where there is no room to find out."""
         with suppress(GuestError):
-            self._calls = self._calls or CallStack(self._binding.store)
+            self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()
         return ()
 

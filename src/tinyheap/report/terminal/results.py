@@ -15,6 +15,7 @@ from rich.text import Text
 from tinyheap.profile import (
     Comparison,
     FlameGraph,
+    FunctionUsage,
     Histogram,
     LeakSuspects,
     Pauses,
@@ -168,7 +169,9 @@ class UsageRows:
         rest = sum(1 for usage in self.usages if usage.own_bytes or usage.own_objects) - len(shown)
         if rest > 0:
             yield Text(f"and {rest:,} more", "dim")
-        functions = {usage.site.function if isinstance(usage, SiteUsage) else usage.function for usage in shown}
+        # Where lines are known, a function holds its own code only.
+        functions = {usage.site.function for usage in shown if isinstance(usage, SiteUsage) and not usage.site.place}
+        functions |= {usage.function for usage in shown if isinstance(usage, FunctionUsage)}
         if holders := ", ".join(sorted(filter(holds_program, functions))):
             yield Text(f"{printable(holders)}: holds inlined code of the program, such as main.main", "dim")
 
