@@ -14,6 +14,7 @@ class Type:
     annotation: str
 
 
+BOOLEAN: Final = Type("BOOLEAN", "bool")
 INTEGER: Final = Type("INTEGER", "int")
 BIGINT: Final = Type("BIGINT", "int")
 UBIGINT: Final = Type("UBIGINT", "int")
@@ -62,6 +63,8 @@ class Table:
     name: str
     meaning: str
     columns: tuple[Column, ...]
+    is_added: bool = False
+    """Whether recordings of its schema's version were written before there was this table, and so do not have it."""
 
     @property
     def sql(self) -> str:
