@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import needs
+import project_files
 from small_recordings import Birth, Rows, known, opened, recordings
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile import HostCalls, Unknown, host_calls
 from tinyheap.profile.calls import MOST_SPANS, STARTS
+from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import CallRow
+from tinyheap.report.exports.report_json import report_json
+from tinyheap.report.html.data import page_data
 from tinyheap.report.terminal.results import renderable_of
 
 EXPORTS = ("handle", "malloc", "free", "dealloc", "_start")
@@ -216,3 +220,18 @@ def test_calls_that_cannot_be_are_refused(fault: str) -> None:
         recording.connection.execute(fault)
         with pytest.raises(RecordingCorruptError, match="is damaged: a call"):
             host_calls(recording)
+
+
+def test_of_a_recording_made_before_calls_were_noted_nothing_is_claimed() -> None:
+    with Recording.open(project_files.ROOT / "examples" / "gofmt.tinyheap") as recording:
+        assert not recording.run.knows_calls
+        assert recording.frame("calls").fetch() == []
+        assert isinstance(host_calls(recording), Unknown)
+        assert report_json(recording)["calls"] is None
+
+
+def test_the_page_has_the_verdict_among_its_notes() -> None:
+    with opened(requests()) as recording:
+        notes = page_data(recording).summary["notes"]
+    verdict = "flat: 100 B of garbage a call, live size constant since call 2"
+    assert notes == [f"60 calls of the host: {verdict}."]
