@@ -193,6 +193,7 @@ class OfferedRun:
             row, sites = _row_of(self.run, session, heap), self.run.prepared.sites
             recording = self.recorder.attach(instance).begin(row, sites)
             session.before_entry, session.after_exit = recording.enter, recording.leave
+            session.before_call, session.after_call = recording.call_begins, recording.call_ends
             if heap is not None:
                 heap.recording = recording
         return BoundRun(self.run, session, None if heap is None else GuestHeap(heap))

@@ -206,6 +206,11 @@ class HostSession(SoleOwner):
         """Called whenever the program is about to run, with none of its functions called yet."""
         self.after_exit: Callable[[], object] | None = None
         """Called whenever the last of its functions has returned, or failed."""
+        self.before_call: Callable[[str, tuple[float, ...], int | None], object] | None = None
+        """Called with the name of each exported function that the host calls, also from within a function of its own,
+        with its arguments, and the bytes of linear memory."""
+        self.after_call: Callable[[int | float | None, bool, int | None], object] | None = None
+        """Called at the end of each such call, with its result, whether it returned, and the bytes of linear memory."""
         self.explain_trap: Callable[[], str | None] = lambda: None
         """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
         self.name_frames: Callable[[Sequence[GuestFrame]], tuple[str, ...]] = plain_names
@@ -252,7 +257,7 @@ class HostSession(SoleOwner):
         """
         with self.life.idle("close"):
             self.life.close()
-            self.before_entry = self.after_exit = None
+            self.before_entry = self.after_exit = self.before_call = self.after_call = None
             self.store.close()
 
     @property
@@ -450,7 +455,7 @@ class HostSession(SoleOwner):
         self._start("start")
 
     def _start(self, wish: str) -> None:
-        entries = [self._functions[name] for name in _ENTRIES if name in self._functions]
+        entries = [name for name in _ENTRIES if name in self._functions]
         self._run_main(wish, self.life.start, lambda: [self._enter(entry) for entry in entries[:1]])
 
     def run(self) -> int:
@@ -507,7 +512,7 @@ class HostSession(SoleOwner):
 
         def body() -> int | float | None:
             function = self.function(name)
-            return self._enter(function, *self._converted(name, function, arguments))
+            return self._enter(name, *self._converted(name, function, arguments))
 
         return self._result_of(f"call of {name!r}", name, self.life.check_callable, body)
 
@@ -577,13 +582,28 @@ class HostSession(SoleOwner):
     def _call_from_host(self, name: str) -> None:
         if self.exit_code is not None:
             raise HostError(f"{name} was to run after the program had ended with exit code {self.exit_code}")
-        self._enter(self.function(name))
+        self._enter(name)
 
-    def _enter(self, function: Func, *numbers: float) -> int | float | None:
-        """What a function of the program's returns: the only way into it."""
-        with self._inside():
+    def _enter(self, name: str, *numbers: float) -> int | float | None:
+        """What an exported function returns: the only way into the program."""
+        function = self.function(name)
+        with self._inside(), self._told(name, numbers) as results:
             result: int | float | None = function(self.store, *numbers)
+            results.append(result)
         return result
+
+    @contextmanager
+    def _told(self, name: str, numbers: tuple[float, ...]) -> Iterator[list[int | float | None]]:
+        """Around a call: tells who wants to know of it; takes its result, if it has one."""
+        results: list[int | float | None] = []
+        before, after = self.before_call, self.after_call
+        if before is not None:
+            before(name, numbers, self._memory_bytes())
+        try:
+            yield results
+        finally:
+            if after is not None:
+                after(results[0] if results else None, bool(results), self._memory_bytes())
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -604,6 +624,10 @@ class HostSession(SoleOwner):
             raise
         # A host function may have called it, and kept to itself that it ended.
         self.life.check_not_ended("return")
+
+    def _memory_bytes(self) -> int | None:
+        """How large linear memory is, whatever the program is doing; None where none is exported."""
+        return None if self._memory is None else self._memory.raw.data_len(self.store)
 
     def _leave(self, code: int) -> NoReturn:
         self.exit_code = code

@@ -1,3 +1,13 @@
+from tinyheap.profile.calls import (
+    CallSpan as CallSpan,
+    CallTrend as CallTrend,
+    ExportCalls as ExportCalls,
+    GrowingSite as GrowingSite,
+    HostCalls as HostCalls,
+    Lent as Lent,
+    LentObject as LentObject,
+    host_calls as host_calls,
+)
 from tinyheap.profile.comparing import (
     Comparison as Comparison,
     MetricDifference as MetricDifference,

@@ -223,7 +223,27 @@ SNAPSHOTS: Final = Table(
     ),
 )
 
-TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS)
+CALLS: Final = Table(
+    "calls",
+    "calls of the host into the program, each once it is over",
+    (
+        Column("number", INTEGER, "from 1, in the order in which they began"),
+        Column("export", VARCHAR, "the exported function"),
+        Column("depth", INTEGER, "1; more where the program had called its host, which called it"),
+        Column("begun_ns", BIGINT),
+        Column("ended_ns", BIGINT),
+        Column("first_event_id", BIGINT, "the first event within; above the next where there is none"),
+        Column("last_event_id", BIGINT, "the last event until it ended"),
+        Column("old_memory_bytes", BIGINT, "of linear memory, before; NULL where none is exported", is_nullable=True),
+        Column("new_memory_bytes", BIGINT, "after", is_nullable=True),
+        Column("returned", BOOLEAN, "whether it came to its end; not so where it trapped, or ended the program"),
+        Column("argument_object_id", BIGINT, "the object made before it that begins at its first argument; 0 for none"),
+        Column("result_object_id", BIGINT, "the object made in it whose address it returned; 0 for none"),
+    ),
+    is_added=True,
+)
+
+TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS, CALLS)
 
 OBJECTS: Final = View(
     "objects",

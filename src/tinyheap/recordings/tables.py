@@ -66,6 +66,8 @@ class Table:
     name: str
     meaning: str
     columns: tuple[Column, ...]
+    is_added: bool = False
+    """Whether recordings of its schema's version were written before there was this table, and so do not have it."""
 
     @property
     def sql(self) -> str:

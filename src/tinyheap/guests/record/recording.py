@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tinyheap.errors import RecordingError
 from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
 from tinyheap.recordings.batch import Batch
-from tinyheap.recordings.row_types import CollectionRow, GrowthRow, SampleRow, SnapshotRow
+from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
 from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ SAMPLES: Final = 1000
 """and, from any time of the run to twice that time, no more often than so."""
 WAITING_DEATHS: Final = 1 << 16
 WAITING_PICTURE_BYTES: Final = 1 << 20
+WAITING_CALLS: Final = 1 << 12
 """What may wait for the next batch; more of it makes one."""
 _BLOCKS: Final = 4
 """Log2 of the bytes of a block: objects share none."""
+_ADDRESS_MASK: Final = 0xFFFF_FFFF
+"""Numbers that a program returns are signed, addresses are not."""
 
 
 class Sink(Protocol):
@@ -60,6 +63,18 @@ class RecordedHeap(Protocol):
     @property
     def counters(self) -> Counters:
         """What was counted, as the program is to see it."""
+
+
+class OpenCall(NamedTuple):
+    """A call into the program that is not over."""
+
+    number: int
+    export: str
+    begun_ns: int
+    last_event_id: int
+    objects: int
+    argument_object_id: int
+    memory_bytes: int | None
 
 
 class Clock:
@@ -121,6 +136,8 @@ class Recording:
         self._rows = Batch(0)
         self._waiting_deaths, self._flush_due_ns = 0, FLUSH_NS
         self._is_over = self.is_complete = False
+        self._calls = 0
+        self._open_calls: list[OpenCall] = []
         journal.taker = self
 
     def enter(self) -> None:
@@ -144,6 +161,56 @@ class Recording:
         entries = (ctypes.c_uint64 * count).from_address(first)
         sites = [entry & 0xFFFFFFFF for entry in reversed(entries)]
         return tuple(self._frames[site - 1].function for site in sites)
+
+    def call_begins(self, export: str, arguments: tuple[float, ...], memory_bytes: int | None) -> None:
+        """The host calls an exported function.
+
+        Args:
+            export: its name.
+            arguments: what it is given, of which nothing is kept but which object the first is the address of.
+            memory_bytes: how large linear memory is; None where that cannot be seen.
+        """
+        log = self._journal.log
+        self._calls += 1
+        given = self._object_at(arguments[0]) if arguments else 0
+        call = OpenCall(self._calls, export, log.now_ns, log.events, log.objects, given, memory_bytes)
+        self._open_calls.append(call)
+
+    def call_ends(self, result: int | float | None, returned: bool, memory_bytes: int | None) -> None:
+        """The call that began last is over.
+
+        Args:
+            result: what it returned; None for nothing.
+            returned: whether it did; not so where it trapped, or ended the program.
+            memory_bytes: how large linear memory is now.
+        """
+        log, depth, call = self._journal.log, len(self._open_calls), self._open_calls.pop()
+        if self._is_over:
+            return
+        made = self._object_at(result)
+        self._rows.calls.append(
+            CallRow(
+                number=call.number,
+                export=call.export,
+                depth=depth,
+                begun_ns=call.begun_ns,
+                ended_ns=log.now_ns,
+                first_event_id=call.last_event_id + 1,
+                last_event_id=log.events,
+                old_memory_bytes=call.memory_bytes,
+                new_memory_bytes=memory_bytes,
+                returned=returned,
+                argument_object_id=call.argument_object_id,
+                result_object_id=made if made > call.objects else 0,
+            )
+        )
+        if len(self._rows.calls) > WAITING_CALLS:
+            self.flush()
+
+    def _object_at(self, number: int | float | None) -> int:
+        """The object whose address a number is, if it may be one; 0 for none."""
+        is_address = isinstance(number, int) and -(1 << 31) <= number < 1 << 32
+        return self._journal.log.object_at(int(number or 0) & _ADDRESS_MASK) if is_address else 0
 
     # ---- what happens on a heap that we serve -----------------------------------------------------------------------
 
@@ -313,7 +380,7 @@ class Recording:
         *early, batch = self._journal.batches(self._clock.time_ns)
         rows, self._rows, self._waiting_deaths = self._rows, Batch(0), 0
         batch.collections, batch.samples = rows.collections, rows.samples
-        batch.growths, batch.snapshots = rows.growths, rows.snapshots
+        batch.growths, batch.snapshots, batch.calls = rows.growths, rows.snapshots, rows.calls
         self._flush_due_ns = batch.time_ns + FLUSH_NS
         return [*early, batch]
 

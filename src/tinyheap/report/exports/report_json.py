@@ -1,9 +1,9 @@
 """The report of a recording as JSON, for other programs.
 
 Keys that stay: ``run`` (the table of that name), ``totals``, ``flame_graphs`` (by measure), ``by_function``, ``by_site``,
-``by_line``, ``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``, ``survival_histogram`` and
-``leak_suspects``; where two recordings are compared, ``comparison`` alone.  What is below them are the fields of the
-results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list of nodes, callers first, each
+``by_line``, ``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``, ``survival_histogram``,
+``leak_suspects`` and ``calls``; where two recordings are compared, ``comparison`` alone.  What is below them are the fields of
+the results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list of nodes, callers first, each
 with the index of its caller (null for the first), so that no reader has to follow it to its depth.
 """
 
@@ -36,6 +36,7 @@ def report_json(recording: Recording) -> dict[str, Any]:
         "lifetime_histogram": json_of(profile.lifetime_histogram(recording)),
         "survival_histogram": json_of(profile.survival_histogram(recording)),
         "leak_suspects": json_of(profile.leak_suspects(recording)),
+        "calls": json_of(profile.host_calls(recording)),
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinyheap.json_of import json_of
+from tinyheap.profile.calls import host_calls
 from tinyheap.profile.census import take_census
 from tinyheap.profile.flame import weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
@@ -30,6 +31,7 @@ from tinyheap.recordings.schema import EventKind
 from tinyheap.report.html import contents
 from tinyheap.report.html.packing import Columns
 from tinyheap.report.sources import Sources
+from tinyheap.report.verdicts import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -147,6 +149,9 @@ def _summary(
     percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
     if found.observed.unknown is not None:
         notes = [*notes, found.observed.unknown]
+    calls = host_calls(recording)
+    if not isinstance(calls, Unknown) and calls.is_repeated:
+        notes = [*notes, f"{calls.calls:,} calls of the host: {shortened(verdict(calls.trend))}."]
     return {
         "run": _run_facts(recording),
         "totals": {name: json_of(getattr(found, name)) for name in contents.TOTALS},

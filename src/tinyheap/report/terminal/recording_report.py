@@ -1,7 +1,8 @@
 """The report of a recording for a terminal: all analyses, in the order in which one asks.
 
 What ran, and how much?  When?  Who allocated it, from where?  How long did the program wait?  What are the objects like?
-And does anything leak?
+And does anything leak, or grow with
+each call of the host?
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ def report(
     lives = Group(Text("objects by lifetime", "dim"), renderable_of(profile.lifetime_histogram(recording)))
     yield from section("Objects", SideBySide(sizes, lives))
     yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
+    calls = profile.host_calls(recording)
+    if not isinstance(calls, profile.Unknown) and calls.is_repeated:
+        yield from section("Calls of the host", renderable_of(calls))
 
 
 def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:

@@ -17,6 +17,7 @@ from tinyheap.profile import (
     FlameGraph,
     FunctionUsage,
     Histogram,
+    HostCalls,
     LeakSuspects,
     Pauses,
     SiteUsage,
@@ -31,6 +32,7 @@ from tinyheap.profile.stacks import holds_program
 from tinyheap.recordings.observed import LEAKING
 from tinyheap.recordings.schema import RUNNING
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
+from tinyheap.report.terminal.calls import HostCallsCard
 from tinyheap.report.terminal.charts import BAR_STYLE, TimeLineChart, bar, series
 from tinyheap.report.terminal.comparison import ComparisonTables
 from tinyheap.report.terminal.flame_tree import FlameTree, fitted
@@ -321,6 +323,7 @@ _RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
     Pauses: pauses_card,
     Histogram: HistogramRows,
     LeakSuspects: SuspectRows,
+    HostCalls: HostCallsCard,
     Comparison: ComparisonTables,
     Unknown: lambda unknown: Text(str(unknown), "dim"),
 }
