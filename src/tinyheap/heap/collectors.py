@@ -51,11 +51,14 @@ class Encoding(Enum):
 
 
 class Collector(StrEnum):
-    """A collector, by its algorithm."""
+    """A collector, by its algorithm; of best-fit there are two, told apart by where an object's header is."""
 
     NEXT_FIT = "next-fit"
+    """The first run of free blocks that is long enough, from where the last search ended."""
     BEST_FIT_FRONT = "best-fit-front"
+    """The shortest free range that is long enough; an object begins with its header."""
     BEST_FIT_BACK = "best-fit-back"
+    """The same; an object ends with its header."""
 
     @property
     def encoding(self) -> Encoding:

@@ -8,7 +8,12 @@ collector would have left in memory is left there too, so that nothing else in t
 * the mark stack, which the original keeps below the stack pointer: the engine's bounded mark stack lies in that very place.
 
 There is one way in, `ServingHeap.allocate`, whatever the engine and the policy.  The C function behind the guest's import
-(`_allocator`) goes past it with what needs no decision, and comes to the engine's callbacks below when there is no room.
+(`_allocator`) goes past it with what needs no decision, and comes to the engine's callbacks below when there is no room:
+
+1. `ServingHeap.on_exhausted` collects.
+2. Where less than a third of the heap is free then, `ServingHeap.grow` makes it larger by one step (`growing`).
+3. The engine searches again, and grows for as long as it finds nothing.
+4. Where the heap cannot grow, `ServingHeap.finish_allocation` raises `GuestOutOfMemoryError`: the run ends with exit code 137.
 """
 
 from __future__ import annotations
