@@ -1,9 +1,9 @@
-"""How a run ended: one word for it, and by what that is seen.
+"""How a run ended: its kind, and the evidence for it.
 
 A program that runs out of stack traps where it happened to write, one that panics traps at an ``unreachable``, and one that
-finds no memory does either, so that the trap alone names nobody.  What else there is to see tells them apart, in this order:
+finds no memory does either, so that the trap alone does not say which of them it was.  Other evidence does, looked at in this order:
 
-* what was raised here: out of memory, overwritten, stopped, too late;
+* the error that tinyheap raised: out of memory, heap overwritten, stopped, timed out;
 * the stack pointer, where it is below the stack's low end (`SystemStack`, `overflow`), or a write below address 0 in the
   middle of a recursion;
 * what the program printed last: Go's and TinyGo's panics say what they are, unless they are compiled to say nothing;
@@ -51,7 +51,7 @@ _BELOW: Final = 1 << 31
 
 
 class EndKind(StrEnum):
-    """In one word, how a run ended."""
+    """The ways in which a run ends."""
 
     FINISHED = "finished"
     EXITED = "exited"
@@ -98,8 +98,8 @@ class Ending:
     """How a run ended.
 
     Args:
-        kind: in one word.
-        evidence: by what that is seen, a phrase or sentence each.
+        kind: in which of the ways.
+        evidence: what shows it, a phrase or a sentence each.
     """
 
     kind: EndKind
@@ -115,9 +115,9 @@ def ending_of(error: BaseException | None, program: Program | None = None, exit_
     """How a run ended.
 
     Args:
-        error: what was raised by what ran the program; None for nothing.
-        program: the program, which tells more before it is closed; None where it never came to that.
-        exit_code: with what it ended itself.
+        error: the exception that ended the run; None where there was none.
+        program: the program, not yet closed, for further evidence; None where it was never opened.
+        exit_code: the code with which the program itself ended.
     """
     if error is None:
         panic = _panic_text(program) if exit_code else None

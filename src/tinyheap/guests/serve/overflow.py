@@ -32,7 +32,7 @@ _HALF: Final = 1 << 31
 
 
 def stack_overflow(facts: BlockHeap, memory: memoryview, engine: Engine | None, stack_pointer: int) -> str | None:
-    """By what an overflow is seen, in a phrase; None where it is not.
+    """The evidence that the program's stack overflowed, as a phrase; None where there is none.
 
     Args:
         facts: where the guest's heap and variables are.
