@@ -1,7 +1,8 @@
 """How a run ended: its kind, and the evidence for it.
 
 A program that runs out of stack traps where it happened to write, one that panics traps at an ``unreachable``, and one that
-finds no memory does either, so that the trap alone does not say which of them it was.  Other evidence does, looked at in this order:
+finds no memory does either, so that the trap alone does not say which of them it was.  Other evidence does, looked at in this
+order:
 
 * the error that tinyheap raised: out of memory, heap overwritten, stopped, timed out;
 * the stack pointer, where it is below the stack's low end (`SystemStack`, `overflow`), or a write below address 0 in the
