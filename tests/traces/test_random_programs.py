@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,10 @@ from typing import Any, Final, TypeAlias
 import pytest
 
 import needs
-from tinyheap.errors import TraceError
+from engine_fixtures import BEST_FIT_KINDS
+from tinyheap.errors import HeapCorruptError, TraceError
+from tinyheap.heap.blockmap import free_runs_of
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Engine, Gc
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.trace import Trace, TraceBuilder, TraceGrowth, write_trace
@@ -257,3 +261,63 @@ def test_seed(seed: int, kernel: type[Engine], play_literal: PlayLiteral) -> Non
         if not expected["final_map"]:
             named["final_map"] = ""
         assert named == expected, again
+
+
+class CarefulAuthor(Author):
+    """Writes programs that write to live objects only: a free list lies in what is free, and would be overwritten."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.gentle = True
+
+    def held_id(self) -> int:
+        return self.rng.choice(list(self.held.values())) if self.held else 0
+
+    def root(self) -> None:
+        slot, chosen = self.rng.randrange(self.slots), self.held_id()
+        if not chosen or self.rng.random() < 0.3:
+            self.builder.root(slot)
+            self.held.pop(slot, None)
+        else:
+            self.hold(slot, chosen, self.rng.choice([0, 0, self.rng.randint(0, self.sizes[chosen])]))
+
+    def copy(self) -> None:
+        target, source = self.any_id(), self.held_id()
+        if target != source and target and source:
+            self.builder.copy(target, source)
+            self.bound(target, self.sizes[source])
+
+
+def best_fit_of(seed: int) -> tuple[Collector, list[str]]:
+    """One of the two collectors, seed by seed, and its engines."""
+    collector = (Collector.BEST_FIT_FRONT, Collector.BEST_FIT_BACK)[seed % 2]
+    return collector, [engine for engine, of in BEST_FIT_KINDS if of is collector]
+
+
+def test_seed_of_best_fit(seed: int) -> None:
+    author = CarefulAuthor(seed)
+    program, gc = author.write(), Gc.PRECISE if author.gc is Gc.LEAKING else author.gc
+    again = RERUN.format(seed=seed, after=seed + 1).replace("test_seed", "test_seed_of_best_fit")
+    collector, engines = best_fit_of(seed)
+    first, *others = (replay(program, gc, engine, collector=collector) for engine in engines)
+    for other in others:
+        assert other.as_vector() == first.as_vector(), again
+        assert other.counters[:5] == first.counters[:5], again
+    runs = free_runs_of(first.table, collector, first.geometry.end_block)
+    assert sum(blocks for _, blocks in first.ranges) == sum(blocks for _, blocks in runs), again
+
+
+def refusal(program: Trace, engine: str, collector: Collector) -> str:
+    """Why a program could not be played to its end; empty where it could."""
+    try:
+        replay(program, Gc.CONSERVATIVE, engine, collector=collector)
+    except (HeapCorruptError, TraceError) as error:
+        return str(error)
+    return ""
+
+
+def test_wild_programs_are_refused_where_they_meet_their_damage(seed: int) -> None:
+    program = Author(seed).write()
+    collector, engines = best_fit_of(seed)
+    for engine in engines:
+        assert re.match(r"$|step \d+ \([A-Z]", refusal(program, engine, collector))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, Final, Protocol, cast
 
-from tinyheap.errors import GeometryError, InvalidAddressError, TraceError
+from tinyheap.errors import GeometryError, HeapCorruptError, InvalidAddressError, TraceError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.bestfit.finalizers import FinalizerTable
 from tinyheap.heap.blockmap import unpack_states
@@ -33,6 +33,7 @@ from tinyheap.traces.trace import (
     Op,
     Trace,
     TraceGrowth,
+    describe_step,
     fault_message,
 )
 
@@ -382,6 +383,7 @@ def replay(
     Raises:
         TraceError: a step asks for the impossible, or for finalizers of a collector that has none.
         HeapError: there is no such collector, or it has no mark stack to be bounded.
+        HeapCorruptError: the program wrote through a dangling id to the free list or to a list of finalizers.
         GeometryError: the heap does not fit its address space, or the machine.
         InvalidTypeError: a size is no whole number.
     """
@@ -506,7 +508,11 @@ class StepPlayer:
         stop = min(self.step + steps, self.trace.step_count)
         begun_ns = time.perf_counter_ns()
         while self.step < stop and not self.out_of_memory and not self.stray:
-            self._play(*self.trace.step(self.step))
+            try:
+                self._play(*self.trace.step(self.step))
+            except HeapCorruptError as error:
+                # A program that writes through a dangling id writes over what the collector has there.
+                raise HeapCorruptError(f"{describe_step(self.step, self.trace.step(self.step))}: {error}") from error
         self._total_ns += time.perf_counter_ns() - begun_ns
         return self.step < self.trace.step_count and not self.out_of_memory and not self.stray
 
