@@ -552,17 +552,21 @@ class StepPlayer:
     def advance(self, steps: int) -> bool:
         stop = min(self.step + steps, self.trace.step_count)
         begun_ns = time.perf_counter_ns()
-        while self.step < stop and not self.out_of_memory and not self.stray:
+        while self._goes_on(stop):
             try:
                 if self._steps is not None:
                     self._play_compiled(self._steps, stop)
-                if self.step < stop and not self.out_of_memory and not self.stray:
+                if self._goes_on(stop):
                     self._play(*self.trace.step(self.step))
             except HeapCorruptError as error:
                 # A program that writes through a dangling id writes over what the collector has there.
                 raise HeapCorruptError(f"{describe_step(self.step, self.trace.step(self.step))}: {error}") from error
         self._total_ns += time.perf_counter_ns() - begun_ns
-        return self.step < self.trace.step_count and not self.out_of_memory and not self.stray
+        return self._goes_on(self.trace.step_count)
+
+    def _goes_on(self, stop: int) -> bool:
+        """Whether there is a step to be played before ``stop``."""
+        return self.step < stop and not self.out_of_memory and not self.stray
 
     def _play_compiled(self, steps: Steps, stop: int) -> None:
         """Play up to the first step that is left to Python."""
