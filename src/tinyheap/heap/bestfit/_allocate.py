@@ -54,8 +54,7 @@ def alloc_uncleared(heap: Heap, size_bytes: u64, layout: u64) -> u64:
     set_states(heap, first, first + blocks)
     if heap.precise != 0:
         store_word(
-            header_of(heap, first if heap.back == 0 else first + blocks - 1)
-            + (cython.cast(u64, 1) << heap.word_shift),
+            header_of(heap, first if heap.back == 0 else first + blocks - 1) + (cython.cast(u64, 1) << heap.word_shift),
             heap.word_shift,
             layout,
         )

@@ -153,7 +153,9 @@ def is_readable(heap: Heap, layout: u64) -> cython.bint:
     if layout == 0:
         return True
     if layout & 1 != 0:
-        return layout >> (heap.word_shift + 4) == 0 or (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1) != 0
+        return (
+            layout >> (heap.word_shift + 4) == 0 or (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1) != 0
+        )
     return static_layout_size(heap, layout) != 0
 
 
