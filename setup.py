@@ -29,6 +29,7 @@ COMPILED_MODULES = [
     "tinyheap.heap.bestfit._sweep",
     "tinyheap.heap.bestfit._kernel",
     "tinyheap.traces._replay",
+    "tinyheap.traces._steps",
     "tinyheap.guests.record._recorder",
     "tinyheap.guests.serve._allocator",
 ]

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from benchmarks.peers import BUILD_FOLDER
+from tinyheap.heap.collectors import Collector
 from tinyheap.traces import trace, workloads
 from tinyheap.units import KIB, MIB
 
 ANY_GOAL: Final = 0.95
 """No workload may be slower than the literal port, give or take the noise."""
+HIGH_OCCUPANCY: Final = 0.8
 QUICK_STEPS_SHARE: Final = 5
 QUICK_HEAP_BYTES: Final = MIB
 
@@ -29,6 +31,7 @@ class Case:
     workload: str
     options: workloads.WorkloadOptions
     goal: float = ANY_GOAL
+    collector: Collector = Collector.NEXT_FIT
 
     @property
     def gc(self) -> str:
@@ -37,16 +40,22 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Workload, word size, heap size, occupancy, scanner: `mixed-w8-1MiB-60%-conservative`."""
+        """`mixed-w8-1MiB-60%-conservative`: workload, word size, heap size, occupancy, scanner; a collector but next-fit."""
+        collector = "" if self.collector is Collector.NEXT_FIT else f"-{self.collector}"
+        return f"{self.program}-{self.gc}{collector}"
+
+    @property
+    def program(self) -> str:
+        """What is run: the name without scanner and collector."""
         heap = self.options.heap_bytes
         size = f"{heap // MIB}MiB" if heap >= MIB else f"{heap // KIB}KiB"
-        return f"{self.workload}-w{self.options.word_bytes}-{size}-{self.options.occupancy:.0%}-{self.gc}"
+        return f"{self.workload}-w{self.options.word_bytes}-{size}-{self.options.occupancy:.0%}"
 
     def trace(self) -> Path:
         """The case's trace, generated unless it is there already."""
         sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (trace, workloads))
         key = hashlib.sha256(sources + repr((self.workload, astuple(self.options))).encode()).hexdigest()[:16]
-        path = BUILD_FOLDER / "traces" / f"{self.name}-{key}.trace"
+        path = BUILD_FOLDER / "traces" / f"{self.program}-{self.gc}-{key}.trace"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".part")
@@ -61,7 +70,7 @@ def all_cases(*, quick: bool) -> Iterator[Case]:
         if not quick:
             yield case
         elif case.options.heap_bytes <= QUICK_HEAP_BYTES:
-            yield Case(case.workload, _fewer_steps(case.options), case.goal)
+            yield replace(case, options=_fewer_steps(case.options))
 
 
 def _fewer_steps(options: workloads.WorkloadOptions) -> workloads.WorkloadOptions:
@@ -70,6 +79,22 @@ def _fewer_steps(options: workloads.WorkloadOptions) -> workloads.WorkloadOption
 
 
 def _cases() -> Iterator[Case]:
+    """Next-fit's, then best-fit's: the same, and the walks over long lists of free ranges."""
+    next_fit = list(_next_fit_cases())
+    yield from next_fit
+    for case in next_fit:
+        yield replace(case, goal=_best_fit_goal(case), collector=Collector.BEST_FIT_FRONT)
+    for workload in ("lengths", "walks", "equals"):
+        yield replace(_case(workload, 8, 16 * MIB, 1_000_000, 0.6), collector=Collector.BEST_FIT_FRONT)
+
+
+def _best_fit_goal(case: Case) -> float:
+    if case.workload != "mixed":
+        return ANY_GOAL
+    return 3 if case.options.occupancy > HIGH_OCCUPANCY else 2
+
+
+def _next_fit_cases() -> Iterator[Case]:
     for word_bytes in (4, 8):
         for heap_bytes, steps in (
             (64 * KIB, 1_000_000),

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks import peers
 from benchmarks.cases import Case
 from tinyheap.heap.buffers import reserve
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.heap import Heap
-from tinyheap.traces.replay import Replay, replay, table_hash
+from tinyheap.traces.replay import Replay, ranges_hash, replay, table_hash
 from tinyheap.traces.trace import Trace, read_trace
 from tinyheap.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SWEEP_GOALS: Final = {Collector.NEXT_FIT: 25, Collector.BEST_FIT_FRONT: 15}
+"""How many times faster sweeping has to be in mixed heaps; best-fit's builds its lists, too."""
 PYTHON_OBJECT_BYTES: Final = 32
 PYTHON_OBJECTS: Final = 200_000
 PYTHON_HEAP_BYTES: Final = 32 * MIB
@@ -79,15 +82,17 @@ def measure(case: Case, n: int, bdwgc: Path | None) -> Outcome:
     program = read_trace(trace)
     precise = case.options.precise
     with_bdwgc = bdwgc if case.options.word_bytes == 8 else None
-    literal = peers.literal(case.options.word_bytes, precise=precise)
+    literal = peers.literal(case.options.word_bytes, precise=precise, collector=case.collector)
     check_agreement(case, program, peers.run(literal, trace))
     ours, theirs, bdwgcs = [], [], []
     for _ in range(n):
-        ours.append(play(program, case.gc))
+        ours.append(play(program, case))
         theirs.append(peers.run(literal, trace, "--times"))
         if with_bdwgc:
             bdwgcs.append(peers.run(with_bdwgc, trace, *(["--precise"] if precise else [])))
-    counted = peers.run(peers.literal(case.options.word_bytes, precise=precise, counted=True), trace)
+    counted = peers.run(
+        peers.literal(case.options.word_bytes, precise=precise, counted=True, collector=case.collector), trace
+    )
     rows = literal_rows(case, ours, theirs, work(ours[0], counted))
     notes = [f"{case.name}: runs out of memory at step {ours[0].ops_done}"] if ours[0].out_of_memory else []
     if bdwgcs and bdwgcs[0]["oom"]:
@@ -98,23 +103,30 @@ def measure(case: Case, n: int, bdwgc: Path | None) -> Outcome:
     return Outcome(rows, notes)
 
 
-def play(program: Trace, gc: str) -> Replay:
+def play(program: Trace, case: Case) -> Replay:
     """One run of a program on the kernel, with its memory there from the start, as the peers have it."""
-    return replay(program, gc, "kernel", timing=False, hashes=False, prefault=True)
+    return replay(program, case.gc, "kernel", collector=case.collector, timing=False, hashes=False, prefault=True)
 
 
 def check_agreement(case: Case, program: Trace, said: dict[str, Any]) -> None:
     """Raises DisagreementError where the kernel's heap ended otherwise than the literal port's."""
-    ours = play(program, case.gc)
+    ours = play(program, case)
     ends = {
         "collection_count": len(ours.collections),
-        "next_alloc": ours.next_alloc,
+        **place_of_next(ours),
         "final_table_fnv1a": f"{table_hash(ours.table, ours.geometry.end_block):016x}",
-        "mem_stats": {key: ours.mem_stats.as_go()[key] for key in said["mem_stats"]},
+        "mem_stats": {key: ours.mem_stats.as_go(case.collector)[key] for key in said["mem_stats"]},
     }
     for key, value in ends.items():
         if said[key] != value:
             raise DisagreementError(f"{case.name}: {key} is {value} here and {said[key]} in the literal port")
+
+
+def place_of_next(ours: Replay) -> dict[str, Any]:
+    """What decides where the next object goes: a place, or the free list."""
+    if not ours.collector.has_free_list:
+        return {"next_alloc": ours.next_alloc}
+    return {"final_ranges_fnv1a": f"{ranges_hash(ours.ranges, ours.geometry.block_bytes):016x}"}
 
 
 def literal_rows(case: Case, ours: list[Replay], theirs: list[dict[str, Any]], done: dict[str, str]) -> list[Row]:
@@ -130,7 +142,7 @@ def literal_rows(case: Case, ours: list[Replay], theirs: list[dict[str, Any]], d
     }
     rows = [Row(case.name, "literal", n, total_ns, their_total_ns, case.goal, {**phases, **done})]
     if case.workload == "mixed" and sweep_ns:
-        rows.append(Row(f"{case.name}-sweep", "literal", n, sweep_ns, their_sweep_ns, 25))
+        rows.append(Row(f"{case.name}-sweep", "literal", n, sweep_ns, their_sweep_ns, SWEEP_GOALS[case.collector]))
     return rows
 
 
@@ -141,7 +153,7 @@ def work(ours: Replay, literal: dict[str, Any]) -> dict[str, str]:
         "collections": f"{len(ours.collections)}",
         "table reads": f"{counters.table_reads} / {literal['blocks_examined']}",
         "words scanned": f"{counters.words_scanned} / {literal['words_scanned']}",
-        "rescans": f"{counters.rescans} / {literal['rescans']}",
+        "rescans": f"{counters.rescans} / {literal.get('rescans', 0)}",
         "mark stack": f"{counters.mark_stack_peak}",
     }
 

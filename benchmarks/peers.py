@@ -1,7 +1,7 @@
 """The collectors that the kernel is measured against: C programs, compiled here, that run traces and print JSON.
 
-*literal* is the original's algorithm block by block, one build for each word size and scanner; *bdwgc* is Debian's
-libgc.  `counted` builds of literal tally their work in the hot loops and are never timed.
+*literal* is an original's algorithm block by block, one build for each collector, word size and scanner; *bdwgc* is
+Debian's libgc.  `counted` builds of literal tally their work in the hot loops and are never timed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
+
+from tinyheap.heap.collectors import Collector
 
 SOURCES: Final = Path(__file__).parent
 BUILD_FOLDER: Final = SOURCES.parent / "build" / "benchmarks"
@@ -22,15 +24,23 @@ class PeerError(Exception):
     """A peer that does not compile or does not run; the message is the tool's own."""
 
 
-def literal(word_bytes: int, *, precise: bool, counted: bool = False, folder: Path = BUILD_FOLDER) -> Path:
-    """The program of the literal port, compiled unless it is there already.
+def literal(
+    word_bytes: int,
+    *,
+    precise: bool,
+    counted: bool = False,
+    collector: Collector = Collector.NEXT_FIT,
+    folder: Path = BUILD_FOLDER,
+) -> Path:
+    """The program of a literal port, compiled unless it is there already; next-fit's, or best-fit's with headers in front.
 
     Raises:
         PeerError: It does not compile.
     """
     kind = f"w{word_bytes}-{'precise' if precise else 'conservative'}{'-counted' if counted else ''}"
     defines = (f"-DWORD_BYTES={word_bytes}", f"-DPRECISE={precise:d}", f"-DCOUNT={counted:d}")
-    return _compile("literal", folder / f"literal-{kind}", defines)
+    name = "literal" if collector is Collector.NEXT_FIT else "literal_bestfit"
+    return _compile(name, folder / f"{name}-{kind}", defines)
 
 
 def bdwgc(folder: Path = BUILD_FOLDER) -> Path:
@@ -56,7 +66,7 @@ def run(peer: Path, trace: Path, *options: str) -> dict[str, Any]:
 
 
 def _compile(name: str, target: Path, defines: tuple[str, ...] = (), libraries: tuple[str, ...] = ()) -> Path:
-    sources = [SOURCES / f"{name}.c", SOURCES / "trace.h"]
+    sources = [SOURCES / f"{name}.c", *SOURCES.glob("*.h")]
     if target.exists() and target.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

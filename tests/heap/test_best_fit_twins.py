@@ -192,7 +192,7 @@ ENGINES: Final = {
 
 
 @pytest.mark.parametrize("collector", ENGINES)
-def test_kernel_and_model_leave_the_same_bytes(collector: Collector, soak_seeds: range) -> None:
+def test_both_engines_leave_the_same_bytes(collector: Collector, soak_seeds: range) -> None:
     if len(ENGINES[collector]) < 2:
         needs.fail_or_skip(f"the compiled kernel of {collector} is not there")
     for seed in soak_seeds:
@@ -200,7 +200,7 @@ def test_kernel_and_model_leave_the_same_bytes(collector: Collector, soak_seeds:
 
 
 @pytest.mark.parametrize("collector", ENGINES)
-def test_requests_leave_sound_heaps(collector: Collector, soak_seeds: range) -> None:
-    """The same requests on the model alone."""
+def test_requests_leave_sound_heaps_on_the_model(collector: Collector, soak_seeds: range) -> None:
+    """The same requests, where there is no kernel."""
     for seed in soak_seeds:
         Twins(collector, ["model"], random.Random(seed)).run()

@@ -50,7 +50,7 @@ def verdicts(
 
 def try_mutant(folder: Path, edit: Edit) -> str:
     kernel_builds.build(folder, ["-O1"], [edit], kernel_builds.modules_of(edit))
-    return kernel_builds.check(folder)
+    return kernel_builds.check(folder, kernel_builds.checks_of(edit))
 
 
 @pytest.mark.slow

@@ -20,11 +20,9 @@ pytestmark = pytest.mark.conformance
 
 FLAGS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 CHECKS: Final = (
-    "tests/heap/test_engines.py",
+    *kernel_builds.CHECKS,
     "tests/heap/test_kernel_border.py",
-    "tests/heap/test_patterns.py",
-    "tests/heap/test_twins.py",
-    "tests/heap/test_vectors.py",
+    "tests/traces/test_steps.py",
     "tests/heap/test_callbacks.py",
     "tests/heap/test_reentry.py",
 )
@@ -52,7 +50,7 @@ def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def folder(kernel: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose compiled modules are watched."""
     folder = tmp_path_factory.mktemp("sanitized") / "copy"
-    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, kernel_builds.PLAYER])
+    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, *kernel_builds.PLAYERS])
     return folder
 
 

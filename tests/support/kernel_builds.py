@@ -20,20 +20,28 @@ HEAP: Final = PACKAGE / "heap"
 KERNEL: Final = (
     "tinyheap.heap._buffers",
     *(f"tinyheap.heap.nextfit.{name}" for name in ("_state", "_allocate", "_mark", "_sweep", "_kernel")),
+    *(f"tinyheap.heap.bestfit.{name}" for name in ("_state", "_freelist", "_allocate", "_mark", "_sweep", "_kernel")),
 )
-"""The modules that the kernel is compiled from."""
-PLAYER: Final = "tinyheap.traces._replay"
-CHECKS: Final = (
+"""The modules that the kernels are compiled from."""
+PLAYERS: Final = ("tinyheap.traces._replay", "tinyheap.traces._steps")
+NEXT_FIT_CHECKS: Final = (
     "tests/heap/test_engines.py",
     "tests/heap/test_patterns.py",
     "tests/heap/test_twins.py",
     "tests/heap/test_vectors.py",
 )
-"""The tests that say whether a kernel is exact."""
+BEST_FIT_CHECKS: Final = (
+    "tests/heap/test_best_fit_twins.py",
+    "tests/heap/test_best_fit_states.py",
+    "tests/heap/test_best_fit.py",
+    "tests/heap/test_vectors_newer.py",
+)
+CHECKS: Final = NEXT_FIT_CHECKS + BEST_FIT_CHECKS
+"""The tests that say whether kernels are exact."""
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
-PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model", *CHECKS)
-SECONDS: Final = 180
+PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model")
+SECONDS: Final = 300
 """Longer than all checks take; a kernel that does not end them is one that fails."""
 SOME_TEST_FAILED: Final = 1
 
@@ -50,12 +58,20 @@ def build(folder: Path, flags: Iterable[str], edits: Iterable[Edit] = (), module
 def modules_of(edit: Edit) -> list[str]:
     """The kernel's modules that are compiled from a file: those whose text, or whose declarations, name it."""
     stem = Path(edit.file).stem
+    # What lies beside the collectors' folders is all collectors'.
+    folders = Path(edit.file).parts[:-1] or ("heap", "nextfit", "bestfit")
     texts = {module: ROOT / PACKAGE.parent / module.replace(".", "/") for module in KERNEL}
     return [
         module
         for module, path in texts.items()
-        if path.name == stem or (not edit.file.endswith(".py") and named_in(path, stem))
+        if path.parent.name in folders
+        and (path.name == stem or (not edit.file.endswith(".py") and named_in(path, stem)))
     ]
+
+
+def checks_of(edit: Edit) -> tuple[str, ...]:
+    """The tests that say whether a kernel with an edit is exact."""
+    return BEST_FIT_CHECKS if "bestfit" in Path(edit.file).parts else NEXT_FIT_CHECKS
 
 
 def named_in(module: Path, stem: str) -> bool:
@@ -101,13 +117,13 @@ def kernel_file(folder: Path) -> Path:
     return Path(ran.stdout.strip())
 
 
-def check(folder: Path) -> str:
-    """How the checks end on the kernel in a folder: ``passed``, ``caught``, or what went wrong with checking."""
+def check(folder: Path, checks: Iterable[str] = CHECKS) -> str:
+    """How checks end on the kernel in a folder: ``passed``, ``caught``, or what went wrong with checking."""
     loaded = kernel_file(folder)
     if folder not in loaded.parents:
         return f"not checked: {loaded} was loaded"
     try:
-        ran = run_python(folder, *PYTEST, seconds=SECONDS)
+        ran = run_python(folder, *PYTEST, *checks, seconds=SECONDS)
     except subprocess.TimeoutExpired:
         return "caught: it did not end"
     if ran.returncode == SOME_TEST_FAILED or ran.returncode < 0:

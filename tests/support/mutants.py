@@ -6,6 +6,13 @@ from typing import Final
 
 from source_edits import Edit
 
+_BEST_ALLOCATE: Final = "bestfit/_allocate.py"
+_BEST_MARK: Final = "bestfit/_mark.py"
+_BEST_SWEEP: Final = "bestfit/_sweep.py"
+_BEST_TABLE: Final = "bestfit/_table.pxd"
+_BEST_STATE: Final = "bestfit/_state.py"
+_BEST_BORDER: Final = "bestfit/_kernel.py"
+_FREELIST: Final = "bestfit/_freelist.py"
 _ALLOCATE: Final = "nextfit/_allocate.py"
 _MARK: Final = "nextfit/_mark.py"
 _MARKER: Final = "nextfit/_marker.pxd"
@@ -341,4 +348,104 @@ MUTANTS: Final = {
     ),
     "filling is always with zeros": Edit(_WORDS, "fill", "(int)byte", "0"),
     "the last byte is not moved": Edit(_WORDS, "move", "(size_t)bytes", "(size_t)bytes & ~7"),
+    # ---- best-fit: the table ----
+    "best-fit: the nibbles of a word's upper half are lost": Edit(
+        _BEST_TABLE, "plane_of", "(x | x >> 16) & PLANE", "x & PLANE"
+    ),
+    "best-fit: blocks past the end of the heap are free": Edit(
+        _BEST_TABLE, "free_in", "free & ((<u64>1 << left) - 1)", "free"
+    ),
+    "best-fit: a head above is one off": Edit(
+        _BEST_TABLE, "tails_above", "block += ctz64(others)", "block += ctz64(others) + 1"
+    ),
+    "best-fit: the header lies at the start of the last block": Edit(
+        _BEST_TABLE, "header_of", "(head + 1) << heap.block_shift", "head << heap.block_shift"
+    ),
+    "best-fit: the table's new bytes are not cleared": Edit(
+        _BEST_STATE, "move_table", "fill(heap.table + table_bytes, heap.table_bytes - table_bytes, 0)", "pass"
+    ),
+    # ---- best-fit: the free list ----
+    "best-fit: a range of the same length is passed over": Edit(
+        _FREELIST, "next_length", "ONES << (blocks & 63)", "(ONES << 1) << (blocks & 63)"
+    ),
+    "best-fit: lengths in the next word of the index are not found": Edit(
+        _FREELIST, "next_length", "(ONES << 1) << word", "((ONES << 1) << 1) << word"
+    ),
+    "best-fit: the node before is one of a length that is not shorter": Edit(
+        _FREELIST, "last_length", "(blocks if blocks < SHORT else SHORT) - 1", "blocks if blocks < SHORT else SHORT - 1"
+    ),
+    "best-fit: a length that is used up stays in the index": Edit(
+        _FREELIST, "take_from", "drop_length(heap, blocks)", ""
+    ),
+    "best-fit: the outer node is used first": Edit(_FREELIST, "take_from", "inner if inner != 0 else node", "node"),
+    "best-fit: the object gets the high end": Edit(
+        _FREELIST,
+        "take_from",
+        "insert_range(heap, first + needed, blocks - needed)",
+        "insert_range(heap, first, blocks - needed)",
+    ),
+    "best-fit: inner lists lose all but their first": Edit(
+        _FREELIST,
+        "insert_beside",
+        "load_word(inner, heap.word_shift)",
+        "0",
+    ),
+    "best-fit: a new outer node keeps an old inner list": Edit(
+        _FREELIST, "insert_outer", "store_word(at + (word_bytes << 1), heap.word_shift, 0)", ""
+    ),
+    "best-fit: a run at the heap's start is not in the list": Edit(
+        _FREELIST, "build_list", "add_run(heap, 0, end)", "pass"
+    ),
+    "best-fit: the block below a run is taken for free": Edit(
+        _FREELIST, "build_list", "ONES >> clz64(~free & rest)", "ONES >> clz64(~free & rest) >> 1"
+    ),
+    # ---- best-fit: allocation ----
+    "best-fit: objects have no tails": Edit(
+        _BEST_ALLOCATE, "set_states", "nibbles_of(tails & ~low)", "nibbles_of(tails & low)"
+    ),
+    "best-fit: the first block is always the head": Edit(
+        _BEST_ALLOCATE, "set_states", "first if heap.back == 0 else end - 1", "first"
+    ),
+    "best-fit: only an object's first block is cleared": Edit(
+        _BEST_ALLOCATE, "alloc_object", "blocks_for(heap, size_bytes)", "1"
+    ),
+    "best-fit: the header is cleared, too": Edit(
+        _BEST_ALLOCATE,
+        "clear_body",
+        "(blocks << heap.block_shift) - heap.header_bytes",
+        "(blocks << heap.block_shift) - heap.header_bytes * (1 - heap.back)",
+    ),
+    "best-fit: freeing leaves the object's last block": Edit(
+        _BEST_ALLOCATE, "clear_states", "31 - ((end - 1) & 31)", "32 - ((end - 1) & 31)"
+    ),
+    "best-fit: the old size has the header in it": Edit(
+        _BEST_ALLOCATE,
+        "old_size",
+        "((tails_above(heap, block) + 1) << heap.block_shift) - heap.header_bytes",
+        "(tails_above(heap, block) + 1) << heap.block_shift",
+    ),
+    "best-fit: half of the heap is headroom": Edit(
+        _BEST_BORDER, "Kernel._search_on", "heap.pool_bytes // 3", "heap.pool_bytes // 2"
+    ),
+    "best-fit: a heap that grew keeps its list": Edit(_BEST_BORDER, "Kernel.resize", "not heap.back", "False"),
+    # ---- best-fit: marking and sweeping ----
+    "best-fit: pointers to tails mark nothing": Edit(_BEST_MARK, "mark_word", "state == TAIL", "False"),
+    "best-fit: link words are not written": Edit(
+        _BEST_MARK, "mark_word", "store_word(at, heap.word_shift, heap.scan_top)", "store_word(at, heap.word_shift, 0)"
+    ),
+    "best-fit: an element that is not whole is scanned": Edit(
+        _BEST_MARK, "scan_pattern", "stop - at >= element", "stop > at"
+    ),
+    "best-fit: bitmaps of statics wrap at their first byte": Edit(
+        _BEST_MARK, "scan_static", "bitmap + (index >> 3)", "bitmap"
+    ),
+    "best-fit: tails in the next word stay": Edit(
+        _BEST_SWEEP, "free_dead", "carry = (dead | carry) >> 31", "carry = 0"
+    ),
+    "best-fit: tails in the word below go": Edit(
+        _BEST_SWEEP, "free_dead_back", "carry = (marks | kept) & 1", "carry = 0"
+    ),
+    "best-fit: long objects lose their first blocks": Edit(
+        _BEST_SWEEP, "fill_down", "begun | (through & (begun >> 16))", "begun"
+    ),
 }

@@ -1,8 +1,9 @@
 """Run a trace on a collector and say what the collector did.
 
 A trace plays on any engine: on the kernel of next-fit in compiled code (``_replay``), on others step by step
-(`StepPlayer`).  Both players are made from the same `Stage` (where heap, layouts and sentinel lie) and give the same
-`Replay`, whose JSON form has the keys of the conformance vectors.
+(`StepPlayer`); in compiled code again where a step needs no Python and the engine is compiled (``_steps``).  Both players are
+made from the same `Stage` (where heap, layouts and sentinel lie) and give the same `Replay`, whose JSON form has the keys of
+the conformance vectors.
 """
 
 from __future__ import annotations
@@ -443,9 +444,7 @@ def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: 
     from tinyheap.traces import _replay
 
     trace = stage.trace
-    index, fault, allocations = _replay.first_fault(trace)
-    if fault:
-        raise TraceError(fault_message(index, trace.step(index), Fault(fault)))
+    allocations = _check_compiled(trace)
     player: Player = _replay.Player(
         trace,
         stage.heap_memory,
@@ -465,8 +464,50 @@ def _kernel_player(stage: Stage, mark_stack_entries: int, timing: bool, hashes: 
     return player
 
 
+def _check_compiled(trace: Trace) -> int:
+    """`Trace.check`, compiled; returns how many steps allocate or reallocate."""
+    from tinyheap.traces import _replay
+
+    index, fault, allocations = _replay.first_fault(trace)
+    if fault:
+        raise TraceError(fault_message(index, trace.step(index), Fault(fault)))
+    return allocations
+
+
+class Steps(Protocol):
+    """Plays the steps that need no Python; ``_steps.Steps``."""
+
+    @property
+    def results(self) -> array[int]:
+        """What allocations of the last play returned, as `Player.addresses`."""
+
+    @property
+    def rows(self) -> Sequence[tuple[int, ...]]:
+        """The last play's collections."""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether memory ran out in the step that the last play came to."""
+
+    @property
+    def stray(self) -> bool:
+        """Whether that step would write past the heap."""
+
+    @property
+    def times_ns(self) -> tuple[int, int, int]:
+        """Allocation, mark, sweep, of all plays."""
+
+    def play(self, step: int, stop: int) -> int:
+        """Play from a step up to ``stop``, or to one that is left; returns that step."""
+
+    def check_list(self) -> None:
+        """Raises HeapCorruptError where the last play came upon a damaged list."""
+
+
 class StepPlayer:
     """Plays a trace on any engine, step by step; see `Player`.
+
+    On a compiled engine only what has to do with finalizers is played in Python, the rest by `Steps`.
 
     It is the engine's embedder, too: its only roots are the trace's slots and what finalizers need, and it grows as the
     header says.
@@ -482,7 +523,10 @@ class StepPlayer:
         has_finalizers: bool,
     ) -> None:
         self.trace = stage.trace
-        self.trace.check()
+        if engine_name_of(engine_type) == "kernel":
+            _check_compiled(self.trace)
+        else:
+            self.trace.check()
         self.limit_bytes = stage.limit_bytes
         self.layouts = stage.layouts
         options = Options(stage.gc, mark_stack_entries, collector=stage.collector)
@@ -503,18 +547,34 @@ class StepPlayer:
         most_blocks = stage.geometry.resized(stage.limit_bytes).end_block
         self.ranges_after: list[tuple[Range, ...]] | None = [] if most_blocks <= RANGES_AFTER_BLOCKS else None
         self._total_ns = self._alloc_ns = self._mark_ns = self._sweep_ns = 0
+        self._steps = _compiled_steps(self, engine_type)
 
     def advance(self, steps: int) -> bool:
         stop = min(self.step + steps, self.trace.step_count)
         begun_ns = time.perf_counter_ns()
-        while self.step < stop and not self.out_of_memory and not self.stray:
+        while self._goes_on(stop):
             try:
-                self._play(*self.trace.step(self.step))
+                if self._steps is not None:
+                    self._play_compiled(self._steps, stop)
+                if self._goes_on(stop):
+                    self._play(*self.trace.step(self.step))
             except HeapCorruptError as error:
                 # A program that writes through a dangling id writes over what the collector has there.
                 raise HeapCorruptError(f"{describe_step(self.step, self.trace.step(self.step))}: {error}") from error
         self._total_ns += time.perf_counter_ns() - begun_ns
-        return self.step < self.trace.step_count and not self.out_of_memory and not self.stray
+        return self._goes_on(self.trace.step_count)
+
+    def _goes_on(self, stop: int) -> bool:
+        """Whether there is a step to be played before ``stop``."""
+        return self.step < stop and not self.out_of_memory and not self.stray
+
+    def _play_compiled(self, steps: Steps, stop: int) -> None:
+        """Play up to the first step that is left to Python."""
+        self.step = steps.play(self.step, stop)
+        self.addresses.extend(steps.results)
+        self.rows.extend(steps.rows)
+        self.out_of_memory, self.stray = steps.out_of_memory, steps.stray
+        steps.check_list()
 
     def _play(self, op: int, a: int, b: int, c: int) -> None:
         word_bytes = self.trace.word_bytes
@@ -665,7 +725,8 @@ class StepPlayer:
 
     @property
     def times_ns(self) -> tuple[int, int, int, int]:
-        return self._total_ns, self._alloc_ns, self._mark_ns, self._sweep_ns
+        alloc_ns, mark_ns, sweep_ns = self._steps.times_ns if self._steps else (0, 0, 0)
+        return self._total_ns, self._alloc_ns + alloc_ns, self._mark_ns + mark_ns, self._sweep_ns + sweep_ns
 
     @property
     def census(self) -> tuple[int, int, int]:
@@ -677,6 +738,20 @@ class StepPlayer:
 
     def read_table(self) -> bytes:
         return self.engine.read_table()
+
+
+def _compiled_steps(player: StepPlayer, engine_type: type[Engine]) -> Steps | None:
+    """What plays steps without Python; None on a model, and where the list is to be told after each step."""
+    if player.ranges_after is not None or engine_name_of(engine_type) != "kernel":
+        return None
+    from tinyheap.traces import _steps
+
+    numbers, addresses = array("I", player.layouts.keys()), array("Q", player.layouts.values())
+    has_finalizers = player.finalizers is not None
+    steps: Steps = _steps.Steps(
+        player, player.engine, numbers, addresses, player.timing, player.hashes, not has_finalizers
+    )
+    return steps
 
 
 class TracedFinalizers:
