@@ -9,7 +9,7 @@ type Usages = Recording["functions"] | Recording["sites"];
 
 export function Functions({ recording }: { recording: Recording }) {
   const { functions } = recording;
-  const columns = useMemo(() => [named(recording, functions), ...figures(recording, functions)], [recording]);
+  const columns = useMemo(() => [named(recording, functions), ...metrics(recording, functions)], [recording]);
   return (
     <DataTable
       name="functions"
@@ -32,7 +32,7 @@ export function Sites({ recording }: { recording: Recording }) {
       format: (offset) => (offset < 0 ? "–" : addressText(offset)),
       hint: "Where the call stands in the program's file",
     };
-    return [named(recording, sites), ...figures(recording, sites), place];
+    return [named(recording, sites), ...metrics(recording, sites), place];
   }, [recording]);
   return (
     <DataTable
@@ -56,7 +56,7 @@ function named(recording: Recording, usages: Usages): TableColumn {
   return { title: "Function", value: (row) => recording.name(usages.function[row]!), text: true };
 }
 
-function figures(recording: Recording, usages: Usages): TableColumn[] {
+function metrics(recording: Recording, usages: Usages): TableColumn[] {
   const all = recording.summary.totals.allocated_bytes || 1;
   const share = (part: (row: number) => number) => (row: number) => (usages.own_objects[row] ? part(row) / usages.own_objects[row]! : NaN);
   const lives: TableColumn[] = [

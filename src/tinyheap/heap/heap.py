@@ -841,7 +841,7 @@ class Heap(SoleOwner):
 
     @entering(VERIFICATION)
     def problems(self) -> list[str]:
-        """What `verify` finds, a line each; empty for a sound heap.
+        """What `verify` finds, one line per problem; empty for a sound heap.
 
         Raises:
             HeapBusyError: from a callback that may only look, or while another thread works on the heap.
@@ -944,7 +944,7 @@ def _named_gc(gc: Gc | str) -> Gc:
 
 
 def _poison_byte(largest: Geometry) -> int:
-    """A byte that, repeated over a word, is no address of the heap however far it grows."""
+    """A byte that, repeated over a word, is not an address of the heap however far it grows."""
     words = {byte: int.from_bytes(bytes([byte]) * largest.word_bytes, "little") for byte in POISON_BYTES}
     return next(byte for byte, word in words.items() if not largest.is_on_heap(word))
 

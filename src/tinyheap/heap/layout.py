@@ -337,7 +337,7 @@ class _StructReader:
         return element._replace(size_bytes=size_bytes, pointers=pointers)
 
     def _element(self, name: str, kind: str) -> _Part:
-        """A type that is no array."""
+        """A type that is not an array."""
         kind = {"any": "interface", "error": "interface", "unsafe.Pointer": "pointer"}.get(kind, kind)
         if kind in SCALAR_BYTES:
             return _Part(SCALAR_BYTES[kind], min(SCALAR_BYTES[kind], self.largest_alignment), "")

@@ -1,7 +1,7 @@
 """Leak suspects: sites whose live bytes grow from collection to collection.
 
 What lives right after a collection is what the program still holds (and what the collector wrongly holds for it).  For
-each allocation site this is a series, one figure a collection.  A cache or a table that has been filled stays where it
+each allocation site this is a series, one value per collection.  A cache or a table that has been filled stays where it
 is; a leak grows.  A program also grows as it starts, so only the *later* half of the collections counts, and there must be
 `FEWEST_COLLECTIONS`: a run that ends while it still builds up its data looks like nothing but leaks.
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 FEWEST_COLLECTIONS: Final = 10
-"""With fewer nobody is suspected: five figures are in order by chance once in a hundred times, and sites are many."""
+"""With fewer nobody is suspected: five values are in order by chance once in a hundred times, and sites are many."""
 MOST_LATER: Final = 64
-"""Of a longer series so many figures, evenly spread, are looked at: pairs grow with the square."""
+"""Of a longer series so many values, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
 MATERIAL: Final = 0.1
 STILL: Final = 0.5
@@ -132,9 +132,9 @@ def later_of(collections: int) -> int:
 
 
 def trend(series: Sequence[int]) -> tuple[float, float]:
-    """Kendall's tau (-1..1) of a series against its order, and its Theil-Sen slope for one step; two figures or more.
+    """Kendall's tau (-1..1) of a series against its order, and its Theil-Sen slope for one step; two values or more.
 
-    A long series is thinned to `MOST_LATER` figures, the first and the last among them.
+    A long series is thinned to `MOST_LATER` values, the first and the last among them.
     """
     steps = len(series) - 1
     chosen = sorted({round(at * steps / (MOST_LATER - 1)) for at in range(MOST_LATER)})

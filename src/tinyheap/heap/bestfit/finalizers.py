@@ -310,7 +310,7 @@ class FinalizerTable:
     # ---- verifying --------------------------------------------------------------------------------------------------
 
     def problems(self, most: int = 16) -> list[str]:
-        """What is wrong with the table, a line each."""
+        """What is wrong with the table, one line per problem."""
         try:
             return list(self._problems())[:most]
         except HeapCorruptError as error:

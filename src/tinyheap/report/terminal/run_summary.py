@@ -46,7 +46,7 @@ _GUEST_FACTS: Final = ("runtime", "version", "collector", "scheduler", "served")
 
 @dataclass(frozen=True, slots=True)
 class HeapReport:
-    """The figures of one heap at its end."""
+    """The statistics of one heap at its end."""
 
     engine: str
     mem_stats: MemStats
@@ -103,7 +103,7 @@ class HeapReport:
         }
 
     def lines(self, run_ns: int) -> Iterator[tuple[str, str]]:
-        """Figures and their names, for people."""
+        """Statistics and their names, for people."""
         stats = self.mem_stats
         yield "allocations", f"{stats.mallocs:,}"
         yield "allocated", size_text(stats.total_alloc)
@@ -165,7 +165,7 @@ class RunReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """What it was, and the figures of its heap or why there are none."""
+        """What it was, and the statistics of its heap or why there are none."""
         guest = self.guest
         if guest is None:
             yield f"{self.module}: ran natively in {time_text(self.run_ns)}{self._memory()}"
@@ -177,12 +177,12 @@ class RunReport:
             yield f"This module {guest.served}."
             yield f"It ran for {time_text(self.run_ns)}{self._memory()}; what its heap did is unknown."
             return
-        ours = "never collected" if self.gc == "leaking" else "replaced"
-        yield f"{what}, {ours} ({self.heap.engine})"
-        figures = list(self.heap.lines(self.run_ns))
-        width = max(len(name) for name, _ in figures)
-        for name, figure in figures:
-            yield f"  {name:{width}}  {figure}"
+        collector = "never collected" if self.gc == "leaking" else "replaced"
+        yield f"{what}, {collector} ({self.heap.engine})"
+        statistics = list(self.heap.lines(self.run_ns))
+        width = max(len(name) for name, _ in statistics)
+        for name, statistic in statistics:
+            yield f"  {name:{width}}  {statistic}"
 
     def _memory(self) -> str:
         return "" if self.memory_bytes is None else f" in {size_text(self.memory_bytes)} of memory"
