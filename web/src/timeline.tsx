@@ -206,7 +206,7 @@ function select(chart: uPlot): void {
   chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
 }
 
-/** A click, which is no drag, chooses a moment; a double click shows all of the run. */
+/** A click, which is not a drag, chooses a moment; a double click shows all of the run. */
 function listen(chart: uPlot): void {
   let from = 0;
   chart.over.addEventListener("pointerdown", (event) => (from = event.clientX));

@@ -126,7 +126,7 @@ def prepare(wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cach
 
     Raises:
         GuestError: wasmtime does not accept it.
-        MalformedModuleError: It is no module.
+        MalformedModuleError: It is not a module.
         UnsupportedGuestError: Nothing in it that allocates is known, so that it cannot be recorded.
     """
     key = _key(wasm, form, options)

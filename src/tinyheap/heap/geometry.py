@@ -51,7 +51,7 @@ class Geometry:
 
     Raises:
         GeometryError: these do not describe a heap.
-        InvalidTypeError: one is no whole number.
+        InvalidTypeError: one is not a whole number.
     """
 
     start_address: int

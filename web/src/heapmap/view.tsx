@@ -295,7 +295,7 @@ function LegendRow({ legend }: { legend: Legend }) {
   );
 }
 
-/** The colors of what is no object. */
+/** The colors of what is not an object. */
 function Nothing() {
   return (
     <span class="nothing">

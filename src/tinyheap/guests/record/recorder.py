@@ -19,7 +19,7 @@ only: its collections, and with them all deaths, happen unseen.
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
 
-An allocation of no bytes is an event and makes no object.  One that found no memory is no event: the run ends with it.
+An allocation of no bytes is an event and makes no object.  One that found no memory is not an event: the run ends with it.
 
 When a batch cannot be taken, because the disk is full for instance, the program ends at its next event with the sink's
 error: a recording never silently misses a part of its run.
