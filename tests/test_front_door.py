@@ -189,8 +189,10 @@ print(*dir(tinyheap), *rlcompleter.Completer({"tinyheap": tinyheap}).attr_matche
 
     def test_each_library_is_known_by_the_extra_that_brings_it(self) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        modules = {"pyelftools": "elftools"}  # where a library is imported by another name
+        names = {requirement: re.split(r"[<>=]", requirement)[0] for each in extras.values() for requirement in each}
         brought = {
-            re.split(r"[<>=]", requirement)[0]: extra
+            modules.get(names[requirement], names[requirement]): extra
             for extra, requirements in extras.items()
             for requirement in requirements
             if not requirement.startswith("tinyheap[")

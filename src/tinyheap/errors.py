@@ -85,6 +85,14 @@ class HeapOverrunError(HeapCorruptError):
         self.callers = callers
 
 
+class StackOverrunError(HeapCorruptError):
+    """A program's stack overflowed and wrote over its heap or its variables; ``overflow`` says by what that is seen."""
+
+    def __init__(self, message: str, overflow: str) -> None:
+        super().__init__(message)
+        self.overflow = overflow
+
+
 class TraceError(TinyheapError, ValueError):
     """A trace program that is truncated, malformed or asks for the impossible."""
 
@@ -113,12 +121,24 @@ class HostOutputError(HostError, OutputError):
     """What a program writes to a standard stream cannot be written there."""
 
 
+class HostFileError(HostError):
+    """A file of Python that is to be a program's host cannot be one; ``__cause__`` is what it raised, if it did."""
+
+
+class HostRaisedError(HostFileError):
+    """What a host file defines raised while its program ran; ``__cause__`` is that exception."""
+
+
 class GuestError(TinyheapError):
     """A guest cannot be served: unknown runtime, unsupported collector, or a trap while it ran."""
 
 
 class UnsupportedGuestError(GuestError):
     """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
+
+
+class SymbolsError(GuestError, ValueError):
+    """A file that was to say which source lines a module's code is of, and is of another build, or says nothing."""
 
 
 class PolicyError(GuestError, ValueError):
@@ -136,12 +156,20 @@ class GuestPhaseError(GuestError):
         self.phase = phase
 
 
-class GuestOutOfMemoryError(GuestError, OutOfMemoryError):
-    """The program asked for memory that its heap does not have; ``callers`` are who asked, innermost first."""
+class GuestSpentError(GuestPhaseError):
+    """A program was called that had ended: its instance is spent, whatever it was in the middle of is lost; open another."""
 
-    def __init__(self, message: str, callers: tuple[str, ...] = ()) -> None:
+
+class GuestOutOfMemoryError(GuestError, OutOfMemoryError):
+    """The program asked for memory that its heap does not have.
+
+    ``callers`` are who asked, innermost first; ``evidence`` is what was asked for and what there was, a phrase each.
+    """
+
+    def __init__(self, message: str, callers: tuple[str, ...] = (), evidence: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.callers = callers
+        self.evidence = evidence
 
 
 class ArgumentError(GuestError, ValueError):
@@ -149,12 +177,28 @@ class ArgumentError(GuestError, ValueError):
 
 
 class GuestTrapError(GuestError):
-    """The program trapped; ``exit_code`` is what a shell should see, ``frames`` the innermost functions first."""
+    """The program trapped.
 
-    def __init__(self, message: str, exit_code: int = 134, frames: tuple[str, ...] = ()) -> None:
+    ``exit_code`` is what a shell should see, ``frames`` the innermost functions first, ``trap`` what WebAssembly says:
+    ``unreachable``, ``memory out of bounds`` and so on.  ``overflow`` says by what the program's stack is seen to have
+    overflowed, None where it is not; ``fault_address`` is the address outside the memory that was used, None for none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        exit_code: int = 134,
+        frames: tuple[str, ...] = (),
+        trap: str = "",
+        overflow: str | None = None,
+        fault_address: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.frames = frames
+        self.trap = trap
+        self.overflow = overflow
+        self.fault_address = fault_address
 
 
 class AllocationStopError(GuestError):

@@ -223,7 +223,7 @@ def test_statistics_are_written_as_json(files: Path) -> None:
     report = statistics()
     assert set(report) == {
         "module", "guest", "gc", "exit_code", "error", "was_cached", "prepare_ns", "run_ns",
-        "memory_bytes", "counters", "heap",
+        "memory_bytes", "counters", "stub_calls", "ended", "heap",
     }  # fmt: skip
     assert (report["gc"], report["exit_code"], report["error"]) == ("default", 0, None)
     assert report["guest"]["version"] == "0.31.2"

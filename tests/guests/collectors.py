@@ -66,10 +66,13 @@ BUILDS = [
 
 
 @cache
-def compiled(build: Build, source: str = "block_collector.c", *, stack_first: bool = True) -> bytes:
+def compiled(
+    build: Build, source: str = "block_collector.c", *, stack_first: bool = True, dwarf: int | None = None
+) -> bytes:
     """The module of a build, with its names; of a program around the collector, if `source` is another.
 
-    Its stack comes first in memory, as TinyGo has it, or else behind its variables.
+    Its stack comes first in memory, as TinyGo has it, or else behind its variables.  It has debug information of the version
+    `dwarf`, if that is given.
     """
     compiler, linker = needs.tool("clang-14"), needs.tool("wasm-ld-14")
     defines = {
@@ -88,6 +91,7 @@ def compiled(build: Build, source: str = "block_collector.c", *, stack_first: bo
     }
     options = [f"-D{name}={int(value)}" for name, value in defines.items()]
     options += ["-ffreestanding", "-fno-builtin", "-mbulk-memory", f"-O{build.optimization}"]
+    options += [] if dwarf is None else ["-g", f"-gdwarf-{dwarf}"]
     with TemporaryDirectory() as name:
         folder = Path(name)
         objects = [str(folder / "collector.o"), str(folder / "stack_pointer.o")]

@@ -12,7 +12,7 @@ import numpy as np
 from tinyheap.errors import RecordingWriteError
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.recordings.batch import Batch
-from tinyheap.recordings.row_types import CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.row_types import CallRow, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
 from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class Kept:
     @cached_property
     def collections(self) -> list[CollectionRow]:
         return self._rows("collections")
+
+    @cached_property
+    def calls(self) -> list[CallRow]:
+        return self._rows("calls")
 
     @cached_property
     def samples(self) -> list[SampleRow]:

@@ -71,7 +71,7 @@ def test_who_watches_sees_the_same_function() -> None:
     statistics = LiveStatistics(kept.run, kept.frames)
     for batch in kept.batches:
         statistics.take(batch)
-    assert [(owner.function, owner.objects) for owner in statistics.view(9).owners] == [(HOLDER, 2 * ROUNDS + 64)]
+    assert [(owner.name, owner.objects) for owner in statistics.view(9).owners] == [(HOLDER, 2 * ROUNDS + 64)]
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def formatting(name: str, text: str, policy: Policy) -> str:
 def test_a_goroutine_that_recurses_too_deep_is_named_whatever_it_wrote_over(policy: str, depth: int) -> None:
     words = formatting("gofmt-0.4.9", nested(depth), POLICIES[policy])
     evidence = f"the program's stack overflowed \\(({AMONG_VARIABLES}|{CANARY}|{BELOW})\\)"
-    assert re.match(f"(GuestTrapError|HeapCorruptError): {evidence}", words), words
-    if words.startswith("HeapCorruptError"):
+    assert re.match(f"(GuestTrapError|StackOverrunError): {evidence}", words), words
+    if words.startswith("StackOverrunError"):
         assert "wrote over its heap or its variables: " in words
 
 

@@ -704,3 +704,56 @@ def test_time_runs_out_and_the_recording_says_so() -> None:
     # Nothing waits longer than half a second, or the fewest batches that its events fill.
     assert len(kept.batches) >= 2
     assert kept.recorder.events == len(kept.events)
+
+
+# ---- calls ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["gofmt-0.4.9", "sh-syntax-0.4.2", "gofmt-0.7.3"])
+def test_each_call_of_the_host_is_noted(module: str) -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read(module), Grants(seed=1), recording=kept.recorder) as program:
+        program.start()
+        driver = program.driver()
+        for text in ("package main\n", "package  other\n"):
+            formatted(driver, text)
+    calls = sorted(kept.calls, key=lambda call: call.number)
+    assert [call.number for call in calls] == [*range(1, len(calls) + 1)]
+    assert calls[0].export in ("_start", "_initialize")
+    assert len(calls) >= 3
+    assert all(call.returned and call.begun_ns <= call.ended_ns for call in calls)
+    outermost = [call for call in calls if call.depth == 1]
+    for before, after in itertools.pairwise(outermost):
+        assert before.ended_ns <= after.begun_ns
+        assert before.last_event_id + 1 == after.first_event_id, "nothing is allocated between two calls"
+        assert before.new_memory_bytes == after.old_memory_bytes, "nor does memory grow"
+    assert outermost[-1].last_event_id == len(kept.events)
+
+
+def test_a_call_names_the_object_that_it_returned_and_the_one_that_it_was_given() -> None:
+    kept = Kept()
+    with Program.open(guests_modules.read("sh-syntax-0.4.2"), Grants(seed=1), recording=kept.recorder) as program:
+        program.start()
+        address = program.call("wasmAlloc", 100)
+        assert isinstance(address, int)
+        program.call("wasmFree", address)
+    made, given = kept.calls[-2:]
+    assert (made.export, given.export) == ("wasmAlloc", "wasmFree")
+    [birth] = kept.allocations[kept.allocations["object_id"] == made.result_object_id]
+    assert birth["address"] == address
+    assert (given.argument_object_id, given.result_object_id) == (made.result_object_id, 0)
+
+
+def test_a_call_that_fails_has_not_returned() -> None:
+    kept = Kept()
+    wat = """(module (memory (export "memory") 1)
+        (func $runtime.alloc (param i32) (result i32) (i32.const 64))
+        (func (export "fail") (drop (call $runtime.alloc (i32.const 8))) (drop (memory.grow (i32.const 1))) unreachable))"""
+    with Program.open(bytes(wasmtime.wat2wasm(wat)), Grants(seed=1), recording=kept.recorder) as program:
+        program.start()
+        with pytest.raises(GuestTrapError):
+            program.call("fail")
+    [call] = kept.calls
+    assert (call.export, call.returned, call.depth) == ("fail", False, 1)
+    assert (call.old_memory_bytes, call.new_memory_bytes) == (65_536, 131_072)
+    assert (call.first_event_id, call.last_event_id) == (1, 1)

@@ -12,7 +12,7 @@ import needs
 from hosts import node_glue, programs
 from tinyheap import errors, formatters, hosts
 
-FORMATTERS = [name for name in guests_modules.NAMES if not name.startswith("micropython")]
+FORMATTERS = [name for name in guests_modules.NAMES if name.startswith(("gofmt", "shfmt", "sh-syntax"))]
 GO_FORMATTERS = [name for name in FORMATTERS if name.startswith("gofmt")]
 SHELL_FORMATTERS = [name for name in FORMATTERS if name.startswith("sh")]
 

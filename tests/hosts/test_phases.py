@@ -150,7 +150,7 @@ def test_a_start_that_traps_is_its_end() -> None:
     session = program(body="unreachable")
     with pytest.raises(GuestTrapError):
         session.run()
-    with pytest.raises(GuestPhaseError, match="start: the program trapped"):
+    with pytest.raises(GuestPhaseError, match="start: the instance is spent: the program trapped"):
         session.start()
 
 
@@ -193,7 +193,7 @@ def test_a_program_that_ended_inside_does_not_go_on() -> None:
             session.call("trap")
 
     session = calling_back(swallow)
-    with pytest.raises(GuestPhaseError, match="return: the program trapped"):
+    with pytest.raises(GuestPhaseError, match="return: the instance is spent: the program trapped"):
         session.call("ask")
 
 
@@ -343,5 +343,5 @@ def test_a_life_is_told_in_order() -> None:
     life.start("start")
     life.end("the program fell over")
     life.end("the program got up again")
-    with pytest.raises(GuestPhaseError, match="call: the program fell over; open it again"):
+    with pytest.raises(GuestPhaseError, match="call: the instance is spent: the program fell over; open it again"):
         life.check_callable("call")

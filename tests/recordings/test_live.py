@@ -74,7 +74,7 @@ def test_statistics_are_the_sums_of_all_batches() -> None:
     owners: Counter[str] = Counter()
     for event in births:
         owners[stacks[event[5]]] += event[3]
-    assert {each.function: each.size_bytes for each in view.owners} == owners
+    assert {each.name: each.size_bytes for each in view.owners} == owners
     assert [each.size_bytes for each in view.owners] == sorted(owners.values(), reverse=True)
     assert statistics.view(3).owners == view.owners[:3]
 
@@ -87,7 +87,7 @@ def test_what_the_runtime_allocates_is_its_callers() -> None:
     events = np.zeros(4, EVENT)
     events["stack_id"], events["size_bytes"] = [3, 4, 0, 1], [100, 20, 3, 1000]
     statistics.take(Batch(10, events, stacks=stacks))
-    found = [(each.function, each.objects, each.size_bytes) for each in statistics.view(9).owners]
+    found = [(each.name, each.objects, each.size_bytes) for each in statistics.view(9).owners]
     assert found == [("main.main", 2, 1100), ("runtime.start", 1, 20), ("[no stack]", 1, 3)]
 
 

@@ -45,6 +45,7 @@ ROW_CLASSES: Final = (
         "See the table ``snapshots``; ``states`` are not yet compressed.",
         schema.SNAPSHOTS.columns,
     ),
+    RowClass("CallRow", "See the table ``calls``.", schema.CALLS.columns),
 )
 INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.Run, ()),
@@ -56,6 +57,7 @@ INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.Unknown, ()),
     (contents.Suspect, ()),
     (contents.Leaks, ()),
+    (contents.Source, ()),
     (contents.Summary, ()),
     (contents.ObjectsHead, ()),
 )

@@ -18,7 +18,7 @@ import pytest
 IN_CI: Final = os.environ.get("CI") == "true"
 
 LIBRARIES: Final = frozenset(
-    {"duckdb", "numpy", "pandas", "perfetto", "platformdirs", "playwright", "polars", "pyarrow", "wasmtime"}
+    {"duckdb", "elftools", "numpy", "pandas", "perfetto", "platformdirs", "playwright", "polars", "pyarrow", "wasmtime"}
 )
 """What only some tests need: what the extras bring, and what reads tinyheap's exports."""
 

@@ -64,6 +64,17 @@ QUERIES: Final = {
         GROUP BY number, freed_objects HAVING count(deaths.object_id) <> freed_objects
     """,
     "collections are numbered from 1": "SELECT number FROM collections EXCEPT SELECT row_number() OVER () FROM collections",
+    "calls are numbered from 1, as they began": """
+        SELECT number FROM calls EXCEPT SELECT row_number() OVER (ORDER BY begun_ns, depth, number) FROM calls
+    """,
+    "calls have the events between their beginnings and ends": """
+        SELECT calls.number FROM calls JOIN events ON events.id BETWEEN first_event_id AND last_event_id
+        WHERE events.time_ns NOT BETWEEN begun_ns AND ended_ns
+    """,
+    "calls of the host name objects that were made": """
+        SELECT result_object_id FROM calls UNION SELECT argument_object_id FROM calls
+        EXCEPT SELECT object_id FROM events WHERE kind = 0 EXCEPT SELECT 0
+    """,
     "nothing comes after an event that is not there": """
         SELECT last_event_id FROM collections UNION SELECT last_event_id FROM samples
         UNION SELECT last_event_id FROM growths UNION SELECT last_event_id FROM snapshots

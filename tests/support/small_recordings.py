@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tinyheap.profile.census import CENSUS, COUNTED, SITES
 from tinyheap.profile.result import Unknown
 from tinyheap.recordings.recording import Recording, RunInfo
-from tinyheap.recordings.row_types import CollectionRow, FrameRow, GrowthRow, SampleRow
+from tinyheap.recordings.row_types import CallRow, CollectionRow, FrameRow, GrowthRow, SampleRow
 from tinyheap.recordings.schema import DDL, SCHEMA_VERSION, TABLES
 
 FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.run$1")
@@ -52,6 +52,7 @@ class Rows:
     collections: list[CollectionRow] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)
     growths: list[GrowthRow] = field(default_factory=list)
+    calls: list[CallRow] = field(default_factory=list)
     state: str = "finished"
     source: str = "kernel"
     collector: str = "conservative"
@@ -151,7 +152,7 @@ def opened(rows: Rows) -> Iterator[Recording]:
     insert(connection, "events", sorted(events))
     insert(connection, "deaths", [(birth.object_id, birth.death) for birth in rows.births if birth.death is not None])
     insert(connection, "stacks", rows.stacks)
-    for table in ("frames", "collections", "samples", "growths"):
+    for table in ("frames", "collections", "samples", "growths", "calls"):
         insert(connection, table, [tuple(vars_of(row)) for row in getattr(rows, table)])
     insert(connection, "batches", [(1, rows.time_ns, rows.events)])
     yield Recording(Path("small.tinyheap"), connection, run_info(rows))

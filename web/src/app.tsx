@@ -12,6 +12,7 @@ import { Choice, Dialog, Empty, Section, Unknown } from "./parts";
 import { Collections, Pauses } from "./pauses";
 import type { Objects, Recording } from "./recording";
 import { Scrubber } from "./scrubber";
+import { Lines } from "./source";
 import { theme } from "./state";
 import { TimeLine } from "./timeline";
 import { Functions, Sites } from "./usages";
@@ -21,6 +22,7 @@ const SECTIONS = [
   ["flame", "Flame graph"],
   ["functions", "Functions"],
   ["sites", "Sites"],
+  ["lines", "Source lines"],
   ["leaks", "Leak suspects"],
   ["pauses", "Pauses"],
   ["collections", "Collections"],
@@ -52,6 +54,9 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
         </Section>
         <Section id="sites" title="Sites" lead="The same by the call that allocated, the innermost outside of the runtime.">
           <Sites recording={recording} />
+        </Section>
+        <Section id="lines" title="Source lines" lead="The same by the line of source that the call is on.">
+          <Lines recording={recording} />
         </Section>
         <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection. The score, from 0 to 1, is how steadily one grows, times its share of all that does.">
           <Leaks recording={recording} />

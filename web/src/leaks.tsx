@@ -18,7 +18,7 @@ export function Leaks({ recording }: { recording: Recording }) {
     <>
       <ol class="suspects">
         {leaks.suspects.slice(0, SHOWN).map((suspect) => (
-          <li key={`${suspect.function} ${suspect.code_offset}`}>
+          <li key={`${suspect.function} ${suspect.place ?? suspect.code_offset}`}>
             <Card recording={recording} leaks={leaks} suspect={suspect} />
           </li>
         ))}
@@ -33,7 +33,7 @@ function Card({ recording, leaks, suspect }: { recording: Recording; leaks: Foun
   return (
     <article>
       <h3>
-        {suspect.function} {suspect.code_offset >= 0 && <code>{addressText(suspect.code_offset)}</code>}
+        {suspect.function} {where(suspect) && <code>{where(suspect)}</code>}
       </h3>
       <Series leaks={leaks} suspect={suspect} />
       <p>
@@ -57,6 +57,11 @@ function Card({ recording, leaks, suspect }: { recording: Recording; leaks: Foun
       </div>
     </article>
   );
+}
+
+/** The place of the call: in the source, or else in the program's file, where it is known. */
+function where({ place, code_offset }: Suspect): string {
+  return place ?? (code_offset < 0 ? "" : addressText(code_offset));
 }
 
 function Series({ leaks, suspect }: { leaks: Found; suspect: Suspect }) {

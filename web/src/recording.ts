@@ -18,6 +18,8 @@ export class Recording {
   readonly growths: Table<"growth">;
   readonly functions: Table<"function">;
   readonly sites: Table<"site">;
+  /** Source lines that allocate, as far as they are known. */
+  readonly lines: Table<"line">;
   readonly utilizations: Table<"utilization">;
   /**
    * Of each stack: its parent, its innermost frame's function and where in the code that calls on; and the function to
@@ -32,6 +34,7 @@ export class Recording {
     this.growths = this.table("growth");
     this.functions = this.table("function");
     this.sites = this.table("site");
+    this.lines = this.table("line");
     this.utilizations = this.table("utilization");
     this.stacks = this.table("stack");
   }
@@ -48,6 +51,16 @@ export class Recording {
 
   name(fn: number): string {
     return this.summary.functions[fn]!;
+  }
+
+  /** A place in the source as text; empty where it is not known. */
+  place(file: number, line: number): string {
+    return file && line ? `${this.summary.files[file]}:${line}` : "";
+  }
+
+  /** Whether any source line is known. */
+  get hasLines(): boolean {
+    return this.lines.rows > 0;
   }
 
   /** The stacks from the innermost frame of a stack out; none for the empty stack. */

@@ -6,9 +6,10 @@ export const COLUMNS = {
   collection: ["begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes", "reason", "stack"],
   growth: ["time_ns", "old_bytes", "new_bytes"],
   function: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
-  site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset"],
+  site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset", "file", "line"],
+  line: ["file", "line", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
   utilization: ["window_ns", "utilization"],
-  stack: ["parent", "function", "is_runtime", "offset", "site"],
+  stack: ["parent", "function", "is_runtime", "offset", "site", "file", "line", "is_inlined"],
 } as const;
 
 export type ObjectColumn = "id" | "address" | "size" | "stack" | "birth" | "death";
@@ -115,6 +116,8 @@ export interface Unknown {
 export interface Suspect {
   function: string;
   code_offset: number;
+  /** ``file:line``. */
+  place: string | null;
   score: number;
   growth_bytes: number;
   explanation: string;
@@ -129,11 +132,23 @@ export interface Leaks {
   suspects: Suspect[];
 }
 
+/** A source file, as far as it is shown: the lines around those that allocate. */
+export interface Source {
+  /** A place in `Summary.files`. */
+  file: number;
+  /** Of the lines, from 1. */
+  numbers: number[];
+  texts: string[];
+}
+
 /** The facts that are there at once. */
 export interface Summary {
   run: Run;
   totals: Totals;
   functions: string[];
+  files: string[];
+  /** Empty where no folder with sources was named. */
+  sources: Source[];
   reasons: string[];
   /** Empty where no collection ran, or none is known. */
   percentiles: Percentile[];

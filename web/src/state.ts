@@ -109,7 +109,7 @@ export function withWord(list: readonly string[], word: string, isIn: boolean): 
 }
 
 /** The tables of the page. */
-export const TABLES = ["functions", "sites", "collections", "flame"] as const;
+export const TABLES = ["functions", "sites", "source", "collections", "flame"] as const;
 export type TableName = (typeof TABLES)[number];
 
 const ENTRIES: Record<string, Entry> = {

@@ -5,7 +5,8 @@ import type { Recording } from "./recording";
 import { search } from "./state";
 import { DataTable, type TableColumn } from "./table";
 
-type Usages = Recording["functions"] | Recording["sites"];
+type Named = Recording["functions"] | Recording["sites"];
+type Usages = Named | Recording["lines"];
 
 export function Functions({ recording }: { recording: Recording }) {
   const { functions } = recording;
@@ -26,13 +27,15 @@ export function Functions({ recording }: { recording: Recording }) {
 export function Sites({ recording }: { recording: Recording }) {
   const { sites } = recording;
   const columns = useMemo(() => {
-    const place: TableColumn = {
+    const offset: TableColumn = {
       title: "Call at",
       value: (row) => sites.code_offset[row]!,
       format: (offset) => (offset < 0 ? "–" : addressText(offset)),
       hint: "Where the call stands in the program's file",
     };
-    return [named(recording, sites), ...metrics(recording, sites), place];
+    const line: TableColumn = { title: "Line", value: (row) => recording.place(sites.file[row]!, sites.line[row]!), text: true };
+    const [name, all] = [named(recording, sites), metrics(recording, sites)];
+    return recording.hasLines ? [name, ...all, line] : [name, ...all, offset];
   }, [recording]);
   return (
     <DataTable
@@ -52,11 +55,11 @@ function find(name: string): void {
   document.getElementById("flame")?.scrollIntoView();
 }
 
-function named(recording: Recording, usages: Usages): TableColumn {
+function named(recording: Recording, usages: Named): TableColumn {
   return { title: "Function", value: (row) => recording.name(usages.function[row]!), text: true };
 }
 
-function metrics(recording: Recording, usages: Usages): TableColumn[] {
+export function metrics(recording: Recording, usages: Usages): TableColumn[] {
   const all = recording.summary.totals.allocated_bytes || 1;
   const share = (part: (row: number) => number) => (row: number) => (usages.own_objects[row] ? part(row) / usages.own_objects[row]! : NaN);
   const lives: TableColumn[] = [

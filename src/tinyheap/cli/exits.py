@@ -17,11 +17,13 @@ from tinyheap.errors import (
     GuestTimeoutError,
     GuestTrapError,
     HeapCorruptError,
+    HostRaisedError,
     OutOfMemoryError,
     OutputError,
     QueryError,
     TinyheapError,
 )
+from tinyheap.guests.ending import EndKind
 from tinyheap.report.text import printable
 
 
@@ -44,7 +46,7 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final = {
     ExitCode.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
-    ExitCode.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text",
+    ExitCode.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text, a host file raises",
     ExitCode.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
     ExitCode.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
     ExitCode.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
@@ -61,6 +63,7 @@ MEANINGS: Final = {
 _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (OutputError, ExitCode.CANNOT_WRITE),
     (DriverError, ExitCode.NO),
+    (HostRaisedError, ExitCode.NO),
     (ArgumentError, ExitCode.USAGE),
     (QueryError, ExitCode.USAGE),
     (HeapCorruptError, ExitCode.OVERWRITTEN),
@@ -74,6 +77,10 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
 """The first that fits counts."""
 
 
+_BY_KIND: Final = {EndKind.OUT_OF_MEMORY: ExitCode.HEAP_FULL, EndKind.STACK_OVERFLOW: ExitCode.TRAPPED}
+"""Where a trap alone says less."""
+
+
 def code_of(error: BaseException) -> int:
     """What an error means to a shell: one of `ExitCode`, or with what the program ended itself."""
     if is_unread(error):
@@ -81,6 +88,11 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, GuestTrapError | GuestExitError):
         return error.exit_code
     return next(code for kind, code in _BY_ERROR if isinstance(error, kind))
+
+
+def code_of_trap(error: GuestTrapError, kind: EndKind) -> int:
+    """What a trap means to a shell, once it is known what it was."""
+    return _BY_KIND.get(kind, error.exit_code)
 
 
 def is_unread(error: BaseException | None) -> bool:

@@ -65,7 +65,8 @@ def command(
     with contextlib.ExitStack() as shown:
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
-        run = Run.asked_for(module, words, invoke, ctx.obj, options, Recorder(watched.begin))
+        recorder = Recorder(watched.begin, full_paths=options["full_paths"])
+        run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
         run.to_the_end()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     ctx.exit(run.exit_code)

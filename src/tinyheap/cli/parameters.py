@@ -219,6 +219,7 @@ class OutputFile(click.ParamType[OutputTarget]):
 INPUT: Final = InputFile()
 OUTPUT: Final = OutputFile()
 RECORDING: Final = InputFile("a recording is read here and there, as a database is")
+HOST: Final = InputFile("it is the program's; a host is a file of Python")
 NEW_RECORDING: Final = OutputFile(RecordingOutput, "a recording is written here and there, as a database is")
 FOLDER: Final = OutputFile(FolderOutput, "it is a folder with a file per table")
 
@@ -249,6 +250,19 @@ class Command(click.Command):
         for label, source in _named(ctx, Input):
             if not source.is_stream:
                 yield identity_of(source.path), f"{label} {source}, which is read"
+
+
+class OptionalValue(click.Option):
+    """An option that may be given a value behind an equals sign, and else means `flag_value`."""
+
+    def without_value(self, word: str) -> str:
+        """The option with its value where that word is the option alone; click would take the next word for it."""
+        return f"{word}={self.flag_value}" if word in self.opts else word
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """What `--help` shows: the value as it is written."""
+        record = super().get_help_record(ctx)
+        return None if record is None else (f"{self.opts[0]}[={self.metavar}]", record[1])
 
 
 def _named(ctx: click.Context, kind: type[Input] | type[OutputTarget]) -> Iterator[tuple[str, Any]]:

@@ -71,7 +71,7 @@ def command(
     neither collections nor deaths.
     """
     path = output.path
-    recorder = Recorder.to_file(path, overwrite=force)
+    recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
     run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
     run.to_the_end()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])

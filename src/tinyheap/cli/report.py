@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 import click
 
 from tinyheap.cli.parameters import FOLDER, OUTPUT, RECORDING, Command, Input, OutputTarget
-from tinyheap.files import text_of
+from tinyheap.files import is_folder, text_of
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.consoles import result_console
 from tinyheap.report.exports.formats import FORMS, export
 from tinyheap.report.exports.report_json import comparison_json, report_json
+from tinyheap.report.sources import Sources
 from tinyheap.report.terminal.recording_report import comparison, report
 
 TOP: Final = 15
@@ -43,6 +45,18 @@ class ExportType(click.ParamType[tuple[str, OutputTarget]]):
         if not equals or not path:
             self.fail(f"{value!r} does not say where to: write {form}=PATH", param, ctx)
         return form, (OUTPUT if FORMS[form].content else FOLDER).convert(path, param, ctx)
+
+
+class SourceType(click.ParamType[Path]):
+    """A folder of source files."""
+
+    name = "folder"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder; a usage error where there is none."""
+        if not is_folder(Path(value)):
+            self.fail(f"invalid folder {text_of(value)!r}: there is no such folder", param, ctx)
+        return Path(value)
 
 
 def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
@@ -73,6 +87,15 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
     show_default=True,
     help="Show at most N lines of call stacks and N allocation sites.",
 )
+@click.option(
+    "--source",
+    "folders",
+    type=SourceType(),
+    multiple=True,
+    metavar="DIR",
+    help="Show source files of DIR (the program's, or the folder of Go or TinyGo) with what each line allocates; may be "
+    "repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object.")
 @click.option("--html", type=OUTPUT, help="Write the report as one HTML page to this file.")
 @click.option(
@@ -96,6 +119,7 @@ def command(
     against: Input | None,
     measure: str,
     top: int,
+    folders: tuple[Path, ...],
     as_json: bool,
     html: OutputTarget | None,
     exports: Sequence[tuple[str, OutputTarget]],
@@ -110,12 +134,13 @@ def command(
         if against:
             _compare(stack.enter_context(Recording.open(against.path)), recording, as_json=as_json)
             return
-        _write(recording, Measure(measure), html, exports)
+        sources = Sources(folders)
+        _write(recording, Measure(measure), html, exports, sources)
         if as_json:
             click.echo(json.dumps(report_json(recording)))
         elif not html and not exports:
             console = result_console()
-            for each in report(recording, Measure(measure), top):
+            for each in report(recording, Measure(measure), top, sources):
                 console.print(each)
 
 
@@ -129,13 +154,17 @@ def _compare(before: Recording, after: Recording, *, as_json: bool) -> None:
 
 
 def _write(
-    recording: Recording, measure: Measure, html: OutputTarget | None, exports: Sequence[tuple[str, OutputTarget]]
+    recording: Recording,
+    measure: Measure,
+    html: OutputTarget | None,
+    exports: Sequence[tuple[str, OutputTarget]],
+    sources: Sources,
 ) -> None:
     """Write every file that was asked for."""
     if html:
         from tinyheap.report.html.page import page
 
-        html.write(page(recording).encode("utf-8"))
+        html.write(page(recording, sources).encode("utf-8"))
         click.echo(f"wrote {html}", err=True)
     for form, output in exports:
         content = FORMS[form].content

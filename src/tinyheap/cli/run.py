@@ -6,6 +6,7 @@ Standard output is the program's, byte for byte; what tinyheap has to say goes t
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import sys
@@ -19,14 +20,28 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from tinyheap.cli.exits import ExitCode, code_of, say_error, write_exit_codes
-from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SEED, SIZE, Command, Input, NumberRange, OutputTarget
+from tinyheap.cli.exits import ExitCode, code_of, code_of_trap, say_error, write_exit_codes
+from tinyheap.cli.parameters import (
+    COUNT,
+    HOST,
+    INPUT,
+    OUTPUT,
+    SEED,
+    SIZE,
+    Command,
+    Input,
+    InputFile,
+    NumberRange,
+    OptionalValue,
+    OutputTarget,
+)
 from tinyheap.errors import (
     AllocationStopError,
     ArgumentError,
     DriverError,
     GeometryError,
     GuestError,
+    GuestTrapError,
     HostError,
     InputError,
     RecordingError,
@@ -34,11 +49,14 @@ from tinyheap.errors import (
 )
 from tinyheap.files import identity_of, is_file, is_folder, text_of
 from tinyheap.formatters import Formatter, find
+from tinyheap.guests.ending import Ending, EndKind, ending_of
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import COLLECTORS, LEAKING, Program
 from tinyheap.heap.engines import ENGINES
 from tinyheap.hosts import INHERIT, Folder, Grants
+from tinyheap.hosts.functions import ALL
 from tinyheap.hosts.grants import TIMEOUT_LIMIT_S
+from tinyheap.hosts.host_file import HostFile
 from tinyheap.process import on_interrupt
 from tinyheap.report.text import printable
 
@@ -109,6 +127,9 @@ class VariableType(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+MODULE_WITH_SYMBOLS: Final = InputFile("standard input is the program's; name a file")
+
+
 class RunCommand(Command):
     """A command line that is cut at the first ``--``: what follows is the program's."""
 
@@ -116,7 +137,11 @@ class RunCommand(Command):
         """Parse what is before the ``--``; words that look like options must be options, or numbers."""
         at = args.index("--") if "--" in args else len(args)
         ctx.obj = tuple(args[at + 1 :])
-        rest = super().parse_args(ctx, args[:at])
+        own = args[:at]
+        for parameter in self.params:
+            if isinstance(parameter, OptionalValue):
+                own = [parameter.without_value(word) for word in own]
+        rest = super().parse_args(ctx, own)
         module: Input | None = ctx.params.get("module")
         for word in (*([module.name] if module else []), *ctx.params.get("words", ())):
             if re.match(r"-(?!\d|\.\d|inf|nan|$)", word):
@@ -160,6 +185,10 @@ class Task:
     stdin: Input
     may_drive: bool
     """Whether a driver may call the program, where one is known for it."""
+    host: Input | None = None
+    """The file of Python that is its host."""
+    stubs: tuple[str, ...] = ()
+    """The imports that answer zero."""
 
 
 RUN_PARAMETERS: Final = (
@@ -242,10 +271,36 @@ RUN_PARAMETERS: Final = (
         help="Give the program this file as its standard input; by default the command's own.",
     ),
     click.option(
+        "--host",
+        type=HOST,
+        metavar="FILE.py",
+        help="Offer the program the functions that this Python file defines, and let the file drive the program if it "
+        "defines how.",
+    ),
+    click.option(
+        "--stub-imports",
+        "stubs",
+        cls=OptionalValue,
+        is_flag=False,
+        flag_value=ALL,
+        multiple=True,
+        metavar="MODULE.NAME",
+        help="Let the functions that the program imports and nobody offers answer zero, or this one whoever offers it; "
+        "may be repeated.",
+    ),
+    click.option(
         "--seed",
         type=SEED,
         metavar="N",
         help="Seed the program's clock and random numbers, so that every run is the same.",
+    ),
+    click.option(
+        "--symbols",
+        type=MODULE_WITH_SYMBOLS,
+        help="Read source lines from this build of MODULE, whose code must be the same; by default from MODULE itself.",
+    ),
+    click.option(
+        "--full-paths", is_flag=True, help="Name source files with the folders of whoever compiled them, not shortened."
     ),
     click.option(
         "--no-driver", is_flag=True, help="Run a module that formats texts like any other, and do not pass texts to it."
@@ -326,13 +381,24 @@ def _check(options: dict[str, Any]) -> None:
 class Run:
     """One run: what is done, how it ended, and what there is to say of it."""
 
-    def __init__(self, task: Task, grants: Grants, policy: Policy, gc: str, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        grants: Grants,
+        policy: Policy,
+        gc: str,
+        recorder: Recorder | None = None,
+        symbols: Input | None = None,
+    ) -> None:
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
+        self.symbols = symbols
         self.exit_code = 0
         self.error: str | None = None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
+        self.ending = Ending(EndKind.FINISHED)
         self.program: Program | None = None
         self.driver: Formatter | None = None
+        self.host: HostFile | None = None
         self.prepare_ns = self.run_ns = 0
 
     @classmethod
@@ -353,8 +419,9 @@ class Run:
         _check(options)
         numbers = () if invoke is None else words
         own = (*(() if invoke else words), *arguments)
-        task = Task(module, own, invoke, numbers, options["stdin"], not options["no_driver"])
-        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder)
+        may_drive, host, stubs = not options["no_driver"], options["host"], options["stubs"]
+        task = Task(module, own, invoke, numbers, options["stdin"], may_drive, host, stubs)
+        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder, options["symbols"])
 
     def to_the_end(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
@@ -370,17 +437,46 @@ class Run:
                 self.program.heap.finish()
         except TinyheapError as error:
             self._fail(error)
-        except KeyboardInterrupt:
-            self.exit_code, self.error = ExitCode.INTERRUPTED, "interrupted"
+        except KeyboardInterrupt as error:
+            self.exit_code, self.error, self.failure = ExitCode.INTERRUPTED, "interrupted", error
+        except (Exception, SystemExit) as error:
+            self._end_by_host(error)
+        self.ending = ending_of(self.failure, self.program, self.exit_code)
+        if isinstance(self.failure, GuestTrapError):
+            self.exit_code = code_of_trap(self.failure, self.ending.kind)
         self._end_recording()
+
+    def _end_by_host(self, error: Exception | SystemExit) -> None:
+        """Keep what the code of a host file raised; any other error that is not tinyheap's is a bug."""
+        if self.host is None:
+            raise error
+        if isinstance(error, Exception):
+            self._fail(self.host.raised(error))
+        elif error.code is None or isinstance(error.code, int):
+            self.exit_code = (error.code or 0) & 0xFF
+        else:
+            self.exit_code, self.error = ExitCode.NO, error.code
 
     def _prepare(self) -> None:
         module = self.task.module
         self.task.stdin.check()
+        if self.task.host is not None:
+            self.host = self._loaded(self.task.host)
+        imports = None if self.host is None else self.host.imports
         with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
             try:
                 source = module.path if not module.is_stream and is_file(module.path) else module.read()
-                self.program = Program.open(source, self.grants, self.policy, gc=self.gc, recording=self.recorder)
+                symbols = None if self.symbols is None else self.symbols.read()
+                self.program = Program.open(
+                    source,
+                    self.grants,
+                    self.policy,
+                    gc=self.gc,
+                    recording=self.recorder,
+                    imports=imports,
+                    stub_imports=self.task.stubs,
+                    symbols=symbols,
+                )
             except InputError as error:
                 if self.task.invoked is None:
                     raise
@@ -389,6 +485,21 @@ class Run:
         self.prepare_ns = prepared.elapsed_ns
         for warning in warned:
             click.echo(f"Warning: {warning.message}", err=True)
+
+    def _loaded(self, file: Input) -> HostFile:
+        """The host that a file defines.
+
+        Raises:
+            HostFileError: It defines none.
+            click.UsageError: It drives the program, and so does --invoke.
+        """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # What the file prints comes before what the program writes afterwards.
+            sys.stdout.reconfigure(write_through=True)
+        host = HostFile.load(file.path)
+        if host.drive is not None and self.task.invoked is not None:
+            raise click.UsageError(f"--invoke and {file} exclude each other: both drive the program")
+        return host
 
     def _end_recording(self) -> None:
         """Write how the program ended into its recording, if it has one."""
@@ -402,6 +513,8 @@ class Run:
     def _work(self, program: Program) -> int:
         """The exit code of what was asked for."""
         program.start()
+        if self.host is not None and self.host.drive is not None and not program.exit_code:
+            return self.host.driven(program)
         if self.task.invoked is not None and not program.exit_code:
             return self._invoke(program, self.task.invoked)
         # Newer TinyGo lets _start exit with 0, and the exports are there to be called all the same.
@@ -411,7 +524,10 @@ class Run:
             return self._format(self.driver)
         if "_start" not in program.exports:
             names = ", ".join(sorted(program.exports)) or "nothing"
-            raise GuestError(f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}")
+            raise GuestError(
+                f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}; or call them by "
+                "--host FILE.py"
+            )
         program.session.run_timers()
         return program.exit_code or 0
 
@@ -517,6 +633,8 @@ class Run:
             None if memory is None else len(memory),
             None if program is None or memory is None or heap is not None else own_counters(program.guest, memory),
             None if heap is None else HeapReport.of(heap),
+            {} if program is None else dict(program.stub_calls),
+            self.ending,
         )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wasmtime import Engine, Linker, Store
+from wasmtime import Engine, Global, Linker, Memory, Store
 
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuestError
@@ -23,9 +24,12 @@ from tinyheap.guests.cache import Cache
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
+from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
+from tinyheap.hosts.functions import OwnImports
 from tinyheap.hosts.session import is_stoppable
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -33,7 +37,9 @@ if TYPE_CHECKING:
     from wasmtime import Instance
 
     from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
-    from tinyheap.heap.stats import Collection
+    from tinyheap.heap.stats import Collection as HeapCollection
+    from tinyheap.hosts.frames import GuestFrame
+    from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import BlockHeap, Guest
     from tinyheap.recordings.row_types import RunRow
@@ -57,8 +63,11 @@ class Wish:
     policy: Policy
     gc: str
     cache: Cache
-    listener: Callable[[Collection], object] | None
+    listener: Callable[[HeapCollection], object] | None
     recorder: Recorder | None
+    own: OwnImports
+    symbols: bytes | None = None
+    full_paths: bool = False
 
     @classmethod
     def of(
@@ -68,15 +77,22 @@ class Wish:
         policy: Policy | None,
         gc: str,
         cache: Cache | None,
-        listener: Callable[[Collection], object] | None,
+        listener: Callable[[HeapCollection], object] | None,
         recording: Recorder | str | Path | None,
+        imports: Imports | None,
+        stub_imports: bool | Collection[str],
+        symbols: object = None,
+        *,
+        full_paths: bool = False,
     ) -> Self:
         """The arguments of `Program.open`, which says what is raised, with what stands for None."""
         _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
         policy, grants = _policy_for(gc, policy), grants or Grants()
-        wasm = _bytes_of(module)
-        recorder = _recorder_for(recording, grants)
-        return cls(module, wasm, grants, policy, gc, cache or Cache.of_user(), listener, recorder)
+        wasm, own = _bytes_of(module), OwnImports.of(imports, stub_imports)
+        recorder = _recorder_for(recording, grants, full_paths=full_paths)
+        debug = None if symbols is None else _bytes_of(symbols, "symbols")
+        cache = cache or Cache.of_user()
+        return cls(module, wasm, grants, policy, gc, cache, listener, recorder, own, debug, full_paths)
 
     @property
     def form(self) -> Form:
@@ -92,7 +108,7 @@ class Wish:
         """The module, made ready and looked at: can it be run as wished?"""
         engine = new_engine(self.grants)
         options = "stoppable" if is_stoppable(self.grants) else ""
-        prepared = prepare(self.wasm, self.form, engine, options, self.cache)
+        prepared = prepare(self.wasm, self.form, engine, options, self.cache, self.symbols)
         if self.policy != Policy():
             _check_served(prepared.guest, self.policy)
         served = self.form.taken_out_of(prepared.guest)
@@ -101,7 +117,7 @@ class Wish:
         return PreparedRun(self, engine, prepared, served)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparedRun:
     """A module that can be run as wished.
 
@@ -122,20 +138,31 @@ class PreparedRun:
         wish, store = self.wish, Store(self.engine)
         recorder = None if wish.recorder is None else wish.recorder.offer(store)
         log = None if wish.recorder is None else wish.recorder.log
-        heap = None if self.served is None else PreparedHeap(self.served, wish.policy, wish.listener).offer(store, log)
+        heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
         makers: dict[str, Maker] = {}
         for offered in (recorder, heap):
             makers.update({} if offered is None else offered.makers)
         return OfferedRun(self, self._host(store, makers), heap, recorder)
 
+    def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
+        return PreparedHeap(served, self.wish.policy, self.wish.listener, self._name_frames)
+
+    @cached_property
+    def _name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
+        """What names call stacks: with source lines, where there is debug information."""
+        wish = self.wish
+        return namer_of(wish.wasm, wish.symbols, self.prepared.guest, wish.form, full_paths=wish.full_paths)
+
     def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
         guest = self.prepared.guest
         try:
-            return offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers)
+            session = offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers, self.wish.own)
         except HostError as error:
             if guest is None or self.served is not None:
                 raise
             raise HostError(f"{error}\nthis module ({guest.runtime}) {guest.served}") from error
+        session.name_frames = self._name_frames
+        return session
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +193,25 @@ class OfferedRun:
             row, sites = _row_of(self.run, session, heap), self.run.prepared.sites
             recording = self.recorder.attach(instance).begin(row, sites)
             session.before_entry, session.after_exit = recording.enter, recording.leave
+            session.before_call, session.after_call = recording.call_begins, recording.call_ends
             if heap is not None:
                 heap.recording = recording
         return BoundRun(self.run, session, None if heap is None else GuestHeap(heap))
 
+    def _overflow_of(self, instance: Instance) -> Callable[[], str | None]:
+        """What sees whether the stack of a program overflowed whose heap is its own."""
+        guest, store = self.run.prepared.guest, self.session.store
+        exports = instance.exports(store)
+        pointer = exports.get(STACK_POINTER_EXPORT)
+        stack = None if guest is None else guest.stack
+        if stack is None or not isinstance(pointer, Global):
+            return lambda: None
+        memory = next((item for item in exports.values() if isinstance(item, Memory)), None)
+        return lambda: stack.overflow(pointer.value(store), 0 if memory is None else memory.data_len(store))
+
     def _heap(self, instance: Instance) -> BoundHeap | None:
         if self.heap is None:
+            self.session.explain_trap = self._overflow_of(instance)
             return None
         limit_bytes = self.run.wish.grants.memory_limit_bytes
         heap = self.heap.bind(instance, self.session.life, limit_bytes)
@@ -213,8 +253,8 @@ _ARGUMENTS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 }
 
 
-def _bytes_of(module: object) -> bytes:
-    """A module's bytes.
+def _bytes_of(module: object, name: str = "module") -> bytes:
+    """A module's bytes; `name` is what the argument is called.
 
     Raises:
         GuestError: It is neither bytes nor a path, or cannot be read.
@@ -222,7 +262,7 @@ def _bytes_of(module: object) -> bytes:
     if isinstance(module, bytes | bytearray | memoryview):
         return bytes(module)
     if not isinstance(module, str | os.PathLike):
-        raise GuestError(f"invalid module {reprlib.repr(module)}: expected a path or bytes")
+        raise GuestError(f"invalid {name} {reprlib.repr(module)}: expected a path or bytes")
     return read_module(Path(module))
 
 
@@ -241,7 +281,7 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
     return replace(policy, leaking=True) if gc == LEAKING else policy
 
 
-def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Recorder | None:
+def _recorder_for(recording: Recorder | str | Path | None, grants: Grants, *, full_paths: bool) -> Recorder | None:
     """What records a run, if anything does.
 
     Raises:
@@ -263,7 +303,7 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants) -> Re
         return recording
     if not isinstance(recording, str | os.PathLike):
         raise GuestError(f"invalid recording {reprlib.repr(recording)}: expected None, a path or a Recorder")
-    return Recorder.to_file(recording)
+    return Recorder.to_file(recording, full_paths=full_paths)
 
 
 def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> RunRow:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import wasmtime
 
 import tinyheap
-from tinyheap.errors import GuestError, MalformedModuleError
+from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError
 from tinyheap.guests.cache import Cache
 from tinyheap.hosts import compile_module
 from tinyheap.recognize.facts import BlockHeap, Guest
@@ -28,7 +28,9 @@ from tinyheap.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT: Final = 2
+    from tinyheap.wasm import Module
+
+FORMAT: Final = 3
 """Of what is cached; another number makes all of it be prepared anew."""
 MODULE_LIMIT_BYTES: Final = 512 * MIB
 _MAGIC: Final = b"\0asm"
@@ -39,6 +41,7 @@ _PACKAGES_THAT_PREPARE: Final = (
     "recognize",
     "recognize/locate",
     "wasm",
+    "symbols",
     "recordings",
     "guests",
     "guests/rewrite",
@@ -114,7 +117,9 @@ def read_module(path: Path) -> bytes:
     return wasm
 
 
-def prepare(wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cache: Cache) -> Prepared:
+def prepare(
+    wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cache: Cache, symbols: bytes | None = None
+) -> Prepared:
     """A module made ready.
 
     Args:
@@ -123,21 +128,27 @@ def prepare(wasm: bytes, form: Form, engine: wasmtime.Engine, options: str, cach
         engine: What will run it.
         options: How the engine was configured, as far as that differs from program to program.
         cache: Where to look first.
+        symbols: The bytes of a module with debug information of the same code; None where the module's own is to be read.
 
     Raises:
         GuestError: wasmtime does not accept it.
+        SymbolsError: ``symbols`` is not such a module.
         MalformedModuleError: It is not a module.
         UnsupportedGuestError: Nothing in it that allocates is known, so that it cannot be recorded.
     """
-    key = _key(wasm, form, options)
+    key = _key(wasm, form, options, symbols)
     content = cache.load(key)
     cached = None if content is None else _decode(content, engine)
     if cached is not None:
         return cached
     if form is Form.NATIVE:
+        if symbols is not None:
+            from tinyheap.wasm import Module
+
+            _symbols(symbols, Module.parse(wasm))
         prepared = Prepared(None, _compile_as_it_is(wasm, engine), False)
     else:
-        prepared = _prepare_served(wasm, form, engine)
+        prepared = _prepare_served(wasm, form, engine, symbols)
     cache.store(key, _encode(prepared))
     return prepared
 
@@ -151,9 +162,9 @@ def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
     return compile_module(engine, wasm)
 
 
-def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepared:
+def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: bytes | None) -> Prepared:
     # What is prepared already starts sooner without these.
-    from tinyheap.guests.rewrite.rewriting import rewrite
+    from tinyheap.guests.rewrite.rewriting import expose_stack, rewrite
     from tinyheap.recognize.identify import identify
     from tinyheap.recognize.locate.resizing import with_realloc
     from tinyheap.wasm import Module
@@ -165,6 +176,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepare
         if form.is_recorded:
             raise
         return _unreadable(wasm, engine, error)
+    with_symbols = module if symbols is None else _symbols(symbols, module)
     if guest.heap is not None and form in (Form.GUARDED, Form.GUARDED_AND_RECORDED):
         guest = replace(guest, heap=with_realloc(module, guest.heap))
     served = form.taken_out_of(guest)
@@ -173,10 +185,30 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine) -> Prepare
         from tinyheap.guests.rewrite.instrumenting import instrument
 
         wasm, found = instrument(module, guest, served)
+        found.take_places(module, with_symbols)
         sites = found.encode()
     elif served is not None:
         wasm = rewrite(module, served)
+    elif guest.stack is not None:
+        wasm = expose_stack(module, guest.stack)
     return Prepared(guest, compile_module(engine, wasm), False, sites)
+
+
+def _symbols(symbols: bytes, module: Module) -> Module:
+    """A module that says what stands where in the code of another.
+
+    Raises:
+        SymbolsError: It does not.
+    """
+    from tinyheap.symbols.reading import check_same_code
+    from tinyheap.wasm import Module
+
+    try:
+        found = Module.parse(symbols)
+    except MalformedModuleError as error:
+        raise SymbolsError(f"invalid symbols: expected a module with debug information: {error}") from error
+    check_same_code(module, found)
+    return found
 
 
 def _unreadable(wasm: bytes, engine: wasmtime.Engine, problem: MalformedModuleError) -> Prepared:
@@ -192,10 +224,11 @@ def _unreadable(wasm: bytes, engine: wasmtime.Engine, problem: MalformedModuleEr
 # ---- the cache's entries ----------------------------------------------------------------------------------------------
 
 
-def _key(wasm: bytes, form: Form, options: str) -> bytes:
+def _key(wasm: bytes, form: Form, options: str, symbols: bytes | None) -> bytes:
     code = hashlib.sha256("".join(_fingerprint()).encode()).hexdigest()
     versions = [FORMAT, tinyheap.__version__, code]
-    return json.dumps([*versions, options, form.value, hashlib.sha256(wasm).hexdigest()]).encode()
+    contents = [None if each is None else hashlib.sha256(each).hexdigest() for each in (wasm, symbols)]
+    return json.dumps([*versions, options, form.value, *contents]).encode()
 
 
 def _fingerprint() -> Iterator[str]:

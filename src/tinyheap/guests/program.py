@@ -11,7 +11,7 @@ runs as it is, without one; ``program.guest.served`` says why in a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from tinyheap.guests.opening import BoundRun
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.recorder import Recorder
-    from tinyheap.heap.stats import Collection
+    from tinyheap.heap.stats import Collection as HeapCollection
     from tinyheap.hosts import Grants
+    from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.recognize.facts import Guest
 
@@ -45,6 +46,7 @@ class Program(SoleOwner):
         recorder: What records its run; None where nobody asked for that.
         session: Its host.
         was_cached: Whether it had been prepared before.
+        wasm: The module's bytes, as they were given.
     """
 
     def __init__(self, bound: BoundRun) -> None:
@@ -54,6 +56,7 @@ class Program(SoleOwner):
         self.guest: Guest | None = prepared.guest
         self.heap = bound.heap
         self.was_cached = prepared.was_cached
+        self.wasm = bound.run.wish.wasm
 
     @classmethod
     def open(
@@ -64,8 +67,12 @@ class Program(SoleOwner):
         *,
         gc: str = DEFAULT,
         cache: Cache | None = None,
-        listener: Callable[[Collection], object] | None = None,
+        listener: Callable[[HeapCollection], object] | None = None,
         recording: Recorder | str | Path | None = None,
+        imports: Imports | None = None,
+        stub_imports: bool | Collection[str] = False,
+        symbols: str | Path | bytes | bytearray | memoryview | None = None,
+        full_paths: bool = False,
     ) -> Self:
         """A program, instantiated and not yet started.
 
@@ -80,6 +87,16 @@ class Program(SoleOwner):
                 A module whose collections nobody here sees is refused with one.
             recording: The file to record the run in, which must not be there yet, or what records it.  The recording
                 ends when the program is closed.
+            imports: Functions of your own, by the module and the name under which the program imports them:
+                ``{"env": {"log": log}}``.  Each gets numbers and returns what the import's type says; one whose first
+                parameter is named ``caller`` is given a `tinyheap.hosts.Caller` there.  They come before those of any
+                host; those that the program does not import are left out.
+            stub_imports: The imports that answer zero, as ``["env.log"]``; True for all that nobody offers.  `stub_calls`
+                counts their calls.
+            symbols: A build of the module with debug information, its file or its bytes, whose code is the same byte for
+                byte; None to read what the module itself has.
+            full_paths: Whether the recording names source files as the compiler knew them, with the folders of whoever
+                compiled; by default they are shortened (`tinyheap.symbols.paths`).
 
         Raises:
             GuestError: The module cannot be read or run; or an argument is of a wrong type.
@@ -87,11 +104,24 @@ class Program(SoleOwner):
             MalformedModuleError: It is not a module.
             UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
                 is and what does work.
+            SymbolsError: ``symbols`` is of another build, or has no debug information.
             RecordingError: The recording cannot be made.
             MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
-            HostError: It imports what no host offers.
+            HostError: It imports what nobody offers, or what is offered does not fit.
         """
-        wish = Wish.of(module, grants, policy, gc, cache, listener, recording)
+        wish = Wish.of(
+            module,
+            grants,
+            policy,
+            gc,
+            cache,
+            listener,
+            recording,
+            imports,
+            stub_imports,
+            symbols,
+            full_paths=full_paths,
+        )
         return cls(wish.prepare().offer().instantiate())
 
     def __enter__(self) -> Self:
@@ -139,6 +169,11 @@ class Program(SoleOwner):
     def exit_code(self) -> int | None:
         """With what it ended itself; None as long as it has not."""
         return self.session.exit_code
+
+    @property
+    def stub_calls(self) -> Mapping[str, int]:
+        """How often each import was called that answers zero, by its name (``env.log``)."""
+        return self.session.stub_calls
 
     def start(self) -> None:
         """Run ``_start`` or ``_initialize``; see `HostSession.start` for what is raised."""

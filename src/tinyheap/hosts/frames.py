@@ -23,6 +23,25 @@ _SHOWN: Final = 8
 _LONGEST_CYCLE: Final = 8
 
 
+class GuestFrame(NamedTuple):
+    """A call that has not returned, as wasmtime knows it."""
+
+    function: int
+    """Its index, in the module that was compiled."""
+    offset: int
+    """Of the instruction, in that module's bytes."""
+    name: str | None
+    """As the module's name section has it; None where it does not."""
+
+    def __str__(self) -> str:
+        return self.name or f"function {self.function}"
+
+
+def plain_names(frames: Sequence[GuestFrame]) -> tuple[str, ...]:
+    """A stack by the names of its functions."""
+    return without_ours([str(frame) for frame in frames])
+
+
 class Fold(NamedTuple):
     """Functions that called each other in a circle, and how often in a row."""
 

@@ -21,6 +21,8 @@ from tinyheap.errors import HostError, HostOutputError, OutputError
 
 TIMEOUT_LIMIT_S: Final = 10**9
 """The longest time that can be waited for, some thirty years."""
+TAIL_BYTES: Final = 4096
+"""What is kept of a program's output, to see what it said last."""
 MEMORY_LIMIT_BYTES: Final = (1 << 63) - 1
 """The largest size that can be said to WebAssembly's engine."""
 
@@ -186,11 +188,14 @@ class OutputStream:
         self._lost = lost
         self._writing = writing
         self.failure: Exception | None = None
+        self.tail = b""
+        """The last bytes written, `TAIL_BYTES` at most."""
         self._output = output
         self._flush = getattr(output, "flush", None)
 
     def write(self, data: bytes) -> bool:
         """Whether all of ``data`` was taken; it is out at once, not kept in a buffer."""
+        self.tail = (self.tail + data[-TAIL_BYTES:])[-TAIL_BYTES:]
         try:
             with self._writing():
                 self._output.write(data)

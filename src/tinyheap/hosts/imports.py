@@ -7,9 +7,10 @@ it.  What an import is (`Signature`) is known without wasmtime.
 
 from __future__ import annotations
 
+import operator
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tinyheap.errors import HostError
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     Maker = Callable[[str, AsExternType], Func]
     """Makes the function behind an import, of its name and type."""
+
+NUMBERS: Final = frozenset({"i32", "i64", "f32", "f64"})
+"""The types of what crosses between a program and a host in Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,24 @@ class RequiredImport:
     """The type of a function; None for anything else."""
     kind: str
 
+    @property
+    def place(self) -> str:
+        """Its name as people write it: ``env.log``."""
+        return f"{self.module}.{self.name}"
+
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}: {self.kind} {self.signature or ''}".rstrip()
+        return f"{self.place}: {self.kind} {self.signature or ''}".rstrip()
+
+
+def number(kind: str, value: object) -> int | float | None:
+    """A number as a program takes it of that kind, integers signed or unsigned; None for what it cannot take."""
+    try:
+        if kind in {"i32", "i64"}:
+            bits, whole = int(kind[1:]), operator.index(value)  # type: ignore[arg-type]
+            return whole if -(1 << bits - 1) <= whole < 1 << bits else None
+        return float(value) if kind in NUMBERS and not isinstance(value, str | bytes) else None  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def describe(wanted: ImportType, module: str) -> RequiredImport:
@@ -90,7 +110,7 @@ def define_method(linker: Linker, place: RequiredImport, method: Callable[..., A
     def callback(*values: Any) -> Any:  # noqa: ANN401 - whatever the import's type says
         bound = weak_method()
         if bound is None:
-            raise HostError(f"the program called {place.module}.{place.name} after its session was closed")
+            raise HostError(f"the program called {place.place} after its session was closed")
         return bound(*values)
 
     linker.define_func(place.module, place.name, place.signature.to_wasmtime(), callback)

@@ -27,6 +27,11 @@ _WASI: Final = """
     sock_shutdown ii
 """
 """Names, and their parameters: i for i32, I for i64."""
+HOW_TO_OFFER: Final = (
+    'Offer such functions from Python (Program.open(..., imports={"env": {"log": function}})), or to a command by a Python '
+    "file (--host FILE.py); or let them answer zero (--stub-imports)."
+)
+"""What to do about an import that nobody offers."""
 _KINDS: Final = {"i": "i32", "I": "i64"}
 
 

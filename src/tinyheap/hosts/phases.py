@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.errors import GuestPhaseError
+from tinyheap.errors import GuestPhaseError, GuestSpentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,8 +204,9 @@ class Life:
             self._busy_with = outer
 
     def _refusal(self, wish: str) -> GuestPhaseError:
-        why = self._end + "; open it again" if self._phase is Phase.ENDED else _WHY[self._phase]
-        return GuestPhaseError(f"{wish}: {why}", self._phase)
+        if self._phase is Phase.ENDED:
+            return GuestSpentError(f"{wish}: the instance is spent: {self._end}; open it again", self._phase)
+        return GuestPhaseError(f"{wish}: {_WHY[self._phase]}", self._phase)
 
 
 class Turn:

@@ -8,8 +8,8 @@ The order of things::
     session.instantiate(module)               or: session.attach(linker.instantiate(store, module))
     session.run()                             or: session.start(), session.call("export", 1, 2), ...
 
-Whoever wants to serve imports of its own gives `offer` what makes them, or defines them in the linker before, where
-`offer` leaves them alone.
+A user's functions (`functions`) come before those of any host.  Whoever wants to serve imports by wasmtime's means gives
+`offer` what makes them, or defines them in the linker before, where `offer` leaves them alone.
 
 Invariants: one time limit covers all that a session runs; no wasmtime exception leaves a session, each
 becomes one of `tinyheap.errors`; whatever is asked out of turn is refused (`phases`); what unwinds a program ends it;
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import atexit
 import math
-import operator
 import re
 import reprlib
 import threading
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 from wasmtime import (
     Config,
     Engine,
+    Frame,
     Func,
     Global,
     Linker,
@@ -56,15 +56,17 @@ from tinyheap.errors import (
     HostError,
     TinyheapError,
 )
-from tinyheap.hosts.frames import shown, without_ours
+from tinyheap.hosts.frames import GuestFrame, plain_names, shown
+from tinyheap.hosts.functions import Imports, OwnFunctions, OwnImports
 from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.gojs.bridge import Bridge
 from tinyheap.hosts.gojs.realm import Realm
 from tinyheap.hosts.gojs.script import Thrown
 from tinyheap.hosts.grants import Grants, OutputStream
 from tinyheap.hosts.imports import RequiredImport, Signature, describe
+from tinyheap.hosts.imports import number as number_of
 from tinyheap.hosts.memory import GuestMemory
-from tinyheap.hosts.offered import WASI_MODULE
+from tinyheap.hosts.offered import HOW_TO_OFFER, WASI_MODULE
 from tinyheap.hosts.phases import Life, Phase
 from tinyheap.hosts.wasi import Wasi, await_release
 from tinyheap.hosts.world import world_of
@@ -72,7 +74,7 @@ from tinyheap.ownership import SoleOwner
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from wasmtime import Instance
@@ -93,6 +95,9 @@ _MEMORIES_LIMIT = 4
 _PANIC_EXIT_CODE = 2
 """What a Go program that panics exits with; TinyGo's panics end in ``unreachable``."""
 
+_FAULT = re.compile(r"memory fault at wasm address (0x[0-9a-f]+)")
+_NESTED_CALLS_LIMIT = 32
+"""Python's own limit must not be met inside wasmtime, which would go on as if nothing were."""
 _RELEASE_TIMEOUT_S = 1.0
 
 
@@ -126,7 +131,12 @@ def compile_module(engine: Engine, wasm: bytes) -> Module:
 
 
 def offer(
-    store: Store, linker: Linker, module: Module, grants: Grants, makers: Mapping[str, Maker] | None = None
+    store: Store,
+    linker: Linker,
+    module: Module,
+    grants: Grants,
+    makers: Mapping[str, Maker] | None = None,
+    own: OwnImports | None = None,
 ) -> HostSession:
     """A session whose host serves all of ``module``'s imports that the linker does not have yet.
 
@@ -136,30 +146,39 @@ def offer(
         module: The compiled program.
         grants: What it may have.
         makers: By the name of the module that is imported from: what makes its functions, instead of any host.
+        own: What the user offers, before any host does.
 
     Raises:
         HostError: If imports remain that nobody offers; the message lists every one with its type.
     """
-    session = HostSession(store, linker, grants)
+    session = HostSession(store, linker, grants, own)
     session.offer(module, makers)
     return session
 
 
-def load(wasm: bytes, grants: Grants | None = None) -> HostSession:
+def load(
+    wasm: bytes,
+    grants: Grants | None = None,
+    *,
+    imports: Imports | None = None,
+    stub_imports: bool | Collection[str] = False,
+) -> HostSession:
     """A session with the program as it is, instantiated and not yet started.
 
     Args:
         wasm: The module's bytes.
         grants: What it may have; `Grants()` if None.
+        imports: The user's own functions, by the module and the name that they are imported by.
+        stub_imports: The imports that answer zero, as ``env.log``; True for all that nobody offers.
 
     Raises:
         GuestError: If it is no module that can run.
-        HostError: If it imports what no host offers.
+        HostError: If it imports what no host offers, or what is offered does not fit.
     """
-    grants = grants or Grants()
+    grants, own = grants or Grants(), OwnImports.of(imports, stub_imports)
     engine = new_engine(grants)
     module = compile_module(engine, wasm)
-    session = offer(Store(engine), Linker(engine), module, grants)
+    session = offer(Store(engine), Linker(engine), module, grants, own=own)
     session.instantiate(module)
     return session
 
@@ -173,9 +192,10 @@ class HostSession(SoleOwner):
         store: Where the program lives.
         linker: Where its imports are defined.
         grants: What it may have.
+        own: What the user offers.
     """
 
-    def __init__(self, store: Store, linker: Linker, grants: Grants) -> None:
+    def __init__(self, store: Store, linker: Linker, grants: Grants, own: OwnImports | None = None) -> None:
         self.store = store
         self.linker = linker
         self.grants = grants
@@ -186,8 +206,15 @@ class HostSession(SoleOwner):
         """Called whenever the program is about to run, with none of its functions called yet."""
         self.after_exit: Callable[[], object] | None = None
         """Called whenever the last of its functions has returned, or failed."""
+        self.before_call: Callable[[str, tuple[float, ...], int | None], object] | None = None
+        """Called with the name of each exported function that the host calls, also from within a function of its own,
+        with its arguments, and the bytes of linear memory."""
+        self.after_call: Callable[[int | float | None, bool, int | None], object] | None = None
+        """Called at the end of each such call, with its result, whether it returned, and the bytes of linear memory."""
         self.explain_trap: Callable[[], str | None] = lambda: None
         """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
+        self.name_frames: Callable[[Sequence[GuestFrame]], tuple[str, ...]] = plain_names
+        """Names a call stack for whoever reads it, innermost first."""
         self.life = Life()
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
@@ -206,6 +233,7 @@ class HostSession(SoleOwner):
         self._realm: Realm | None = None
         self._bridge: Bridge | None = None
         self._wasi: Wasi | None = None
+        self._own = OwnFunctions(own or OwnImports({}), self)
         store.set_epoch_deadline(_NO_DEADLINE)
         store.set_limits(
             memory_size=min(grants.memory_limit_bytes or _ADDRESS_SPACE_BYTES, _ADDRESS_SPACE_BYTES),
@@ -229,7 +257,7 @@ class HostSession(SoleOwner):
         """
         with self.life.idle("close"):
             self.life.close()
-            self.before_entry = self.after_exit = None
+            self.before_entry = self.after_exit = self.before_call = self.after_call = None
             self.store.close()
 
     @property
@@ -241,6 +269,16 @@ class HostSession(SoleOwner):
     def bridge(self) -> Bridge | None:
         """The Go/JavaScript bridge, if the program imports it."""
         return self._bridge
+
+    @property
+    def last_output(self) -> bytes:
+        """What the program wrote last to its standard output, and then to its standard error; some kilobytes of each."""
+        return self._stdout.tail + b"\n" + self._stderr.tail
+
+    @property
+    def stub_calls(self) -> Mapping[str, int]:
+        """How often each import was called that answers zero, by its name (``env.log``)."""
+        return dict(self._own.stub_calls)
 
     @property
     def ran_ns(self) -> int:
@@ -291,6 +329,9 @@ class HostSession(SoleOwner):
     def offer(self, module: Module, makers: Mapping[str, Maker] | None = None) -> None:
         """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.offer`."""
         wanted = self._make(module, makers or {})
+        self._own.check(wanted)
+        for item in wanted:
+            self._own.offer(self.linker, item)
         kept = {item: found for item in wanted if (found := self._defined(item)) is not None}
         lacking = [item for item in wanted if item not in kept]
         if any(item.module == WASI_MODULE for item in lacking):
@@ -307,9 +348,10 @@ class HostSession(SoleOwner):
             for item, found in kept.items():
                 self.linker.define(self.store, item.module, item.name, found)
         refused = [item for item in lacking if not self._offer_one(item)]
+        refused = [item for item in refused if not self._own.stub_rest(self.linker, item)]
         if refused:
             listing = "".join(f"\n  {item}" for item in refused)
-            raise HostError(f"the program imports what no host here offers:{listing}")
+            raise HostError(f"the program imports what no host here offers:{listing}\n{HOW_TO_OFFER}")
 
     def _make(self, module: Module, makers: Mapping[str, Maker]) -> list[RequiredImport]:
         """Define those imports of ``module`` that have a maker; returns the others."""
@@ -411,7 +453,7 @@ class HostSession(SoleOwner):
         self._start("start")
 
     def _start(self, wish: str) -> None:
-        entries = [self._functions[name] for name in _ENTRIES if name in self._functions]
+        entries = [name for name in _ENTRIES if name in self._functions]
         self._run_main(wish, self.life.start, lambda: [self._enter(entry) for entry in entries[:1]])
 
     def run(self) -> int:
@@ -468,7 +510,7 @@ class HostSession(SoleOwner):
 
         def body() -> int | float | None:
             function = self.function(name)
-            return self._enter(function, *self._converted(name, function, arguments))
+            return self._enter(name, *self._converted(name, function, arguments))
 
         return self._result_of(f"call of {name!r}", name, self.life.check_callable, body)
 
@@ -529,7 +571,7 @@ class HostSession(SoleOwner):
     def _converted(self, name: str, function: Func, arguments: Sequence[float]) -> list[float]:
         """``arguments`` as numbers of the kinds that the function takes."""
         kinds = [str(kind) for kind in function.type(self.store).params]
-        numbers = [_number(kind, value) for kind, value in zip(kinds, arguments, strict=False)]
+        numbers = [number_of(kind, value) for kind, value in zip(kinds, arguments, strict=False)]
         fitting = [number for number in numbers if number is not None]
         if not len(kinds) == len(arguments) == len(fitting):
             raise ArgumentError(f"{name} takes ({', '.join(kinds)}), not {_quoted(arguments)}")
@@ -538,13 +580,28 @@ class HostSession(SoleOwner):
     def _call_from_host(self, name: str) -> None:
         if self.exit_code is not None:
             raise HostError(f"{name} was to run after the program had ended with exit code {self.exit_code}")
-        self._enter(self.function(name))
+        self._enter(name)
 
-    def _enter(self, function: Func, *numbers: float) -> int | float | None:
-        """What a function of the program's returns: the only way into it."""
-        with self._inside():
+    def _enter(self, name: str, *numbers: float) -> int | float | None:
+        """What an exported function returns: the only way into the program."""
+        function = self.function(name)
+        with self._inside(), self._told(name, numbers) as results:
             result: int | float | None = function(self.store, *numbers)
+            results.append(result)
         return result
+
+    @contextmanager
+    def _told(self, name: str, numbers: tuple[float, ...]) -> Iterator[list[int | float | None]]:
+        """Around a call: tells who wants to know of it; takes its result, if it has one."""
+        results: list[int | float | None] = []
+        before, after = self.before_call, self.after_call
+        if before is not None:
+            before(name, numbers, self._memory_bytes())
+        try:
+            yield results
+        finally:
+            if after is not None:
+                after(results[0] if results else None, bool(results), self._memory_bytes())
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -565,6 +622,10 @@ class HostSession(SoleOwner):
             raise
         # A host function may have called it, and kept to itself that it ended.
         self.life.check_not_ended("return")
+
+    def _memory_bytes(self) -> int | None:
+        """How large linear memory is, whatever the program is doing; None where none is exported."""
+        return None if self._memory is None else self._memory.raw.data_len(self.store)
 
     def _leave(self, code: int) -> NoReturn:
         self.exit_code = code
@@ -606,6 +667,8 @@ class HostSession(SoleOwner):
     def _running(self, wish: str, admit: Callable[[str], None]) -> Iterator[None]:
         """Around everything that runs the program: its time is counted, and errors are translated."""
         with self.life.running(wish):
+            if self.life.depth > _NESTED_CALLS_LIMIT:
+                raise HostError(f"{wish}: the program and its host called each other {_NESTED_CALLS_LIMIT} deep")
             admit(wish)
             alarm = self._begin()
             try:
@@ -667,35 +730,31 @@ class HostSession(SoleOwner):
     def _translated(self, error: Trap | WasmtimeError) -> GuestError:
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
-        code = error.trap_code
-        frames = without_ours([frame.func_name or f"function {frame.func_index}" for frame in error.frames])
+        code, fault = error.trap_code, _FAULT.search(str(error))
+        frames = self.name_frames([_frame(each) for each in error.frames])
         where = shown(frames) if frames else "its start"
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
         if code is TrapCode.STACK_OVERFLOW:
-            return GuestTrapError(f"the program's stack overflowed (calls within calls) in {where}", exit_code, frames)
+            message = f"the program's stack overflowed (calls within calls) in {where}"
+            return GuestTrapError(message, exit_code, frames, "stack overflow")
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
         overflow = self.explain_trap()
         what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
-        return GuestTrapError(f"{what} trapped ({kind}) in {where}", exit_code, frames)
+        fault_address = None if fault is None else int(fault[1], 16)
+        message = f"{what} trapped ({kind}) in {where}"
+        return GuestTrapError(message, exit_code, frames, kind, overflow, fault_address)
+
+
+def _frame(frame: Frame) -> GuestFrame:
+    return GuestFrame(frame.func_index, frame.module_offset, frame.func_name)
 
 
 def _stop(interrupted: threading.Event, engine: Engine) -> None:
     """Let a program notice that it is to end."""
     interrupted.set()
     engine.increment_epoch()
-
-
-def _number(kind: str, value: object) -> int | float | None:
-    """A number as that kind of parameter takes it, integers signed or unsigned; None for what it cannot take."""
-    try:
-        if kind in {"i32", "i64"}:
-            bits, whole = int(kind[1:]), operator.index(value)  # type: ignore[arg-type]
-            return whole if -(1 << bits - 1) <= whole < 1 << bits else None
-        return float(value) if kind in {"f32", "f64"} and not isinstance(value, str | bytes) else None  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _quoted(arguments: Sequence[object]) -> str:
@@ -713,7 +772,7 @@ def _number_from(text: str, kind: str, name: str) -> int | float:
         number = int(text, 0) if kind in {"i32", "i64"} else float(text)
     except ValueError:
         number = None
-    if number is None or _number(kind, number) is None:
+    if number is None or number_of(kind, number) is None:
         kinds = {"i32": "an integer of 32 bits", "i64": "an integer of 64 bits"}
         raise ArgumentError(f"{name}: invalid argument {text!r}: expected {kinds.get(kind, 'a number')} ({kind})")
     return number

@@ -1,3 +1,13 @@
+from tinyheap.profile.calls import (
+    CallSpan as CallSpan,
+    CallTrend as CallTrend,
+    ExportCalls as ExportCalls,
+    GrowingSite as GrowingSite,
+    HostCalls as HostCalls,
+    Lent as Lent,
+    LentObject as LentObject,
+    host_calls as host_calls,
+)
 from tinyheap.profile.comparing import (
     Comparison as Comparison,
     MetricDifference as MetricDifference,
@@ -25,6 +35,7 @@ from tinyheap.profile.leaks import (
     LeakSuspects as LeakSuspects,
     leak_suspects as leak_suspects,
 )
+from tinyheap.profile.lines import LineUsage as LineUsage, by_line as by_line
 from tinyheap.profile.moments import (
     HeapMoment as HeapMoment,
     ObjectAt as ObjectAt,

@@ -6,7 +6,7 @@ one function are one node.  A stack's innermost frame is the function that calle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -72,6 +72,8 @@ class FlameNode:
     """Its own, and that of all below it."""
     children: tuple[FlameNode, ...] = field(repr=False, default=())
     """From the heaviest to the lightest; equal ones by name."""
+    is_inlined: bool = False
+    """Whether it was inlined into the function above it, in all calls."""
 
     def walk(self) -> Iterator[tuple[int, FlameNode]]:
         """This node and all below it, each behind its caller, with how deep it is: 0 for this one."""
@@ -89,14 +91,20 @@ class FlameGraph(Result):
     measure: Measure
     root: FlameNode
     """Named ``all``; its own are the objects without a stack."""
+    files: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """The source files of functions, by name, as far as they are known."""
 
-    def stacks(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        """Every path of functions that has weight of its own, outermost first and without the root, and that weight."""
+    def stacks(self, mark: str = "") -> Iterator[tuple[tuple[str, ...], int]]:
+        """Every path of functions that has weight of its own, outermost first and without the root, and that weight.
+
+        Args:
+            mark: What is put behind the names of functions that were inlined.
+        """
         path: list[str] = []
         for depth, node in self.root.walk():
             del path[max(depth - 1, 0) :]
             if depth:
-                path.append(node.name)
+                path.append(node.name + mark if node.is_inlined else node.name)
             if node.own:
                 yield tuple(path), node.own
 
@@ -109,10 +117,13 @@ def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES
     tree = _Tree()
     tree.owns[0] = own.get(0, 0)
     nodes = {0: 0}
+    files: dict[str, str] = {}
     for stack_id, parent_id, frame in StackTree.of(recording).stacks.values():
-        nodes[stack_id] = tree.child(nodes[parent_id], frame.function)
+        nodes[stack_id] = tree.child(nodes[parent_id], frame.function, is_inlined=frame.is_inlined)
         tree.owns[nodes[stack_id]] += own.get(stack_id, 0)
-    return FlameGraph(measure, tree.root())
+        if frame.file is not None:
+            files.setdefault(frame.function, frame.file)
+    return FlameGraph(measure, tree.root(), files)
 
 
 def folded(graph: FlameGraph) -> FlameGraph:
@@ -122,12 +133,14 @@ def folded(graph: FlameGraph) -> FlameGraph:
     what it is, and each path has each function at most once.
     """
     tree = _Tree()
+    nodes = [node for _, node in graph.root.walk()]
+    inlined = {node.name for node in nodes if node.is_inlined} - {node.name for node in nodes if not node.is_inlined}
     for functions, weight in graph.stacks():
         node = 0
         for function in _without_recursion(functions):
-            node = tree.child(node, function)
+            node = tree.child(node, function, is_inlined=function in inlined)
         tree.owns[node] += weight
-    return FlameGraph(graph.measure, tree.root())
+    return FlameGraph(graph.measure, tree.root(), graph.files)
 
 
 def _without_recursion(functions: tuple[str, ...]) -> list[str]:
@@ -169,15 +182,18 @@ class _Tree:
         self.callers = [0]
         self.owns = [0]
         """What each node weighs itself."""
+        self.inlined = [False]
         self.children: dict[tuple[int, str], int] = {}
 
-    def child(self, caller: int, name: str) -> int:
+    def child(self, caller: int, name: str, *, is_inlined: bool = False) -> int:
         """The node of a function below its caller."""
         node = self.children.setdefault((caller, name), len(self.names))
         if node == len(self.names):
             self.names.append(name)
             self.callers.append(caller)
             self.owns.append(0)
+            self.inlined.append(is_inlined)
+        self.inlined[node] &= is_inlined
         return node
 
     def root(self) -> FlameNode:
@@ -192,4 +208,5 @@ class _Tree:
     def _node(self, number: int, below: dict[int, list[FlameNode]]) -> FlameNode:
         children = sorted(below.pop(number, []), key=lambda node: (-node.total, node.name))
         own = self.owns[number]
-        return FlameNode(self.names[number], own, own + sum(child.total for child in children), tuple(children))
+        total = own + sum(child.total for child in children)
+        return FlameNode(self.names[number], own, total, tuple(children), self.inlined[number])

@@ -100,14 +100,13 @@ def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
         return LeakSuspects(collections, allocations, ())
     later = later_of(collections)
     grown = []
-    live = _live_series(recording, collections)
+    live = live_series(recording, collections)
+    places = range(collections)
     for frame_id, series in live.items():
-        tau, slope_bytes = trend(series[-later:])
-        growth_bytes = slope_bytes * (later - 1)
-        _, last_slope_bytes = trend(series[-(later + 1) // 2 :])
-        is_material = growth_bytes > MATERIAL * fmean(series[-later:])
-        if tau >= STEADY and is_material and last_slope_bytes >= STILL * slope_bytes:
-            grown.append((frame_id, tau, slope_bytes, growth_bytes, series))
+        growth = growth_of(series, places)
+        if growth is not None:
+            tau, slope_bytes = growth
+            grown.append((frame_id, tau, slope_bytes, slope_bytes * (later - 1), series))
     later_live = [fmean(series[-later:]) for series in live.values()]
     whole_bytes = max(sum(growth_bytes for _, _, _, growth_bytes, _ in grown), MATERIAL * sum(later_live))
     frames = StackTree.of(recording).frames
@@ -131,19 +130,40 @@ def later_of(collections: int) -> int:
     return -(-collections // 2)
 
 
-def trend(series: Sequence[int]) -> tuple[float, float]:
+def growth_of(series: Sequence[int], places: Sequence[int]) -> tuple[float, float] | None:
+    """Tau and slope of the later half of a series that grows as a leak does; None for any other.
+
+    Args:
+        series: Bytes that lived, `FEWEST_COLLECTIONS` values or more.
+        places: Where each value lies on the axis, ascending: the slope is for one step there.
+    """
+    later = later_of(len(series))
+    tau, slope_bytes = trend(series[-later:], places[-later:])
+    last = (later + 1) // 2
+    _, last_slope_bytes = trend(series[-last:], places[-last:])
+    is_material = slope_bytes * (places[-1] - places[-later]) > MATERIAL * fmean(series[-later:])
+    is_growing = tau >= STEADY and is_material and last_slope_bytes >= STILL * slope_bytes
+    return (tau, slope_bytes) if is_growing else None
+
+
+def trend(series: Sequence[int], places: Sequence[int] | None = None) -> tuple[float, float]:
     """Kendall's tau (-1..1) of a series against its order, and its Theil-Sen slope for one step; two values or more.
+
+    ``places`` are those of the values, ascending; where it is None, each is a step behind the one before.
 
     A long series is thinned to `MOST_LATER` values, the first and the last among them.
     """
+    places = range(len(series)) if places is None else places
     steps = len(series) - 1
     chosen = sorted({round(at * steps / (MOST_LATER - 1)) for at in range(MOST_LATER)})
-    pairs = [(after - before, series[after] - series[before]) for before, after in combinations(chosen, 2)]
+    pairs = [
+        (places[after] - places[before], series[after] - series[before]) for before, after in combinations(chosen, 2)
+    ]
     tau = sum((gain > 0) - (gain < 0) for _, gain in pairs) / len(pairs)
     return tau, median(gain / distance for distance, gain in pairs)
 
 
-def _live_series(recording: Recording, collections: int) -> dict[int, tuple[int, ...]]:
+def live_series(recording: Recording, collections: int) -> dict[int, tuple[int, ...]]:
     """For each site, by its frame, the bytes that lived after each collection."""
     found = rows(
         recording,

@@ -1,7 +1,7 @@
 """Who allocates: by function, and by allocation site.
 
 Terms.  An object's *own function* is the innermost of its stack, the one that called the allocator.  Its *allocation
-site* is the innermost call instruction outside of the Go runtime (`tinyheap.profile.stacks.is_runtime`), so that an append
+site* is the innermost call outside of the Go runtime (`tinyheap.profile.stacks.is_runtime`), so that an append
 counts for who appends; where all of the stack is the runtime's, it is the innermost.  TinyGo inlines `main.main` into a
 function of the runtime, mostly ``runtime.run$1``: what is called there is called by the program.  *Own* metrics are of
 the objects whose function or site it is; *total* ones of all whose stack it is in, each counted once however often it
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage(Result):
-    """What a function or a site allocates.  Sizes are bytes asked for; sizes and lifetimes are of its own objects."""
+    """What a function, a site or a line allocates.  Sizes are bytes asked for; sizes and lifetimes are of its own objects."""
 
     own_objects: int
     own_bytes: int
@@ -44,6 +44,11 @@ class Usage(Result):
     mean_survived: float | None
     """Collections that an object survived; of those that died."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionUsage(Usage):
@@ -59,17 +64,17 @@ class FunctionUsage(Usage):
 
 @dataclass(frozen=True, slots=True)
 class SiteUsage(Usage):
-    """What is allocated at one call instruction."""
+    """What is allocated at one call instruction; where source lines are known, at those of one function on one line."""
 
     site: StackFrame
 
     @property
     def name(self) -> str:
-        """The function, and the place of the call in the program's file where it is known."""
+        """The function, and the place of the call in the source, or else in the program's file, where it is known."""
         return self.site.name
 
 
-AnyUsage = TypeVar("AnyUsage", FunctionUsage, SiteUsage)
+AnyUsage = TypeVar("AnyUsage", bound=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +145,19 @@ _OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None)
 
 def by_function(recording: Recording) -> UsageTable[FunctionUsage]:
     """What each function allocates, itself and through what it calls."""
-    metrics = _metrics(recording, _FUNCTION, lambda frame: frame.function)
-    return _sorted([FunctionUsage(**metrics[function], function=function) for function in metrics])
+    metrics = metrics_by(recording, _FUNCTION, lambda frame: frame.function)
+    return sorted_usages([FunctionUsage(**metrics[function], function=function) for function in metrics])
 
 
 def by_site(recording: Recording) -> UsageTable[SiteUsage]:
     """What is allocated at each allocation site, and in total below its call."""
-    metrics = _metrics(recording, _SITE, lambda frame: frame.id)
+    metrics = metrics_by(recording, _SITE, lambda frame: frame.id)
     frames = StackTree.of(recording).frames
     owning = (frame_id for frame_id in metrics if metrics[frame_id]["own_objects"])
-    return _sorted([SiteUsage(**metrics[frame_id], site=frames[frame_id]) for frame_id in owning])
+    return sorted_usages([SiteUsage(**metrics[frame_id], site=frames[frame_id]) for frame_id in owning])
 
 
-def _metrics(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:
+def metrics_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:
     """The fields of `Usage` by key.
 
     Args:
@@ -186,5 +191,6 @@ def _totals(recording: Recording, key: Callable[[StackFrame], Key]) -> dict[Key,
     return totals
 
 
-def _sorted(usages: list[AnyUsage]) -> UsageTable[AnyUsage]:
+def sorted_usages(usages: list[AnyUsage]) -> UsageTable[AnyUsage]:
+    """Usages in the order of a table."""
     return UsageTable(tuple(sorted(usages, key=lambda each: (-each.own_bytes, -each.total_bytes, each.name))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -34,21 +34,50 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class StackFrame:
-    """A call instruction."""
+    """A call: an instruction, or one that the compiler inlined.
+
+    Where source lines are known, all calls of one function on one line are one, the first of them.
+    """
 
     id: int
     """In the recording's table of frames; 0 where there is no stack."""
     function: str
-    """The function that it is in."""
+    """The function that calls."""
     code_offset: int
-    """Where it stands in the program's file; -1 where unknown."""
+    """Where the call stands in the program's file; -1 where unknown."""
     callee: str | None
     """The function called; None for an indirect call."""
+    file: str | None = None
+    """The source file of the call; None where unknown."""
+    line: int | None = None
+    """Its line there, from 1; None where unknown."""
+    is_inlined: bool = False
+    """Whether the function was inlined into its caller."""
+
+    @property
+    def place(self) -> str | None:
+        """``file:line``; None where it is not known."""
+        return None if self.file is None or self.line is None else f"{self.file}:{self.line}"
 
     @property
     def name(self) -> str:
-        """The function, and the place of the call in the program's file where it is known."""
+        """The function, and the call's place in the source; or else, where that is known, in the program's file."""
+        if self.place is not None:
+            return f"{self.function} ({self.place})"
         return self.function if self.code_offset < 0 else f"{self.function}+{self.code_offset:#x}"
+
+    @property
+    def owner(self) -> str:
+        """The function, and the call's place in the source where it is known."""
+        return self.function if self.place is None else self.name
+
+    @property
+    def is_runtime(self) -> bool:
+        """Whether the call is the Go runtime's own; a function that may hold inlined code of the program does not count.
+
+        Where lines are known, so are inlined calls, and each function holds its own code only.
+        """
+        return self.function.startswith(_RUNTIME) if self.place is not None else is_runtime(self.function)
 
 
 NO_FRAME: Final = StackFrame(0, NO_STACK, -1, None)
@@ -63,6 +92,16 @@ def is_runtime(function: str) -> bool:
 def holds_program(function: str) -> bool:
     """Whether it is a function of the runtime that may hold inlined code of the program."""
     return _HOLDS_PROGRAM.fullmatch(function) is not None
+
+
+def _by_line(frames: Iterable[StackFrame]) -> dict[int, StackFrame]:
+    """Frames by id; those of one function on one line are the first of them."""
+    first: dict[tuple[str, str, bool], StackFrame] = {}
+    by_id = {}
+    for frame in frames:
+        key = None if frame.place is None else (frame.function, frame.place, frame.is_inlined)
+        by_id[frame.id] = frame if key is None else first.setdefault(key, frame)
+    return by_id
 
 
 class Stack(NamedTuple):
@@ -97,8 +136,8 @@ class StackTree:
 
     @classmethod
     def _read(cls, recording: Recording) -> StackTree:
-        found = rows(recording, "SELECT id, function, code_offset, callee FROM frames")
-        frames = {NO_FRAME.id: NO_FRAME} | {each[0]: StackFrame(*each) for each in found}
+        found = rows(recording, "SELECT id, function, code_offset, callee, file, line, inlined FROM frames ORDER BY id")
+        frames = {NO_FRAME.id: NO_FRAME} | _by_line(StackFrame(*each) for each in found)
         stacks: dict[int, Stack] = {}
         for stack_id, parent_id, frame_id in rows(recording, "SELECT id, parent_id, frame_id FROM stacks ORDER BY id"):
             is_sound = 0 <= parent_id < stack_id and (not parent_id or parent_id in stacks) and stack_id not in stacks
@@ -130,7 +169,7 @@ class StackTree:
         outside: dict[int, StackFrame | None] = {0: None}
         sites = {0: NO_FRAME}
         for stack_id, parent_id, frame in self.stacks.values():
-            outside[stack_id] = outside[parent_id] if is_runtime(frame.function) else frame
+            outside[stack_id] = outside[parent_id] if frame.is_runtime else frame
             sites[stack_id] = outside[stack_id] or frame
         return sites
 

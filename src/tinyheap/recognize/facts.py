@@ -319,6 +319,43 @@ class LeakingHeap:
 
 
 @dataclass(frozen=True)
+class SystemStack:
+    """The stack in a module's memory, which grows downward."""
+
+    pointer_global: int
+    """The global that holds where it ends just now."""
+    top_address: int
+    """Where it begins."""
+    low_address: int
+    """Where it must end, as far as that is known: 0, or behind the data that lies in front of it."""
+    is_first: bool
+    """Whether it is seen to come first in memory, so that its low end is the start of the memory."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The most that fits."""
+        return self.top_address - self.low_address
+
+    def __str__(self) -> str:
+        most = "" if self.is_first else "at most "
+        return f"its stack has {most}{self.size_bytes:,} bytes, {self.low_address:#x} to {self.top_address:#x}"
+
+    def overflow(self, stack_pointer: int, memory_bytes: int) -> str | None:
+        """By what an overflow is seen, in a phrase; None where it is not.
+
+        Args:
+            stack_pointer: as the global has it, signed or unsigned.
+            memory_bytes: the size of the memory.
+        """
+        word = stack_pointer % (1 << 32)
+        below_bytes = self.low_address - (word - (1 << 32) if word >> 31 and memory_bytes <= word else word)
+        if below_bytes <= 0:
+            return None
+        end = f"the low end of its stack, {self.low_address:#x}" if self.low_address else "the start of its memory"
+        return f"its stack pointer is {below_bytes:,} bytes below {end}"
+
+
+@dataclass(frozen=True)
 class Guest:
     """What a module is, and what works for it.  Made by `identify.identify`."""
 
@@ -340,11 +377,13 @@ class Guest:
     exports: tuple[str, ...] = ()
     """The functions a host can call, without those of the stack switching."""
     lacks: tuple[str, ...] = ()
-    """What it imports and no host here offers, with types; empty, or it cannot be run by `tinyheap run`."""
+    """What it imports and no host here offers, with types; empty, or it runs only where the user offers that."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     """How each fact was found."""
     component_modules: int = 0
     """How many core modules the component has of which this is the largest; 0 for a module that stands alone."""
+    stack: SystemStack | None = None
+    """The stack in its memory; None where none was found."""
 
     @property
     def summary(self) -> str:
@@ -363,5 +402,8 @@ class Guest:
             return self.served
         shown = ", ".join(self.lacks[:3])
         more = f" and {len(self.lacks) - 3} more" if len(self.lacks) > 3 else ""
-        lacking = f"cannot be run here, because it imports what no host here offers ({shown}{more})"
-        return f"{lacking}; {'where that is offered, ' if self.runtime == 'TinyGo' else ''}it {self.served}"
+        # Whose module lacks nothing needs none of the hosts.
+        from tinyheap.hosts.offered import HOW_TO_OFFER
+
+        lacking = f"imports what no host here offers ({shown}{more}), so that it runs only where somebody does"
+        return f"{lacking}; it {self.served}. {HOW_TO_OFFER.removesuffix('.')}"

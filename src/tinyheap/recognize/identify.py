@@ -32,6 +32,7 @@ from tinyheap.recognize.interpret import Reading, Walker
 from tinyheap.recognize.locate.best_fit import locate_best_fit_heap
 from tinyheap.recognize.locate.block_heap import locate_block_heap
 from tinyheap.recognize.locate.bounds import HeapBounds, find_bounds
+from tinyheap.recognize.system_stack import system_stack
 from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.wasm import Module
 from tinyheap.wasm.component import core_modules, is_component
@@ -228,8 +229,21 @@ def _guest(
         if export.kind == "function" and not _STACK_SWITCHING.fullmatch(export.name)
     )
     lacks = tuple(_lacking(module))
+    stack = system_stack(module)
     return Guest(
-        runtime, version, stated, collector, scheduler, served, heap, best_fit, leaking, exports, lacks, evidence
+        runtime,
+        version,
+        stated,
+        collector,
+        scheduler,
+        served,
+        heap,
+        best_fit,
+        leaking,
+        exports,
+        lacks,
+        evidence,
+        stack=stack,
     )
 
 

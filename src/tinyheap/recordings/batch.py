@@ -16,7 +16,7 @@ from tinyheap.recordings import schema
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tinyheap.recordings.row_types import CollectionRow, GrowthRow, SampleRow, SnapshotRow
+    from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
 
 EVENT: Final = np.dtype(schema.EVENTS.record)
 """One event; their ids are counted by the writer."""
@@ -48,3 +48,4 @@ class Batch:
     samples: list[SampleRow] = field(default_factory=list)
     growths: list[GrowthRow] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
+    calls: list[CallRow] = field(default_factory=list)

@@ -66,6 +66,8 @@ class RunInfo(RunColumns):
     """How many events there are."""
     last_ns: int
     """Up to when there are any, since the program's first instruction."""
+    knows_calls: bool = True
+    """Whether calls into the program were noted; not so where it was recorded before there was a table of them."""
 
     @property
     def served(self) -> str:
@@ -288,7 +290,11 @@ def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         FROM duckdb_columns() JOIN duckdb_tables() USING (table_oid, table_name)
     """
     found = {(table, column): kinds for table, column, *kinds in connection.execute(query).fetchall()}
+    there = {table for table, _ in found}
     for table in schema.TABLES:
+        if table.is_added and table.name not in there:
+            connection.execute(table.sql.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+            continue
         for column in table.columns:
             kind, is_nullable = found.get((table.name, column.name), (None, False))
             if kind is None:
@@ -322,7 +328,9 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
         raise RecordingCorruptError(
             f"{path}: is damaged: invalid run.block_bytes {values['block_bytes']}: expected 0 or more"
         )
-    return RunInfo(**values, batches=batches, events=events, last_ns=last_ns)
+    calls = "SELECT count(*) > 0 FROM duckdb_tables() WHERE table_name = 'calls' AND NOT temporary"
+    [(knows_calls,)] = connection.execute(calls).fetchall()
+    return RunInfo(**values, batches=batches, events=events, last_ns=last_ns, knows_calls=knows_calls)
 
 
 def _options(path: Path, text: str) -> dict[str, Any]:

@@ -63,10 +63,13 @@ class FrameRow:
     """A call instruction of the program; see the table ``frames``."""
 
     id: int  # from 1
-    function_index: int  # in the program's own module
-    function: str  # its name; function[INDEX] where it has none
-    code_offset: int  # of the call in the program's own file; -1 where unknown
+    function_index: int  # in the program's own module: the function whose code it is in
+    function: str  # the function that calls; function[INDEX] where it has no name
+    code_offset: int  # of the call in the program's own file; -1 where unknown, or it was inlined
     callee: str | None  # the function called; NULL for an indirect call
+    file: str | None = None  # the source file of the call; NULL where unknown
+    line: int | None = None  # its line there, from 1; NULL where unknown
+    inlined: bool = False  # whether the function that calls was inlined into its caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +132,21 @@ class SnapshotRow:
     collection: int  # after which it was taken; 0 for one at the run's end
     blocks: int
     states: bytes  # zlib: two bits a block, lowest first; 0 free, 1 head, 2 tail, 3 mark
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """See the table ``calls``."""
+
+    number: int  # from 1, in the order in which they began
+    export: str  # the exported function
+    depth: int  # 1; more where the program had called its host, which called it
+    begun_ns: int
+    ended_ns: int
+    first_event_id: int  # the first event within; above the next where there is none
+    last_event_id: int  # the last event until it ended
+    old_memory_bytes: int | None  # of linear memory, before; NULL where none is exported
+    new_memory_bytes: int | None  # after
+    returned: bool  # whether it came to its end; not so where it trapped, or ended the program
+    argument_object_id: int  # the object made before it that begins at its first argument; 0 for none
+    result_object_id: int  # the object made in it whose address it returned; 0 for none

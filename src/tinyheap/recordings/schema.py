@@ -9,7 +9,8 @@ tables grow by whole batches, so that a file whose writer was killed holds a sou
 
 Terms.  An *object* is what one allocation made; objects are numbered from 1 in the order of their allocations.  A
 *stack* is a path of *frames* from the outermost call in; stacks form a tree, in which each is its parent and one frame
-more, and stack 0 is empty.  A *frame* is one call instruction of the program.  All times are nanoseconds since the
+more, and stack 0 is empty.  A *frame* is one call: an instruction of the program, or a call that the compiler inlined,
+where debug information tells of it.  All times are nanoseconds since the
 program's first instruction (what lies between two calls of its host counts), all sizes bytes, all addresses the guest's
 own.
 
@@ -25,6 +26,7 @@ from typing import Final
 from tinyheap.recordings.tables import (
     BIGINT,
     BLOB,
+    BOOLEAN,
     INTEGER,
     JSON,
     TIMESTAMP,
@@ -38,7 +40,7 @@ from tinyheap.recordings.tables import (
     View,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Goes up when a table or a column changes its meaning or goes away; not for what is added."""
 
 RUNNING: Final = "running"
@@ -104,13 +106,16 @@ BATCHES: Final = Table(
 )
 FRAMES: Final = Table(
     "frames",
-    "call instructions",
+    "calls: instructions, and calls that the compiler inlined",
     (
         Column("id", INTEGER, "from 1"),
-        Column("function_index", INTEGER, "in the program's own module"),
-        Column("function", VARCHAR, "its name; function[INDEX] where it has none"),
-        Column("code_offset", BIGINT, "of the call in the program's own file; -1 where unknown"),
+        Column("function_index", INTEGER, "in the program's own module: the function whose code it is in"),
+        Column("function", VARCHAR, "the function that calls; function[INDEX] where it has no name"),
+        Column("code_offset", BIGINT, "of the call in the program's own file; -1 where unknown, or it was inlined"),
         Column("callee", VARCHAR, "the function called; NULL for an indirect call", is_nullable=True),
+        Column("file", VARCHAR, "the source file of the call; NULL where unknown", is_nullable=True, default="None"),
+        Column("line", INTEGER, "its line there, from 1; NULL where unknown", is_nullable=True, default="None"),
+        Column("inlined", BOOLEAN, "whether the function that calls was inlined into its caller", default="False"),
     ),
 )
 STACKS: Final = Table(
@@ -218,7 +223,27 @@ SNAPSHOTS: Final = Table(
     ),
 )
 
-TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS)
+CALLS: Final = Table(
+    "calls",
+    "calls of the host into the program, each once it is over",
+    (
+        Column("number", INTEGER, "from 1, in the order in which they began"),
+        Column("export", VARCHAR, "the exported function"),
+        Column("depth", INTEGER, "1; more where the program had called its host, which called it"),
+        Column("begun_ns", BIGINT),
+        Column("ended_ns", BIGINT),
+        Column("first_event_id", BIGINT, "the first event within; above the next where there is none"),
+        Column("last_event_id", BIGINT, "the last event until it ended"),
+        Column("old_memory_bytes", BIGINT, "of linear memory, before; NULL where none is exported", is_nullable=True),
+        Column("new_memory_bytes", BIGINT, "after", is_nullable=True),
+        Column("returned", BOOLEAN, "whether it came to its end; not so where it trapped, or ended the program"),
+        Column("argument_object_id", BIGINT, "the object made before it that begins at its first argument; 0 for none"),
+        Column("result_object_id", BIGINT, "the object made in it whose address it returned; 0 for none"),
+    ),
+    is_added=True,
+)
+
+TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS, CALLS)
 
 OBJECTS: Final = View(
     "objects",

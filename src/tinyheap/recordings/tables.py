@@ -14,6 +14,7 @@ class Type:
     annotation: str
 
 
+BOOLEAN: Final = Type("BOOLEAN", "bool")
 INTEGER: Final = Type("INTEGER", "int")
 BIGINT: Final = Type("BIGINT", "int")
 UBIGINT: Final = Type("UBIGINT", "int")
@@ -43,6 +44,8 @@ class Column:
     is_nullable: bool = False
     field: Field | None = None
     """Set where rows are handed over as an array of records."""
+    default: str = ""
+    """In Python, what a row's class takes where nothing is given; empty where something must be."""
 
     @property
     def sql(self) -> str:
@@ -51,8 +54,9 @@ class Column:
 
     @property
     def annotation(self) -> str:
-        """Its type in a row's class."""
-        return f"{self.type.annotation} | None" if self.is_nullable else self.type.annotation
+        """Its type in a row's class, and what stands for it there."""
+        kind = f"{self.type.annotation} | None" if self.is_nullable else self.type.annotation
+        return f"{kind} = {self.default}" if self.default else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Table:
     name: str
     meaning: str
     columns: tuple[Column, ...]
+    is_added: bool = False
+    """Whether recordings of its schema's version were written before there was this table, and so do not have it."""
 
     @property
     def sql(self) -> str:

@@ -17,7 +17,9 @@ no label in the code changes its number.  An exception that passes through, or a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tinyheap.errors import MalformedModuleError, ModuleEditError
 from tinyheap.wasm import instructions
@@ -39,6 +41,14 @@ def encode_locals(declared: tuple[tuple[int, ValueType], ...] | list[tuple[int, 
     return write_vector([encode_unsigned(count) + write_value_type(value_type) for count, value_type in declared])
 
 
+class Piece(NamedTuple):
+    """A part of a changed body."""
+
+    code: bytes
+    origin: int | None = None
+    """Where in the original's file its instructions begin, of which each is there; None for what was added."""
+
+
 @dataclass(slots=True)
 class BodyEdit:
     """What is to be done to `body`."""
@@ -52,19 +62,20 @@ class BodyEdit:
     """The type of the block around the code, where there is code at the exits."""
     locals: list[ValueType] = field(default_factory=list)
 
-    def encode(self, kept: Renumbering, added: Renumbering) -> bytes:
-        """The new body; `kept` renumbers the original's instructions and `added` what is put between."""
+    def pieces(self, kept: Renumbering, added: Renumbering) -> Iterator[Piece]:
+        """The new body, in its order; `kept` renumbers the original's instructions and `added` what is put between."""
         body, position = self.body, self.body.code_start
-        pieces = [self._locals(), self._renumbered(added, self.entry)]
+        yield Piece(self._locals() + self._renumbered(added, self.entry))
         if self.exit:
-            pieces.append(instructions.encode("block", self.block_type))
+            yield Piece(instructions.encode("block", self.block_type))
         for offset, _, code in sorted(self.insertions + self._exits(), key=lambda insertion: insertion[:2]):
-            pieces += self._original(kept, position, offset), self._renumbered(added, code)
+            yield Piece(self._original(kept, position, offset), position)
+            yield Piece(self._renumbered(added, code))
             position = offset
-        pieces.append(self._original(kept, position, body.end - len(END)))
+        yield Piece(self._original(kept, position, body.end - len(END)), position)
         if self.exit:
-            pieces += END, self._renumbered(added, self.exit)
-        return b"".join([*pieces, END])
+            yield Piece(END + self._renumbered(added, self.exit))
+        yield Piece(END)
 
     def _exits(self) -> list[tuple[int, int, bytes]]:
         return [(offset, EXIT, self.exit) for offset, _ in self.body.find(*_RETURNS)] if self.exit else []

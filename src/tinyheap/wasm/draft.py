@@ -7,13 +7,14 @@ section's bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from tinyheap.errors import MalformedModuleError
+from tinyheap.wasm import instructions
 from tinyheap.wasm import sections as s
-from tinyheap.wasm.body_edit import BodyEdit
+from tinyheap.wasm.body_edit import BodyEdit, Piece
 from tinyheap.wasm.entities import (
     DataSegment,
     ElementSegment,
@@ -103,6 +104,48 @@ class Draft:
 def write(draft: Draft) -> bytes:
     """The changed module as bytes."""
     return s.HEADER + b"".join([section.encode() for section in _Writer(draft).sections()])
+
+
+class Origins:
+    """Where the code of a changed module comes from.
+
+    Args:
+        draft: What was written.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft, self._writer = draft, _Writer(draft)
+        self._written = Module.parse(write(draft))
+        self._old = {new: old for old, new in enumerate(_imported_first(draft.functions))}
+
+    def of(self, function: int, offset: int) -> tuple[int, int] | None:
+        """An instruction's place in the original: its function's index and its offset in the file; None for added code.
+
+        Args:
+            function: The index of its function in the changed module.
+            offset: Its offset in that module's file.
+        """
+        body = self._written.functions[function].body if function < len(self._written.functions) else None
+        if body is None or not body.start <= offset < body.end:
+            return None
+        old, at = self._old[function], offset - body.start
+        for piece in self._writer.pieces(self._draft.functions[old]):
+            if at < len(piece.code):
+                return None if piece.origin is None else (old, self._original(old, piece, at))
+            at -= len(piece.code)
+        return None
+
+    def _original(self, function: int, piece: Piece, at: int) -> int:
+        """The offset in the original of the instruction that is at a place in a piece: both have the same number of them."""
+        body = self._draft.functions[function].body
+        assert body is not None, "a piece with an origin is of the module's own code"
+        original = piece.origin or 0
+        written = instructions.walk(piece.code, 0, len(piece.code))
+        for (place, _), (offset, _) in zip(written, instructions.walk(body.data, original, body.end), strict=False):
+            if place > at:
+                break
+            original = offset
+        return original
 
 
 class _Writer:
@@ -250,15 +293,20 @@ class _Writer:
         return replace(segment, memory=memory, offset=self._constant(segment.offset))
 
     def _body(self, function: Function) -> bytes:
+        return b"".join([piece.code for piece in self.pieces(function)])
+
+    def pieces(self, function: Function) -> Iterable[Piece]:
+        """The parts of a function's body."""
         draft, body = self._draft, function.body
         if edit := draft.edits.get(function.index):
-            return edit.encode(self._kept, self._added)
+            return edit.pieces(self._kept, self._added)
         if body is None:
             new = draft.bodies[function.index]
-            return new.locals + self._added.code(new.code, 0, len(new.code))
-        if self._kept.is_identity:
-            return body.encoding
-        return body.data[body.start : body.code_start] + self._kept.code(body.data, body.code_start, body.end)
+            return [Piece(new.locals + self._added.code(new.code, 0, len(new.code)))]
+        code = body.data[body.code_start : body.end]
+        if not self._kept.is_identity:
+            code = self._kept.code(body.data, body.code_start, body.end)
+        return [Piece(body.data[body.start : body.code_start]), Piece(code, body.code_start)]
 
     def _name(self, sections: list[Section]) -> list[Section]:
         """The same sections with the name section brought up to date; one that cannot be read is dropped."""

@@ -32,7 +32,7 @@ from tinyheap.errors import ModuleEditError
 from tinyheap.wasm import instructions
 from tinyheap.wasm.assembler import Code
 from tinyheap.wasm.body_edit import AFTER, BEFORE, END, BodyEdit, encode_locals
-from tinyheap.wasm.draft import Draft, NewBody, write
+from tinyheap.wasm.draft import Draft, NewBody, Origins, write
 from tinyheap.wasm.entities import (
     Export,
     Expression,
@@ -231,6 +231,10 @@ class Editor:
     def encode(self) -> bytes:
         """The new module as bytes."""
         return write(self._draft)
+
+    def origins(self) -> Origins:
+        """Where the code of the new module comes from."""
+        return Origins(self._draft)
 
     def build(self) -> Module:
         """The new module."""

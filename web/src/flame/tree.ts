@@ -12,6 +12,8 @@ export interface Tree {
   /** -1 for the root. */
   fn: Int32Array;
   depth: Uint32Array;
+  /** 1 where it was inlined into its caller, in all calls. */
+  inlined: Uint8Array;
   nodeOfStack: Uint32Array;
 }
 
@@ -20,6 +22,7 @@ export function grow({ stacks }: Recording): Tree {
   const caller = [0];
   const fn = [-1];
   const depth = [0];
+  const inlined = [0];
   const below: Map<number, number>[] = [new Map()];
   for (let stack = 1; stack < stacks.rows; stack++) {
     const parent = nodeOfStack[stacks.parent[stack]!]!;
@@ -31,11 +34,19 @@ export function grow({ stacks }: Recording): Tree {
       caller.push(parent);
       fn.push(stacks.function[stack]!);
       depth.push(depth[parent]! + 1);
+      inlined.push(1);
       below.push(new Map());
     }
+    inlined[node]! &= stacks.is_inlined[stack]!;
     nodeOfStack[stack] = node;
   }
-  return { caller: Uint32Array.from(caller), fn: Int32Array.from(fn), depth: Uint32Array.from(depth), nodeOfStack };
+  return {
+    caller: Uint32Array.from(caller),
+    fn: Int32Array.from(fn),
+    depth: Uint32Array.from(depth),
+    inlined: Uint8Array.from(inlined),
+    nodeOfStack,
+  };
 }
 
 /** The tree by one measure: what each node has itself and in all, and the nodes below it from the heaviest on. */

@@ -263,7 +263,7 @@ function Reading(props: { recording: Recording; tree: Tree; weighed: Weighed; no
   return (
     <div class="flame-reading">
       <p aria-live="polite">
-        <strong>{label(node)}</strong>{" "}
+        <strong>{label(node)}</strong> {tree.inlined[node] ? <span class="quiet">(inlined) </span> : null}
         <span>
           {amountText(total, unit.value)}, {shareText(total, all)} of all
           {own > 0 && own < total ? `; ${amountText(own, unit.value)} itself` : ""}

@@ -90,11 +90,17 @@ export function Stack({ recording, stack }: { recording: Recording; stack: numbe
       <h4>Call stack, innermost first</h4>
       <ol>
         {path.map((at) => {
-          const offset = recording.stacks.offset[at]!;
-          const fn = recording.stacks.function[at]!;
+          const { stacks } = recording;
+          const [offset, place] = [stacks.offset[at]!, recording.place(stacks.file[at]!, stacks.line[at]!)];
           return (
-            <li key={at} class={recording.stacks.is_runtime[at] ? "quiet" : ""}>
-              {recording.name(fn)} {offset >= 0 && <code title="place of the call in the program's file">{addressText(offset)}</code>}
+            <li key={at} class={stacks.is_runtime[at] ? "quiet" : ""}>
+              {recording.name(stacks.function[at]!)}{" "}
+              {place ? (
+                <code title="place of the call in the source">{place}</code>
+              ) : (
+                offset >= 0 && <code title="place of the call in the program's file">{addressText(offset)}</code>
+              )}
+              {stacks.is_inlined[at] ? <span class="quiet"> inlined</span> : null}
             </li>
           );
         })}

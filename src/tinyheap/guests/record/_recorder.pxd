@@ -42,7 +42,8 @@ cdef enum:
     RUNNING = 0
     STOPPED = 1
     FAILED = 2
-    ALLOCATION = 0              # a kind of event, as the schema numbers it
+    ALLOCATION = 0              # kinds of events, as the schema numbers them
+    FREE = 2
     EVENT_BYTES = 40
     STACK_BYTES = 16
     DEATH_BYTES = 16

@@ -375,6 +375,10 @@ class EventLog:
         """Note an event, as injected code does; returns whether the recording goes on."""
         return not note(cython.address(self._log), kind, address, size_bytes, layout)
 
+    def object_at(self, address: u64):
+        """The number of the latest object that begins at an address of the guest's; 0 where none does that lives."""
+        return object_of(cython.address(self._log), FREE, address, 0)
+
     def stack(self):
         """The number of the stack of the calls that are being made."""
         return current_stack(cython.address(self._log))

@@ -28,17 +28,19 @@ error: a recording never silently misses a part of its run.
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, overload
+from typing import TYPE_CHECKING, Final, Self
 
 import wasmtime
 
 from tinyheap.errors import GuestError, RecordingError
+from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
 from tinyheap.guests.record.recording import Clock, Recording, Sink
 from tinyheap.guests.rewrite.instrumenting import RECORDER_IMPORT, SHADOW_STACK_EXPORT
-from tinyheap.guests.rewrite.shadow_stack import INDIRECT, Sites
+from tinyheap.guests.rewrite.shadow_stack import Sites
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.row_types import FrameRow, RunRow
@@ -53,56 +55,39 @@ _WORDS: Final = 3
 """Log2 of the least alignment of objects that another collector than tinyheap's made."""
 
 
-class Frames(Sequence[FrameRow]):
-    """The call instructions that a module's shadow stack names, as rows, each made when it is asked for."""
-
-    def __init__(self, sites: Sites) -> None:
-        self._sites = sites
-
-    def __len__(self) -> int:
-        return len(self._sites)
-
-    @overload
-    def __getitem__(self, index: int) -> FrameRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[FrameRow]: ...
-    def __getitem__(self, index: int | slice) -> FrameRow | list[FrameRow]:
-        """The frame of site ``index + 1``."""
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at, sites = range(len(self))[index], self._sites
-        callee = sites.callees[at]
-        called = None if callee == INDIRECT else sites.name(callee)
-        return FrameRow(at + 1, sites.functions[at], sites.name(sites.functions[at]), sites.offsets[at], called)
-
-
 class Recorder(SoleOwner):
     """Records one run of one program, which `tinyheap.Program.open` is given it for.
 
     Args:
-        open_sink: makes the sink, when the program is there and before it runs.
+        open_sink: makes the sink, when the program is there and before it runs.  The frames it is given may become more
+            as the program runs: those that a batch mentions are there when it is handed over.
+        full_paths: whether source files are named as the compiler knew them, with the folders of whoever compiled.
 
     Raises:
         MemoryError: there is no room for its buffers.
     """
 
-    def __init__(self, open_sink: Callable[[RunRow, Sequence[FrameRow]], Sink]) -> None:
-        self._open_sink = open_sink
+    def __init__(self, open_sink: Callable[[RunRow, Sequence[FrameRow]], Sink], *, full_paths: bool = False) -> None:
+        self._open_sink, self._full_paths = open_sink, full_paths
         self._journal = Journal()
         self._is_offered = False
         self._recording: Recording | None = None
 
     @classmethod
-    def to_file(cls, path: str | Path, *, overwrite: bool = False) -> Self:
+    def to_file(cls, path: str | Path, *, overwrite: bool = False, full_paths: bool = False) -> Self:
         """A recorder into a new file.
 
         Args:
             path: its place; it is made when the program is there.
             overwrite: whether to replace what is there.
+            full_paths: whether source files are named with the folders of whoever compiled.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
-        return cls(lambda run, frames: RecordingWriter.create(path, run, frames, overwrite=overwrite))
+        def open_sink(run: RunRow, frames: Sequence[FrameRow]) -> Sink:
+            return RecordingWriter.create(path, run, frames, overwrite=overwrite)
+
+        return cls(open_sink, full_paths=full_paths)
 
     @property
     def error(self) -> BaseException | None:
@@ -124,6 +109,10 @@ class Recorder(SoleOwner):
         """How many there were."""
         return self.log.events
 
+    def callers(self) -> tuple[str, ...]:
+        """The functions of the program that wait for another, innermost first; see `Recording.callers`."""
+        return () if self._recording is None else self._recording.callers()
+
     def offer(self, store: Store) -> OfferedRecorder:
         """The functions that an instrumented module imports for this, in a store.
 
@@ -136,8 +125,13 @@ class Recorder(SoleOwner):
         return OfferedRecorder(self._journal, store, self._begun)
 
     def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> Recording:
-        sink = self._open_sink(run, Frames(Sites.decode(sites)))
-        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, sink)
+        found = Sites.decode(sites)
+        if found.places.problem is not None:
+            warnings.warn(f"call sites are shown without source lines: {found.places.problem}", stacklevel=2)
+        unfolding = Unfolding(found, full_paths=self._full_paths) if found.places else None
+        frames = SiteFrames(found)
+        sink = self._open_sink(run, frames if unfolding is None else unfolding.frames)
+        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding)
         return self._recording
 
     def finish(self, *, error: str | None = None, exit_code: int | None = None) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tinyheap.errors import RecordingError
+from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
 from tinyheap.recordings.batch import Batch
-from tinyheap.recordings.row_types import CollectionRow, GrowthRow, SampleRow, SnapshotRow
+from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
 from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tinyheap.guests.record._recorder import EventLog
+    from tinyheap.guests.record.frames import Unfolding
     from tinyheap.guests.record.journal import Journal
     from tinyheap.heap.contract import Counters, Engine
     from tinyheap.heap.stats import Collection
+    from tinyheap.recordings.row_types import FrameRow
 
 SNAPSHOTS: Final = 32
 """Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
@@ -30,9 +35,12 @@ SAMPLES: Final = 1000
 """and, from any time of the run to twice that time, no more often than so."""
 WAITING_DEATHS: Final = 1 << 16
 WAITING_PICTURE_BYTES: Final = 1 << 20
+WAITING_CALLS: Final = 1 << 12
 """What may wait for the next batch; more of it makes one."""
 _BLOCKS: Final = 4
 """Log2 of the bytes of a block: objects share none."""
+_ADDRESS_MASK: Final = 0xFFFF_FFFF
+"""Numbers that a program returns are signed, addresses are not."""
 
 
 class Sink(Protocol):
@@ -55,6 +63,18 @@ class RecordedHeap(Protocol):
     @property
     def counters(self) -> Counters:
         """What was counted, as the program is to see it."""
+
+
+class OpenCall(NamedTuple):
+    """A call into the program that is not over."""
+
+    number: int
+    export: str
+    begun_ns: int
+    last_event_id: int
+    objects: int
+    argument_object_id: int
+    memory_bytes: int | None
 
 
 class Clock:
@@ -95,16 +115,29 @@ class Recording:
     Args:
         journal: what compiled code notes.
         clock: of the run.
-        shadow_pointer: the program's, where its call stack ends.
+        shadow_pointer: the program's, where its call stack ends; the stack lies behind it (`shadow_stack`).
+        frames: the call instructions that the stack is made of.
         sink: takes it all.
+        unfolding: what puts calls into stacks that the compiler inlined; None where none are known.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, shadow_pointer: ctypes.c_uint32, sink: Sink) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        shadow_pointer: ctypes.c_uint32,
+        frames: Sequence[FrameRow],
+        sink: Sink,
+        unfolding: Unfolding | None = None,
+    ) -> None:
         self._journal, self._clock, self._shadow_pointer, self._sink = journal, clock, shadow_pointer, sink
+        self._frames, self._unfolding = frames, unfolding
         self._heap: RecordedHeap | None = None
         self._rows = Batch(0)
         self._waiting_deaths, self._flush_due_ns = 0, FLUSH_NS
         self._is_over = self.is_complete = False
+        self._calls = 0
+        self._open_calls: list[OpenCall] = []
         journal.taker = self
 
     def enter(self) -> None:
@@ -115,6 +148,69 @@ class Recording:
     def leave(self) -> None:
         """The host's call has returned, or failed."""
         self._clock.leave()
+
+    def callers(self) -> tuple[str, ...]:
+        """The functions of the program that have called another and wait, innermost first; after a trap, those that did.
+
+        Only functions are known that lead to an allocation.  Empty once the recording is finished.
+        """
+        if self._is_over:
+            return ()
+        count = self._shadow_pointer.value // ENTRY_BYTES
+        first = ctypes.addressof(self._shadow_pointer) + ENTRY_BYTES
+        entries = (ctypes.c_uint64 * count).from_address(first)
+        sites = [entry & 0xFFFFFFFF for entry in reversed(entries)]
+        return tuple(self._frames[site - 1].function for site in sites)
+
+    def call_begins(self, export: str, arguments: tuple[float, ...], memory_bytes: int | None) -> None:
+        """The host calls an exported function.
+
+        Args:
+            export: its name.
+            arguments: what it is given, of which nothing is kept but which object the first is the address of.
+            memory_bytes: how large linear memory is; None where that cannot be seen.
+        """
+        log = self._journal.log
+        self._calls += 1
+        given = self._object_at(arguments[0]) if arguments else 0
+        call = OpenCall(self._calls, export, log.now_ns, log.events, log.objects, given, memory_bytes)
+        self._open_calls.append(call)
+
+    def call_ends(self, result: int | float | None, returned: bool, memory_bytes: int | None) -> None:
+        """The call that began last is over.
+
+        Args:
+            result: what it returned; None for nothing.
+            returned: whether it did; not so where it trapped, or ended the program.
+            memory_bytes: how large linear memory is now.
+        """
+        log, depth, call = self._journal.log, len(self._open_calls), self._open_calls.pop()
+        if self._is_over:
+            return
+        made = self._object_at(result)
+        self._rows.calls.append(
+            CallRow(
+                number=call.number,
+                export=call.export,
+                depth=depth,
+                begun_ns=call.begun_ns,
+                ended_ns=log.now_ns,
+                first_event_id=call.last_event_id + 1,
+                last_event_id=log.events,
+                old_memory_bytes=call.memory_bytes,
+                new_memory_bytes=memory_bytes,
+                returned=returned,
+                argument_object_id=call.argument_object_id,
+                result_object_id=made if made > call.objects else 0,
+            )
+        )
+        if len(self._rows.calls) > WAITING_CALLS:
+            self.flush()
+
+    def _object_at(self, number: int | float | None) -> int:
+        """The object whose address a number is, if it may be one; 0 for none."""
+        is_address = isinstance(number, int) and -(1 << 31) <= number < 1 << 32
+        return self._journal.log.object_at(int(number or 0) & _ADDRESS_MASK) if is_address else 0
 
     # ---- what happens on a heap that we serve -----------------------------------------------------------------------
 
@@ -277,14 +373,14 @@ class Recording:
 
     def _append(self, batches: list[Batch]) -> None:
         for batch in batches:
-            self._sink.append(batch)
+            self._sink.append(batch if self._unfolding is None else self._unfolding.unfold(batch))
 
     def _taken(self) -> list[Batch]:
         """What was noted since the last time."""
         *early, batch = self._journal.batches(self._clock.time_ns)
         rows, self._rows, self._waiting_deaths = self._rows, Batch(0), 0
         batch.collections, batch.samples = rows.collections, rows.samples
-        batch.growths, batch.snapshots = rows.growths, rows.snapshots
+        batch.growths, batch.snapshots, batch.calls = rows.growths, rows.snapshots, rows.calls
         self._flush_due_ns = batch.time_ns + FLUSH_NS
         return [*early, batch]
 

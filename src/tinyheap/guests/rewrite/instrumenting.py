@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
-from tinyheap.guests.rewrite.rewriting import take_out
+from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT, take_out
 from tinyheap.guests.rewrite.shadow_stack import ShadowStack, Sites, keep_shadow_stack
 from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
@@ -45,7 +45,13 @@ class AllocationFunction(NamedTuple):
 
 
 def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[bytes, Sites]:
-    """The module with all that a recording needs, and the call instructions that its shadow stack names.
+    """The module with all that a recording needs, and the call instructions that its shadow stack names; see `edited`."""
+    editor, sites = edited(module, guest, served)
+    return editor.encode(), sites
+
+
+def edited(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[Editor, Sites]:
+    """An editor in which the module has all that a recording needs, and the call instructions that its shadow stack names.
 
     Args:
         module: the module as it was read.
@@ -62,6 +68,8 @@ def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[
     editor = Editor(module)
     if served is not None:
         take_out(editor, served)
+    elif guest.stack is not None:
+        editor.export(STACK_POINTER_EXPORT, "global", guest.stack.pointer_global)
     stack, sites = keep_shadow_stack(editor, module, targets, taken)
     with contextlib.suppress(MalformedModuleError):
         sites.take_names(module.names.functions)
@@ -72,7 +80,7 @@ def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[
             editor.insert_at_entry(function, _noting_resize(kind, note))
         if allocator is not None:
             _wrap(editor, module, allocator, note, stack)
-    return editor.encode(), sites
+    return editor, sites
 
 
 def allocator_of(module: Module, guest: Guest) -> AllocationFunction:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.recognize.facts import Role
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import BlockHeap, FixedRequest
+    from tinyheap.recognize.facts import BlockHeap, FixedRequest, SystemStack
     from tinyheap.wasm import Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
@@ -23,6 +23,15 @@ def rewrite(module: Module, facts: BlockHeap) -> bytes:
 
     editor = Editor(module)
     take_out(editor, facts)
+    return editor.encode()
+
+
+def expose_stack(module: Module, stack: SystemStack) -> bytes:
+    """The module with its stack pointer where a host can see it, and nothing else changed."""
+    from tinyheap.wasm import Editor
+
+    editor = Editor(module)
+    editor.export(STACK_POINTER_EXPORT, "global", stack.pointer_global)
     return editor.encode()
 
 

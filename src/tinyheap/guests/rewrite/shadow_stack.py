@@ -36,6 +36,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tinyheap.symbols.places import Chain, Places
+from tinyheap.symbols.reading import code_section, places_of
 from tinyheap.wasm import Code, Editor, Instruction, MemoryArgument, Module
 from tinyheap.wasm.entities import FunctionType
 from tinyheap.wasm.leb128 import encode_signed
@@ -52,7 +54,7 @@ _DIRECT_CALLS: Final = ("call", "return_call")
 _INDIRECT_CALLS: Final = ("call_indirect", "return_call_indirect", "call_ref", "return_call_ref")
 _WASI: Final = ("wasi_snapshot_preview1", "wasi_unstable")
 """Whoever serves these never calls the program."""
-_END_OF_NAMES: Final = b"\0"
+_END_OF_HEAD: Final = b"\0"
 _I64_CONST: Final = b"\x42"
 _NUMBER: Final = "i"
 """The type code of arrays: 32 bits, since a module's indices and offsets stay far below what those can say."""
@@ -66,13 +68,17 @@ class Sites:
         functions: in which function of the module each stands.
         offsets: where in the module's file, in bytes.
         callees: the function called, or `INDIRECT`.
-        names: of functions that are mentioned, by index, where the module has them.
+        names: of functions that are mentioned, by index, where they are known.
+        code_offset: where in the module's file the content of its code section begins, in bytes.
+        places: in source files, by offset from there.
     """
 
     functions: array[int] = field(default_factory=lambda: array(_NUMBER))
     offsets: array[int] = field(default_factory=lambda: array(_NUMBER))
     callees: array[int] = field(default_factory=lambda: array(_NUMBER))
     names: dict[int, str] = field(default_factory=dict)
+    code_offset: int = 0
+    places: Places = field(default_factory=Places)
 
     def __len__(self) -> int:
         return len(self.functions)
@@ -92,11 +98,32 @@ class Sites:
         """A function's name, or what stands for it."""
         return self.names.get(function, f"function[{function}]")
 
+    def take_places(self, module: Module, symbols: Module) -> None:
+        """Find out which places in source files they are, and names that are missing.
+
+        Args:
+            module: whose call instructions they are.
+            symbols: the module with the debug information of the same code.
+        """
+        code = code_section(module)
+        self.code_offset = 0 if code is None else code.offset
+        nameless = [index for index in sorted({*self.functions, *self.callees}) if index not in self.names]
+        bodies = {index: body for index in nameless if index != INDIRECT and (body := module.functions[index].body)}
+        entries = {index: body.code_start - self.code_offset for index, body in bodies.items()}
+        addresses = {*entries.values(), *(offset - self.code_offset for offset in self.offsets)}
+        self.places = places_of(symbols, sorted(addresses))
+        known = {index: self.places.chain(address) for index, address in entries.items()}
+        self.names |= {index: chain[0].function for index, chain in known.items() if chain and chain[0].function}
+
+    def chain(self, number: int) -> Chain:
+        """The places of a site, outermost first; empty where they are not known."""
+        return self.places.chain(self.offsets[number - 1] - self.code_offset)
+
     def encode(self) -> bytes:
         """All of it in some bytes a site."""
         columns = (_little(column).tobytes() for column in (self.functions, self.offsets, self.callees))
-        names = json.dumps(list(self.names.items())).encode()
-        return zlib.compress(b"".join([names, _END_OF_NAMES, *columns]))
+        head = {"names": list(self.names.items()), "code_offset": self.code_offset, "places": self.places.as_json()}
+        return zlib.compress(b"".join([json.dumps(head).encode(), _END_OF_HEAD, *columns]))
 
     @staticmethod
     def decode(data: bytes) -> Sites:
@@ -106,12 +133,14 @@ class Sites:
             ValueError: It was not.
         """
         try:
-            names, _, plain = zlib.decompress(data).partition(_END_OF_NAMES)
+            head, _, plain = zlib.decompress(data).partition(_END_OF_HEAD)
         except zlib.error as error:
             raise ValueError(f"invalid sites: {error}") from error
         third = len(plain) // 3
         functions, offsets, callees = (_little(array(_NUMBER, plain[at : at + third])) for at in (0, third, 2 * third))
-        return Sites(functions, offsets, callees, dict(json.loads(names)))
+        facts = json.loads(head)
+        names, places = dict(facts["names"]), Places.of_json(facts["places"])
+        return Sites(functions, offsets, callees, names, facts["code_offset"], places)
 
 
 def _little(column: array[int]) -> array[int]:

@@ -14,10 +14,14 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from tinyheap.errors import GuestError
-from tinyheap.hosts.frames import shown, without_ours
+from tinyheap.hosts.frames import GuestFrame, plain_names, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from wasmtime import Store
+
+    NameFrames = Callable[[Sequence[GuestFrame]], tuple[str, ...]]
 
 __all__ = ["CallStack", "shown"]
 
@@ -27,14 +31,18 @@ _TRAPPING: Final = '(module (func (export "trap") unreachable))'
 class CallStack:
     """The call stack of the guests in one store.
 
+    Args:
+        store: the guests'.
+        name_frames: names a stack for whoever reads it.
+
     Raises:
         GuestError: the store admits no further instance.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._names: dict[int, str] = {}
-        self._kept: dict[tuple[int, ...], tuple[str, ...]] = {}
+    def __init__(self, store: Store, name_frames: NameFrames = plain_names) -> None:
+        self._store, self._name_frames = store, name_frames
+        self._functions: dict[int, str | None] = {}
+        self._kept: dict[tuple[int, ...], tuple[GuestFrame, ...]] = {}
         try:
             instance = wasmtime.Instance(store, wasmtime.Module(store.engine, _TRAPPING), [])
         except wasmtime.WasmtimeError as error:
@@ -44,22 +52,34 @@ class CallStack:
         self._trapping = function
 
     def names(self) -> tuple[str, ...]:
-        """The functions that wait for the host, innermost first, as far as wasmtime tells; equal stacks are one object."""
+        """The functions that wait for the host, innermost first, as far as wasmtime tells."""
+        return self.named(self.frames())
+
+    def named(self, frames: Sequence[GuestFrame]) -> tuple[str, ...]:
+        """A stack for whoever reads it."""
+        return self._name_frames(frames)
+
+    def frames(self) -> tuple[GuestFrame, ...]:
+        """The calls that wait for the host, innermost first, as far as wasmtime tells; equal stacks are one object."""
         trap = POINTER(ffi.wasm_trap_t)()
         ffi.wasmtime_func_call(self._store._context(), byref(self._trapping._func), None, 0, None, 0, byref(trap))
-        frames = ffi.wasm_frame_vec_t()
-        ffi.wasm_trap_trace(trap, byref(frames))
+        found = ffi.wasm_frame_vec_t()
+        ffi.wasm_trap_trace(trap, byref(found))
+        key: list[int] = []
         # The first is the trapping function.
-        indices = []
-        for at in range(1, frames.size):
-            index = ffi.wasm_frame_func_index(frames.data[at])
-            indices.append(index)
-            if index not in self._names:
-                self._names[index] = _name(frames.data[at]) or f"function {index}"
-        ffi.wasm_frame_vec_delete(byref(frames))
+        for at in range(1, found.size):
+            index = ffi.wasm_frame_func_index(found.data[at])
+            key += index, ffi.wasm_frame_module_offset(found.data[at])
+            if index not in self._functions:
+                self._functions[index] = _name(found.data[at])
+        ffi.wasm_frame_vec_delete(byref(found))
         ffi.wasm_trap_delete(trap)
-        key = tuple(indices)
-        return self._kept.setdefault(key, without_ours([self._names[index] for index in key]))
+        frames = self._kept.get(tuple(key))
+        if frames is None:
+            pairs = zip(key[::2], key[1::2], strict=True)
+            frames = tuple(GuestFrame(index, offset, self._functions[index]) for index, offset in pairs)
+            self._kept[tuple(key)] = frames
+        return frames
 
 
 def _name(frame: ffi.wasm_frame_t) -> str | None:

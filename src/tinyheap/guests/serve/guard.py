@@ -24,6 +24,7 @@ from tinyheap.errors import HeapCorruptError, HeapOverrunError
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.heap.contract import Engine, State
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE
+from tinyheap.hosts.frames import GuestFrame
 
 ZONE_BYTES: Final = 16
 """At least so many behind each object."""
@@ -53,7 +54,7 @@ class GuardedObject:
     size_bytes: int
     layout: int | None
     number: int
-    callers: tuple[str, ...]
+    callers: tuple[GuestFrame, ...]
     end_address: int
     sound_at: int
 
@@ -61,13 +62,6 @@ class GuardedObject:
     def zone_address(self) -> int:
         """Where its red zone begins."""
         return self.address + self.size_bytes
-
-    def __str__(self) -> str:
-        layout = "" if self.layout is None else f", layout word {self.layout:#x}"
-        return (
-            f"the object of {self.size_bytes} bytes at {self.address:#x} (allocation {self.number}{layout}, "
-            f"by {shown(self.callers)})"
-        )
 
 
 class LocatedMemory(Protocol):
@@ -117,7 +111,7 @@ class Guard:
         self._raise_broken(self._recent, f"allocation {number}")
         self._number = number
         self.zone_bytes += ZONE_BYTES
-        callers = self._calls.names()
+        callers = self._calls.frames()
         address = self._engine.alloc(size_bytes + ZONE_BYTES, layout)
         head_address = address - self._header_bytes
         geometry = self._engine.geometry
@@ -216,15 +210,24 @@ class Guard:
 
     # ---- telling ----------------------------------------------------------------------------------------------------
 
+    def _described(self, found: GuardedObject) -> str:
+        layout = "" if found.layout is None else f", layout word {found.layout:#x}"
+        return (
+            f"the object of {found.size_bytes} bytes at {found.address:#x} (allocation {found.number}{layout}, "
+            f"by {shown(self._calls.named(found.callers))})"
+        )
+
     def _overrun(self, found: GuardedObject, broken: int, until: str) -> HeapOverrunError:
         before = self._header_bytes and not self._is_header_whole(found)
         what, count, data = self._written_before(found) if before else self._written_behind(found)
         others = f"; damaged objects behind it: {broken - 1}" if broken > 1 else ""
         message = (
-            f"{found} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} and before {until} "
+            f"{self._described(found)} {what}: {_quoted(data)}; that happened after allocation {found.sound_at} "
+            f"and before {until} "
             f"(by {shown(self._calls.names())}){others}"
         )
-        return HeapOverrunError(message, found.address, found.size_bytes, found.number, count, data, found.callers)
+        callers = self._calls.named(found.callers)
+        return HeapOverrunError(message, found.address, found.size_bytes, found.number, count, data, callers)
 
     def _written_before(self, found: GuardedObject) -> tuple[str, int, bytes]:
         """What is wrong in front of an object: in words, how many bytes from its start, and what stands there."""
@@ -270,7 +273,7 @@ class Guard:
         first = len(data) - len(data.lstrip(_PATTERNS[1]))
         address = start + first
         was = [found for found in self._freed if found.address - self._header_bytes <= address < found.end_address]
-        owner = f"; it was freed by the last collection as part of {was[0]}" if was else ""
+        owner = f"; it was freed by the last collection as part of {self._described(was[0])}" if was else ""
         return (
             f"memory at {address:#x} (block {block}) is free, but was written to: {_quoted(data[first:])}; it was noticed "
             f"before {until}{owner}"

@@ -29,6 +29,7 @@ from tinyheap.guests.serve.serving import Binding, ServingHeap
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
+from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
 from tinyheap.recognize.facts import TABLE_DIVISOR, BlockHeap, Role
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
 
@@ -63,11 +65,13 @@ class PreparedHeap:
         facts: where the heap's parts are.
         policy: how to run it.
         listener: called after each collection, with it.
+        name_frames: names call stacks for whoever reads them.
     """
 
     facts: BlockHeap
     policy: Policy = _DEFAULT_POLICY
     listener: Callable[[Collection], object] | None = None
+    name_frames: NameFrames = plain_names
 
     def offer(self, store: Store, log: EventLog | None = None) -> OfferedHeap:
         """The functions that the rewritten module imports, in a store.
@@ -97,7 +101,7 @@ class OfferedHeap(SoleOwner):
             self._allocator = Allocator(self, *facts.import_parameters)
             if log is not None:
                 self._allocator.record(log)
-        self._calls = CallStack(store) if policy.looks_at_each_allocation else None
+        self._calls = CallStack(store, prepared.name_frames) if policy.looks_at_each_allocation else None
 
     @property
     def makers(self) -> Mapping[str, Maker]:
@@ -120,6 +124,7 @@ class OfferedHeap(SoleOwner):
             facts=prepared.facts,
             policy=prepared.policy,
             listener=prepared.listener,
+            name_frames=prepared.name_frames,
             store=self._store,
             memory=BoundMemory(self._store, instance),
             allocator=self._allocator,

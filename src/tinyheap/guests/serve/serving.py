@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.recording import Recording
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
@@ -54,6 +55,7 @@ class Binding:
         facts: where its parts are.
         policy: how to run it.
         listener: called after each collection, with it.
+        name_frames: names call stacks for whoever reads them.
         store: of the instance.
         memory: of the instance.
         allocator: the C function that serves the kernel's allocations; None for the model.
@@ -66,6 +68,7 @@ class Binding:
     facts: BlockHeap
     policy: Policy
     listener: Callable[[Collection], object] | None
+    name_frames: NameFrames
     store: Store
     memory: BoundMemory
     allocator: Allocator | None
@@ -286,19 +289,26 @@ class ServingHeap(SoleOwner):
             return address
         geometry, census = self.engine.geometry, self.engine.census()
         self._absent.lost_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
-        callers = self._callers()
+        callers, obstacle = self._callers(), self._growing.obstacle
+        free_bytes = census.free_blocks * geometry.block_bytes
+        largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
         raise GuestOutOfMemoryError(
             f"the program asked for {self._absent.wanted_bytes} bytes (by {shown(callers)}): its heap of "
-            f"{geometry.heap_bytes} bytes has {census.free_blocks * geometry.block_bytes} free, at most "
-            f"{census.largest_free_run_blocks * geometry.block_bytes} in one piece, and cannot grow: "
-            f"{self._growing.obstacle}",
+            f"{geometry.heap_bytes} bytes has {free_bytes} free, at most {largest_bytes} in one piece, and cannot grow: "
+            f"{obstacle}",
             callers,
+            (
+                f"asked for: {self._absent.wanted_bytes:,} bytes, by {shown(callers)}",
+                f"free: {free_bytes:,} bytes of a heap of {geometry.heap_bytes:,}",
+                f"largest free run: {largest_bytes:,} bytes",
+                f"growth: {obstacle}",
+            ),
         )
 
     def _callers(self) -> tuple[str, ...]:
         """Who waits for this host; nobody where there is no room to find out."""
         with suppress(GuestError):
-            self._calls = self._calls or CallStack(self._binding.store)
+            self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()
         return ()
 

@@ -18,7 +18,7 @@ from tinyheap.profile.summary import wall_ns
 from tinyheap.report.exports.protobuf import message, number, numbers, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from tinyheap.recordings.recording import Recording
 
@@ -64,26 +64,39 @@ def _profile(recording: Recording) -> Iterator[bytes]:
         if not isinstance(weighed, Unknown):
             yield message(SAMPLE_TYPE, *_value_type(strings, name, unit))
             values.append(weighed)
-    used: dict[int, StackFrame] = {}
+    used: dict[tuple[StackFrame, ...], int] = {}
     for stack_id in sorted({stack_id for each in values for stack_id in each}):
         path = tree.path(stack_id) or (tree.frame(stack_id),)
-        used |= {frame.id: frame for frame in path}
-        # Numbers start at 1, and the frame that stands for no stack is 0.
-        locations = numbers(1, (frame.id + 1 for frame in reversed(path)))
-        yield message(SAMPLE, locations, numbers(2, (each.get(stack_id, 0) for each in values)))
-    yield _mapping(strings, recording.run.module, used.values())
-    functions: dict[str, int] = {}
-    for frame in used.values():
-        function = functions.setdefault(frame.function, len(functions) + 1)
-        place = number(3, max(frame.code_offset, 0))
-        yield message(LOCATION, number(1, frame.id + 1), number(2, 1), place, message(4, number(1, function)))
-    for name, function in functions.items():
-        yield message(FUNCTION, number(1, function), number(2, strings.id(name)), number(3, strings.id(name)))
+        locations = [used.setdefault(each, len(used) + 1) for each in _locations(path)]
+        yield message(SAMPLE, numbers(1, reversed(locations)), numbers(2, (each.get(stack_id, 0) for each in values)))
+    yield _mapping(strings, recording.run.module, [frame for frames in used for frame in frames])
+    functions: dict[tuple[str, str], int] = {}
+    for frames, location in used.items():
+        lines = []
+        for frame in reversed(frames):
+            function = functions.setdefault((frame.function, frame.file or ""), len(functions) + 1)
+            lines.append(message(4, number(1, function), number(2, frame.line or 0)))
+        place = number(3, max(frames[-1].code_offset, 0))
+        yield message(LOCATION, number(1, location), number(2, 1), place, *lines)
+    for (name, file), function in functions.items():
+        names = number(2, strings.id(name)), number(3, strings.id(name)), number(4, strings.id(file))
+        yield message(FUNCTION, number(1, function), *names)
     yield number(TIME_NS, _unix_ns(recording))
     yield number(DURATION_NS, wall_ns(recording))
     yield message(PERIOD_TYPE, *_value_type(strings, "space", "bytes")) + number(PERIOD, 1)
     yield number(DEFAULT_TYPE, strings.id(DEFAULT_SAMPLE_TYPE))
     yield from strings.fields()
+
+
+def _locations(path: Sequence[StackFrame]) -> list[tuple[StackFrame, ...]]:
+    """A stack in pieces: a call and those in it that the compiler inlined are one location, of several lines."""
+    found: list[list[StackFrame]] = []
+    for frame in path:
+        if frame.is_inlined and found:
+            found[-1].append(frame)
+        else:
+            found.append([frame])
+    return [tuple(each) for each in found]
 
 
 def _unix_ns(recording: Recording) -> int:
@@ -95,7 +108,8 @@ def _value_type(strings: Strings, name: str, unit: str) -> tuple[bytes, bytes]:
     return number(1, strings.id(name)), number(2, strings.id(unit))
 
 
-def _mapping(strings: Strings, module: str, frames: Iterable[StackFrame]) -> bytes:
-    """The program's file, with all code offsets in it; its functions have names already."""
+def _mapping(strings: Strings, module: str, frames: Collection[StackFrame]) -> bytes:
+    """The program's file, with all code offsets in it; its functions have names, and files and lines where one has."""
+    known = [number(field, 1) for field in (7, *((8, 9, 10) if any(frame.place for frame in frames) else ()))]
     end = 1 + max((frame.code_offset for frame in frames), default=0)
-    return message(MAPPING, number(1, 1), number(3, max(end, 1)), number(5, strings.id(module)), number(7, 1))
+    return message(MAPPING, number(1, 1), number(3, max(end, 1)), number(5, strings.id(module)), *known)

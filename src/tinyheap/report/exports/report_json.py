@@ -1,9 +1,9 @@
 """The report of a recording as JSON, for other programs.
 
 Keys that stay: ``run`` (the table of that name), ``totals``, ``flame_graphs`` (by measure), ``by_function``, ``by_site``,
-``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``, ``survival_histogram`` and
-``leak_suspects``; where two recordings are compared, ``comparison`` alone.  What is below them are the fields of the
-results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list of nodes, callers first, each
+``by_line``, ``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``, ``survival_histogram``,
+``leak_suspects`` and ``calls``; where two recordings are compared, ``comparison`` alone.  What is below them are the fields of
+the results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list of nodes, callers first, each
 with the index of its caller (null for the first), so that no reader has to follow it to its depth.
 """
 
@@ -28,6 +28,7 @@ def report_json(recording: Recording) -> dict[str, Any]:
         "flame_graphs": {each.value: _nodes_or_null(profile.flame_graph(recording, each)) for each in Measure},
         "by_function": json_of(profile.by_function(recording).usages),
         "by_site": json_of(profile.by_site(recording).usages),
+        "by_line": json_of(profile.by_line(recording).usages),
         "by_layout": json_of(profile.by_layout(recording)),
         "time_line": json_of(profile.time_line(recording)),
         "pauses": json_of(profile.pauses(recording)),
@@ -35,6 +36,7 @@ def report_json(recording: Recording) -> dict[str, Any]:
         "lifetime_histogram": json_of(profile.lifetime_histogram(recording)),
         "survival_histogram": json_of(profile.survival_histogram(recording)),
         "leak_suspects": json_of(profile.leak_suspects(recording)),
+        "calls": json_of(profile.host_calls(recording)),
     }
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tinyheap.profile import FlameGraph
     from tinyheap.recordings.recording import Recording
 
+INLINED: Final = " [inlined]"
+"""Stands behind a function that was inlined into its caller."""
 SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 
 
@@ -29,16 +31,21 @@ def speedscope(recording: Recording) -> bytes:
         "name": recording.run.module,
         "exporter": f"tinyheap {__version__}",
         "activeProfileIndex": 0,
-        "shared": {"frames": [{"name": name} for name in frames]},
+        "shared": {"frames": [_frame(name, graphs[0].files.get(name.removesuffix(INLINED))) for name in frames]},
         "profiles": profiles,
     }
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
+def _frame(name: str, file: str | None) -> dict[str, str]:
+    """A function, and its source file where that is known."""
+    return {"name": name} if file is None else {"name": name, "file": file}
+
+
 def _profile(graph: FlameGraph, frames: dict[str, int]) -> dict[str, Any]:
     """One profile; `frames` collects the names of functions, whose numbers it uses."""
     samples, weights = [], []
-    for path, weight in graph.stacks():
+    for path, weight in graph.stacks(INLINED):
         samples.append([frames.setdefault(name, len(frames)) for name in path])
         weights.append(weight)
     return {

@@ -36,13 +36,15 @@ COLUMNS: Final = {
     "collection": (*COLLECTIONS, "reason", "stack"),
     "growth": GROWTHS,
     "function": ("function", *USAGES),
-    "site": ("function", *USAGES, "code_offset"),
+    "site": ("function", *USAGES, "code_offset", "file", "line"),
+    "line": ("file", "line", *USAGES),
     "utilization": ("window_ns", "utilization"),
-    "stack": ("parent", "function", "is_runtime", "offset", "site"),
+    "stack": ("parent", "function", "is_runtime", "offset", "site", "file", "line", "is_inlined"),
 }
 """The columns of the summary by table; together they are named ``TABLE.COLUMN``.
 
-``function`` and ``site`` of a stack are places in `Summary.functions`, ``reason`` of a collection one in `Summary.reasons`.
+``function`` and ``site`` of a stack are places in `Summary.functions`, ``reason`` of a collection one in `Summary.reasons`,
+``file`` one in `Summary.files`, of which the first stands for none; a ``line`` of 0 for none, too.
 """
 WEIGHTS: Final = {
     "allocated": (Measure.ALLOCATED_BYTES, Measure.ALLOCATED_OBJECTS),
@@ -121,6 +123,8 @@ class Suspect(TypedDict):
 
     function: str
     code_offset: int
+    place: str | None
+    """``file:line``."""
     score: float
     growth_bytes: float
     explanation: str
@@ -136,12 +140,25 @@ class Leaks(TypedDict):
     suspects: list[Suspect]
 
 
+class Source(TypedDict):
+    """A source file, as far as it is shown: the lines around those that allocate."""
+
+    file: int
+    """A place in `Summary.files`."""
+    numbers: list[int]
+    """Of the lines, from 1."""
+    texts: list[str]
+
+
 class Summary(TypedDict):
     """The facts that are there at once."""
 
     run: Run
     totals: Annotated[dict[str, Any], Totals]
     functions: list[str]
+    files: list[str]
+    sources: list[Source]
+    """Empty where no folder with sources was named."""
     reasons: list[str]
     percentiles: list[Percentile]
     """Empty where no collection ran, or none is known."""

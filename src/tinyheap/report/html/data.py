@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinyheap.json_of import json_of
+from tinyheap.profile.calls import host_calls
 from tinyheap.profile.census import take_census
 from tinyheap.profile.flame import weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
 from tinyheap.profile.leaks import LeakSuspects, leak_suspects
+from tinyheap.profile.lines import LineUsage, by_line
 from tinyheap.profile.pausing import pauses
 from tinyheap.profile.result import Unknown, row, rows
 from tinyheap.profile.result import columns as columns_of
 from tinyheap.profile.sites import Usage, by_function, by_site
-from tinyheap.profile.stacks import NO_FRAME, StackTree, is_runtime
+from tinyheap.profile.stacks import NO_FRAME, StackTree
 from tinyheap.profile.summary import totals, wall_ns
 from tinyheap.profile.timeline import time_line
 from tinyheap.recordings.schema import EventKind
 from tinyheap.report.html import contents
 from tinyheap.report.html.packing import Columns
+from tinyheap.report.sources import Sources
+from tinyheap.report.verdicts import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,16 +46,24 @@ MOST_POINTS: Final = 4000
 """Of the time line: more than a screen has columns."""
 MOST_SERIES: Final = 200
 """Numbers in the series of a leak suspect."""
+MOST_LINES: Final = 2000
+"""That allocate, of source files that are shown."""
+AROUND: Final = 4
+"""Lines shown before and behind one that allocates."""
 LONGEST_NAME: Final = 400
 
 _U32: Final = 2**32 - 1
 
 
 class NameTable:
-    """Names of functions, each with its number from 0."""
+    """NameTable, each with its number from 0.
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+    Args:
+        first: Those that are there from the beginning.
+    """
+
+    def __init__(self, *first: str) -> None:
+        self._numbers = {name: number for number, name in enumerate(first)}
 
     def number(self, name: str) -> int:
         """The number of a name; a new one gets the next."""
@@ -77,38 +89,75 @@ class PageData:
     object_columns: Columns
 
 
-def page_data(recording: Recording, progress: Callable[[], None] = lambda: None) -> PageData:
+def page_data(
+    recording: Recording, progress: Callable[[], None] = lambda: None, sources: Sources | None = None
+) -> PageData:
     """All that the page shows of a recording.
 
     Args:
         recording: The recording.
         progress: Called after each of the three parts: numbers, tables, objects.
+        sources: Source files to be shown; None for none.
     """
     take_census(recording)
-    names = NameTable()
-    stacks = _Stacks(recording, names)
+    names, files = NameTable(), NameTable("")
+    stacks = _Stacks(recording, names, files)
     columns: Columns = {**stacks.columns, **_weight_columns(recording, stacks), **_history_columns(recording, stacks)}
     progress()
     functions, sites = by_function(recording).usages, by_site(recording).usages
     columns |= _usage_columns("function", (usage.function for usage in functions), functions, names)
     columns |= _usage_columns("site", (usage.site.function for usage in sites), sites, names)
     columns["site.code_offset"] = _numbers(usage.site.code_offset for usage in sites)
+    columns |= _place_columns("site", [(usage.site.file, usage.site.line) for usage in sites], files)
+    lines = [usage for usage in by_line(recording) if usage.own_objects]
+    columns |= _place_columns("line", [(usage.file, usage.line) for usage in lines], files)
+    columns |= {f"line.{name}": _numbers(getattr(usage, name) for usage in lines) for name in contents.USAGES}
     progress()
     objects = _Objects(recording, stacks)
-    summary = _summary(recording, notes=objects.notes, functions=names.list())
+    summary = _summary(recording, objects.notes, names, files, _sources(lines, sources or Sources(), files))
     progress()
     return PageData(summary, columns, objects.facts, objects.columns)
 
 
-def _summary(recording: Recording, notes: list[str], functions: list[str]) -> contents.Summary:
+def _place_columns(prefix: str, places: Sequence[tuple[str | None, int | None]], files: NameTable) -> Columns:
+    """Files and lines, as far as they are known."""
+    return {
+        f"{prefix}.file": np.array([files.number(file or "") for file, _ in places], np.uint32),
+        f"{prefix}.line": np.array([max(line or 0, 0) for _, line in places], np.uint32),
+    }
+
+
+def _sources(lines: Sequence[LineUsage], sources: Sources, files: NameTable) -> list[contents.Source]:
+    """Of each file the lines around those that allocate."""
+    near: dict[str, set[int]] = {}
+    for usage in lines[:MOST_LINES]:
+        near.setdefault(usage.file, set()).update(range(usage.line - AROUND, usage.line + AROUND + 1))
+    found: list[contents.Source] = []
+    for file, numbers in near.items():
+        text = sources.lines(file)
+        if text is not None:
+            shown = [number for number in sorted(numbers) if 0 < number <= len(text)]
+            texts = [shortened(text[number - 1]) for number in shown]
+            found.append({"file": files.number(file), "numbers": shown, "texts": texts})
+    return found
+
+
+def _summary(
+    recording: Recording, notes: list[str], names: NameTable, files: NameTable, sources: list[contents.Source]
+) -> contents.Summary:
     found, all_pauses = totals(recording), pauses(recording)
     percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
     if found.observed.unknown is not None:
         notes = [*notes, found.observed.unknown]
+    calls = host_calls(recording)
+    if not isinstance(calls, Unknown) and calls.is_repeated:
+        notes = [*notes, f"{calls.calls:,} calls of the host: {shortened(verdict(calls.trend))}."]
     return {
         "run": _run_facts(recording),
         "totals": {name: json_of(getattr(found, name)) for name in contents.TOTALS},
-        "functions": functions,
+        "functions": names.list(),
+        "files": files.list(),
+        "sources": sources,
         "reasons": _reasons(recording),
         "percentiles": [{"percent": percent, "pause_ns": pause_ns} for percent, pause_ns in percentiles.items()],
         "sizes": _histogram(size_histogram(recording)),
@@ -174,6 +223,7 @@ def _leaks(found: LeakSuspects | Unknown) -> contents.Leaks | contents.Unknown:
         {
             "function": shortened(suspect.site.function),
             "code_offset": suspect.site.code_offset,
+            "place": suspect.site.place and shortened(suspect.site.place),
             "score": suspect.score,
             "growth_bytes": suspect.growth_bytes,
             "explanation": suspect.explanation,
@@ -193,7 +243,7 @@ def _reasons(recording: Recording) -> list[str]:
 class _Stacks:
     """The tree of stacks with new numbers: 0 is the empty stack, and each is above its parent's."""
 
-    def __init__(self, recording: Recording, names: NameTable) -> None:
+    def __init__(self, recording: Recording, names: NameTable, files: NameTable) -> None:
         tree = StackTree.of(recording)
         stacks = tree.stacks.values()
         frames = [NO_FRAME, *(stack.frame for stack in stacks)]
@@ -202,7 +252,9 @@ class _Stacks:
         self.columns: Columns = {
             "stack.parent": self.numbers(np.array([0, *(stack.parent_id for stack in stacks)], np.int64)),
             "stack.function": np.array([names.number(frame.function) for frame in frames], np.uint32),
-            "stack.is_runtime": np.array([is_runtime(frame.function) for frame in frames], np.uint32),
+            "stack.is_runtime": np.array([frame.is_runtime for frame in frames], np.uint32),
+            "stack.is_inlined": np.array([frame.is_inlined for frame in frames], np.uint32),
+            **_place_columns("stack", [(frame.file, frame.line) for frame in frames], files),
             "stack.offset": _numbers(frame.code_offset for frame in frames),
             "stack.site": np.array([names.number(sites[stack_id].function) for stack_id in self._ids], np.uint32),
         }

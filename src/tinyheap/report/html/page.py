@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.files import write_whole
 from tinyheap.report.html.data import PageData, page_data, shortened
 from tinyheap.report.html.packing import pack
+from tinyheap.report.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,21 +58,28 @@ _PAGE: Final = """\
 """
 
 
-def write_page(recording: Recording, path: Path, *, progress: Callable[[int], None] | None = None) -> None:
+def write_page(
+    recording: Recording,
+    path: Path,
+    *,
+    sources: Sources | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
     """Write the report of a recording as one HTML file, whole or not at all.
 
     Args:
         recording: What to report on.
         path: The file, which is replaced if it is there.
+        sources: Source files to be shown with what their lines allocate, which become part of the page; None for none.
         progress: Told how many of `STEPS` are done.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    write_whole(path, page(recording, progress=progress).encode("utf-8"))
+    write_whole(path, page(recording, sources, progress=progress).encode("utf-8"))
 
 
-def page(recording: Recording, *, progress: Callable[[int], None] | None = None) -> str:
+def page(recording: Recording, sources: Sources | None = None, *, progress: Callable[[int], None] | None = None) -> str:
     """The page itself, as text; see `write_page`."""
     done = 0
 
@@ -81,7 +89,7 @@ def page(recording: Recording, *, progress: Callable[[int], None] | None = None)
         if progress:
             progress(done)
 
-    data = page_data(recording, tell)
+    data = page_data(recording, tell, sources or Sources())
     text = _filled(recording, data)
     tell()
     return text

@@ -169,7 +169,7 @@ class _Drawing:
         table = self.table("function", "allocated", "share", "objects", left={0})
         for each in self.view.owners:
             share = share_text(each.size_bytes, self.view.allocated_bytes)
-            table.add_row(Text(printable(each.function)), size_text(each.size_bytes), share, count_text(each.objects))
+            table.add_row(Text(printable(each.name)), size_text(each.size_bytes), share, count_text(each.objects))
         return table
 
     def table(self, *names: str, left: set[int]) -> Table:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tinyheap.profile.stacks import NO_STACK, is_runtime
+from tinyheap.profile.stacks import NO_STACK, StackFrame
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.observed import Observed
 from tinyheap.recordings.row_types import CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
@@ -33,9 +33,12 @@ RECENT_COLLECTIONS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A function that allocates; of the Go runtime's functions, whoever calls them owns what they allocate."""
+    """A function that allocates; of the Go runtime's functions, whoever calls them owns what they allocate.
 
-    function: str
+    Where source lines are known, it is a line of a function.
+    """
+
+    name: str
     objects: int
     size_bytes: int
 
@@ -163,9 +166,13 @@ class LiveStatistics:
             grown[: len(self._owner_of_stack)] = self._owner_of_stack
             self._owner_of_stack = grown
         for stack_id, parent_id, frame_id, _ in stacks.tolist():
-            name = self._frames[frame_id - 1].function
-            owner = self._owner_of_stack[parent_id] if parent_id and is_runtime(name) else self._owner(name)
+            frame = self._frame(frame_id)
+            owner = self._owner_of_stack[parent_id] if parent_id and frame.is_runtime else self._owner(frame.owner)
             self._owner_of_stack[stack_id] = owner
+
+    def _frame(self, frame_id: int) -> StackFrame:
+        row = self._frames[frame_id - 1]
+        return StackFrame(frame_id, row.function, row.code_offset, row.callee, row.file, row.line, row.inlined)
 
     def _owner(self, name: str) -> int:
         return self._names.setdefault(name, len(self._names))

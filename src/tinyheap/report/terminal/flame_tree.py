@@ -30,6 +30,7 @@ SMALLEST_SHARE: Final = 0.01
 SAME_SHARE: Final = 0.98
 """A function whose caller is as heavy as that is one line with it."""
 BAR_CELLS: Final = 10
+INLINED: Final = " [inlined]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,16 @@ class Chain:
 
     def parts(self) -> tuple[str, str]:
         """What comes before the last function's name, and that name."""
-        first, last = printable(self.nodes[0].name), printable(self.last.name)
+        first, last = (_name(node) for node in (self.nodes[0], self.last))
         if len(self.nodes) == 1:
             return "", last
         between = len(self.nodes) - 2
         return (f"{first} > " if not between else f"{first} > ({between:,} more) > "), last
+
+
+def _name(node: FlameNode) -> str:
+    """A function, and whether it was inlined into its caller."""
+    return printable(node.name) + (INLINED if node.is_inlined else "")
 
 
 def chain_from(node: FlameNode) -> Chain:

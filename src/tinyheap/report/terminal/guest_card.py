@@ -21,6 +21,7 @@ from tinyheap.recognize.facts import (
     HeaderPlace,
     RootAddresses,
     StackScan,
+    SystemStack,
 )
 from tinyheap.report.text import printable
 
@@ -96,7 +97,7 @@ def _verdict(guest: Guest) -> tuple[str, str]:
     """In some words, whether a guest's collector can be replaced, or why not; and a style."""
     if guest.lacks:
         return (
-            f"does not run: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
+            f"needs a --host: {len(guest.lacks)} of its imports {'is' if len(guest.lacks) == 1 else 'are'} not offered",
             "red",
         )
     if guest.heap is not None and guest.heap.is_replaceable:
@@ -132,6 +133,8 @@ def _rows(guest: Guest) -> Iterator[Row]:
         yield Row("heap pointer", _address(guest.leaking.heap_pointer_address), "alloc")
     if guest.heap is None and "collector" in guest.evidence:
         yield Row("collector", guest.collector, "collector")
+    if guest.stack is not None:
+        yield Row("stack", _stack_text(guest.stack))
     yield Row("exports", ", ".join(guest.exports) or "none")
     if guest.lacks:
         yield Row("not offered", "; ".join(guest.lacks))
@@ -193,6 +196,11 @@ def _counter_rows(counters: CounterAddresses) -> Iterator[Row]:
         if address is not None:
             fact = name.removesuffix("_address")
             yield Row(fact.replace("_", " "), f"in {_address(address)}", fact)
+
+
+def _stack_text(stack: SystemStack) -> str:
+    most = "" if stack.is_first else "at most "
+    return f"{most}{stack.size_bytes:,} bytes, {stack.low_address:#x} to {stack.top_address:#x}"
 
 
 def _root_rows(roots: RootAddresses) -> Iterator[Row]:

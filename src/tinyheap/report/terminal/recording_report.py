@@ -1,7 +1,8 @@
 """The report of a recording for a terminal: all analyses, in the order in which one asks.
 
 What ran, and how much?  When?  Who allocated it, from where?  How long did the program wait?  What are the objects like?
-And does anything leak?
+And does anything leak, or grow with
+each call of the host?
 """
 
 from __future__ import annotations
@@ -18,23 +19,28 @@ from rich.text import Text
 from tinyheap import profile
 from tinyheap.report.terminal.flame_tree import FlameTree
 from tinyheap.report.terminal.results import WARNING, HistogramRows, UsageRows, drawn, renderable_of
+from tinyheap.report.terminal.source_listing import SourceListing
 
 if TYPE_CHECKING:
     from tinyheap.profile import Measure
     from tinyheap.recordings.recording import Recording
+    from tinyheap.report.sources import Sources
 
 TITLE_STYLE: Final = "bold underline"
 ROOM_FOR_TWO: Final = 120
 """Cells."""
 
 
-def report(recording: Recording, measure: Measure, top: int) -> Iterator[RenderableType]:
+def report(
+    recording: Recording, measure: Measure, top: int, sources: Sources | None = None
+) -> Iterator[RenderableType]:
     """The sections, one after another, each when it has been computed.
 
     Args:
         recording: The recording.
         measure: Of the flame graph.
-        top: How many lines of stacks and of sites.
+        top: How many lines of stacks, of sites and of source.
+        sources: Source files to be shown with what their lines allocate; None for none.
     """
     totals = profile.totals(recording)
     yield renderable_of(totals)
@@ -42,11 +48,16 @@ def report(recording: Recording, measure: Measure, top: int) -> Iterator[Rendera
     stacks = drawn(profile.flame_graph(recording, measure), lambda graph: FlameTree(graph, top))
     yield from section(f"Stacks, by {measure.title}", stacks)
     yield from section("Allocation sites", UsageRows(profile.by_site(recording), top))
+    if sources:
+        yield from section("Source", SourceListing(profile.by_line(recording), sources, top))
     yield from section("Pauses", renderable_of(profile.pauses(recording)))
     sizes = Group(Text("objects by size", "dim"), HistogramRows(profile.size_histogram(recording)))
     lives = Group(Text("objects by lifetime", "dim"), renderable_of(profile.lifetime_histogram(recording)))
     yield from section("Objects", SideBySide(sizes, lives))
     yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
+    calls = profile.host_calls(recording)
+    if not isinstance(calls, profile.Unknown) and calls.is_repeated:
+        yield from section("Calls of the host", renderable_of(calls))
 
 
 def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:

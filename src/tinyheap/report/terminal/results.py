@@ -15,7 +15,9 @@ from rich.text import Text
 from tinyheap.profile import (
     Comparison,
     FlameGraph,
+    FunctionUsage,
     Histogram,
+    HostCalls,
     LeakSuspects,
     Pauses,
     SiteUsage,
@@ -30,6 +32,7 @@ from tinyheap.profile.stacks import holds_program
 from tinyheap.recordings.observed import LEAKING
 from tinyheap.recordings.schema import RUNNING
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
+from tinyheap.report.terminal.calls import HostCallsCard
 from tinyheap.report.terminal.charts import BAR_STYLE, TimeLineChart, bar, series
 from tinyheap.report.terminal.comparison import ComparisonTables
 from tinyheap.report.terminal.flame_tree import FlameTree, fitted
@@ -168,7 +171,9 @@ class UsageRows:
         rest = sum(1 for usage in self.usages if usage.own_bytes or usage.own_objects) - len(shown)
         if rest > 0:
             yield Text(f"and {rest:,} more", "dim")
-        functions = {usage.site.function if isinstance(usage, SiteUsage) else usage.function for usage in shown}
+        # Where lines are known, a function holds its own code only.
+        functions = {usage.site.function for usage in shown if isinstance(usage, SiteUsage) and not usage.site.place}
+        functions |= {usage.function for usage in shown if isinstance(usage, FunctionUsage)}
         if holders := ", ".join(sorted(filter(holds_program, functions))):
             yield Text(f"{printable(holders)}: holds inlined code of the program, such as main.main", "dim")
 
@@ -318,6 +323,7 @@ _RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
     Pauses: pauses_card,
     Histogram: HistogramRows,
     LeakSuspects: SuspectRows,
+    HostCalls: HostCallsCard,
     Comparison: ComparisonTables,
     Unknown: lambda unknown: Text(str(unknown), "dim"),
 }

@@ -8,12 +8,15 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``gc``              ``default``, ``leaking`` or ``native``, as it was asked for
 ``exit_code``       that of the command
 ``error``           what ended the program, null if it ended itself
+``ended``           ``kind``, in one word how it ended (`tinyheap.guests.ending.EndKind`), and ``evidence``, by what that is
+                    seen: a list of phrases
 ``was_cached``      whether it had been prepared before
 ``prepare_ns``      from the module's bytes to the instance
 ``run_ns``          from the program's first instruction to its last
 ``memory_bytes``    the size of all of the program's memory at its end, which is its greatest; null where it exports none
 ``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where nobody knows
                     of any, and where ``heap`` has them
+``stub_calls``      how often each import was called that answered zero, as asked, by its name (``env.log``)
 ``heap``            null where the module ran as it is, so that nothing was seen of its heap, else:
 
     ``engine``                ``kernel`` or ``model``
@@ -36,6 +39,7 @@ from tinyheap.json_of import json_of
 from tinyheap.report.quantities import share_text, size_text, time_text
 
 if TYPE_CHECKING:
+    from tinyheap.guests.ending import Ending
     from tinyheap.guests.guest_heap import GuestHeap
     from tinyheap.heap.stats import Collection, MemStats
     from tinyheap.hosts.memory import GuestMemory
@@ -146,6 +150,8 @@ class RunReport:
     memory_bytes: int | None
     counters: dict[str, int] | None
     heap: HeapReport | None
+    stub_calls: dict[str, int]
+    ending: Ending
 
     def as_json(self) -> dict[str, Any]:
         """What `json.dumps` takes; the keys are described above."""
@@ -156,16 +162,27 @@ class RunReport:
             "gc": self.gc,
             "exit_code": self.exit_code,
             "error": self.error,
+            "ended": {"kind": self.ending.kind.value, "evidence": list(self.ending.evidence)},
             "was_cached": self.was_cached,
             "prepare_ns": self.prepare_ns,
             "run_ns": self.run_ns,
             "memory_bytes": self.memory_bytes,
             "counters": self.counters,
+            "stub_calls": self.stub_calls,
             "heap": None if self.heap is None else self.heap.as_json(),
         }
 
     def lines(self) -> Iterator[str]:
-        """What it was, and the statistics of its heap or why there are none."""
+        """What it was, the statistics of its heap or why there are none, how often stubs were called, how it failed."""
+        yield from self._heap_lines()
+        if self.stub_calls:
+            calls = (f"{name} {_times(count)}" for name, count in self.stub_calls.items())
+            yield f"answered zero: {', '.join(calls)}"
+        if self.ending.is_bad:
+            yield f"ended by: {self.ending.kind}"
+            yield from (f"  {phrase}" for phrase in self.ending.evidence)
+
+    def _heap_lines(self) -> Iterator[str]:
         guest = self.guest
         if guest is None:
             yield f"{self.module}: ran natively in {time_text(self.run_ns)}{self._memory()}"
@@ -186,3 +203,7 @@ class RunReport:
 
     def _memory(self) -> str:
         return "" if self.memory_bytes is None else f" in {size_text(self.memory_bytes)} of memory"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"

@@ -1,0 +1,50 @@
+"""Whether the heap grows with the calls of the host, in the sentence that a user would repeat."""
+
+from __future__ import annotations
+
+from tinyheap.profile import CallTrend, Unknown
+from tinyheap.profile.leaks import FEWEST_COLLECTIONS
+from tinyheap.report.quantities import size_text
+
+
+def verdict(trend: CallTrend | Unknown) -> str:
+    """Flat, grows, or why one cannot tell; names of functions in it may hold anything."""
+    if isinstance(trend, Unknown):
+        return f"whether it grows is {trend}"
+    if not trend.can_tell:
+        return _too_few(trend)
+    return _grows(trend) if trend.growing else _flat(trend)
+
+
+def _too_few(trend: CallTrend) -> str:
+    few = (
+        f"too few to tell whether it grows: {trend.calls:,} calls, {trend.collections:,} of them followed by a collection;"
+        f" it takes {FEWEST_COLLECTIONS}"
+    )
+    return few if trend.enough_at is None else f"{few}: `tinyheap profile --gc-every {trend.enough_at}` makes as many"
+
+
+def _flat(trend: CallTrend) -> str:
+    least, most = trend.least_live_bytes or 0, trend.most_live_bytes or 0
+    live = "constant" if least == most else f"between {size_text(least)} and {size_text(most)}"
+    garbage = size_text(round(trend.garbage_bytes or 0))
+    return f"flat: {garbage} of garbage a call, live size {live} since call {trend.since_call:,}"
+
+
+def _grows(trend: CallTrend) -> str:
+    functions: dict[str, float] = {}
+    for each in trend.growing:
+        functions[each.site.function] = functions.get(each.site.function, 0) + each.slope_bytes
+    place = max(functions, key=lambda name: functions[name])
+    is_all = len(functions) == 1
+    where = f"all of it allocated in {place}" if is_all else f"most of it, {_per_call(functions[place])}, in {place}"
+    said = f"grows: {_per_call(trend.slope_bytes)} since call {trend.since_call:,}, {where}"
+    sites = [each for each in trend.growing if each.site.function == place]
+    if 2 * sum(each.lent_bytes for each in sites) < sum(each.live_bytes for each in sites):
+        return said
+    frees = "no call of free or dealloc" if not trend.frees else f"{trend.frees:,} calls of free or dealloc"
+    return f"{said}, lent to the host and never freed by it ({frees})"
+
+
+def _per_call(size_bytes: float) -> str:
+    return f"{size_text(round(size_bytes))} a call" if size_bytes >= 1 else f"{size_bytes:.2f} bytes a call"

@@ -1,0 +1,110 @@
+"""Reads what stands at addresses of a module's code: its debug information, in another process (`worker`).
+
+WebAssembly's DWARF lies in custom sections; its addresses begin where the content of the code section does.  The reader is
+given these sections only.  Source: Yury Delendik, "DWARF for WebAssembly".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tinyheap._loading import require
+from tinyheap.errors import MissingLibraryError, SymbolsError
+from tinyheap.symbols.places import Place, Places, checked, shortened
+from tinyheap.wasm import Module
+from tinyheap.wasm.sections import Section, SectionId
+
+TIMEOUT_S: Final = 30.0
+"""So long reading may take; a module of 2 MB takes a tenth of a second."""
+_PYTHON: Final = re.compile(r"(?:python|pypy)", re.IGNORECASE)
+_WORKER: Final = Path(__file__).with_name("worker.py")
+_INFO: Final = ".debug_info"
+_SECTIONS: Final = ".debug_"
+
+
+def code_section(module: Module) -> Section | None:
+    """The section that addresses are counted in; None where a module has no code."""
+    return next((section for section in module.sections if section.id is SectionId.CODE), None)
+
+
+def has_debug_information(module: Module) -> bool:
+    """Whether there is any in the module."""
+    return module.custom_section(_INFO) is not None
+
+
+def check_same_code(module: Module, symbols: Module) -> None:
+    """Refuse debug information of another build.
+
+    Args:
+        module: The module that is run.
+        symbols: The module that is to say what stands where.
+
+    Raises:
+        SymbolsError: Their code is not the same, byte for byte, or the second has no debug information.
+    """
+    ours, theirs = code_section(module), code_section(symbols)
+    if (ours.payload if ours else b"") != (theirs.payload if theirs else b""):
+        raise SymbolsError(
+            "invalid symbols: expected a build whose code is the same byte for byte, and this one's is another; build both "
+            "from the same sources with the same options, and strip a copy"
+        )
+    if not has_debug_information(symbols):
+        raise SymbolsError("invalid symbols: expected debug information, and this module has none; build it with -g")
+
+
+def places_of(module: Module, addresses: Sequence[int], *, timeout_s: float = TIMEOUT_S) -> Places:
+    """What stands at addresses, as the module's debug information says.
+
+    Args:
+        module: The module with the debug information.
+        addresses: Offsets in bytes from the beginning of the code section's content.
+        timeout_s: How long reading may take.
+
+    Returns:
+        The chains that are known; none where the module has no debug information.  Where that cannot be read, `problem`
+        says why.
+    """
+    if not has_debug_information(module) or not addresses:
+        return Places()
+    try:
+        require("elftools", "reading debug information")
+    except MissingLibraryError as error:
+        return Places(problem=str(error))
+    found = (section for section in module.custom_sections if section.name.startswith(_SECTIONS))
+    sections = {section.name.removeprefix(_SECTIONS): section.payload for section in found}
+    sizes = {name: len(content) for name, content in sections.items()}
+    asked = {"path": sys.path, "addresses": list(addresses), "sections": sizes}
+    try:
+        answer = _answer(b"".join([json.dumps(asked).encode(), b"\n", *sections.values()]), timeout_s)
+        chains = {int(address): _chain(found) for address, found in json.loads(answer)["chains"].items()}
+        return Places.of(chains)
+    except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as error:
+        return Places(problem=f"the module's debug information cannot be read: {_reason(error)}")
+
+
+def _chain(found: Sequence[tuple[str, str, int]]) -> tuple[Place, ...]:
+    return shortened(checked(*place) for place in found)
+
+
+def _answer(asked: bytes, timeout_s: float) -> bytes:
+    # A program that embeds Python, or is frozen, is not to be started once more in its place.
+    if not _PYTHON.match(Path(sys.executable or "").name):
+        raise ValueError("its reader runs in a Python of its own, and there is none where this process comes from")
+    command = [sys.executable, "-I", str(_WORKER)]
+    done = subprocess.run(command, input=asked, capture_output=True, timeout=timeout_s, check=False)
+    if done.returncode:
+        *_, last = done.stderr.decode(errors="replace").strip().splitlines() or [""]
+        raise ValueError(last or f"its reader ended with {done.returncode}")
+    return done.stdout
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"its reader took longer than {error.timeout:g} s"
+    return str(error) or type(error).__name__

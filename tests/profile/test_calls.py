@@ -1,0 +1,237 @@
+"""Calls of the host: their costs are those of plain loops over the rows, and growth is told from garbage."""
+
+from __future__ import annotations
+
+import io
+from statistics import fmean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+import needs
+import project_files
+from small_recordings import Birth, Rows, known, opened, recordings
+from tinyheap.errors import RecordingCorruptError
+from tinyheap.profile import HostCalls, Unknown, host_calls
+from tinyheap.profile.calls import MOST_SPANS, STARTS
+from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import CallRow
+from tinyheap.report.exports.report_json import report_json
+from tinyheap.report.html.data import page_data
+from tinyheap.report.terminal.results import renderable_of
+
+EXPORTS = ("handle", "malloc", "free", "dealloc", "_start")
+PAGE_BYTES = 65_536
+
+
+def made(rows: Rows, call: CallRow) -> list[Birth]:
+    return [
+        each for each in rows.births if call.first_event_id <= each.event_id <= call.last_event_id and each.object_id
+    ]
+
+
+@st.composite
+def called(draw: st.DrawFn) -> Rows:
+    """Recordings whose events lie in calls, between them, and in calls within calls."""
+    rows = draw(recordings())
+    at, call_number = 0, 0
+    while at < rows.events and call_number < 30:
+        first = at + draw(st.integers(1, 3))
+        last = min(first - 1 + draw(st.integers(0, 6)), rows.events)
+        if last < first - 1:
+            break
+        export = draw(st.sampled_from(EXPORTS))
+        for depth in range(1, draw(st.integers(1, 2)) + 1):
+            call_number += 1
+            times = time_of(rows, first), max(time_of(rows, last), time_of(rows, first))
+            inside = [each.object_id for each in rows.births if first <= each.event_id <= last and each.object_id]
+            before = [each.object_id for each in rows.births if each.event_id < first and each.object_id]
+            rows.calls.append(
+                CallRow(
+                    call_number,
+                    export,
+                    depth,
+                    *times,
+                    first,
+                    last,
+                    PAGE_BYTES,
+                    PAGE_BYTES * draw(st.integers(1, 2)),
+                    draw(st.booleans()),
+                    draw(st.sampled_from([0, *before])),
+                    draw(st.sampled_from([0, *inside])),
+                )
+            )
+        at = last
+    return rows
+
+
+def time_of(rows: Rows, event_id: int) -> int:
+    times = {each.event_id: each.time_ns for each in rows.births} | {number: at for number, at, _ in rows.others}
+    return times.get(event_id, rows.time_ns if event_id > rows.events else 0)
+
+
+@settings(max_examples=60 if needs.IN_CI else 20)
+@given(called())
+def test_costs_are_those_of_a_plain_loop(rows: Rows) -> None:
+    with opened(rows) as recording:
+        found = known(host_calls(recording))
+    own = [each for each in rows.calls if each.depth == 1 and each.export not in STARTS]
+    assert found.calls == len(own)
+    assert sum(each.calls for each in found.spans) == len(own)
+    assert len(found.spans) == min(len(own), MOST_SPANS)
+    assert [each.allocated_bytes for each in found.spans] == [
+        sum(birth.size_bytes for birth in made(rows, each)) for each in own
+    ], "fewer calls than spans have a span each"
+    assert {each.export for each in found.exports} == {each.export for each in rows.calls} - {*STARTS}
+    for usage in found.exports:
+        calls = [each for each in rows.calls if each.export == usage.export]
+        sizes = [sum(birth.size_bytes for birth in made(rows, each)) for each in calls]
+        assert (usage.calls, usage.failed) == (len(calls), sum(not each.returned for each in calls))
+        assert usage.allocated_objects == sum(len(made(rows, each)) for each in calls)
+        assert (usage.allocated_bytes, usage.most_allocated_bytes) == (sum(sizes), max(sizes))
+        assert usage.duration_ns == sum(each.ended_ns - each.begun_ns for each in calls)
+        growths = [(each.new_memory_bytes or 0) - (each.old_memory_bytes or 0) for each in calls]
+        assert usage.memory_growth_bytes == sum(growths)
+        pairs = [(c, k) for c in calls for k in rows.collections if c.begun_ns <= k.begun_ns <= c.ended_ns]
+        assert usage.collections == len(pairs)
+    assert_lent(rows, found)
+
+
+def assert_lent(rows: Rows, found: HostCalls) -> None:
+    given_back = {each.argument_object_id for each in rows.calls if "free" in each.export or "dealloc" in each.export}
+    lent = {each.result_object_id for each in rows.calls if each.export == "malloc"} - given_back - {0}
+    births = [each for each in rows.births if each.object_id in lent and each.death is None]
+    assert {each.object_id for each in found.lent.oldest} <= {each.object_id for each in births}
+    assert len({each.object_id for each in found.lent.oldest}) == min(20, len(births))
+
+
+def requests(calls: int = 60, *, leak_from: int | None = None, is_lent: bool = False, collect_every: int = 2) -> Rows:
+    """A server: 100 bytes of garbage a call, a table of 4,000, and from some call on 128 bytes that stay."""
+    rows = Rows()
+    garbage, kept = rows.path("handle", "main.parse"), rows.path("handle", "main.alloc")
+    rows.allocate(4000, rows.path("_start", "main.main"))
+    dead: list[Birth] = []
+    for number in range(1, calls + 1):
+        first, begun_ns = rows.events + 1, rows.time_ns + 1
+        dead.append(rows.allocate(100, garbage))
+        stays = leak_from is not None and number >= leak_from
+        made_id = rows.allocate(128, kept).object_id if stays else 0
+        result = made_id if is_lent else 0
+        export = "main.alloc" if is_lent else "handle"
+        rows.calls.append(
+            CallRow(number, export, 1, begun_ns, rows.time_ns, first, rows.events, None, None, True, 0, result)
+        )
+        if number % collect_every == 0:
+            rows.collect(*dead)
+            dead = []
+    return rows
+
+
+def said(rows: Rows) -> tuple[HostCalls, str]:
+    with opened(rows) as recording:
+        found = known(host_calls(recording))
+    console = Console(file=io.StringIO(), width=200, record=True)
+    console.print(renderable_of(found))
+    return found, console.export_text()
+
+
+def test_a_heap_with_garbage_only_is_flat() -> None:
+    found, text = said(requests())
+    assert "flat: 100 B of garbage a call, live size constant since call 2\n" in text
+    assert not isinstance(found.trend, Unknown)
+    assert (found.trend.can_tell, found.trend.growing, found.trend.collections) == (True, (), 30)
+
+
+def test_a_leak_is_said_with_its_rate_and_its_beginning() -> None:
+    _, text = said(requests(leak_from=21))
+    assert "grows: 128 B a call since call 20, all of it allocated in main.alloc\n" in text
+
+
+def test_what_is_lent_and_never_given_back_is_said_to_be() -> None:
+    found, text = said(requests(leak_from=1, is_lent=True))
+    assert (
+        "all of it allocated in main.alloc, lent to the host and never freed by it (no call of free or dealloc)" in text
+    )
+    assert (found.lent.objects, found.lent.bytes) == (60, 60 * 128)
+    oldest = found.lent.oldest[0]
+    assert (oldest.export, oldest.size_bytes, oldest.call, oldest.age_calls) == ("main.alloc", 128, 1, 59)
+
+
+def test_what_is_given_back_is_not_lent() -> None:
+    rows = requests(leak_from=1, is_lent=True)
+    at = rows.events + 1
+    rows.calls.append(CallRow(61, "dealloc", 1, rows.time_ns, rows.time_ns, at, at - 1, None, None, True, 2 + 1, 0))
+    found, text = said(rows)
+    assert found.lent.objects == 59
+    assert "1 calls of free or dealloc" in text
+
+
+def test_few_calls_are_too_few_to_tell() -> None:
+    found, text = said(requests(calls=18, leak_from=1))
+    assert "too few to tell whether it grows: 18 calls, 9 of them followed by a collection; it takes 10\n" in text
+    assert not isinstance(found.trend, Unknown)
+    assert found.trend.garbage_bytes is None
+    _, text = said(requests(calls=60, collect_every=20))
+    assert "`tinyheap profile --gc-every 3` makes as many" in text
+
+
+def test_a_start_is_no_call() -> None:
+    rows = Rows()
+    rows.allocate(64)
+    rows.calls.append(CallRow(1, "_start", 1, 0, 10, 1, 1, None, None, True, 0, 0))
+    with opened(rows) as recording:
+        found = known(host_calls(recording))
+    assert (found.calls, found.exports, found.spans, found.is_repeated) == (0, (), (), False)
+
+
+def test_growth_of_a_heap_that_never_frees_is_unknown() -> None:
+    rows = requests()
+    rows.collector = "leaking"
+    found, text = said(rows)
+    assert isinstance(found.trend, Unknown)
+    assert "unknown: this heap never frees" in text
+
+
+def test_the_mean_is_that_of_the_calls_that_were_judged() -> None:
+    rows = requests()
+    for birth in rows.births[1:20]:
+        birth.size_bytes = 5000
+    found, _ = said(rows)
+    assert not isinstance(found.trend, Unknown)
+    assert found.trend.garbage_bytes == fmean([100.0])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "UPDATE calls SET ended_ns = begun_ns - 1",
+        "UPDATE calls SET last_event_id = 1000000",
+        "UPDATE calls SET first_event_id = -5",
+        "UPDATE calls SET depth = 0",
+        "UPDATE calls SET number = 1",
+        "UPDATE calls SET old_memory_bytes = 5, new_memory_bytes = 4",
+    ],
+    ids=["time", "events", "first", "depth", "number", "memory"],
+)
+def test_calls_that_cannot_be_are_refused(fault: str) -> None:
+    with opened(requests()) as recording:
+        recording.connection.execute(fault)
+        with pytest.raises(RecordingCorruptError, match="is damaged: a call"):
+            host_calls(recording)
+
+
+def test_of_a_recording_made_before_calls_were_noted_nothing_is_claimed() -> None:
+    with Recording.open(project_files.ROOT / "examples" / "gofmt.tinyheap") as recording:
+        assert not recording.run.knows_calls
+        assert recording.frame("calls").fetch() == []
+        assert isinstance(host_calls(recording), Unknown)
+        assert report_json(recording)["calls"] is None
+
+
+def test_the_page_has_the_verdict_among_its_notes() -> None:
+    with opened(requests()) as recording:
+        notes = page_data(recording).summary["notes"]
+    verdict = "flat: 100 B of garbage a call, live size constant since call 2"
+    assert notes == [f"60 calls of the host: {verdict}."]
