@@ -1,7 +1,7 @@
-"""Measures real programs on our collector against the same programs on their own: a table, then one JSON line a row.
+"""Measures real programs on tinyheap's collector against the same programs on their own: a table, then one JSON line per row.
 
 A *run* is all between a compiled module and nothing left of its program: store and linker are made, all imports served,
-the module instantiated, its start run, the text formatted, and the store closed.  On our collector the heap is prepared
+the module instantiated, its start run, the text formatted, and the store closed.  On tinyheap's collector the heap is prepared
 in it, too.  Finding the heap, rewriting and compiling are not part of it.  Python's own collector waits until a run is
 over, as in `timeit`.  The *floor* is the same run with allocation and collection costing almost nothing: the allocator
 is a bump pointer in WebAssembly.  All kinds of a run take turns in one process, each as often first as the others.
@@ -50,7 +50,7 @@ GOALS: Final = {
     "sh-syntax@0.4.2": 0.25,
     "sh-syntax@0.5.8": 1.02,
 }
-"""The modules, and our time by theirs that is to be reached on the reference inputs."""
+"""The modules, and the ratio of tinyheap's time to theirs that is to be reached on the reference inputs."""
 SMALL_GOAL: Final = 1.02
 SMALL: Final = {GOFMT: "package a\n"}
 SMALL_SHELL: Final = "echo hi\n"
@@ -87,7 +87,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Our time by the program's own collector's."""
+        """Tinyheap's time by the program's own collector's."""
         return median(self.ours_ns) / median(self.native_ns)
 
     @property
@@ -120,7 +120,7 @@ class Row:
 @click.option("--only", metavar="TEXT", default="", help="Only modules whose name contains this.")
 @click.option("--n", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each kind; medians count.")
 def main(only: str, n: int) -> None:
-    """Measure real programs on our collector against their own."""
+    """Measure real programs on tinyheap's collector against their own."""
     errors = Console(stderr=True)
     rows = []
     for name in GOALS:
@@ -137,8 +137,8 @@ def main(only: str, n: int) -> None:
     )
     for row in rows:
         click.echo(json.dumps(row.as_json()))
-    figures = {"ours_ns": round(called.warm_ns, 1), "fresh_ns": round(called.fresh_ns, 1)}
-    click.echo(json.dumps({"name": "callback", **figures, "n": n}))
+    results = {"ours_ns": round(called.warm_ns, 1), "fresh_ns": round(called.fresh_ns, 1)}
+    click.echo(json.dumps({"name": "callback", **results, "n": n}))
 
 
 def load(name: str) -> Guest:
@@ -273,7 +273,7 @@ def _started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSess
 
 
 def served(guest: Guest, prepared: PreparedHeap) -> tuple[hosts.HostSession, BoundHeap]:
-    """A started session on our collector, and its heap."""
+    """A started session on tinyheap's collector, and its heap."""
     store, linker = wasmtime.Store(guest.engine), wasmtime.Linker(guest.engine)
     offered = prepared.offer(store)
     session = hosts.offer(store, linker, guest.ours, hosts.Grants(seed=1), offered.makers)
@@ -344,7 +344,7 @@ def call_ns(session: hosts.HostSession, name: str) -> float:
 
 def table_of(rows: list[Row]) -> Table:
     """The rows for people."""
-    table = Table(title="whole runs on our collector by the same on the program's own; medians")
+    table = Table(title="whole runs on tinyheap's collector by the same on the program's own; medians")
     for name in ("name", "input"):
         table.add_column(name, no_wrap=True)
     for name in ("native ms", "ours ms", "floor ms", "pauses ms", "collections", "ratio", "floor", "goal"):

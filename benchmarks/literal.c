@@ -10,7 +10,7 @@
  *
  *   literal [--full] [--times] [--base ADDRESS] TRACE
  *
- * prints one JSON line. --full adds addresses, one row a collection and the block map (slow: not for timing);
+ * prints one JSON line. --full adds addresses, one row per collection and the block map (slow: not for timing);
  * --times adds the nanoseconds of marking and sweeping (two clock readings a collection).
  */
 #include "literal.h"

@@ -161,7 +161,7 @@ def work(ours: Replay, literal: dict[str, Any]) -> dict[str, str]:
 def measure_python_calls(n: int) -> Outcome:
     """What an allocation costs a caller in Python, one by one and in a batch, against bdwgc through ctypes.
 
-    The batch has the same peer: without it, a call each is what a Python program makes.
+    The batch has the same peer: without it, one call per allocation is what a Python program makes.
     """
     library = ctypes.util.find_library("gc")
     if library is None:

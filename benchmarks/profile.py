@@ -1,7 +1,7 @@
 """Measures what recording a run costs: a table, then one JSON line a row.
 
 A *run* is all from opening a program, prepared before, to its result and its closed file.  Each module runs recorded on
-our collector (or on its own, where that stays) and unrecorded as it is, in turns; the ratio is the recorded run's median
+tinyheap's collector (or on its own, where that stays) and unrecorded as it is, in turns; the ratio is the recorded run's median
 time by the other's.  The ratio *to the result* leaves out what the file still takes when the program has ended.  Beside
 that a program that does nothing but allocate is recorded for ten million events in a process of its own, whose peak of
 resident memory is told.
@@ -107,8 +107,8 @@ def main(only: str, n: int, events: int) -> None:
             f"{long['events']:,} events: {long['ours_ms']:,.0f} ms, a file of {long['file_bytes'] / MIB:,.0f} MiB, "
             f"{long['peak_bytes'] / MIB:,.0f} MiB resident at most"
         )
-    for figures in [row.as_json() for row in rows] + ([] if long is None else [long]):
-        click.echo(json.dumps(figures))
+    for results in [row.as_json() for row in rows] + ([] if long is None else [long]):
+        click.echo(json.dumps(results))
 
 
 def read(file: str) -> bytes:

@@ -46,7 +46,7 @@ class Point:
 
 
 class Shape(TypedDict):
-    """A figure."""
+    """A value."""
 
     name: str | None
     """What it is called."""
@@ -56,7 +56,7 @@ class Shape(TypedDict):
 
 def test_classes_as_interfaces() -> None:
     assert interface(Shape) == (
-        "/** A figure. */\nexport interface Shape {\n  /** What it is called. */\n  name: string | null;\n"
+        "/** A value. */\nexport interface Shape {\n  /** What it is called. */\n  name: string | null;\n"
         "  is_filled: boolean;\n  corners: Point[];\n}\n"
     )
     assert interface(Point, ["x", "y"]) == (

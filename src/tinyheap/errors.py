@@ -98,7 +98,7 @@ class TraceError(TinyheapError, ValueError):
 
 
 class ExpectationError(TinyheapError, ValueError):
-    """What a replay is held against cannot be read: not JSON, a key is missing, or a figure is of the wrong kind."""
+    """What a replay is held against cannot be read: not JSON, a key is missing, or a value is of the wrong kind."""
 
 
 class WasmError(TinyheapError, ValueError):
@@ -238,7 +238,7 @@ class RecordingAccessError(RecordingError, OSError):
 
 
 class NotARecordingError(RecordingError, ValueError):
-    """A file that is no recording: no DuckDB file, or one that holds something else."""
+    """A file that is not a recording: not a DuckDB file, or a DuckDB file that holds something else."""
 
 
 class RecordingVersionError(RecordingError, ValueError):

@@ -1,7 +1,7 @@
 """Files by the names that users give them: told apart, checked before the work, written whole or not at all.
 
 A file is written beside its place, under a name that begins with ``.tinyheap-``, and moved there when it is whole.  What
-is no file (a pipe, a device) cannot be replaced, and is written to.
+is not a file (a pipe, a device) cannot be replaced, and is written to.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _mode_of(path: Path) -> int:
 
 
 def identity_of(path: Path) -> object:
-    """What two names of the same file share, whatever their spelling and links; None for what is no file or folder."""
+    """What two names of the same file share, however they are spelled or linked; None if it is neither file nor folder."""
     try:
         status = path.stat()
     except OSError:
@@ -150,7 +150,7 @@ def _is_written_in_place(path: Path) -> bool:
 
 @contextmanager
 def _explaining(path: Path) -> Iterator[None]:
-    """Turns errors of the operating system into ours."""
+    """Turns errors of the operating system into tinyheap's."""
     try:
         yield
     except OSError as error:

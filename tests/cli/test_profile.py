@@ -81,14 +81,14 @@ def test_options_are_those_of_run() -> None:
     )
     assert result.exit_code == 0
     assert not result.stderr
-    figures = json.loads(Path("run.json").read_text())
+    statistics = json.loads(Path("run.json").read_text())
     with Recording.open("my.db") as recording:
         assert recording.run.options["gc_every"] == 5000
         collections = recording.sql(
             "SELECT reason, freed_objects, live_objects FROM collections ORDER BY number"
         ).fetch()
-    assert len(collections) == len(figures["heap"]["collections"]) > 5
-    assert sum(row[1] for row in collections) == figures["heap"]["freed_objects"]
+    assert len(collections) == len(statistics["heap"]["collections"]) > 5
+    assert sum(row[1] for row in collections) == statistics["heap"]["freed_objects"]
 
 
 def test_the_exit_code_is_the_programs_and_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""`tinyheap replay` as its users meet it: its figures, its output, its errors, its manners."""
+"""`tinyheap replay` as its users meet it: its values, its output, its errors, its manners."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class TestVectors:
         assert (result.stderr, result.exit_code) == ("", 0)
         assert [line["trace"] for line in lines(result)] == [str(trace) for trace in traces]
 
-    def test_json_has_the_keys_of_a_vector_and_its_figures(self, vectors: Path) -> None:
+    def test_json_has_the_keys_of_a_vector_and_its_values(self, vectors: Path) -> None:
         name = "fuzz-0004-w8-conservative"
         expected = json.loads((vectors / f"{name}.json").read_bytes())
         (line,) = lines(run(vectors / f"{name}.trace.gz", "--json", "--mark-stack", "faithful"))
@@ -146,7 +146,7 @@ class TestVectors:
 
 
 def change(expectation: JsonObject, *path: str | int) -> None:
-    """Changes the figure at that path."""
+    """Changes the value at that path."""
     *outer, last = path
     place: Any = expectation
     for index in outer:
@@ -165,7 +165,7 @@ def changed(value: object) -> object:
     raise AssertionError(value)
 
 
-FIGURES: Final = [
+VALUES: Final = [
     *((key,) for key in keys_of(Collector.NEXT_FIT) if KINDS[key] not in (list, dict)),
     ("addresses", 5),
     *(("collections", 2, column) for column in range(len(COLUMNS))),
@@ -189,9 +189,9 @@ class TestExpectations:
 
         return hold
 
-    @pytest.mark.parametrize("path", FIGURES, ids=lambda path: "-".join(map(str, path)))
+    @pytest.mark.parametrize("path", VALUES, ids=lambda path: "-".join(map(str, path)))
     @pytest.mark.parametrize("options", [[], ["--json"]], ids=["screen", "json"])
-    def test_any_changed_figure_is_found(
+    def test_any_changed_value_is_found(
         self,
         expectation: JsonObject,
         hold: Callable[..., Result],

@@ -1,4 +1,4 @@
-"""`tinyheap report` as its users meet it: on made-up recordings, on a real program, and where it cannot work."""
+"""`tinyheap report` as its users meet it: on synthetic recordings, on a real program, and where it cannot work."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_real_program(width: int, tmp_path: Path) -> None:
     said = report(recording, width=width)
     assert said.exit_code == 0
     assert max(map(len, said.stdout.splitlines())) <= width
-    assert "TinyGo 0.31.2, conservative, on our kernel" in said.stdout
+    assert "TinyGo 0.31.2, conservative, on tinyheap's kernel" in said.stdout
     stacks = said.stdout.partition("Stacks, by bytes allocated\n")[2].partition("Allocation sites")[0]
     assert "% " in stacks.splitlines()[0]
     assert "resume.command_export" in stacks.splitlines()[0]

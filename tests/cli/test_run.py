@@ -76,8 +76,15 @@ def test_a_file_is_formatted_and_the_heap_summed_up(files: Path) -> None:
     assert said.stdout == native.stdout
     assert "func f299(x int) { g(x, 299) }\n" in said.stdout
     assert "TinyGo 0.31.2, collector: conservative, replaced" in said.stderr
-    for figure in ("allocations", "collections", "longest pause", "in the collector", "peak in use", "live at the end"):
-        assert f"\n  {figure} " in said.stderr
+    for statistic in (
+        "allocations",
+        "collections",
+        "longest pause",
+        "in the collector",
+        "peak in use",
+        "live at the end",
+    ):
+        assert f"\n  {statistic} " in said.stderr
     assert "ran natively" in native.stderr
 
 
@@ -136,7 +143,7 @@ def test_exports_are_invoked(files: Path) -> None:
     assert said.exit_code == 125
     assert "the module comes before the numbers: tinyheap run --invoke sub MODULE NUMBERS..." in said.stderr
     for arguments, words in [
-        (("--invoke", "add"), "no function 'add' is exported; there are half, nothing, sub"),
+        (("--invoke", "add"), "invalid function 'add': expected an exported one (half, nothing, sub)"),
         ((), "--invoke one of its exports: half, nothing, sub"),
     ]:
         said = run(wasm, *arguments)
@@ -205,15 +212,15 @@ def test_folders_are_granted_and_nothing_else(files: Path) -> None:
 # ---- the heap's options -----------------------------------------------------------------------------------------------
 
 
-def figures(*arguments: str | float | Path) -> dict[str, Any]:
-    said = gofmt("-q", "--seed", 1, *arguments, "--json", "figures.json", "--", "long.go")
+def statistics(*arguments: str | float | Path) -> dict[str, Any]:
+    said = gofmt("-q", "--seed", 1, *arguments, "--json", "statistics.json", "--", "long.go")
     assert (said.exit_code, said.stderr) == (0, "")
-    loaded: dict[str, Any] = json.loads(Path("figures.json").read_text())
+    loaded: dict[str, Any] = json.loads(Path("statistics.json").read_text())
     return loaded
 
 
-def test_figures_are_written_as_json(files: Path) -> None:
-    report = figures()
+def test_statistics_are_written_as_json(files: Path) -> None:
+    report = statistics()
     assert set(report) == {
         "module", "guest", "gc", "exit_code", "error", "was_cached", "prepare_ns", "run_ns",
         "memory_bytes", "counters", "stub_calls", "ended", "heap",
@@ -231,22 +238,22 @@ def test_figures_are_written_as_json(files: Path) -> None:
     assert heap["longest_pause_ns"] == max(each["pause_ns"] for each in heap["collections"])
     assert [each["number"] for each in heap["collections"]] == list(range(1, len(heap["collections"]) + 1))
     assert report["memory_bytes"] > heap["heap_bytes"]
-    native = figures("--gc", "native")
+    native = statistics("--gc", "native")
     assert (native["heap"], native["guest"], native["counters"]) == (None, None, None)
     assert native["memory_bytes"] % 65536 == 0 < native["memory_bytes"]
 
 
 def test_what_is_known_of_a_module_that_keeps_its_own_allocator(files: Path) -> None:
     module = guests_modules.path("gofmt-0.7.3")
-    said = run(module, "--json", "figures.json", "--", "a.go")
-    report = json.loads(Path("figures.json").read_text())
+    said = run(module, "--json", "statistics.json", "--", "a.go")
+    report = json.loads(Path("statistics.json").read_text())
     assert (report["heap"], report["counters"]) == (None, None)
     assert report["memory_bytes"] % 65536 == 0 < report["memory_bytes"]
     assert re.search(r"It ran for .* in .* of memory; what its heap did is unknown", said.stderr)
 
 
 def test_counters_that_the_program_keeps_itself_are_read_where_they_are_known(files: Path) -> None:
-    usual = figures()["heap"]["mem_stats"]
+    usual = statistics()["heap"]["mem_stats"]
     module = guests_modules.path("gofmt-0.4.9")
     arguments = ["-q", "--seed", "1", "--gc", "native", "--json", "own.json", "-o", "own.tinyheap", "--", "long.go"]
     assert CliRunner().invoke(cli.main, ["profile", str(module), *arguments]).exit_code == 0
@@ -257,19 +264,21 @@ def test_counters_that_the_program_keeps_itself_are_read_where_they_are_known(fi
 
 
 def test_options_change_what_the_collector_does(files: Path) -> None:
-    usual = figures()["heap"]
-    often = figures("--gc-every", 500)["heap"]
+    usual = statistics()["heap"]
+    often = statistics("--gc-every", 500)["heap"]
     assert len(often["collections"]) > len(usual["collections"]) + often["allocations"] // 500 - 3
     assert {each["reason"] for each in often["collections"]} >= {"requested"}
     # Maps with pointers for keys grow as the addresses have it.
     assert abs(often["allocations"] - usual["allocations"]) < 10
-    leaking = figures("--gc", "leaking")["heap"]
+    leaking = statistics("--gc", "leaking")["heap"]
     assert (leaking["collections"], leaking["freed_objects"]) == ([], 0)
     assert leaking["live_objects"] == leaking["allocations"]
-    stepped = figures("--growth", "step:128KiB")["heap"]
+    stepped = statistics("--growth", "step:128KiB")["heap"]
     assert stepped["heap_bytes"] < usual["heap_bytes"]
-    assert figures("--growth", "ratio:9/8")["heap"]["heap_bytes"] < usual["heap_bytes"]
-    assert figures("--clear-blocks", "--verify", "--heap-limit", "64M")["heap"]["allocations"] == usual["allocations"]
+    assert statistics("--growth", "ratio:9/8")["heap"]["heap_bytes"] < usual["heap_bytes"]
+    assert (
+        statistics("--clear-blocks", "--verify", "--heap-limit", "64M")["heap"]["allocations"] == usual["allocations"]
+    )
 
 
 def test_the_model_serves_as_well(files: Path) -> None:
@@ -334,11 +343,11 @@ def test_a_bad_ending_is_one_message_and_a_code(
 
 def test_a_full_heap_says_what_there_was(files: Path) -> None:
     for options in (("--heap-limit", "400K"), ("--growth", "none"), ("--memory-limit", "512K")):
-        said = gofmt(*options, "--json", "figures.json", "--", "long.go")
+        said = gofmt(*options, "--json", "statistics.json", "--", "long.go")
         assert (said.exit_code, said.stdout) == (137, "")
         assert "the program asked for" in said.stderr
         assert "live at the end" in said.stderr
-        report = json.loads(Path("figures.json").read_text())
+        report = json.loads(Path("statistics.json").read_text())
         assert report["exit_code"] == 137
         assert "cannot grow" in report["error"]
 
@@ -469,9 +478,9 @@ def test_a_second_start_is_cached_and_imports_nothing_that_it_does_not_need(file
         "finally: print([name for name in ('rich', 'tinyheap.wasm', 'tinyheap.recognize.locate') "
         "if name in sys.modules], file=sys.stderr)"
     )
-    arguments = ["run", str(module), "-q", "--json", "figures.json", "--", "a.go"]
+    arguments = ["run", str(module), "-q", "--json", "statistics.json", "--", "a.go"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert json.loads(Path("figures.json").read_text())["was_cached"]
+    assert json.loads(Path("statistics.json").read_text())["was_cached"]
     assert (done.stdout, done.stderr) == (FORMATTED_GO, "[]\n")
 
 

@@ -1,4 +1,4 @@
-"""A program twice: on its own collector and on ours, each with the same witness of its allocations.
+"""A program twice: on its own collector and on tinyheap's, each with the same witness of its allocations.
 
 The *witness* is code injected around every call of the program's allocator.  It appends the call's arguments and its
 result to a second memory, so that nothing in the program's own memory, on its stack or in its globals tells of it.
@@ -49,7 +49,7 @@ class Run:
     facts: BlockHeap
     heap: BoundHeap | None = None
     tasks: list[int] = field(default_factory=list)
-    """The current task at each collection on our side."""
+    """The current task at each collection on tinyheap's side."""
 
     def memory(self) -> bytes:
         """A copy of all of the program's memory."""
@@ -134,7 +134,7 @@ def start_native(pair: Pair) -> Run:
 def start_ours(
     pair: Pair, policy: Policy | None = None, watch: Callable[[Run, Collection], object] | None = None
 ) -> Run:
-    """The program on our collector; `watch` sees each collection."""
+    """The program on tinyheap's collector; `watch` sees each collection."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
     prepared = PreparedHeap(pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch))
     offered = prepared.offer(store)

@@ -1,4 +1,4 @@
-"""Real programs on our collector and on their own: the same output, addresses, statistics and memory, to the last byte."""
+"""Real programs on tinyheap's collector and on their own: equal output, addresses, statistics and memory, to the byte."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def formatted(run: Run, text: str) -> tuple[bool, str]:
 
 
 def assert_same(pair: Pair, text: str) -> Run:
-    """Both sides do the same with a text; returns ours."""
+    """Both sides do the same with a text; returns tinyheap's."""
     native, ours = pairs.start_native(pair), pairs.start_ours(pair)
     assert formatted(ours, text) == formatted(native, text)
     pairs.assert_equal(native, ours)

@@ -68,10 +68,10 @@ def test_who_watches_sees_the_same_function() -> None:
     kept = Kept()
     run(kept.recorder)
     assert kept.run is not None
-    figures = LiveStatistics(kept.run, kept.frames)
+    statistics = LiveStatistics(kept.run, kept.frames)
     for batch in kept.batches:
-        figures.take(batch)
-    assert [(owner.name, owner.objects) for owner in figures.view(9).owners] == [(HOLDER, 2 * ROUNDS + 64)]
+        statistics.take(batch)
+    assert [(owner.name, owner.objects) for owner in statistics.view(9).owners] == [(HOLDER, 2 * ROUNDS + 64)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Programs that do random things with their heap, on our collector and on their own, in every shape of the collector."""
+"""Programs that do random things with their heap, on tinyheap's collector and on their own, in every shape of the collector."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ atexit.register(pair_of.cache_clear)
 
 
 def assert_same(pair: Pair, seed: int, steps: int = STEPS) -> Run:
-    """Both sides do the same in three calls of one session; returns ours."""
+    """Both sides do the same in three calls of one session; returns tinyheap's."""
     native, ours = pairs.start_native(pair), pairs.start_ours(pair)
     for call in range(3):
         arguments = seed + 1000 * call, steps // 3

@@ -33,7 +33,7 @@ class Started(NamedTuple):
 
 
 def start(*, engine: str | None) -> Started:
-    """The program on its own collector, or on an engine of ours."""
+    """The program on its own collector, or on an engine of tinyheap."""
     pair = pairs.compiled(guests_modules.read(NAME))
     store, linker = wasmtime.Store(pair.engine), wasmtime.Linker(pair.engine)
     module = pair.native if engine is None else pair.ours

@@ -283,7 +283,7 @@ class TestLargeOnes:
             lambda: Layout.from_word(1, word_bytes),
             lambda: Layout.struct({"a": "int"}, word_bytes),
         ):
-            with pytest.raises(LayoutError, match="it must be 2, 4 or 8"):
+            with pytest.raises(LayoutError, match="expected 2, 4 or 8"):
                 request()
 
 

@@ -113,7 +113,7 @@ class TestRanges:
         data = b"".join(address.to_bytes(word_bytes, "little") for address in addresses)
         with heap.roots.add_range(data):
             assert live(heap) == addresses
-        # A ragged end is no word, nor is one that does not begin at a word's alignment.
+        # A ragged end is not a word, nor is one that does not begin at a word's alignment.
         with heap.roots.add_range(data[:-1]):
             assert live(heap) == addresses[:-1]
         with heap.roots.add_range(b"\xff" + data[:word_bytes]):

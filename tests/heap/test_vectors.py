@@ -1,4 +1,4 @@
-"""Both engines do what the original collector did, to the last figure.
+"""Both engines do what the original collector did, to the last value.
 
 Each vector is a program and the original's record of running it: all addresses, the heap after every collection, the
 end.  The folder of vectors lies beside the checkout; ``TINYHEAP_VECTORS`` names another one.

@@ -83,7 +83,7 @@ def test_bytes_have_to_be_inside_of_one_object(bench: MakeBench) -> None:
         view.check_inside(first, 57)
 
 
-def test_figures_are_the_engines(bench: MakeBench) -> None:
+def test_statistics_are_the_engines(bench: MakeBench) -> None:
     one = bench(8)
     view = view_of(one)
     one.engine.alloc(40)

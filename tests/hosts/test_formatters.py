@@ -1,4 +1,4 @@
-"""Real formatters on our hosts, against node with each package's own JavaScript, and against gofmt."""
+"""Real formatters on tinyheap's hosts, against node with each package's own JavaScript, and against gofmt."""
 
 from __future__ import annotations
 

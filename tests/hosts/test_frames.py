@@ -1,4 +1,4 @@
-"""Stacks as people read them: recursion folded, nothing lost without a word, nothing of ours."""
+"""Stacks as people read them: recursion folded, nothing lost without a word, no function of tinyheap."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_too_few_and_too_many_arguments_and_no_name() -> None:
                 session.call("add", *arguments)
         names: tuple[object, ...] = ("", "sub", 5, None, [])
         for name in names:
-            with pytest.raises(GuestError, match=r"no function .* is exported; there are add"):
+            with pytest.raises(GuestError, match=r"invalid function .*: expected an exported one \(add"):
                 session.call(name)  # type: ignore[arg-type]
 
 

@@ -239,8 +239,10 @@ def test_histograms(rows: Rows) -> None:
         assert usage.live_objects == sum(birth.death is None for birth in births)
 
 
-def assert_histogram(histogram: profile.Histogram, births: list[Birth], figure: Callable[[Birth], int | None]) -> None:
-    known = [(value, birth) for birth in births if (value := figure(birth)) is not None]
+def assert_histogram(
+    histogram: profile.Histogram, births: list[Birth], value_of: Callable[[Birth], int | None]
+) -> None:
+    known = [(value, birth) for birth in births if (value := value_of(birth)) is not None]
     assert histogram.objects == len(known)
     for bucket in histogram.buckets:
         inside = [birth for value, birth in known if bucket.low <= value < bucket.high]

@@ -52,7 +52,7 @@ RUN = RunRow(
 # ---- statistics ----------------------------------------------------------------------------------------------------------
 
 
-def test_figures_are_the_sums_of_all_batches() -> None:
+def test_statistics_are_the_sums_of_all_batches() -> None:
     made = make_run(Shape(events=3000))
     statistics, batches = LiveStatistics(made.run, made.frames), []
     for batch in made.batches:
@@ -155,7 +155,7 @@ def test_the_bar_is_live_used_and_free() -> None:
 
 def test_before_the_first_batch_and_where_the_heap_is_not_ours() -> None:
     assert "the program is being prepared" in drawn(None, 80, 24)[0]
-    assert "served by our kernel" in "\n".join(drawn(LiveStatistics(RUN, ()), 120, 24))
+    assert "served by tinyheap's kernel" in "\n".join(drawn(LiveStatistics(RUN, ()), 120, 24))
     statistics = LiveStatistics(replace(RUN, source="injected"), ())
     shown = "\n".join(drawn(statistics, 120, 24))
     assert "served by its own allocator" in shown

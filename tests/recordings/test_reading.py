@@ -1,4 +1,4 @@
-"""A recording answers in the form that one wants; and what is no recording, or another one, is refused in words."""
+"""A recording answers in the form that one wants; and what is not a recording, or another one, is refused in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every export is read by a reader that is not ours, and gives our figures back."""
+"""Every export is read by a reader that is not tinyheap's, and gives the same statistics back."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def top(file: Path, sample_type: str, unit: str) -> dict[str, tuple[int, int]]:
     return {name: (int(flat), int(total)) for flat, total, name in line.findall(go_tool_pprof(file, *options))}
 
 
-def test_pprof_gives_the_figures_of_functions(recording: Recording, tmp_path: Path) -> None:
+def test_pprof_gives_the_statistics_of_functions(recording: Recording, tmp_path: Path) -> None:
     file = tmp_path / "heap.pb.gz"
     export(recording, "pprof", file)
     usages = {usage.function: usage for usage in profile.by_function(recording)}

@@ -55,7 +55,7 @@ def test_a_report_fits_its_terminal(width: int, recording: Recording) -> None:
         assert any(line.startswith(title) for line in lines)
 
 
-def test_a_report_has_the_figures(recording: Recording) -> None:
+def test_a_report_has_the_statistics(recording: Recording) -> None:
     text = whole(recording, width=160)
     totals = profile.totals(recording)
     assert f"{totals.allocations:,} objects" in text
@@ -64,7 +64,7 @@ def test_a_report_has_the_figures(recording: Recording) -> None:
     assert suspect.site.function == LEAKING_FUNCTION
     assert f"\n{100 * suspect.score:4.0f}%  {suspect.site.name}\n" in re.sub(" +\n", "\n", text)
     assert profile.by_site(recording)[0].name in text
-    assert "made.wasm -v\nTinyGo 0.41.0, conservative, on our kernel" in text
+    assert "made.wasm -v\nTinyGo 0.41.0, conservative, on tinyheap's kernel" in text
 
 
 def test_ascii_is_enough(recording: Recording) -> None:

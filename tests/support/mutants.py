@@ -219,7 +219,7 @@ MUTANTS: Final = {
     "the most entries of the mark stack are those before the last": Edit(
         _MARK, "drain_conservative", "marker.peak = marker.top", "marker.peak = marker.top - 1"
     ),
-    "the pool's last byte is no place to refer to": Edit(
+    "the pool's last byte is not a place to refer to": Edit(
         _MARKER, "mark_word", "word - marker.start < marker.pool_bytes", "word - marker.start + 1 < marker.pool_bytes"
     ),
     "layouts repeat a word too early": Edit(

@@ -59,7 +59,7 @@ def sweep(states: States, freeing: bool = False) -> Swept:
 
 
 def heads(states: States, before: int = NO_BLOCK) -> list[int]:
-    """For each block the nearest at or below that is no tail; ``before`` is that of the block before the row."""
+    """For each block the nearest at or below that is not a tail; ``before`` is that of the block before the row."""
     found = []
     for block, state in enumerate(states):
         if state != TAIL:

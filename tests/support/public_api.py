@@ -137,7 +137,7 @@ def plain(annotation: Any) -> Any:  # noqa: ANN401
 
 
 def plain_default(default: Any) -> Any:  # noqa: ANN401
-    """A default that is the same in each run: what is no literal is only said to be there."""
+    """A default that is the same in each run: what is not a literal is only said to be there."""
     if default is inspect.Parameter.empty:
         return default
     if isinstance(default, enum.Enum):

@@ -3,7 +3,7 @@
     path = recordings_made.make_recording(tmp_path / "made.tinyheap", events=2000)
 
 The heap is a real one, and so are addresses, collections, deaths, growths and block maps; the program, its stacks and
-its clock are made up from a seed, so that the same arguments always make the same recording.  With ``leak`` one site,
+its clock are made from a seed, so that the same arguments always make the same recording.  With ``leak`` one site,
 `LEAKING_FUNCTION`, lets nothing go.  What else is in it, so that everybody meets it: recursion, a method, generic names
 with characters that mean something in HTML, a function without a name, an indirect call, a call at an unknown place,
 reallocations, allocations of no bytes, which make no object, and calls of free, which frees nothing in TinyGo.

@@ -95,7 +95,7 @@ class Rows:
         for birth in dead:
             assert birth.death is None
             birth.death = number
-        figures = {"roots_bytes": 1, "words_scanned": 1, "overflows": 0, "rescans": 0}
+        values = {"roots_bytes": 1, "words_scanned": 1, "overflows": 0, "rescans": 0}
         blocks = {"freed_objects": len(dead), "freed_bytes": 0, "live_objects": 0, "live_bytes": 0}
         mark_ns = pause_ns // 2
         self.collections.append(
@@ -109,7 +109,7 @@ class Rows:
                 self.events,
                 16,
                 0,
-                **figures,
+                **values,
                 **blocks,
             )
         )

@@ -91,7 +91,7 @@ def test_progress_is_told_in_steps() -> None:
     [
         (WorkloadOptions(heap_bytes=1024), "too small"),
         (WorkloadOptions(heap_bytes=64 * KIB, word_bytes=2), "2-byte words address less than 64 KiB"),
-        (WorkloadOptions(word_bytes=3), "unsupported word size 3"),
+        (WorkloadOptions(word_bytes=3), "invalid word size 3"),
         (WorkloadOptions(heap_bytes=32 * KIB, limit_bytes=16 * KIB), "below the initial heap"),
     ],
 )

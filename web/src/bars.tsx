@@ -1,4 +1,4 @@
-/** A histogram as a table: a row a bucket, with a bar as long as its share. */
+/** A histogram as a table: one row per bucket, with a bar as long as its share. */
 import { countText, shareText, sizeText } from "./format";
 import { Empty } from "./parts";
 import type { Bucket } from "./schema";

@@ -1,4 +1,4 @@
-/** Figures as short text, like `tinyheap.report.quantities`: sizes, times, counts, shares. */
+/** Numbers as short text, like `tinyheap.report.quantities`: sizes, times, counts, shares. */
 
 const SIZES: [number, string][] = [
   [2 ** 40, "TiB"],
@@ -38,7 +38,7 @@ export function addressText(address: number): string {
   return `0x${address.toString(16).padStart(8, "0")}`;
 }
 
-/** A figure in the unit of a measure. */
+/** A number in the unit of a measure. */
 export function amountText(amount: number, unit: "bytes" | "objects"): string {
   return unit === "bytes" ? sizeText(amount) : `${countText(amount)} ${amount === 1 ? "object" : "objects"}`;
 }
@@ -48,9 +48,9 @@ function scaled(value: number, units: [number, string][], base: string): string 
   const size = Math.abs(value);
   for (const [scale, unit] of units) {
     if (size >= scale) {
-      const figure = size / scale;
-      const digits = figure >= 100 || Number.isInteger(figure) ? 0 : figure >= 10 ? 1 : 2;
-      return `${sign}${figure < 1000 ? figure.toFixed(digits) : COUNT.format(figure)} ${unit}`;
+      const amount = size / scale;
+      const digits = amount >= 100 || Number.isInteger(amount) ? 0 : amount >= 10 ? 1 : 2;
+      return `${sign}${amount < 1000 ? amount.toFixed(digits) : COUNT.format(amount)} ${unit}`;
     }
   }
   return `${sign}${COUNT.format(size)} ${base}`;

@@ -1,4 +1,4 @@
-/** The top of the page: what ran, how it ended, and the run in a few figures. */
+/** The top of the page: what ran, how it ended, and the run in a few metrics. */
 import { countText, shareText, sizeText, timeText } from "./format";
 import type { Recording } from "./recording";
 import type { Run } from "./schema";
@@ -37,8 +37,8 @@ function State({ run }: { run: Run }) {
   return <span class="badge good">complete{run.exit_code ? `, exit code ${run.exit_code}` : ""}</span>;
 }
 
-/** A word, its figure where it is known, how that is written, and what else there is to say then. */
-type Tile = [string, number | null | undefined, (figure: number) => string, string | null | false];
+/** A word, its metric where it is known, how that is written, and what else there is to say then. */
+type Tile = [string, number | null | undefined, (metric: number) => string, string | null | false];
 
 function Tiles({ recording }: { recording: Recording }) {
   const { totals, run, percentiles } = recording.summary;
@@ -60,11 +60,11 @@ function Tiles({ recording }: { recording: Recording }) {
   ];
   return (
     <dl class="tiles">
-      {tiles.map(([word, figure, text, more]) => (
+      {tiles.map(([word, metric, text, more]) => (
         <div key={word}>
           <dt>{word}</dt>
-          <dd class="figure">{figure === null || figure === undefined ? "unknown" : text(figure)}</dd>
-          {figure !== null && figure !== undefined && more && <dd class="more">{more}</dd>}
+          <dd class="number">{metric === null || metric === undefined ? "unknown" : text(metric)}</dd>
+          {metric !== null && metric !== undefined && more && <dd class="more">{more}</dd>}
         </div>
       ))}
     </dl>

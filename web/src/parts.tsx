@@ -87,14 +87,14 @@ export function Unknown(props: { why: string | null }) {
   return <Empty>Unknown: {props.why}.</Empty>;
 }
 
-/** Facts as pairs of a word and a figure. */
+/** Facts as pairs of a word and a value. */
 export function Facts(props: { facts: (readonly [string, ComponentChildren])[] }) {
   return (
     <dl class="facts">
-      {props.facts.map(([word, figure]) => (
+      {props.facts.map(([word, value]) => (
         <div key={word}>
           <dt>{word}</dt>
-          <dd>{figure}</dd>
+          <dd>{value}</dd>
         </div>
       ))}
     </dl>

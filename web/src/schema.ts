@@ -62,7 +62,7 @@ export interface Peak {
 }
 
 /**
- * A recording in a few figures.  Sizes are bytes that the program asked for, unless they say whole blocks.
+ * A recording in a few statistics.  Sizes are bytes that the program asked for, unless they say whole blocks.
  *
  * What was not `observed` is null.
  */
@@ -91,7 +91,7 @@ export interface Percentile {
   pause_ns: number;
 }
 
-/** The objects whose figure is in ``[low, high)``. */
+/** The objects whose value is in ``[low, high)``. */
 export interface Bucket {
   low: number;
   high: number;

@@ -5,13 +5,13 @@ import { Empty } from "./parts";
 import type { Recording } from "./recording";
 import type { Source } from "./schema";
 import { DataTable, type TableColumn } from "./table";
-import { figures } from "./usages";
+import { metrics } from "./usages";
 
 export function Lines({ recording }: { recording: Recording }) {
   const { lines, summary } = recording;
   const columns = useMemo(() => {
     const place: TableColumn = { title: "Line", value: (row) => recording.place(lines.file[row]!, lines.line[row]!), text: true, rem: 24 };
-    return [place, ...figures(recording, lines)];
+    return [place, ...metrics(recording, lines)];
   }, [recording]);
   if (!recording.hasLines) return <Empty>No source line is known: the module has no debug information.</Empty>;
   return (
@@ -48,9 +48,9 @@ function Listing({ recording, source }: { recording: Recording; source: Source }
             const known = row !== undefined;
             return (
               <tr key={number} class={`${known ? "hot" : ""}${i && number > source.numbers[i - 1]! + 1 ? " gap" : ""}`}>
-                <td class="figure">{known && sizeText(lines.own_bytes[row]!)}</td>
-                <td class="figure">{known && countText(lines.own_objects[row]!)}</td>
-                <td class="figure quiet">{number}</td>
+                <td class="number">{known && sizeText(lines.own_bytes[row]!)}</td>
+                <td class="number">{known && countText(lines.own_objects[row]!)}</td>
+                <td class="number quiet">{number}</td>
                 <td><code>{source.texts[i]}</code></td>
               </tr>
             );

@@ -60,7 +60,7 @@ function choice<T extends string>(target: Signal<T>, values: readonly T[]): Entr
   };
 }
 
-function figure(target: Signal<number>): Entry {
+function numeric(target: Signal<number>): Entry {
   const initial = target.peek();
   return {
     write: () => (target.value === initial ? null : String(target.value)),
@@ -113,7 +113,7 @@ export const TABLES = ["functions", "sites", "source", "collections", "flame"] a
 export type TableName = (typeof TABLES)[number];
 
 const ENTRIES: Record<string, Entry> = {
-  t: figure(time),
+  t: numeric(time),
   period: {
     write: () => period.value && period.value.map(Math.round).join("-"),
     read: (text) => {
@@ -129,12 +129,12 @@ const ENTRIES: Record<string, Entry> = {
       span.value = found ? { first: found[0], count: found[1] } : WHOLE;
     },
   },
-  object: figure(object),
-  mark: figure(highlighted),
+  object: numeric(object),
+  mark: numeric(highlighted),
   what: choice(what, ["allocated", "peak", "end", "dead_young"]),
   unit: choice(unit, ["bytes", "objects"]),
   search: { write: () => search.value || null, read: (text) => void (search.value = text ?? "") },
-  zoom: figure(flameRoot),
+  zoom: numeric(flameRoot),
   open: words(opened),
   lines: words(hidden),
   ...Object.fromEntries(TABLES.map((name) => [name, table(name)])),

@@ -14,11 +14,11 @@ export interface TableColumn {
   /** What a row is sorted by, and what it shows unless `format` says otherwise. */
   value(row: number): number | string;
   format?(value: number): string;
-  /** Whether it holds words; figures stand to the right. */
+  /** Whether it holds words; numbers stand to the right. */
   text?: boolean;
-  /** How wide it is at least, in rem; else all columns of words are as wide, and all of figures. */
+  /** How wide it is at least, in rem; else all columns of words are as wide, and all of numbers. */
   rem?: number;
-  /** A bar behind the figure, whose full length is this much. */
+  /** A bar behind the number, whose full length is this much. */
   bar?: number;
   hint?: string;
 }
@@ -40,7 +40,7 @@ const ROW = 30;
 const MOST_IN_SIGHT = 14;
 const PRINTED = 60;
 const TEXT_REM = 12;
-const FIGURE_REM = 7.3;
+const NUMBER_REM = 7.3;
 
 export function DataTable({ name, label, rows, columns, initialSort, onActivate, activation }: Props) {
   const first = { column: initialSort, descending: true, filter: "" };
@@ -56,7 +56,7 @@ export function DataTable({ name, label, rows, columns, initialSort, onActivate,
   const [active, setActive] = useState(-1);
   const order = useMemo(() => arranged(rows, columns, sort, filter), [rows, columns, sort.column, sort.descending, filter]);
   const [place, virtualizer] = useVirtual(order.length);
-  const width = (column: TableColumn) => column.rem ?? (column.text ? TEXT_REM : FIGURE_REM);
+  const width = (column: TableColumn) => column.rem ?? (column.text ? TEXT_REM : NUMBER_REM);
   const least = columns.reduce((sum, column) => sum + width(column), 0);
   const template = columns.map((column) => (column.text ? `minmax(${width(column)}rem, 1fr)` : `${width(column)}rem`)).join(" ");
   const go = (to: number) => {
@@ -131,7 +131,7 @@ export function DataTable({ name, label, rows, columns, initialSort, onActivate,
 
 function Heading({ column, sort, onClick }: { column: TableColumn; sort: boolean | null; onClick: () => void }) {
   return (
-    <div role="columnheader" class={column.text ? "" : "figure"} aria-sort={sort === null ? "none" : sort ? "descending" : "ascending"}>
+    <div role="columnheader" class={column.text ? "" : "number"} aria-sort={sort === null ? "none" : sort ? "descending" : "ascending"}>
       <button type="button" title={column.hint} onClick={onClick}>
         {column.title} <span aria-hidden="true">{sort === null ? "" : sort ? "▾" : "▴"}</span>
       </button>
@@ -145,14 +145,14 @@ function Cell({ column, row }: { column: TableColumn; row: number }) {
   const text = typeof value === "string" ? value : known ? (column.format?.(value) ?? countText(value)) : "–";
   const bar = column.bar && known ? `${Math.min(100 * (Number(value) / column.bar), 100)}%` : null;
   return (
-    <div role="gridcell" class={column.text ? "" : "figure"} title={column.text ? text : undefined}>
+    <div role="gridcell" class={column.text ? "" : "number"} title={column.text ? text : undefined}>
       {bar && <span class="bar" style={{ width: bar }} />}
       <span>{text}</span>
     </div>
   );
 }
 
-/** The rows that pass the filter, in order; rows without a figure come last. */
+/** The rows that pass the filter, in order; rows without a number come last. */
 function arranged(rows: number, columns: TableColumn[], sort: { column: number; descending: boolean }, filter: string): number[] {
   const words = filter.trim().toLowerCase();
   const named = columns.filter((column) => column.text);

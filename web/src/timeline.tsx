@@ -68,7 +68,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
         ref={place}
         style={{ height: `${HEIGHT}px` }}
         role="img"
-        aria-label={`The heap through ${timeText(recording.summary.run.duration_ns)}${inWords(recording)}. The figures of the chosen moment stand beside it.`}
+        aria-label={`The heap through ${timeText(recording.summary.run.duration_ns)}${inWords(recording)}. The numbers of the chosen moment stand beside it.`}
       />
     </div>
   );
@@ -87,14 +87,14 @@ function inWords({ summary: { run }, collections, growths }: Recording): string 
   return happened.length ? `: ${happened.join("; ")}` : "";
 }
 
-/** The figures at the chosen moment, in words. */
+/** The numbers at the chosen moment, in words. */
 function Reading({ recording, lines }: { recording: Recording; lines: Line[] }) {
   const at = indexAt(recording.points.time_ns, Math.max(time.value, 0));
-  const figures = lines.flatMap((line) => {
+  const numbers = lines.flatMap((line) => {
     const value = lastKnown(line.values, at);
     return value === null ? [] : [`${line.text} ${line.scale === "bytes" ? sizeText(value) : shareText(value, 1)}`];
   });
-  return <li class="reading">{figures.join(" · ")}</li>;
+  return <li class="reading">{numbers.join(" · ")}</li>;
 }
 
 function linesOf(recording: Recording): Line[] {
@@ -206,7 +206,7 @@ function select(chart: uPlot): void {
   chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
 }
 
-/** A click, which is no drag, chooses a moment; a double click shows all of the run. */
+/** A click, which is not a drag, chooses a moment; a double click shows all of the run. */
 function listen(chart: uPlot): void {
   let from = 0;
   chart.over.addEventListener("pointerdown", (event) => (from = event.clientX));

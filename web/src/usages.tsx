@@ -10,7 +10,7 @@ type Usages = Named | Recording["lines"];
 
 export function Functions({ recording }: { recording: Recording }) {
   const { functions } = recording;
-  const columns = useMemo(() => [named(recording, functions), ...figures(recording, functions)], [recording]);
+  const columns = useMemo(() => [named(recording, functions), ...metrics(recording, functions)], [recording]);
   return (
     <DataTable
       name="functions"
@@ -34,7 +34,7 @@ export function Sites({ recording }: { recording: Recording }) {
       hint: "Where the call stands in the program's file",
     };
     const line: TableColumn = { title: "Line", value: (row) => recording.place(sites.file[row]!, sites.line[row]!), text: true };
-    const [name, all] = [named(recording, sites), figures(recording, sites)];
+    const [name, all] = [named(recording, sites), metrics(recording, sites)];
     return recording.hasLines ? [name, ...all, line] : [name, ...all, offset];
   }, [recording]);
   return (
@@ -59,7 +59,7 @@ function named(recording: Recording, usages: Named): TableColumn {
   return { title: "Function", value: (row) => recording.name(usages.function[row]!), text: true };
 }
 
-export function figures(recording: Recording, usages: Usages): TableColumn[] {
+export function metrics(recording: Recording, usages: Usages): TableColumn[] {
   const all = recording.summary.totals.allocated_bytes || 1;
   const share = (part: (row: number) => number) => (row: number) => (usages.own_objects[row] ? part(row) / usages.own_objects[row]! : NaN);
   const lives: TableColumn[] = [

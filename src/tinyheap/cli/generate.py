@@ -72,7 +72,7 @@ about 0.8 fragmentation may let a trace run out of memory; replaying it says so.
     "--precise/--conservative",
     default=False,
     show_default="conservative",
-    help="Choose the collector that the occupancy is computed for: a precise one needs room for layout words.",
+    help="Compute the occupancy for precise or for conservative marking; precise objects need room for layout words.",
 )
 @click.option(
     "--collector",

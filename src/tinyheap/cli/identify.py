@@ -26,7 +26,7 @@ from tinyheap.report.terminal.guest_card import GuestCard, GuestTable, guest_jso
 def command(ctx: click.Context, modules: tuple[Input, ...], as_json: bool, full: bool) -> None:
     """Say what each of MODULES is: runtime, collector, where its heap lies, and how sure that is.
 
-    Of a component the largest core module is looked at. Of several modules a table is printed, with one line per module.
+    Of a component, the largest core module is examined. For several modules, a table with one line per module is printed.
     """
     console = result_console()
     worst: int = ExitCode.DONE

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def progress_bar(console: Console, name: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """A function that is told how much is done, of `total` where that is known; None where the console is no terminal.
+    """A function that is told how much is done, of `total` where that is known; None where the console is not a terminal.
 
     The bar appears when the function is first called and is gone afterwards.
     """

@@ -204,8 +204,8 @@ RUN_PARAMETERS: Final = (
         type=click.Choice(COLLECTORS),
         default="default",
         show_default=True,
-        help="Choose the collector.  default: tinyheap's, where the module's own can be replaced; leaking: none, the heap only "
-        "grows; native: the module's own.",
+        help="Choose the collector: `default` is tinyheap's, where the module's own can be replaced; `leaking` never collects, "
+        "so that the heap only grows; `native` is the module's own.",
     ),
     click.option(
         "--engine",
@@ -232,7 +232,11 @@ RUN_PARAMETERS: Final = (
         help="Collect at every Nth allocation, too, not only when the heap is full.",
     ),
     click.option("--verify", is_flag=True, help="Check the heap for damage at each collection and at the end."),
-    click.option("--guard", is_flag=True, help="Find out which function writes past the end of an object; slow."),
+    click.option(
+        "--guard",
+        is_flag=True,
+        help="Find out which function writes past the end of an object. The program runs slower.",
+    ),
     click.option(
         "--stop-at", type=COUNT, metavar="N", help="Stop the program at allocation N and show which function makes it."
     ),
@@ -443,7 +447,7 @@ class Run:
         self._end_recording()
 
     def _end_by_host(self, error: Exception | SystemExit) -> None:
-        """Keep what the code of a host file raised; whatever else is no error of ours is a bug."""
+        """Keep what the code of a host file raised; any other error that is not tinyheap's is a bug."""
         if self.host is None:
             raise error
         if isinstance(error, Exception):

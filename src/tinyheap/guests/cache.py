@@ -3,7 +3,7 @@
 An entry is a file: a magic line, the SHA-256 of what follows, and the content.  What an entry holds is machine code
 that will be run, so one counts only if the folder and the file belong to this user, nobody else can write to them, and
 the hash is right; whatever else lies there is as good as nothing and is made anew.  Entries are written beside their
-place and renamed, so that no reader ever sees half of one.  A cache that cannot be written is no error.
+place and renamed, so that no reader ever sees half of one.  A cache that cannot be written is not an error.
 
 Windows has no owner and no mode to look at: there, what keeps others out is the access list of the user's own folder.
 """

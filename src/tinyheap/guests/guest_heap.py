@@ -1,7 +1,7 @@
 """The heap of a running guest, to be looked at between the calls of its functions, or by a listener of its collections.
 
 It is looked at where it is, in the guest's memory, and nothing is changed.  Until the guest's first allocation there is
-no heap yet: all figures are 0 then.  Looking while another thread runs the program is refused (`GuestPhaseError`).  What
+no heap yet: all statistics are 0 then.  Looking while another thread runs the program is refused (`GuestPhaseError`).  What
 only some programs look at is imported when they do, so that all start soon.
 """
 

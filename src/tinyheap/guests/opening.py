@@ -50,7 +50,7 @@ DEFAULT: Final = "default"
 LEAKING: Final = "leaking"
 NATIVE: Final = "native"
 COLLECTORS: Final = (DEFAULT, LEAKING, NATIVE)
-"""Ours where that can be; none at all; the module's own, with nothing of ours in it."""
+"""tinyheap's collector where it can serve; no collection at all; the module's own collector, in an unchanged module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
 
     Raises:
         GuestError: There is no such collector.
-        UnsupportedGuestError: The policy is for our collector, but the module's own is to run.
+        UnsupportedGuestError: The policy is for tinyheap's collector, but the module's own is to run.
     """
     if gc not in COLLECTORS:
         raise GuestError(f"invalid collector {gc!r}: expected {', '.join(COLLECTORS[:-1])} or {COLLECTORS[-1]}")

@@ -132,8 +132,8 @@ def prepare(
 
     Raises:
         GuestError: wasmtime does not accept it.
-        SymbolsError: ``symbols`` is no such module.
-        MalformedModuleError: It is no module.
+        SymbolsError: ``symbols`` is not such a module.
+        MalformedModuleError: It is not a module.
         UnsupportedGuestError: Nothing in it that allocates is known, so that it cannot be recorded.
     """
     key = _key(wasm, form, options, symbols)

@@ -101,7 +101,7 @@ class Program(SoleOwner):
         Raises:
             GuestError: The module cannot be read or run; or an argument is of a wrong type.
             PolicyError: The policy contradicts the other arguments.
-            MalformedModuleError: It is no module.
+            MalformedModuleError: It is not a module.
             UnsupportedGuestError: Its collector cannot be replaced as asked, or its run not be recorded; says what it
                 is and what does work.
             SymbolsError: ``symbols`` is of another build, or has no debug information.

@@ -26,7 +26,7 @@ cdef extern from "_words.h" nogil:
     u64 rarely(u64 x) noexcept                                      # whether x is not 0, which is the exception
     u64 ctz64(u64 x) noexcept
     u64 clz64(u64 x) noexcept
-    u64 long_words_below(u64 at, u64 start, u64 bytes) noexcept     # which of four lie in `start..start + bytes`, a bit each
+    u64 long_words_below(u64 at, u64 start, u64 bytes) noexcept     # which of four lie in `start..start + bytes`, one bit per word
     u64 words_below(u64 at, u64 start, u64 bytes) noexcept
     void prefetch(u64 address) noexcept
     u64 fnv1a(u64 address, u64 bytes) noexcept

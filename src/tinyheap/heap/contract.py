@@ -208,7 +208,7 @@ class Engine(Protocol):
         """
 
     def find_head(self, block: int) -> int:
-        """The nearest block at or below that is no tail, at or above where heads are last.
+        """The nearest block at or below that is not a tail, at or above where heads are last.
 
         ``NO_BLOCK`` when there is none.
         """
@@ -255,7 +255,7 @@ class Engine(Protocol):
 
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
-            InvalidTypeError: it is no whole number.
+            InvalidTypeError: it is not a whole number.
             InterruptError: not now.
             HeapCorruptError: the free list was overwritten; nothing was allocated (`freelist.damaged` makes the error).
         """

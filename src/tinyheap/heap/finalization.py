@@ -104,7 +104,7 @@ class Afterlife:
         return False
 
     def problems(self, most: int) -> list[str]:
-        """What is wrong with finalizers that lie on the heap, a line each."""
+        """What is wrong with finalizers that lie on the heap, one line per problem."""
         return []
 
     def add_weak(self, head: int, reference: WeakReference) -> None:
@@ -112,7 +112,7 @@ class Afterlife:
         self._weak.setdefault(head, []).append(reference)
 
     def set_finalizer(self, head: int, address: int, finalizer: Finalizer | None) -> None:
-        """One finalizer an object: a later one takes the earlier one's place, None takes it away."""
+        """One finalizer per object: a later one takes the earlier one's place, None takes it away."""
         self._finalizers.pop(head, None)
         if finalizer is not None:
             self._finalizers[head] = (address, finalizer)

@@ -51,7 +51,7 @@ class Geometry:
 
     Raises:
         GeometryError: these do not describe a heap.
-        InvalidTypeError: one is no whole number.
+        InvalidTypeError: one is not a whole number.
     """
 
     start_address: int
@@ -66,21 +66,24 @@ class Geometry:
         for name in NUMBERS:
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.word_bytes not in WORD_SIZES:
-            raise GeometryError(f"word size is {shown(self.word_bytes)} bytes; it must be 2, 4 or 8")
+            raise GeometryError(f"invalid word size of {shown(self.word_bytes)} bytes: expected 2, 4 or 8")
         if self.word_alignment_bytes == 0:
             object.__setattr__(self, "word_alignment_bytes", self.word_bytes)
         # Wider words that overlap would be read past the end of the smallest tables; no machine has them.
         if self.word_alignment_bytes != self.word_bytes and (self.word_bytes, self.word_alignment_bytes) != (2, 1):
             raise GeometryError(
-                f"words of {self.word_bytes} bytes are aligned to {shown(self.word_alignment_bytes)}; it must be the word "
-                "size, or 1 for two-byte words"
+                f"invalid alignment of {self.word_bytes}-byte words, {shown(self.word_alignment_bytes)} bytes: "
+                "expected the word size, or 1 for two-byte words"
             )
         align = self.header_alignment_bytes
         if align < 0 or align > 64 or align & (align - 1):
-            raise GeometryError(f"header alignment is {shown(align)} bytes; it must be 0 or a power of two up to 64")
+            raise GeometryError(
+                f"invalid header alignment of {shown(align)} bytes: expected 0 or a power of two up to 64"
+            )
         if self.start_address <= NIL or self.start_address % self.word_alignment_bytes:
             raise GeometryError(
-                f"heap start {shown_address(self.start_address)} must be positive and a multiple of {self.word_alignment_bytes}"
+                f"invalid heap start {shown_address(self.start_address)}: "
+                f"expected a positive multiple of {self.word_alignment_bytes}"
             )
         if self.heap_bytes < 0 or self.end_address > self.address_space_bytes:
             raise GeometryError(

@@ -30,10 +30,10 @@ class Growth(Protocol):
 
 
 def check_policy(policy: object) -> None:
-    """Refuse what is no growth policy.
+    """Refuse what is not a growth policy.
 
     Raises:
-        InvalidTypeError: it lacks what `Growth` has, or its limit is no size.
+        InvalidTypeError: it lacks what `Growth` has, or its limit is not a size.
     """
     if isinstance(policy, type) or not (
         hasattr(policy, "limit_bytes") and callable(getattr(policy, "next_bytes", None))
@@ -48,14 +48,14 @@ def limit_of(policy: Growth) -> int | None:
     """The size that a policy never passes.
 
     Raises:
-        InvalidTypeError: it is no size.
+        InvalidTypeError: it is not a size.
     """
     limit_bytes = policy.limit_bytes
     return None if limit_bytes is None else whole_number("limit_bytes", limit_bytes, _from(policy))
 
 
 def next_size(policy: Growth, heap_bytes: int) -> int:
-    """The size that a heap of so many bytes is to have next, within the policy's limit; what is not larger is no growth.
+    """The size that a heap of so many bytes is to have next, within the policy's limit; one that is not larger: no growth.
 
     Raises:
         InvalidTypeError: the policy answers something else than a size.

@@ -364,7 +364,7 @@ class Heap(SoleOwner):
 
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
-            InvalidTypeError: the size is no whole number, the layout no layout.
+            InvalidTypeError: the size is not a whole number, the layout not a layout.
             LayoutError: the layout fits no object of this size.
             OutOfMemoryError: there is no room after a collection, and the heap cannot grow.
             InterruptError: inside an interrupt.
@@ -706,7 +706,7 @@ class Heap(SoleOwner):
         """The layout word for an object of that size.
 
         Raises:
-            InvalidTypeError: this is no layout.
+            InvalidTypeError: this is not a layout.
             LayoutError: the layout fits no object of this size.
         """
         if not isinstance(layout, Layout):
@@ -841,7 +841,7 @@ class Heap(SoleOwner):
 
     @entering(VERIFICATION)
     def problems(self) -> list[str]:
-        """What `verify` finds, a line each; empty for a sound heap.
+        """What `verify` finds, one line per problem; empty for a sound heap.
 
         Raises:
             HeapBusyError: from a callback that may only look, or while another thread works on the heap.
@@ -913,7 +913,7 @@ def _address(address: int) -> int:
     """An address as a mutator gives it, on the heap or not.
 
     Raises:
-        InvalidTypeError: it is no whole number.
+        InvalidTypeError: it is not a whole number.
         InvalidAddressError: no word holds it.
     """
     address = whole_number("address", address)
@@ -944,7 +944,7 @@ def _named_gc(gc: Gc | str) -> Gc:
 
 
 def _poison_byte(largest: Geometry) -> int:
-    """A byte that, repeated over a word, is no address of the heap however far it grows."""
+    """A byte that, repeated over a word, is not an address of the heap however far it grows."""
     words = {byte: int.from_bytes(bytes([byte]) * largest.word_bytes, "little") for byte in POISON_BYTES}
     return next(byte for byte, word in words.items() if not largest.is_on_heap(word))
 

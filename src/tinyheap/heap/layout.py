@@ -133,7 +133,7 @@ class Layout:
         _check_word_size(word_bytes)
         step_bytes = whole_number("word_alignment_bytes", word_alignment_bytes) or word_bytes
         if step_bytes not in (1, word_bytes):
-            raise LayoutError(f"words are aligned to {shown(step_bytes)} bytes; it must be 1 or the word size")
+            raise LayoutError(f"invalid word alignment of {shown(step_bytes)} bytes: expected 1 or the word size")
         return _StructReader(word_bytes, step_bytes).layout(fields)
 
     @classmethod
@@ -230,7 +230,7 @@ def _signs(words: int, bitmap: int) -> str:
 
 def _check_word_size(word_bytes: int) -> None:
     if whole_number("word_bytes", word_bytes) not in SIZE_FIELD_BITS:
-        raise LayoutError(f"word size is {shown(word_bytes)} bytes; it must be 2, 4 or 8")
+        raise LayoutError(f"invalid word size of {shown(word_bytes)} bytes: expected 2, 4 or 8")
 
 
 @lru_cache(maxsize=256)
@@ -337,7 +337,7 @@ class _StructReader:
         return element._replace(size_bytes=size_bytes, pointers=pointers)
 
     def _element(self, name: str, kind: str) -> _Part:
-        """A type that is no array."""
+        """A type that is not an array."""
         kind = {"any": "interface", "error": "interface", "unsafe.Pointer": "pointer"}.get(kind, kind)
         if kind in SCALAR_BYTES:
             return _Part(SCALAR_BYTES[kind], min(SCALAR_BYTES[kind], self.largest_alignment), "")

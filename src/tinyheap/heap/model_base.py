@@ -197,7 +197,7 @@ class BaseModel(SoleOwner, ABC):
     def extent(self, block: int) -> tuple[int, int]: ...
 
     def _head_below(self, block: int) -> int:
-        """The nearest block at or below that is no tail, for collectors whose heads are first."""
+        """The nearest block at or below that is not a tail, for collectors whose heads are first."""
         while block >= 0 and self.state(block) is State.TAIL:
             block -= 1
         return block
@@ -208,7 +208,7 @@ class BaseModel(SoleOwner, ABC):
         return first, self._end_of_tails(first + (self.state(first) in (State.HEAD, State.MARK)))
 
     def _end_of_tails(self, block: int) -> int:
-        """The first block from one on that is no tail."""
+        """The first block from one on that is not a tail."""
         while block < self._geometry.end_block and self.state(block) is State.TAIL:
             block += 1
         return block

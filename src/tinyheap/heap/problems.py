@@ -1,4 +1,4 @@
-"""What can be wrong with a heap, in words: one line a problem, with the block, its address and what was found there.
+"""What can be wrong with a heap, in words: one line per problem, with the block, its address and what was found there.
 
 Used by whoever owns an engine: a `Heap`, or a guest's.  Nothing here changes anything.
 """

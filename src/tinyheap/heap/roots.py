@@ -89,7 +89,7 @@ class TaskQueue(SoleOwner):
         """Add a task at the end.
 
         Raises:
-            InvalidAddressError: this is no address.
+            InvalidAddressError: this is not an address.
             HeapError: the heap is closed.
         """
         address = _checked(address)
@@ -138,7 +138,7 @@ class Roots(SoleOwner):
         """Keep the object at an address (or around it) alive; 0 for one that is to point somewhere later.
 
         Raises:
-            InvalidAddressError: this is no address.
+            InvalidAddressError: this is not an address.
         """
         address = _checked(address)
         with self._monitor.entered(LOOKING):

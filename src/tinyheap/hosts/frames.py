@@ -1,4 +1,4 @@
-"""Call stacks as people read them: innermost first, recursion folded, nothing of ours between.
+"""Call stacks as people read them: innermost first, recursion folded, no function of tinyheap between.
 
     main.walk < (main.visit < main.walk) 8 times < main.main < _start
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OURS: Final = "tinyheap."
+OWN_PREFIX: Final = "tinyheap."
 """What the names of functions begin with that were put into a program to serve or record it."""
 KNOWN_FRAMES: Final = 20
 """So many frames wasmtime tells of, at most."""
@@ -56,8 +56,8 @@ class Fold(NamedTuple):
 
 
 def without_ours(names: Sequence[str]) -> tuple[str, ...]:
-    """A stack without the functions that are ours."""
-    return tuple(name for name in names if not name.startswith(OURS))
+    """A stack without the functions of tinyheap."""
+    return tuple(name for name in names if not name.startswith(OWN_PREFIX))
 
 
 def folded(stack: Sequence[str]) -> list[Fold]:
@@ -86,7 +86,7 @@ def shown(stack: Sequence[str]) -> str:
     """A call stack in one line, innermost first: where it ended, and where the program's own code begins.
 
     Args:
-        stack: All that is known of it, without what is ours.
+        stack: All that is known of it, without functions of tinyheap.
     """
     folds = folded(stack)
     parts = [str(fold) for fold in folds]

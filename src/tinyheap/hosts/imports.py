@@ -101,7 +101,7 @@ def define_method(linker: Linker, place: RequiredImport, method: Callable[..., A
         method: Gets the parameters as Python numbers, i32 and i64 signed, and returns the results alike.
 
     Raises:
-        HostError: If the import is no function.
+        HostError: If the import is not a function.
     """
     if place.signature is None:
         raise HostError(f"{place} is not a function, so no host function can serve it")

@@ -212,7 +212,7 @@ class Life:
 class Turn:
     """One thread's turn at a program, to be entered; made by `Life.using`.
 
-    A program that its host serves is looked at again and again, so this is no generator.
+    A program that its host serves is looked at again and again, so this is not a generator.
     """
 
     __slots__ = ("_life", "_wish")

@@ -74,7 +74,7 @@ from tinyheap.ownership import SoleOwner
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from wasmtime import Instance
@@ -309,9 +309,7 @@ class HostSession(SoleOwner):
         """
         found = self._functions.get(str(name))
         if found is None:
-            raise GuestError(
-                f"no function {name!r} is exported; there are {', '.join(sorted(self._functions)) or 'none'}"
-            )
+            raise GuestError(f"invalid function {name!r}: expected an exported one ({_names(self._functions)})")
         return found
 
     def read_global(self, name: str) -> int | float:
@@ -323,7 +321,7 @@ class HostSession(SoleOwner):
         wish = f"read {name!r}"
         self.life.check_open(wish)
         if name not in self._globals:
-            raise GuestError(f"no global {name!r} is exported; there are {', '.join(sorted(self._globals)) or 'none'}")
+            raise GuestError(f"invalid global {name!r}: expected an exported one ({_names(self._globals)})")
         with self.life.using(wish):
             value: int | float = self._globals[name].value(self.store)
         return value
@@ -796,3 +794,8 @@ def _end_idle_sessions() -> None:
         if not session.life.is_running:
             session.store.close()
     await_release(_RELEASE_TIMEOUT_S)
+
+
+def _names(exports: Iterable[str]) -> str:
+    """The names of exports, as an error lists them."""
+    return ", ".join(sorted(exports)) or "there is none"

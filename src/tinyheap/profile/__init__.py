@@ -1,6 +1,6 @@
 """Analyses of a recording: each a function that takes a `Recording` and returns a frozen result.
 
-Public are these functions and their results; what each figure means is said where it is computed.  `census` is what most
+Public are these functions and their results; what each metric means is said where it is computed.  `census` is what most
 of them stand on: **read that first**.  Nothing here prints, and nothing writes to the recording.  They need the extra
 `profile`.
 

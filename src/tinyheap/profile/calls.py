@@ -5,7 +5,7 @@ functions call while it runs is part of it, and of the statistics of its own exp
 
 Does the heap *grow with the calls?*  As for leak suspects (`leaks`), what lives right after a collection is looked at,
 site by site; but here a step is a call.  Of all collections between the beginnings of two calls the last one counts, which
-gives at most one figure a call, and there must be `FEWEST_COLLECTIONS` of them.  The later half is judged: a site grows if
+gives at most one value per call, and there must be `FEWEST_COLLECTIONS` of them.  The later half is judged: a site grows if
 Kendall's tau is at least `STEADY`, if it gains more than `MATERIAL` of what it had on average, and if the Theil-Sen slope
 over the last quarter is at least `STILL` of that over the half.  The heap is *flat* where no site grows.
 
@@ -92,7 +92,7 @@ class CallTrend(Result):
 
     calls: int
     collections: int
-    """Figures that there were: at most one a call, the last collection's."""
+    """How many collections gave a value: at most one per call, its last one."""
     garbage_bytes: float | None
     """Allocated by a call on average and not kept, over the calls that were judged; None where there are too few."""
     since_call: int | None
@@ -105,7 +105,7 @@ class CallTrend(Result):
     frees: int
     """Calls by which memory can be given back: of exports that free by their name, and of `free` itself."""
     enough_at: int | None
-    """Collecting at every so many allocations makes enough figures; None where there are too few calls for that."""
+    """Collecting at every so many allocations makes enough values; None where there are too few calls for that."""
 
     @property
     def can_tell(self) -> bool:
@@ -216,8 +216,8 @@ SELECT min(place), count(*), sum(bytes)::BIGINT, sum(ended_ns - begun_ns)::BIGIN
 FROM tinyheap_calls WHERE is_own
 GROUP BY (place - 1) * least({MOST_SPANS}, $calls) // $calls ORDER BY 1
 """
-# What a call did not free is compared with the first call's beginning, so the last collection before that is no figure.
-_FIGURES: Final = """
+# What a call did not free is compared with the first call's beginning, so the last collection before that gives no value.
+_VALUES: Final = """
 SELECT begun.place, max(collections.number)
 FROM collections ASOF JOIN (SELECT place, begun_ns FROM tinyheap_calls WHERE is_own) AS begun
     ON collections.begun_ns >= begun.begun_ns
@@ -291,22 +291,22 @@ def _trend(recording: Recording, own: int) -> CallTrend | Unknown:
         return Unknown(_NEVER_FREES)
     if unknown := unless_collections(recording):
         return unknown
-    figures = rows(recording, _FIGURES)
-    if len(figures) < FEWEST_COLLECTIONS:
-        return CallTrend(own, len(figures), None, None, None, None, (), _frees(recording), _enough_at(recording, own))
+    values = rows(recording, _VALUES)
+    if len(values) < FEWEST_COLLECTIONS:
+        return CallTrend(own, len(values), None, None, None, None, (), _frees(recording), _enough_at(recording, own))
     (collections,) = row(recording, "SELECT count(*) FROM collections")
-    places, numbers = [place for place, _ in figures], [number for _, number in figures]
+    places, numbers = [place for place, _ in values], [number for _, number in values]
     live = live_series(recording, collections)
     series = {frame_id: [each[number - 1] for number in numbers] for frame_id, each in live.items()}
     growing = _growing(recording, series, places)
-    later = later_of(len(figures))
-    whole = [sum(each) for each in zip(*series.values(), strict=True)] or [0] * len(figures)
-    grown = [sum(series[each.site.id][at] for each in growing) for at in range(len(figures))]
+    later = later_of(len(values))
+    whole = [sum(each) for each in zip(*series.values(), strict=True)] or [0] * len(values)
+    grown = [sum(series[each.site.id][at] for each in growing) for at in range(len(values))]
     since = _grown_since(grown) if growing else _settled_since(whole, later)
     slope_bytes = sum(each.slope_bytes for each in growing)
     return CallTrend(
         calls=own,
-        collections=len(figures),
+        collections=len(values),
         garbage_bytes=max(_allocated_a_call(recording, places[-later]) - slope_bytes, 0.0),
         since_call=places[since],
         least_live_bytes=min(whole[-later:]),
@@ -337,9 +337,9 @@ def _grown_since(series: Sequence[int]) -> int:
 
 
 def _settled_since(series: Sequence[int], later: int) -> int:
-    """From where on all figures lie between the least and the most of the later ones."""
+    """From where on all values lie between the least and the most of the later ones."""
     least, most = min(series[-later:]), max(series[-later:])
-    outside = [not least <= figure <= most for figure in series]
+    outside = [not least <= value <= most for value in series]
     return max((at + 1 for at, is_outside in enumerate(outside) if is_outside), default=0)
 
 
@@ -363,7 +363,7 @@ def _frees(recording: Recording) -> int:
 
 
 def _enough_at(recording: Recording, own: int) -> int | None:
-    """A collection at every so many allocations is one in twice as many calls as there must be figures."""
+    """A collection at every so many allocations is one in twice as many calls as there must be values."""
     if own < 2 * FEWEST_COLLECTIONS:
         return None
     (objects,) = row(recording, "SELECT coalesce(sum(objects), 0)::BIGINT FROM tinyheap_calls WHERE is_own")

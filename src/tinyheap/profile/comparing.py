@@ -33,12 +33,12 @@ TOTALS: Final = (
     "used_bytes",
     "wall_ns",
 )
-"""The figures of `Totals` that are compared."""
+"""The metrics of `Totals` that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricDifference(Result):
-    """One figure in both recordings; None where it is not known."""
+    """One metric in both recordings; None where it is not known."""
 
     name: str
     before: float | None
@@ -85,22 +85,22 @@ class Comparison(Result):
     pauses: tuple[MetricDifference, ...]
     """In nanoseconds; the worst share left to the program is by windows that both runs are long enough for."""
     functions: tuple[UsageDifference, ...]
-    """Those that differ in any figure, the greatest change of own bytes first."""
+    """Those that differ in any metric, the greatest change of own bytes first."""
     sites: tuple[UsageDifference, ...]
 
 
 def compare(before: Recording, after: Recording) -> Comparison:
     """Two recordings side by side."""
     totals_before, totals_after = totals(before), totals(after)
-    figures = [MetricDifference(name, getattr(totals_before, name), getattr(totals_after, name)) for name in TOTALS]
-    figures += [
+    metrics = [MetricDifference(name, getattr(totals_before, name), getattr(totals_after, name)) for name in TOTALS]
+    metrics += [
         *_of_peaks(totals_before.peak, totals_after.peak),
         MetricDifference("fragmentation", totals_before.fragmentation, totals_after.fragmentation),
     ]
     return Comparison(
         before=totals_before,
         after=totals_after,
-        totals=tuple(figures),
+        totals=tuple(metrics),
         pauses=tuple(_of_pauses(pauses(before), pauses(after))),
         functions=_differences(_functions_by_names, before, after),
         sites=_differences(_sites_by_names, before, after),
@@ -117,7 +117,7 @@ def _of_peaks(before: Peak | None, after: Peak | None) -> Iterable[MetricDiffere
 
 
 def _of_pauses(before: Pauses | Unknown, after: Pauses | Unknown) -> Iterable[MetricDifference]:
-    known_before, known_after = _pause_figures(before), _pause_figures(after)
+    known_before, known_after = _pause_metrics(before), _pause_metrics(after)
     for name in ("total_ns", *(f"percentile_{percent}_ns" for percent in PERCENTS)):
         yield MetricDifference(name, known_before.pop(name, None), known_after.pop(name, None))
     for name, utilization in known_before.items():
@@ -125,7 +125,7 @@ def _of_pauses(before: Pauses | Unknown, after: Pauses | Unknown) -> Iterable[Me
             yield MetricDifference(name, utilization, known_after[name])
 
 
-def _pause_figures(found: Pauses | Unknown) -> dict[str, float]:
+def _pause_metrics(found: Pauses | Unknown) -> dict[str, float]:
     """What is known of pauses, by the names of differences."""
     if isinstance(found, Unknown):
         return {}
@@ -138,37 +138,37 @@ def _pause_figures(found: Pauses | Unknown) -> dict[str, float]:
 
 CallNames = tuple[str, str | None]
 """Function, and callee."""
-Figures = tuple[int, int, int, int | None]
+Metrics = tuple[int, int, int, int | None]
 """Own objects, own bytes, total bytes, live bytes."""
 
 
-def _figures(usage: Usage) -> Figures:
+def _metrics(usage: Usage) -> Metrics:
     return usage.own_objects, usage.own_bytes, usage.total_bytes, usage.live_bytes
 
 
-def _functions_by_names(recording: Recording) -> dict[CallNames, Figures]:
-    return {(usage.function, None): _figures(usage) for usage in by_function(recording)}
+def _functions_by_names(recording: Recording) -> dict[CallNames, Metrics]:
+    return {(usage.function, None): _metrics(usage) for usage in by_function(recording)}
 
 
-def _sites_by_names(recording: Recording) -> dict[CallNames, Figures]:
-    """The figures of sites, added up for those of one caller and one callee."""
-    found: dict[CallNames, Figures] = {}
+def _sites_by_names(recording: Recording) -> dict[CallNames, Metrics]:
+    """The metrics of sites, added up for those of one caller and one callee."""
+    found: dict[CallNames, Metrics] = {}
     for usage in by_site(recording):
         key = usage.site.function, usage.site.callee
         objects, own, total, live = found.get(key, _nothing(recording))
-        more = _figures(usage)
+        more = _metrics(usage)
         all_live = None if live is None or more[3] is None else live + more[3]
         found[key] = objects + more[0], own + more[1], total + more[2], all_live
     return found
 
 
-def _nothing(recording: Recording) -> Figures:
-    """The figures of what a recording does not have."""
+def _nothing(recording: Recording) -> Metrics:
+    """The metrics of what a recording does not have."""
     return 0, 0, 0, 0 if recording.run.observed.collections else None
 
 
 def _differences(
-    by_names: Callable[[Recording], dict[CallNames, Figures]], before: Recording, after: Recording
+    by_names: Callable[[Recording], dict[CallNames, Metrics]], before: Recording, after: Recording
 ) -> tuple[UsageDifference, ...]:
     """What differs in what both recordings know, by names."""
     first, second = by_names(before), by_names(after)
@@ -178,12 +178,12 @@ def _differences(
     return tuple(sorted(found, key=lambda each: (-abs(each.own_change_bytes), each.function, each.callee or "")))
 
 
-def _difference(function: str, callee: str | None, before: Figures, after: Figures) -> UsageDifference:
+def _difference(function: str, callee: str | None, before: Metrics, after: Metrics) -> UsageDifference:
     (objects, own, total, live), (objects_after, own_after, total_after, live_after) = before, after
     sides = (objects, objects_after), (own, own_after), (total, total_after)
     return UsageDifference(function, callee, *sides, (live, live_after))
 
 
-def _differ(before: Figures, after: Figures) -> bool:
-    """Whether any figure that both have is another one."""
+def _differ(before: Metrics, after: Metrics) -> bool:
+    """Whether any metric that both have is another one."""
     return any(None not in pair and pair[0] != pair[1] for pair in zip(before, after, strict=True))

@@ -20,7 +20,7 @@ _BITS: Final = "if({value} <= 0, 0, length(bin({value})))"
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The objects whose figure is in ``[low, high)``."""
+    """The objects whose value is in ``[low, high)``."""
 
     low: int
     high: int
@@ -36,7 +36,7 @@ class Histogram(Result):
     """What ``low`` and ``high`` are in: ``bytes``, ``ns`` or ``collections``."""
     buckets: tuple[Bucket, ...]
     beyond_objects: int = 0
-    """Objects without a figure: those that lived at the end have no lifetime."""
+    """Objects without a value: those that lived at the end have no lifetime."""
     beyond_bytes: int = 0
 
     @property
@@ -120,7 +120,7 @@ def _by_layout(recording: Recording, value: str, unit: str, layout: str) -> dict
 
 
 def _histograms(found: list[tuple[int, int | None, int, int]], unit: str) -> dict[int, Histogram]:
-    """Histograms by their key, from rows of key, bits (None: without a figure), objects and bytes."""
+    """Histograms by their key, from rows of key, bits (None: without a value), objects and bytes."""
     by_key: dict[int, dict[int | None, tuple[int, int]]] = {}
     for key, bits, objects, size_bytes in found:
         by_key.setdefault(key, {})[bits] = objects, size_bytes

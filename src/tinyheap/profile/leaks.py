@@ -1,7 +1,7 @@
 """Leak suspects: sites whose live bytes grow from collection to collection.
 
 What lives right after a collection is what the program still holds (and what the collector wrongly holds for it).  For
-each allocation site this is a series, one figure a collection.  A cache or a table that has been filled stays where it
+each allocation site this is a series, one value per collection.  A cache or a table that has been filled stays where it
 is; a leak grows.  A program also grows as it starts, so only the *later* half of the collections counts, and there must be
 `FEWEST_COLLECTIONS`: a run that ends while it still builds up its data looks like nothing but leaks.
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 FEWEST_COLLECTIONS: Final = 10
-"""With fewer nobody is suspected: five figures are in order by chance once in a hundred times, and sites are many."""
+"""With fewer nobody is suspected: five values are in order by chance once in a hundred times, and sites are many."""
 MOST_LATER: Final = 64
-"""Of a longer series so many figures, evenly spread, are looked at: pairs grow with the square."""
+"""Of a longer series so many values, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
 MATERIAL: Final = 0.1
 STILL: Final = 0.5
@@ -134,8 +134,8 @@ def growth_of(series: Sequence[int], places: Sequence[int]) -> tuple[float, floa
     """Tau and slope of the later half of a series that grows as a leak does; None for any other.
 
     Args:
-        series: Bytes that lived, `FEWEST_COLLECTIONS` figures or more.
-        places: Where each figure lies on the axis, ascending: the slope is for one step there.
+        series: Bytes that lived, `FEWEST_COLLECTIONS` values or more.
+        places: Where each value lies on the axis, ascending: the slope is for one step there.
     """
     later = later_of(len(series))
     tau, slope_bytes = trend(series[-later:], places[-later:])
@@ -147,11 +147,11 @@ def growth_of(series: Sequence[int], places: Sequence[int]) -> tuple[float, floa
 
 
 def trend(series: Sequence[int], places: Sequence[int] | None = None) -> tuple[float, float]:
-    """Kendall's tau (-1..1) of a series against its order, and its Theil-Sen slope for one step; two figures or more.
+    """Kendall's tau (-1..1) of a series against its order, and its Theil-Sen slope for one step; two values or more.
 
-    ``places`` are those of the figures, ascending; where it is None, each is a step behind the one before.
+    ``places`` are those of the values, ascending; where it is None, each is a step behind the one before.
 
-    A long series is thinned to `MOST_LATER` figures, the first and the last among them.
+    A long series is thinned to `MOST_LATER` values, the first and the last among them.
     """
     places = range(len(series)) if places is None else places
     steps = len(series) - 1

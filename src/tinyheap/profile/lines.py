@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import SITES
-from tinyheap.profile.sites import Usage, UsageTable, figures_by, sorted_usages
+from tinyheap.profile.sites import Usage, UsageTable, metrics_by, sorted_usages
 from tinyheap.profile.stacks import StackTree
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def by_line(recording: Recording) -> UsageTable[LineUsage]:
     places = {frame.place: (frame.file, frame.line) for frame in frames if frame.file is not None and frame.line}
     if not places:
         return UsageTable(())
-    figures = figures_by(recording, _LINE, lambda frame: frame.place)
+    metrics = metrics_by(recording, _LINE, lambda frame: frame.place)
     found = []
     for place, (file, line) in places.items():
-        if place in figures:
+        if place in metrics:
             assert file is not None
             assert line is not None
-            found.append(LineUsage(**figures[place], file=file, line=line))
+            found.append(LineUsage(**metrics[place], file=file, line=line))
     return sorted_usages(found)

@@ -21,7 +21,7 @@ Parameters = list[Any] | dict[str, Any]
 
 
 class Result:
-    """Base of every result; results are frozen, and a notebook shows them as a table or a picture."""
+    """Base of every result; results are frozen, and a notebook shows them as a table or a chart."""
 
     __slots__ = ()
 
@@ -58,7 +58,7 @@ def rows(recording: Recording, query: str, parameters: Parameters | None = None)
     """All rows of a query's answer, as tuples.
 
     Raises:
-        RecordingCorruptError: The file is damaged, or holds figures that cannot be.
+        RecordingCorruptError: The file is damaged, or holds values that cannot be.
     """
     with _analyzing(recording):
         return recording.connection.execute(query, parameters or []).fetchall()
@@ -71,14 +71,14 @@ def row(recording: Recording, query: str, parameters: Parameters | None = None) 
 
 
 def columns(recording: Recording, query: str, parameters: Parameters | None = None) -> dict[str, NDArray[Any]]:
-    """A query's answer as an array a column; raises as `rows` does."""
+    """A query's answer as one array per column; raises as `rows` does."""
     with _analyzing(recording):
         return recording.connection.execute(query, parameters or []).fetchnumpy()
 
 
 @contextmanager
 def _analyzing(recording: Recording) -> Iterator[None]:
-    """The queries of analyses make sense; where one fails, the figures do not, such as a sum beyond 64 bits."""
+    """The queries of analyses make sense; where one fails, the values do not, such as a sum beyond 64 bits."""
     try:
         with asking(recording.path):
             yield

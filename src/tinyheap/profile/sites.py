@@ -3,7 +3,7 @@
 Terms.  An object's *own function* is the innermost of its stack, the one that called the allocator.  Its *allocation
 site* is the innermost call outside of the Go runtime (`tinyheap.profile.stacks.is_runtime`), so that an append
 counts for who appends; where all of the stack is the runtime's, it is the innermost.  TinyGo inlines `main.main` into a
-function of the runtime, mostly ``runtime.run$1``: what is called there is called by the program.  *Own* figures are of
+function of the runtime, mostly ``runtime.run$1``: what is called there is called by the program.  *Own* metrics are of
 the objects whose function or site it is; *total* ones of all whose stack it is in, each counted once however often it
 recurs there.
 """
@@ -145,19 +145,19 @@ _OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None)
 
 def by_function(recording: Recording) -> UsageTable[FunctionUsage]:
     """What each function allocates, itself and through what it calls."""
-    figures = figures_by(recording, _FUNCTION, lambda frame: frame.function)
-    return sorted_usages([FunctionUsage(**figures[function], function=function) for function in figures])
+    metrics = metrics_by(recording, _FUNCTION, lambda frame: frame.function)
+    return sorted_usages([FunctionUsage(**metrics[function], function=function) for function in metrics])
 
 
 def by_site(recording: Recording) -> UsageTable[SiteUsage]:
     """What is allocated at each allocation site, and in total below its call."""
-    figures = figures_by(recording, _SITE, lambda frame: frame.id)
+    metrics = metrics_by(recording, _SITE, lambda frame: frame.id)
     frames = StackTree.of(recording).frames
-    owning = (frame_id for frame_id in figures if figures[frame_id]["own_objects"])
-    return sorted_usages([SiteUsage(**figures[frame_id], site=frames[frame_id]) for frame_id in owning])
+    owning = (frame_id for frame_id in metrics if metrics[frame_id]["own_objects"])
+    return sorted_usages([SiteUsage(**metrics[frame_id], site=frames[frame_id]) for frame_id in owning])
 
 
-def figures_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:
+def metrics_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:
     """The fields of `Usage` by key.
 
     Args:
@@ -169,11 +169,11 @@ def figures_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key
     rows(recording, _KEYED.format(key=owner))
     own = {found[0]: found[1:] for found in rows(recording, _OWN)}
     unknown = {} if recording.run.observed.collections else dict.fromkeys(_OF_DEATHS)
-    figures = {}
+    metrics = {}
     for each, (objects, size_bytes) in _totals(recording, key).items():
-        figures[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True)) | unknown
-        figures[each] |= {"total_objects": objects, "total_bytes": size_bytes}
-    return figures
+        metrics[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True)) | unknown
+        metrics[each] |= {"total_objects": objects, "total_bytes": size_bytes}
+    return metrics
 
 
 def _totals(recording: Recording, key: Callable[[StackFrame], Key]) -> dict[Key, tuple[int, int]]:

@@ -197,11 +197,11 @@ class StackTree:
             waiting += [(child, None) for child in children.get(stack_id, ())]
 
     def sums(self, own: Mapping[int, tuple[int, ...]], width: int) -> dict[int, tuple[int, ...]]:
-        """For each stack the sums of `own`, tuples of `width` figures, over it and all stacks below it."""
+        """For each stack the sums of `own`, tuples of `width` values, over it and all stacks below it."""
         totals = {stack_id: list(own.get(stack_id, (0,) * width)) for stack_id in self.stacks}
         for stack_id, parent_id, _ in reversed(list(self.stacks.values())):
             if parent_id:
                 totals[parent_id] = [
                     mine + below for mine, below in zip(totals[parent_id], totals[stack_id], strict=True)
                 ]
-        return {stack_id: tuple(figures) for stack_id, figures in totals.items()}
+        return {stack_id: tuple(values) for stack_id, values in totals.items()}

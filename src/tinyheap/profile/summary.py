@@ -1,4 +1,4 @@
-"""A recording in a few figures, and the moment at which its heap was fullest."""
+"""A recording in a few statistics, and the moment at which its heap was fullest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Peak(Result):
 
 @dataclass(frozen=True, slots=True)
 class Totals(Result):
-    """A recording in a few figures.  Sizes are bytes that the program asked for, unless they say whole blocks.
+    """A recording in a few statistics.  Sizes are bytes that the program asked for, unless they say whole blocks.
 
     What was not `observed` is None.
     """
@@ -44,7 +44,7 @@ class Totals(Result):
     collector: str
     source: str
     state: str
-    """``finished``, ``failed``, or ``running`` where nobody wrote the end: all figures are then up to the last batch."""
+    """``finished``, ``failed``, or ``running`` where nobody wrote the end: all statistics are then up to the last batch."""
     error: str | None
     exit_code: int | None
     wall_ns: int
@@ -144,7 +144,7 @@ def peak(recording: Recording) -> Peak | Unknown:
 
 
 def totals(recording: Recording) -> Totals:
-    """The recording in a few figures."""
+    """The recording in a few statistics."""
     run = recording.run
     take_census(recording)
     allocations, allocated, live_objects, live_bytes = row(

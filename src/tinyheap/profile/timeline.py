@@ -1,6 +1,6 @@
 """The heap through time: how large it was, what was in use, what of it was free in one run, what lived.
 
-Two kinds of figures meet here.  What the heap looked like (its size, what is in use in whole blocks, the free runs) is
+Two kinds of statistics meet here.  What the heap looked like (its size, what is in use in whole blocks, the free runs) is
 known where it was sampled: around each collection and growth, and now and then.  What was allocated so far, and what
 lived of it, in bytes that the program asked for, is known at every event; what lived only if collections were observed.
 """
@@ -24,7 +24,7 @@ MOST_POINTS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class TimePoint:
-    """A moment of the run.  Where the heap was not sampled then, its figures are None; so is what was not observed."""
+    """A moment of the run.  Where the heap was not sampled then, its statistics are None; so is what was not observed."""
 
     time_ns: int
     event_id: int
@@ -84,7 +84,7 @@ class TimeLine(Result):
     observed: Observed
 
 
-# The figures of a sample, or of an event; thinned, a span of time keeps its fullest and its emptiest sample.
+# The statistics of a sample, or of an event; thinned, a span of time keeps its fullest and its emptiest sample.
 _POINTS: Final = f"""
 WITH spans AS (
     SELECT *, rowid AS place, (time_ns * $spans) // ($wall_ns + 1) AS span FROM samples WHERE $knows_heap

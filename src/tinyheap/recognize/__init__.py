@@ -7,7 +7,7 @@ and lets names only confirm, and `locate/best_fit.py`, which does the same for i
 
 From the ground up: `values` (values in code), `interpret` (what a function does), `codesearch` (where something is
 mentioned), `facts` and `evidence` (what there is to know, and how sure it is), `shapes` (what several searches look for),
-`locate/` (the block collectors, one module a fact), `identify` (any module).
+`locate/` (the block collectors, one module per fact), `identify` (any module).
 """
 
 from tinyheap import _loading

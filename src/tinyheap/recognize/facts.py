@@ -31,7 +31,7 @@ class Confidence(Enum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """How a fact was found, one phrase a way, and how sure that makes it."""
+    """How a fact was found, one phrase per way, and how sure that makes it."""
 
     confidence: Confidence
     how: tuple[str, ...] = ()

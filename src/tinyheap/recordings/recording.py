@@ -2,7 +2,7 @@
 
 What a file says is believed only so far.  It is opened for reading; nothing in it, and no question asked of it, reaches
 any other file, the network or an extension.  Its tables must have the columns that the schema says.  The views of the
-schema are always ours: what a file has under their names is not looked at.
+schema are always tinyheap's: what a file has under their names is not looked at.
 
 *Complete* is a recording whose end was written.  Of any other its writer was killed, or could not go on; it holds a
 sound beginning of the run, up to the end of a batch.
@@ -72,7 +72,7 @@ class RunInfo(RunColumns):
     @property
     def served(self) -> str:
         """Who served the heap, in words."""
-        return f"on our {self.source}" if self.observed.heap else "on its own allocator"
+        return f"on tinyheap's {self.source}" if self.observed.heap else "on its own allocator"
 
     @property
     def observed(self) -> Observed:
@@ -255,7 +255,7 @@ def _readable(path: Path) -> Path:
 
 @contextmanager
 def _opening(path: Path) -> Iterator[None]:
-    """Turns DuckDB's errors into ours, while a file is opened and checked."""
+    """Turns DuckDB's errors into tinyheap's, while a file is opened and checked."""
     try:
         yield
     except RecordingError:

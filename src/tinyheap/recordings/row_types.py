@@ -20,7 +20,7 @@ class RunColumns:
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
     collector: str  # conservative, precise, leaking
-    source: str  # kernel or model: ours served the heap; injected: the program's own did
+    source: str  # kernel or model: tinyheap's served the heap; injected: the program's own did
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -41,7 +41,7 @@ class RunRow:
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
     collector: str  # conservative, precise, leaking
-    source: str  # kernel or model: ours served the heap; injected: the program's own did
+    source: str  # kernel or model: tinyheap's served the heap; injected: the program's own did
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int

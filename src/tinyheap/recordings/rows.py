@@ -39,7 +39,7 @@ _DAMAGED: Final = re.compile("[Cc]orrupt|Invalid unicode|unrecognized enum value
 
 @contextmanager
 def asking(path: Path) -> Iterator[None]:
-    """Turns DuckDB's errors into ours, while the recording at `path` is asked something.
+    """Turns DuckDB's errors into tinyheap's, while the recording at `path` is asked something.
 
     Raises:
         QueryError: The question makes no sense.
@@ -148,7 +148,7 @@ class Rows:
         return rows[0]
 
     def numpy(self) -> dict[str, NDArray[Any]]:
-        """One array a column; a masked one where values are missing."""
+        """One array per column; a masked one where values are missing."""
         with asking(self._path):
             return self._relation.fetchnumpy()
 

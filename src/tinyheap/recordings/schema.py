@@ -75,7 +75,7 @@ RUN_BEGINNING: Final = (
     Column("runtime", VARCHAR, "e.g. TinyGo"),
     Column("runtime_version", VARCHAR, is_nullable=True),
     Column("collector", VARCHAR, "conservative, precise, leaking"),
-    Column("source", VARCHAR, "kernel or model: ours served the heap; injected: the program's own did"),
+    Column("source", VARCHAR, "kernel or model: tinyheap's served the heap; injected: the program's own did"),
     Column("options", JSON, "a JSON object: how the heap was run"),
     Column("started_at", TIMESTAMP, "UTC"),
     Column("block_bytes", INTEGER),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 PIPE_COLUMNS: Final = 10_000
-"""Room for every row where there is no terminal; pictures have widths of their own."""
+"""Room for every row where there is no terminal; charts have widths of their own."""
 
 _BLANKS: Final = re.compile(" +$", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Figures as short text: sizes, times, shares.  ASCII only, so that every terminal can show them."""
+"""Numbers as short text: sizes, times, shares.  ASCII only, so that every terminal can show them."""
 
 from __future__ import annotations
 

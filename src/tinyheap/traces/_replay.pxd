@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from tinyheap.heap.nextfit._state cimport HeapState
 from tinyheap.heap._words cimport u64
 
-# What one collection left: five figures of the vectors, the table's hash, and times.
+# What one collection left: five values of the vectors, the table's hash, and times.
 cdef struct Row:
     u64 free_blocks
     u64 heads

@@ -1,7 +1,7 @@
-"""What a replay should come to: a file of expected figures, and where a replay first leaves it.
+"""What a replay should come to: a file of expected values, and where a replay first leaves it.
 
 An *expectation* is a JSON object with the keys of `Replay.as_vector`, as the conformance vectors have and as
-`tinyheap replay --json` writes; further keys are ignored.  Figures are compared in the order of cause, so
+`tinyheap replay --json` writes; further keys are ignored.  Values are compared in the order of cause, so
 that the first difference is as near as may be to where things went another way: what the heap was made as,
 each address, each collection, how the replay ended, and the state that it left behind.
 """
@@ -66,12 +66,12 @@ Expectation = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A figure that is not as expected."""
+    """A value that is not as expected."""
 
     key: str
     """Of the vector, with an index or a name where it has parts: `addresses[3]`, `mem_stats.Frees`."""
     where: str
-    """What the figure belongs to, in words; may be empty."""
+    """What the value belongs to, in words; may be empty."""
     expected: object
     found: object
     """Either is None where a list has ended."""
@@ -167,13 +167,13 @@ def _faults_of_parts(expectation: Expectation, collector: Collector) -> Iterator
 
 
 def _shown(value: object) -> str:
-    """A value as in the file, cut short; None, which no figure is, stands for the end of a list."""
+    """A value as in the file, cut short; None, which no value is, stands for the end of a list."""
     text = NOTHING if value is None else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def first_difference(expectation: Expectation, replay: Replay, *, mark_stack: bool) -> Difference | None:
-    """The first figure in the order of cause that is not as expected; None where all are.
+    """The first value in the order of cause that is not as expected; None where all are.
 
     Args:
         expectation: As `read_expectation` gives it.

@@ -386,7 +386,7 @@ def replay(
         HeapError: there is no such collector, or it has no mark stack to be bounded.
         HeapCorruptError: the program wrote through a dangling id to the free list or to a list of finalizers.
         GeometryError: the heap does not fit its address space, or the machine.
-        InvalidTypeError: a size is no whole number.
+        InvalidTypeError: a size is not a whole number.
     """
     heap_bytes, limit_bytes = _optional("heap_bytes", heap_bytes), _optional("limit_bytes", limit_bytes)
     mark_stack_entries = _optional("mark_stack_entries", mark_stack_entries)

@@ -1,4 +1,4 @@
-"""A replay in a few figures, for people: how much ran, what it left on the heap, what it cost."""
+"""A replay in a few statistics, for people: how much ran, what it left on the heap, what it cost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Summary:
 
 
 def summary_of(replay: Replay, *, limit_bytes: int | None = None) -> Summary:
-    """The figures of a replay.
+    """The statistics of a replay.
 
     Args:
         replay: What to sum up.

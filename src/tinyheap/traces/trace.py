@@ -181,7 +181,9 @@ class Trace:
             raise TraceError(f"truncated header: the file has {len(data)} of its {header_bytes} bytes; it was cut")
         magic, *fields = _words_from(data[:header_bytes])
         if magic != MAGIC:
-            raise TraceError(f"bad magic {magic:#010x} at byte 0: a trace starts with {MAGIC:#010x} ('BGCT')")
+            raise TraceError(
+                f"invalid magic {magic:#010x} at byte 0: expected {MAGIC:#010x} ('BGCT'), with which a trace starts"
+            )
         whole, rest = divmod(len(data) - header_bytes, STEP_BYTES)
         if rest:
             raise TraceError(
@@ -191,7 +193,7 @@ class Trace:
         word_bytes, object_ids, root_slots, heap_bytes, limit_bytes, modes, alignment = fields
         growth = modes & ~SCHEDULER_BIT
         if growth not in set(TraceGrowth):
-            raise TraceError(f"unknown growth mode {growth} in the header: it is 0 (doubling) or 1 (by 4/3)")
+            raise TraceError(f"invalid growth mode {growth} in the header: expected 0 (doubling) or 1 (by 4/3)")
         return cls(
             word_bytes,
             object_ids,
@@ -268,7 +270,7 @@ def check_header(trace: Trace) -> None:
         if not isinstance(number, int) or not 0 <= number < 1 << 32:
             raise TraceError(f"invalid {name} {shown(number)} in the header: expected a whole number of 32 bits")
     if trace.word_bytes not in WORD_SIZES_BYTES:
-        raise TraceError(f"unsupported word size {trace.word_bytes} in the header: it is 2, 4 or 8 bytes")
+        raise TraceError(f"invalid word size {trace.word_bytes} in the header: expected 2, 4 or 8 bytes")
     if trace.heap_bytes == 0:
         raise TraceError("a heap of 0 bytes in the header: it needs room for a block and its state")
     if trace.limit_bytes < trace.heap_bytes:
@@ -281,7 +283,7 @@ def check_header(trace: Trace) -> None:
     alignment = trace.header_alignment_bytes
     if alignment & (alignment - 1) or alignment > HEADER_ALIGNMENT_LIMIT_BYTES:
         raise TraceError(
-            f"a header alignment of {alignment} bytes in the header: it is 0 or a power of two up to "
+            f"invalid header alignment of {alignment} bytes in the header: expected 0 or a power of two up to "
             f"{HEADER_ALIGNMENT_LIMIT_BYTES}"
         )
     most = max(COUNT_FLOOR, trace.step_count + 2)

@@ -280,7 +280,7 @@ class _Parser:
 
     def _bound(self, section_id: SectionId, index: int, size: int, space: str) -> None:
         if index >= size:
-            raise self._error(section_id, f"{space} {index} is named and there are {size}")
+            raise self._error(section_id, f"{space} {index} does not exist: the module has {size}")
 
     def _error(self, section_id: SectionId, what: str) -> MalformedModuleError:
         section = self._by_id.get(section_id)

@@ -46,7 +46,7 @@ class Renumbering:
         if new is None:
             return old
         if old >= len(new):
-            raise ModuleEditError(f"{space} {old} is named in code and there are {len(new)}")
+            raise ModuleEditError(f"code refers to {space} {old}, which does not exist: the module has {len(new)}")
         return new[old]
 
     def code(self, data: bytes, start: int, end: int) -> bytes:

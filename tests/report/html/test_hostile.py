@@ -50,12 +50,12 @@ def record(
     return file
 
 
-def collection(number: int, begun_ns: int, *, reason: str = "exhausted", figure: int = 0) -> CollectionRow:
-    """A collection most of whose figures are `figure`."""
+def collection(number: int, begun_ns: int, *, reason: str = "exhausted", amount: int = 0) -> CollectionRow:
+    """A collection most of whose numbers are `amount`."""
     return CollectionRow(
-        number=number, reason=reason, begun_ns=begun_ns, pause_ns=figure, mark_ns=figure, sweep_ns=figure,
-        last_event_id=2, wanted_bytes=None, stack_id=0, roots_bytes=figure, words_scanned=figure, overflows=figure,
-        rescans=figure, freed_objects=figure, freed_bytes=figure, live_objects=figure, live_bytes=figure,
+        number=number, reason=reason, begun_ns=begun_ns, pause_ns=amount, mark_ns=amount, sweep_ns=amount,
+        last_event_id=2, wanted_bytes=None, stack_id=0, roots_bytes=amount, words_scanned=amount, overflows=amount,
+        rescans=amount, freed_objects=amount, freed_bytes=amount, live_objects=amount, live_bytes=amount,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_html_in_names_stays_text(opened: Callable[[Path], Page], tmp_path: Path
         expect(page.locator(where).first).to_contain_text("onerror=")
 
 
-def test_figures_as_large_as_they_come(opened: Callable[[Path], Page], tmp_path: Path) -> None:
+def test_numbers_as_large_as_they_come(opened: Callable[[Path], Page], tmp_path: Path) -> None:
     most = 2**62
     batch = Batch(
         time_ns=most,
@@ -90,7 +90,7 @@ def test_figures_as_large_as_they_come(opened: Callable[[Path], Page], tmp_path:
             EVENT,
         ),
         deaths=np.array([(1, 1)], DEATH),
-        collections=[collection(1, most // 3, figure=most // 4)],
+        collections=[collection(1, most // 3, amount=most // 4)],
     )
     run = replace(RUN, heap_start_address=0, block_bytes=2**31 - 1)
     page = opened(record(tmp_path / "large.tinyheap", run, [FrameRow(1, 1, "f" * 100_000, most, None)], batch))

@@ -1,4 +1,4 @@
-"""The report as its readers use it: by mouse, by keys, in light and in dark; its figures are those of the analyses."""
+"""The report as its readers use it: by mouse, by keys, in light and in dark; its numbers are those of the analyses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def moment(page: Page) -> Locator:
     return page.get_by_role("slider", name="Moment of the run")
 
 
-def figure(text: str) -> int:
+def number_in(text: str) -> int:
     """The first number in a text, such as 2,345 in "2,345 objects"."""
     found = re.search(r"\d[\d,]*", text)
     assert found, text
@@ -99,7 +99,7 @@ class TestScrubber:
         time_ns = int(recording.run.duration_ns * share)
         moment(page).fill(str(time_ns))
         expect(page.locator(".map-scale")).to_contain_text(re.compile(r"objects"))
-        shown = figure(page.locator(".map-scale span").inner_text().split(";")[1])
+        shown = number_in(page.locator(".map-scale span").inner_text().split(";")[1])
         # Objects without a size lie nowhere.
         assert shown == (known(profile.heap_at(recording, time_ns=time_ns)).sizes_bytes > 0).sum()
 
@@ -228,12 +228,12 @@ class TestMap:
         assert page.locator(".map-scale").inner_text() != whole
 
     def test_enter_looks_into_a_cell_of_several_blocks(self, page: Page) -> None:
-        expect(page.locator(".map-scale")).to_contain_text("blocks a cell")
+        expect(page.locator(".map-scale")).to_contain_text("blocks per cell")
         self.place(page).focus()
         page.keyboard.press("Home")
         expect(self.told(page)).to_contain_text("Press Enter")
         page.keyboard.press("Enter")
-        expect(page.locator(".map-scale")).to_contain_text("one cell a block")
+        expect(page.locator(".map-scale")).to_contain_text("one cell per block")
 
     def test_every_coloring_has_its_picture_and_its_legend(self, page: Page) -> None:
         pictures, legends = set(), set()
@@ -371,11 +371,11 @@ class TestFindings:
         page.locator("#pauses summary").click()
         expect(page.locator("#pauses .plain tbody tr")).to_have_count(len(pauses.utilizations))
         counted = page.locator("#pauses .bars tbody td").all_inner_texts()
-        assert sum(map(figure, counted)) == pauses.count
+        assert sum(map(number_in, counted)) == pauses.count
 
     def test_histograms(self, page: Page, recording: Recording) -> None:
         sizes, lifetimes = page.locator("#sizes .bars").all()
-        first = [figure(row.locator("td").first.inner_text()) for row in sizes.locator("tbody tr").all()]
+        first = [number_in(row.locator("td").first.inner_text()) for row in sizes.locator("tbody tr").all()]
         assert first == [bucket.objects for bucket in profile.size_histogram(recording).buckets]
         beyond = known(profile.lifetime_histogram(recording)).beyond_objects
         expect(lifetimes.locator("tbody tr").last).to_contain_text(f"to the end{beyond:,}")

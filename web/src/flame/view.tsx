@@ -283,7 +283,7 @@ function Reading(props: { recording: Recording; tree: Tree; weighed: Weighed; no
 function AsTable({ recording, tree, weighed, root }: { recording: Recording; tree: Tree; weighed: Weighed; root: number }) {
   const sums = useMemo(() => byFunction(tree, weighed, root), [tree, weighed, root]);
   const whole = weighed.total[root]!;
-  const figure = (amount: number) => `${amountText(amount, unit.value)}`;
+  const text = (amount: number) => `${amountText(amount, unit.value)}`;
   return (
     <DataTable
       name="flame"
@@ -292,9 +292,9 @@ function AsTable({ recording, tree, weighed, root }: { recording: Recording; tre
       initialSort={1}
       columns={[
         { title: "Function", value: (row) => recording.name(sums[row]!.fn), text: true },
-        { title: "Total", value: (row) => sums[row]!.total, format: figure, bar: whole },
+        { title: "Total", value: (row) => sums[row]!.total, format: text, bar: whole },
         { title: "Share", value: (row) => sums[row]!.total, format: (amount) => shareText(amount, whole) },
-        { title: "Itself", value: (row) => sums[row]!.own, format: figure, bar: whole },
+        { title: "Itself", value: (row) => sums[row]!.own, format: text, bar: whole },
       ]}
       onActivate={(row) => (search.value = recording.name(sums[row]!.fn))}
     />

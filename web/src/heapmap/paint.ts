@@ -60,7 +60,7 @@ export function paint(context: CanvasRenderingContext2D, raster: Raster, scheme:
   else paintCells(context, raster, scheme, heapBlocks, colors);
 }
 
-/** One cell a block: an object is a bar, which may go on in the next row; a gap stands between objects. */
+/** One cell per block: an object is a bar, which may go on in the next row; a gap stands between objects. */
 function paintBlocks(
   context: CanvasRenderingContext2D, { grid, owner }: Raster, scheme: Scheme, heapBlocks: number, brought: Brought, colors: Surface,
 ): void {
@@ -94,7 +94,7 @@ function left(grid: Grid, column: number): number {
   return Math.round(column * grid.cellWidth);
 }
 
-/** Several blocks a cell: its color is that which prevails, the fainter the more of it is free. */
+/** Several blocks per cell: its color is that which prevails, the fainter the more of it is free. */
 function paintCells(context: CanvasRenderingContext2D, raster: Raster, scheme: Scheme, heapBlocks: number, colors: Surface): void {
   const { grid, taken, value, kinds } = raster;
   const image = new ImageData(grid.columns, grid.rows);

@@ -49,7 +49,7 @@ export interface Raster {
   owner: Int32Array;
   /** Objects that lie, with a part at least, in the blocks of the grid. */
   objects: number;
-  /** Sums of what `weigh` said of the objects, a value a block. */
+  /** Sums of what `weigh` said of the objects, one value per block. */
   value: Float32Array;
   /** For colors without an order: blocks by cell and kind. */
   kinds: Uint32Array | null;

@@ -76,7 +76,7 @@ export function HeapMap({ recording, objects }: { recording: Recording; objects:
           <p class="map-scale">
             <code>{addressText(recording.summary.run.heap_start_address + shown.first * recording.summary.run.block_bytes)}</code>
             <span>
-              {grid.blocksPerCell === 1 ? "one cell a block of " : `${countText(grid.blocksPerCell)} blocks a cell: `}
+              {grid.blocksPerCell === 1 ? "one cell per block of " : `${countText(grid.blocksPerCell)} blocks per cell: `}
               {sizeText(grid.blocksPerCell * recording.summary.run.block_bytes)}; {countText(raster.objects)} objects,{" "}
               {shareText(raster.taken.reduce((sum, taken) => sum + taken, 0), Math.min(shown.count, Math.max(heapBlocks - shown.first, 0)))} taken
             </span>
@@ -295,7 +295,7 @@ function LegendRow({ legend }: { legend: Legend }) {
   );
 }
 
-/** The colors of what is no object. */
+/** The colors of what is not an object. */
 function Nothing() {
   return (
     <span class="nothing">

@@ -9,7 +9,7 @@ A recorder has phases, each a type, as the program that it is for::
     a sink to be opened        the imports                           call stacks                      an open sink
 
 Events are noted by compiled code (`_recorder`), which calls here when a buffer is full, and from time to time.  What
-is rarer is noted here: collections and the objects that they free, growths, samples of the heap as a whole, and pictures of
+is rarer is noted here: collections and the objects that they free, growths, samples of the heap as a whole, and snapshots of
 its block table.  All of it goes to a *sink*, by default the writer of a recording's file, which has a thread of its own.
 
 What a recording holds depends on who serves the heap.  Where this collector does, it is all of the above.  Where the
@@ -19,7 +19,7 @@ only: its collections, and with them all deaths, happen unseen.
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
 
-An allocation of no bytes is an event and makes no object.  One that found no memory is no event: the run ends with it.
+An allocation of no bytes is an event and makes no object.  One that found no memory is not an event: the run ends with it.
 
 When a batch cannot be taken, because the disk is full for instance, the program ends at its next event with the sink's
 error: a recording never silently misses a part of its run.
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tinyheap.hosts.imports import Maker
 
 _WORDS: Final = 3
-"""Log2 of the alignment of objects that are not our collector's, at least."""
+"""Log2 of the least alignment of objects that another collector than tinyheap's made."""
 
 
 class Recorder(SoleOwner):
@@ -171,7 +171,7 @@ class OfferedRecorder:
 
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if not isinstance(kind, wasmtime.FuncType):
-            raise GuestError(f"the import {RECORDER_IMPORT}.{name} is no function")
+            raise GuestError(f"invalid import {RECORDER_IMPORT}.{name}: expected a function")
         return unchecked_function(self._store, kind, self._journal.log)
 
     def attach(self, instance: Instance) -> AttachedRecorder:

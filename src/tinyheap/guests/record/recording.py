@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.stats import Collection
     from tinyheap.recordings.row_types import FrameRow
 
-PICTURES: Final = 32
+SNAPSHOTS: Final = 32
 """Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
 FLUSH_NS: Final = 500_000_000
 """So long events wait at most before they are handed over, while there are others."""
@@ -285,8 +285,8 @@ class Recording:
         self.sample()
         if is_pictured(collection.number):
             self._picture(collection.number)
-        pictures_bytes = sum(len(picture.states) for picture in self._rows.snapshots)
-        if self._waiting_deaths > WAITING_DEATHS or pictures_bytes > WAITING_PICTURE_BYTES:
+        snapshots_bytes = sum(len(snapshot.states) for snapshot in self._rows.snapshots)
+        if self._waiting_deaths > WAITING_DEATHS or snapshots_bytes > WAITING_PICTURE_BYTES:
             self.flush()
 
     def note_growth(self, old_bytes: int, new_bytes: int, wanted_bytes: int) -> None:
@@ -386,5 +386,5 @@ class Recording:
 
 
 def is_pictured(collection: int) -> bool:
-    """Whether the heap's picture is kept after this collection: all of them at first, and ever fewer."""
-    return collection % (1 << max(0, collection.bit_length() - PICTURES.bit_length())) == 0
+    """Whether a snapshot of the heap is kept after this collection: all of them at first, and ever fewer."""
+    return collection % (1 << max(0, collection.bit_length() - SNAPSHOTS.bit_length())) == 0

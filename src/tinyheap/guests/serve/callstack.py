@@ -86,5 +86,5 @@ def _name(frame: ffi.wasm_frame_t) -> str | None:
     try:
         return ffi.to_str(ffi.wasmtime_frame_func_name(frame).contents)
     except ValueError:
-        # A null pointer: it has no name; or one that is no text.
+        # A null pointer: it has no name; or one that is not text.
         return None

@@ -8,7 +8,7 @@
 
 The engine is asked for the object and its zone as one, so that nothing else changes for it: the zone moves, lives and dies
 with its object.  Free blocks are filled with the pattern as well (the engine's ``asserts``), which shows writes after free.
-A word that ends in the pattern is no heap address, so that it keeps nothing alive.
+A word that ends in the pattern is not a heap address, so that it keeps nothing alive.
 
 Invariant: `_objects` are the objects of the block table, by head block, but for the one that is being allocated.
 """

@@ -140,7 +140,7 @@ class OfferedHeap(SoleOwner):
 
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if not isinstance(kind, wasmtime.FuncType):
-            raise GuestError(f"the import {ALLOC_IMPORT}.{name} is no function")
+            raise GuestError(f"invalid import {ALLOC_IMPORT}.{name}: expected a function")
         role, store = self._prepared.facts.redirects[int(name)].role, self._store
         if role is Role.COLLECT:
             return wasmtime.Func(store, kind, lambda *_: self._collect(bool(kind.results)))
@@ -312,7 +312,7 @@ class BoundHeap(SoleOwner):
             self.serving.verifier.verify()
 
     def problems(self) -> list[str]:
-        """What `verify` finds, a line each; empty for a sound heap, and before the first allocation."""
+        """What `verify` finds, one line per problem; empty for a sound heap, and before the first allocation."""
         return [] if self.serving is None else self.serving.verifier.problems()
 
     def stack_overflow(self) -> str | None:

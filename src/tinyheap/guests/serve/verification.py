@@ -27,7 +27,7 @@ PROBLEMS: Final = 16
 
 
 def heap_problems(heap: BlockHeap, engine: NextFitEngine, absent_blocks: list[int]) -> list[str]:
-    """What is wrong with the block table and the layouts, a line each.
+    """What is wrong with the block table and the layouts, one line per problem.
 
     Args:
         engine: on the guest's memory, while no collection runs.
@@ -64,7 +64,7 @@ def _culprit(heap: BlockHeap, engine: NextFitEngine, block: int) -> str:
 def variable_problems(
     heap: BlockHeap, engine: NextFitEngine, counters: Counters, read: Callable[[int, int], int]
 ) -> list[str]:
-    """The guest's own variables that no longer hold what they must, a line each.
+    """The guest's own variables that no longer hold what they must, one line per variable.
 
     Args:
         counters: what its counters must hold.
@@ -146,7 +146,7 @@ class Verifier:
             raise HeapCorruptError(self._advised(problems))
 
     def problems(self) -> list[str]:
-        """What `verify` finds, a line each; empty for a sound heap."""
+        """What `verify` finds, one line per problem; empty for a sound heap."""
         absent, wanted_bytes = list(self._absent.lost_blocks), self._absent.wanted_bytes
         if wanted_bytes is not None:
             zone_bytes = 0 if self._guard is None else self._guard.bytes_per_zone

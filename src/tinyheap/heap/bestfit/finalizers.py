@@ -32,7 +32,7 @@ ENTRY_WORDS: Final = 4
 ENTRY_POINTERS: Final = (0, 2, 3)
 """Which words of an entry may be pointers: all but the inverted address."""
 NO_POINTERS: Final = 0b11
-"""The layout word of the bitmap: one word that is no pointer, again and again."""
+"""The layout word of the bitmap: one word that is not a pointer, again and again."""
 PRESSURE_FLOOR: Final = 32
 """So many new registrations at least make an idle scheduler collect."""
 
@@ -310,7 +310,7 @@ class FinalizerTable:
     # ---- verifying --------------------------------------------------------------------------------------------------
 
     def problems(self, most: int = 16) -> list[str]:
-        """What is wrong with the table, a line each."""
+        """What is wrong with the table, one line per problem."""
         try:
             return list(self._problems())[:most]
         except HeapCorruptError as error:

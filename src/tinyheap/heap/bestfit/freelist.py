@@ -55,7 +55,7 @@ def nodes(engine: BestFitEngine) -> list[Node]:
 
 
 def problems(engine: BestFitEngine, most: int = 16) -> list[str]:
-    """What is wrong with the list, a line each: broken nodes, or else ranges that are not the free blocks."""
+    """What is wrong with the list, one line per problem: broken nodes, or else ranges that are not the free blocks."""
     walk = _Walk(engine)
     found = list(walk.nodes())
     if not walk.problems:

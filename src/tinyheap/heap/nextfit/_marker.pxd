@@ -172,7 +172,7 @@ cdef inline u64 skip_data(MarkerPointer marker, u64 at, u64 stop) noexcept nogil
     return at
 
 cdef inline u64 fours_below(MarkerPointer marker, u64 at) noexcept nogil:
-    """Which of four words are pointers, a bit each."""
+    """Which of four words are pointers, one bit per word."""
     if marker.step_shift == 3:
         return long_words_below(at, marker.start, marker.pool_bytes)
     return words_below(at, marker.start, marker.pool_bytes)

@@ -51,7 +51,7 @@ cdef struct HeapState:
     # Marking.
     u64 stack_memory        # what was allocated for marking, divided into the next three
     u64 queue               # objects between mark stack and scan
-    u64 dropped             # a bit a block: objects that found the bounded mark stack full
+    u64 dropped             # one bit per block: objects that found the bounded mark stack full
     u64 stack               # the mark stack: room for every block
     u64 queue_depth         # objects that the queue may hold; 1 for no queue
     u64 queue_first         # where its oldest is

@@ -174,7 +174,7 @@ class Realm(SoleOwner):
         """What ``function`` returns when called with that ``this``.
 
         Raises:
-            Thrown: If it is no function, or throws.
+            Thrown: If it is not a function, or throws.
         """
         if not isinstance(function, ScriptFunction):
             self.throw("TypeError", f"{text_of(function)} is not a function")
@@ -184,7 +184,7 @@ class Realm(SoleOwner):
         """What ``new function(...)`` makes.
 
         Raises:
-            Thrown: If it is no constructor, or throws.
+            Thrown: If it is not a constructor, or throws.
         """
         if not isinstance(function, ScriptFunction) or function.construct is None:
             self.throw("TypeError", f"{text_of(function)} is not a constructor")

@@ -139,7 +139,7 @@ class ScriptFunction(ScriptObject):
         prototype: Function.prototype.
         name: What an error calls it.
         body: What a call does.
-        construct: What ``new`` makes of its arguments; None if it is no constructor.
+        construct: What ``new`` makes of its arguments; None if it is not a constructor.
     """
 
     __slots__ = ("body", "construct")
@@ -282,7 +282,7 @@ def number_of(value: Value) -> float:
 
 
 def byte_of(value: Value) -> int:
-    """``value`` as an element of a Uint8Array: an integer modulo 256, 0 for what is no finite number."""
+    """``value`` as an element of a Uint8Array: an integer modulo 256, 0 for what is not a finite number."""
     number = number_of(value)
     return int(number) & 0xFF if math.isfinite(number) else 0
 

@@ -1,4 +1,4 @@
-"""A flame graph as collapsed stacks: a line a stack, its functions between semicolons, and what it weighs.
+"""A flame graph as collapsed stacks: one line per stack, its functions between semicolons, and what it weighs.
 
 This is what `flamegraph.pl`, inferno and many others read.  It has no way to quote: a semicolon or a line's end within a
 name becomes a colon.  Behind a function that was inlined into its caller stands ``_[i]``, as these tools expect.  Objects

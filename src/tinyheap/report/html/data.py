@@ -1,6 +1,6 @@
 """What the HTML page shows of a recording, as two containers: a summary that is there at once, and the objects.
 
-The figures are those of `tinyheap.profile`; here they are only put into the columns and facts of `contents`.
+The numbers are those of `tinyheap.profile`; here they are only put into the columns and facts of `contents`.
 
 A recording may come from anywhere, so what a column of the page cannot hold is cut off: addresses and sizes at 32 bits,
 names at `LONGEST_NAME`, objects at `MOST_OBJECTS`.  What is left out, the page says in a note.
@@ -45,7 +45,7 @@ MOST_OBJECTS: Final = 3_000_000
 MOST_POINTS: Final = 4000
 """Of the time line: more than a screen has columns."""
 MOST_SERIES: Final = 200
-"""Figures in the series of a leak suspect."""
+"""Numbers in the series of a leak suspect."""
 MOST_LINES: Final = 2000
 """That allocate, of source files that are shown."""
 AROUND: Final = 4
@@ -96,7 +96,7 @@ def page_data(
 
     Args:
         recording: The recording.
-        progress: Called after each of the three parts: figures, tables, objects.
+        progress: Called after each of the three parts: numbers, tables, objects.
         sources: Source files to be shown; None for none.
     """
     take_census(recording)
@@ -107,11 +107,11 @@ def page_data(
     functions, sites = by_function(recording).usages, by_site(recording).usages
     columns |= _usage_columns("function", (usage.function for usage in functions), functions, names)
     columns |= _usage_columns("site", (usage.site.function for usage in sites), sites, names)
-    columns["site.code_offset"] = _figures(usage.site.code_offset for usage in sites)
+    columns["site.code_offset"] = _numbers(usage.site.code_offset for usage in sites)
     columns |= _place_columns("site", [(usage.site.file, usage.site.line) for usage in sites], files)
     lines = [usage for usage in by_line(recording) if usage.own_objects]
     columns |= _place_columns("line", [(usage.file, usage.line) for usage in lines], files)
-    columns |= {f"line.{name}": _figures(getattr(usage, name) for usage in lines) for name in contents.USAGES}
+    columns |= {f"line.{name}": _numbers(getattr(usage, name) for usage in lines) for name in contents.USAGES}
     progress()
     objects = _Objects(recording, stacks)
     summary = _summary(recording, objects.notes, names, files, _sources(lines, sources or Sources(), files))
@@ -255,7 +255,7 @@ class _Stacks:
             "stack.is_runtime": np.array([frame.is_runtime for frame in frames], np.uint32),
             "stack.is_inlined": np.array([frame.is_inlined for frame in frames], np.uint32),
             **_place_columns("stack", [(frame.file, frame.line) for frame in frames], files),
-            "stack.offset": _figures(frame.code_offset for frame in frames),
+            "stack.offset": _numbers(frame.code_offset for frame in frames),
             "stack.site": np.array([names.number(sites[stack_id].function) for stack_id in self._ids], np.uint32),
         }
 
@@ -281,9 +281,9 @@ def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
 def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
     """The time line, collections, growths and the mutator's share; nothing where they are not known."""
     points = time_line(recording, MOST_POINTS).points
-    columns: Columns = {"point.time_ns": _figures(point.time_ns for point in points)}
+    columns: Columns = {"point.time_ns": _numbers(point.time_ns for point in points)}
     for name in contents.POINTS:
-        columns[f"point.{name}"] = _figures(getattr(point, name) for point in points)
+        columns[f"point.{name}"] = _numbers(getattr(point, name) for point in points)
     observed, reasons = recording.run.observed, _reasons(recording)
     columns |= _table_columns(recording, "collections", contents.COLLECTIONS, "number", is_known=observed.collections)
     columns |= _table_columns(recording, "growths", contents.GROWTHS, "time_ns", is_known=observed.heap)
@@ -293,8 +293,8 @@ def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
     columns["collection.stack"] = stacks.numbers(np.array([stack_id for _, stack_id in found], np.int64))
     all_pauses = pauses(recording)
     found_windows = () if isinstance(all_pauses, Unknown) else all_pauses.utilizations
-    columns["utilization.window_ns"] = _figures(each.window_ns for each in found_windows)
-    columns["utilization.utilization"] = _figures(each.utilization for each in found_windows)
+    columns["utilization.window_ns"] = _numbers(each.window_ns for each in found_windows)
+    columns["utilization.utilization"] = _numbers(each.utilization for each in found_windows)
     return columns
 
 
@@ -314,11 +314,11 @@ def _filled(column: NDArray[Any]) -> NDArray[np.float64]:
 def _usage_columns(prefix: str, functions: Iterable[str], usages: Sequence[Usage], names: NameTable) -> Columns:
     columns: Columns = {f"{prefix}.function": np.array([names.number(function) for function in functions], np.uint32)}
     for name in contents.USAGES:
-        columns[f"{prefix}.{name}"] = _figures(getattr(usage, name) for usage in usages)
+        columns[f"{prefix}.{name}"] = _numbers(getattr(usage, name) for usage in usages)
     return columns
 
 
-def _figures(values: Iterable[float | None]) -> NDArray[np.float64]:
+def _numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
@@ -338,7 +338,7 @@ class _Objects:
             self.notes.append(
                 f"The heap map holds {len(births):,} of {total:,} objects, "
                 f"{'those that lived longest' if too_many else 'those at addresses of 32 bits'}; "
-                "all other figures are of all objects."
+                "all other numbers are of all objects."
             )
         self.facts: contents.ObjectsHead = {"tick_ns": tick_ns, "total": total}
         self.columns: Columns = {

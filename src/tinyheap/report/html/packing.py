@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Columns = dict[str, "NDArray[Any]"]
-"""Columns by name: unsigned 32-bit integers, or 64-bit floating point, where NaN stands for an unknown figure."""
+"""Columns by name: unsigned 32-bit integers, or 64-bit floating point, where NaN stands for an unknown number."""
 
 # The next levels take twice the time for two percent of the size.
 _LEVEL: Final = 4

@@ -87,10 +87,10 @@ class _Drawing:
         yield self.headline()
         if view.sample is not None and view.peak_bytes is not None:
             used = f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}"
-            yield self.figure("heap", self.bar(view.sample), f"{used}, peak {size_text(view.peak_bytes)}")
+            yield self.metric("heap", self.bar(view.sample), f"{used}, peak {size_text(view.peak_bytes)}")
         allocated = f"{size_text(view.allocated_bytes)} in {count_text(view.objects)} objects"
-        yield self.figure("allocated", self.rates(), f"{allocated}, {size_text(view.rate_bytes)}/s")
-        yield self.figure("collections", self.pauses(), "")
+        yield self.metric("allocated", self.rates(), f"{allocated}, {size_text(view.rate_bytes)}/s")
+        yield self.metric("collections", self.pauses(), "")
         if view.observed.heap:
             yield ""
             yield self.map(map_rows)
@@ -105,7 +105,7 @@ class _Drawing:
         """What matters most comes first: a narrow terminal cuts the rest."""
         view, run = self.view, self.view.run
         runtime = printable(f"{run.runtime} {run.runtime_version or ''}".rstrip())
-        served = f"served by our {run.source}" if view.observed.heap else "served by its own allocator"
+        served = f"served by tinyheap's {run.source}" if view.observed.heap else "served by its own allocator"
         state = f"  {view.state or 'running'}, {view.elapsed_ns / 1e9:.1f} s"
         return Text.assemble(
             (printable(Path(run.module).name), "bold"),
@@ -116,7 +116,7 @@ class _Drawing:
             overflow=self.overflow,
         )
 
-    def figure(self, name: str, picture: Text, text: str) -> Text:
+    def metric(self, name: str, picture: Text, text: str) -> Text:
         """A name, a picture and a text, in one line."""
         return Text.assemble(f"{name:13}", picture, f"  {text}", no_wrap=True, overflow=self.overflow)
 
@@ -131,7 +131,7 @@ class _Drawing:
         )
 
     def rates(self) -> Text:
-        """How much was allocated lately, a glyph a batch."""
+        """How much was allocated lately, one glyph per batch."""
         rates = self.view.rates_bytes[-self.bar_cells :]
         most = max(rates, default=0) or 1
         glyphs = "".join(self.rate_glyphs[rate * (len(self.rate_glyphs) - 1) // most] for rate in rates)

@@ -1,4 +1,4 @@
-"""Figures drawn in characters: bars, series, and the heap through time.
+"""Numbers drawn in characters: bars, series, and the heap through time.
 
 Where a terminal has no block elements, ASCII takes their place; what color says, shape says as well.
 """
@@ -37,7 +37,7 @@ def bar(share: float, width: int, *, ascii_only: bool) -> str:
 
 
 def series(values: Sequence[float], width: int, *, ascii_only: bool) -> str:
-    """Figures from 0 up as a row of columns; more than `width` of them are thinned, the last one stays."""
+    """Numbers from 0 up as a row of columns; more than `width` of them are thinned, the last one stays."""
     top = max(values, default=0)
     if len(values) > width:
         values = [values[(number + 1) * len(values) // width - 1] for number in range(width)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 15
 LESS, MORE = "green", "red"
-FIGURES: Final = {
+METRICS: Final = {
     "wall_ns": "ran for",
     "allocations": "objects allocated",
     "allocated_bytes": "allocated",
@@ -54,7 +54,7 @@ class ComparisonTables:
     def _totals(self) -> Table:
         table = _table("", "before", "after", "change")
         by_name = {each.name: each for each in (*self.comparison.totals, *self.comparison.pauses)}
-        for name, title in {**FIGURES, **PAUSES}.items():
+        for name, title in {**METRICS, **PAUSES}.items():
             each = by_name[name]
             if each.before is not None or each.after is not None:
                 text = _text_of(name)
@@ -90,7 +90,7 @@ def _table(*titles: str) -> Table:
 
 
 def _text_of(name: str) -> Callable[[float], str]:
-    """How a figure of that name is written."""
+    """How a metric of that name is written."""
     if name.endswith("_bytes"):
         return lambda value: size_text(int(value))
     if name.endswith("_ns"):
@@ -99,7 +99,7 @@ def _text_of(name: str) -> Callable[[float], str]:
 
 
 def _known(value: float | None, text: Callable[[float], str], totals: Totals) -> str:
-    """A figure of one side; where it is missing, it is unknown, or there was nothing that could have it."""
+    """A metric of one side; where it is missing, it is unknown, or there was nothing that could have it."""
     if value is not None:
         return text(value)
     return "-" if totals.observed.heap else "unknown"

@@ -68,7 +68,7 @@ class GuestCard:
 
 
 class GuestTable:
-    """Several guests, a line each however narrow the terminal is, to be printed by rich."""
+    """Several guests, one line per guest however narrow the terminal is, to be printed by rich."""
 
     def __init__(self, guests: Sequence[tuple[str, Guest]]) -> None:
         self._guests = guests

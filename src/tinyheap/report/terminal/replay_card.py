@@ -1,4 +1,4 @@
-"""Replays on a terminal: a table of several, or one in all its figures."""
+"""Replays on a terminal: a table of several, or one in all its metrics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outcome:
 
 
 class Detail(IntEnum):
-    """How much room a figure needs to be shown."""
+    """How much room a metric needs to be shown."""
 
     NARROW = 0
     WIDE = 1
@@ -43,7 +43,7 @@ class Detail(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """A column of the table, a line where a trace is shown alone."""
 
     title: str
@@ -60,41 +60,41 @@ def _longest_pause(summary: Summary) -> str:
     return time_text(summary.longest_pause_ns) if summary.collections else "-"
 
 
-FIGURES: Final = (
-    Figure("gc", lambda summary: summary.gc, Detail.WIDE),
-    Figure("collector", lambda summary: summary.collector, Detail.ALONE),
-    Figure("engine", lambda summary: summary.engine, Detail.WIDE),
-    Figure("word size", lambda summary: f"{summary.word_bytes} bytes", Detail.ALONE),
-    Figure("steps", lambda summary: f"{summary.steps_done:,}", Detail.WIDE),
-    Figure("allocations", lambda summary: f"{summary.allocations:,}", Detail.WIDE),
-    Figure("frees", lambda summary: f"{summary.frees:,}", Detail.ALONE),
-    Figure("collections", lambda summary: f"{summary.collections:,}"),
-    Figure("overflows", lambda summary: f"{summary.overflows:,}", Detail.ALONE),
-    Figure("rescans", lambda summary: f"{summary.rescans:,}", Detail.ALONE),
-    Figure("live", _live),
-    Figure("used", lambda summary: share_text(summary.used_bytes, summary.heap_bytes)),
-    Figure("heap", lambda summary: size_text(summary.heap_bytes), Detail.WIDE),
-    Figure("heap limit", lambda summary: size_text(summary.limit_bytes), Detail.ALONE),
-    Figure("largest\nfree", lambda summary: size_text(summary.largest_free_bytes)),
-    Figure("longest\npause", _longest_pause),
-    Figure("in allocation", lambda summary: time_text(summary.alloc_ns), Detail.ALONE),
-    Figure("in mark", lambda summary: time_text(summary.mark_ns), Detail.ALONE),
-    Figure("in sweep", lambda summary: time_text(summary.sweep_ns), Detail.ALONE),
-    Figure("time", lambda summary: time_text(summary.total_ns)),
+METRICS: Final = (
+    Metric("gc", lambda summary: summary.gc, Detail.WIDE),
+    Metric("collector", lambda summary: summary.collector, Detail.ALONE),
+    Metric("engine", lambda summary: summary.engine, Detail.WIDE),
+    Metric("word size", lambda summary: f"{summary.word_bytes} bytes", Detail.ALONE),
+    Metric("steps", lambda summary: f"{summary.steps_done:,}", Detail.WIDE),
+    Metric("allocations", lambda summary: f"{summary.allocations:,}", Detail.WIDE),
+    Metric("frees", lambda summary: f"{summary.frees:,}", Detail.ALONE),
+    Metric("collections", lambda summary: f"{summary.collections:,}"),
+    Metric("overflows", lambda summary: f"{summary.overflows:,}", Detail.ALONE),
+    Metric("rescans", lambda summary: f"{summary.rescans:,}", Detail.ALONE),
+    Metric("live", _live),
+    Metric("used", lambda summary: share_text(summary.used_bytes, summary.heap_bytes)),
+    Metric("heap", lambda summary: size_text(summary.heap_bytes), Detail.WIDE),
+    Metric("heap limit", lambda summary: size_text(summary.limit_bytes), Detail.ALONE),
+    Metric("largest\nfree", lambda summary: size_text(summary.largest_free_bytes)),
+    Metric("longest\npause", _longest_pause),
+    Metric("in allocation", lambda summary: time_text(summary.alloc_ns), Detail.ALONE),
+    Metric("in mark", lambda summary: time_text(summary.mark_ns), Detail.ALONE),
+    Metric("in sweep", lambda summary: time_text(summary.sweep_ns), Detail.ALONE),
+    Metric("time", lambda summary: time_text(summary.total_ns)),
 )
 """Of a summary, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayTable:
-    """A renderable: a row a trace, with as many columns as the terminal has room for."""
+    """A renderable: one row per trace, with as many columns as the terminal has room for."""
 
     outcomes: Sequence[Outcome]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table; what its columns leave out for want of room stands in its title."""
         wide = options.max_width >= WIDE_COLUMNS
-        figures = [figure for figure in FIGURES if figure.detail <= (Detail.WIDE if wide else Detail.NARROW)]
+        metrics = [metric for metric in METRICS if metric.detail <= (Detail.WIDE if wide else Detail.NARROW)]
         table = Table(
             box=box.SIMPLE_HEAD,
             pad_edge=False,
@@ -106,26 +106,26 @@ class ReplayTable:
             table.title = ", ".join(sorted({f"{each.summary.gc} {each.summary.engine}" for each in self.outcomes}))
         table.add_column("trace", overflow="fold")
         table.add_column("result", no_wrap=True)
-        for figure in figures:
-            numeric = figure.title not in ("gc", "engine")
-            table.add_column(figure.title, justify="right" if numeric else "left", no_wrap=True)
+        for metric in metrics:
+            numeric = metric.title not in ("gc", "engine")
+            table.add_column(metric.title, justify="right" if numeric else "left", no_wrap=True)
         for outcome in self.outcomes:
-            table.add_row(Text(outcome.name), _result(outcome), *(figure.text(outcome.summary) for figure in figures))
+            table.add_row(Text(outcome.name), _result(outcome), *(metric.text(outcome.summary) for metric in metrics))
         yield table
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayCard:
-    """A renderable: one trace in all its figures, a line each."""
+    """A renderable: one trace in all its metrics, one line per metric."""
 
     outcome: Outcome
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The name, what came of it, and the figures."""
+        """The name, what came of it, and the metrics."""
         yield Text.assemble((self.outcome.name, "bold"), "  ", _long_result(self.outcome))
         table = Table.grid(padding=(0, 2, 0, 0))
-        for figure in FIGURES:
-            table.add_row(Text("  " + figure.title.replace("\n", " "), "dim"), figure.text(self.outcome.summary))
+        for metric in METRICS:
+            table.add_row(Text("  " + metric.title.replace("\n", " "), "dim"), metric.text(self.outcome.summary))
         yield table
 
 

@@ -1,4 +1,4 @@
-"""Results of analyses as tables and pictures for a terminal; `renderable_of` finds the one for a result."""
+"""Results of analyses as tables and charts for a terminal; `renderable_of` finds the one for a result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NARROW: Final = 120
 """Cells; a table of sites that has fewer leaves columns out."""
 RESULT_BAR: Final = 24
 BESIDE_BAR: Final = 46
-"""Cells of a histogram's figures, at most."""
+"""Cells of a histogram's numbers, at most."""
 NARROW_BARS: Final = 50
 """Cells; a histogram that has fewer leaves its bytes out."""
 GOOD, WARNING, BAD = "green", "yellow", "red"
@@ -54,12 +54,12 @@ Known = TypeVar("Known")
 
 
 def facts(lines: Iterable[tuple[str, str | Text]]) -> Table:
-    """Names and figures, a line each."""
+    """Names and statistics, one line per name."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, figure in lines:
-        table.add_row(name, figure if isinstance(figure, Text) else Text(figure))
+    for name, statistic in lines:
+        table.add_row(name, statistic if isinstance(statistic, Text) else Text(statistic))
     return table
 
 
@@ -67,13 +67,13 @@ def facts(lines: Iterable[tuple[str, str | Text]]) -> Table:
 
 
 def totals_card(totals: Totals) -> RenderableType:
-    """What ran, how it ended, and its figures."""
-    return Group(_headline(totals), *_warnings(totals), facts(_figures(totals)))
+    """What ran, how it ended, and its statistics."""
+    return Group(_headline(totals), *_warnings(totals), facts(_statistics(totals)))
 
 
 def _headline(totals: Totals) -> Text:
     version = f" {totals.runtime_version}" if totals.runtime_version else ""
-    served = f"our {totals.source}" if totals.observed.heap else "its own allocator"
+    served = f"tinyheap's {totals.source}" if totals.observed.heap else "its own allocator"
     name = PurePath(totals.module).name
     # A program that is a command has its own name as its first argument.
     arguments = totals.arguments[1:] if totals.arguments[:1] == (name,) else totals.arguments
@@ -92,7 +92,7 @@ def _warnings(totals: Totals) -> Iterator[Text]:
         yield Text(totals.observed.unknown, WARNING)
 
 
-def _figures(totals: Totals) -> Iterator[tuple[str, str]]:
+def _statistics(totals: Totals) -> Iterator[tuple[str, str]]:
     ended = "" if totals.exit_code is None else f", exit code {totals.exit_code}"
     yield "recorded for" if totals.state == RUNNING else "ran for", f"{time_text(totals.wall_ns)}{ended}"
     mean = f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average" if totals.allocations else ""
@@ -128,7 +128,7 @@ def _of_heap(totals: Totals) -> Iterator[tuple[str, str]]:
 
 
 def _end(totals: Totals) -> str:
-    """Up to when the figures go."""
+    """Up to when the statistics go."""
     return "its last batch" if totals.state == RUNNING else "the end"
 
 
@@ -147,7 +147,7 @@ class UsageRows:
     most: int = USAGES_SHOWN
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """A line each; on a narrow terminal with fewer figures."""
+        """One line per row; on a narrow terminal with fewer statistics."""
         shown = [usage for usage in self.usages if usage.own_bytes or usage.own_objects][: self.most]
         if not shown:
             yield Text("nothing was allocated", "dim")
@@ -245,7 +245,7 @@ def _utilizations(pauses: Pauses) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class HistogramRows:
-    """A renderable: a bar a bucket, as long as its share of the objects."""
+    """A renderable: one bar per bucket, as long as its share of the objects."""
 
     histogram: Histogram
 

@@ -50,7 +50,7 @@ _GUEST_FACTS: Final = ("runtime", "version", "collector", "scheduler", "served")
 
 @dataclass(frozen=True, slots=True)
 class HeapReport:
-    """The figures of one heap at its end."""
+    """The statistics of one heap at its end."""
 
     engine: str
     mem_stats: MemStats
@@ -107,7 +107,7 @@ class HeapReport:
         }
 
     def lines(self, run_ns: int) -> Iterator[tuple[str, str]]:
-        """Figures and their names, for people."""
+        """Statistics and their names, for people."""
         stats = self.mem_stats
         yield "allocations", f"{stats.mallocs:,}"
         yield "allocated", size_text(stats.total_alloc)
@@ -173,7 +173,7 @@ class RunReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """What it was, the figures of its heap or why there are none, how often stubs were called, and what a bad end was."""
+        """What it was, the statistics of its heap or why there are none, how often stubs were called, how it failed."""
         yield from self._heap_lines()
         if self.stub_calls:
             calls = (f"{name} {_times(count)}" for name, count in self.stub_calls.items())
@@ -194,12 +194,12 @@ class RunReport:
             yield f"This module {guest.served}."
             yield f"It ran for {time_text(self.run_ns)}{self._memory()}; what its heap did is unknown."
             return
-        ours = "never collected" if self.gc == "leaking" else "replaced"
-        yield f"{what}, {ours} ({self.heap.engine})"
-        figures = list(self.heap.lines(self.run_ns))
-        width = max(len(name) for name, _ in figures)
-        for name, figure in figures:
-            yield f"  {name:{width}}  {figure}"
+        collector = "never collected" if self.gc == "leaking" else "replaced"
+        yield f"{what}, {collector} ({self.heap.engine})"
+        statistics = list(self.heap.lines(self.run_ns))
+        width = max(len(name) for name, _ in statistics)
+        for name, statistic in statistics:
+            yield f"  {name:{width}}  {statistic}"
 
     def _memory(self) -> str:
         return "" if self.memory_bytes is None else f" in {size_text(self.memory_bytes)} of memory"

@@ -64,8 +64,8 @@ class SourceListing:
 
 def _line(number: int, text: str, usage: LineUsage | None, width: int) -> Text:
     """A line of a file: bytes and objects of its own, its number, its text."""
-    figures = "" if usage is None else f"{size_text(usage.own_bytes):>9} {count_text(usage.own_objects):>9}"
+    numbers = "" if usage is None else f"{size_text(usage.own_bytes):>9} {count_text(usage.own_objects):>9}"
     shown = printable(text.replace("\t", _TAB))
-    line = Text.assemble(f"{figures:19} {number:5}  ", (shown, "" if usage else "dim"), no_wrap=True)
+    line = Text.assemble(f"{numbers:19} {number:5}  ", (shown, "" if usage else "dim"), no_wrap=True)
     line.truncate(width, overflow="ellipsis")
     return line
