@@ -14,7 +14,7 @@ from benchmarks import peers
 from tinyheap.heap.collectors import Collector
 from tinyheap.traces.replay import replay
 from tinyheap.traces.trace import read_trace, write_trace
-from tinyheap.traces.workloads import WORKLOADS, Options, generate
+from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
 OLDER: Final = Path(os.environ.get("TINYHEAP_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
@@ -52,7 +52,7 @@ def test_it_does_what_the_original_did(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("word_bytes", [2, 4, 8])
 @pytest.mark.parametrize("name", [name for name, workload in WORKLOADS.items() if not workload.has_finalizers])
 def test_it_does_what_our_engine_does(name: str, word_bytes: int, precise: bool, tmp_path: Path) -> None:
-    program = generate(name, Options(heap_bytes=32 * KIB, word_bytes=word_bytes, steps=2000, precise=precise))
+    program = generate(name, WorkloadOptions(heap_bytes=32 * KIB, word_bytes=word_bytes, steps=2000, precise=precise))
     write_trace(tmp_path / "t", program)
     said = peers.run(peers.literal(word_bytes, precise=precise, collector=FRONT), tmp_path / "t", "--full")
     ours = replay(program, "precise" if precise else "conservative", collector=FRONT).as_vector()

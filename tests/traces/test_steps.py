@@ -8,7 +8,7 @@ from tinyheap.errors import HeapCorruptError
 from tinyheap.heap.contract import Engine
 from tinyheap.traces.replay import Replay, replay
 from tinyheap.traces.trace import Trace, TraceBuilder, TraceGrowth
-from tinyheap.traces.workloads import WORKLOADS, Options, generate
+from tinyheap.traces.workloads import WORKLOADS, WorkloadOptions, generate
 from tinyheap.units import KIB
 
 pytestmark = pytest.mark.conformance
@@ -29,7 +29,7 @@ def both(program: Trace, gc: str, collector: str) -> tuple[Replay, Replay]:
 def test_a_workload_ends_alike(collector: str, name: str, word_bytes: int, precise: bool) -> None:
     if WORKLOADS[name].has_finalizers and collector == "best-fit-front":
         pytest.skip("the collector has no finalizers")
-    program = generate(name, Options(heap_bytes=8 * KIB, word_bytes=word_bytes, steps=400, precise=precise))
+    program = generate(name, WorkloadOptions(heap_bytes=8 * KIB, word_bytes=word_bytes, steps=400, precise=precise))
     kernel, model = both(program, "precise" if precise else "conservative", collector)
     assert kernel.as_vector() == model.as_vector()
     assert kernel.counters[:5] == model.counters[:5]
