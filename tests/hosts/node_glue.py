@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _SCRIPT = """
 import { pathToFileURL } from "node:url";
 const { entry, kind, texts, path } = JSON.parse(await new Response(process.stdin).text());
+// The glue of sh-syntax 0.3 assigns it, which Node permits no longer.
+Object.defineProperty(globalThis, "crypto", { value: globalThis.crypto, writable: true });
 const glue = await import(pathToFileURL(entry));
 if (kind === "init") await glue.default();
 const format = {

@@ -20,7 +20,7 @@ IN_CI: Final = os.environ.get("CI") == "true"
 LIBRARIES: Final = frozenset(
     {"duckdb", "elftools", "numpy", "pandas", "perfetto", "platformdirs", "playwright", "polars", "pyarrow", "wasmtime"}
 )
-"""What only some tests need: what the extras bring, and what reads tinyheap's exports."""
+"""Modules that only some tests need: what the extras bring, and what reads tinyheap's exports."""
 
 # Debian keeps versioned tools out of the usual path.
 _FURTHER_FOLDERS: Final = ("/usr/lib/go-1.19/bin",)

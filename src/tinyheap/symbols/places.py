@@ -42,7 +42,7 @@ class Places:
         problem: Why debug information that is there could not be read; None where there is none, or no problem.
     """
 
-    places: Sequence[Sequence[Any]] = ()
+    places: Sequence[Sequence[Any]] = field(default_factory=list)
     numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
     problem: str | None = None
 
