@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.guests.serve.roots import root_ranges
+from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
 from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine
 from tinyheap.heap.stats import Collection
 
@@ -94,7 +94,7 @@ class Collector:
         memory, stack, roots_bytes = self._memory, self._facts.mark_stack, 0
         stack_pointer = memory.stack_pointer
         self._use_mark_stack(stack_pointer - stack.root_bytes_below_alloc)
-        for start, end in root_ranges(self._facts, memory, stack_pointer):
+        for start, end in root_ranges(self._facts.roots, memory, stack_pointer - bytes_on_stack(self._facts)):
             roots_bytes += end - start
             self._engine.mark_roots(memory.memory[start:end])
         if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:

@@ -71,7 +71,8 @@ from cython.cimports.tinyheap.heap.bestfit._table import (
 from tinyheap.errors import GeometryError, HeapError, InterruptError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.bestfit import freelist
-from tinyheap.heap.contract import IN_INTERRUPT, Census, State
+from tinyheap.heap.contract import IN_INTERRUPT, Census, MarkingEnd, State
+from tinyheap.heap.contract import NO_BLOCK as NO_HEAD
 from tinyheap.ownership import SoleOwner
 
 
@@ -232,6 +233,13 @@ class Kernel:
             raise GeometryError(f"a table of {len(table)} bytes; this heap's has {self._heap.table_bytes}")
         memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
         build_list(cython.address(self._heap))
+
+    @property
+    def marking_end(self):
+        heap: Heap = cython.address(self._heap)
+        heads = (heap.last_scanned, heap.last_whole, heap.last_inline, heap.last_outside)
+        scanned, whole, inline, outside = (NO_HEAD if head == NO_BLOCK else head for head in heads)
+        return MarkingEnd(scanned, heap.last_found, heap.last_layout, whole, inline, outside)
 
     def find_head(self, block: u64):
         self._check_block(block, self._heap.end_block)

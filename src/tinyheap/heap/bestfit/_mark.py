@@ -65,6 +65,7 @@ def mark_word(heap: Heap, word: u64) -> cython.void:
     at = heap.table + (block >> 2)
     store8(at, load8(at) | cython.cast(u64, 16) << (block & 3))
     at = header_of(heap, block)
+    heap.last_found = word
     store_word(at, heap.word_shift, heap.scan_top)
     heap.scan_top = heap.start + (at - heap.memory)
     heap.scan_depth += 1
@@ -102,6 +103,7 @@ def mark_object_children(heap: Heap, head: u64) -> cython.void:
     if heap.precise != 0:
         scan_precise(heap, head, at, stop)
     else:
+        heap.last_scanned = heap.last_whole = head
         scan_words(heap, at, stop - (cython.cast(u64, 1) << heap.word_shift) + 1)
 
 
@@ -138,13 +140,18 @@ def scan_precise(heap: Heap, head: u64, at: u64, stop: u64) -> cython.void:
     """Mark from those words of a body that its object's layout names."""
     layout: u64 = load_word(header_of(heap, head) + (cython.cast(u64, 1) << heap.word_shift), heap.word_shift)
     if layout == 0:
+        heap.last_scanned = heap.last_whole = head
         scan_words(heap, at, stop - (cython.cast(u64, 1) << heap.word_shift) + 1)
     elif not is_readable(heap, layout):
         if heap.unreadable == NO_BLOCK:
             heap.unreadable = head
     elif layout & 1 != 0:
-        scan_pattern(heap, at, stop, layout)
+        if layout >> (heap.word_shift + 4) != 0:
+            heap.last_scanned = heap.last_inline = head
+            scan_pattern(heap, at, stop, layout)
     else:
+        heap.last_scanned = heap.last_outside = head
+        heap.last_layout = layout
         scan_static(heap, at, stop, layout)
 
 
@@ -164,8 +171,6 @@ def scan_pattern(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
     size: u64 = (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1)
     bits: u64 = layout >> (heap.word_shift + 4)
     element: u64 = size << heap.step_shift
-    if bits == 0:
-        return
     bits &= (cython.cast(u64, 1) << size) - 1
     heap.words_scanned += (stop - at) >> heap.step_shift
     while stop - at >= element:

@@ -1,0 +1,115 @@
+"""What a call of the original's allocator leaves below the stack pointer: for each dead word, where its value comes from.
+
+::
+
+    sp ─┬──────────────────────────────
+        │ ...       alloc's frame          sp - 52   taken
+        │                                  sp - 96   take.link
+        │                                  sp - 100  24            a constant: so many words hold pointers
+        ├──────────────────────────────
+        │ ...       insertFreeRange's      sp - 116  put.inner
+        │                                  sp - 144  sp - 104      where the record above begins
+
+Compilers decide which variable (`tracing`) lies where, and which calls become part of their callers; so this is not read
+from the code but learned from what it does (`rehearsal`), and differs by what a call came to (`Case`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tinyheap.heap.geometry import Geometry
+
+_ADDRESS_BITS: Final = 32
+_BLOCKS_PER_BYTE: Final = 4
+_BLOCK_BYTES: Final = 16
+
+
+class Case(NamedTuple):
+    """What a call came to, as far as it decides which functions ran."""
+
+    collects: bool
+    """It ran a collection."""
+    masks: bool
+    """It scanned an object by its layout."""
+    builds: bool
+    """That collection found something free."""
+    grows: bool
+    """The heap grew."""
+    splits: bool
+    """What was left of the range went back to the list."""
+
+
+class Kind(IntEnum):
+    """Where a word's value comes from."""
+
+    CONSTANT = 0
+    """From nothing: it is always the same."""
+    STACK = 1
+    """The stack pointer, plus something."""
+    VARIABLE = 2
+    """A variable, plus something; nil while the variable is nil."""
+    CELL = 3
+    """The byte of the block table that holds the state of the block at the variable's address, plus something; nil likewise."""
+
+
+class Word(NamedTuple):
+    """A word that is left."""
+
+    below_bytes: int
+    """How far below the stack pointer at the call."""
+    kind: Kind
+    variable: str
+    """The name of a variable, as `tracing.Tracer` has it; empty for other kinds."""
+    added: int
+    """What is added; the constant itself."""
+
+    def value(self, variables: Mapping[str, int], stack_pointer: int, geometry: Geometry) -> int:
+        """What is left there.
+
+        Args:
+            variables: by name; nil where one is missing.
+            stack_pointer: at the call.
+            geometry: of the heap after the call.
+        """
+        if self.kind is Kind.CONSTANT:
+            return self.added
+        if self.kind is Kind.STACK:
+            return (stack_pointer + self.added) % (1 << _ADDRESS_BITS)
+        value = variables.get(self.variable, 0)
+        if value and self.kind is Kind.CELL:
+            value = cell_of(value, geometry)
+        return (value + self.added) % (1 << _ADDRESS_BITS) if value else 0
+
+
+class Residue(NamedTuple):
+    """What the calls of one function leave, and what they leave alone that a collection sees."""
+
+    words: Mapping[Case, Sequence[Word]]
+    """By case; a case that is not there was never seen."""
+    seen: Sequence[int]
+    """How far below the stack pointer the words lie that a collection scans, though they are from before the call."""
+    seen_in_task: Sequence[int]
+    """The same where the stack is an object of the heap."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        words = [[list(map(int, case)), [list(word) for word in found]] for case, found in self.words.items()]
+        return {"words": words, "seen": list(self.seen), "seen_in_task": list(self.seen_in_task)}
+
+    @staticmethod
+    def of_json(data: Mapping[str, Any]) -> Residue:
+        """What `as_json` gave."""
+        words = {
+            Case(*map(bool, case)): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
+            for case, found in data["words"]
+        }
+        return Residue(words, tuple(data["seen"]), tuple(data["seen_in_task"]))
+
+
+def cell_of(address: int, geometry: Geometry) -> int:
+    """The address of the table's byte that holds the state of the block at an address."""
+    return geometry.table_address + (address - geometry.start_address) // (_BLOCKS_PER_BYTE * _BLOCK_BYTES)
