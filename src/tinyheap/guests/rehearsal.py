@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, cast
 
 import wasmtime
@@ -41,10 +41,14 @@ BLOCK_BYTES: Final = 16
 STACK_BYTES: Final = 4096
 WINDOW_WORDS: Final = 256
 """So many words below the stack pointer are looked at."""
-ENOUGH: Final = 12
+ENOUGH: Final = 8
 """Trials of each case that change no explanation, before it is believed."""
-MOST: Final = 1500
-"""Trials at all."""
+ROUNDS: Final = 12
+"""So often each kind of scene is tried at least."""
+MOST_ROUNDS: Final = 40
+LOOKS: Final = 4
+NO_POINTERS: Final = 3
+"""A layout word."""
 SIZES: Final = (1, 8, 8, 16, 16, 24, 40, 100, 200, 600)
 _STALE: Final = 0x7EE0_0000
 """Words that are not addresses of the heap."""
@@ -52,11 +56,6 @@ _STALE: Final = 0x7EE0_0000
 
 class RehearsalError(GuestError):
     """The guest's own allocator did something else than what it was taken for."""
-
-
-def collector_of(facts: BestFitHeap) -> Collector:
-    """The collector that a guest has."""
-    return Collector.BEST_FIT_FRONT if facts.header_place is HeaderPlace.FRONT else Collector.BEST_FIT_BACK
 
 
 def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
@@ -83,22 +82,6 @@ def _reached(module: Module, function: int) -> set[int]:
             waiting += [int(call.immediates[0]) for call in calls]
         reached.add(function)
     return reached
-
-
-def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Residue:
-    """What the allocator of a module leaves below the stack pointer.
-
-    Args:
-        module: whose allocator it is.
-        facts: where its heap's parts are.
-        seed: of the heaps; any number will do.
-
-    Raises:
-        RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
-    """
-    engine = wasmtime.Engine()
-    compiled = wasmtime.Module(engine, allocator_alone(module, facts))
-    return _Rehearsal(engine, compiled, facts, random.Random(seed)).learn()
 
 
 # ---- the guest's side -----------------------------------------------------------------------------------------------------
@@ -128,7 +111,10 @@ class _Guest:
 
     def alloc(self, memory: bytearray, stack_pointer: int, size_bytes: int, layout: int) -> int:
         """What its allocator returns, when its memory is a copy of this one."""
-        self._memory.memory[:] = memory
+        if len(self.memory) != len(memory):
+            # A growth is not taken back.
+            self.begin()
+        self._memory.memory[:] = bytes(memory)
         self._stack_pointer.set_value(self._store, stack_pointer)
         facts = self._facts
         arguments = [0] * len(self._alloc.type(self._store).params)
@@ -169,7 +155,7 @@ class _Scene:
         heap_bytes = rng.randrange(*((8192, 16384) if in_task else (1024, 8192)))
         geometry = Geometry(start, heap_bytes, WORD_BYTES, header_alignment_bytes=16)
         self._view = memoryview(self.memory)
-        collector = collector_of(facts)
+        collector = facts.collector
         options = Options(Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE, collector=collector)
         engine_type = cast("type[BestFitEngine]", choose_engine(None, collector))
         self.engine = engine_type(self._view[start : start + heap_bytes], geometry, options, self, self)
@@ -202,7 +188,7 @@ class _Scene:
         address = self.stack_pointer - WORD_BYTES * WINDOW_WORDS - 64
         self.write(address, 40)
         self.write(address + WORD_BYTES, 0b1000_0001_0000_0000_0000_0000_0000_0010, 5)
-        return {0: 0, 3: 0, 0x43: 0, 5 << 6 | 7: 12, address: 160}
+        return {0: 0, NO_POINTERS: 0, 0x43: 0, 5 << 6 | 7: 12, address: 160}
 
     # ---- what the engine asks -----------------------------------------------------------------------------------------
 
@@ -220,7 +206,7 @@ class _Scene:
         self.engine.finish_mark()
         self.tracer.marked()
         free_bytes = self.engine.sweep()
-        self.tracer.swept()
+        self.tracer.swept(free_bytes)
         return free_bytes
 
     def grow(self, needed_blocks: int) -> bool:
@@ -235,7 +221,7 @@ class _Scene:
         start = self.engine.geometry.start_address
         self.engine.move_memory(self._view[start:])
         self.engine.resize(2 * old - start)
-        self.tracer.grown()
+        self.tracer.grown(is_larger=True)
         return True
 
     def finish_allocation(self, address: int, size_bytes: int) -> int:
@@ -246,25 +232,42 @@ class _Scene:
 
     # ---- what happens ---------------------------------------------------------------------------------------------------
 
-    def fill(self, free_share: float) -> None:
-        """Objects of many sizes, some of which are freed again, and words that refer to them."""
+    def fill(self, free_share: float, *, layouts: Sequence[int] = ()) -> None:
+        """Objects of many sizes, a share of which is freed again, and words that refer to them.
+
+        Args:
+            layouts: those that objects have; by default any.
+        """
         rng, engine = self._rng, self.engine
-        while True:
-            address = engine.alloc(*self.any_request())
-            if not address:
-                break
-            self.objects.append(address)
+        self._fill_with(SIZES, layouts)
+        self._fill_with((1,), layouts)
         for address in rng.sample(self.objects, int(len(self.objects) * free_share)):
             self.objects.remove(address)
-            engine.free(engine.find_head(engine.geometry.block_of(address) - (0 if engine.shape.head_is_last else 1)))
+            engine.free(self.head_of(address))
         for address in self.objects:
             if rng.random() < 0.6:
                 self.write(address, self._any_word())
 
-    def any_request(self, *sizes: int) -> tuple[int, int]:
+    def _fill_with(self, sizes: Sequence[int], layouts: Sequence[int]) -> None:
+        while address := self.engine.alloc(*self.any_request(sizes, layouts)):
+            self.objects.append(address)
+
+    def keep_all(self) -> None:
+        """Let each object refer to the next, and the stack to the first."""
+        for address, following in zip(self.objects, self.objects[1:], strict=False):
+            self.write(address, following)
+        self.write(self.stack_pointer, self.objects[0])
+
+    def head_of(self, address: int) -> int:
+        """The head block of the object at an address."""
+        geometry, shape = self.engine.geometry, self.engine.shape
+        return self.engine.find_head(geometry.block_of(address - shape.body_offset_bytes))
+
+    def any_request(self, sizes: Sequence[int], layouts: Sequence[int] = ()) -> tuple[int, int]:
         """A size, and a layout of which an object of that size has at least one whole element."""
-        size = self._rng.choice(sizes or SIZES)
-        return size, self._rng.choice([layout for layout, least in self.layouts.items() if least <= size])
+        size = self._rng.choice(sizes)
+        fitting = [layout for layout in layouts or self.layouts if self.layouts[layout] <= size]
+        return size, self._rng.choice(fitting or [NO_POINTERS])
 
     def place_words(self, below: Sequence[int]) -> None:
         """Words on the stack: some roots, and what is there from before, `below` the stack pointer."""
@@ -295,33 +298,145 @@ class _Scene:
 
 # ---- learning -------------------------------------------------------------------------------------------------------------
 
+VARIABLES: Final = (
+    *("chain", "task", "table", "table.collected", "table.before", "table.end", "heap.start", "heap.end"),
+    *(f"{walk}.{name}" for walk in Walk for name in ("link", "node", "met", "passed", "range", "inner")),
+    *("take.inner_next", "take.longer", "take.following"),
+    *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
+    *("scan.table", "scan.first", "scan.end", "scan.header", "scan.layout"),
+    *("scan.word", "scan.whole", "scan.inline", "scan.outside"),
+    *(
+        f"{which}.{name}"
+        for which in ("found", "mark", "span")
+        for name in ("table", "block", "object", "head", "walked", "header", "link")
+    ),
+)
+"""The names of `tracing`'s variables, the likeliest first."""
+
 
 @dataclass(slots=True)
 class _Explanation:
-    """What may explain one word of one case, by all trials so far."""
+    """What may explain one word in one case, by all trials so far.
+
+    Args:
+        is_untouched: whether the word was left alone each time.
+        candidates: what gave its value each time.
+        nil: sources that were nil whenever the word was 0, and never anything else.
+    """
 
     is_untouched: bool
-    """Whether the word was left alone each time."""
     candidates: list[Word] = field(default_factory=list)
     nil: list[tuple[Kind, str]] = field(default_factory=list)
-    """Variables that were nil whenever the word was 0, and are not seen with another value yet."""
-    history: list = field(default_factory=list)
 
     @property
     def is_understood(self) -> bool:
-        return self.is_untouched or bool(self.candidates) or bool(self.nil)
+        return self.is_untouched or bool(self.candidates)
+
+    @property
+    def size(self) -> int:
+        return len(self.candidates) + len(self.nil)
 
 
-class Learner:
-    """Calls the allocator until nothing new is learned."""
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a call left: one word below the stack pointer, and what it is to be explained by."""
+
+    below_bytes: int
+    value: int
+    is_untouched: bool
+    variables: Mapping[str, int]
+    stack_pointer: int
+    geometry: Geometry
+
+    def begin(self) -> _Explanation:
+        """What may explain it, if there was no trial before."""
+        made = _Explanation(self.is_untouched)
+        if not self.is_untouched:
+            made.candidates = [
+                Word(self.below_bytes, Kind.CONSTANT, "", self.value),
+                Word(self.below_bytes, Kind.STACK, "", self.value - self.stack_pointer),
+            ]
+            made.nil = [(kind, name) for name in VARIABLES for kind in (Kind.VARIABLE, Kind.CELL)]
+            self._see(made)
+        return made
+
+    def narrow(self, known: _Explanation) -> None:
+        """Drop what does not explain it."""
+        if known.is_untouched and not self.is_untouched:
+            known.is_untouched = False
+        elif not known.is_untouched:
+            known.candidates = [each for each in known.candidates if self._is_explained_by(each)]
+            self._see(known)
+
+    def _is_explained_by(self, word: Word) -> bool:
+        return word.value(self.variables, self.stack_pointer, self.geometry) == self.value
+
+    def _see(self, known: _Explanation) -> None:
+        """Sources that are not nil for the first time become candidates, or go."""
+        nil = []
+        for kind, name in known.nil:
+            source = self.variables.get(name, 0)
+            if not source:
+                if not self.value:
+                    nil.append((kind, name))
+                continue
+            if kind is Kind.CELL:
+                if not self.geometry.start_address <= source < self.geometry.table_address:
+                    continue
+                source = cell_of(source, self.geometry)
+            known.candidates.append(Word(self.below_bytes, kind, name, self.value - source))
+        known.nil = nil
+
+
+class _Rehearsal:
+    """Calls the allocator in scenes of all kinds, until nothing new is learned."""
 
     def __init__(self, module: Module, facts: BestFitHeap, seed: int) -> None:
         self._facts, self._rng = facts, random.Random(seed)
         self._guest = _Guest(module, facts)
-        self._fixed = self._measure()
-        self.explanations: dict[Case, list[_Explanation]] = {}
-        self.trials: Counter[Case] = Counter()
-        self.news: dict[Case, int] = {}
+        self._known: dict[Case, list[_Explanation]] = {}
+        self._steady: Counter[Case] = Counter()
+
+    def run(self) -> Rehearsed:
+        """All of it."""
+        facts = self._facts = replace(self._facts, fixed_request=self._measure())
+        has_tasks = facts.roots.current_task_address is not None
+        for round_ in range(MOST_ROUNDS):
+            for scene in self._scenes():
+                self._try(scene)
+            if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
+                break
+        words = {case: tuple(self._words(case)) for case in self._known}
+        seen_in_task = self._seen(in_task=True) if has_tasks else ()
+        return Rehearsed(facts, Residue(words, self._seen(in_task=False), seen_in_task))
+
+    def _seen(self, *, in_task: bool) -> tuple[int, ...]:
+        """Which words from before a call are still there, and looked at, when it marks: those that are each time.
+
+        What is seen once may be kept by a number in the globals that happens to be its address.
+        """
+        seen = set.intersection(*(self._seen_once(in_task=in_task) for _ in range(LOOKS)))
+        return tuple(sorted(seen))
+
+    def _scenes(self) -> Iterator[_Scene]:
+        """One of each kind: heaps from full to nearly empty, all alive, without layouts."""
+        for free_share in (0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):
+            scene = self._scene()
+            scene.fill(free_share)
+            yield scene
+        for layouts in ((), (0,)):
+            scene = self._scene()
+            scene.fill(0, layouts=layouts)
+            yield scene
+        for free_share in (0, 0, 0.1):
+            scene = self._scene()
+            scene.fill(free_share, layouts=[layout for layout in scene.layouts if layout != NO_POINTERS])
+            scene.place_words(())
+            scene.keep_all()
+            yield scene
+
+    def _scene(self, *, in_task: bool = False) -> _Scene:
+        return _Scene(self._guest.first_bytes, self._facts, self._rng, in_task=in_task)
 
     def _measure(self) -> FixedRequest | None:
         """What each call asks for, where the allocator is not told."""
@@ -330,114 +445,130 @@ class Learner:
             return None
         total_address = facts.counters.total_alloc_bytes_address
         assert total_address is not None, "allocations are known by what they add to it"
-        scene = _Scene(self._guest.first_bytes, facts, self._rng, in_task=False)
+        scene = self._scene()
         scene.publish()
         address = self._guest.alloc(scene.memory, scene.stack_pointer, 1, 0)
         memory = self._guest.memory
         size = int.from_bytes(memory[total_address : total_address + 8], "little") - scene.read(total_address, 8)
         shape, geometry = scene.engine.shape, scene.engine.geometry
-        first = geometry.block_of(address) - (0 if shape.head_is_last else 1)
+        first = geometry.block_of(address - shape.body_offset_bytes)
         if not facts.is_precise:
             return FixedRequest(size, 0)
         layout_address = shape.layout_address(geometry, first, first + shape.blocks_for(geometry, size))
         return FixedRequest(size, int.from_bytes(memory[layout_address : layout_address + WORD_BYTES], "little"))
 
-    def trial(self, *, in_task: bool = False) -> Case:
-        rng, guest = self._rng, self._guest
-        scene = _Scene(guest.first_bytes, self._facts, rng, in_task=in_task)
-        scene.fill(rng.choice((0, 0, 0.05, 0.1, 0.3, 0.5, 0.7)))
+    def _request_of(self, size_bytes: int, layout: int) -> tuple[int, int]:
+        """What the allocator makes of a request."""
+        fixed = self._facts.fixed_request
+        if fixed is None:
+            return size_bytes, layout
+        return size_bytes if self._facts.size_parameter is not None else fixed.size_bytes, fixed.layout
+
+    def _try(self, scene: _Scene) -> None:
+        """One trial: the guest's allocator and the engine, on the same heap."""
         stale = [_STALE + 8 * index for index in range(WINDOW_WORDS)]
         scene.place_words(stale)
         scene.publish()
-        if len(guest.memory) != len(scene.memory):
-            guest.begin()
-        size, layout = scene.any_request(*SIZES, 900)
-        if self._fixed is not None:
-            layout = self._fixed.layout
-            if self._facts.size_parameter is None:
-                size = self._fixed.size_bytes
-        address = guest.alloc(scene.memory, scene.stack_pointer, size, layout)
+        size_bytes, layout = self._request_of(*scene.any_request((0, *SIZES, 900)))
+        address = self._guest.alloc(scene.memory, scene.stack_pointer, size_bytes, layout)
         tracer = scene.tracer = Tracer(self._facts, scene.engine, scene.read)
-        tracer.begins(size)
-        ours = scene.engine.alloc(size, layout)
-        tracer.ends(ours)
-        start, end = scene.engine.geometry.start_address, scene.engine.geometry.end_address
-        if address != ours or guest.memory[start:end] != scene.memory[start:end]:
-            self.last = (scene, bytes(guest.memory), size, layout, address, ours)
-            raise RehearsalError(f"its allocator gives {address:#x} for {size} bytes where {ours:#x} was expected, in {scene.stack_pointer:#x}")
-        case = Case(tracer.has_collected, tracer.has_masked, tracer.has_built, tracer.has_grown, tracer.has_split)
-        words = [int.from_bytes(guest.memory[at : at + 4], "little") for at in range(scene.stack_pointer - 4, scene.stack_pointer - 4 * WINDOW_WORDS - 4, -4)]
-        self._learn(case, words, stale, tracer.values, scene)
-        return case
+        tracer.begins(size_bytes)
+        expected = scene.engine.alloc(size_bytes, layout)
+        tracer.ends()
+        self._compare(scene, size_bytes, address, expected)
+        self._learn(scene, tracer, stale)
 
-    def _learn(self, case: Case, words: list[int], stale: list[int], values: Mapping[str, int], scene: _Scene) -> None:
-        geometry, sp = scene.engine.geometry, scene.stack_pointer
-        self.trials[case] += 1
-        news = False
-        if case not in self.explanations:
-            news = True
-            self.explanations[case] = [_first(word, index, word == stale[index], values, sp, geometry) for index, word in enumerate(words)]
+    def _compare(self, scene: _Scene, size_bytes: int, address: int, expected: int) -> None:
+        geometry, memory = scene.engine.geometry, self._guest.memory
+        start, end = geometry.start_address, geometry.end_address
+        if address != expected:
+            found = f"it gives {address:#x} for {size_bytes} bytes, where {expected:#x} was expected"
+        elif bytes(memory[start:end]) != scene.memory[start:end]:
+            found = f"it leaves another heap than expected, after {size_bytes} bytes"
         else:
-            for index, (word, each) in enumerate(zip(words, self.explanations[case], strict=True)):
-                before = len(each.candidates) + len(each.nil)
-                if each.is_untouched and word != stale[index]:
-                    each.is_untouched = False
-                _filter(each, word, index, word == stale[index], values, sp, geometry)
-                news |= len(each.candidates) + len(each.nil) != before
-        for word, each in zip(words, self.explanations[case], strict=True):
-            each.history.append((word, scene.stack_pointer))
-        self.news[case] = 0 if news else self.news.get(case, 0) + 1
+            return
+        raise RehearsalError(f"its allocator is not the one that it was taken for: on a heap of {geometry.heap_bytes} bytes {found}")
+
+    def _learn(self, scene: _Scene, tracer: Tracer, stale: Sequence[int]) -> None:
+        memory, stack_pointer, geometry = self._guest.memory, scene.stack_pointer, scene.engine.geometry
+        window = memory[stack_pointer - WINDOW_WORDS * WORD_BYTES : stack_pointer].cast("I")[::-1]
+        left = [
+            _Left((index + 1) * WORD_BYTES, value, value == before, tracer.values, stack_pointer, geometry)
+            for index, (value, before) in enumerate(zip(window, stale, strict=True))
+        ]
+        known = self._known.get(tracer.case)
+        if known is None:
+            self._known[tracer.case] = [each.begin() for each in left]
+            return
+        size = sum(each.size for each in known)
+        for each, explanation in zip(left, known, strict=True):
+            each.narrow(explanation)
+        is_steady = sum(each.size for each in known) == size
+        self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
+
+    def _words(self, case: Case) -> Iterator[Word]:
+        """The explanation of each word that a case touches: the simplest of those that are left."""
+        for index, each in enumerate(self._known[case]):
+            if not each.is_understood:
+                raise RehearsalError(
+                    f"its allocator leaves a word on the stack, {(index + 1) * WORD_BYTES} bytes below where it was called, "
+                    f"that is not understood ({case.text})"
+                )
+            if not each.is_untouched:
+                yield min(each.candidates, key=_simplicity)
+
+    def _seen_once(self, *, in_task: bool) -> set[int]:
+        scene = self._scene(in_task=in_task)
+        scene.fill(0, layouts=(0,))
+        alone = self._rng.sample(scene.objects, min(WINDOW_WORDS, len(scene.objects)))
+        for address in scene.objects:
+            scene.write(address, 0)
+        for address in range(scene.stack_pointer, scene.stack_end, WORD_BYTES):
+            scene.write(address, 0)
+        for index, address in enumerate(alone):
+            scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
+        scene.publish()
+        made = self._guest.alloc(scene.memory, scene.stack_pointer, *self._request_of(900, 0))
+        table = self._guest.memory[scene.engine.geometry.table_address :]
+        return {
+            (index + 1) * WORD_BYTES
+            for index, address in enumerate(alone)
+            if _is_head(table, scene.head_of(address)) and not made <= address < made + 900
+        }
 
 
-def _sources(values: Mapping[str, int], geometry: Geometry) -> Iterator[tuple[Kind, str, int]]:
-    for name, value in values.items():
-        yield Kind.VARIABLE, name, value
-        if value == 0:
-            yield Kind.CELL, name, 0
-        elif geometry.start_address <= value < geometry.table_address:
-            yield Kind.CELL, name, cell_of(value, geometry)
+def _is_head(table: memoryview, block: int) -> bool:
+    """Whether a block of a best-fit heap is a head, by its table."""
+    return table[block // 4] >> block % 4 & 0x11 == 1
 
 
-NAMES: list[str] = []
+def _simplicity(word: Word) -> tuple[int, int, int]:
+    """How simple an explanation is, the simplest first."""
+    return word.kind, abs(word.added) if word.kind >= Kind.VARIABLE else 0, 0 if not word.variable else VARIABLES.index(word.variable)
 
 
-def _first(word, index, untouched, values, sp, geometry) -> _Explanation:
-    made = _Explanation(untouched)
-    if untouched:
-        return made
-    below = 4 * (index + 1)
-    made.candidates.append(Word(below, Kind.CONSTANT, "", word))
-    made.candidates.append(Word(below, Kind.STACK, "", word - sp))
-    for kind, name, value in _sources({name: values.get(name, 0) for name in ALL_VARIABLES}, geometry):
-        if value:
-            made.candidates.append(Word(below, kind, name, word - value))
-        elif not word:
-            made.nil.append((kind, name))
-    return made
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What was learned of a module's allocator.
+
+    Args:
+        facts: where its heap's parts are, and what it asks for each time, if it always asks for the same.
+        residue: what its calls leave on the stack.
+    """
+
+    facts: BestFitHeap
+    residue: Residue
 
 
-def _filter(each, word, index, untouched, values, sp, geometry) -> None:
-    if each.is_untouched:
-        return
-    each.candidates = [c for c in each.candidates if c.value(values, sp, geometry) == word]
-    below = 4 * (index + 1)
-    nil = []
-    for kind, name in each.nil:
-        value = values.get(name, 0)
-        if value and kind is Kind.CELL:
-            value = cell_of(value, geometry) if geometry.start_address <= value < geometry.table_address else 0
-        if value:
-            each.candidates.append(Word(below, kind, name, word - value))
-        elif not word:
-            nil.append((kind, name))
-    each.nil = nil
+def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
+    """What the allocator of a module leaves below the stack pointer.
 
+    Args:
+        module: whose allocator it is.
+        facts: where its heap's parts are.
+        seed: of the heaps; any number will do.
 
-ALL_VARIABLES = (
-    "chain", "task", "table", "table.collected", "table.before", "table.end", "heap.start", "heap.end",
-    *(f"{walk}.{name}" for walk in Walk for name in ("link", "node", "met", "passed", "range", "inner")),
-    "take.inner_next", "take.longer", "take.following", "taken", "taken.several", "taken.last",
-    "scan.table", "scan.first", "scan.end", "scan.header", "scan.word", "scan.whole", "scan.inline", "scan.outside", "scan.layout",
-    "taken.table", "taken.second", "taken.before_last",
-    *(f"{which}.{name}" for which in ("found", "mark", "span") for name in ("table", "block", "object", "head", "walked", "header", "link")),
-)
+    Raises:
+        RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
+    """
+    return _Rehearsal(module, facts, seed).run()

@@ -31,6 +31,8 @@ _BLOCK_BYTES: Final = 16
 class Case(NamedTuple):
     """What a call came to, as far as it decides which functions ran."""
 
+    is_empty: bool
+    """It asked for no bytes."""
     collects: bool
     """It ran a collection."""
     masks: bool
@@ -41,6 +43,11 @@ class Case(NamedTuple):
     """The heap grew."""
     splits: bool
     """What was left of the range went back to the list."""
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return ", ".join(name.replace("_", " ") for name, holds in self._asdict().items() if holds) or "plain"
 
 
 class Kind(IntEnum):

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Gc, State
+from tinyheap.guests.serve.residue import Case
+from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, State
 from tinyheap.heap.geometry import SIZE_FIELD_BITS
 
 if TYPE_CHECKING:
@@ -50,16 +51,23 @@ class Tracer:
 
     def __init__(self, facts: BestFitHeap, engine: BestFitEngine, read: Callable[[int], int]) -> None:
         self._facts, self._engine, self._read = facts, engine, read
-        self.values: dict[str, int] = {}
-        self.has_collected = self.has_masked = self.has_grown = self.has_split = self.has_built = False
+        self.begins(0)
+
+    @property
+    def case(self) -> Case:
+        """What the call came to."""
+        return Case(
+            self._is_empty, self._has_collected, self._has_masked, self._has_built, self._has_grown, self._has_split
+        )
 
     # ---- a call, from its beginning to its end ------------------------------------------------------------------------
 
     def begins(self, size_bytes: int) -> None:
         """A call begins; for a collection on request the size is 0."""
         roots, geometry = self._facts.roots, self._engine.geometry
-        self.values = {}
-        self.has_collected = self.has_masked = self.has_grown = self.has_split = self.has_built = False
+        self.values: dict[str, int] = {}
+        self._is_empty = not size_bytes
+        self._has_collected = self._has_masked = self._has_built = self._has_grown = self._has_split = False
         self._needed_blocks = self._engine.shape.blocks_for(geometry, size_bytes) if size_bytes else 0
         if roots.stack_chain_address is not None:
             self.values["chain"] = self._read(roots.stack_chain_address)
@@ -68,7 +76,7 @@ class Tracer:
 
     def collects(self) -> None:
         """A collection begins."""
-        self.has_collected = True
+        self._has_collected = True
         task = self._facts.roots.current_task_address
         self.values["task"] = NIL if task is None else self._read(task)
         self.values["table.collected"] = self._engine.geometry.table_address
@@ -91,28 +99,33 @@ class Tracer:
         for name, head in (("whole", end.whole), ("inline", end.inline), ("outside", end.outside)):
             if head != NO_BLOCK:
                 values[f"scan.{name}"] = self._last_words(*self._engine.extent(head))[0][-1]
-        self.has_masked = end.inline != NO_BLOCK or end.outside != NO_BLOCK
+        self._has_masked = end.inline != NO_BLOCK or end.outside != NO_BLOCK
         if end.layout:
             values["scan.layout"] = end.layout
         if end.found:
             self._object("found", end.found)
         self._object("mark", self._read(values["scan.word"]))
 
-    def swept(self) -> None:
+    def swept(self, free_bytes: int) -> None:
         """The collection is over, and the free list built."""
         geometry = self._engine.geometry
         self.values["table.end"] = geometry.table_address + (geometry.end_block + 3) // 4
-        self.has_built = self._inserted_lowest(Walk.BUILD)
-        self._take()
+        self._has_built = self._inserted_lowest(Walk.BUILD)
+        # For a third of headroom it grows before it searches again.
+        if free_bytes >= geometry.pool_bytes // 3:
+            self._take()
 
     def grows(self) -> None:
         """A growth begins."""
-        self.has_grown = True
+        self._has_grown = True
         self.values["table.before"] = self._engine.geometry.table_address
         self._end_before = self._engine.geometry.end_block
 
-    def grown(self) -> None:
-        """The heap has grown."""
+    def grown(self, *, is_larger: bool) -> None:
+        """The growth is over; the heap is larger, or could not be made so."""
+        if not is_larger:
+            self._take()
+            return
         for name in [name for name in self.values if name.startswith(Walk.GROW)]:
             del self.values[name]
         if self._engine.shape.head_is_last:
@@ -121,17 +134,17 @@ class Tracer:
             self._inserted_lowest(Walk.GROW)
         self._take()
 
-    def ends(self, address: int) -> None:
-        """The call ends with a new object, or with 0 for a collection on request."""
+    def ends(self) -> None:
+        """The call ends, with a new object if it asked for any bytes."""
         geometry, values = self._engine.geometry, self.values
         values["table"], values["heap.end"] = geometry.table_address, geometry.end_address
         values["heap.start"] = geometry.start_address
-        if not address:
+        if self._is_empty:
             return
         taken, needed = values["taken"], self._needed_blocks
         left = values.pop("take.blocks") - needed
-        self.has_split = left > 0
-        if self.has_split:
+        self._has_split = left > 0
+        if self._has_split:
             self._inserted(Walk.PUT, geometry.block_of(taken) + needed, left)
         if needed > 1:
             values["taken.several"] = taken
