@@ -23,7 +23,7 @@ from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuest
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.preparing import Form, Prepared, prepare, read_module
 from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.guests.source_frames import namer_of
@@ -31,6 +31,7 @@ from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants, HostSession, new_engine, offer
 from tinyheap.hosts.functions import OwnImports
 from tinyheap.hosts.session import is_stoppable
+from tinyheap.recognize.facts import BestFitHeap
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from tinyheap.hosts.frames import GuestFrame
     from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
-    from tinyheap.recognize.facts import BlockHeap, Guest
+    from tinyheap.recognize.facts import Guest, ServedHeap
     from tinyheap.recordings.row_types import RunRow
 
 BLOCK_BYTES: Final = 16
@@ -110,8 +111,8 @@ class Wish:
         options = "stoppable" if is_stoppable(self.grants) else ""
         prepared = prepare(self.wasm, self.form, engine, options, self.cache, self.symbols)
         if self.policy != Policy():
-            _check_served(prepared.guest, self.policy)
-        served = self.form.taken_out_of(prepared.guest)
+            _check_served(prepared, self.policy)
+        served = prepared.served
         if self.listener is not None:
             _check_listened(self.policy, prepared.guest, served)
         return PreparedRun(self, engine, prepared, served)
@@ -131,7 +132,7 @@ class PreparedRun:
     wish: Wish
     engine: Engine
     prepared: Prepared
-    served: BlockHeap | None
+    served: ServedHeap | None
 
     def offer(self) -> OfferedRun:
         """All that the module imports, in a store of its own."""
@@ -144,14 +145,16 @@ class PreparedRun:
             makers.update({} if offered is None else offered.makers)
         return OfferedRun(self, self._host(store, makers), heap, recorder)
 
-    def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
-        return PreparedHeap(served, self.wish.policy, self.wish.listener, self._name_frames)
+    def _prepared_heap(self, served: ServedHeap) -> PreparedHeap:
+        return PreparedHeap(
+            served, self.wish.policy, self.wish.listener, self._name_frames, self.prepared.residue
+        )
 
     @cached_property
     def _name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
         """What names call stacks: with source lines, where there is debug information."""
         wish = self.wish
-        return namer_of(wish.wasm, wish.symbols, self.prepared.guest, wish.form, full_paths=wish.full_paths)
+        return namer_of(wish.wasm, wish.symbols, self.prepared, wish.form, full_paths=wish.full_paths)
 
     def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
         guest = self.prepared.guest
@@ -333,7 +336,7 @@ def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> R
     )
 
 
-def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | None) -> None:
+def _check_listened(policy: Policy, guest: Guest | None, served: ServedHeap | None) -> None:
     """Refuse a listener who would hear nothing.
 
     Raises:
@@ -347,13 +350,16 @@ def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | Non
         raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
 
 
-def _check_served(guest: Guest | None, policy: Policy) -> None:
+def _check_served(prepared: Prepared, policy: Policy) -> None:
     """Refuse a policy that a guest cannot be run by; one that never frees anyway may be asked not to.
 
     Raises:
         UnsupportedGuestError: Says what the guest is and what does work.
     """
-    if guest is None or is_served(guest) or (guest.leaking is not None and policy == Policy(leaking=True)):
+    guest, served = prepared.guest, prepared.served
+    if isinstance(served, BestFitHeap) and policy.guard:
+        raise UnsupportedGuestError("a guard needs the collector of TinyGo up to 0.39; run this module without it")
+    if guest is None or served is not None or (guest.leaking is not None and policy == Policy(leaking=True)):
         return
     from tinyheap.recognize.identify import block_heap
 

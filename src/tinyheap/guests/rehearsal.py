@@ -121,7 +121,10 @@ class _Guest:
         for index, value in ((facts.size_parameter, size_bytes), (facts.layout_parameter, layout)):
             if index is not None:
                 arguments[index] = value
-        address = int(self._alloc(self._store, *arguments)) & 0xFFFF_FFFF
+        try:
+            address = int(self._alloc(self._store, *arguments)) & 0xFFFF_FFFF
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            raise RehearsalError(f"its allocator traps on a heap of ours: {error}") from error
         self._memory.locate()
         return address
 
@@ -142,17 +145,20 @@ class _Scene:
         facts: where its heap's parts are.
         rng: chooses.
         in_task: whether the stack is an object of the heap.
+        is_large: whether there are many objects.
     """
 
     start_address: Final = 0
 
-    def __init__(self, memory: bytes, facts: BestFitHeap, rng: random.Random, *, in_task: bool) -> None:
+    def __init__(
+        self, memory: bytes, facts: BestFitHeap, rng: random.Random, *, in_task: bool, is_large: bool
+    ) -> None:
         self.memory, self._facts, self._rng = bytearray(memory), facts, rng
         start = facts.heap_start_address
         if start is None:
             start = -(-(len(memory) - WASM_PAGE_BYTES) // BLOCK_BYTES) * BLOCK_BYTES
             self.write(facts.heap_start_variable_address or 0, start)
-        heap_bytes = rng.randrange(*((8192, 16384) if in_task else (1024, 8192)))
+        heap_bytes = rng.randrange(*((8192, 16384) if is_large else (1024, 8192)))
         geometry = Geometry(start, heap_bytes, WORD_BYTES, header_alignment_bytes=16)
         self._view = memoryview(self.memory)
         collector = facts.collector
@@ -435,8 +441,8 @@ class _Rehearsal:
             scene.keep_all()
             yield scene
 
-    def _scene(self, *, in_task: bool = False) -> _Scene:
-        return _Scene(self._guest.first_bytes, self._facts, self._rng, in_task=in_task)
+    def _scene(self, *, in_task: bool = False, is_large: bool = False) -> _Scene:
+        return _Scene(self._guest.first_bytes, self._facts, self._rng, in_task=in_task, is_large=is_large)
 
     def _measure(self) -> FixedRequest | None:
         """What each call asks for, where the allocator is not told."""
@@ -518,7 +524,7 @@ class _Rehearsal:
                 yield min(each.candidates, key=_simplicity)
 
     def _seen_once(self, *, in_task: bool) -> set[int]:
-        scene = self._scene(in_task=in_task)
+        scene = self._scene(in_task=in_task, is_large=True)
         scene.fill(0, layouts=(0,))
         alone = self._rng.sample(scene.objects, min(WINDOW_WORDS, len(scene.objects)))
         for address in scene.objects:
@@ -529,7 +535,9 @@ class _Rehearsal:
             scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
         scene.publish()
         made = self._guest.alloc(scene.memory, scene.stack_pointer, *self._request_of(900, 0))
-        table = self._guest.memory[scene.engine.geometry.table_address :]
+        memory = self._guest.memory
+        table_at = self._facts.metadata_start_address
+        table = memory[int.from_bytes(memory[table_at : table_at + WORD_BYTES], "little") :]
         return {
             (index + 1) * WORD_BYTES
             for index, address in enumerate(alone)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.recognize.facts import Role
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import BlockHeap, FixedRequest, SystemStack
+    from tinyheap.recognize.facts import FixedRequest, ServedHeap, SystemStack
     from tinyheap.wasm import Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
@@ -16,7 +16,7 @@ STACK_POINTER_EXPORT: Final = "tinyheap.stack_pointer"
 MEMORY_EXPORT: Final = "tinyheap.memory"
 
 
-def rewrite(module: Module, facts: BlockHeap) -> bytes:
+def rewrite(module: Module, facts: ServedHeap) -> bytes:
     """The module with its collector taken out; everything else is as it was, byte for byte where no index changed."""
     # Guests that were rewritten before start sooner without all that edits.
     from tinyheap.wasm import Editor
@@ -35,7 +35,7 @@ def expose_stack(module: Module, stack: SystemStack) -> bytes:
     return editor.encode()
 
 
-def take_out(editor: Editor, facts: BlockHeap) -> None:
+def take_out(editor: Editor, facts: ServedHeap) -> None:
     """Take a collector out of the editor's module."""
     for index, redirect in enumerate(facts.redirects):
         if redirect.role is Role.ALLOC and facts.fixed_request is not None:

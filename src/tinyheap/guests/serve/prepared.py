@@ -27,12 +27,13 @@ from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
 from tinyheap.guests.serve.overflow import stack_overflow
 from tinyheap.guests.serve.serving import Binding, ServingHeap
 from tinyheap.guests.serve.unchecked import unchecked_function
-from tinyheap.heap.engines import KERNEL, choose_engine
+from tinyheap.heap.collectors import Collector
+from tinyheap.heap.engines import KERNEL, choose_engine, engine_name_of
 from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import TABLE_DIVISOR, BlockHeap, Role
+from tinyheap.recognize.facts import TABLE_DIVISOR, Role
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.guests.record.recording import Recording
     from tinyheap.guests.serve.callstack import NameFrames
+    from tinyheap.guests.serve.residue import Residue
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
+    from tinyheap.recognize.facts import ServedHeap
 
 HEADER_ALIGNMENT_BYTES: Final = 16
 """Of precise objects on WebAssembly."""
@@ -66,12 +69,14 @@ class PreparedHeap:
         policy: how to run it.
         listener: called after each collection, with it.
         name_frames: names call stacks for whoever reads them.
+        residue: what the guest's own allocator leaves on the stack; None where that is known otherwise.
     """
 
-    facts: BlockHeap
+    facts: ServedHeap
     policy: Policy = _DEFAULT_POLICY
     listener: Callable[[Collection], object] | None = None
     name_frames: NameFrames = plain_names
+    residue: Residue | None = None
 
     def offer(self, store: Store, log: EventLog | None = None) -> OfferedHeap:
         """The functions that the rewritten module imports, in a store.
@@ -97,7 +102,7 @@ class OfferedHeap(SoleOwner):
         facts, policy = prepared.facts, prepared.policy
         self._bound: BoundHeap | None = None
         self._allocator: Allocator | None = None
-        if choose_engine(policy.engine) is KERNEL:
+        if facts.collector is Collector.NEXT_FIT and choose_engine(policy.engine) is KERNEL:
             self._allocator = Allocator(self, *facts.import_parameters)
             if log is not None:
                 self._allocator.record(log)
@@ -122,6 +127,7 @@ class OfferedHeap(SoleOwner):
         prepared = self._prepared
         binding = Binding(
             facts=prepared.facts,
+            residue=prepared.residue,
             policy=prepared.policy,
             listener=prepared.listener,
             name_frames=prepared.name_frames,
@@ -220,7 +226,7 @@ class BoundHeap(SoleOwner):
     @property
     def engine_name(self) -> str:
         """``kernel`` or ``model``."""
-        return "model" if self._binding.allocator is None else "kernel"
+        return engine_name_of(choose_engine(self.policy.engine, self.facts.collector))
 
     @property
     def memory(self) -> memoryview:
@@ -268,10 +274,7 @@ class BoundHeap(SoleOwner):
         geometry = _geometry_of(start_address, heap_bytes, table_counts_itself=facts.table_divisor == TABLE_DIVISOR)
         self._check_table(geometry)
         self._check_limit(heap_bytes)
-        next_alloc = memory.read(facts.next_alloc_address)
-        if next_alloc > geometry.end_block:
-            raise GuestError(f"the guest's nextAlloc is {next_alloc}, and its heap has {geometry.end_block} blocks")
-        return ServingHeap(self._binding, geometry, next_alloc, self.recording)
+        return ServingHeap(self._binding, geometry, self.recording)
 
     def _check_table(self, geometry: Geometry) -> None:
         facts, memory = self.facts, self._binding.memory

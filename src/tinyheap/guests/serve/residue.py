@@ -102,6 +102,11 @@ class Residue(NamedTuple):
     seen_in_task: Sequence[int]
     """The same where the stack is an object of the heap."""
 
+    @property
+    def touched(self) -> frozenset[int]:
+        """How far below the stack pointer the words lie that a collection's calls write to."""
+        return frozenset(word.below_bytes for case, words in self.words.items() if case.collects for word in words)
+
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON."""
         words = [[list(map(int, case)), [list(word) for word in found]] for case, found in self.words.items()]

@@ -20,17 +20,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryError
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collector
 from tinyheap.guests.serve.growing import Growing
 from tinyheap.guests.serve.memory import Variables
+from tinyheap.guests.serve.original_stack import MarkStackOnStack, RecordOnStack
 from tinyheap.guests.serve.verification import Absent, Verifier
-from tinyheap.heap.contract import Counters, Gc, NextFitEngine, Options
+from tinyheap.heap.contract import BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
+from tinyheap.recognize.facts import BlockHeap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.phases import Life
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.guests.serve.original_stack import OriginalStack
+    from tinyheap.guests.serve.residue import Residue
+    from tinyheap.recognize.facts import ServedHeap
 
 ALLOCATES: Final = "allocates"
 """What a program does while it cannot be called."""
@@ -58,6 +62,7 @@ class Binding:
 
     Args:
         facts: where its parts are.
+        residue: what its allocator leaves on the stack; None where that is known otherwise.
         policy: how to run it.
         listener: called after each collection, with it.
         name_frames: names call stacks for whoever reads them.
@@ -70,7 +75,8 @@ class Binding:
         collections: takes each collection.
     """
 
-    facts: BlockHeap
+    facts: ServedHeap
+    residue: Residue | None
     policy: Policy
     listener: Callable[[Collection], object] | None
     name_frames: NameFrames
@@ -89,29 +95,29 @@ class ServingHeap(SoleOwner):
     Args:
         binding: what the heap lies in.
         geometry: where it lies.
-        next_alloc: where the guest would search next.
         recording: takes what happens on it; None where the run is not recorded.
     """
 
-    def __init__(self, binding: Binding, geometry: Geometry, next_alloc: int, recording: Recording | None) -> None:
+    def __init__(self, binding: Binding, geometry: Geometry, recording: Recording | None) -> None:
         facts, policy, memory = binding.facts, binding.policy, binding.memory
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
         self._recording = recording
         view = memory.memory[geometry.start_address : geometry.end_address]
-        engine_type = choose_engine(policy.engine)
-        self.engine: NextFitEngine = engine_type(view, geometry, _options(facts, policy), memory, self)
+        engine_type = choose_engine(policy.engine, facts.collector)
+        self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
         self.engine.zero_size_address = facts.zero_size_address or 0
-        self.engine.next_alloc = next_alloc
         self._calls = binding.calls
         self._guard = self._new_guard() if policy.guard else None
         self._absent = Absent()
+        self._stack = _stack_of(binding, self.engine)
         self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
+        self._variables.take_over()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
         self._growing = Growing(policy, memory, binding.memory_limit_bytes)
         self._collector = Collector(
-            facts,
             memory,
             self.engine,
+            self._stack,
             self._variables,
             self.verifier,
             self._guard,
@@ -175,14 +181,18 @@ class ServingHeap(SoleOwner):
         self.verifier.check_variables()
         self._collect_if_due()
         self._serve_alone()
+        self._stack.begins(size_bytes)
         if size_bytes == 0:
+            self._stack.ends()
             return self.engine.zero_size_address
         number = self.engine.counters.mallocs + 1
         if number == self._policy.stop_at_allocation:
             raise self._stop(number, size_bytes, layout)
         self._absent.wanted_bytes = size_bytes
         try:
-            return self._new_object(number, size_bytes, layout)
+            address = self._new_object(number, size_bytes, layout)
+            self._stack.ends()
+            return address
         finally:
             self._absent.wanted_bytes = None
             # An error of a callback takes back what was counted.
@@ -261,9 +271,11 @@ class ServingHeap(SoleOwner):
     def grow(self, needed_blocks: int) -> bool:
         """Grow the guest's memory by one step and move the block table to its end."""
         with self._binding.life.busy(ALLOCATES):
+            self._stack.grows()
             heap_bytes = self._growing.extend(self.engine.geometry)
             if heap_bytes is not None:
                 self._resize(heap_bytes)
+            self._stack.grown(is_larger=heap_bytes is not None)
             return heap_bytes is not None
 
     def _resize(self, heap_bytes: int) -> None:
@@ -318,8 +330,18 @@ class ServingHeap(SoleOwner):
         return ()
 
 
-def _options(facts: BlockHeap, policy: Policy) -> Options:
+def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
+    facts, residue = binding.facts, binding.residue
+    if isinstance(facts, BlockHeap):
+        return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine))
+    assert residue is not None, "such a heap is served with it"
+    return RecordOnStack(facts, residue, binding.memory, cast("BestFitEngine", engine))
+
+
+def _options(facts: ServedHeap, policy: Policy) -> Options:
     gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
+    if not isinstance(facts, BlockHeap):
+        return Options(gc, clear_blocks=policy.clear_blocks, collector=facts.collector)
     stack = facts.mark_stack
     options = Options(gc, stack.entries, stack.zeroed, policy.clear_blocks)
     if not policy.guard:
