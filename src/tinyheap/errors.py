@@ -47,8 +47,8 @@ class OutOfMemoryError(HeapError, MemoryError):
     """No run of free blocks is long enough, and the heap cannot grow."""
 
 
-class InterruptError(HeapError):
-    """The heap was asked to allocate inside an interrupt."""
+class AllocationInInterruptError(HeapError):
+    """An allocation was asked for inside an interrupt handler of the mutator (see `Heap.interrupt`)."""
 
 
 class HeapBusyError(HeapError):
@@ -85,12 +85,12 @@ class HeapOverrunError(HeapCorruptError):
         self.callers = callers
 
 
-class StackOverrunError(HeapCorruptError):
-    """A program's stack overflowed and wrote over its heap or its variables; ``overflow`` says by what that is seen."""
+class StackOverflowError(HeapCorruptError):
+    """A program's stack overflowed, over its heap or its variables; ``stack_overflow`` is the evidence for that, a phrase."""
 
-    def __init__(self, message: str, overflow: str) -> None:
+    def __init__(self, message: str, stack_overflow: str) -> None:
         super().__init__(message)
-        self.overflow = overflow
+        self.stack_overflow = stack_overflow
 
 
 class TraceError(TinyheapError, ValueError):
@@ -180,8 +180,9 @@ class GuestTrapError(GuestError):
     """The program trapped.
 
     ``exit_code`` is what a shell should see, ``frames`` the innermost functions first, ``trap`` what WebAssembly says:
-    ``unreachable``, ``memory out of bounds`` and so on.  ``overflow`` says by what the program's stack is seen to have
-    overflowed, None where it is not; ``fault_address`` is the address outside the memory that was used, None for none.
+    ``unreachable``, ``memory out of bounds`` and so on.  ``stack_overflow`` is the evidence that the program's
+    call stack overflowed, a phrase, and None where there is none; ``fault_address`` is the address outside the memory that
+    was used, None for none.
     """
 
     def __init__(
@@ -190,14 +191,14 @@ class GuestTrapError(GuestError):
         exit_code: int = 134,
         frames: tuple[str, ...] = (),
         trap: str = "",
-        overflow: str | None = None,
+        stack_overflow: str | None = None,
         fault_address: int | None = None,
     ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.frames = frames
         self.trap = trap
-        self.overflow = overflow
+        self.stack_overflow = stack_overflow
         self.fault_address = fault_address
 
 
@@ -214,7 +215,7 @@ class GuestTimeoutError(GuestError, TimeoutError):
 
 
 class GuestInterruptError(GuestError):
-    """The program was stopped because somebody asked for it."""
+    """The program was stopped from outside, by Ctrl-C or `Session.interrupt`; nothing to do with interrupt handlers."""
 
 
 class GuestExitError(GuestError):

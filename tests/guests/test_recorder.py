@@ -32,7 +32,7 @@ from tinyheap.errors import (
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
-from tinyheap.guests.record.recording import is_pictured
+from tinyheap.guests.record.running_recorder import is_pictured
 from tinyheap.guests.rewrite.instrumenting import instrument
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from tinyheap.errors import (
+    AllocationInInterruptError,
     HeapCorruptError,
-    InterruptError,
     InvalidAddressError,
     InvalidSizeError,
 )
@@ -243,7 +243,7 @@ class TestAlloc:
         heap = bench(8, gc=gc)
         heap.engine.in_interrupt = True
         assert heap.engine.in_interrupt
-        with pytest.raises(InterruptError, match="heap alloc in interrupt"):
+        with pytest.raises(AllocationInInterruptError, match="heap alloc in interrupt"):
             heap.engine.alloc(1)
         heap.engine.in_interrupt = False
         assert heap.engine.counters[:3] == (0, 0, 0)

@@ -24,10 +24,11 @@ export interface Run {
   arguments: string[];
   runtime: string;
   runtime_version: string | null;
+  /** The kind of the program's collector, such as `precise`. */
   collector: string;
   /** Whether its heap only grows, so that no collection ever runs. */
   never_frees: boolean;
-  /** Who served the heap: one of tinyheap's engines, `kernel` or `model`, or the program itself, `injected`. */
+  /** Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself. */
   source: string;
   /** Why collections, and with them what lives, are not known; null where they are. */
   unseen_collections: string | null;

@@ -21,9 +21,9 @@ import click
 from rich.live import Live
 
 from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
-from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
+from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
-from tinyheap.guests.record.recording import Sink
+from tinyheap.guests.record.running_recorder import Sink
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.consoles import result_console
 from tinyheap.report.live.screen import LiveScreen, line
@@ -66,8 +66,8 @@ def command(
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
         recorder = Recorder(watched.begin, full_paths=options["full_paths"])
-        run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
-        run.to_the_end()
+        run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
+        run.execute()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     ctx.exit(run.exit_code)
 

@@ -162,14 +162,15 @@ class ScreenOutput:
 @click.option(
     "--gc",
     type=click.Choice([str(gc) for gc in Gc]),
-    help="Choose what may be a pointer; by default as --expect says, or else conservative.",
+    help="Choose which words of objects may be pointers: all (conservative) or those that layouts name (precise), or free "
+    "nothing at all (leaking). By default as --expect says, or else conservative.",
 )
 @click.option(
     "--collector",
     type=COLLECTOR,
     metavar="NAME",
     help="Choose the collector's algorithm: next-fit, best-fit-front, best-fit-back, best-fit for the newest, or a release "
-    "of TinyGo that had it, 0.20 to 0.42; by default the one that --expect has the statistics of, or else next-fit.",
+    "of TinyGo that had it, 0.20 to 0.42; by default the one whose statistics --expect has, or else next-fit.",
 )
 @click.option(
     "--engine",
@@ -246,7 +247,7 @@ def run(trace: Input, file: Input | None, setting: Setting, output: ReplayOutput
         return code_of(error)
     summary = summary_of(result, limit_bytes=setting.limit_bytes)
     output.replayed(text_of(trace.name), result, Outcome(short_name(trace), summary, file is not None, difference))
-    return ExitCode.DONE if difference is None else ExitCode.NO
+    return ExitCode.DONE if difference is None else ExitCode.FAILED
 
 
 def attempt(

@@ -204,8 +204,8 @@ RUN_PARAMETERS: Final = (
         type=click.Choice(COLLECTORS),
         default="default",
         show_default=True,
-        help="Choose the collector: `default` is tinyheap's, where the module's own can be replaced; `leaking` never collects, "
-        "so that the heap only grows; `native` is the module's own.",
+        help="Choose who manages the heap: `default` is tinyheap's collector, where the module's own can be replaced; "
+        "`leaking` is tinyheap without collections, so that the heap only grows; `native` is the module as it is.",
     ),
     click.option(
         "--engine",
@@ -215,15 +215,19 @@ RUN_PARAMETERS: Final = (
     click.option(
         "--clear-blocks",
         is_flag=True,
-        help="Clear a new object's blocks whole, so that stale words keep nothing alive.",
+        help="Zero every block of a new object, including the padding, so that stale pointers there retain nothing.",
     ),
-    click.option("--heap-limit", type=SIZE, help="Let the heap grow up to this size, and no further."),
+    click.option(
+        "--heap-limit",
+        type=SIZE,
+        help="Let the heap, a part of the program's memory, grow up to this size, and no further.",
+    ),
     click.option(
         "--growth",
         type=GrowthType(),
         metavar="none|double|pages|step:SIZE|ratio:N/M",
-        help="Choose how the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its "
-        "size. By default it grows until the program's memory has doubled, as with TinyGo's collector.",
+        help="Choose how the heap grows: not at all; to twice its size; to twice its size, rounded up to pages of 64 KiB; by "
+        "SIZE; or to N/M of its size. By default it grows until the program's memory has doubled, as with TinyGo's collector.",
     ),
     click.option(
         "--gc-every",
@@ -247,7 +251,9 @@ RUN_PARAMETERS: Final = (
         help="Stop the program after SECONDS.",
     ),
     click.option(
-        "--memory-limit", type=SIZE, help="Let the whole memory of the program grow up to this size, and no further."
+        "--memory-limit",
+        type=SIZE,
+        help="Let the linear memory of the program (stack, globals and heap) grow up to this size, and no further.",
     ),
     click.option(
         "--env",
@@ -285,8 +291,8 @@ RUN_PARAMETERS: Final = (
         flag_value=ALL,
         multiple=True,
         metavar="MODULE.NAME",
-        help="Let the functions that the program imports and nobody offers answer zero, or this one whoever offers it; "
-        "may be repeated.",
+        help="Replace imported functions by stubs that return zero: without a value, all that nobody offers; with "
+        "MODULE.NAME, that function even if it is offered. May be repeated.",
     ),
     click.option(
         "--seed",
@@ -297,13 +303,18 @@ RUN_PARAMETERS: Final = (
     click.option(
         "--symbols",
         type=MODULE_WITH_SYMBOLS,
-        help="Read source lines from this build of MODULE, whose code must be the same; by default from MODULE itself.",
+        help="Read debug information (source lines) from this other build of MODULE, whose code must be the same; by default "
+        "from MODULE itself.",
     ),
     click.option(
-        "--full-paths", is_flag=True, help="Name source files with the folders of whoever compiled them, not shortened."
+        "--full-paths",
+        is_flag=True,
+        help="Show source files by their full paths on the machine that compiled them, instead of shortened names.",
     ),
     click.option(
-        "--no-driver", is_flag=True, help="Run a module that formats texts like any other, and do not pass texts to it."
+        "--no-driver",
+        is_flag=True,
+        help="Run a module that formats texts like any other module, without passing texts to it.",
     ),
     click.option("-q", "--no-summary", is_flag=True, help="Print no summary of the heap."),
     click.option("--map", "draws_map", is_flag=True, help="Draw the heap's blocks at the end, on standard error."),
@@ -335,8 +346,8 @@ def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke
     is known to format texts is given the files that its arguments name, or else standard input, and the formatted texts
     are printed.  The summary of the heap goes to standard error.
     """
-    run = Run.asked_for(module, words, invoke, ctx.obj, options)
-    run.to_the_end()
+    run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options)
+    run.execute()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     ctx.exit(run.exit_code)
 
@@ -378,8 +389,8 @@ def _check(options: dict[str, Any]) -> None:
             raise click.UsageError(f"--gc leaking and {option} exclude each other: a leaking heap is never collected")
 
 
-class Run:
-    """One run: what is done, how it ended, and what there is to say of it."""
+class CommandRun:
+    """The run of a program that a command line asks for: what is done, how it ended, and the report on it."""
 
     def __init__(
         self,
@@ -402,7 +413,7 @@ class Run:
         self.prepare_ns = self.run_ns = 0
 
     @classmethod
-    def asked_for(
+    def from_command_line(
         cls,
         module: Input,
         words: tuple[str, ...],
@@ -423,7 +434,7 @@ class Run:
         task = Task(module, own, invoke, numbers, options["stdin"], may_drive, host, stubs)
         return cls(task, _grants(task, options), _policy(options), options["gc"], recorder, options["symbols"])
 
-    def to_the_end(self) -> None:
+    def execute(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
         try:
             self._prepare()
@@ -455,7 +466,7 @@ class Run:
         elif error.code is None or isinstance(error.code, int):
             self.exit_code = (error.code or 0) & 0xFF
         else:
-            self.exit_code, self.error = ExitCode.NO, error.code
+            self.exit_code, self.error = ExitCode.FAILED, error.code
 
     def _prepare(self) -> None:
         module = self.task.module
@@ -574,7 +585,7 @@ class Run:
     def _fail(self, error: Exception) -> None:
         """Keep what an error means to a shell, and to people."""
         self.failure, self.exit_code = error, code_of(error)
-        self.error = "nobody reads the program's output" if self.exit_code == ExitCode.UNREAD else str(error)
+        self.error = "nobody reads the program's output" if self.exit_code == ExitCode.BROKEN_PIPE else str(error)
 
     def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.
@@ -582,7 +593,7 @@ class Run:
         Raises:
             OutputError: The file cannot be written.
         """
-        if self.error is not None and self.exit_code != ExitCode.UNREAD:
+        if self.error is not None and self.exit_code != ExitCode.BROKEN_PIPE:
             say_error(self.error)
         if self.program is None:
             heap = None

@@ -256,7 +256,7 @@ class Engine(Protocol):
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
             InvalidTypeError: it is not a whole number.
-            InterruptError: not now.
+            AllocationInInterruptError: not now.
             HeapCorruptError: the free list was overwritten; nothing was allocated (`freelist.damaged` makes the error).
         """
 

@@ -367,7 +367,7 @@ class Heap(SoleOwner):
             InvalidTypeError: the size is not a whole number, the layout not a layout.
             LayoutError: the layout fits no object of this size.
             OutOfMemoryError: there is no room after a collection, and the heap cannot grow.
-            InterruptError: inside an interrupt.
+            AllocationInInterruptError: inside an interrupt.
             HeapBusyError: from a callback that may only look, or while another thread works on the heap.
             HeapCorruptError: the collection found the block table or a layout overwritten.
         """
@@ -405,7 +405,8 @@ class Heap(SoleOwner):
 
         Raises:
             InvalidAddressError: no live object is there.
-            InvalidSizeError, InvalidTypeError, OutOfMemoryError, InterruptError, HeapBusyError, HeapCorruptError: as `alloc`.
+            InvalidSizeError, InvalidTypeError, OutOfMemoryError, AllocationInInterruptError: as `alloc`.
+            HeapBusyError, HeapCorruptError: as `alloc`.
         """
         address, size_bytes = _address(address), whole_number("size", size_bytes)
         if address in (NIL, self.zero_size_address):
@@ -570,7 +571,7 @@ class Heap(SoleOwner):
         Raises:
             InvalidAddressError: no live object begins there.
             InvalidTypeError: the finalizer cannot be called.
-            OutOfMemoryError, InterruptError, HeapCorruptError: in best-fit-back, as `alloc`.
+            OutOfMemoryError, AllocationInInterruptError, HeapCorruptError: in best-fit-back, as `alloc`.
         """
         if finalizer is not None:
             check_callable("finalizer", finalizer)

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from tinyheap.errors import HeapCorruptError, InterruptError, InvalidAddressError, InvalidSizeError
+from tinyheap.errors import AllocationInInterruptError, HeapCorruptError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.blockmap import free_runs_of
 from tinyheap.heap.buffers import Buffer, writable_bytes
@@ -249,7 +249,7 @@ class BaseModel(SoleOwner, ABC):
 
     def _check_no_interrupt(self) -> None:
         if self.in_interrupt:
-            raise InterruptError(IN_INTERRUPT)
+            raise AllocationInInterruptError(IN_INTERRUPT)
 
     def _count(self, size_bytes: int, blocks: int, allocations: int = 1) -> None:
         """Count an allocation; or take it back, with negative numbers."""

@@ -42,7 +42,9 @@ class Totals(Result):
     runtime: str
     runtime_version: str | None
     collector: str
+    """The kind of the program's collector, such as ``precise``; ``leaking`` where nothing is ever freed."""
     source: str
+    """Who managed the heap: tinyheap's ``kernel`` or ``model``, or, as ``injected`` code observed, the program itself."""
     state: str
     """``finished``, ``failed``, or ``running`` where nobody wrote the end: all statistics are then up to the last batch."""
     error: str | None

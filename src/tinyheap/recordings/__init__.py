@@ -1,4 +1,4 @@
-"""What a profiled run leaves behind: one DuckDB file with every allocation, every death and every collection.
+"""What a profiled run leaves behind: one DuckDB file with every allocation, every object freed and every collection.
 
 Public is a `Recording`, which reads such a file, with its `RunInfo` and `Rows`; and for who records a run of another kind
 a `RecordingWriter` with the `Batch` that it takes.  All of it needs the extra `profile`.

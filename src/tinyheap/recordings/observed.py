@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 INJECTED: Final = "injected"
-"""Source of a recording whose program served its heap itself."""
+"""``run.source`` of a recording whose program managed its heap itself, observed by injected code."""
 LEAKING: Final = "leaking"
-"""A collector that never frees."""
+"""``run.collector`` of a program whose heap is never freed."""
 
 _OWN_ALLOCATOR: Final = "this module keeps its own allocator"
 

@@ -19,8 +19,8 @@ class RunColumns:
     arguments: tuple[str, ...]
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
-    collector: str  # conservative, precise, leaking
-    source: str  # kernel or model: tinyheap's served the heap; injected: the program's own did
+    collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
+    source: str  # who managed the heap: tinyheap's kernel or model; injected: the program, seen by injected code
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -40,8 +40,8 @@ class RunRow:
     arguments: tuple[str, ...]
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
-    collector: str  # conservative, precise, leaking
-    source: str  # kernel or model: tinyheap's served the heap; injected: the program's own did
+    collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
+    source: str  # who managed the heap: tinyheap's kernel or model; injected: the program, seen by injected code
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -87,8 +87,8 @@ class CollectionRow:
     stack_id: int  # who made it happen
     roots_bytes: int  # stack and globals scanned
     words_scanned: int  # of objects
-    overflows: int  # of the bounded mark stack
-    rescans: int
+    overflows: int  # how often the bounded mark stack overflowed
+    rescans: int  # scans of the whole heap, because the mark stack had overflowed
     freed_objects: int
     freed_bytes: int  # whole blocks
     live_objects: int

@@ -5,7 +5,7 @@
 
 A recorder has phases, each a type, as the program that it is for::
 
-    Recorder ──offer(store)──> OfferedRecorder ──attach(instance)──> AttachedRecorder ──begin(run)──> Recording
+    Recorder ──offer(store)──> OfferedRecorder ──attach(instance)──> AttachedRecorder ──begin(run)──> RunningRecorder
     a sink to be opened        the imports                           call stacks                      an open sink
 
 Events are noted by compiled code (`_recorder`), which calls here when a buffer is full, and from time to time.  What
@@ -38,7 +38,7 @@ import wasmtime
 from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
-from tinyheap.guests.record.recording import Clock, Recording, Sink
+from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
 from tinyheap.guests.rewrite.instrumenting import RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import Sites
 from tinyheap.guests.serve.unchecked import unchecked_function
@@ -71,7 +71,7 @@ class Recorder(SoleOwner):
         self._open_sink, self._full_paths = open_sink, full_paths
         self._journal = Journal()
         self._is_offered = False
-        self._recording: Recording | None = None
+        self._recording: RunningRecorder | None = None
 
     @classmethod
     def to_file(cls, path: str | Path, *, overwrite: bool = False, full_paths: bool = False) -> Self:
@@ -110,7 +110,7 @@ class Recorder(SoleOwner):
         return self.log.events
 
     def callers(self) -> tuple[str, ...]:
-        """The functions of the program that wait for another, innermost first; see `Recording.callers`."""
+        """The functions of the program that wait for another, innermost first; see `RunningRecorder.callers`."""
         return () if self._recording is None else self._recording.callers()
 
     def offer(self, store: Store) -> OfferedRecorder:
@@ -124,14 +124,16 @@ class Recorder(SoleOwner):
         self._is_offered = True
         return OfferedRecorder(self._journal, store, self._begun)
 
-    def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> Recording:
+    def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> RunningRecorder:
         found = Sites.decode(sites)
         if found.places.problem is not None:
             warnings.warn(f"call sites are shown without source lines: {found.places.problem}", stacklevel=2)
         unfolding = Unfolding(found, full_paths=self._full_paths) if found.places else None
         frames = SiteFrames(found)
         sink = self._open_sink(run, frames if unfolding is None else unfolding.frames)
-        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding)
+        self._recording = RunningRecorder(
+            self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding
+        )
         return self._recording
 
     def finish(self, *, error: str | None = None, exit_code: int | None = None) -> None:
@@ -158,7 +160,7 @@ class OfferedRecorder:
     """
 
     def __init__(
-        self, journal: Journal, store: Store, begun: Callable[[AttachedRecorder, RunRow, bytes], Recording]
+        self, journal: Journal, store: Store, begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder]
     ) -> None:
         self._journal, self._store, self._begun = journal, store, begun
         self.clock = Clock(journal.log)
@@ -203,11 +205,11 @@ class AttachedRecorder:
         self,
         clock: Clock,
         shadow_pointer: ctypes.c_uint32,
-        begun: Callable[[AttachedRecorder, RunRow, bytes], Recording],
+        begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder],
     ) -> None:
         self.clock, self.shadow_pointer, self._begun = clock, shadow_pointer, begun
 
-    def begin(self, run: RunRow, sites: bytes) -> Recording:
+    def begin(self, run: RunRow, sites: bytes) -> RunningRecorder:
         """Begin the recording.
 
         Args:

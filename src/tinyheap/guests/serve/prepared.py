@@ -24,8 +24,8 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
-from tinyheap.guests.serve.overflow import stack_overflow
 from tinyheap.guests.serve.serving import Binding, ServingHeap
+from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wasmtime import Instance, Store
 
     from tinyheap.guests.record._recorder import EventLog
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
@@ -213,7 +213,7 @@ class BoundHeap(SoleOwner):
         self._binding = binding
         self.facts, self.policy, self.life = binding.facts, binding.policy, binding.life
         self.collections = binding.collections
-        self.recording: Recording | None = None
+        self.recording: RunningRecorder | None = None
         self.serving: ServingHeap | None = None
         self._is_closed = False
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from wasmtime import Store
 
     from tinyheap.guests.policy import Policy
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve._allocator import Allocator
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
@@ -93,7 +93,9 @@ class ServingHeap(SoleOwner):
         recording: takes what happens on it; None where the run is not recorded.
     """
 
-    def __init__(self, binding: Binding, geometry: Geometry, next_alloc: int, recording: Recording | None) -> None:
+    def __init__(
+        self, binding: Binding, geometry: Geometry, next_alloc: int, recording: RunningRecorder | None
+    ) -> None:
         facts, policy, memory = binding.facts, binding.policy, binding.memory
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
         self._recording = recording

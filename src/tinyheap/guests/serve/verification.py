@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.errors import HeapCorruptError, StackOverrunError
-from tinyheap.guests.serve.overflow import stack_overflow
+from tinyheap.errors import HeapCorruptError, StackOverflowError
+from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine, State
 from tinyheap.heap.problems import unreadable_layout, wrong_block, wrong_counts
 
@@ -191,7 +191,7 @@ class Verifier:
             if overflow is None:
                 raise
             message = f"the program's stack overflowed ({overflow}) and wrote over its heap or its variables: {error}"
-            raise StackOverrunError(message, overflow) from error
+            raise StackOverflowError(message, overflow) from error
 
     def _advised(self, problems: list[str]) -> str:
         advice = "" if self._policy.guard else "; run with --guard to find out who overran its object"

@@ -68,7 +68,7 @@ from cython.cimports.tinyheap.heap.bestfit._table import (
     tails_below,
 )
 
-from tinyheap.errors import GeometryError, HeapError, InterruptError, InvalidAddressError, InvalidSizeError
+from tinyheap.errors import AllocationInInterruptError, GeometryError, HeapError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.contract import IN_INTERRUPT, Census, State
@@ -385,7 +385,7 @@ class Kernel:
         if size_bytes == 0:
             return heap.zero_size_address
         if self._in_interrupt:
-            raise InterruptError(IN_INTERRUPT)
+            raise AllocationInInterruptError(IN_INTERRUPT)
         if size_bytes > heap.largest_bytes:
             return self._embedder.finish_allocation(0, size_bytes)
         self._check_list()

@@ -54,10 +54,10 @@ from cython.cimports.tinyheap.heap.nextfit._sweep import count_blocks, count_mar
 from cython.cimports.tinyheap.heap.nextfit._table import FREE, HEAD, head_of, next_of, state_of, table_word
 
 from tinyheap.errors import (
+    AllocationInInterruptError,
     GeometryError,
     HeapCorruptError,
     HeapError,
-    InterruptError,
     InvalidAddressError,
     InvalidSizeError,
 )
@@ -388,7 +388,7 @@ class Kernel:
         if size_bytes == 0 and not heap.leaking:
             return heap.zero_size_address
         if self._in_interrupt:
-            raise InterruptError(IN_INTERRUPT)
+            raise AllocationInInterruptError(IN_INTERRUPT)
         if heap.leaking:
             return self._alloc_leaking(size_bytes)
         if heap.poison != 0:

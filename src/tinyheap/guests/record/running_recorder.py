@@ -1,4 +1,4 @@
-"""A recording that has begun: the last phase of a `Recorder` but for its end."""
+"""A recorder while its program runs: the last phase of a `Recorder`, which notes what happens until the run ends."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ class Clock:
         return self._log.now_ns if self._is_inside else self._left_ns
 
 
-class Recording:
-    """Notes what happens in a run, and hands it over.
+class RunningRecorder:
+    """Notes what happens in a run, and hands it over to a sink, batch by batch.
 
     Args:
         journal: what compiled code notes.
