@@ -194,7 +194,9 @@ class ShSyntaxFormatter:
         if count == 19:
             return [*head, *stop_at, options.variant, *tail, options.function_next_line]
         if count not in {21, 22}:
-            raise GuestError(f"this sh-syntax takes {count} numbers in process; 19, 21 and 22 are known")
+            raise GuestError(
+                f"this build of sh-syntax is not known: its function process has {count} parameters: expected 19, 21 or 22"
+            )
         simplify = [options.simplify] if count == 22 else []
         tail += [options.single_line, options.function_next_line]
         return [*head, options.variant, *stop_at, options.recover_errors, *simplify, *tail]

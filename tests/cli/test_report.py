@@ -70,7 +70,7 @@ def test_json_beside_files(made: Path, tmp_path: Path) -> None:
 def test_an_export_has_a_form_and_a_place(value: str, made: Path) -> None:
     said = report(made, "--export", value)
     assert said.exit_code == 2
-    assert "expected one of" in said.stderr or "write pprof=PATH" in said.stderr
+    assert "expected one of" in said.stderr or "expected pprof=PATH" in said.stderr
 
 
 def test_formats_are_listed() -> None:

@@ -646,7 +646,7 @@ def test_a_program_without_a_known_allocator_is_refused() -> None:
 
 
 def test_too_little_memory_for_call_stacks_is_said() -> None:
-    with pytest.raises(GuestError, match="takes a memory of 1048576 bytes"):
+    with pytest.raises(GuestError, match="recording a run takes 1048576 bytes"):
         Program.open(small(""), Grants(memory_limit_bytes=1 << 17), recording=Kept().recorder)
 
 

@@ -71,7 +71,7 @@ class TestNames:
     def test_what_next_fit_has_alone(self, make_best_fit: MakeHeap) -> None:
         with pytest.raises(HeapError, match="has no mark stack"):
             make_best_fit(KIB, mark_stack_entries=8)
-        with pytest.raises(HeapError, match="takes room from a free list"):
+        with pytest.raises(HeapError, match="allocates from a free list"):
             _ = make_best_fit(KIB).next_alloc
 
 

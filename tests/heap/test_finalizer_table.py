@@ -370,7 +370,7 @@ class TestDamage:
         table = table_of(lying)
         lying.store_word(forged + 8, ~lying.alloc(8) % (1 << 64))
         table.pending = forged
-        with pytest.raises(HeapError, match="nobody registered"):
+        with pytest.raises(HeapError, match="none was registered"):
             lying.collect()
 
 

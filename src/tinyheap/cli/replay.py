@@ -224,7 +224,7 @@ def command(
 ) -> None:
     """Replay allocation traces (`-` reads standard input) on a heap and show what the collector did."""
     if heap_bytes and limit_bytes and limit_bytes < heap_bytes:
-        raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}")
+        raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}; raise --limit, or lower --heap")
     files = pair_expectations(traces, expected)
     setting = Setting(Gc(gc) if gc else None, collector, engine, heap_bytes, limit_bytes, mark_stack)
     errors = result_console(stderr=True)
@@ -265,8 +265,8 @@ def attempt(
     heap_bytes = setting.heap_bytes or trace.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
         raise GeometryError(
-            f"the limit of {setting.limit_bytes} bytes is below the trace's heap of {heap_bytes}; "
-            "make --heap smaller, too"
+            f"--limit {setting.limit_bytes} is below the trace's initial heap of {heap_bytes} bytes; raise --limit, or lower "
+            "the heap by --heap"
         )
     with progress_bar(errors, short_name(source), trace.step_count) as progress:
         result = replay(
@@ -302,16 +302,20 @@ def pair_expectations(traces: Sequence[Input], expected: Sequence[Input]) -> lis
     for file in files:
         name = text_of(file.path.name)
         if name not in names:
-            raise click.UsageError(f"--expect {file}: no trace of that name; NAME.json belongs to NAME.trace[.gz]")
+            raise click.UsageError(
+                f"--expect {file}: there is no trace for it: NAME.json belongs to NAME.trace or NAME.trace.gz"
+            )
         if by_name.setdefault(name, file) != file:
-            raise click.UsageError(f"--expect {file}: {by_name[name]} has the same name")
+            raise click.UsageError(
+                f"--expect {file}: {by_name[name]} has the same name, and so belongs to the same trace; leave one of them out"
+            )
     return [by_name.get(name) or _in_folders(name, folders) for name in names]
 
 
 def _in_folders(name: str, folders: Sequence[Input]) -> Input:
     """The file of that name in the first folder that has it; else where it should be, for an error to tell."""
     if not folders:
-        raise click.UsageError(f"no --expect names a {name}")
+        raise click.UsageError(f"no --expect names {name}, or a folder with it, for the trace of that name")
     places = [Input(str(folder.path / name)) for folder in folders]
     return next((place for place in places if place.path.exists()), places[0])
 

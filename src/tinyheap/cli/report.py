@@ -43,7 +43,7 @@ class ExportType(click.ParamType[tuple[str, OutputTarget]]):
         if format_name not in FORMATS:
             self.fail(f"invalid format {text_of(format_name)!r}: expected one of {', '.join(FORMATS)}", param, ctx)
         if not equals or not path:
-            self.fail(f"{value!r} does not say where to: write {format_name}=PATH", param, ctx)
+            self.fail(f"invalid export {text_of(value)!r}: expected {format_name}=PATH", param, ctx)
         return format_name, (OUTPUT if FORMATS[format_name].content else FOLDER).convert(path, param, ctx)
 
 
@@ -127,9 +127,11 @@ def command(
 ) -> None:
     """Show what the recording FILE says of a heap: who allocated what, when, and what became of it."""
     if against and (html or exports):
-        raise click.UsageError("--against compares; --html and --export write one recording")
+        raise click.UsageError(
+            "--against excludes --html and --export: a comparison is only printed; leave one of them out"
+        )
     if as_json and any(output.is_stream for output in (html, *(output for _, output in exports)) if output):
-        raise click.UsageError("--json is printed: write nothing else to standard output")
+        raise click.UsageError("--json is printed on standard output: name a file for --html and --export")
     with ExitStack() as stack:
         recording = stack.enter_context(Recording.open(file.path))
         if against:

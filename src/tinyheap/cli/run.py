@@ -105,7 +105,9 @@ class FolderType(click.ParamType[Folder]):
             self.fail(f"invalid folder {text_of(host)!r}: there is no such folder", param, ctx)
         if guest not in (None, ".") and not PurePosixPath(guest).is_absolute():
             self.fail(
-                f"invalid folder {text_of(guest)!r} for the program: expected /PATH, or . for its own", param, ctx
+                f"invalid folder {text_of(guest)!r} for the program: expected an absolute path, or . for its current folder",
+                param,
+                ctx,
             )
         return Folder(Path(host), text_of(guest or host), access == "rw")
 
@@ -127,7 +129,7 @@ class VariableType(click.ParamType[tuple[str, str]]):
         return name, text
 
 
-MODULE_WITH_SYMBOLS: Final = InputFile("standard input is the program's; name a file")
+MODULE_WITH_SYMBOLS: Final = InputFile("that is for the program; name a file")
 
 
 class RunCommand(Command):
@@ -536,8 +538,8 @@ class CommandRun:
         if "_start" not in program.exports:
             names = ", ".join(sorted(program.exports)) or "nothing"
             raise GuestError(
-                f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}; or call them by "
-                "--host FILE.py"
+                f"this module exports no _start, which would run it: call one of its exports ({names}) with --invoke, or from "
+                "a file with --host"
             )
         program.session.run_timers()
         return program.exit_code or 0
@@ -547,7 +549,7 @@ class CommandRun:
             numbers = program.session.arguments_from_text(name, self.task.numbers)
         except ArgumentError as error:
             written = f"tinyheap run --invoke {name} {self.task.module} NUMBERS..."
-            raise ArgumentError(f"{error}; they are written behind the module, before any --: {written}") from error
+            raise ArgumentError(f"{error}; write them after the module, before any --: {written}") from error
         result = program.call(name, *numbers)
         if result is not None:
             click.echo(result)
@@ -610,14 +612,17 @@ class CommandRun:
     def _say(self, program: Program, heap: GuestHeap | None, *, says: bool, draws_map: bool) -> None:
         """Print the summary, and why there is not what was asked for."""
         if says and self.driver is not None:
-            click.echo(f"{self.task.module}: formats texts, by what it exports; --no-driver runs it as it is", err=True)
+            click.echo(
+                f"{self.task.module}: its exports show a formatter, so it was given texts; --no-driver runs it as it is",
+                err=True,
+            )
         if says:
             for line in self._summary(heap).lines():
                 click.echo(printable(line), err=True)
         wanted = self.policy.stop_at_allocation
         if wanted is not None and heap is not None and not isinstance(self.failure, AllocationStopError):
             made = heap.stats().mallocs
-            click.echo(f"--stop-at {wanted}: never reached, the program made {made:,} allocations", err=True)
+            click.echo(f"--stop-at {wanted}: not reached, since the program made only {made:,} allocations", err=True)
         if draws_map:
             if heap is not None and heap.is_begun:
                 from tinyheap.cli.guest_map import draw

@@ -39,7 +39,7 @@ class GuestHeap(SoleOwner):
 
     def _open(self) -> BoundHeap:
         if self._bound is None:
-            raise HeapError("the program was closed, and its heap with it; look at it before")
+            raise HeapError("the program was closed, and its heap with it; look at the heap before that")
         return self._bound
 
     @property

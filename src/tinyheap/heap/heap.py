@@ -308,7 +308,7 @@ class Heap(SoleOwner):
             HeapError: the heap is best-fit and searches no blocks; see `free_ranges`.
         """
         if self._collector.has_free_list:
-            raise HeapError(f"{self._collector} takes room from a free list, not from a block on; see free_ranges()")
+            raise HeapError(f"{self._collector} has no next block: it allocates from a free list; see free_ranges()")
         return cast(NextFitEngine, self._engine).next_alloc
 
     @property
@@ -384,7 +384,7 @@ class Heap(SoleOwner):
         """
         count, size_bytes = whole_number("count", count), whole_number("size", size_bytes)
         if count < 0:
-            raise InvalidSizeError(f"cannot allocate {shown(count)} objects")
+            raise InvalidSizeError(f"invalid count {shown(count)}: expected 0 or more objects")
         if count * self.geometry.word_bytes > self.capacity_bytes:
             capacity_bytes = self.capacity_bytes
             raise InvalidSizeError(f"{shown(count)} objects can never be on a heap of at most {capacity_bytes} bytes")
@@ -431,7 +431,9 @@ class Heap(SoleOwner):
         """The leaking collector knows no objects, only how far it came."""
         start, end = self.geometry.start_address, self._engine.bump_address
         if not start <= address < end:
-            raise InvalidAddressError(f"{address:#x} is not in what was allocated so far, {start:#x}..{end:#x}")
+            raise InvalidAddressError(
+                f"{address:#x} is not an object: a leaking heap has allocated {start:#x}..{end:#x} so far"
+            )
 
     @entering(FREEING)
     def free(self, address: int) -> None:
@@ -514,7 +516,7 @@ class Heap(SoleOwner):
 
         Raises:
             InvalidAddressError: as `load_word`.
-            InvalidTypeError: the data are no bytes.
+            InvalidTypeError: the data are not a buffer of bytes.
             HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
         address = _address(address)
@@ -919,7 +921,7 @@ def _address(address: int) -> int:
     """
     address = whole_number("address", address)
     if address.bit_length() > SHOWN_BITS:
-        raise InvalidAddressError(f"invalid address {shown(address)}: no word holds it")
+        raise InvalidAddressError(f"invalid address {shown(address)}: expected a number that fits a word")
     return address
 
 
@@ -941,7 +943,7 @@ def _named_gc(gc: Gc | str) -> Gc:
     try:
         return Gc(gc)
     except ValueError:
-        raise HeapError(f"invalid collector {gc!r}: expected one of {', '.join(Gc)}") from None
+        raise HeapError(f"invalid gc {gc!r}: expected one of {', '.join(Gc)}") from None
 
 
 def _poison_byte(largest: Geometry) -> int:

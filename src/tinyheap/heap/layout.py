@@ -188,7 +188,9 @@ class Layout:
         _check_word_size(word_bytes)
         short = self.shortest()
         if short.words >> 8 * word_bytes:
-            raise LayoutError(f"no word of {word_bytes} bytes holds the {short.words} words of this layout")
+            raise LayoutError(
+                f"a layout of {short.words} words is too long: its length does not fit a word of {word_bytes} bytes"
+            )
         return short.words.to_bytes(word_bytes, "little") + short.bitmap.to_bytes((short.words + 7) // 8, "little")
 
     def __str__(self) -> str:
@@ -288,7 +290,7 @@ class _StructReader:
         try:
             struct = self._struct("the struct", fields)
         except RecursionError:
-            raise LayoutError("these fields are structs inside structs without an end") from None
+            raise LayoutError("invalid fields: a struct contains itself, or structs are nested too deep") from None
         words = -(-struct.size_bytes // self.step_bytes)
         if words == 0:
             raise LayoutError("a struct without bytes has no layout")
@@ -376,7 +378,7 @@ class StaticLayouts:
         if self._room_bytes < word_bytes:
             raise GeometryError(
                 f"a heap at {geometry.start_address:#x} that may grow to {capacity_bytes} bytes fills the address space; "
-                f"leave {word_bytes} bytes for what has no size"
+                f"leave {word_bytes} bytes, for the address of objects without bytes"
             )
         self._word_bytes = word_bytes
         # The first word is the place of objects without bytes.

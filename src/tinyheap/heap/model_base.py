@@ -242,9 +242,9 @@ class BaseModel(SoleOwner, ABC):
 
     def _checked_size(self, size_bytes: int) -> int:
         size_bytes = whole_number("size", size_bytes)
-        if not 0 <= size_bytes < min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES):
-            word_bytes = self._geometry.word_bytes
-            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+        limit_bytes = min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES) - 1
+        if not 0 <= size_bytes <= limit_bytes:
+            raise InvalidSizeError(f"invalid size {shown(size_bytes)}: expected 0 to {limit_bytes} bytes")
         return size_bytes
 
     def _check_no_interrupt(self) -> None:

@@ -99,7 +99,7 @@ class HeapView:
             )
         block = geometry.block_of(address)
         if block >= geometry.end_block or engine.state(block) is State.FREE:
-            raise InvalidAddressError(f"{address:#x} is in block {block}, which is free: nothing is there (any more)")
+            raise InvalidAddressError(f"{address:#x} is in block {block}, which is free: no object is there (any more)")
         head = engine.find_head(block)
         if head == NO_BLOCK or engine.state(head) is State.FREE:
             raise HeapCorruptError(f"block {block} at {geometry.address_of(block):#x} is a tail without a head")

@@ -186,7 +186,9 @@ class OwnFunctions(SoleOwner):
         if function is None:
             return False
         if not _crosses(item):
-            raise HostError(f"{item}: a function cannot be behind that; only functions of numbers can be offered")
+            raise HostError(
+                f"{item}: cannot be offered from Python: expected a function whose parameters and results are numbers"
+            )
         arguments = (self._caller,) if _takes_caller(function) else ()
         _check_arity(item, function, arguments)
         _define(linker, item, partial(_answer, item, partial(function, *arguments)))

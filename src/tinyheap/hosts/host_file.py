@@ -71,7 +71,7 @@ class HostFile:
                 f"{text_of(path)}: defines no host: expected imports = {{module: {{name: function}}}} or def drive(program)"
             )
         if drive is not None and not callable(drive):
-            raise HostFileError(f"{text_of(path)}: invalid drive {drive!r}: expected a function of the program")
+            raise HostFileError(f"{text_of(path)}: invalid drive {drive!r}: expected a function that takes the program")
         try:
             OwnImports.of(imports)
         except TinyheapError as error:

@@ -45,7 +45,7 @@ class GuestMemory(SoleOwner):
                 return self._memory.data_len(self._store)
         except ValueError as error:
             # wasmtime's word for a store that is closed.
-            raise HostError("the program was closed, and its memory with it; look at it before") from error
+            raise HostError("the program was closed, and its memory with it; look at the memory before that") from error
 
     def read(self, address: int, length_bytes: int) -> bytes:
         """A copy of ``length_bytes`` bytes.

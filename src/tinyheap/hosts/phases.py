@@ -103,7 +103,7 @@ class Life:
             GuestPhaseError: It has had one before.
         """
         if self._phase is not Phase.OFFERED:
-            raise GuestPhaseError("attach: the program has its instance already", self._phase)
+            raise GuestPhaseError("attach: the program has an instance already, and has only one", self._phase)
         self._phase = Phase.LOADED if has_entry else Phase.READY
 
     def start(self, wish: str) -> None:

@@ -351,7 +351,7 @@ class HostSession(SoleOwner):
         refused = [item for item in refused if not self._own.stub_rest(self.linker, item)]
         if refused:
             listing = "".join(f"\n  {item}" for item in refused)
-            raise HostError(f"the program imports what no host here offers:{listing}\n{HOW_TO_OFFER}")
+            raise HostError(f"the program has imports that no host here offers:{listing}\n{HOW_TO_OFFER}")
 
     def _make(self, module: Module, makers: Mapping[str, Maker]) -> list[RequiredImport]:
         """Define those imports of ``module`` that have a maker; returns the others."""
@@ -506,7 +506,9 @@ class HostSession(SoleOwner):
             HostError: If its host cannot do what it asks for.
         """
         if name in _ENTRIES:
-            raise GuestPhaseError(f"call of {name!r}: a program is started by start() or run(), once", self.life.phase)
+            raise GuestPhaseError(
+                f"call of {name!r}: this function starts the program; use start() or run(), once", self.life.phase
+            )
 
         def body() -> int | float | None:
             function = self.function(name)

@@ -144,7 +144,7 @@ class Wasi(SoleOwner):
             config.inherit_stdin()
         elif isinstance(source, Path):
             if source.is_dir() or not source.exists():
-                raise HostError(f"{text_of(source)}: is not a file; it was to be the program's standard input")
+                raise HostError(f"{text_of(source)}: cannot be the program's standard input: it is not a file")
             config.stdin_file = self._utf8_name(source)
         else:
             import tempfile

@@ -405,5 +405,5 @@ class Guest:
         # Whose module lacks nothing needs none of the hosts.
         from tinyheap.hosts.offered import HOW_TO_OFFER
 
-        lacking = f"imports what no host here offers ({shown}{more}), so that it runs only where somebody does"
+        lacking = f"has imports that no host here offers ({shown}{more}), so that it runs only where you offer them"
         return f"{lacking}; it {self.served}. {HOW_TO_OFFER.removesuffix('.')}"

@@ -41,7 +41,7 @@ def check_place(path: Path, *, overwrite: bool) -> None:
             _check_replaceable(path, name, overwrite=overwrite)
         elif not overwrite and (log := path.with_name(f"{path.name}.wal")).exists():
             raise RecordingWriteError(
-                f"{text_of(log)}: is left of another recording; remove it, or choose another name"
+                f"{text_of(log)}: was left behind by another recording; remove it, or choose another name"
             )
         check_writable(path)
     except RecordingWriteError:

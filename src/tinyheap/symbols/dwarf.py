@@ -430,7 +430,7 @@ class _Unit:
             return data.index(0, at) + 1
         if form in _BLOCKS:
             return at + _BLOCKS[form] + int.from_bytes(data[at : at + _BLOCKS[form]], "little")
-        raise ValueError(f"the form {form} of an entry is not known")
+        raise ValueError(f"unknown form {form} of an attribute")
 
     def _values(self, plan: _Plan, data: bytes, at: int) -> tuple[dict[str, tuple[str, int | bytes]], int]:
         """The attributes of an entry, and what is behind it."""

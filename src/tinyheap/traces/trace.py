@@ -238,7 +238,7 @@ class Trace:
             IndexError: There is no such step.
         """
         if not 0 <= index < self.step_count:
-            raise IndexError(f"step {index} of a trace of {self.step_count} steps")
+            raise IndexError(f"invalid step {index}: the trace has {self.step_count} steps, counted from 0")
         op, a, b, c = self.ops[index * STEP_WORDS : (index + 1) * STEP_WORDS]
         return op, a, b, c
 

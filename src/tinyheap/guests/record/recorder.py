@@ -184,7 +184,9 @@ class OfferedRecorder:
         """
         memory = instance.exports(self._store)[SHADOW_STACK_EXPORT]
         if not isinstance(memory, wasmtime.Memory):
-            raise GuestError("the module was not prepared for a recording")
+            raise GuestError(
+                "the module was not instrumented for recording; open it with Program.open(..., recording=...)"
+            )
         address = ctypes.addressof(memory.data_ptr(self._store).contents)
         self._journal.log.begin_heap(0, _WORDS)
         self._journal.log.attach(address)

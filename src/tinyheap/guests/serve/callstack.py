@@ -46,7 +46,7 @@ class CallStack:
         try:
             instance = wasmtime.Instance(store, wasmtime.Module(store.engine, _TRAPPING), [])
         except wasmtime.WasmtimeError as error:
-            raise GuestError(f"no room to look at the program's call stack: {error}") from error
+            raise GuestError(f"too little memory to read the program's call stack: {error}") from error
         function = instance.exports(store)["trap"]
         assert isinstance(function, wasmtime.Func)
         self._trapping = function

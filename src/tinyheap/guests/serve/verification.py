@@ -175,7 +175,7 @@ class Verifier:
             number = self._engine.counters.mallocs
             since = f"since allocation {number}" if number else "before the first allocation"
             with self.blaming_the_stack():
-                raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")
+                raise HeapCorruptError(f"{'; '.join(problems)}; overwritten {since}")
 
     def unreadable(self, block: int) -> HeapCorruptError:
         """The error for a layout that a collection could not read, made while its marks are there."""

@@ -229,7 +229,7 @@ class Kernel:
     def write_table(self, table: bytes):
         self._check_held()
         if len(table) != self._heap.table_bytes:
-            raise GeometryError(f"a table of {len(table)} bytes; this heap's has {self._heap.table_bytes}")
+            raise GeometryError(f"invalid block table of {len(table)} bytes: expected {self._heap.table_bytes}")
         memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
         build_list(cython.address(self._heap))
 
@@ -373,8 +373,7 @@ class Kernel:
     def _checked_size(self, size_bytes) -> u64:
         size_bytes = whole_number("size", size_bytes)
         if not 0 <= size_bytes <= self._size_limit:
-            word_bytes = self._geometry.word_bytes
-            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+            raise InvalidSizeError(f"invalid size {shown(size_bytes)}: expected 0 to {self._size_limit} bytes")
         return size_bytes
 
     def _alloc_checked(self, size_bytes: u64, layout_word: u64):

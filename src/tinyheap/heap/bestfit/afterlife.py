@@ -92,4 +92,6 @@ class TableAfterlife(Afterlife):
         try:
             return self._functions.pop(entry)
         except KeyError:
-            raise HeapCorruptError(f"a finalizer is to run whose entry at {entry:#x} nobody registered") from None
+            raise HeapCorruptError(
+                f"the list of finalizers to run leads to {entry:#x}, where none was registered: a link word was overwritten"
+            ) from None

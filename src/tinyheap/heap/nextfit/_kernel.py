@@ -212,7 +212,7 @@ class Kernel:
     def write_table(self, table: bytes):
         self._check_held()
         if len(table) != self._heap.table_bytes:
-            raise GeometryError(f"a table of {len(table)} bytes; this heap's has {self._heap.table_bytes}")
+            raise GeometryError(f"invalid block table of {len(table)} bytes: expected {self._heap.table_bytes}")
         memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
         self._heap.free_until = self._heap.next_alloc
 
@@ -238,7 +238,9 @@ class Kernel:
         end: u64
         self._check_block(last, heap.end_block + 1)
         if first > last or not 0 <= run_blocks < needed_blocks:
-            raise InvalidAddressError(f"no search for {needed_blocks} blocks in {first}..{last} after {run_blocks}")
+            raise InvalidAddressError(
+                f"invalid search for {needed_blocks} blocks from block {first} to {last}, {run_blocks} found before"
+            )
         heap.run_blocks = run_blocks
         end = find_free_run(heap, first, last, needed_blocks)
         return cython.cast(cython.longlong, end), needed_blocks if end != NO_BLOCK else heap.run_blocks
@@ -376,8 +378,7 @@ class Kernel:
     def _checked_size(self, size_bytes) -> u64:
         size_bytes = whole_number("size", size_bytes)
         if not 0 <= size_bytes <= self._size_limit:
-            word_bytes = self._geometry.word_bytes
-            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+            raise InvalidSizeError(f"invalid size {shown(size_bytes)}: expected 0 to {self._size_limit} bytes")
         return size_bytes
 
     def _alloc_checked(self, size_bytes: u64, layout_word: u64):
@@ -444,7 +445,9 @@ class Kernel:
         if address != 0:
             head = (address - heap.header_bytes - heap.start) >> heap.block_shift
             if head_of(heap, heap.next_alloc - 1) != head or state_of(heap, head) != HEAD:
-                raise HeapCorruptError(f"blocks {head}..{heap.next_alloc} did not become an object")
+                raise HeapCorruptError(
+                    f"blocks {head}..{heap.next_alloc} of a new object are not in the block table; was it written to meanwhile?"
+                )
         return address if found else self._embedder.finish_allocation(address, size_bytes)
 
     def _bumped(self, size_bytes: u64) -> u64:
