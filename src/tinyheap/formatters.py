@@ -1,4 +1,4 @@
-"""Drivers: each knows how one family of programs wants to be called by its host.
+"""Drivers: each calls one family of programs by the calling convention that these expect of their host.
 
 A driver sees only a started session: its exports, its memory, and the functions that the program left in
 JavaScript's global object.  So it drives a program the same way whatever serves its memory.  The calling

@@ -2,7 +2,7 @@
 
 *Streams.*  A standard stream that is closed is opened again on nothing, so that no other file gets its number.  What
 cannot be written to standard output is an `OutputError`; what cannot be written to standard error is dropped, since there
-is nobody to tell.
+is no other place to report it.
 
 *Ctrl-C.*  Python handles a signal between two of its own instructions, by an exception that any destructor or callback
 may swallow, and never as long as a library computes.  So a thread waits for the signal by a pipe, to which the
@@ -66,7 +66,7 @@ def run(command: Callable[[], object]) -> NoReturn:
 
 
 def was_interrupted() -> bool:
-    """Whether somebody asked this process to end, by Ctrl-C."""
+    """Whether this process was asked to end by Ctrl-C."""
     return _Watch.present is not None and _Watch.present.is_interrupted
 
 

@@ -532,7 +532,11 @@ def test_a_folder_is_read_only_also_where_that_is_written(files: Path) -> None:
     (files / "given").mkdir()
     for option in ("given:ro", "given:/x:ro", "given:.", "given:/"):
         assert run(HELLO, "-q", "--dir", option).exit_code == 7
-    for option, words in (("given:x", "expected an absolute path"), ("given:", "expected HOST"), ("given:/x:rx", "expected HOST")):
+    for option, words in (
+        ("given:x", "expected an absolute path"),
+        ("given:", "expected HOST"),
+        ("given:/x:rx", "expected HOST"),
+    ):
         said = run(HELLO, "-q", "--dir", option)
         assert said.exit_code == 2
         assert words in said.stderr

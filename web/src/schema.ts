@@ -35,7 +35,7 @@ export interface Run {
   /** Why the heap as a whole is not known; null where it is. */
   unseen_heap: string | null;
   started_at: string;
-  /** `finished`, `failed`, or `running` where nobody wrote the end. */
+  /** `finished`, `failed`, or `running` where the end was not written. */
   state: string;
   error: string | null;
   exit_code: number | null;
@@ -78,7 +78,7 @@ export interface Totals {
   /** All pauses together. */
   collector_ns: number | null;
   growths: number | null;
-  /** At the end, block table included; null also where nobody looked before the recording ended early. */
+  /** At the end, block table included; null also where it was not sampled before the recording ended early. */
   heap_bytes: number | null;
   /** At the end, in whole blocks. */
   used_bytes: number | null;

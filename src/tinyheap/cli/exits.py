@@ -1,4 +1,4 @@
-"""How commands end: the exit codes of all, in one table that help texts and documentation take them from."""
+"""The exit codes of all commands, in one table from which help texts and the documentation take them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def code_of_trap(error: GuestTrapError, kind: EndKind) -> int:
 
 
 def is_broken_pipe(error: BaseException | None) -> bool:
-    """Whether an error, or what it comes from, is that nobody reads the output."""
+    """Whether an error, or one of its causes, is a broken pipe: the output is not read any more."""
     while error is not None and not isinstance(error, BrokenPipeError):
         error = error.__cause__
     return error is not None

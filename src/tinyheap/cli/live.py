@@ -1,7 +1,7 @@
 """`tinyheap live`: runs a WebAssembly program as `tinyheap run` does, and shows its heap while it runs.
 
 The screen is on standard error.  What the program writes to the same terminal is kept, and shown when it has ended, so
-that neither tears the other; what it writes elsewhere goes there at once.  Where standard error is not a terminal, a line
+that the two do not mix; what it writes elsewhere goes there at once.  Where standard error is not a terminal, a line
 is printed now and then.
 """
 

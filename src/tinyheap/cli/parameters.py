@@ -1,4 +1,4 @@
-"""What the commands share of their command lines: types of parameters, and the check that no file is lost.
+"""What all commands share: types of parameters, and the check that no input or other output is overwritten.
 
 A file is named the same way everywhere: ``-`` is standard input, or standard output, and a file of that name is ``./-``.
 """

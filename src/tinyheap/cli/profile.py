@@ -1,7 +1,7 @@
 """`tinyheap profile`: runs a WebAssembly program as `tinyheap run` does, and records what happens on its heap.
 
 Standard output and the exit code are the program's; the summary goes to standard error.  When the recording cannot go on
-the program is ended.  A recording that is there already is somebody's work, and is replaced on request only.
+the program is ended.  An existing recording is only replaced on request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`tinyheap report`: shows what a recording says, compares two, and writes it in the formats of other tools.
 
-The report goes to standard output, as text or as JSON; where something is written to a file, there is no report beside
-it, and what was written is said on standard error.
+The report goes to standard output, as text or as JSON.  Where it is written to a file instead, nothing is printed but
+the names of the files that were written, on standard error.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`tinyheap run`: runs a WebAssembly program, on tinyheap's collector where its own can be replaced.
 
-Standard output is the program's, byte for byte; what tinyheap has to say goes to standard error.
+Standard output is the program's, byte for byte; messages of tinyheap's go to standard error.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ RUN_PARAMETERS: Final = (
         flag_value=ALL,
         multiple=True,
         metavar="MODULE.NAME",
-        help="Replace imported functions by stubs that return zero: without a value, all that nobody offers; with "
+        help="Replace imported functions by stubs that return zero: without a value, all that no host offers; with "
         "MODULE.NAME, that function even if it is offered. May be repeated.",
     ),
     click.option(
@@ -587,7 +587,9 @@ class CommandRun:
     def _fail(self, error: Exception) -> None:
         """Keep what an error means to a shell, and to people."""
         self.failure, self.exit_code = error, code_of(error)
-        self.error = "nobody reads the program's output" if self.exit_code == ExitCode.BROKEN_PIPE else str(error)
+        self.error = (
+            "the program's output is not read any more" if self.exit_code == ExitCode.BROKEN_PIPE else str(error)
+        )
 
     def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.

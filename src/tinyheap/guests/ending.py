@@ -99,7 +99,7 @@ class Ending:
     """How a run ended.
 
     Args:
-        kind: in which of the ways.
+        kind: the way in which it ended.
         evidence: what shows it, a phrase or a sentence each.
     """
 
@@ -108,7 +108,7 @@ class Ending:
 
     @property
     def is_bad(self) -> bool:
-        """Whether something went wrong, or somebody ended the run."""
+        """Whether something went wrong, or the run was ended from outside."""
         return self.kind not in (EndKind.FINISHED, EndKind.EXITED)
 
 

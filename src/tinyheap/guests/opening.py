@@ -172,7 +172,7 @@ class OfferedRun:
     Args:
         run: what is run.
         session: its host, without an instance yet.
-        heap: the imports that serve its heap; None where nobody here does.
+        heap: the imports that serve its heap; None where it is not served.
         recorder: the imports that its run is recorded by; None where it is not.
     """
 

@@ -1,7 +1,7 @@
-"""What there is to see on a heap, whatever engine it is on and whoever keeps it: its objects, their census and statistics.
+"""A view of a heap on any engine: its objects, their census and statistics.
 
-`Heap` shows a mutator its own heap by it, and `tinyheap.guests.GuestHeap` that of a running program.  A view reads, and
-changes nothing; who may look, and when, is for its keeper to say.
+`Heap` and `tinyheap.guests.GuestHeap` use it.  A view reads, and changes nothing; its users check that no other thread
+works on the heap.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HeapObject:
         address: what the mutator holds.
         head: the block that is its head: the first one, or, where heads are last, the last.
         blocks: how many it has.
-        size_bytes: of its body, from ``address`` on: at least what was asked for.
+        size_bytes: from ``address`` to the end of its last block: at least what was asked for.
         layout: where its pointers may be; None where the collector does not know (conservative).
         head_is_last: which one the head is.
     """

@@ -82,7 +82,7 @@ class HostFile:
         """The exit code that `drive` gives a program.
 
         Raises:
-            HostFileError: it returns what is no exit code.
+            HostFileError: it returns something else than an exit code.
         """
         assert self.drive is not None, "only what drives is asked to"
         code = self.drive(program)

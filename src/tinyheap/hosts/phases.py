@@ -63,7 +63,7 @@ _WHY: Final = {
 class Life:
     """The phase that one program is in, and whether it runs just now.
 
-    Invariant: whoever runs the program, or looks at its memory, holds the lock meanwhile.
+    Invariant: the thread that runs the program, or looks at its memory, holds the lock meanwhile.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Life:
             self._phase, self._end = Phase.ENDED, why
 
     def close(self) -> None:
-        """It gives its memory back, while nobody uses it (`idle`)."""
+        """Its memory is released, while no thread uses it (`idle`)."""
         self._phase = Phase.CLOSED
 
     # ---- what may be done --------------------------------------------------------------------------------------------

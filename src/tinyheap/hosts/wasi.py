@@ -1,6 +1,6 @@
 """WASI preview 1: wasmtime's own implementation, configured from a program's grants.
 
-A few functions are served here instead, because wasmtime's cannot do what a session promises:
+A few functions are served here instead, because wasmtime's do not do what a session needs:
 
 ``proc_exit``       takes every exit code; wasmtime's refuses those from 126 on.
 ``poll_oneoff``     sleeps on the session's world, so that a timeout ends it and a seeded world does not wait.

@@ -126,7 +126,7 @@ class StackTree:
         """The stacks of a recording; read again only when there are more.
 
         Raises:
-            RecordingCorruptError: They are no tree, or a frame is missing.
+            RecordingCorruptError: They do not form a tree, or a frame is missing.
         """
         (count,) = row(recording, "SELECT count(*) FROM stacks")
         known = _TREES.get(recording)

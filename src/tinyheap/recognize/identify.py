@@ -2,8 +2,8 @@
 
     guest = identify_file(data)         a module, or the largest one of a component
     guest = identify(Module.parse(data))
-    guest.served                        a sentence for people
-    block_heap(guest)                   the heap to be taken over, or an error that says why not
+    guest.served                        what works for it, in one sentence
+    block_heap(guest)                   the heap whose collector can be replaced, or an error that says why not
 
 TinyGo's block collector is looked for in every module, whatever it says of itself: stripped modules say nothing.
 Everything else is known by what cannot well be stripped: imports, exports, and texts in its data.

@@ -1,4 +1,4 @@
-"""Whether a recording can be made under a name, which is known before its run begins.
+"""Checks, before a run begins, that its recording can be made under the name that was given.
 
 A recording replaces another one on request, and never a file that is something else.  DuckDB gets absolute names, for
 ``md:x`` and ``:memory:`` have a meaning of their own to it, and names in UTF-8, since it takes no others.

@@ -11,7 +11,7 @@ from tinyheap.traces.replay import Replay
 
 @dataclass(frozen=True, slots=True)
 class ReplaySummary:
-    """What became of a trace that was replayed, at its end unless a field says otherwise."""
+    """A replay in a few statistics, as of its end unless a field says otherwise."""
 
     gc: str
     collector: str

@@ -14,7 +14,7 @@ its block table.  All of it goes to a *sink*, by default the writer of a recordi
 
 What a recording holds depends on who serves the heap.  Where this collector does, it is all of the above.  Where the
 program's own allocator does (its collector cannot be replaced, or is not to be), calls in the program tell of allocations
-only: its collections, and with them all deaths, happen unseen.
+only: its collections, and which objects they free, cannot be seen.
 
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
@@ -56,15 +56,15 @@ _WORDS: Final = 3
 
 
 class Recorder(SoleOwner):
-    """Records one run of one program, which `tinyheap.Program.open` is given it for.
+    """Records one run of one program; to be passed to `tinyheap.Program.open`.
 
     Args:
-        open_sink: makes the sink, when the program is there and before it runs.  The frames it is given may become more
+        open_sink: makes the sink, after the program is instantiated and before it runs.  The frames it is given may become more
             as the program runs: those that a batch mentions are there when it is handed over.
-        full_paths: whether source files are named as the compiler knew them, with the folders of whoever compiled.
+        full_paths: whether source files are named by their full paths on the machine that compiled them.
 
     Raises:
-        MemoryError: there is no room for its buffers.
+        MemoryError: there is no memory for its buffers.
     """
 
     def __init__(self, open_sink: Callable[[RunRow, Sequence[FrameRow]], Sink], *, full_paths: bool = False) -> None:
@@ -78,9 +78,9 @@ class Recorder(SoleOwner):
         """A recorder into a new file.
 
         Args:
-            path: its place; it is made when the program is there.
+            path: where to write it; the file is made when the program is instantiated.
             overwrite: whether to replace what is there.
-            full_paths: whether source files are named with the folders of whoever compiled.
+            full_paths: whether source files are named by their full paths on the machine that compiled them.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
@@ -91,7 +91,7 @@ class Recorder(SoleOwner):
 
     @property
     def error(self) -> BaseException | None:
-        """Why nothing could be recorded any more."""
+        """The error that stopped the recording; None where there was none."""
         return self._journal.error
 
     @property

@@ -44,7 +44,7 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
 
 
 def allocate(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
-    """The address of a new object, with nobody asked while there is room."""
+    """The address of a new object; no callback is called while the heap is not full."""
     address: u64
     if size_bytes == 0:
         return link.heap.zero_size_address

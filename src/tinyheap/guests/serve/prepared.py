@@ -65,7 +65,7 @@ class PreparedHeap:
         facts: where the heap's parts are.
         policy: how to run it.
         listener: called after each collection, with it.
-        name_frames: names call stacks for whoever reads them.
+        name_frames: makes the texts of call stacks.
     """
 
     facts: BlockHeap

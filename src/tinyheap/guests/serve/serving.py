@@ -60,7 +60,7 @@ class Binding:
         facts: where its parts are.
         policy: how to run it.
         listener: called after each collection, with it.
-        name_frames: names call stacks for whoever reads them.
+        name_frames: makes the texts of call stacks.
         store: of the instance.
         memory: of the instance.
         allocator: the C function that serves the kernel's allocations; None for the model.
@@ -313,7 +313,7 @@ class ServingHeap(SoleOwner):
         )
 
     def _callers(self) -> tuple[str, ...]:
-        """Who waits for this host; nobody where there is no room to find out."""
+        """The functions that wait for this host; none where there is too little memory to find out."""
         with suppress(GuestError):
             self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()

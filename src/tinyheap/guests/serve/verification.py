@@ -1,7 +1,7 @@
 """Checking a guest's heap: is everything as the collector left it?
 
-The block table and the layouts are checked by the engine; here is what only a guest has: variables in its own memory, and
-somebody to blame.  Objects do not know who wrote over them, but most who write too far begin just in front.
+The engine checks the block table and the layouts.  Here the guest's own variables are checked, and the likely culprit is
+named: most writes past the end of an object begin in the object in front of what was overwritten.
 """
 
 from __future__ import annotations

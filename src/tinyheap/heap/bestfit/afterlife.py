@@ -1,4 +1,4 @@
-"""What happens to an object of best-fit-back when nothing reaches it any more: finalizers as TinyGo 0.42 has them.
+"""What happens to an unreachable object of best-fit-back: finalizers as TinyGo 0.42 has them.
 
 Weak references are as on every heap (`tinyheap.heap.finalization`).  Finalizers are entries of a table on the heap
 (`finalizers`), and differ from the others in this:

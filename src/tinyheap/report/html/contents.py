@@ -79,7 +79,7 @@ class Run(TypedDict):
     """Why the heap as a whole is not known; None where it is."""
     started_at: str
     state: str
-    """`finished`, `failed`, or `running` where nobody wrote the end."""
+    """`finished`, `failed`, or `running` where the end was not written."""
     error: str | None
     exit_code: int | None
     ends_early: str | None
