@@ -1,4 +1,4 @@
-"""`tinyheap replay` as its users meet it: its values, its output, its errors, its manners."""
+"""`tinyheap replay` as its users meet it: options, output, errors, exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tinyheap report` as its users meet it: on synthetic recordings, on a real program, and where it cannot work."""
+"""`tinyheap report` as its users meet it: on synthetic recordings, on a real program, and with inputs that cannot be shown."""
 
 from __future__ import annotations
 

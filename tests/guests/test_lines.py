@@ -1,4 +1,4 @@
-"""Source lines of a running program: in recordings, and in what is said where it was stopped."""
+"""Source lines of a running program: in recordings, and in messages about where it was stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of a guest's heap: each wish is done, or refused in words; and what an exhausted heap says."""
+"""Policies of a guest's heap: each is carried out, or refused with a reason; and the errors of an exhausted heap."""
 
 from __future__ import annotations
 

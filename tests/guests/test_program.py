@@ -1,4 +1,4 @@
-"""A program and its heap from Python, on real modules; and the cache that keeps what was prepared."""
+"""A program and its heap from Python, on real modules; and the cache of prepared modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real programs asked for anything in any order: refused in words, and never the end of the interpreter."""
+"""Real programs called in any order: calls in the wrong phase are refused with a reason, and never crash the interpreter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program's stack that overflowed is blamed before its heap, by what is seen of it; and never a sound one."""
+"""A stack overflow is reported before the damage that it did to the heap, with evidence; and never of a sound stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of wrong types and numbers beyond all bounds are refused where they come in, with a typed and short error."""
+"""Arguments of wrong types and numbers beyond all bounds are refused by a short, typed error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heap as it collects: what lives and what goes, whole or not at all, who is told, who may come between."""
+"""Collections: what survives and what is freed, all or nothing, listeners, and what callbacks and threads may do meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finalizers as TinyGo 0.42 has them, on the heap itself: entries, bitmap, order, pressure; and tables that lie."""
+"""Finalizers as TinyGo 0.42 has them, on the heap itself: entries, bitmap, order, pressure; and damaged tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heap as a mutator uses it: what allocates, resizes and frees, reads and writes, what it gives and refuses."""
+"""The heap as a mutator uses it: allocating, resizing, freeing, reading and writing, and what is refused."""
 
 from __future__ import annotations
 

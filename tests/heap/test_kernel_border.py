@@ -1,4 +1,4 @@
-"""The kernel checks at its border what would take it out of its memory; its loops check nothing."""
+"""The kernel checks at its border all arguments that would let it leave its memory; its loops check nothing."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_after_closing(kernel: type[Engine], gc: Gc) -> None:
 
 
 class TestAllocAtOnce:
-    """The way into the kernel without a Python frame: it does what needs nobody, and leaves the rest to others."""
+    """The way into the kernel without a Python frame: allocations without callbacks; the rest is left to the heap."""
 
     @pytest.fixture
     def left(self, heap: Workbench) -> list[tuple[Any, Any]]:

@@ -1,4 +1,4 @@
-"""What a heap may lie in, what it refuses, what it keeps of a heap that is there already, and how it ends."""
+"""The memory of a heap: buffers that it takes and refuses, adopting a heap that lies there already, and closing."""
 
 from __future__ import annotations
 

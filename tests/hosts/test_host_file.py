@@ -1,4 +1,4 @@
-"""Hosts as files of Python: what they may define, and whatever may be wrong with them."""
+"""Host files: what they may define, and the errors of those that are wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The phases of a program: what may be asked of it in each, from inside it and from other threads."""
+"""The phases of a program: which calls are allowed in each, from inside it and from other threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tinyheap identify`: readable, as JSON, for several files, and for files that are no modules."""
+"""`tinyheap identify`: readable, as JSON, for several files, and for files that are not modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording that is closed says so wherever it is asked, and whatever was got from it before stays."""
+"""Every query of a closed recording raises `RecordingClosedError`; results fetched before stay."""
 
 from __future__ import annotations
 

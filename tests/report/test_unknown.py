@@ -1,4 +1,4 @@
-"""Nothing is claimed that is not known: every analysis and every medium, of recordings that say nothing of collections.
+"""Statistics that were not observed are shown as unknown, by every analysis and in every medium.
 
 Two recordings of a module that keeps its own allocator have the same events.  One of them also has collections, deaths,
 samples and growths, which say nothing there: whatever statistic is made of them, even a count of none, is another one

@@ -1,4 +1,4 @@
-"""What stands at an address is what LLVM's own tool says; hostile debug information is refused, and stops nobody."""
+"""Source lines of an address are those of LLVM's symbolizer; hostile debug information is refused, and stops no run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A cache in a folder: opaque entries by key, private to one user, bounded in size.
 
 An entry is a file: a magic line, the SHA-256 of what follows, and the content.  What an entry holds is machine code
-that will be run, so one counts only if the folder and the file belong to this user, nobody else can write to them, and
+that will be run, so one counts only if the folder and the file belong to this user, no other user can write to them, and
 the hash is right; any other entry counts as missing and is made anew.  Entries are written beside their
 place and renamed, so that no reader ever sees half of one.  A cache that cannot be written is not an error.
 
@@ -117,7 +117,7 @@ def _head(content: bytes) -> bytes:
 
 
 def _is_ours(status: os.stat_result, kind: int) -> bool:
-    """Whether it is of that kind, this user's, and nobody else's to write."""
+    """Whether it is of that kind, belongs to this user, and no other user can write to it."""
     if stat.S_IFMT(status.st_mode) != kind:
         return False
     return not _HAS_OWNERS or (status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_CAN_WRITE)

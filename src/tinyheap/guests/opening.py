@@ -320,7 +320,7 @@ def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> R
     from tinyheap.recordings.row_types import RunRow
 
     wish, guest = run.wish, run.prepared.guest
-    assert guest is not None, "a module that nobody looked at is not recorded"
+    assert guest is not None, "a module that was not examined is not recorded"
     policy, source = wish.policy, wish.source
     growth = None if policy.growth is None else growth_text(policy.growth)
     options = {**asdict(replace(policy, growth=None)), "growth": growth, "gc": wish.gc, "seed": wish.grants.seed}

@@ -62,7 +62,7 @@ def report_errors(
 
 
 def _report(hook: Callable[..., object], error: Exception) -> None:
-    """Have Python itself show an error in a hook, by `sys.unraisablehook`, whose argument nobody else can make."""
+    """Have Python itself report an error in a hook to `sys.unraisablehook`, whose argument only Python can make."""
     nothing = _Nothing()
     reference = weakref.ref(nothing, _Reported(hook, error))
     del nothing, reference

@@ -361,7 +361,7 @@ class BaseModel(SoleOwner, ABC):
         return 1, 0
 
     def _taken_unreadable(self) -> int:
-        """What was remembered, which is forgotten now."""
+        """The blocks that were remembered, which are cleared."""
         unreadable, self._unreadable_layout = self._unreadable_layout, NO_BLOCK
         return unreadable
 

@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 class Access(IntEnum):
-    """What is done with a heap; whoever may do one may do those before it."""
+    """What is done with a heap; what allows one of these allows those before it."""
 
     LOOK = 0
     """Reads it; and adds or removes roots, tasks and listeners, which are not in it."""

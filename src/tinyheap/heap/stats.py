@@ -91,7 +91,7 @@ def mem_stats(
         in_use = allocated = heap_sys = bump_address - geometry.start_address
         idle = 0
     elif collector.has_free_list:
-        # From the state; the slack counts, too.  An adopted heap has objects that nobody allocated.
+        # From the state; the slack counts, too.  An adopted heap has objects that were not allocated here.
         allocated, heap_sys, frees = in_use, geometry.pool_bytes, max(counters.mallocs - heads, 0)
     return MemStats(
         alloc=allocated,

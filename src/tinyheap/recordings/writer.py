@@ -123,7 +123,7 @@ class RecordingWriter(SoleOwner):
 
 
 class _Work:
-    """What the thread does, and what it has to do; it knows nothing of the writer, which so may be forgotten."""
+    """The work of the thread and its state; without a reference to the writer, so that this can be garbage-collected."""
 
     def __init__(self, open_store: Callable[[], RecordingStore]) -> None:
         self.batches: int | None = None

@@ -47,7 +47,7 @@ PAGES: Final = 16
 ENTRY_BYTES: Final = 8
 ENTRIES: Final = PAGES * 65536 // ENTRY_BYTES - 1
 """Calls within calls that there is room for.  Each takes 16 bytes of the native stack at least, a return address and a
-frame pointer, and that is 512 KiB where nobody asks wasmtime for more: a quarter of what this is made for."""
+frame pointer, and that is 512 KiB unless wasmtime is asked for more: a quarter of what this is made for."""
 INDIRECT: Final = -1
 """The callee of a call through a table or a reference."""
 

@@ -253,7 +253,7 @@ class BoundHeap(SoleOwner):
             try:
                 self.serving.begin()
             except BaseException:
-                # An engine that nobody lets go of holds the memory.
+                # An engine that is still referred to holds the memory.
                 self.close()
                 raise
         return self.serving

@@ -329,7 +329,7 @@ class Kernel:
     # ---- the mutator's side -----------------------------------------------------------------------------------------------
 
     def alloc_at_once(self, size_bytes, layout=None):
-        """`alloc` for whoever has not entered the heap's monitor: in one go, or else by ``otherwise``.
+        """`alloc` for callers that have not entered the heap's monitor: in one go, or else by ``otherwise``.
 
         No code of a user's runs in here: the size is an integer of Python's, and there is room.
         """
@@ -426,7 +426,7 @@ class Kernel:
                 self._check_held()
                 address = alloc_again(heap, size_bytes, layout_word)
         except BaseException:
-            # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
+            # Not out of memory, but an error of a callback while collecting: as if nothing had been asked.
             self._uncount(size_bytes)
             raise
         return address

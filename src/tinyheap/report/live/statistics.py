@@ -70,7 +70,7 @@ class LiveView:
     recent: tuple[CollectionRow, ...]
     """The last collections, the latest last."""
     snapshot: SnapshotRow | None
-    """The last picture of the heap."""
+    """The last snapshot of the block table."""
     owners: tuple[Owner, ...]
     """Who allocated most bytes so far, in that order."""
 
