@@ -48,7 +48,9 @@ class BoundMemory:
         exports = instance.exports(store)
         memory, stack_pointer = exports[MEMORY_EXPORT], exports[STACK_POINTER_EXPORT]
         if not isinstance(memory, wasmtime.Memory) or not isinstance(stack_pointer, wasmtime.Global):
-            raise GuestError("the module was not prepared to be served here")
+            raise GuestError(
+                "the module was not rewritten to be served by tinyheap: its memory or stack pointer is not exported"
+            )
         self._store, self._memory, self._stack_pointer = store, memory, stack_pointer
         self.base = 0
         """Where it begins on this machine."""
@@ -170,7 +172,9 @@ class Variables:
         next_alloc = memory.read(facts.next_alloc_address)
         if next_alloc > engine.geometry.end_block:
             end_block = engine.geometry.end_block
-            raise GuestError(f"the guest's nextAlloc is {next_alloc}, and its heap has {end_block} blocks")
+            raise GuestError(
+                f"the program's heap is damaged: nextAlloc is block {next_alloc}, and the heap has {end_block} blocks"
+            )
         cast("NextFitEngine", engine).next_alloc = next_alloc
 
     def publish_geometry(self, geometry: Geometry) -> None:
