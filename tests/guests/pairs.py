@@ -18,7 +18,7 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.rehearsal import rehearse
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
 from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
-from tinyheap.guests.serve.residue import Residue
+from tinyheap.guests.serve.residue import Residues
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.codesearch import CodeSearch
@@ -37,7 +37,7 @@ class Pair:
     """A program, compiled both ways."""
 
     facts: ServedHeap
-    residue: Residue | None
+    residues: Residues | None
     engine: wasmtime.Engine
     native: wasmtime.Module
     ours: wasmtime.Module
@@ -72,25 +72,25 @@ class Run:
 def compiled(wasm: bytes) -> Pair:
     """A module's two forms, compiled once a test run."""
     module = Module.parse(wasm)
-    facts, residue = _served(module)
+    facts, residues = _served(module)
     engine = hosts.new_engine()
     rewritten = Module.parse(rewrite(module, facts))
     return Pair(
         facts,
-        residue,
+        residues,
         engine,
         hosts.compile_module(engine, witnessed(module, facts.alloc_function)),
         hosts.compile_module(engine, witnessed(rewritten, _allocator(rewritten, facts))),
     )
 
 
-def _served(module: Module) -> tuple[ServedHeap, Residue | None]:
+def _served(module: Module) -> tuple[ServedHeap, Residues | None]:
     """The heap of a module, and what its allocator leaves on the stack where that has to be learned."""
     guest = identify(module)
     if guest.best_fit is None:
         return block_heap(guest), None
     rehearsed = rehearse(module, guest.best_fit)
-    return rehearsed.facts, rehearsed.residue
+    return rehearsed.facts, rehearsed.residues
 
 
 # wasmtime's objects have to go before wasmtime does.
@@ -149,7 +149,7 @@ def start_ours(
 ) -> Run:
     """The program on tinyheap's collector; `watch` sees each collection."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
-    prepared = PreparedHeap(pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch), residue=pair.residue)
+    prepared = PreparedHeap(pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch), residues=pair.residues)
     offered = prepared.offer(store)
     session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1), offered.makers)
     instance = session.instantiate(pair.ours)

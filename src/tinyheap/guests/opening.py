@@ -147,7 +147,7 @@ class PreparedRun:
 
     def _prepared_heap(self, served: ServedHeap) -> PreparedHeap:
         return PreparedHeap(
-            served, self.wish.policy, self.wish.listener, self._name_frames, self.prepared.residue
+            served, self.wish.policy, self.wish.listener, self._name_frames, self.prepared.residues
         )
 
     @cached_property

@@ -21,7 +21,7 @@ import tinyheap
 from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError
 from tinyheap.guests.cache import Cache
 from tinyheap.hosts import compile_module
-from tinyheap.guests.serve.residue import Residue
+from tinyheap.guests.serve.residue import Residues, decode_residues, encode_residues
 from tinyheap.recognize.facts import BestFitHeap, Guest, ServedHeap
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
@@ -91,14 +91,14 @@ class Prepared:
         compiled: Made for one engine; with its collector taken out if ``guest`` can be served.
         was_cached: Whether it was prepared before.
         sites: The call instructions that a recording names, encoded; empty where it cannot be recorded.
-        residue: What the allocator that was taken out leaves on the stack; None where that is known otherwise.
+        residues: What the functions that were taken out leave on the stack, where that had to be learned.
     """
 
     guest: Guest | None
     compiled: wasmtime.Module
     was_cached: bool
     sites: bytes = b""
-    residue: Residue | None = None
+    residues: Residues | None = None
     keeps_collector: bool = False
 
     @property
@@ -106,7 +106,7 @@ class Prepared:
         """The heap whose collector was taken out; None for none."""
         if self.guest is None or self.keeps_collector:
             return None
-        if self.residue is not None:
+        if self.residues is not None:
             return self.guest.best_fit
         return self.guest.heap if is_served(self.guest) else None
 
@@ -195,10 +195,10 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     with_symbols = module if symbols is None else _symbols(symbols, module)
     if guest.heap is not None and form in (Form.GUARDED, Form.GUARDED_AND_RECORDED):
         guest = replace(guest, heap=with_realloc(module, guest.heap))
-    residue = None
+    residues = None
     if not form.keeps_collector and guest.best_fit is not None:
-        guest, residue = _rehearsed(module, guest, guest.best_fit)
-    prepared = Prepared(guest, None, False, b"", residue, form.keeps_collector)
+        guest, residues = _rehearsed(module, guest, guest.best_fit)
+    prepared = Prepared(guest, None, False, b"", residues, form.keeps_collector)
     served = prepared.served
     sites = b""
     if form.is_recorded:
@@ -214,7 +214,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     return replace(prepared, compiled=compile_module(engine, wasm), sites=sites)
 
 
-def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residue | None]:
+def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residues | None]:
     """A guest with a best-fit heap, and what its allocator leaves; None where it keeps it, which the guest then says."""
     from tinyheap.guests.rehearsal import RehearsalError, rehearse
 
@@ -222,7 +222,7 @@ def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, 
         rehearsed = rehearse(module, heap)
     except RehearsalError as error:
         return replace(guest, served=f"{guest.served}; {error}"), None
-    return replace(guest, best_fit=rehearsed.facts, served=_SERVED), rehearsed.residue
+    return replace(guest, best_fit=rehearsed.facts, served=_SERVED), rehearsed.residues
 
 
 def _symbols(symbols: bytes, module: Module) -> Module:
@@ -277,8 +277,8 @@ def _fingerprint() -> Iterator[str]:
 
 def _encode(prepared: Prepared) -> bytes:
     facts = b"" if prepared.guest is None else encode_guest(prepared.guest)
-    residue = b"" if prepared.residue is None else json.dumps(prepared.residue.as_json()).encode()
-    parts = (facts, prepared.sites, residue, b"1" if prepared.keeps_collector else b"")
+    residues = b"" if prepared.residues is None else encode_residues(prepared.residues)
+    parts = (facts, prepared.sites, residues, b"1" if prepared.keeps_collector else b"")
     return b"".join([_LENGTH.pack(len(part)) + part for part in parts]) + bytes(prepared.compiled.serialize())
 
 
@@ -286,11 +286,11 @@ def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
     """What was encoded; None where this wasmtime, on this machine, does not want it."""
     facts, rest = _divided(content)
     sites, rest = _divided(rest)
-    residue, rest = _divided(rest)
+    residues, rest = _divided(rest)
     keeps_collector, compiled = _divided(rest)
     try:
         guest = decode_guest(facts) if facts else None
-        left = Residue.of_json(json.loads(residue)) if residue else None
+        left = decode_residues(residues) if residues else None
         module = wasmtime.Module.deserialize(engine, compiled)
         return Prepared(guest, module, True, sites, left, bool(keeps_collector))
     except (ValueError, wasmtime.WasmtimeError):

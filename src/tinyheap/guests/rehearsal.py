@@ -31,11 +31,12 @@ from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import BestFitEngine, Gc, Options, State
 from tinyheap.heap.engines import choose_engine
 from tinyheap.heap.geometry import Geometry
-from tinyheap.recognize.facts import BestFitHeap, FixedRequest, HeaderPlace, StackScan
+from tinyheap.recognize.facts import BestFitHeap, FixedRequest, Role, StackScan
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Code, Editor, Module, instructions
 
-ALLOC_EXPORT: Final = "tinyheap.alloc"
+_EXPORT: Final = "tinyheap.{index}"
+"""As what the functions are exported that are to be replaced, by their index among the heap's redirects."""
 WORD_BYTES: Final = 4
 BLOCK_BYTES: Final = 16
 STACK_BYTES: Final = 4096
@@ -59,12 +60,14 @@ class RehearsalError(GuestError):
 
 
 def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
-    """The module with nothing left in it but its allocator, and what that calls."""
-    editor, kept = Editor(module), _reached(module, facts.alloc_function)
+    """The module with nothing left in it but what is to be replaced, and what that calls."""
+    editor = Editor(module)
+    kept = set().union(*(_reached(module, redirect.function) for redirect in facts.redirects))
     for function in module.functions:
         if function.body is not None and function.index not in kept:
             editor.replace_body(function.index, Code().unreachable())
-    editor.export(ALLOC_EXPORT, "function", facts.alloc_function)
+    for index, redirect in enumerate(facts.redirects):
+        editor.export(_EXPORT.format(index=index), "function", redirect.function)
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
     return editor.encode()
@@ -106,25 +109,29 @@ class _Guest:
         self._memory = BoundMemory(self._store, instance)
         self._memory.grow(1)
         self._memory.locate()
-        self._alloc, self._stack_pointer = exports[ALLOC_EXPORT], exports[STACK_POINTER_EXPORT]
+        self._functions = [
+            cast("wasmtime.Func", exports[_EXPORT.format(index=index)]) for index in range(len(self._facts.redirects))
+        ]
+        self._stack_pointer = cast("wasmtime.Global", exports[STACK_POINTER_EXPORT])
         self.first_bytes = bytes(self._memory.memory)
 
-    def alloc(self, memory: bytearray, stack_pointer: int, size_bytes: int, layout: int) -> int:
-        """What its allocator returns, when its memory is a copy of this one."""
+    def call(self, index: int, scene: _Scene, size_bytes: int, layout: int) -> int:
+        """What one of the functions returns in a scene: an address, or 0 where it makes nothing."""
+        memory = scene.memory
         if len(self.memory) != len(memory):
             # A growth is not taken back.
             self.begin()
         self._memory.memory[:] = bytes(memory)
-        self._stack_pointer.set_value(self._store, stack_pointer)
-        facts = self._facts
-        arguments = [0] * len(self._alloc.type(self._store).params)
-        for index, value in ((facts.size_parameter, size_bytes), (facts.layout_parameter, layout)):
-            if index is not None:
-                arguments[index] = value
+        self._stack_pointer.set_value(self._store, scene.stack_pointer)
+        facts, function = self._facts, self._functions[index]
+        arguments = [0] * len(function.type(self._store).params)
+        for parameter, value in ((facts.size_parameter, size_bytes), (facts.layout_parameter, layout)):
+            if parameter is not None and arguments:
+                arguments[parameter] = value
         try:
-            address = int(self._alloc(self._store, *arguments)) & 0xFFFF_FFFF
+            address = int(function(self._store, *arguments) or 0) & 0xFFFF_FFFF
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            raise RehearsalError(f"its allocator traps on a heap of ours: {error}") from error
+            raise RehearsalError(f"it traps on a heap of ours: {error}") from error
         self._memory.locate()
         return address
 
@@ -167,6 +174,7 @@ class _Scene:
         self.engine = engine_type(self._view[start : start + heap_bytes], geometry, options, self, self)
         self.engine.zero_size_address = facts.zero_size_address or 0
         self.engine.write_table(bytes(geometry.table_bytes))
+        self._root_share = rng.choice((0, 0.02, 0.1, 0.3))
         self.tracer: Tracer | None = None
         self.roots: Sequence[memoryview] = ()
         self.objects: list[int] = []
@@ -180,7 +188,7 @@ class _Scene:
         self.stack_pointer = (self.stack_end - self._rng.randrange(32, 256)) & ~15
         for address, value in (
             (roots.current_task_address, task),
-            (roots.saved_stack_pointer_address, top),
+            (roots.saved_stack_pointer_address, top - 64),
             (roots.stack_chain_address, 0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 31)),
         ):
             if address is not None:
@@ -245,13 +253,14 @@ class _Scene:
             layouts: those that objects have; by default any.
         """
         rng, engine = self._rng, self.engine
+        pointer_share = rng.choice((0, 0.1, 0.6))
         self._fill_with(SIZES, layouts)
         self._fill_with((1,), layouts)
         for address in rng.sample(self.objects, int(len(self.objects) * free_share)):
             self.objects.remove(address)
             engine.free(self.head_of(address))
         for address in self.objects:
-            if rng.random() < 0.6:
+            if rng.random() < pointer_share:
                 self.write(address, self._any_word())
 
     def _fill_with(self, sizes: Sequence[int], layouts: Sequence[int]) -> None:
@@ -279,7 +288,7 @@ class _Scene:
         """Words on the stack: some roots, and what is there from before, `below` the stack pointer."""
         rng = self._rng
         for address in range(self.stack_pointer, self.stack_end, WORD_BYTES):
-            self.write(address, self._any_word() if rng.random() < 0.3 else 0)
+            self.write(address, self._any_word() if rng.random() < self._root_share else 0)
         for index, value in enumerate(below):
             self.write(self.stack_pointer - (index + 1) * WORD_BYTES, value)
 
@@ -314,7 +323,10 @@ VARIABLES: Final = (
     *(
         f"{which}.{name}"
         for which in ("found", "mark", "span")
-        for name in ("table", "block", "object", "head", "walked", "header", "link")
+        for name in (
+            *("table", "table_block", "table_object", "table_walked"),
+            *("block", "object", "head", "walked", "header", "link"),
+        )
     ),
 )
 """The names of `tracing`'s variables, the likeliest first."""
@@ -394,27 +406,32 @@ class _Left:
         known.nil = nil
 
 
-class _Rehearsal:
-    """Calls the allocator in scenes of all kinds, until nothing new is learned."""
+class _Learner:
+    """Calls one of a module's functions in scenes of all kinds, until nothing new is learned.
 
-    def __init__(self, module: Module, facts: BestFitHeap, seed: int) -> None:
-        self._facts, self._rng = facts, random.Random(seed)
-        self._guest = _Guest(module, facts)
+    Args:
+        guest: the module.
+        facts: where its heap's parts are.
+        index: of the function among the heap's redirects.
+        rng: chooses.
+    """
+
+    def __init__(self, guest: _Guest, facts: BestFitHeap, index: int, rng: random.Random) -> None:
+        self._guest, self._facts, self._index, self._rng = guest, facts, index, rng
+        self._collects = facts.redirects[index].role is Role.COLLECT
         self._known: dict[Case, list[_Explanation]] = {}
         self._steady: Counter[Case] = Counter()
 
-    def run(self) -> Rehearsed:
-        """All of it."""
-        facts = self._facts = replace(self._facts, fixed_request=self._measure())
-        has_tasks = facts.roots.current_task_address is not None
+    def learn(self) -> Residue:
+        """What it leaves on the stack."""
         for round_ in range(MOST_ROUNDS):
             for scene in self._scenes():
                 self._try(scene)
             if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
                 break
         words = {case: tuple(self._words(case)) for case in self._known}
-        seen_in_task = self._seen(in_task=True) if has_tasks else ()
-        return Rehearsed(facts, Residue(words, self._seen(in_task=False), seen_in_task))
+        has_tasks = self._facts.roots.current_task_address is not None
+        return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
 
     def _seen(self, *, in_task: bool) -> tuple[int, ...]:
         """Which words from before a call are still there, and looked at, when it marks: those that are each time.
@@ -430,38 +447,23 @@ class _Rehearsal:
             scene = self._scene()
             scene.fill(free_share)
             yield scene
-        for layouts in ((), (0,)):
+        if self._facts.roots.current_task_address is not None:
+            for free_share in (0, 0.2):
+                scene = self._scene(in_task=True)
+                scene.fill(free_share)
+                yield scene
+        for layouts in ((), (), (0,)):
             scene = self._scene()
             scene.fill(0, layouts=layouts)
             yield scene
         for free_share in (0, 0, 0.1):
             scene = self._scene()
             scene.fill(free_share, layouts=[layout for layout in scene.layouts if layout != NO_POINTERS])
-            scene.place_words(())
             scene.keep_all()
             yield scene
 
     def _scene(self, *, in_task: bool = False, is_large: bool = False) -> _Scene:
         return _Scene(self._guest.first_bytes, self._facts, self._rng, in_task=in_task, is_large=is_large)
-
-    def _measure(self) -> FixedRequest | None:
-        """What each call asks for, where the allocator is not told."""
-        facts = self._facts
-        if facts.size_parameter is not None and (facts.layout_parameter is not None or not facts.is_precise):
-            return None
-        total_address = facts.counters.total_alloc_bytes_address
-        assert total_address is not None, "allocations are known by what they add to it"
-        scene = self._scene()
-        scene.publish()
-        address = self._guest.alloc(scene.memory, scene.stack_pointer, 1, 0)
-        memory = self._guest.memory
-        size = int.from_bytes(memory[total_address : total_address + 8], "little") - scene.read(total_address, 8)
-        shape, geometry = scene.engine.shape, scene.engine.geometry
-        first = geometry.block_of(address - shape.body_offset_bytes)
-        if not facts.is_precise:
-            return FixedRequest(size, 0)
-        layout_address = shape.layout_address(geometry, first, first + shape.blocks_for(geometry, size))
-        return FixedRequest(size, int.from_bytes(memory[layout_address : layout_address + WORD_BYTES], "little"))
 
     def _request_of(self, size_bytes: int, layout: int) -> tuple[int, int]:
         """What the allocator makes of a request."""
@@ -476,10 +478,16 @@ class _Rehearsal:
         scene.place_words(stale)
         scene.publish()
         size_bytes, layout = self._request_of(*scene.any_request((0, *SIZES, 900)))
-        address = self._guest.alloc(scene.memory, scene.stack_pointer, size_bytes, layout)
+        if self._collects:
+            size_bytes = 0
+        address = self._guest.call(self._index, scene, size_bytes, layout)
         tracer = scene.tracer = Tracer(self._facts, scene.engine, scene.read)
         tracer.begins(size_bytes)
-        expected = scene.engine.alloc(size_bytes, layout)
+        if self._collects:
+            free_bytes = scene.collect()
+            expected = free_bytes if self._facts.redirects[self._index].returns_free_bytes else 0
+        else:
+            expected = scene.engine.alloc(size_bytes, layout)
         tracer.ends()
         self._compare(scene, size_bytes, address, expected)
         self._learn(scene, tracer, stale)
@@ -488,12 +496,12 @@ class _Rehearsal:
         geometry, memory = scene.engine.geometry, self._guest.memory
         start, end = geometry.start_address, geometry.end_address
         if address != expected:
-            found = f"it gives {address:#x} for {size_bytes} bytes, where {expected:#x} was expected"
-        elif bytes(memory[start:end]) != scene.memory[start:end]:
+            found = f"it returns {address:#x} for {size_bytes} bytes, where {expected:#x} was expected"
+        elif _without_window(memory, scene)[start:end] != _without_window(scene.memory, scene)[start:end]:
             found = f"it leaves another heap than expected, after {size_bytes} bytes"
         else:
             return
-        raise RehearsalError(f"its allocator is not the one that it was taken for: on a heap of {geometry.heap_bytes} bytes {found}")
+        raise RehearsalError(f"it is not the collector that it was taken for: on a heap of {geometry.heap_bytes} bytes {found}")
 
     def _learn(self, scene: _Scene, tracer: Tracer, stale: Sequence[int]) -> None:
         memory, stack_pointer, geometry = self._guest.memory, scene.stack_pointer, scene.engine.geometry
@@ -517,7 +525,7 @@ class _Rehearsal:
         for index, each in enumerate(self._known[case]):
             if not each.is_understood:
                 raise RehearsalError(
-                    f"its allocator leaves a word on the stack, {(index + 1) * WORD_BYTES} bytes below where it was called, "
+                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, {(index + 1) * WORD_BYTES} bytes below where it was called, "
                     f"that is not understood ({case.text})"
                 )
             if not each.is_untouched:
@@ -534,7 +542,7 @@ class _Rehearsal:
         for index, address in enumerate(alone):
             scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
         scene.publish()
-        made = self._guest.alloc(scene.memory, scene.stack_pointer, *self._request_of(900, 0))
+        made = self._guest.call(self._index, scene, *self._request_of(900, 0))
         memory = self._guest.memory
         table_at = self._facts.metadata_start_address
         table = memory[int.from_bytes(memory[table_at : table_at + WORD_BYTES], "little") :]
@@ -543,6 +551,12 @@ class _Rehearsal:
             for index, address in enumerate(alone)
             if _is_head(table, scene.head_of(address)) and not made <= address < made + 900
         }
+
+
+def _without_window(memory: memoryview | bytearray, scene: _Scene) -> bytes:
+    """A memory without what is left below the stack pointer, which is compared by itself."""
+    window = slice(scene.stack_pointer - WINDOW_WORDS * WORD_BYTES, scene.stack_pointer)
+    return bytes(memory[: window.start]) + bytes(WINDOW_WORDS * WORD_BYTES) + bytes(memory[window.stop :])
 
 
 def _is_head(table: memoryview, block: int) -> bool:
@@ -555,17 +569,37 @@ def _simplicity(word: Word) -> tuple[int, int, int]:
     return word.kind, abs(word.added) if word.kind >= Kind.VARIABLE else 0, 0 if not word.variable else VARIABLES.index(word.variable)
 
 
+def _fixed_request(guest: _Guest, facts: BestFitHeap, rng: random.Random) -> FixedRequest | None:
+    """What each call of the allocator asks for, where it is not told."""
+    if facts.size_parameter is not None and (facts.layout_parameter is not None or not facts.is_precise):
+        return None
+    total_address = facts.counters.total_alloc_bytes_address
+    assert total_address is not None, "allocations are known by what they add to it"
+    scene = _Scene(guest.first_bytes, facts, rng, in_task=False, is_large=False)
+    scene.publish()
+    allocator = next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
+    address = guest.call(allocator, scene, 1, 0)
+    memory = guest.memory
+    size = int.from_bytes(memory[total_address : total_address + 8], "little") - scene.read(total_address, 8)
+    shape, geometry = scene.engine.shape, scene.engine.geometry
+    first = geometry.block_of(address - shape.body_offset_bytes)
+    if not facts.is_precise:
+        return FixedRequest(size, 0)
+    layout_address = shape.layout_address(geometry, first, first + shape.blocks_for(geometry, size))
+    return FixedRequest(size, int.from_bytes(memory[layout_address : layout_address + WORD_BYTES], "little"))
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
     """What was learned of a module's allocator.
 
     Args:
         facts: where its heap's parts are, and what it asks for each time, if it always asks for the same.
-        residue: what its calls leave on the stack.
+        residues: what calls leave on the stack, by the index of what is called among the heap's redirects.
     """
 
     facts: BestFitHeap
-    residue: Residue
+    residues: Mapping[int, Residue]
 
 
 def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
@@ -579,4 +613,6 @@ def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
     Raises:
         RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
     """
-    return _Rehearsal(module, facts, seed).run()
+    guest, rng = _Guest(module, facts), random.Random(seed)
+    facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
+    return Rehearsed(facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))})

@@ -14,7 +14,7 @@ from tinyheap.guests.serve.tracing import Tracer
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
-    from tinyheap.guests.serve.residue import Residue
+    from tinyheap.guests.serve.residue import Residues
     from tinyheap.heap.contract import BestFitEngine, NextFitEngine
     from tinyheap.recognize.facts import BestFitHeap, BlockHeap
 
@@ -24,8 +24,8 @@ WORD_BYTES = 4
 class OriginalStack(Protocol):
     """Told what happens, in its order; says where the roots are."""
 
-    def begins(self, size_bytes: int) -> None:
-        """An allocation begins, or, of no bytes, a collection on request."""
+    def begins(self, index: int, size_bytes: int) -> None:
+        """A function begins, by its index among the redirects: an allocation, or, of no bytes, a collection on request."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
         """Start and end address of each range of roots, in the original's order; a collection marks from each at once."""
@@ -43,7 +43,7 @@ class OriginalStack(Protocol):
         """It has grown, or could not."""
 
     def ends(self) -> None:
-        """The allocation ends with a new object."""
+        """The function ends."""
 
 
 class MarkStackOnStack:
@@ -58,7 +58,7 @@ class MarkStackOnStack:
     def __init__(self, facts: BlockHeap, memory: BoundMemory, engine: NextFitEngine) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
 
-    def begins(self, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int) -> None:
         """Nothing is left by allocations that do not collect."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
@@ -96,18 +96,20 @@ class RecordOnStack:
 
     Args:
         facts: where the guest's roots and variables are.
-        residue: what its allocator leaves.
+        residues: what its functions leave.
         memory: the guest's.
         engine: of its heap.
     """
 
-    def __init__(self, facts: BestFitHeap, residue: Residue, memory: BoundMemory, engine: BestFitEngine) -> None:
-        self._facts, self._residue, self._memory, self._engine = facts, residue, memory, engine
+    def __init__(self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine) -> None:
+        self._facts, self._residues, self._memory, self._engine = facts, residues, memory, engine
+        self._residue = next(iter(residues.values()))
         self._tracer = Tracer(facts, engine, memory.read)
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
-    def begins(self, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int) -> None:
+        self._residue = self._residues[index]
         self._tracer.begins(size_bytes)
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:

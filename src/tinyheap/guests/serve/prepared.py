@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.callstack import NameFrames
-    from tinyheap.guests.serve.residue import Residue
+    from tinyheap.guests.serve.residue import Residues
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import ServedHeap
@@ -69,14 +69,14 @@ class PreparedHeap:
         policy: how to run it.
         listener: called after each collection, with it.
         name_frames: makes the texts of call stacks.
-        residue: what the guest's own allocator leaves on the stack; None where that is known otherwise.
+        residues: what the guest's own functions leave on the stack, where that had to be learned.
     """
 
     facts: ServedHeap
     policy: Policy = _DEFAULT_POLICY
     listener: Callable[[Collection], object] | None = None
     name_frames: NameFrames = plain_names
-    residue: Residue | None = None
+    residues: Residues | None = None
 
     def offer(self, store: Store, log: EventLog | None = None) -> OfferedHeap:
         """The functions that the rewritten module imports, in a store.
@@ -127,7 +127,7 @@ class OfferedHeap(SoleOwner):
         prepared = self._prepared
         binding = Binding(
             facts=prepared.facts,
-            residue=prepared.residue,
+            residues=prepared.residues,
             policy=prepared.policy,
             listener=prepared.listener,
             name_frames=prepared.name_frames,
@@ -149,7 +149,7 @@ class OfferedHeap(SoleOwner):
             raise GuestError(f"invalid import {ALLOC_IMPORT}.{name}: expected a function")
         role, store = self._prepared.facts.redirects[int(name)].role, self._store
         if role is Role.COLLECT:
-            return wasmtime.Func(store, kind, lambda *_: self._collect(bool(kind.results)))
+            return wasmtime.Func(store, kind, lambda *_: self._collect(int(name), bool(kind.results)))
         if role is Role.REALLOC:
             return wasmtime.Func(store, kind, lambda *arguments: self._resize(arguments[0], arguments[-1]))
         if self._allocator is None:
@@ -196,8 +196,8 @@ class OfferedHeap(SoleOwner):
         serving.copy(address, made, kept_bytes)
         return _signed(made)
 
-    def _collect(self, wants_free_bytes: bool) -> int | None:
-        free_bytes = self._serving().collect_on_request()
+    def _collect(self, index: int, wants_free_bytes: bool) -> int | None:
+        free_bytes = self._serving().collect_on_request(index)
         return free_bytes if wants_free_bytes else None
 
 

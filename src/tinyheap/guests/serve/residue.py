@@ -16,9 +16,10 @@ from the code but learned from what it does (`rehearsal`), and differs by what a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from tinyheap.heap.geometry import Geometry
@@ -35,8 +36,10 @@ class Case(NamedTuple):
     """It asked for no bytes."""
     collects: bool
     """It ran a collection."""
+    scans: bool
+    """It scanned an object."""
     masks: bool
-    """It scanned an object by its layout."""
+    """It scanned one by its layout."""
     builds: bool
     """That collection found something free."""
     grows: bool
@@ -107,19 +110,34 @@ class Residue(NamedTuple):
         """How far below the stack pointer the words lie that a collection's calls write to."""
         return frozenset(word.below_bytes for case, words in self.words.items() if case.collects for word in words)
 
-    def as_json(self) -> dict[str, Any]:
-        """All of it as JSON."""
-        words = [[list(map(int, case)), [list(word) for word in found]] for case, found in self.words.items()]
-        return {"words": words, "seen": list(self.seen), "seen_in_task": list(self.seen_in_task)}
 
-    @staticmethod
-    def of_json(data: Mapping[str, Any]) -> Residue:
-        """What `as_json` gave."""
-        words = {
-            Case(*map(bool, case)): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
-            for case, found in data["words"]
-        }
-        return Residue(words, tuple(data["seen"]), tuple(data["seen_in_task"]))
+Residues = Mapping[int, Residue]
+"""What functions leave, by their index among a heap's redirects."""
+
+
+def encode_residues(residues: Residues) -> bytes:
+    """As JSON."""
+    return json.dumps(
+        [
+            [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
+            for index, residue in residues.items()
+        ]
+    ).encode()
+
+
+def decode_residues(data: bytes) -> Residues:
+    """What was encoded."""
+    return {
+        index: Residue(
+            {
+                Case(*case): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
+                for case, found in words
+            },
+            tuple(seen),
+            tuple(seen_in_task),
+        )
+        for index, words, seen, seen_in_task in json.loads(data)
+    }
 
 
 def cell_of(address: int, geometry: Geometry) -> int:

@@ -32,7 +32,7 @@ from tinyheap.guests.serve.verification import Absent, Verifier
 from tinyheap.heap.contract import BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import BlockHeap
+from tinyheap.recognize.facts import BlockHeap, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.phases import Life
     from tinyheap.guests.serve.original_stack import OriginalStack
-    from tinyheap.guests.serve.residue import Residue
+    from tinyheap.guests.serve.residue import Residues
     from tinyheap.recognize.facts import ServedHeap
 
 ALLOCATES: Final = "allocates"
@@ -62,7 +62,7 @@ class Binding:
 
     Args:
         facts: where its parts are.
-        residue: what its allocator leaves on the stack; None where that is known otherwise.
+        residues: what its functions leave on the stack, where that had to be learned.
         policy: how to run it.
         listener: called after each collection, with it.
         name_frames: makes the texts of call stacks.
@@ -76,7 +76,7 @@ class Binding:
     """
 
     facts: ServedHeap
-    residue: Residue | None
+    residues: Residues | None
     policy: Policy
     listener: Callable[[Collection], object] | None
     name_frames: NameFrames
@@ -110,6 +110,7 @@ class ServingHeap(SoleOwner):
         self._guard = self._new_guard() if policy.guard else None
         self._absent = Absent()
         self._stack = _stack_of(binding, self.engine)
+        self._alloc_index = next(index for index, each in enumerate(facts.redirects) if each.role is Role.ALLOC)
         self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
         self._variables.take_over()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
@@ -181,7 +182,7 @@ class ServingHeap(SoleOwner):
         self.verifier.check_variables()
         self._collect_if_due()
         self._serve_alone()
-        self._stack.begins(size_bytes)
+        self._stack.begins(self._alloc_index, size_bytes)
         if size_bytes == 0:
             self._stack.ends()
             return self.engine.zero_size_address
@@ -244,12 +245,19 @@ class ServingHeap(SoleOwner):
         if made != self.engine.zero_size_address:
             memory[made : made + kept_bytes] = bytes(memory[address : address + kept_bytes])
 
-    def collect_on_request(self) -> int:
-        """The guest's own call of its collector; returns the free bytes."""
+    def collect_on_request(self, index: int) -> int:
+        """The guest's own call of its collector; returns the free bytes.
+
+        Args:
+            index: of the function that it called, among the redirects.
+        """
         with self._binding.life.busy("collects"):
             self.verifier.check_variables()
             if not self._policy.leaking:
-                return self._collector.collect(REQUESTED, None)
+                self._stack.begins(index, 0)
+                free_bytes = self._collector.collect(REQUESTED, None)
+                self._stack.ends()
+                return free_bytes
             # A heap that only grows is not collected by anybody.
             return self.engine.census().free_blocks * self.engine.geometry.block_bytes
 
@@ -331,11 +339,11 @@ class ServingHeap(SoleOwner):
 
 
 def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
-    facts, residue = binding.facts, binding.residue
+    facts, residues = binding.facts, binding.residues
     if isinstance(facts, BlockHeap):
         return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine))
-    assert residue is not None, "such a heap is served with it"
-    return RecordOnStack(facts, residue, binding.memory, cast("BestFitEngine", engine))
+    assert residues is not None, "such a heap is served with it"
+    return RecordOnStack(facts, residues, binding.memory, cast("BestFitEngine", engine))
 
 
 def _options(facts: ServedHeap, policy: Policy) -> Options:

@@ -57,7 +57,10 @@ class Tracer:
     def case(self) -> Case:
         """What the call came to."""
         return Case(
-            self._is_empty, self._has_collected, self._has_masked, self._has_built, self._has_grown, self._has_split
+            self._is_empty,
+            self._has_collected,
+            self._has_scanned,
+            self._has_masked, self._has_built, self._has_grown, self._has_split
         )
 
     # ---- a call, from its beginning to its end ------------------------------------------------------------------------
@@ -67,7 +70,7 @@ class Tracer:
         roots, geometry = self._facts.roots, self._engine.geometry
         self.values: dict[str, int] = {}
         self._is_empty = not size_bytes
-        self._has_collected = self._has_masked = self._has_built = self._has_grown = self._has_split = False
+        self._has_collected = self._has_scanned = self._has_masked = self._has_built = self._has_grown = self._has_split = False
         self._needed_blocks = self._engine.shape.blocks_for(geometry, size_bytes) if size_bytes else 0
         if roots.stack_chain_address is not None:
             self.values["chain"] = self._read(roots.stack_chain_address)
@@ -85,9 +88,13 @@ class Tracer:
         """All that is reached is marked, and nothing swept."""
         end, geometry = self._engine.marking_end, self._engine.geometry
         values = self.values
-        last_root = self._facts.roots.globals_end_address - WORD_BYTES
-        values["scan.word"] = last_root
-        if end.scanned != NO_BLOCK:
+        roots = self._facts.roots
+        values["scan.word"] = roots.globals_end_address - WORD_BYTES
+        self._has_scanned = end.scanned != NO_BLOCK
+        if not self._has_scanned:
+            for address in range(roots.globals_start_address, roots.globals_end_address, WORD_BYTES):
+                self._object("span", self._read(address))
+        else:
             first, behind = self._engine.extent(end.scanned)
             values["scan.table"] = geometry.table_address
             values["scan.first"], values["scan.end"] = geometry.address_of(first), geometry.address_of(behind)
@@ -223,15 +230,18 @@ class Tracer:
             return
         block = geometry.block_of(word)
         values[f"{name}.block"] = geometry.address_of(block)
+        values[f"{name}.table_block"] = geometry.table_address
         if block >= geometry.end_block or engine.state(block) is State.FREE:
             return
         head = engine.find_head(block)
         values[f"{name}.object"] = geometry.address_of(block)
+        values[f"{name}.table_object"] = geometry.table_address
         if head == NO_BLOCK:
             return
         values[f"{name}.head"] = geometry.address_of(head)
         if head != block:
             values[f"{name}.walked"] = geometry.address_of(block)
+            values[f"{name}.table_walked"] = geometry.table_address
         values[f"{name}.header"] = header = self._header_of(*engine.extent(head))
         values[f"{name}.link"] = self._read(header)
 
