@@ -22,7 +22,7 @@ from tinyheap.guests.serve.residue import Residues
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.codesearch import CodeSearch
-from tinyheap.recognize.facts import Role, ServedHeap
+from tinyheap.recognize.facts import BlockHeap, Role, ServedHeap
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Code, Editor, MemoryArgument, Module
 
@@ -103,7 +103,7 @@ def _allocator(rewritten: Module, facts: ServedHeap) -> int:
     wanted = (ALLOC_IMPORT, name)
     imported = (function for function in rewritten.functions if function.imported is not None)
     found = next(f.index for f in imported if f.imported and (f.imported.module, f.imported.name) == wanted)
-    if facts.fixed_request is None:
+    if facts.fixed_request is None and isinstance(facts, BlockHeap):
         return found
     (asking,) = CodeSearch(rewritten).callers(found)
     return asking

@@ -93,34 +93,32 @@ def _reached(module: Module, function: int) -> set[int]:
 class _Guest:
     """An instance of nothing but the guest's allocator."""
 
-    def __init__(self, module: Module, facts: BestFitHeap) -> None:
+    def __init__(self, module: Module, facts: BestFitHeap, rng: random.Random) -> None:
+        self._rng = rng
         self._engine = wasmtime.Engine()
         self._compiled = wasmtime.Module(self._engine, allocator_alone(module, facts))
         self._facts = facts
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, with the memory that the module begins with."""
+        """Begin anew, with the memory that the module begins with, and some more."""
         self._store = wasmtime.Store(self._engine)
         linker = wasmtime.Linker(self._engine)
         linker.define_unknown_imports_as_traps(self._compiled)
         instance = linker.instantiate(self._store, self._compiled)
         exports = instance.exports(self._store)
         self._memory = BoundMemory(self._store, instance)
-        self._memory.grow(1)
+        self._memory.grow(self._rng.randrange(1, 5))
         self._memory.locate()
         self._functions = [
             cast("wasmtime.Func", exports[_EXPORT.format(index=index)]) for index in range(len(self._facts.redirects))
         ]
         self._stack_pointer = cast("wasmtime.Global", exports[STACK_POINTER_EXPORT])
-        self.first_bytes = bytes(self._memory.memory)
+        self._first_bytes = bytes(self._memory.memory)
 
     def call(self, index: int, scene: _Scene, size_bytes: int, layout: int) -> int:
         """What one of the functions returns in a scene: an address, or 0 where it makes nothing."""
         memory = scene.memory
-        if len(self.memory) != len(memory):
-            # A growth is not taken back.
-            self.begin()
         self._memory.memory[:] = bytes(memory)
         self._stack_pointer.set_value(self._store, scene.stack_pointer)
         facts, function = self._facts, self._functions[index]
@@ -134,6 +132,12 @@ class _Guest:
             raise RehearsalError(f"it traps on a heap of ours: {error}") from error
         self._memory.locate()
         return address
+
+    def fresh_bytes(self) -> bytes:
+        """Its memory as it begins with it; in an instance of another size after a growth, which is not taken back."""
+        if len(self.memory) != len(self._first_bytes):
+            self.begin()
+        return self._first_bytes
 
     @property
     def memory(self) -> memoryview:
@@ -178,6 +182,7 @@ class _Scene:
         self.tracer: Tracer | None = None
         self.roots: Sequence[memoryview] = ()
         self.objects: list[int] = []
+        self._keeps_all = False
         self._set_stack(in_task=in_task)
         self.layouts = self._new_layouts()
 
@@ -201,7 +206,7 @@ class _Scene:
             return {0: 0}
         address = self.stack_pointer - WORD_BYTES * WINDOW_WORDS - 64
         self.write(address, 40)
-        self.write(address + WORD_BYTES, 0b1000_0001_0000_0000_0000_0000_0000_0010, 5)
+        self.write(address + WORD_BYTES, 0b1000_0001_0000_0000_0000_0000_0000_0011, 5)
         return {0: 0, NO_POINTERS: 0, 0x43: 0, 5 << 6 | 7: 12, address: 160}
 
     # ---- what the engine asks -----------------------------------------------------------------------------------------
@@ -271,7 +276,7 @@ class _Scene:
         """Let each object refer to the next, and the stack to the first."""
         for address, following in zip(self.objects, self.objects[1:], strict=False):
             self.write(address, following)
-        self.write(self.stack_pointer, self.objects[0])
+        self._keeps_all = True
 
     def head_of(self, address: int) -> int:
         """The head block of the object at an address."""
@@ -289,6 +294,8 @@ class _Scene:
         rng = self._rng
         for address in range(self.stack_pointer, self.stack_end, WORD_BYTES):
             self.write(address, self._any_word() if rng.random() < self._root_share else 0)
+        if self._keeps_all:
+            self.write(self.stack_pointer, self.objects[0])
         for index, value in enumerate(below):
             self.write(self.stack_pointer - (index + 1) * WORD_BYTES, value)
 
@@ -420,6 +427,7 @@ class _Learner:
         self._guest, self._facts, self._index, self._rng = guest, facts, index, rng
         self._collects = facts.redirects[index].role is Role.COLLECT
         self._known: dict[Case, list[_Explanation]] = {}
+        self._trials: Counter[Case] = Counter()
         self._steady: Counter[Case] = Counter()
 
     def learn(self) -> Residue:
@@ -429,7 +437,8 @@ class _Learner:
                 self._try(scene)
             if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
                 break
-        words = {case: tuple(self._words(case)) for case in self._known}
+        # What was hardly ever seen is not known.
+        words = {case: tuple(self._words(case)) for case in self._known if self._trials[case] >= ENOUGH}
         has_tasks = self._facts.roots.current_task_address is not None
         return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
 
@@ -447,23 +456,26 @@ class _Learner:
             scene = self._scene()
             scene.fill(free_share)
             yield scene
-        if self._facts.roots.current_task_address is not None:
-            for free_share in (0, 0.2):
-                scene = self._scene(in_task=True)
-                scene.fill(free_share)
-                yield scene
         for layouts in ((), (), (0,)):
             scene = self._scene()
             scene.fill(0, layouts=layouts)
             yield scene
-        for free_share in (0, 0, 0.1):
-            scene = self._scene()
-            scene.fill(free_share, layouts=[layout for layout in scene.layouts if layout != NO_POINTERS])
-            scene.keep_all()
-            yield scene
+        has_tasks = self._facts.roots.current_task_address is not None
+        for in_task in (False, True) if has_tasks else (False,):
+            if in_task:
+                for free_share in (0, 0.2):
+                    scene = self._scene(in_task=True)
+                    scene.fill(free_share)
+                    yield scene
+            for layouts in ((), (0,)):
+                scene = self._scene(in_task=in_task)
+                kept = [layout for layout in scene.layouts if layout != NO_POINTERS]
+                scene.fill(0, layouts=layouts or kept)
+                scene.keep_all()
+                yield scene
 
     def _scene(self, *, in_task: bool = False, is_large: bool = False) -> _Scene:
-        return _Scene(self._guest.first_bytes, self._facts, self._rng, in_task=in_task, is_large=is_large)
+        return _Scene(self._guest.fresh_bytes(), self._facts, self._rng, in_task=in_task, is_large=is_large)
 
     def _request_of(self, size_bytes: int, layout: int) -> tuple[int, int]:
         """What the allocator makes of a request."""
@@ -477,7 +489,8 @@ class _Learner:
         stale = [_STALE + 8 * index for index in range(WINDOW_WORDS)]
         scene.place_words(stale)
         scene.publish()
-        size_bytes, layout = self._request_of(*scene.any_request((0, *SIZES, 900)))
+        sizes = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
+        size_bytes, layout = self._request_of(*scene.any_request(sizes))
         if self._collects:
             size_bytes = 0
         address = self._guest.call(self._index, scene, size_bytes, layout)
@@ -510,6 +523,7 @@ class _Learner:
             _Left((index + 1) * WORD_BYTES, value, value == before, tracer.values, stack_pointer, geometry)
             for index, (value, before) in enumerate(zip(window, stale, strict=True))
         ]
+        self._trials[tracer.case] += 1
         known = self._known.get(tracer.case)
         if known is None:
             self._known[tracer.case] = [each.begin() for each in left]
@@ -575,7 +589,7 @@ def _fixed_request(guest: _Guest, facts: BestFitHeap, rng: random.Random) -> Fix
         return None
     total_address = facts.counters.total_alloc_bytes_address
     assert total_address is not None, "allocations are known by what they add to it"
-    scene = _Scene(guest.first_bytes, facts, rng, in_task=False, is_large=False)
+    scene = _Scene(guest.fresh_bytes(), facts, rng, in_task=False, is_large=False)
     scene.publish()
     allocator = next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
     address = guest.call(allocator, scene, 1, 0)
@@ -613,6 +627,7 @@ def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
     Raises:
         RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
     """
-    guest, rng = _Guest(module, facts), random.Random(seed)
+    rng = random.Random(seed)
+    guest = _Guest(module, facts, rng)
     facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
     return Rehearsed(facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))})

@@ -330,10 +330,8 @@ class BestFitHeap:
 
     @property
     def import_parameters(self) -> tuple[int, int | None]:
-        """Which parameters of the import that takes alloc's place are size and layout; None for no layout."""
-        if self.fixed_request is not None:
-            return 0, 1
-        return self.size_parameter or 0, self.layout_parameter
+        """Which parameters of the import that takes alloc's place are size and layout; the third is the stack pointer."""
+        return 0, 1
 
     @property
     def is_replaceable(self) -> bool:

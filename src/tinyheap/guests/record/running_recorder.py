@@ -235,17 +235,23 @@ class RunningRecorder:
         if not self._journal.log.note_event(EventKind.ALLOCATION, address, size_bytes, layout):
             raise self._journal.failure()
 
-    def note_deaths(self, table_address: int, blocks: int, collection: int) -> int:
+    def note_deaths(self, table_address: int, blocks: int, collection: int, collector: Collector) -> int:
         """Note the objects that a collection has not marked; returns the nanoseconds that this took.
 
         Args:
             table_address: where the block table lies on this machine.
             blocks: how many it has.
             collection: the collection's number.
+            collector: whose table it is.
         """
         begun_ns = time.perf_counter_ns()
         try:
-            self._waiting_deaths += self._journal.log.note_deaths(table_address, blocks, collection)
+            log = self._journal.log
+            if collector is Collector.NEXT_FIT:
+                self._waiting_deaths += log.note_deaths(table_address, blocks, collection)
+            else:
+                last = collector.head_is_last
+                self._waiting_deaths += log.note_deaths_in_planes(table_address, blocks, collection, last)
         except MemoryError as error:
             self._journal.fail(error)
         return time.perf_counter_ns() - begun_ns

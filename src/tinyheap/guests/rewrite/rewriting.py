@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.recognize.facts import Role
+from tinyheap.recognize.facts import BestFitHeap, Role
 
 if TYPE_CHECKING:
     from tinyheap.recognize.facts import FixedRequest, ServedHeap, SystemStack
@@ -38,12 +38,28 @@ def expose_stack(module: Module, stack: SystemStack) -> bytes:
 def take_out(editor: Editor, facts: ServedHeap) -> None:
     """Take a collector out of the editor's module."""
     for index, redirect in enumerate(facts.redirects):
-        if redirect.role is Role.ALLOC and facts.fixed_request is not None:
+        if redirect.role is Role.ALLOC and isinstance(facts, BestFitHeap):
+            _ask_with_stack(editor, redirect.function, str(index), facts)
+        elif redirect.role is Role.ALLOC and facts.fixed_request is not None:
             _ask_for(editor, redirect.function, str(index), facts.fixed_request)
         else:
             editor.become_import(redirect.function, ALLOC_IMPORT, str(index))
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
+
+
+def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap) -> None:
+    """Make an alloc ask the host, and say where its stack ends: the host leaves there what it would have left itself."""
+    from tinyheap.wasm import Code
+
+    ask = editor.add_import_function(ALLOC_IMPORT, name, ("i32", "i32", "i32"), ("i32",))
+    fixed, code = facts.fixed_request, Code()
+    for parameter, value in (
+        (facts.size_parameter, 0 if fixed is None else fixed.size_bytes),
+        (facts.layout_parameter, 0 if fixed is None else fixed.layout),
+    ):
+        code = code.i32_const(value) if parameter is None else code.local_get(parameter)
+    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask))
 
 
 def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) -> None:

@@ -103,7 +103,7 @@ class Collector:
             return 0
         geometry = self._engine.geometry
         table_address = self._memory.base + geometry.table_address
-        return self._recording.note_deaths(table_address, geometry.end_block, len(self._collections) + 1)
+        return self._recording.note_deaths(table_address, geometry.end_block, len(self._collections) + 1, self._engine.collector)
 
     def _sweep(self) -> int:
         free_bytes = self._engine.sweep()

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from wasmtime import Instance, Store
 
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve._list_allocator import ListAllocator
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.heap.geometry import Geometry
+    from tinyheap.heap.bestfit._kernel import Kernel as BestFitKernel
     from tinyheap.heap.nextfit._kernel import Kernel
     from tinyheap.recognize.facts import ServedHeap
 
@@ -114,7 +116,7 @@ class Variables:
         memory: BoundMemory,
         engine: Engine,
         guard: Guard | None,
-        allocator: Allocator | None,
+        allocator: Allocator | ListAllocator | None,
     ) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
         self._guard, self._allocator = guard, allocator
@@ -137,7 +139,7 @@ class Variables:
 
     def publish(self) -> None:
         """Leave the counters, and where room is searched, as the guest's own allocator does."""
-        if self._allocator is not None and self._guard is None:
+        if self._allocator is not None and self._guard is None and isinstance(self._facts, BlockHeap):
             self._allocator.publish()
             return
         counts = self.counters
@@ -188,10 +190,20 @@ class Variables:
         """Tell the C function where they lie now, and whether it is to check them before each allocation."""
         if self._allocator is None:
             return
-        assert isinstance(self._facts, BlockHeap)
         facts, base = self._facts, self._memory.base
-        places = [0 if address is None else base + address for address in self._counter_addresses]
-        self._allocator.tie(cast("Kernel", self._engine), base + facts.next_alloc_address, places)
+        if isinstance(facts, BlockHeap):
+            places = [0 if address is None else base + address for address in self._counter_addresses]
+            allocator = cast("Allocator", self._allocator)
+            allocator.tie(cast("Kernel", self._engine), base + facts.next_alloc_address, places)
+        else:
+            cast("ListAllocator", self._allocator).tie(
+                cast("BestFitKernel", self._engine),
+                base,
+                len(self._memory.memory),
+                facts.free_ranges_address,
+                facts.roots.stack_chain_address or 0,
+                [address or 0 for address in self._counter_addresses[:3]],
+            )
         if checked:
             self._allocator.check(
                 base + facts.heap_end_address, base + facts.metadata_start_address, base + facts.end_block_address

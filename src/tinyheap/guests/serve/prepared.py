@@ -24,11 +24,11 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
-from tinyheap.guests.serve.serving import Binding, ServingHeap
+from tinyheap.guests.serve.residue import left_by_allocations
+from tinyheap.guests.serve.serving import Binding, ServingHeap, alloc_index
 from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.guests.serve.unchecked import unchecked_function
-from tinyheap.heap.collectors import Collector
-from tinyheap.heap.engines import KERNEL, choose_engine, engine_name_of
+from tinyheap.heap.engines import KERNEL, KERNELS, choose_engine, engine_name_of
 from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
@@ -37,6 +37,7 @@ from tinyheap.recognize.facts import TABLE_DIVISOR, Role
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve._list_allocator import ListAllocator
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
@@ -101,12 +102,20 @@ class OfferedHeap(SoleOwner):
         self._prepared, self._store = prepared, store
         facts, policy = prepared.facts, prepared.policy
         self._bound: BoundHeap | None = None
-        self._allocator: Allocator | None = None
-        if facts.collector is Collector.NEXT_FIT and choose_engine(policy.engine) is KERNEL:
-            self._allocator = Allocator(self, *facts.import_parameters)
+        self._allocator: Allocator | ListAllocator | None = None
+        if choose_engine(policy.engine, facts.collector) in KERNELS.values():
+            self._allocator = self._new_allocator()
             if log is not None:
                 self._allocator.record(log)
         self._calls = CallStack(store, prepared.name_frames) if policy.looks_at_each_allocation else None
+
+    def _new_allocator(self) -> Allocator | ListAllocator:
+        facts, residues = self._prepared.facts, self._prepared.residues
+        if residues is None:
+            return Allocator(self, *facts.import_parameters)
+        allocator = ListAllocator(self)
+        allocator.leave(left_by_allocations(residues[alloc_index(facts)]))
+        return allocator
 
     @property
     def makers(self) -> Mapping[str, Maker]:

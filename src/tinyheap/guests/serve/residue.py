@@ -17,6 +17,7 @@ from the code but learned from what it does (`rehearsal`), and differs by what a
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -138,6 +139,37 @@ def decode_residues(data: bytes) -> Residues:
         )
         for index, words, seen, seen_in_task in json.loads(data)
     }
+
+
+OF_ALLOCATIONS: Final = (
+    *("chain", "table", "heap.start", "heap.end"),
+    *("take.link", "take.node", "take.met", "take.passed"),
+    *("take.inner", "take.inner_next", "take.longer", "take.following"),
+    *("put.link", "put.node", "put.met", "put.passed", "put.inner", "put.range"),
+    *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
+)
+"""The variables that allocations set which need no collection, in the order that ``_list_allocator.pxd`` gives them."""
+
+
+def left_by_allocations(residue: Residue) -> list[array[int]]:
+    """What allocations leave which need no collection, for compiled code: empty ones, plain ones, those that split a range.
+
+    Four numbers for each word, as in `Word`; a variable is its index in `OF_ALLOCATIONS`.
+    """
+    empty = Case(True, *[False] * 6)
+    plain = Case(*[False] * 7)
+    return [
+        array("Q", [number for word in residue.words.get(case, ()) for number in _numbers(word)])
+        for case in (empty, plain, plain._replace(splits=True))
+    ]
+
+
+def _numbers(word: Word) -> tuple[int, int, int, int]:
+    # A variable that such an allocation does not set is nil.
+    if word.kind >= Kind.VARIABLE and word.variable not in OF_ALLOCATIONS:
+        word = Word(word.below_bytes, Kind.CONSTANT, "", 0)
+    variable = OF_ALLOCATIONS.index(word.variable) if word.variable else 0
+    return word.below_bytes, word.kind, variable, word.added % (1 << 64)
 
 
 def cell_of(address: int, geometry: Geometry) -> int:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve._list_allocator import ListAllocator
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory
@@ -82,7 +83,7 @@ class Binding:
     name_frames: NameFrames
     store: Store
     memory: BoundMemory
-    allocator: Allocator | None
+    allocator: Allocator | ListAllocator | None
     calls: CallStack | None
     life: Life
     memory_limit_bytes: int | None
@@ -110,7 +111,7 @@ class ServingHeap(SoleOwner):
         self._guard = self._new_guard() if policy.guard else None
         self._absent = Absent()
         self._stack = _stack_of(binding, self.engine)
-        self._alloc_index = next(index for index, each in enumerate(facts.redirects) if each.role is Role.ALLOC)
+        self._alloc_index = alloc_index(facts)
         self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
         self._variables.take_over()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
@@ -336,6 +337,11 @@ class ServingHeap(SoleOwner):
             self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()
         return ()
+
+
+def alloc_index(facts: ServedHeap) -> int:
+    """The index of the allocator among a heap's redirects."""
+    return next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
 
 
 def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:

@@ -229,9 +229,11 @@ class Tracer:
         if word >= geometry.table_address:
             return
         block = geometry.block_of(word)
+        if block >= geometry.end_block:
+            return
         values[f"{name}.block"] = geometry.address_of(block)
         values[f"{name}.table_block"] = geometry.table_address
-        if block >= geometry.end_block or engine.state(block) is State.FREE:
+        if engine.state(block) is State.FREE:
             return
         head = engine.find_head(block)
         values[f"{name}.object"] = geometry.address_of(block)
