@@ -106,14 +106,14 @@ class Prepared:
         """The heap whose collector was taken out; None for none."""
         if self.guest is None or self.keeps_collector:
             return None
-        if self.residues is not None:
-            return self.guest.best_fit
-        return self.guest.heap if is_served(self.guest) else None
+        return _served_heap(self.guest, self.residues)
 
 
-def is_served(guest: Guest | None) -> bool:
-    """Whether the place of a guest's collector can be taken, as far as its code alone says."""
-    return guest is not None and guest.heap is not None and guest.heap.is_replaceable
+def _served_heap(guest: Guest, residues: Residues | None) -> ServedHeap | None:
+    """The heap of a guest, if the place of its collector can be taken."""
+    if residues is not None:
+        return guest.best_fit
+    return guest.heap if guest.heap is not None and guest.heap.is_replaceable else None
 
 
 def read_module(path: Path) -> bytes:
@@ -198,8 +198,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     residues = None
     if not form.keeps_collector and guest.best_fit is not None:
         guest, residues = _rehearsed(module, guest, guest.best_fit)
-    prepared = Prepared(guest, None, False, b"", residues, form.keeps_collector)
-    served = prepared.served
+    served = None if form.keeps_collector else _served_heap(guest, residues)
     sites = b""
     if form.is_recorded:
         from tinyheap.guests.rewrite.instrumenting import instrument
@@ -211,13 +210,17 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
         wasm = rewrite(module, served)
     elif guest.stack is not None:
         wasm = expose_stack(module, guest.stack)
-    return replace(prepared, compiled=compile_module(engine, wasm), sites=sites)
+    return Prepared(guest, compile_module(engine, wasm), False, sites, residues, form.keeps_collector)
 
 
 def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residues | None]:
     """A guest with a best-fit heap, and what its allocator leaves; None where it keeps it, which the guest then says."""
     from tinyheap.guests.rehearsal import RehearsalError, rehearse
 
+    hidden = heap.finalizers is not None and heap.finalizers.wake_function is None
+    if hidden or not heap.is_replaceable:
+        why = "how it runs finalizers was not found" if hidden else "some of its functions would still change the heap"
+        return replace(guest, served=f"{guest.served}; {why}"), None
     try:
         rehearsed = rehearse(module, heap)
     except RehearsalError as error:

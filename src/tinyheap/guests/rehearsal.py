@@ -182,7 +182,7 @@ class _Scene:
         self.tracer: Tracer | None = None
         self.roots: Sequence[memoryview] = ()
         self.objects: list[int] = []
-        self._keeps_all = False
+        self._kept: list[int] = []
         self._set_stack(in_task=in_task)
         self.layouts = self._new_layouts()
 
@@ -255,6 +255,7 @@ class _Scene:
         """Objects of many sizes, a share of which is freed again, and words that refer to them.
 
         Args:
+            free_share: from 0 to 1.
             layouts: those that objects have; by default any.
         """
         rng, engine = self._rng, self.engine
@@ -272,11 +273,12 @@ class _Scene:
         while address := self.engine.alloc(*self.any_request(sizes, layouts)):
             self.objects.append(address)
 
-    def keep_all(self) -> None:
-        """Let each object refer to the next, and the stack to the first."""
-        for address, following in zip(self.objects, self.objects[1:], strict=False):
+    def keep(self, share: float) -> None:
+        """Let each of a share of the objects refer to the next, and the stack to the first; the others go."""
+        kept = self._rng.sample(self.objects, max(1, int(len(self.objects) * share))) if self.objects else []
+        for address, following in zip(kept, [*kept[1:], 0], strict=False):
             self.write(address, following)
-        self._keeps_all = True
+        self._kept = kept[:1]
 
     def head_of(self, address: int) -> int:
         """The head block of the object at an address."""
@@ -294,8 +296,8 @@ class _Scene:
         rng = self._rng
         for address in range(self.stack_pointer, self.stack_end, WORD_BYTES):
             self.write(address, self._any_word() if rng.random() < self._root_share else 0)
-        if self._keeps_all:
-            self.write(self.stack_pointer, self.objects[0])
+        for address in self._kept:
+            self.write(self.stack_pointer, address)
         for index, value in enumerate(below):
             self.write(self.stack_pointer - (index + 1) * WORD_BYTES, value)
 
@@ -325,7 +327,7 @@ VARIABLES: Final = (
     *(f"{walk}.{name}" for walk in Walk for name in ("link", "node", "met", "passed", "range", "inner")),
     *("take.inner_next", "take.longer", "take.following"),
     *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
-    *("scan.table", "scan.first", "scan.end", "scan.header", "scan.layout"),
+    *("scan.table", "scan.several", "scan.first", "scan.end", "scan.header", "scan.layout"),
     *("scan.word", "scan.whole", "scan.inline", "scan.outside"),
     *(
         f"{which}.{name}"
@@ -467,11 +469,11 @@ class _Learner:
                     scene = self._scene(in_task=True)
                     scene.fill(free_share)
                     yield scene
-            for layouts in ((), (0,)):
+            for layouts, share in (((), 1), ((0,), 1), ((), 0.9), ((), 0.8), ((), 0.7)):
                 scene = self._scene(in_task=in_task)
-                kept = [layout for layout in scene.layouts if layout != NO_POINTERS]
-                scene.fill(0, layouts=layouts or kept)
-                scene.keep_all()
+                with_pointers = [layout for layout in scene.layouts if layout != NO_POINTERS]
+                scene.fill(0, layouts=layouts or with_pointers)
+                scene.keep(share)
                 yield scene
 
     def _scene(self, *, in_task: bool = False, is_large: bool = False) -> _Scene:

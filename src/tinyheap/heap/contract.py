@@ -127,6 +127,8 @@ class MarkingEnd(NamedTuple):
     """The word by which an object was marked last that was not marked before; 0 for none."""
     layout: int = 0
     """The out-of-line layout word that was read last; 0 for none."""
+    has_several: bool = False
+    """Whether an object of more than one block was scanned."""
     whole: int = NO_BLOCK
     """Head of the object that was scanned last of those all of whose words may be pointers."""
     inline: int = NO_BLOCK

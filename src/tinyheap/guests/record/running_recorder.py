@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tinyheap.errors import RecordingError
 from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
+from tinyheap.heap.collectors import Collector, Encoding
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
 from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
@@ -43,6 +44,11 @@ _BLOCKS: Final = 4
 """Log2 of the bytes of a block, of which each belongs to one object at most."""
 _ADDRESS_MASK: Final = 0xFFFF_FFFF
 """Numbers that a program returns are signed, addresses are not."""
+
+_PAIRS_OF_PLANES: Final = bytes(
+    sum(Encoding.PAIRS.bits(place, Encoding.PLANES.states(place)[byte]) for place in range(4)) for byte in range(256)
+)
+"""Each byte of a table that keeps low and high bits apart, as a recording has it."""
 
 
 class Sink(Protocol):
@@ -331,6 +337,8 @@ class RunningRecorder:
         heap = self._heap
         if heap is not None:
             blocks, table = heap.engine.geometry.end_block, heap.engine.read_table()
+            if heap.engine.collector.encoding is Encoding.PLANES:
+                table = table.translate(_PAIRS_OF_PLANES)
             row = SnapshotRow(self._clock.time_ns, self._journal.log.events, collection, blocks, table)
             self._rows.snapshots.append(row)
 

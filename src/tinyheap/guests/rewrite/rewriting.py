@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.recognize.facts import BestFitHeap, Role
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import FixedRequest, ServedHeap, SystemStack
-    from tinyheap.wasm import Editor, Module
+    from tinyheap.recognize.facts import FixedRequest, Redirect, ServedHeap, SystemStack
+    from tinyheap.wasm import Code, Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
 """Module name of the imports; each is named by its index among `BlockHeap.redirects`."""
@@ -38,8 +38,10 @@ def expose_stack(module: Module, stack: SystemStack) -> bytes:
 def take_out(editor: Editor, facts: ServedHeap) -> None:
     """Take a collector out of the editor's module."""
     for index, redirect in enumerate(facts.redirects):
-        if redirect.role is Role.ALLOC and isinstance(facts, BestFitHeap):
+        if isinstance(facts, BestFitHeap) and redirect.role is Role.ALLOC:
             _ask_with_stack(editor, redirect.function, str(index), facts)
+        elif isinstance(facts, BestFitHeap) and facts.finalizers is not None:
+            _ask_and_wake(editor, redirect, str(index), facts)
         elif redirect.role is Role.ALLOC and facts.fixed_request is not None:
             _ask_for(editor, redirect.function, str(index), facts.fixed_request)
         else:
@@ -59,7 +61,28 @@ def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap
         (facts.layout_parameter, 0 if fixed is None else fixed.layout),
     ):
         code = code.i32_const(value) if parameter is None else code.local_get(parameter)
-    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask))
+    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask) + _waking(facts))
+
+
+def _ask_and_wake(editor: Editor, redirect: Redirect, name: str, facts: BestFitHeap) -> None:
+    """Make a collection on request ask the host, and run finalizers behind it."""
+    from tinyheap.wasm import Code
+
+    results = ("i32",) if redirect.returns_free_bytes else ()
+    ask = editor.add_import_function(ALLOC_IMPORT, name, (), results)
+    editor.replace_body(redirect.function, Code().call(ask) + _waking(facts))
+
+
+def _waking(facts: BestFitHeap) -> Code:
+    """What the guest's own collections end with: where they have found finalizers to be run, it sets about running them."""
+    from tinyheap.wasm import Code
+
+    words = facts.finalizers
+    if words is None or words.queued_address is None or words.wake_function is None:
+        return Code()
+    code = Code().i32_const(words.queued_address).i32_load8_u(0).if_(None)
+    code = code.i32_const(words.queued_address).i32_const(0).i32_store8(0)
+    return code.call(words.wake_function).end()
 
 
 def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) -> None:

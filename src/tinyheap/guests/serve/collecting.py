@@ -12,6 +12,7 @@ from tinyheap.heap.stats import Collection
 if TYPE_CHECKING:
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.guard import Guard
+    from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
     from tinyheap.guests.serve.memory import BoundMemory, Variables
     from tinyheap.guests.serve.original_stack import OriginalStack
     from tinyheap.guests.serve.verification import Verifier
@@ -28,6 +29,7 @@ class Collector:
         memory: the guest's.
         engine: of its heap.
         stack: the guest's, with its roots, and what the original leaves on it.
+        finalizers: of the guest, if it has any that a collection sees to.
         variables: left as the original leaves them, before and after.
         verifier: checks the heap before, as the policy asks.
         guard: of the heap, if it has one.
@@ -41,6 +43,7 @@ class Collector:
         memory: BoundMemory,
         engine: Engine,
         stack: OriginalStack,
+        finalizers: GuestFinalizers | None,
         variables: Variables,
         verifier: Verifier,
         guard: Guard | None,
@@ -48,7 +51,7 @@ class Collector:
         listener: Callable[[Collection], object] | None,
         collections: list[Collection],
     ) -> None:
-        self._memory, self._engine, self._stack = memory, engine, stack
+        self._memory, self._engine, self._stack, self._finalizers = memory, engine, stack, finalizers
         self._variables, self._verifier, self._guard = variables, verifier, guard
         self._recording, self._listener, self._collections = recording, listener, collections
 
@@ -80,6 +83,8 @@ class Collector:
             roots_bytes = self._mark_from_roots()
             unreadable = engine.finish_mark()
             self._stack.marked()
+            if self._finalizers is not None and unreadable == NO_BLOCK:
+                unreadable = self._finalizers.after_mark()
         except BaseException:
             engine.unmark()
             raise
@@ -106,6 +111,8 @@ class Collector:
         return self._recording.note_deaths(table_address, geometry.end_block, len(self._collections) + 1, self._engine.collector)
 
     def _sweep(self) -> int:
+        if self._finalizers is not None:
+            self._finalizers.commit()
         free_bytes = self._engine.sweep()
         self._stack.swept(free_bytes)
         if self._guard is not None:

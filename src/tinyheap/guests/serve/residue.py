@@ -41,6 +41,8 @@ class Case(NamedTuple):
     """It scanned an object."""
     masks: bool
     """It scanned one by its layout."""
+    ends_masking: bool
+    """That was the last object it scanned."""
     builds: bool
     """That collection found something free."""
     grows: bool
@@ -156,11 +158,10 @@ def left_by_allocations(residue: Residue) -> list[array[int]]:
 
     Four numbers for each word, as in `Word`; a variable is its index in `OF_ALLOCATIONS`.
     """
-    empty = Case(True, *[False] * 6)
-    plain = Case(*[False] * 7)
+    plain = Case(*[False] * len(Case._fields))
     return [
         array("Q", [number for word in residue.words.get(case, ()) for number in _numbers(word)])
-        for case in (empty, plain, plain._replace(splits=True))
+        for case in (plain._replace(is_empty=True), plain, plain._replace(splits=True))
     ]
 
 

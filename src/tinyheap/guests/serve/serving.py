@@ -26,6 +26,7 @@ from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryErr
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collector
 from tinyheap.guests.serve.growing import Growing
+from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables
 from tinyheap.guests.serve.original_stack import MarkStackOnStack, RecordOnStack
 from tinyheap.guests.serve.verification import Absent, Verifier
@@ -120,6 +121,7 @@ class ServingHeap(SoleOwner):
             memory,
             self.engine,
             self._stack,
+            _finalizers_of(binding, self.engine),
             self._variables,
             self.verifier,
             self._guard,
@@ -133,7 +135,7 @@ class ServingHeap(SoleOwner):
         """Serve from now on."""
         self._tie()
         if self._recording is not None:
-            first_address = self.engine.geometry.start_address + self.facts.header_bytes
+            first_address = self.engine.geometry.start_address + self.engine.shape.body_offset_bytes
             self._recording.heap_begins(self, first_address)
 
     def close(self) -> None:
@@ -350,6 +352,13 @@ def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
         return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine))
     assert residues is not None, "such a heap is served with it"
     return RecordOnStack(facts, residues, binding.memory, cast("BestFitEngine", engine))
+
+
+def _finalizers_of(binding: Binding, engine: Engine) -> GuestFinalizers | None:
+    facts = binding.facts
+    if isinstance(facts, BlockHeap) or facts.finalizers is None:
+        return None
+    return GuestFinalizers(facts.finalizers, binding.memory, engine)
 
 
 def _options(facts: ServedHeap, policy: Policy) -> Options:

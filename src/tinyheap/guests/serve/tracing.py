@@ -60,7 +60,11 @@ class Tracer:
             self._is_empty,
             self._has_collected,
             self._has_scanned,
-            self._has_masked, self._has_built, self._has_grown, self._has_split
+            self._has_masked,
+            self._ends_masking,
+            self._has_built,
+            self._has_grown,
+            self._has_split,
         )
 
     # ---- a call, from its beginning to its end ------------------------------------------------------------------------
@@ -70,7 +74,8 @@ class Tracer:
         roots, geometry = self._facts.roots, self._engine.geometry
         self.values: dict[str, int] = {}
         self._is_empty = not size_bytes
-        self._has_collected = self._has_scanned = self._has_masked = self._has_built = self._has_grown = self._has_split = False
+        self._has_collected = self._has_scanned = self._has_masked = self._ends_masking = False
+        self._has_built = self._has_grown = self._has_split = False
         self._needed_blocks = self._engine.shape.blocks_for(geometry, size_bytes) if size_bytes else 0
         if roots.stack_chain_address is not None:
             self.values["chain"] = self._read(roots.stack_chain_address)
@@ -107,6 +112,9 @@ class Tracer:
             if head != NO_BLOCK:
                 values[f"scan.{name}"] = self._last_words(*self._engine.extent(head))[0][-1]
         self._has_masked = end.inline != NO_BLOCK or end.outside != NO_BLOCK
+        self._ends_masking = self._has_scanned and end.scanned != end.whole
+        if end.has_several:
+            values["scan.several"] = geometry.table_address
         if end.layout:
             values["scan.layout"] = end.layout
         if end.found:

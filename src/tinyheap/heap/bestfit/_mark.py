@@ -103,7 +103,8 @@ def mark_object_children(heap: Heap, head: u64) -> cython.void:
     if heap.precise != 0:
         scan_precise(heap, head, at, stop)
     else:
-        heap.last_scanned = heap.last_whole = head
+        note_scan(heap, head)
+        heap.last_whole = head
         scan_words(heap, at, stop - (cython.cast(u64, 1) << heap.word_shift) + 1)
 
 
@@ -133,6 +134,16 @@ def scan_words(heap: Heap, at: u64, stop: u64) -> cython.void:
         at += step
 
 
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def note_scan(heap: Heap, head: u64) -> cython.void:
+    """An object is scanned that holds pointers."""
+    heap.last_scanned = head
+    heap.scanned_several |= end_of(heap, head) - first_of(heap, head) - 1
+
+
 # ---- layouts ------------------------------------------------------------------------------------------------------------
 
 
@@ -140,17 +151,20 @@ def scan_precise(heap: Heap, head: u64, at: u64, stop: u64) -> cython.void:
     """Mark from those words of a body that its object's layout names."""
     layout: u64 = load_word(header_of(heap, head) + (cython.cast(u64, 1) << heap.word_shift), heap.word_shift)
     if layout == 0:
-        heap.last_scanned = heap.last_whole = head
+        note_scan(heap, head)
+        heap.last_whole = head
         scan_words(heap, at, stop - (cython.cast(u64, 1) << heap.word_shift) + 1)
     elif not is_readable(heap, layout):
         if heap.unreadable == NO_BLOCK:
             heap.unreadable = head
     elif layout & 1 != 0:
         if layout >> (heap.word_shift + 4) != 0:
-            heap.last_scanned = heap.last_inline = head
+            note_scan(heap, head)
+            heap.last_inline = head
             scan_pattern(heap, at, stop, layout)
     else:
-        heap.last_scanned = heap.last_outside = head
+        note_scan(heap, head)
+        heap.last_outside = head
         heap.last_layout = layout
         scan_static(heap, at, stop, layout)
 

@@ -55,6 +55,7 @@ cdef struct HeapState:
     # What marking did last, as contract.MarkingEnd has it.
     u64 last_found          # a word
     u64 last_layout
+    u64 scanned_several     # not 0 where an object of several blocks was scanned
     u64 last_scanned        # heads, as the next three
     u64 last_whole
     u64 last_inline

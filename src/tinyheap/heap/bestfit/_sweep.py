@@ -47,6 +47,7 @@ def sweep_table(heap: Heap) -> u64:
     heap.last_scanned = heap.last_whole = heap.last_inline = heap.last_outside = NO_BLOCK
     heap.last_found = 0
     heap.last_layout = 0
+    heap.scanned_several = 0
     return heap.free_blocks << heap.block_shift
 
 

@@ -253,18 +253,23 @@ class BestFitModel(BaseModel):
         step = geometry.word_alignment_bytes
         if not self._precise or self._load(self._shape.layout_address(geometry, first, end)) == 0:
             # Where words overlap (AVR) none crosses the body's end.
-            self.marking_end = self.marking_end._replace(scanned=head, whole=head)
+            self.marking_end = self._scans(head, end - first)._replace(whole=head)
             yield from range(start, body_end - geometry.word_bytes + 1, step)
             return
         size, bitmap = self._read_layout(head)
         layout = self._load(self._shape.layout_address(geometry, first, end))
         if layout & 1 and bitmap:
-            self.marking_end = self.marking_end._replace(scanned=head, inline=head)
+            self.marking_end = self._scans(head, end - first)._replace(inline=head)
         elif layout & 1 == 0 and size:
-            self.marking_end = self.marking_end._replace(scanned=head, outside=head, layout=layout)
+            self.marking_end = self._scans(head, end - first)._replace(outside=head, layout=layout)
         # Whole elements only.
         for element in range(start, body_end - size * step + 1, size * step) if bitmap else ():
             yield from (element + index * step for index in range(size) if bitmap >> index & 1)
+
+    def _scans(self, head: int, blocks: int) -> MarkingEnd:
+        """An object is scanned."""
+        end = self.marking_end
+        return end._replace(scanned=head, has_several=end.has_several or blocks > 1)
 
     def _read_layout(self, head: int) -> tuple[int, int]:
         size, bitmap = super()._read_layout(head)
