@@ -108,7 +108,7 @@ class _Guest:
         instance = linker.instantiate(self._store, self._compiled)
         exports = instance.exports(self._store)
         self._memory = BoundMemory(self._store, instance)
-        self._memory.grow(self._rng.randrange(1, 5))
+        self._memory.grow(self._rng.randrange(2, 6))
         self._memory.locate()
         self._functions = [
             cast("wasmtime.Func", exports[_EXPORT.format(index=index)]) for index in range(len(self._facts.redirects))
@@ -169,7 +169,7 @@ class _Scene:
         if start is None:
             start = -(-(len(memory) - WASM_PAGE_BYTES) // BLOCK_BYTES) * BLOCK_BYTES
             self.write(facts.heap_start_variable_address or 0, start)
-        heap_bytes = rng.randrange(*((8192, 16384) if is_large else (1024, 8192)))
+        heap_bytes = rng.randrange(*((49152, 65536) if is_large else (8192, 16384) if in_task else (1024, 8192)))
         geometry = Geometry(start, heap_bytes, WORD_BYTES, header_alignment_bytes=16)
         self._view = memoryview(self.memory)
         collector = facts.collector
@@ -550,7 +550,7 @@ class _Learner:
     def _seen_once(self, *, in_task: bool) -> set[int]:
         scene = self._scene(in_task=in_task, is_large=True)
         scene.fill(0, layouts=(0,))
-        alone = self._rng.sample(scene.objects, min(WINDOW_WORDS, len(scene.objects)))
+        alone = self._rng.sample(scene.objects, WINDOW_WORDS)
         for address in scene.objects:
             scene.write(address, 0)
         for address in range(scene.stack_pointer, scene.stack_end, WORD_BYTES):
