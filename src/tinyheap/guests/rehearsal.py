@@ -183,6 +183,8 @@ class _Scene:
         self.roots: Sequence[memoryview] = ()
         self.objects: list[int] = []
         self._kept: list[int] = []
+        self.request_bytes: int | None = None
+        """What is asked for; None for anything."""
         self._set_stack(in_task=in_task)
         self.layouts = self._new_layouts()
 
@@ -251,16 +253,17 @@ class _Scene:
 
     # ---- what happens ---------------------------------------------------------------------------------------------------
 
-    def fill(self, free_share: float, *, layouts: Sequence[int] = ()) -> None:
+    def fill(self, free_share: float, *, sizes: Sequence[int] = SIZES, layouts: Sequence[int] = ()) -> None:
         """Objects of many sizes, a share of which is freed again, and words that refer to them.
 
         Args:
             free_share: from 0 to 1.
-            layouts: those that objects have; by default any.
+            sizes: those that objects have.
+            layouts: the same; by default any.
         """
         rng, engine = self._rng, self.engine
         pointer_share = rng.choice((0, 0.1, 0.6))
-        self._fill_with(SIZES, layouts)
+        self._fill_with(sizes, layouts)
         self._fill_with((1,), layouts)
         for address in rng.sample(self.objects, int(len(self.objects) * free_share)):
             self.objects.remove(address)
@@ -440,9 +443,26 @@ class _Learner:
             if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
                 break
         # What was hardly ever seen is not known.
-        words = {case: tuple(self._words(case)) for case in self._known if self._trials[case] >= ENOUGH}
+        words = {case: list(self._words(case)) for case in self._known if self._trials[case] >= ENOUGH}
+        self._agree(words)
         has_tasks = self._facts.roots.current_task_address is not None
         return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
+
+    def _agree(self, words: Mapping[Case, list[Word]]) -> None:
+        """A word that was always 0 in one case, and a variable in another, is that variable in both, if that was always nil.
+
+        It is the same frame, and the trials of the one case never had the variable set.
+        """
+        sources: dict[int, list[Word]] = {}
+        for word in (each for found in words.values() for each in found):
+            if word.kind >= Kind.VARIABLE and word not in sources.setdefault(word.below_bytes, []):
+                sources[word.below_bytes].append(word)
+        for case, found in words.items():
+            for index, word in enumerate(found):
+                nil = self._known[case][word.below_bytes // WORD_BYTES - 1].nil
+                others = [each for each in sources.get(word.below_bytes, ()) if (each.kind, each.variable) in nil]
+                if word.kind is Kind.CONSTANT and others:
+                    found[index] = others[0]
 
     def _seen(self, *, in_task: bool) -> tuple[int, ...]:
         """Which words from before a call are still there, and looked at, when it marks: those that are each time.
@@ -461,6 +481,14 @@ class _Learner:
         for layouts in ((), (), (0,)):
             scene = self._scene()
             scene.fill(0, layouts=layouts)
+            yield scene
+        # What is left of five blocks goes to others of two, of which there are many.
+        for free_share, kept_share in ((0.5, 0), (0.8, 0), (0, 0.5)):
+            scene = self._scene()
+            scene.fill(free_share, sizes=(16, 64))
+            if kept_share:
+                scene.keep(kept_share)
+            scene.request_bytes = 32
             yield scene
         has_tasks = self._facts.roots.current_task_address is not None
         for in_task in (False, True) if has_tasks else (False,):
@@ -492,6 +520,8 @@ class _Learner:
         scene.place_words(stale)
         scene.publish()
         sizes = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
+        if scene.request_bytes is not None:
+            sizes = (scene.request_bytes,)
         size_bytes, layout = self._request_of(*scene.any_request(sizes))
         if self._collects:
             size_bytes = 0
