@@ -21,58 +21,32 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
-
-from wasmtime import Store, WasmtimeError
+from typing import TYPE_CHECKING, Self
 
 from tinyheap._loading import library_for
-from tinyheap.errors import AttachmentError, RecordingWriteError, TinyheapError
-from tinyheap.files import text_of
-from tinyheap.guests.attached.modules import CompiledModule
+from tinyheap.errors import AttachmentError
+from tinyheap.guests.attached.names import INSTANCES, RecordingNames
 from tinyheap.guests.attached.patches import Patches
-from tinyheap.guests.attached.stores import (
-    AttachedRun,
-    AttachedStore,
-    id_of_function,
-    store_id,
-    take_exports,
-    trap_for,
-)
 from tinyheap.guests.opening import DEFAULT, Wish
-from tinyheap.hosts.session import OWN_MODULES
 from tinyheap.ownership import SoleOwner
 
 with library_for("recording a run"):
-    from tinyheap.guests.record.recorder import Recorder
-    from tinyheap.recordings.place import check_place
-    from tinyheap.recordings.writer import RecordingWriter
+    from tinyheap.guests.attached.observing import RecordingObserver
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from wasmtime import Func, Instance, Module
-    from wasmtime._store import Storelike
-
+    from tinyheap.guests.attached.modules import CompiledModule
     from tinyheap.guests.cache import Cache
-    from tinyheap.guests.opening import OfferedRun
     from tinyheap.guests.policy import Policy
-    from tinyheap.guests.record.recording import Sink
-    from tinyheap.recordings.row_types import FrameRow, RunRow
-
-INSTANCES: Final = 100
-"""So many instances are recorded unless another number is asked for: each has a file and a thread that writes it."""
-_BEGINNING_FAILS: Final = (TinyheapError, WasmtimeError, OSError, MemoryError, RuntimeError)
-"""What a recording that cannot begin raises; the last where Python ends and no thread can be started any more."""
-_STORE: Final = "tinyheap_attached"
-"""The attribute of a store's by which it owns what is known of it."""
+    from tinyheap.guests.record.recorder import Recorder
 
 
 def attach(
@@ -110,83 +84,27 @@ def attach(
         raise AttachmentError(f"invalid instances {instances!r}: expected a whole number from 1 on")
     # Refuses what no module could be run by.
     Wish.of(b"", None, policy, gc, cache, None, None, None, False)
-    names = _Names(Path(recordings), instances, overwrite=overwrite)
+    names = RecordingNames(Path(recordings), instances, overwrite=overwrite)
     names.check()
 
     def wish_for(module: CompiledModule, recorder: Recorder) -> Wish:
         wish = Wish.of(module.wasm, None, policy, gc, cache, None, recorder, None, False, full_paths=full_paths)
         return wish if module.path is None else replace(wish, source=module.path)
 
-    return Attachment(names, wish_for, full_paths=full_paths, say=say or _print)
-
-
-class _Names:
-    """Names of recordings, by the number of the instance."""
-
-    def __init__(self, path: Path, most: int, *, overwrite: bool) -> None:
-        self._path, self._most, self.overwrite = path.absolute(), most, overwrite
-        self.given: list[Path] = []
-        self._lock = threading.Lock()
-
-    def check(self) -> None:
-        """Find out whether there is room for them.
-
-        Raises:
-            RecordingWriteError: There is not.
-        """
-        path = self._path
-        pattern = re.compile(rf"{re.escape(path.stem)}-[0-9]+{re.escape(path.suffix)}")
-        check_place(self._named(1), overwrite=self.overwrite)
-        found = sorted(each.name for each in path.parent.iterdir() if pattern.fullmatch(each.name))
-        if found and not self.overwrite:
-            raise RecordingWriteError(
-                f"{text_of(found[0])}: is there already; choose another name, or ask to overwrite it"
-            )
-
-    def _named(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.stem}-{number}{self._path.suffix}")
-
-    @property
-    def are_used_up(self) -> bool:
-        """Whether as many instances are recorded as were asked for."""
-        return len(self.given) >= self._most
-
-    def next(self) -> Path:
-        """The name of the next recording."""
-        with self._lock:
-            path = self._named(len(self.given) + 1)
-            self.given.append(path)
-        return path
+    return Attachment(RecordingObserver(names, wish_for, full_paths=full_paths, say=say or _print))
 
 
 class Attachment(SoleOwner):
-    """What records this process, until it is detached, best by ``with``; made by `attach`.
+    """What records this process, until it is detached, best by ``with``; made by `attach`."""
 
-    Args:
-        names: Of the recordings.
-        wish_for: How a module is to be run.
-        full_paths: Whether recordings name source files with the folders of whoever compiled.
-        say: Tells the user of what cannot be told the program.
-    """
-
-    def __init__(
-        self,
-        names: _Names,
-        wish_for: Callable[[CompiledModule, Recorder], Wish],
-        *,
-        full_paths: bool,
-        say: Callable[[str], object],
-    ) -> None:
-        self._names, self._wish_for, self._full_paths, self._say = names, wish_for, full_paths, say
-        self._modules: weakref.WeakKeyDictionary[Module, CompiledModule] = weakref.WeakKeyDictionary()
-        self._stores: dict[int, AttachedStore] = {}
-        self._said: set[str] = set()
-        self._is_over = self.is_forked = False
+    def __init__(self, observer: RecordingObserver) -> None:
+        self._observer = observer
+        self._is_over = False
         _take_place(self)
         # Writers of recordings end by finalizers of their own when Python does, which are to come after this.
         weakref.finalize(self, lambda: None)
         atexit.register(self.detach)
-        self._patches = Patches(self)
+        self._patches = Patches(observer)
 
     def __enter__(self) -> Self:
         return self
@@ -199,7 +117,7 @@ class Attachment(SoleOwner):
     @property
     def recordings(self) -> tuple[Path, ...]:
         """The files of all recordings that were begun, in the order of their numbers."""
-        return tuple(self._names.given)
+        return tuple(self._observer.names.given)
 
     def detach(self) -> None:
         """End all recordings and leave wasmtime as it was; again does nothing.
@@ -213,163 +131,11 @@ class Attachment(SoleOwner):
         self._patches.take_out()
         atexit.unregister(self.detach)
         _leave_place()
-        for store in list(self._stores.values()):
-            store.end_when_idle()
+        self._observer.end()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Leave all recordings to the process that this one was forked from."""
-        self.is_forked = True
-        stores, self._stores = self._stores, {}
-        for store in stores.values():
-            store.abandon()
-
-    # ---- what patches tell -------------------------------------------------------------------------------------------
-
-    def compiled(self, module: Module, wasm: str | bytes | bytearray) -> None:
-        """See `patches.Observer`."""
-        self._modules[module] = CompiledModule(wasm)
-
-    def came_from(self, module: Module, path: object) -> None:
-        """See `patches.Observer`."""
-        known = self._modules.get(module)
-        if known is not None:
-            known.came_from(path)
-
-    def passes_over(self, what: str, module: Module | None = None) -> None:
-        """See `patches.Observer`."""
-        known = None if module is None else self._modules.get(module)
-        self._say_once(f"a module {what}" if known is None else f"{known.name} {what}")
-
-    def calls(self, function: Func, arguments: tuple[Any, ...], call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """See `patches.Observer`."""
-        store = self._stores.get(id_of_function(function))
-        return call() if store is None else store.call(function, arguments, call)
-
-    def closes(self, store: Store) -> None:
-        """See `patches.Observer`."""
-        attached: AttachedStore | None = vars(store).pop(_STORE, None)
-        if attached is not None:
-            attached.close()
-
-    def instantiates(
-        self,
-        store: Storelike,
-        module: Module,
-        natively: Callable[[], Instance],
-        changed: Callable[[Module, Sequence[Func]], Instance],
-    ) -> Instance:
-        """See `patches.Observer`."""
-        if self._is_over or module in OWN_MODULES:
-            return natively()
-        try:
-            known = self._known(module)
-            if not isinstance(store, Store):
-                raise _NotRecordedError(f"{known.name} is instantiated by a host function, by its Caller")
-            offered, functions = self._offer(known, store, module)
-        except _NotRecordedError as error:
-            self._say_once(str(error))
-            return natively()
-        compiled = offered.run.prepared.compiled
-        instance, is_changed = self._instance(offered, natively, lambda: changed(compiled, functions))
-        if is_changed:
-            self._record(offered, known, store, instance)
-        return instance
-
-    # ---- the steps ---------------------------------------------------------------------------------------------------
-
-    def _known(self, module: Module) -> CompiledModule:
-        """What is known of a module that could be recorded.
-
-        Raises:
-            _NotRecordedError: It could not.
-        """
-        if self.is_forked:
-            raise _NotRecordedError(f"process {os.getpid()} was forked from the one that is recorded")
-        known = self._modules.get(module)
-        if known is None:
-            raise _NotRecordedError("a module was deserialized, or compiled before tinyheap was attached")
-        if self._names.are_used_up:
-            raise _NotRecordedError(f"{known.name}: {len(self.recordings)} instances are recorded already")
-        return known
-
-    def _offer(self, known: CompiledModule, store: Store, module: Module) -> tuple[OfferedRun, list[Func]]:
-        """What a changed module imports besides what the program's own does.
-
-        Raises:
-            _NotRecordedError: The module cannot be recorded.
-        """
-        try:
-            run = known.run(store.engine, lambda each: self._wish_for(each, self._new_recorder(each)))
-            offered = run.offer(weakref.proxy(store))
-            makers, further = offered.makers, run.prepared.compiled.imports[len(module.imports) :]
-            return offered, [makers[item.module](item.name or "", item.type) for item in further]
-        except _BEGINNING_FAILS as error:
-            raise _NotRecordedError(f"{known.name}: {error}") from error
-
-    def _new_recorder(self, module: CompiledModule) -> Recorder:
-        """A recorder whose recording gets its name when it begins."""
-
-        def open_sink(run: RunRow, frames: Sequence[FrameRow]) -> Sink:
-            return RecordingWriter.create(self._names.next(), run, frames, overwrite=self._names.overwrite)
-
-        def fail(error: BaseException) -> None:
-            self._say(f"{module.name}: {error}; the program goes on without")
-
-        return Recorder(open_sink, full_paths=self._full_paths, on_failure=fail)
-
-    def _instance(
-        self, offered: OfferedRun, natively: Callable[[], Instance], changed: Callable[[], Instance]
-    ) -> tuple[Instance, bool]:
-        """An instance of the changed module where there can be one, and whether it is that."""
-        assert offered.recorder is not None, "what is attached to is recorded"
-        clock = offered.recorder.clock
-        clock.enter()
-        try:
-            return changed(), True
-        except TinyheapError as error:
-            trap = trap_for(error)
-            if trap is None:
-                raise
-            raise trap from error
-        except WasmtimeError as error:
-            # Nothing of the program has run: an import is missing, or a limit of the store's has no room for a call stack.
-            if type(error) is not WasmtimeError:
-                raise
-            instance = natively()
-            self._say_once(f"a changed module cannot be instantiated ({_first_line(error)})")
-            return instance, False
-        finally:
-            clock.leave()
-
-    def _record(self, offered: OfferedRun, known: CompiledModule, store: Store, instance: Instance) -> None:
-        """Let the recording of an instance begin."""
-        weak: Store = weakref.proxy(store)
-        try:
-            bound = offered.bind(instance)
-        except _BEGINNING_FAILS as error:
-            self._say(f"{known.name}: {error}; it is not recorded")
-            return
-        finally:
-            exports = take_exports(instance, weak)
-        self._store_of(store, instance).add(AttachedRun(bound, weak, exports, known.name, self._say), exports)
-
-    def _store_of(self, store: Store, instance: Instance) -> AttachedStore:
-        attached: AttachedStore | None = vars(store).get(_STORE)
-        if attached is None or attached.is_over:
-            number = store_id(instance)
-            attached = AttachedStore(lambda: self._stores.pop(number, None))
-            vars(store)[_STORE] = self._stores[number] = attached
-        return attached
-
-    def _say_once(self, what: str) -> None:
-        """Say that something is not recorded, once for each thing and reason."""
-        if what not in self._said and not self._is_over:
-            self._said.add(what)
-            self._say(f"{what}; it runs as it is, and is not recorded")
-
-
-class _NotRecordedError(Exception):
-    """Why the program's own module is to be instantiated."""
+        self._observer.abandon()
 
 
 # ---- the one that there is --------------------------------------------------------------------------------------------
@@ -403,7 +169,7 @@ def _after_fork() -> None:
     """In the new process, where other threads are gone and all files are the old one's."""
     _Process.lock = threading.Lock()
     if _Process.attachment is not None:
-        _Process.attachment.abandon()
+        _Process.attachment._abandon()
 
 
 if hasattr(os, "register_at_fork"):
@@ -413,7 +179,3 @@ if hasattr(os, "register_at_fork"):
 def _print(text: str) -> None:
     with suppress(OSError, ValueError, AttributeError):  # there may be no standard error
         print(f"tinyheap: {text}", file=sys.stderr, flush=True)  # noqa: T201 - that is where it goes
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

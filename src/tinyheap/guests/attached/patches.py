@@ -52,8 +52,8 @@ class Observer(Protocol):
     def calls(self, function: Func, arguments: tuple[Any, ...], call: Callable[[], Any]) -> Any:  # noqa: ANN401
         """It calls a function."""
 
-    def closes(self, store: Store) -> None:
-        """It is about to close a store, or has dropped it."""
+    def closes(self, store: Store, free: Callable[[], None]) -> None:
+        """It closes a store, or has dropped it; `free` frees all that is in it."""
 
 
 # ---- the replacements -------------------------------------------------------------------------------------------------
@@ -120,8 +120,7 @@ def _calling(observer: Observer, original: Original) -> Original:
 
 def _closing(observer: Observer, original: Original) -> Original:
     def _delete(self: Store, ptr: object) -> None:
-        observer.closes(self)
-        original(self, ptr)
+        observer.closes(self, lambda: original(self, ptr))
 
     return _delete
 

@@ -110,8 +110,8 @@ class AttachedRun:
         """Note nothing any more: this is a fork of the process that records."""
         self._recorder.abandon()
 
-    def free(self) -> None:
-        """Let go of the instance's memory, before the store is closed."""
+    def let_go(self) -> None:
+        """Let go of the instance's memory, which is about to be freed."""
         if self._bound.heap is not None:
             self._bound.heap.close()
 
@@ -128,6 +128,8 @@ class AttachedStore:
         self._runs: list[AttachedRun] = []
         self._exported: dict[int, tuple[AttachedRun, str]] = {}
         self._depth = 0
+        self._free: Callable[[], None] | None = None
+        """Frees the store, which was closed in the middle of a call."""
         self.is_over = self._ends_when_idle = False
         self._lock = threading.RLock()
         """Held while it is found out whether somebody calls."""
@@ -191,6 +193,8 @@ class AttachedStore:
                     run.recording.leave()
                 if self._ends_when_idle:
                     self.end()
+                if self._free is not None:
+                    self._let_go(self._free)
 
     def end_when_idle(self) -> None:
         """End the recordings now, or as soon as no call is being made any more."""
@@ -210,11 +214,24 @@ class AttachedStore:
                 run.finish()
         self._on_end()
 
-    def close(self) -> None:
-        """End the recordings and let go of all memory, before the store is closed."""
-        self.end()
+    def close(self, free: Callable[[], None]) -> bool:
+        """End the recordings, and free the store; not so while it is called, when that is left until the call has returned.
+
+        wasmtime would free it at once, with what the call is in the middle of.
+        """
+        with self._lock:
+            self.end()
+            if self._depth:
+                self._free = free
+                return False
+            self._let_go(free)
+            return True
+
+    def _let_go(self, free: Callable[[], None]) -> None:
+        self._free = None
         for run in self._runs:
-            run.free()
+            run.let_go()
+        free()
 
     def abandon(self) -> None:
         """Note nothing any more: this is a fork of the process that records, and its other threads are gone."""
