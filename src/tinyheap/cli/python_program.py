@@ -89,15 +89,15 @@ def _source_of(program: Input) -> bytes:
 
 def run(path: Path, source: bytes, arguments: tuple[str, ...]) -> int:
     """Run a program as Python would, in this process; its exit code, where it does not end by ``SystemExit``."""
-    sys.argv = [str(path), *arguments]
+    sys.argv, file = [str(path), *arguments], path.absolute()
     if not sys.flags.safe_path:
-        sys.path[0] = str(path.absolute().parent)
+        sys.path[0] = str(file.parent)
     main = ModuleType("__main__")
-    main.__dict__.update(__file__=str(path), __builtins__=__builtins__)
+    main.__dict__.update(__file__=str(file), __builtins__=__builtins__)
     # Where classes look for the module that they were defined in.
     sys.modules["__main__"] = main
     try:
-        exec(compile(source, str(path), "exec", dont_inherit=True), vars(main))
+        exec(compile(source, str(file), "exec", dont_inherit=True), vars(main))
     except SystemExit:
         raise
     except BaseException as error:
