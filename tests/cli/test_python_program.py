@@ -251,3 +251,26 @@ def test_recordings_are_replaced_on_request_only() -> None:
     assert profile("--force", app).returncode == 0
     with Recording.open("app-1.tinyheap") as recording:
         assert recording.run.is_complete
+
+
+PLUGIN = module_bytes("""(memory (export "memory") 1) (global $top (mut i32) (i32.const 1024))
+  (func $runtime.alloc (param i32) (result i32) global.get $top
+    (global.set $top (i32.and (i32.const 0x7fff) (i32.add (global.get $top) (local.get 0)))))
+  (func (export "allocate") (param i32) (result i32) local.get 0 call $runtime.alloc)
+  (func (export "handle") (param i32 i32) (result i32) i32.const 16 call $runtime.alloc drop i32.const 200)
+  (func (export "release") (param i32))""")
+
+
+def test_the_example_of_a_service_is_recorded_store_by_store() -> None:
+    Path("plugin.wasm").write_bytes(PLUGIN)
+    example = str(Path(__file__).parents[2] / "examples" / "python_service.py")
+    plain, result = run([example, "plugin.wasm"]), profile(example, "plugin.wasm")
+    assert (result.returncode, result.stdout) == (plain.returncode, plain.stdout) == (0, "status 200: 100 requests\n")
+    counts = []
+    for number in (1, 2):
+        with Recording.open(f"python_service-{number}.tinyheap") as recording:
+            rows = recording.sql("SELECT export, count(*) FROM calls GROUP BY ALL ORDER BY ALL").fetch()
+            counts.append(rows[0][1])
+            assert rows == [(name, counts[-1]) for name in ("allocate", "handle", "release")]
+            assert recording.sql("SELECT count(*) FROM events").one() == (2 * counts[-1],)
+    assert sum(counts) == 100
