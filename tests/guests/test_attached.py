@@ -27,6 +27,7 @@ from tinyheap.guests.attached import attachment as attachment_module
 from tinyheap.guests.attached.attachment import Attachment, attach
 from tinyheap.guests.attached.patches import _REPLACED
 from tinyheap.guests.cache import Cache
+from tinyheap.recognize import identify as identify_module
 from tinyheap.recordings.recording import Recording
 from tinyheap.units import KIB
 
@@ -522,6 +523,67 @@ def test_a_module_that_a_host_function_instantiates_runs_as_it_is() -> None:
         function = Func(store, FuncType([], []), make, access_caller=True)
         function(store)
     assert "is instantiated by a host function" in said.whole
+
+
+def test_a_module_that_is_refused_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    identify = identify_module.identify
+
+    def look(module: object) -> object:
+        looked.append(module)
+        return identify(module)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(identify_module, "identify", look)
+    with attached():
+        engine = Engine()
+        module = Module(engine, module_bytes(NOTHING))
+        for _ in range(5):
+            store = Store(engine)
+            assert Bound(store, Linker(engine).instantiate(store, module).exports(store)).f() == 5
+    assert len(looked) == 1
+
+
+def test_a_host_function_makes_an_instance_in_the_same_store() -> None:
+    def ask(number: int) -> int:
+        inner.append(made(ONCE, store=program.store))
+        time.sleep(0.05)
+        return int(inner[-1].once()) + number
+
+    inner: list[Bound] = []
+    with attached():
+        program = made(HOSTED, {"ask": ask})
+        assert program.ask(1) == 8
+        inner[0].once()
+    with Recording.open("run-2.tinyheap") as recording:
+        begun, later = recording.sql("SELECT time_ns FROM events ORDER BY id").fetch()
+        assert begun[0] < later[0] <= recording.run.duration_ns
+    assert calls_in(2) == [("once", 1, True), ("once", 1, True)]
+
+
+def _with(**settings: object) -> Engine:
+    config = wasmtime.Config()
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return Engine(config)
+
+
+def test_engines_are_as_the_program_configures_them() -> None:
+    settings: list[dict[str, object]] = [{}, {"consume_fuel": True}, {"epoch_interruption": True}, {}]
+    with attach("run.tinyheap", cache=Cache(Path("cache"))):
+        for setting in settings:
+            store = Store(_with(**setting))
+            if "consume_fuel" in setting:
+                store.set_fuel(10_000)
+            if "epoch_interruption" in setting:
+                store.set_epoch_deadline(1)
+            assert made(ONCE, store=store).once() == 7
+        store = Store(_with(consume_fuel=True))
+        store.set_fuel(1)
+        with pytest.raises(Trap) as caught:
+            made(ONCE, store=store).once()
+        assert caught.value.trap_code is TrapCode.OUT_OF_FUEL
+    assert [len(events_in(number)) for number in (1, 2, 3, 4, 5)] == [1, 1, 1, 1, 0]
+    assert state_of(5) == ("failed", "the program trapped (out of fuel)", None)
 
 
 @pytest.mark.parametrize("limit", [{"memories": 1}, {"memory_size": 128 * KIB}], ids=repr)

@@ -133,10 +133,12 @@ class _Work:
         self._room = threading.Semaphore(QUEUED_BATCHES)
         # Unlike others this queue may be told something at any moment, also while a collection interrupts its reader.
         self._queue: queue.SimpleQueue[Batch | RunEnd | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def hand_over(self, work: Batch | RunEnd) -> None:
-        """Wait for room, and leave it to the thread."""
-        self._room.acquire()
+        """Wait for room, and leave it to the thread; which itself, where it collects a program, cannot wait for room."""
+        if threading.current_thread() is not self._thread:
+            self._room.acquire()
         self._queue.put(work)
 
     def end(self) -> None:
@@ -145,6 +147,7 @@ class _Work:
 
     def do(self) -> None:
         """The thread: open the file, write what comes until None does, and close it; or, once that failed, only take it."""
+        self._thread = threading.current_thread()
         taken: list[Batch | RunEnd | None] = []
         store = None
         try:

@@ -9,11 +9,13 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wasmtime import wat2wasm
 
+from tinyheap.errors import TinyheapError
 from tinyheap.files import text_of
 
 if TYPE_CHECKING:
@@ -38,29 +40,28 @@ class CompiledModule:
         self.path: str | None = None
         """The file that it came from; None where the program did not name it."""
         self._prepared: Prepared | None = None
+        self._refusal: TinyheapError | None = None
         self._lock = threading.Lock()
 
-    @property
+    @cached_property
     def wasm(self) -> bytes:
         """Its bytes."""
-        given = self._given
-        is_text = isinstance(given, str) or not given.startswith(b"\0")
-        return bytes(wat2wasm(bytes(given) if isinstance(given, bytearray) else given)) if is_text else bytes(given)  # type: ignore[arg-type]
+        given = self._given.encode() if isinstance(self._given, str) else bytes(self._given)
+        return given if given.startswith(b"\0") else bytes(wat2wasm(given))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What it is called when somebody is told of it."""
         if self.path is not None:
             return text_of(Path(self.path).name)
-        wasm = self.wasm
-        return f"a module of {len(wasm):,} bytes (SHA-256 {hashlib.sha256(wasm).hexdigest()[:12]})"
+        return f"a module of {len(self.wasm):,} bytes (SHA-256 {hashlib.sha256(self.wasm).hexdigest()[:12]})"
 
     def came_from(self, path: object) -> None:
         """It was read from that file."""
         self.path = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else None
 
     def run(self, engine: Engine, wish_for: Callable[[CompiledModule], Wish]) -> PreparedRun:
-        """A run of it, for which it is prepared once.
+        """A run of it, for which it is looked at and prepared once.
 
         Args:
             engine: what it was compiled for.
@@ -69,10 +70,14 @@ class CompiledModule:
         Raises:
             TinyheapError: it cannot be run so.
         """
-        wish = wish_for(self)
         with self._lock:
-            if self._prepared is None:
-                run = wish.prepare(engine, _ENGINE)
-                self._prepared = run.prepared
-                return run
-        return wish.take(self._prepared)
+            if self._refusal is not None:
+                raise self._refusal.with_traceback(None)
+            wish = wish_for(self)
+            try:
+                run = wish.prepare(engine, _ENGINE) if self._prepared is None else wish.take(self._prepared)
+            except TinyheapError as error:
+                self._refusal = error
+                raise
+            self._prepared = run.prepared
+            return run

@@ -7,7 +7,7 @@ store frees it at once, as ever.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,8 +90,9 @@ class AttachedRun:
 
     def note_stop(self, error: BaseException) -> None:
         """What serves the heap has stopped the program."""
-        self._failure = self._failure or str(error)
-        self._say(f"{self._name}: {error}; the program gets a trap")
+        if self._failure is None:
+            self._failure = str(error)
+            self._say(f"{self._name}: {error}; the program gets a trap")
 
     def finish(self) -> None:
         """End the recording; what the program does after that is not recorded."""
@@ -136,7 +137,11 @@ class AttachedStore:
 
     def add(self, run: AttachedRun, exports: Mapping[str, AsExtern]) -> None:
         """Take an instance that is there from now on."""
-        self._runs.append(run)
+        with self._lock:
+            self._runs.append(run)
+            if self._depth:
+                # A host function has made it.
+                run.recording.enter()
         for name, item in exports.items():
             if isinstance(item, Func):
                 self._exported[_address(item)] = run, name
@@ -155,7 +160,7 @@ class AttachedStore:
             result = call()
             returned = True
         except BaseException as error:
-            self.note_error(error)
+            self._note_error(error, self._runs if run is None else [run])
             raise
         finally:
             if run is not None:
@@ -163,14 +168,14 @@ class AttachedStore:
             self._leave()
         return result
 
-    def note_error(self, error: BaseException) -> None:
-        """A call has failed.
+    def _note_error(self, error: BaseException, runs: Sequence[AttachedRun]) -> None:
+        """A call has failed, of one of these.
 
         Raises:
             Trap: what serves the heap has stopped the program, whose own allocator would have trapped.
         """
         trap = trap_for(error)
-        for run in self._runs:
+        for run in runs:
             if trap is None:
                 run.note_failure(error)
             else:
