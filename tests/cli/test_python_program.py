@@ -98,6 +98,7 @@ def test_options_come_before_the_program_and_a_double_dash_may_follow() -> None:
         "from concurrent.futures import ThreadPoolExecutor as E; e = E(2); print(e.submit(made()).result())",
         "import os; print(made()(), flush=True); os._exit(5)",
         "print('half', end='')",
+        "from multiprocessing import Pool\nif __name__ == '__main__':\n  with Pool(1) as pool: print(pool.map(abs, [-3]))",
         "sys.excepthook = lambda *error: print(error[0]); 1 / 0",
     ],
     ids=lambda ending: ending.splitlines()[0][:24],

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ import needs
 from guests import collectors
 from hosts.programs import module_bytes
 from tinyheap import Policy, Program
-from tinyheap.errors import AttachmentError, PolicyError, RecordingWriteError, UnsupportedGuestError
+from tinyheap.errors import AttachmentError, PolicyError, RecordingError, RecordingWriteError, UnsupportedGuestError
 from tinyheap.guests.attached import attachment as attachment_module
 from tinyheap.guests.attached.attachment import Attachment, attach
 from tinyheap.guests.attached.patches import _REPLACED
 from tinyheap.guests.cache import Cache
 from tinyheap.recognize import identify as identify_module
+from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.store import RecordingStore
 from tinyheap.units import KIB
 
 BUILD = collectors.Build("2", link_time=False, precise=True, tasks=False, explicit=True)
@@ -111,6 +114,16 @@ def state_of(number: int) -> tuple[str, str | None, int | None]:
     """How a recorded run ended."""
     with Recording.open(f"run-{number}.tinyheap") as recording:
         return recording.run.state, recording.run.error, recording.run.exit_code
+
+
+def assert_finished(number: int) -> None:
+    """Nobody waits for the file when a store is freed, but it is whole soon."""
+    for _ in range(300):
+        with suppress(RecordingError):
+            if state_of(number)[0] == "finished":
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"recording {number} was not finished")
 
 
 @cache
@@ -297,9 +310,9 @@ def test_a_store_is_freed_as_soon_as_it_is_dropped() -> None:
             store = weakref.ref(program.store)
             del program
             assert store() is None
-            assert state_of(1)[0] == "finished"
+            assert_finished(1)
             mutated(2)
-            assert state_of(2)[0] == "finished"
+            assert_finished(2)
     finally:
         gc.enable()
 
@@ -313,7 +326,32 @@ def test_a_store_in_a_cycle_is_freed_by_pythons_collector() -> None:
         del program
         gc.collect()
         assert store() is None
-        assert state_of(1)[0] == "finished"
+        assert_finished(1)
+
+
+def test_python_may_drop_a_store_while_it_writes_another_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes is in the middle of something then, which the other recording's thread may wait for."""
+    lock, put, dropped = threading.Lock(), RecordingStore.put, threading.Event()
+    left: list[Bound] = []
+
+    def dropping(store: RecordingStore, batches: Sequence[Batch]) -> None:
+        with lock:
+            put(store, batches)
+            if left:
+                left.clear()
+                dropped.set()
+
+    monkeypatch.setattr(RecordingStore, "put", dropping)
+    with attached():
+        program = made(ONCE)
+        left.append(made(ONCE))
+        left[0].once()
+        for _ in range(600):
+            program.once()
+            if dropped.wait(0.1):
+                break
+        assert_finished(2)
+    assert state_of(1)[0] == "finished"
 
 
 def test_a_host_function_calls_back() -> None:
@@ -702,7 +740,7 @@ def test_another_threads_call_is_recorded_to_its_end() -> None:
 def test_a_recording_that_cannot_go_on_leaves_the_program_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     said, native = Said(), mutated(6)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise RecordingWriteError("run-1.tinyheap: no space left")
 
     with attached(said):
@@ -793,7 +831,10 @@ def test_files_are_closed_with_their_stores() -> None:
     files = needs.path(Path("/proc/self/fd"), "the system's list of open files")
     with attached():
         made(ONCE).once()
+        assert_finished(1)
         before = len([*files.iterdir()])
         for _ in range(20):
             made(ONCE).once()
+        for number in range(1, 22):
+            assert_finished(number)
         assert len([*files.iterdir()]) <= before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -196,7 +195,7 @@ def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkey
 
 
 def test_the_thread_that_writes_may_end_its_own_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python collects a program on whatever thread it is in; that one has nobody to wait for."""
+    """Python collects a program on whatever thread it is in; that one must not be waited for."""
     ended, put = threading.Event(), RecordingStore.put
 
     def collecting(store: RecordingStore, batches: Sequence[Batch]) -> None:
@@ -204,17 +203,14 @@ def test_the_thread_that_writes_may_end_its_own_recording(tmp_path: Path, monkey
         if not ended.is_set():
             ended.set()
             for number in range(4 * writer_module.QUEUED_BATCHES):
-                writer.append(Batch(number))
-            writer.finish("finished", time_ns=5)
+                writer.append(Batch(number), waits=False)
+            writer.finish_later("finished", time_ns=5)
 
     monkeypatch.setattr(RecordingStore, "put", collecting)
     writer = RecordingWriter.create(tmp_path / "run.tinyheap", run_row())
     writer.append(Batch(0))
     assert ended.wait(60)
-    for _ in range(600):
-        if not any(thread.name == "recording writer" for thread in threading.enumerate()):
-            break
-        time.sleep(0.1)
+    writer.wait()
     with Recording.open(tmp_path / "run.tinyheap") as recording:
         assert recording.run.state == "finished"
         assert recording.sql("SELECT count(*) FROM batches").one() == (1 + 4 * writer_module.QUEUED_BATCHES,)

@@ -7,9 +7,11 @@ and exit code.  The summary goes to standard error when the program has ended, b
 from __future__ import annotations
 
 import atexit
+import builtins
 import io
 import os
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -93,7 +95,10 @@ def run(path: Path, source: bytes, arguments: tuple[str, ...]) -> int:
     if not sys.flags.safe_path:
         sys.path[0] = str(file.parent)
     main = ModuleType("__main__")
-    main.__dict__.update(__file__=str(file), __builtins__=__builtins__)
+    loader = SourceFileLoader("__main__", str(file))
+    main.__dict__.update(
+        __file__=str(file), __builtins__=builtins, __loader__=loader, __annotations__={}, __cached__=None
+    )
     # Where classes look for the module that they were defined in.
     sys.modules["__main__"] = main
     try:

@@ -19,11 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from wasmtime import Global, Memory
+
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
@@ -142,7 +145,7 @@ class PreparedRun:
         recorder = None if self.wish.recorder is None else self.wish.recorder.offer(store)
         log = None if self.wish.recorder is None else self.wish.recorder.log
         heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
-        return OfferedRun(self, heap, recorder)
+        return OfferedRun(self, store, heap, recorder)
 
     def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
         return PreparedHeap(served, self.wish.policy, self.wish.listener, self.name_frames)
@@ -160,11 +163,13 @@ class OfferedRun:
 
     Args:
         run: what is run.
+        store: of the instance to be.
         heap: the imports that serve its heap; None where nobody here does.
         recorder: the imports that its run is recorded by; None where it is not.
     """
 
     run: PreparedRun
+    store: Store
     heap: OfferedHeap | None
     recorder: OfferedRecorder | None
 
@@ -191,7 +196,18 @@ class OfferedRun:
             recording = self.recorder.attach(instance).begin(row, self.run.prepared.sites)
             if heap is not None:
                 heap.recording = recording
-        return BoundRun(self.run, heap, recording)
+        overflow = self._overflow_of(instance) if heap is None else heap.stack_overflow
+        return BoundRun(self.run, heap, recording, overflow)
+
+    def _overflow_of(self, instance: Instance) -> Callable[[], str | None]:
+        """What sees whether the stack of a program overflowed whose heap is its own."""
+        guest, store, exports = self.run.prepared.guest, self.store, instance.exports(self.store)
+        pointer = exports.get(STACK_POINTER_EXPORT)
+        stack = None if guest is None else guest.stack
+        if stack is None or not isinstance(pointer, Global):
+            return lambda: None
+        memory = next((item for item in exports.values() if isinstance(item, Memory)), None)
+        return lambda: stack.overflow(pointer.value(store), 0 if memory is None else memory.data_len(store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +218,13 @@ class BoundRun:
         run: what is run.
         heap: its heap; None where it is not served here.
         recording: takes what happens; None where nobody asked for that.
+        stack_overflow: says after a trap, in a phrase, by what the stack is seen to have overflowed; None where it is not.
     """
 
     run: PreparedRun
     heap: BoundHeap | None
     recording: Recording | None
+    stack_overflow: Callable[[], str | None]
 
 
 def _check_types(**arguments: object) -> None:

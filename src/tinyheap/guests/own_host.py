@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wasmtime import Global, Linker, Memory, Store
+from wasmtime import Linker, Store
 
 from tinyheap.errors import HostError
 from tinyheap.guests.guest_heap import GuestHeap
-from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.hosts import HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from wasmtime import Engine, Instance
+    from wasmtime import Engine
 
     from tinyheap.guests.opening import BoundRun, OfferedRun, PreparedRun, Wish
 
@@ -48,7 +45,7 @@ def host(wish: Wish) -> HostedRun:
         session.before_entry, session.after_exit = offered.recorder.clock.enter, offered.recorder.clock.leave
     instance = session.instantiate(run.prepared.compiled)
     bound = offered.bind(instance, session.life, wish.grants.memory_limit_bytes)
-    _tell(session, bound, instance)
+    _tell(session, bound)
     return HostedRun(run, session, None if bound.heap is None else GuestHeap(bound.heap))
 
 
@@ -65,24 +62,10 @@ def _session(offered: OfferedRun, store: Store, engine: Engine) -> HostSession:
     return session
 
 
-def _tell(session: HostSession, bound: BoundRun, instance: Instance) -> None:
+def _tell(session: HostSession, bound: BoundRun) -> None:
     """Let a session tell of its calls to whoever wants to know."""
     recording = bound.recording
     if recording is not None:
         session.before_entry, session.after_exit = recording.enter, recording.leave
         session.before_call, session.after_call = recording.call_begins, recording.call_ends
-    if bound.heap is not None:
-        session.explain_trap = bound.heap.stack_overflow
-    else:
-        session.explain_trap = _overflow_of(bound.run, instance, session.store)
-
-
-def _overflow_of(run: PreparedRun, instance: Instance, store: Store) -> Callable[[], str | None]:
-    """What sees whether the stack of a program overflowed whose heap is its own."""
-    guest, exports = run.prepared.guest, instance.exports(store)
-    pointer = exports.get(STACK_POINTER_EXPORT)
-    stack = None if guest is None else guest.stack
-    if stack is None or not isinstance(pointer, Global):
-        return lambda: None
-    memory = next((item for item in exports.values() if isinstance(item, Memory)), None)
-    return lambda: stack.overflow(pointer.value(store), 0 if memory is None else memory.data_len(store))
+    session.explain_trap = bound.stack_overflow

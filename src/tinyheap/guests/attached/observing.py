@@ -11,6 +11,7 @@ from wasmtime import Store, WasmtimeError
 
 from tinyheap.errors import TinyheapError
 from tinyheap.guests.attached.modules import CompiledModule
+from tinyheap.guests.attached.names import RecordingFile, RecordingNames
 from tinyheap.guests.attached.stores import (
     AttachedRun,
     AttachedStore,
@@ -21,16 +22,12 @@ from tinyheap.guests.attached.stores import (
 )
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.hosts.session import OWN_MODULES
-from tinyheap.recordings.writer import RecordingWriter
 
 if TYPE_CHECKING:
     from wasmtime import Func, Instance, Module
     from wasmtime._store import Storelike
 
-    from tinyheap.guests.attached.names import RecordingNames
     from tinyheap.guests.opening import OfferedRun, Wish
-    from tinyheap.guests.record.recording import Sink
-    from tinyheap.recordings.row_types import FrameRow, RunRow
 
 _BEGINNING_FAILS: Final = (TinyheapError, WasmtimeError, OSError, MemoryError, RuntimeError)
 """What a recording that cannot begin raises; the last where Python ends and no thread can be started any more."""
@@ -60,6 +57,7 @@ class RecordingObserver:
         self._wish_for, self._full_paths, self._say = wish_for, full_paths, say
         self._modules: weakref.WeakKeyDictionary[Module, CompiledModule] = weakref.WeakKeyDictionary()
         self._stores: dict[int, AttachedStore] = {}
+        self._files: list[RecordingFile] = []
         self._said: set[str] = set()
         self._is_over = self._is_forked = False
 
@@ -68,11 +66,13 @@ class RecordingObserver:
         self._is_over = True
         for store in list(self._stores.values()):
             store.end_when_idle()
+        for file in list(self._files):
+            file.wait()
 
     def abandon(self) -> None:
         """Leave all recordings to the process that this one was forked from."""
         self._is_forked = True
-        stores, self._stores = self._stores, {}
+        stores, self._stores, self._files = self._stores, {}, []
         for store in stores.values():
             store.abandon()
 
@@ -122,14 +122,15 @@ class RecordingObserver:
             known = self._known(module)
             if not isinstance(store, Store):
                 raise _NotRecordedError(f"{known.name} is instantiated by a host function, by its Caller")
-            offered, functions = self._offer(known, store, module)
+            file = RecordingFile(self.names, self._say)
+            offered, functions = self._offer(known, file, store, module)
         except _NotRecordedError as error:
             self._say_once(str(error))
             return natively()
         compiled = offered.run.prepared.compiled
         instance, is_changed = self._instance(offered, natively, lambda: changed(compiled, functions))
         if is_changed:
-            self._record(offered, known, store, instance)
+            self._record(offered, known, file, store, instance)
         return instance
 
     # ---- the steps ---------------------------------------------------------------------------------------------------
@@ -149,30 +150,27 @@ class RecordingObserver:
             raise _NotRecordedError(f"{known.name}: {len(self.names.given)} instances are recorded already")
         return known
 
-    def _offer(self, known: CompiledModule, store: Store, module: Module) -> tuple[OfferedRun, list[Func]]:
+    def _offer(
+        self, known: CompiledModule, file: RecordingFile, store: Store, module: Module
+    ) -> tuple[OfferedRun, list[Func]]:
         """What a changed module imports besides what the program's own does.
 
         Raises:
             _NotRecordedError: The module cannot be recorded.
         """
         try:
-            run = known.run(store.engine, lambda each: self._wish_for(each, self._new_recorder(each)))
+            run = known.run(store.engine, lambda each: self._wish_for(each, self._recorder(each, file)))
             offered = run.offer(weakref.proxy(store))
             makers, further = offered.makers, run.prepared.compiled.imports[len(module.imports) :]
             return offered, [makers[item.module](item.name or "", item.type) for item in further]
         except _BEGINNING_FAILS as error:
             raise _NotRecordedError(f"{known.name}: {error}") from error
 
-    def _new_recorder(self, module: CompiledModule) -> Recorder:
-        """A recorder whose recording gets its name when it begins."""
-
-        def open_sink(run: RunRow, frames: Sequence[FrameRow]) -> Sink:
-            return RecordingWriter.create(self.names.next(), run, frames, overwrite=self.names.overwrite)
-
+    def _recorder(self, module: CompiledModule, file: RecordingFile) -> Recorder:
         def fail(error: BaseException) -> None:
             self._say(f"{module.name}: {error}; the program goes on without")
 
-        return Recorder(open_sink, full_paths=self._full_paths, on_failure=fail)
+        return Recorder(file.open, full_paths=self._full_paths, on_failure=fail)
 
     def _instance(
         self, offered: OfferedRun, natively: Callable[[], Instance], changed: Callable[[], Instance]
@@ -198,7 +196,9 @@ class RecordingObserver:
         finally:
             clock.leave()
 
-    def _record(self, offered: OfferedRun, known: CompiledModule, store: Store, instance: Instance) -> None:
+    def _record(
+        self, offered: OfferedRun, known: CompiledModule, file: RecordingFile, store: Store, instance: Instance
+    ) -> None:
         """Let the recording of an instance begin."""
         weak: Store = weakref.proxy(store)
         try:
@@ -208,7 +208,8 @@ class RecordingObserver:
             return
         finally:
             exports = take_exports(instance, weak)
-        self._store_of(store, instance).add(AttachedRun(bound, weak, exports, known.name, self._say), exports)
+        self._files.append(file)
+        self._store_of(store, instance).add(AttachedRun(bound, weak, exports, known.name, file, self._say), exports)
 
     def _store_of(self, store: Store, instance: Instance) -> AttachedStore:
         attached: AttachedStore | None = vars(store).get(_STORE)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wasmtime import Instance, Store
     from wasmtime._exportable import AsExtern
 
+    from tinyheap.guests.attached.names import RecordingFile
     from tinyheap.guests.opening import BoundRun
     from tinyheap.guests.record.recorder import Recorder
     from tinyheap.guests.record.recording import Recording
@@ -48,18 +49,25 @@ class AttachedRun:
         store: where it lives.
         exports: of the instance, with those that its program does not know of.
         name: what its module is called.
+        file: of its recording.
         say: tells the user of what cannot be told the program.
     """
 
     def __init__(
-        self, bound: BoundRun, store: Store, exports: Mapping[str, AsExtern], name: str, say: Callable[[str], object]
+        self,
+        bound: BoundRun,
+        store: Store,
+        exports: Mapping[str, AsExtern],
+        name: str,
+        file: RecordingFile,
+        say: Callable[[str], object],
     ) -> None:
         wish, recording = bound.run.wish, bound.recording
         assert wish.recorder is not None, "what is attached to is recorded"
         assert recording is not None, "what is attached to is recorded"
         self.recording: Recording = recording
         self._recorder: Recorder = wish.recorder
-        self._bound, self._store, self._name, self._say = bound, store, name, say
+        self._bound, self._store, self._name, self._file, self._say = bound, store, name, file, say
         memory = exports.get("memory", exports.get(MEMORY_EXPORT))
         self._memory = memory if isinstance(memory, Memory) else None
         self._exit_code: int | None = None
@@ -84,9 +92,17 @@ class AttachedRun:
         if isinstance(error, ExitTrap):
             self._exit_code = error.code
         elif isinstance(error, Trap) and self._failure is None:
-            code = error.trap_code
+            code, overflow = error.trap_code, self._overflow()
             kind = "by its host" if code is None else code.name.lower().replace("_", " ")
-            self._failure = f"the program trapped ({kind})"
+            what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
+            self._failure = f"{what} trapped ({kind})"
+            if overflow is not None:
+                self._say(f"{self._name}: {self._failure}")
+
+    def _overflow(self) -> str | None:
+        with suppress(ValueError, ReferenceError):  # the store is closed
+            return self._bound.stack_overflow()
+        return None
 
     def note_stop(self, error: BaseException) -> None:
         """What serves the heap has stopped the program."""
@@ -95,7 +111,8 @@ class AttachedRun:
             self._say(f"{self._name}: {error}; the program gets a trap")
 
     def finish(self) -> None:
-        """End the recording; what the program does after that is not recorded."""
+        """End the recording, and wait for nothing; what the program does after that is not recorded."""
+        self._file.ends = True
         if self._bound.heap is not None:
             try:
                 self._bound.heap.finish()
@@ -106,6 +123,10 @@ class AttachedRun:
             self._recorder.finish(error=self._failure, exit_code=self._exit_code)
         except RecordingError as error:
             self._say(str(error))
+
+    def wait(self) -> None:
+        """Wait until the recording is whole."""
+        self._file.wait()
 
     def abandon(self) -> None:
         """Note nothing any more: this is a fork of the process that records."""
@@ -198,6 +219,8 @@ class AttachedStore:
                     run.recording.leave()
                 if self._ends_when_idle:
                     self.end()
+                    for run in self._runs:
+                        run.wait()
                 if self._free is not None:
                     self._let_go(self._free)
 
