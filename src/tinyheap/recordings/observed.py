@@ -1,8 +1,8 @@
 """What of a run was observed: the one place that says which statistics of a recording are known.
 
-Who serves a program's heap sees all of it.  A module that keeps its own allocator only tells of its allocations: that it
-collected, what died then and what its heap looked like stays unseen.  One thing is known even so: a collector that never
-frees never ran, and everything still lives.
+Where tinyheap serves a program's heap, all of it is observed.  Where a module keeps its own allocator, only allocations
+are: its collections, the objects that these free and the heap as a whole cannot be seen.  But a collector that never
+frees has never run, so that all objects are known to live.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 INJECTED: Final = "injected"
-"""Source of a recording whose program served its heap itself."""
+"""``run.source`` of a recording whose program managed its heap itself, observed by injected code."""
 LEAKING: Final = "leaking"
-"""A collector that never frees."""
+"""``run.collector`` of a program whose heap is never freed."""
 
 _OWN_ALLOCATOR: Final = "this module keeps its own allocator"
 

@@ -68,7 +68,7 @@ def attach(
         gc: As for `Program.open`; ``native`` leaves all modules their own collectors.
         cache: Where prepared modules are kept; the user's if None.
         overwrite: Whether recordings of these names may be replaced.
-        full_paths: Whether recordings name source files with the folders of whoever compiled.
+        full_paths: Whether recordings name source files by their full paths on the machine that compiled them.
         instances: So many are recorded, from 1 on; further ones run as they are.
         say: Gets a sentence where something is not recorded, or a program is stopped; prints it on standard error if None.
 

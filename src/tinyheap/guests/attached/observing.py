@@ -41,7 +41,7 @@ class RecordingObserver:
     Args:
         names: Of the recordings.
         wish_for: How a module is to be run.
-        full_paths: Whether recordings name source files with the folders of whoever compiled.
+        full_paths: Whether recordings name source files by their full paths on the machine that compiled them.
         say: Tells the user of what cannot be told the program.
     """
 

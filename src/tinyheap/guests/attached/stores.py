@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.attached.names import RecordingFile
     from tinyheap.guests.opening import BoundRun
     from tinyheap.guests.record.recorder import Recorder
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
 
 _ADDED_EXPORTS: Final = frozenset({SHADOW_STACK_EXPORT, MEMORY_EXPORT, STACK_POINTER_EXPORT})
 
@@ -65,7 +65,7 @@ class AttachedRun:
         wish, recording = bound.run.wish, bound.recording
         assert wish.recorder is not None, "what is attached to is recorded"
         assert recording is not None, "what is attached to is recorded"
-        self.recording: Recording = recording
+        self.recording: RunningRecorder = recording
         self._recorder: Recorder = wish.recorder
         self._bound, self._store, self._name, self._file, self._say = bound, store, name, file, say
         memory = exports.get("memory", exports.get(MEMORY_EXPORT))

@@ -5,7 +5,7 @@
 
 A recorder has phases, each a type, as the program that it is for::
 
-    Recorder ──offer(store)──> OfferedRecorder ──attach(instance)──> AttachedRecorder ──begin(run)──> Recording
+    Recorder ──offer(store)──> OfferedRecorder ──attach(instance)──> AttachedRecorder ──begin(run)──> RunningRecorder
     a sink to be opened        the imports                           call stacks                      an open sink
 
 Events are noted by compiled code (`_recorder`), which calls here when a buffer is full, and from time to time.  What
@@ -14,7 +14,7 @@ its block table.  All of it goes to a *sink*, by default the writer of a recordi
 
 What a recording holds depends on who serves the heap.  Where this collector does, it is all of the above.  Where the
 program's own allocator does (its collector cannot be replaced, or is not to be), calls in the program tell of allocations
-only: its collections, and with them all deaths, happen unseen.
+only: its collections, and which objects they free, cannot be seen.
 
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
@@ -39,7 +39,7 @@ import wasmtime
 from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
-from tinyheap.guests.record.recording import Clock, Recording, Sink
+from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
 from tinyheap.guests.rewrite.instrumenting import RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import Sites
 from tinyheap.guests.serve.unchecked import unchecked_function
@@ -57,17 +57,17 @@ _WORDS: Final = 3
 
 
 class Recorder(SoleOwner):
-    """Records one run of one program, which `tinyheap.Program.open` is given it for.
+    """Records one run of one program; to be passed to `tinyheap.Program.open`.
 
     Args:
-        open_sink: makes the sink, when the program is there and before it runs.  The frames it is given may become more
+        open_sink: makes the sink, after the program is instantiated and before it runs.  The frames it is given may become more
             as the program runs: those that a batch mentions are there when it is handed over.
-        full_paths: whether source files are named as the compiler knew them, with the folders of whoever compiled.
+        full_paths: whether source files are named by their full paths on the machine that compiled them.
         on_failure: called where the recording cannot go on, and must not raise; the program goes on without it.  None where
             the program is to end then.
 
     Raises:
-        MemoryError: there is no room for its buffers.
+        MemoryError: there is no memory for its buffers.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class Recorder(SoleOwner):
         self._open_sink, self._full_paths = open_sink, full_paths
         self._journal = Journal(on_failure)
         self._is_offered = False
-        self._recording: Recording | None = None
+        self._recording: RunningRecorder | None = None
 
     @classmethod
     def to_file(cls, path: str | Path, *, overwrite: bool = False, full_paths: bool = False) -> Self:
         """A recorder into a new file.
 
         Args:
-            path: its place; it is made when the program is there.
+            path: where to write it; the file is made when the program is instantiated.
             overwrite: whether to replace what is there.
-            full_paths: whether source files are named with the folders of whoever compiled.
+            full_paths: whether source files are named by their full paths on the machine that compiled them.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
@@ -100,7 +100,7 @@ class Recorder(SoleOwner):
 
     @property
     def error(self) -> BaseException | None:
-        """Why nothing could be recorded any more."""
+        """The error that stopped the recording; None where there was none."""
         return self._journal.error
 
     @property
@@ -119,7 +119,7 @@ class Recorder(SoleOwner):
         return self.log.events
 
     def callers(self) -> tuple[str, ...]:
-        """The functions of the program that wait for another, innermost first; see `Recording.callers`."""
+        """The functions of the program that wait for another, innermost first; see `RunningRecorder.callers`."""
         return () if self._recording is None else self._recording.callers()
 
     def offer(self, store: Store) -> OfferedRecorder:
@@ -133,14 +133,16 @@ class Recorder(SoleOwner):
         self._is_offered = True
         return OfferedRecorder(self._journal, store, self._begun)
 
-    def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> Recording:
+    def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> RunningRecorder:
         found = Sites.decode(sites)
         if found.places.problem is not None:
             warnings.warn(f"call sites are shown without source lines: {found.places.problem}", stacklevel=2)
         unfolding = Unfolding(found, full_paths=self._full_paths) if found.places else None
         frames = SiteFrames(found)
         sink = self._open_sink(run, frames if unfolding is None else unfolding.frames)
-        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding)
+        self._recording = RunningRecorder(
+            self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding
+        )
         return self._recording
 
     def finish(self, *, error: str | None = None, exit_code: int | None = None) -> None:
@@ -173,7 +175,7 @@ class OfferedRecorder:
     """
 
     def __init__(
-        self, journal: Journal, store: Store, begun: Callable[[AttachedRecorder, RunRow, bytes], Recording]
+        self, journal: Journal, store: Store, begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder]
     ) -> None:
         self._journal, self._store, self._begun = journal, store, begun
         self.clock = Clock(journal.log)
@@ -197,7 +199,9 @@ class OfferedRecorder:
         """
         memory = instance.exports(self._store)[SHADOW_STACK_EXPORT]
         if not isinstance(memory, wasmtime.Memory):
-            raise GuestError("the module was not prepared for a recording")
+            raise GuestError(
+                "the module was not instrumented for recording; open it with Program.open(..., recording=...)"
+            )
         address = ctypes.addressof(memory.data_ptr(self._store).contents)
         self._journal.log.begin_heap(0, _WORDS)
         self._journal.log.attach(address)
@@ -218,11 +222,11 @@ class AttachedRecorder:
         self,
         clock: Clock,
         shadow_pointer: ctypes.c_uint32,
-        begun: Callable[[AttachedRecorder, RunRow, bytes], Recording],
+        begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder],
     ) -> None:
         self.clock, self.shadow_pointer, self._begun = clock, shadow_pointer, begun
 
-    def begin(self, run: RunRow, sites: bytes) -> Recording:
+    def begin(self, run: RunRow, sites: bytes) -> RunningRecorder:
         """Begin the recording.
 
         Args:

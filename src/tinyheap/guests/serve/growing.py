@@ -1,4 +1,4 @@
-"""How far a guest's heap grows next, and what is in the way when it cannot.
+"""How far a guest's heap grows next, and why not where it cannot grow.
 
 A program's heap ends where its memory does, before and after each growth: some programs set ``heapEnd`` from the size of
 their memory again and again.  Memory is a number of whole pages, so the size that a growth policy asks for is rounded up

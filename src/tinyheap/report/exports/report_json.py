@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def report_json(recording: Recording) -> dict[str, Any]:
-    """What `json.dumps` takes: all analyses of a recording."""
+    """All analyses of a recording, as values that `json.dumps` takes."""
     return {
         "run": json_of(recording.run),
         "totals": json_of(profile.totals(recording)),
@@ -41,7 +41,7 @@ def report_json(recording: Recording) -> dict[str, Any]:
 
 
 def comparison_json(before: Recording, after: Recording) -> dict[str, Any]:
-    """What `json.dumps` takes: two recordings side by side."""
+    """The comparison of two recordings, as values that `json.dumps` takes."""
     return {"comparison": json_of(profile.compare(before, after))}
 
 
