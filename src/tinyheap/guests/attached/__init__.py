@@ -2,5 +2,5 @@
 
 **Read `attachment.py` first.**  `patches` is what of wasmtime is replaced meanwhile, and tells `observing` what the program
 asks for.  `modules` is what is known of a module that it compiles, `stores` what happens in a store that it has instances in,
-and `names` names the recordings.
+and `names` has the recordings' names and files.
 """

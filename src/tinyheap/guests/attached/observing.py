@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from tinyheap.guests.opening import OfferedRun, Wish
 
-_BEGINNING_FAILS: Final = (TinyheapError, WasmtimeError, OSError, MemoryError, RuntimeError)
-"""What a recording that cannot begin raises; the last where Python ends and no thread can be started any more."""
+_BEGINNING_FAILS: Final = (TinyheapError, WasmtimeError, OSError, MemoryError, RuntimeError, Warning)
+"""What a recording that cannot begin raises: also where Python ends and no thread can be started any more, and where a program
+makes errors of warnings."""
 _STORE: Final = "tinyheap_attached"
 """The attribute of a store's by which it owns what is known of it."""
 
