@@ -155,7 +155,9 @@ def start_ours(
 ) -> Run:
     """The program on tinyheap's collector; `watch` sees each collection."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
-    prepared = PreparedHeap(pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch), residues=pair.residues)
+    prepared = PreparedHeap(
+        pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch), residues=pair.residues
+    )
     offered = prepared.offer(store)
     session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1), offered.makers)
     instance = session.instantiate(pair.ours)

@@ -20,8 +20,9 @@ import wasmtime
 import tinyheap
 from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError
 from tinyheap.guests.cache import Cache
-from tinyheap.hosts import compile_module
 from tinyheap.guests.serve.residue import Residues, decode_residues, encode_residues
+from tinyheap.hosts import compile_module
+from tinyheap.hosts.session import OWN_MODULES
 from tinyheap.recognize.facts import BestFitHeap, Guest, ServedHeap
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
@@ -295,9 +296,10 @@ def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
         guest = decode_guest(facts) if facts else None
         left = decode_residues(residues) if residues else None
         module = wasmtime.Module.deserialize(engine, compiled)
-        return Prepared(guest, module, True, sites, left, bool(keeps_collector))
     except (ValueError, wasmtime.WasmtimeError):
         return None
+    OWN_MODULES.add(module)
+    return Prepared(guest, module, True, sites, left, bool(keeps_collector))
 
 
 def _divided(content: bytes) -> tuple[bytes, bytes]:

@@ -17,7 +17,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import wasmtime
 
@@ -27,10 +27,10 @@ from tinyheap.guests.serve.memory import BoundMemory
 from tinyheap.guests.serve.residue import Case, Kind, Residue, Word, cell_of
 from tinyheap.guests.serve.roots import root_ranges
 from tinyheap.guests.serve.tracing import Tracer, Walk
-from tinyheap.heap.collectors import Collector
-from tinyheap.heap.contract import BestFitEngine, Gc, Options, State
+from tinyheap.heap.contract import BestFitEngine, Gc, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.heap.geometry import Geometry
+from tinyheap.hosts import compile_module
 from tinyheap.recognize.facts import BestFitHeap, FixedRequest, Role, StackScan
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Code, Editor, Module, instructions
@@ -96,7 +96,7 @@ class _Guest:
     def __init__(self, module: Module, facts: BestFitHeap, rng: random.Random) -> None:
         self._rng = rng
         self._engine = wasmtime.Engine()
-        self._compiled = wasmtime.Module(self._engine, allocator_alone(module, facts))
+        self._compiled = compile_module(self._engine, allocator_alone(module, facts))
         self._facts = facts
         self.begin()
 
@@ -161,9 +161,7 @@ class _Scene:
 
     start_address: Final = 0
 
-    def __init__(
-        self, memory: bytes, facts: BestFitHeap, rng: random.Random, *, in_task: bool, is_large: bool
-    ) -> None:
+    def __init__(self, memory: bytes, facts: BestFitHeap, rng: random.Random, *, in_task: bool, is_large: bool) -> None:
         self.memory, self._facts, self._rng = bytearray(memory), facts, rng
         start = facts.heap_start_address
         if start is None:
@@ -519,7 +517,7 @@ class _Learner:
         stale = [_STALE + 8 * index for index in range(WINDOW_WORDS)]
         scene.place_words(stale)
         scene.publish()
-        sizes = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
+        sizes: Sequence[int] = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
         if scene.request_bytes is not None:
             sizes = (scene.request_bytes,)
         size_bytes, layout = self._request_of(*scene.any_request(sizes))
@@ -546,7 +544,9 @@ class _Learner:
             found = f"it leaves another heap than expected, after {size_bytes} bytes"
         else:
             return
-        raise RehearsalError(f"it is not the collector that it was taken for: on a heap of {geometry.heap_bytes} bytes {found}")
+        raise RehearsalError(
+            f"it is not the collector that it was taken for: on a heap of {geometry.heap_bytes} bytes {found}"
+        )
 
     def _learn(self, scene: _Scene, tracer: Tracer, stale: Sequence[int]) -> None:
         memory, stack_pointer, geometry = self._guest.memory, scene.stack_pointer, scene.engine.geometry
@@ -571,8 +571,8 @@ class _Learner:
         for index, each in enumerate(self._known[case]):
             if not each.is_understood:
                 raise RehearsalError(
-                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, {(index + 1) * WORD_BYTES} bytes below where it was called, "
-                    f"that is not understood ({case.text})"
+                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
+                    f"{(index + 1) * WORD_BYTES} bytes below where it was called, that is not understood ({case.text})"
                 )
             if not each.is_untouched:
                 yield min(each.candidates, key=_simplicity)
@@ -612,7 +612,11 @@ def _is_head(table: memoryview, block: int) -> bool:
 
 def _simplicity(word: Word) -> tuple[int, int, int]:
     """How simple an explanation is, the simplest first."""
-    return word.kind, abs(word.added) if word.kind >= Kind.VARIABLE else 0, 0 if not word.variable else VARIABLES.index(word.variable)
+    return (
+        word.kind,
+        abs(word.added) if word.kind >= Kind.VARIABLE else 0,
+        0 if not word.variable else VARIABLES.index(word.variable),
+    )
 
 
 def _fixed_request(guest: _Guest, facts: BestFitHeap, rng: random.Random) -> FixedRequest | None:
@@ -662,4 +666,6 @@ def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
     rng = random.Random(seed)
     guest = _Guest(module, facts, rng)
     facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
-    return Rehearsed(facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))})
+    return Rehearsed(
+        facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))}
+    )

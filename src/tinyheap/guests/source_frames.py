@@ -42,9 +42,7 @@ def namer_of(
 
 
 class _Namer:
-    def __init__(
-        self, wasm: bytes, symbols: bytes | None, prepared: Prepared, form: Form, *, full_paths: bool
-    ) -> None:
+    def __init__(self, wasm: bytes, symbols: bytes | None, prepared: Prepared, form: Form, *, full_paths: bool) -> None:
         self._wasm, self._symbols, self._prepared, self._form = wasm, symbols, prepared, form
         self._full_paths = full_paths
 

@@ -234,8 +234,11 @@ class ListAllocator:
         return cython.cast(cython.size_t, cython.cast(cython.p_void, cython.address(self._link)))
 
     def leave(self, words):
-        """Leave these words: for each of empty allocations, plain ones and those that split a range an array of 64-bit
-        numbers, four for each word, as in `residue.Word`: how far below the stack pointer, kind, variable, what is added."""
+        """What is left on the guest's stack, by allocations of no bytes, plain ones, and those that split a range.
+
+        Args:
+            words: an array of 64-bit numbers for each of the three, as `residue.left_by_allocations` makes them.
+        """
         index: cython.int
         at: u64
         self._words = words

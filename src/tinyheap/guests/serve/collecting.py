@@ -108,7 +108,9 @@ class Collector:
             return 0
         geometry = self._engine.geometry
         table_address = self._memory.base + geometry.table_address
-        return self._recording.note_deaths(table_address, geometry.end_block, len(self._collections) + 1, self._engine.collector)
+        return self._recording.note_deaths(
+            table_address, geometry.end_block, len(self._collections) + 1, self._engine.collector
+        )
 
     def _sweep(self) -> int:
         if self._finalizers is not None:

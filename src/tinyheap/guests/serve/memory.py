@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve._allocator import Allocator
     from tinyheap.guests.serve._list_allocator import ListAllocator
     from tinyheap.guests.serve.guard import Guard
-    from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.bestfit._kernel import Kernel as BestFitKernel
+    from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.nextfit._kernel import Kernel
     from tinyheap.recognize.facts import ServedHeap
 

@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory
+    from tinyheap.guests.serve.original_stack import OriginalStack
+    from tinyheap.guests.serve.residue import Residues
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.phases import Life
-    from tinyheap.guests.serve.original_stack import OriginalStack
-    from tinyheap.guests.serve.residue import Residues
     from tinyheap.recognize.facts import ServedHeap
 
 ALLOCATES: Final = "allocates"

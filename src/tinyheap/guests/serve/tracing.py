@@ -165,7 +165,10 @@ class Tracer:
             values["taken.several"] = taken
             values["taken.table"] = geometry.table_address
             values["taken.last"] = taken + (needed - 1) * BLOCK_BYTES
-            values["taken.second"], values["taken.before_last"] = taken + BLOCK_BYTES, values["taken.last"] - BLOCK_BYTES
+            values["taken.second"], values["taken.before_last"] = (
+                taken + BLOCK_BYTES,
+                values["taken.last"] - BLOCK_BYTES,
+            )
 
     # ---- the free list --------------------------------------------------------------------------------------------------
 

@@ -239,9 +239,7 @@ class Kernel:
         heap: Heap = cython.address(self._heap)
         heads = (heap.last_scanned, heap.last_whole, heap.last_inline, heap.last_outside)
         scanned, whole, inline, outside = (NO_HEAD if head == NO_BLOCK else head for head in heads)
-        return MarkingEnd(
-            scanned, heap.last_found, heap.last_layout, heap.scanned_several != 0, whole, inline, outside
-        )
+        return MarkingEnd(scanned, heap.last_found, heap.last_layout, heap.scanned_several != 0, whole, inline, outside)
 
     def find_head(self, block: u64):
         self._check_block(block, self._heap.end_block)
