@@ -7,7 +7,7 @@ the stack that they lie on, and by whoever looks at memory later.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
 from tinyheap.guests.serve.tracing import Tracer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.contract import BestFitEngine, NextFitEngine
     from tinyheap.recognize.facts import BestFitHeap, BlockHeap
 
-WORD_BYTES = 4
+WORD_BYTES: Final = 4
 
 
 class OriginalStack(Protocol):
@@ -62,6 +62,7 @@ class MarkStackOnStack:
         """Nothing is left by allocations that do not collect."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """The stack, then the globals; the mark stack is laid out before each."""
         facts, stack = self._facts, self._facts.mark_stack
         stack_pointer = self._memory.stack_pointer
         self._use(stack_pointer - stack.root_bytes_below_alloc)
@@ -109,10 +110,12 @@ class RecordOnStack:
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
     def begins(self, index: int, size_bytes: int) -> None:
+        """Begin to follow the function's variables."""
         self._residue = self._residues[index]
         self._tracer.begins(size_bytes)
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """The stack, with what is seen below its end, then the globals."""
         memory, roots, residue = self._memory, self._facts.roots, self._residue
         stack_pointer = memory.stack_pointer
         task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
@@ -128,18 +131,23 @@ class RecordOnStack:
         yield from root_ranges(roots, memory, stack_pointer)
 
     def marked(self) -> None:
+        """Follow it."""
         self._tracer.marked()
 
     def swept(self, free_bytes: int) -> None:
+        """Follow it."""
         self._tracer.swept(free_bytes)
 
     def grows(self) -> None:
+        """Follow it."""
         self._tracer.grows()
 
     def grown(self, *, is_larger: bool) -> None:
+        """Follow it."""
         self._tracer.grown(is_larger=is_larger)
 
     def ends(self) -> None:
+        """Leave the variables where the original has them."""
         tracer, memory, geometry = self._tracer, self._memory, self._engine.geometry
         tracer.ends()
         stack_pointer = memory.stack_pointer
