@@ -124,7 +124,7 @@ class MarkingEnd(NamedTuple):
     scanned: int = NO_BLOCK
     """Head of the object that was scanned last, objects apart whose layout says that they hold no pointers."""
     found: int = 0
-    """The word by which an object was marked last that was not marked before; 0 for none."""
+    """The address of the block that was referred to when an object was marked last that was not marked before; 0 for none."""
     layout: int = 0
     """The out-of-line layout word that was read last; 0 for none."""
     has_several: bool = False

@@ -220,7 +220,7 @@ class BestFitModel(BaseModel):
         if head == NO_BLOCK:
             return
         self._debug(f"found unmarked pointer {root:#x}")
-        self.marking_end = self.marking_end._replace(found=root)
+        self.marking_end = self.marking_end._replace(found=self._geometry.address_of(self._geometry.block_of(root)))
         self._set_state(head, State.MARK)
         before = self._header_address(self._scan_list[-1]) if self._scan_list else NIL
         self._store(self._header_address(head), before)
