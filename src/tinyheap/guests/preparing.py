@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 4
 """Of what is cached; another number makes all of it be prepared anew."""
 MODULE_LIMIT_BYTES: Final = 512 * MIB
+_OWN: Final = "runs with its own collector, TinyGo's from 0.40 on, because it could not be replaced: {why}"
 _SERVED: Final = "is served: a rehearsal has shown that its allocator is the one that it was taken for"
 _MAGIC: Final = b"\0asm"
 _LENGTH: Final = struct.Struct("<I")
@@ -221,11 +222,11 @@ def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, 
     hidden = heap.finalizers is not None and heap.finalizers.wake_function is None
     if hidden or not heap.is_replaceable:
         why = "how it runs finalizers was not found" if hidden else "some of its functions would still change the heap"
-        return replace(guest, served=f"{guest.served}; {why}"), None
+        return replace(guest, served=_OWN.format(why=why)), None
     try:
         rehearsed = rehearse(module, heap)
     except RehearsalError as error:
-        return replace(guest, served=f"{guest.served}; {error}"), None
+        return replace(guest, served=_OWN.format(why=error)), None
     return replace(guest, best_fit=rehearsed.facts, served=_SERVED), rehearsed.residues
 
 

@@ -46,7 +46,7 @@ ENOUGH: Final = 8
 """Trials of each case that change no explanation, before it is believed."""
 ROUNDS: Final = 12
 """So often each kind of scene is tried at least."""
-MOST_ROUNDS: Final = 40
+MOST_ROUNDS: Final = 24
 LOOKS: Final = 4
 NO_POINTERS: Final = 3
 """A layout word."""
@@ -70,7 +70,19 @@ def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
         editor.export(_EXPORT.format(index=index), "function", redirect.function)
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
+    if module.memories and module.memories[0].imported is None:
+        # A large memory only takes time; the heap need not reach to its end.
+        editor.set_minimum(0, min(module.memories[0].type.limits.minimum, _pages_used(module, facts)))
     return editor.encode()
+
+
+def _pages_used(module: Module, facts: BestFitHeap) -> int:
+    """The pages up to the heap, the stack and all data included."""
+    ends = [facts.heap_start_address or 0, facts.roots.globals_end_address, facts.roots.stack_top_address or 0]
+    for segment in module.data_segments:
+        start = None if segment.offset is None else segment.offset.constant
+        ends.append((start or 0) + len(segment.data))
+    return -(-max(ends) // WASM_PAGE_BYTES) + 1
 
 
 def _reached(module: Module, function: int) -> set[int]:
@@ -317,6 +329,9 @@ class _Scene:
     def read(self, address: int, size_bytes: int = WORD_BYTES) -> int:
         return int.from_bytes(self.memory[address : address + size_bytes], "little")
 
+    def read_words(self, start_address: int, end_address: int) -> memoryview:
+        return memoryview(bytes(self.memory[start_address:end_address])).cast("I")
+
     def write(self, address: int, value: int, size_bytes: int = WORD_BYTES) -> None:
         self.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")
 
@@ -524,7 +539,7 @@ class _Learner:
         if self._collects:
             size_bytes = 0
         address = self._guest.call(self._index, scene, size_bytes, layout)
-        tracer = scene.tracer = Tracer(self._facts, scene.engine, scene.read)
+        tracer = scene.tracer = Tracer(self._facts, scene.engine, scene.read, scene.read_words)
         tracer.begins(size_bytes)
         if self._collects:
             free_bytes = scene.collect()
@@ -540,7 +555,7 @@ class _Learner:
         start, end = geometry.start_address, geometry.end_address
         if address != expected:
             found = f"it returns {address:#x} for {size_bytes} bytes, where {expected:#x} was expected"
-        elif _without_window(memory, scene)[start:end] != _without_window(scene.memory, scene)[start:end]:
+        elif _heap_of(memory, scene) != _heap_of(scene.memory, scene):
             found = f"it leaves another heap than expected, after {size_bytes} bytes"
         else:
             return
@@ -599,10 +614,14 @@ class _Learner:
         }
 
 
-def _without_window(memory: memoryview | bytearray, scene: _Scene) -> bytes:
-    """A memory without what is left below the stack pointer, which is compared by itself."""
-    window = slice(scene.stack_pointer - WINDOW_WORDS * WORD_BYTES, scene.stack_pointer)
-    return bytes(memory[: window.start]) + bytes(WINDOW_WORDS * WORD_BYTES) + bytes(memory[window.stop :])
+def _heap_of(memory: memoryview | bytearray, scene: _Scene) -> bytes:
+    """The heap in a memory, without what is left below the stack pointer, which is compared by itself."""
+    start = scene.engine.geometry.start_address
+    heap = bytearray(memory[start : scene.engine.geometry.end_address])
+    if scene.stack_pointer > start:
+        window = slice(scene.stack_pointer - WINDOW_WORDS * WORD_BYTES - start, scene.stack_pointer - start)
+        heap[window] = bytes(WINDOW_WORDS * WORD_BYTES)
+    return bytes(heap)
 
 
 def _is_head(table: memoryview, block: int) -> bool:

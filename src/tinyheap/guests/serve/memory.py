@@ -74,6 +74,10 @@ class BoundMemory:
         """The number at an address."""
         return int.from_bytes(self.memory[address : address + size_bytes], "little")
 
+    def read_words(self, start_address: int, end_address: int) -> memoryview:
+        """The words in a range of addresses, a whole number of them."""
+        return self.memory[start_address:end_address].cast("I")
+
     def write(self, address: int, value: int, size_bytes: int = WORD_BYTES) -> None:
         """Write a number to an address."""
         self.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")

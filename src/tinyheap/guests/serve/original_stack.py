@@ -105,7 +105,7 @@ class RecordOnStack:
     def __init__(self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine) -> None:
         self._facts, self._residues, self._memory, self._engine = facts, residues, memory, engine
         self._residue = next(iter(residues.values()))
-        self._tracer = Tracer(facts, engine, memory.read)
+        self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 

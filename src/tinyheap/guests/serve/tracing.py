@@ -10,7 +10,7 @@ at the free list before and after, and asks the engine what its marking did last
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -46,11 +46,18 @@ class Tracer:
         facts: where the guest's variables are.
         engine: does the work, on the guest's heap.
         read: the word at an address of the guest's memory.
+        read_words: all of them in a range of addresses.
         values: takes the variables by name; nil, 0, where the original has not set one yet.
     """
 
-    def __init__(self, facts: BestFitHeap, engine: BestFitEngine, read: Callable[[int], int]) -> None:
-        self._facts, self._engine, self._read = facts, engine, read
+    def __init__(
+        self,
+        facts: BestFitHeap,
+        engine: BestFitEngine,
+        read: Callable[[int], int],
+        read_words: Callable[[int, int], Iterable[int]],
+    ) -> None:
+        self._facts, self._engine, self._read, self._read_words = facts, engine, read, read_words
         self.begins(0)
 
     @property
@@ -97,8 +104,9 @@ class Tracer:
         values["scan.word"] = roots.globals_end_address - WORD_BYTES
         self._has_scanned = end.scanned != NO_BLOCK
         if not self._has_scanned:
-            for address in range(roots.globals_start_address, roots.globals_end_address, WORD_BYTES):
-                self._object("span", self._read(address))
+            for word in self._read_words(roots.globals_start_address, roots.globals_end_address):
+                if word >= geometry.start_address:
+                    self._object("span", word)
         else:
             first, behind = self._engine.extent(end.scanned)
             values["scan.table"] = geometry.table_address
