@@ -69,6 +69,10 @@ class Kept:
         return self._joined("deaths")
 
     @cached_property
+    def inferred_deaths(self) -> NDArray[np.void]:
+        return self._joined("inferred_deaths")
+
+    @cached_property
     def stacks(self) -> dict[int, tuple[int, int, int]]:
         """Parent, frame and depth by number."""
         rows = self._joined("stacks")

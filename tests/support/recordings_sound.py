@@ -59,6 +59,15 @@ QUERIES: Final = {
             AND events.id <= collections.last_event_id
         WHERE events.id IS NULL
     """,
+    "an object is dead by one event": """
+        SELECT object_id FROM inferred_deaths GROUP BY object_id HAVING count(*) > 1
+    """,
+    "who is dead by an event was born before": """
+        SELECT inferred_deaths.object_id FROM inferred_deaths
+        LEFT JOIN events AS birth ON birth.kind = 0 AND birth.object_id = inferred_deaths.object_id
+        LEFT JOIN events ON events.id = event_id
+        WHERE birth.id IS NULL OR events.id IS NULL OR birth.id >= event_id
+    """,
     "a collection freed who died of it": """
         SELECT number FROM collections LEFT JOIN deaths ON deaths.collection = number
         GROUP BY number, freed_objects HAVING count(deaths.object_id) <> freed_objects

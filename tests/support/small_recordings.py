@@ -53,6 +53,10 @@ class Rows:
     samples: list[SampleRow] = field(default_factory=list)
     growths: list[GrowthRow] = field(default_factory=list)
     calls: list[CallRow] = field(default_factory=list)
+    inferred_deaths: list[tuple[int, int]] = field(default_factory=list)
+    """Objects, and the events by which they were dead."""
+    infers_deaths: bool = True
+    """Whether there is a table of them."""
     state: str = "finished"
     source: str = "kernel"
     collector: str = "conservative"
@@ -151,6 +155,7 @@ def opened(rows: Rows) -> Iterator[Recording]:
     events += [(event_id, time_ns, kind, 0, 0, 0, 0, 0) for event_id, time_ns, kind in rows.others]
     insert(connection, "events", sorted(events))
     insert(connection, "deaths", [(birth.object_id, birth.death) for birth in rows.births if birth.death is not None])
+    insert(connection, "inferred_deaths", rows.inferred_deaths)
     insert(connection, "stacks", rows.stacks)
     for table in ("frames", "collections", "samples", "growths", "calls"):
         insert(connection, table, [tuple(vars_of(row)) for row in getattr(rows, table)])
@@ -199,6 +204,7 @@ def run_info(rows: Rows) -> RunInfo:
         batches=1,
         events=rows.events,
         last_ns=rows.time_ns,
+        infers_deaths=rows.infers_deaths,
     )
 
 

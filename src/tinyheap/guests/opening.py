@@ -136,13 +136,19 @@ class PreparedRun:
     def offer(self) -> OfferedRun:
         """All that the module imports, in a store of its own."""
         wish, store = self.wish, Store(self.engine)
-        recorder = None if wish.recorder is None else wish.recorder.offer(store)
+        recorder = None if wish.recorder is None else wish.recorder.offer(store, infers_deaths=self._frees_unseen)
         log = None if wish.recorder is None else wish.recorder.log
         heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
         makers: dict[str, Maker] = {}
         for offered in (recorder, heap):
             makers.update({} if offered is None else offered.makers)
         return OfferedRun(self, self._host(store, makers), heap, recorder)
+
+    @property
+    def _frees_unseen(self) -> bool:
+        """Whether its own allocator frees what it made."""
+        guest = self.prepared.guest
+        return self.served is None and guest is not None and guest.collector != LEAKING
 
     def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
         return PreparedHeap(served, self.wish.policy, self.wish.listener, self._name_frames)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EVENT: Final = np.dtype(schema.EVENTS.record)
 """One event; their ids are counted by the writer."""
 DEATH: Final = np.dtype(schema.DEATHS.record)
+INFERRED_DEATH: Final = np.dtype(schema.INFERRED_DEATHS.record)
 STACK: Final = np.dtype(schema.STACKS.record)
 
 
@@ -30,6 +31,10 @@ def _no_events() -> NDArray[np.void]:
 
 def _no_deaths() -> NDArray[np.void]:
     return np.empty(0, DEATH)
+
+
+def _no_inferred_deaths() -> NDArray[np.void]:
+    return np.empty(0, INFERRED_DEATH)
 
 
 def _no_stacks() -> NDArray[np.void]:
@@ -43,6 +48,7 @@ class Batch:
     time_ns: int
     events: NDArray[np.void] = field(default_factory=_no_events)
     deaths: NDArray[np.void] = field(default_factory=_no_deaths)
+    inferred_deaths: NDArray[np.void] = field(default_factory=_no_inferred_deaths)
     stacks: NDArray[np.void] = field(default_factory=_no_stacks)
     collections: list[CollectionRow] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)

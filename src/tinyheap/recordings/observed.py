@@ -1,13 +1,16 @@
 """What of a run was observed: the one place that says which statistics of a recording are known.
 
 Who serves a program's heap sees all of it.  A module that keeps its own allocator only tells of its allocations: that it
-collected, what died then and what its heap looked like stays unseen.  One thing is known even so: a collector that never
+collected and what its heap looked like stays unseen.  What died is inferred: an object whose bytes were handed out again,
+or that was freed by a call, was dead by then.  It may have been so long before, and what is dead and not handed out again
+counts as living, so what lives, and for how long, is an upper bound.  One thing is known even so: a collector that never
 frees never ran, and everything still lives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, Self
 
 INJECTED: Final = "injected"
@@ -18,20 +21,45 @@ LEAKING: Final = "leaking"
 _OWN_ALLOCATOR: Final = "this module keeps its own allocator"
 
 
+class Lives(Enum):
+    """What is known of which objects live at a moment."""
+
+    EXACT = "exact"
+    """Which no collection freed, or, in a heap that never frees, all."""
+    AT_MOST = "at most"
+    """Those whose death was not inferred: none that is missing lives, and some that are there do not."""
+    UNKNOWN = "unknown"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before a size or a time that is made of them."""
+        return "at most " if self is Lives.AT_MOST else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Which statistics of a run are known."""
 
     collections: bool
-    """Each collection, its pause, and which objects it freed; so also what lives at any moment."""
+    """Each collection, its pause, and which objects it freed; also where it is known that there are none."""
     heap: bool
     """The heap as a whole: its size, growths, what of it is in use and what is free."""
+    lives: Lives
+    """What lives at any moment, and how long it did."""
 
     @classmethod
-    def of(cls, source: str, collector: str) -> Self:
-        """What is known of a run with these columns in the table ``run``."""
+    def of(cls, source: str, collector: str, *, infers_deaths: bool = True) -> Self:
+        """What is known of a run with these columns in the table ``run``.
+
+        Args:
+            source: who served its heap.
+            collector: what freed its objects.
+            infers_deaths: whether deaths were inferred where they could not be seen; not so in older recordings.
+        """
         is_served = source != INJECTED
-        return cls(collections=is_served or collector == LEAKING, heap=is_served)
+        sees_collections = is_served or collector == LEAKING
+        inferred = Lives.AT_MOST if infers_deaths else Lives.UNKNOWN
+        return cls(sees_collections, is_served, Lives.EXACT if sees_collections else inferred)
 
     @property
     def unseen_collections(self) -> str:
@@ -45,9 +73,14 @@ class Observed:
 
     @property
     def unknown(self) -> str | None:
-        """One sentence on what is not known; None where everything is."""
+        """One or two sentences on what is not known, or not exactly; None where everything is."""
         if self.heap:
             return None
         if self.collections:
             return f"The heap's size and what of it is free are unknown: {self.unseen_heap}."
-        return f"Collections, what lives, and the heap's size are unknown: {self.unseen_collections}."
+        if self.lives is Lives.UNKNOWN:
+            return f"Collections, what lives, and the heap's size are unknown: {self.unseen_collections}."
+        return (
+            f"Collections and the heap's size are unknown: {self.unseen_collections}. What lives is an upper bound: an"
+            " object counts as dead once its bytes are handed out again, or a call frees it."
+        )

@@ -14,12 +14,13 @@ where debug information tells of it.  All times are nanoseconds since the
 program's first instruction (what lies between two calls of its host counts), all sizes bytes, all addresses the guest's
 own.
 
-Where ``source`` is ``injected``, only allocations were recorded: that the other tables are empty says nothing of the run
-(`tinyheap.recordings.observed`).
+Where ``source`` is ``injected``, only allocations were recorded, and deaths are inferred from them; that the tables of
+collections and of the heap are empty says nothing of the run (`tinyheap.recordings.observed`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
 from typing import Final
 
@@ -160,6 +161,20 @@ DEATHS: Final = Table(
         Column("collection", INTEGER, field=Field(8, "<i8")),
     ),
 )
+INFERRED_DEATHS: Final = Table(
+    "inferred_deaths",
+    "objects that were dead by an event, where the program's own allocator frees them unseen",
+    (
+        Column("object_id", BIGINT, field=Field(0, "<i8")),
+        Column(
+            "event_id",
+            BIGINT,
+            "the allocation that was given bytes of the object, or the free that was asked for it",
+            field=Field(8, "<i8"),
+        ),
+    ),
+    is_added=True,
+)
 COLLECTIONS: Final = Table(
     "collections",
     "",
@@ -243,7 +258,26 @@ CALLS: Final = Table(
     is_added=True,
 )
 
-TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS, CALLS)
+TABLES: Final = (
+    RUN,
+    BATCHES,
+    FRAMES,
+    STACKS,
+    EVENTS,
+    DEATHS,
+    INFERRED_DEATHS,
+    COLLECTIONS,
+    SAMPLES,
+    GROWTHS,
+    SNAPSHOTS,
+    CALLS,
+)
+
+
+def lacking(names: Collection[str]) -> tuple[Table, ...]:
+    """The tables that a recording with tables of these names may lack, since it was written before there were such."""
+    return tuple(table for table in TABLES if table.is_added and table.name not in names)
+
 
 OBJECTS: Final = View(
     "objects",
@@ -258,10 +292,14 @@ SELECT
     birth.id AS birth_event_id,
     birth.time_ns AS birth_ns,
     deaths.collection AS death_collection,      -- NULL where no recorded collection freed it
-    collections.begun_ns + collections.pause_ns AS death_ns
+    inferred.event_id AS death_event_id,        -- NULL where no recorded event shows that it was dead
+    coalesce(collections.begun_ns + collections.pause_ns, inferred.time_ns) AS death_ns    -- by then it was
 FROM events AS birth
 LEFT JOIN deaths ON deaths.object_id = birth.object_id
 LEFT JOIN collections ON collections.number = deaths.collection
+LEFT JOIN (
+    SELECT inferred_deaths.object_id, event_id, time_ns FROM inferred_deaths JOIN events ON events.id = event_id
+) AS inferred ON inferred.object_id = birth.object_id
 WHERE birth.kind = {EventKind.ALLOCATION} AND birth.object_id > 0""",
 )
 STACK_FRAMES: Final = View(

@@ -122,6 +122,7 @@ class RecordingStore(SoleOwner):
         ids = np.arange(self._events + 1, self._events + 1 + len(events))
         self._insert("events", {"id": ids, **_fields(events)})
         self._insert("deaths", _fields(np.concatenate([batch.deaths for batch in batches])))
+        self._insert("inferred_deaths", _fields(np.concatenate([batch.inferred_deaths for batch in batches])))
         self._insert_rows("collections", [row for batch in batches for row in batch.collections])
         self._insert_rows("samples", [row for batch in batches for row in batch.samples])
         self._insert_rows("growths", [row for batch in batches for row in batch.growths])

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyheap.errors import RecordingError
 from tinyheap.guests.serve.unchecked import trap_for
-from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+from tinyheap.recordings.batch import DEATH, EVENT, INFERRED_DEATH, STACK, Batch
 
 try:
     from tinyheap.guests.record._recorder import EventLog
@@ -52,7 +52,10 @@ class Journal:
         batch = Batch(time_ns)
         batch.events = np.frombuffer(events, EVENT, event_count)
         batch.stacks = np.frombuffer(stacks, STACK, stack_count)
-        batch.deaths = np.frombuffer(deaths, DEATH)
+        if self.log.infers:
+            batch.inferred_deaths = np.frombuffer(deaths, INFERRED_DEATH)
+        else:
+            batch.deaths = np.frombuffer(deaths, DEATH)
         early, self._early = self._early, []
         return [*early, batch]
 

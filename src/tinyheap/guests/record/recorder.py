@@ -14,7 +14,7 @@ its block table.  All of it goes to a *sink*, by default the writer of a recordi
 
 What a recording holds depends on who serves the heap.  Where this collector does, it is all of the above.  Where the
 program's own allocator does (its collector cannot be replaced, or is not to be), calls in the program tell of allocations
-only: its collections, and with them all deaths, happen unseen.
+only: its collections happen unseen, and deaths are inferred from who is handed whose bytes.
 
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
@@ -113,8 +113,13 @@ class Recorder(SoleOwner):
         """The functions of the program that wait for another, innermost first; see `Recording.callers`."""
         return () if self._recording is None else self._recording.callers()
 
-    def offer(self, store: Store) -> OfferedRecorder:
+    def offer(self, store: Store, *, infers_deaths: bool = False) -> OfferedRecorder:
         """The functions that an instrumented module imports for this, in a store.
+
+        Args:
+            store: of the instance to be.
+            infers_deaths: whether an object whose bytes are handed out again, or that is freed by a call, was dead by
+                then; so where an allocator frees that is not served here.
 
         Raises:
             RecordingError: It has had a run to record before.
@@ -122,6 +127,8 @@ class Recorder(SoleOwner):
         if self._is_offered:
             raise RecordingError("a recorder records one run; make another for the next")
         self._is_offered = True
+        if infers_deaths:
+            self.log.infer_deaths()
         return OfferedRecorder(self._journal, store, self._begun)
 
     def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> Recording:
