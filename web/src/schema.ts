@@ -29,8 +29,10 @@ export interface Run {
   never_frees: boolean;
   /** Who served the heap: one of tinyheap's engines, `kernel` or `model`, or the program itself, `injected`. */
   source: string;
-  /** Why collections, and with them what lives, are not known; null where they are. */
+  /** Why collections are not known; null where they are. */
   unseen_collections: string | null;
+  /** What is known of what lives: `exact`, `at most` (deaths were inferred) or `unknown`. */
+  lives: string;
   /** Why the heap as a whole is not known; null where it is. */
   unseen_heap: string | null;
   started_at: string;
@@ -47,13 +49,14 @@ export interface Run {
 }
 
 /**
- * The moment at which the recorded objects that lived had the most bytes: a collection's beginning, or the end.
+ * The moment at which the recorded objects that lived had the most bytes; of several equal moments the first.
  *
- * Bytes only grow between collections, so it is one of these.  Of several equal moments it is the first.
+ * Bytes only grow between collections, so it is the beginning of one, or the end.  Where deaths were inferred, it is right
+ * after an event, and there were so many at most.
  */
 export interface Peak {
-  /** The one that began then; for the end, one more than there were. */
-  collection: number;
+  /** The one that began then; for the end, one more than there were.  null where collections were not observed. */
+  collection: number | null;
   /** The last event before. */
   event_id: number;
   time_ns: number;
@@ -69,7 +72,7 @@ export interface Peak {
 export interface Totals {
   allocations: number;
   allocated_bytes: number;
-  /** At the end: those that no collection freed. */
+  /** At the end: those that no collection freed; at most, where deaths were inferred (`Observed.lives`). */
   live_objects: number | null;
   live_bytes: number | null;
   peak: Peak | null;

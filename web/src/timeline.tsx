@@ -99,6 +99,7 @@ function Reading({ recording, lines }: { recording: Recording; lines: Line[] }) 
 
 function linesOf(recording: Recording): Line[] {
   const { points } = recording;
+  const { lives } = recording.summary.run;
   const known = (column: Float64Array | Uint32Array) => Array.from(column, (value) => (Number.isNaN(value) ? null : value));
   const free = known(points.free_bytes);
   const largest = known(points.largest_free_run_bytes);
@@ -106,8 +107,8 @@ function linesOf(recording: Recording): Line[] {
   const lines: Line[] = [
     { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes), steps: true },
     { key: "used", text: "used", color: "--line-used", scale: "bytes", values: known(points.used_bytes), fill: true },
-    recording.summary.run.unseen_collections === null
-      ? { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) }
+    lives !== "unknown"
+      ? { key: "live", text: lives === "at most" ? "not freed, at most" : "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) }
       : { key: "allocated", text: "allocated so far", color: "--line-live", scale: "bytes", values: known(points.allocated_bytes) },
     { key: "free", text: "free", color: "--line-free", scale: "bytes", values: free },
     { key: "largest", text: "largest free run", color: "--line-largest", scale: "bytes", values: largest },

@@ -1,10 +1,12 @@
 """The report of a recording as JSON, for other programs.
 
-Keys that stay: ``run`` (the table of that name), ``totals``, ``flame_graphs`` (by measure), ``by_function``, ``by_site``,
-``by_line``, ``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``, ``survival_histogram``,
-``leak_suspects`` and ``calls``; where two recordings are compared, ``comparison`` alone.  What is below them are the fields of
-the results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list of nodes, callers first, each
-with the index of its caller (null for the first), so that no reader has to follow it to its depth.
+Keys that stay: ``run`` (the table of that name), ``observed`` (what is known of it; where ``lives`` is ``at most``, all that
+is said of live objects and of lifetimes is an upper bound), ``totals``, ``flame_graphs`` (by measure), ``by_function``,
+``by_site``, ``by_line``, ``by_layout``, ``time_line``, ``pauses``, ``size_histogram``, ``lifetime_histogram``,
+``survival_histogram``, ``leak_suspects`` and ``calls``; where two recordings are compared, ``comparison`` alone.  What is
+below them are the fields of the results of `tinyheap.profile`; what a recording cannot know is null.  A flame graph is a list
+of nodes, callers first, each with the index of its caller (null for the first), so that no reader has to follow it to its
+depth.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ def report_json(recording: Recording) -> dict[str, Any]:
     """What `json.dumps` takes: all analyses of a recording."""
     return {
         "run": json_of(recording.run),
+        "observed": json_of(recording.run.observed),
         "totals": json_of(profile.totals(recording)),
         "flame_graphs": {each.value: _nodes_or_null(profile.flame_graph(recording, each)) for each in Measure},
         "by_function": json_of(profile.by_function(recording).usages),

@@ -73,7 +73,9 @@ class Run(TypedDict):
     source: str
     """Who served the heap: one of tinyheap's engines, `kernel` or `model`, or the program itself, `injected`."""
     unseen_collections: str | None
-    """Why collections, and with them what lives, are not known; None where they are."""
+    """Why collections are not known; None where they are."""
+    lives: str
+    """What is known of what lives: `exact`, `at most` (deaths were inferred) or `unknown`."""
     unseen_heap: str | None
     """Why the heap as a whole is not known; None where it is."""
     started_at: str

@@ -179,6 +179,7 @@ def _run_facts(recording: Recording) -> contents.Run:
         "never_frees": run.never_frees,
         "source": shortened(run.source),
         "unseen_collections": None if run.observed.collections else run.observed.unseen_collections,
+        "lives": run.observed.lives.value,
         "unseen_heap": None if run.observed.heap else run.observed.unseen_heap,
         "started_at": json_of(run.started_at),
         "state": shortened(run.state),
