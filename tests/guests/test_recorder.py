@@ -27,7 +27,6 @@ from tinyheap.errors import (
     OutOfMemoryError,
     RecordingError,
     RecordingWriteError,
-    UnsupportedGuestError,
 )
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
@@ -672,11 +671,6 @@ def test_a_main_that_exits_leaves_nothing_on_the_stack_of_the_calls_behind_it() 
 
 
 # ---- what cannot be recorded -------------------------------------------------------------------------------------------
-
-
-def test_a_program_without_a_known_allocator_is_refused() -> None:
-    with pytest.raises(UnsupportedGuestError, match="nothing to record"):
-        Program.open(guests_modules.read("micropython-1.27.0"), recording=Kept().recorder)
 
 
 def test_too_little_memory_for_call_stacks_is_said() -> None:

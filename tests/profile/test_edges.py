@@ -62,10 +62,14 @@ def test_without_stacks_all_is_the_roots_own() -> None:
 @pytest.mark.parametrize(
     ("source", "collector", "observed"),
     [
-        ("kernel", "conservative", Observed(collections=True, heap=True, lives=Lives.EXACT)),
-        ("model", "leaking", Observed(collections=True, heap=True, lives=Lives.EXACT)),
-        ("injected", "best-fit, precise", Observed(collections=False, heap=False, lives=Lives.AT_MOST)),
-        ("injected", "leaking", Observed(collections=True, heap=False, lives=Lives.EXACT)),
+        ("kernel", "conservative", Observed(allocations=True, collections=True, heap=True, lives=Lives.EXACT)),
+        ("model", "leaking", Observed(allocations=True, collections=True, heap=True, lives=Lives.EXACT)),
+        (
+            "injected",
+            "best-fit, precise",
+            Observed(allocations=True, collections=False, heap=False, lives=Lives.AT_MOST),
+        ),
+        ("injected", "leaking", Observed(allocations=True, collections=True, heap=False, lives=Lives.EXACT)),
     ],
 )
 def test_what_is_known_follows_from_who_served_the_heap(source: str, collector: str, observed: Observed) -> None:

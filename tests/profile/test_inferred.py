@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import project_files
 from small_recordings import Birth, Rows, known, opened
 from tinyheap import profile
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile import Measure
 from tinyheap.recordings.observed import Lives
+from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import MemoryGrowthRow, MemoryRow
 from tinyheap.report.exports.formats import export
 from tinyheap.report.exports.report_json import report_json
 from tinyheap.report.html.data import page_data
@@ -130,8 +133,76 @@ def test_every_medium_says_that_it_is_an_upper_bound(tmp_path: Path) -> None:
         "live, at most lifetime, at most where",
     ):
         assert words in text, words
-    assert found["observed"] == {"collections": False, "heap": False, "lives": "at most"}
+    assert found["observed"] == {"allocations": True, "collections": False, "heap": False, "lives": "at most"}
     assert found["totals"]["observed"]["lives"] == "at most"
     assert page.summary["run"]["lives"] == "at most"
     assert b"bytes live at the end, at most" in contents["speedscope"]
     assert b"live, as asked for, at most" in contents["perfetto"]
+
+
+def test_of_a_module_whose_allocator_is_unknown_nothing_is_claimed() -> None:
+    rows = Rows(source="unseen", collector="unknown")
+    stack = rows.path("ask", "grow")
+    rows.memories = [MemoryRow(2, 16, None)]
+    rows.memory_growths = [
+        MemoryGrowthRow(10, 0, "program", 2, 4, 6, None, stack),
+        MemoryGrowthRow(20, 0, "program", 6, 100, 6, "maximum", stack),
+    ]
+    rows.time_ns = 30
+    console = Console(file=io.StringIO(), width=140, record=True)
+    with opened(rows) as recording:
+        totals = profile.totals(recording)
+        found = report_json(recording)
+        for each in report(recording, Measure.ALLOCATED_BYTES, 15):
+            console.print(each)
+        page = page_data(recording)
+    assert (totals.allocations, totals.allocated_bytes, totals.live_bytes, totals.peak) == (None,) * 4
+    assert found["observed"]["allocations"] is False
+    assert [found[name] for name in ("by_site", "flame_graphs", "time_line", "size_histogram")] == [None] * 4
+    assert found["linear_memory"]["growths"][1]["refused_by"] == "maximum"
+    assert page.summary_columns["memory.bytes"].tolist() == [2 * 65536, 6 * 65536, 6 * 65536]
+    assert page.summary["totals"]["allocations"] is None
+    text = console.export_text()
+    for line in (
+        "allocated        unknown",
+        "declared 2 pages (128 KiB), at most 16 pages (1 MiB)",
+        "grew once, to 6 pages (384 KiB), refused 1 time; the last time it was refused: the module allows no more",
+        "10 ns  128 KiB  384 KiB   +256 KiB  grow+0x20",
+        "20 ns  384 KiB        -  +6.25 MiB  refused: the module allows no more; grow+0x20",
+    ):
+        assert line in text, text
+    assert "Allocation sites" not in text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "INSERT INTO memories VALUES (1, NULL, NULL)",
+        "UPDATE memories SET declared_pages = -1",
+        "INSERT INTO memory_growths VALUES (10, 0, 'program', 6, 1, 5, NULL, 0)",
+        "INSERT INTO memory_growths VALUES (10, 0, 'program', 6, 1, 7, 'maximum', 0)",
+    ],
+)
+def test_memory_that_cannot_be_is_refused(fault: str) -> None:
+    rows = Rows()
+    rows.memories = [MemoryRow(2, 16, None)]
+    with opened(rows) as recording:
+        recording.connection.execute(fault)
+        with pytest.raises(RecordingCorruptError, match="linear memory"):
+            profile.linear_memory(recording)
+
+
+def test_a_growth_of_a_stack_that_is_not_there_has_none() -> None:
+    rows = Rows()
+    rows.memories = [MemoryRow(2, None, None)]
+    rows.memory_growths = [MemoryGrowthRow(10, 0, "collector", 2, 2, 4, None, 99)]
+    with opened(rows) as recording:
+        [growth] = known(profile.linear_memory(recording)).growths
+    assert (growth.stack, growth.site.function) == ((), profile.NO_STACK)
+
+
+def test_of_a_recording_made_before_memory_was_noted_nothing_is_claimed() -> None:
+    with Recording.open(project_files.ROOT / "examples" / "gofmt.tinyheap") as recording:
+        assert not recording.run.knows_memory
+        assert isinstance(profile.linear_memory(recording), profile.Unknown)
+        assert report_json(recording)["linear_memory"] is None

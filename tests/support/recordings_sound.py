@@ -84,9 +84,19 @@ QUERIES: Final = {
         SELECT result_object_id FROM calls UNION SELECT argument_object_id FROM calls
         EXCEPT SELECT object_id FROM events WHERE kind = 0 EXCEPT SELECT 0
     """,
+    "stacks of memory's growths are there": """
+        SELECT stack_id FROM memory_growths WHERE stack_id > 0 EXCEPT SELECT id FROM stacks
+    """,
+    "memory grows from where it was": """
+        SELECT number FROM (
+            SELECT row_number() OVER (ORDER BY rowid) AS number, old_pages,
+            lag(new_pages, 1, (SELECT declared_pages FROM memories)) OVER (ORDER BY rowid) AS before FROM memory_growths
+        ) WHERE old_pages <> before
+    """,
     "nothing comes after an event that is not there": """
         SELECT last_event_id FROM collections UNION SELECT last_event_id FROM samples
         UNION SELECT last_event_id FROM growths UNION SELECT last_event_id FROM snapshots
+        UNION SELECT last_event_id FROM memory_growths
         EXCEPT SELECT unnest(range(0, (SELECT count(*) FROM events) + 1))
     """,
 }

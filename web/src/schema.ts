@@ -5,6 +5,7 @@ export const COLUMNS = {
   point: ["time_ns", "allocated_bytes", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes"],
   collection: ["begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes", "reason", "stack"],
   growth: ["time_ns", "old_bytes", "new_bytes"],
+  memory: ["time_ns", "bytes"],
   function: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
   site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset", "file", "line"],
   line: ["file", "line", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
@@ -70,8 +71,9 @@ export interface Peak {
  * What was not `observed` is null.
  */
 export interface Totals {
-  allocations: number;
-  allocated_bytes: number;
+  /** null where allocations were not observed, like the next. */
+  allocations: number | null;
+  allocated_bytes: number | null;
   /** At the end: those that no collection freed; at most, where deaths were inferred (`Observed.lives`). */
   live_objects: number | null;
   live_bytes: number | null;

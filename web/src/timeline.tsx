@@ -105,6 +105,7 @@ function linesOf(recording: Recording): Line[] {
   const largest = known(points.largest_free_run_bytes);
   const fragmentation = free.map((bytes, i) => (bytes && largest[i] !== null ? 1 - largest[i]! / bytes : null));
   const lines: Line[] = [
+    { key: "memory", text: "linear memory", color: "--line-heap", scale: "bytes", values: memoryAt(recording), steps: true },
     { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes), steps: true },
     { key: "used", text: "used", color: "--line-used", scale: "bytes", values: known(points.used_bytes), fill: true },
     lives !== "unknown"
@@ -115,6 +116,12 @@ function linesOf(recording: Recording): Line[] {
     { key: "fragmentation", text: "fragmentation", color: "--line-fragmentation", scale: "share", values: fragmentation },
   ];
   return lines.filter((line) => line.values.some((value) => value !== null));
+}
+
+/** How large linear memory is at each moment, where the heap in it was not seen. */
+function memoryAt({ summary, memory, points }: Recording): (number | null)[] {
+  if (summary.run.unseen_heap === null || !memory.rows) return [];
+  return Array.from(points.time_ns, (ns) => memory.bytes[indexAt(memory.time_ns, ns)]!);
 }
 
 function data(recording: Recording, lines: Line[]): uPlot.AlignedData {

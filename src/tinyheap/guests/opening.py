@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wasmtime import Engine, Global, Linker, Memory, Store
+from wasmtime import Engine, Global, Linker, Memory, MemoryType, Store
 
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuestError
@@ -24,7 +24,7 @@ from tinyheap.guests.cache import Cache
 from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
-from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
+from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
@@ -136,13 +136,21 @@ class PreparedRun:
     def offer(self) -> OfferedRun:
         """All that the module imports, in a store of its own."""
         wish, store = self.wish, Store(self.engine)
-        recorder = None if wish.recorder is None else wish.recorder.offer(store, infers_deaths=self._frees_unseen)
+        recorder = None if wish.recorder is None else self._offered(wish.recorder, store)
         log = None if wish.recorder is None else wish.recorder.log
         heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
         makers: dict[str, Maker] = {}
         for offered in (recorder, heap):
             makers.update({} if offered is None else offered.makers)
         return OfferedRun(self, self._host(store, makers), heap, recorder)
+
+    def _offered(self, recorder: Recorder, store: Store) -> OfferedRecorder:
+        from tinyheap.recordings.row_types import MemoryRow
+
+        exported = (export.type for export in self.prepared.compiled.exports if export.name == MEMORY_EXPORT)
+        limits = [kind.limits for kind in exported if isinstance(kind, MemoryType)]
+        rows = [MemoryRow(each.min, each.max, self.wish.grants.memory_limit_bytes) for each in limits]
+        return recorder.offer(store, rows[0] if rows else None, infers_deaths=self._frees_unseen)
 
     @property
     def _frees_unseen(self) -> bool:
@@ -331,12 +339,21 @@ def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> R
         runtime=guest.runtime,
         runtime_version=guest.version,
         collector=LEAKING if policy.leaking else guest.collector,
-        source="injected" if heap is None else heap.engine_name,
+        source=_source_of(run) if heap is None else heap.engine_name,
         options=options,
         started_at=datetime.now(UTC),
         block_bytes=BLOCK_BYTES,
         heap_start_address=0 if heap is None else heap.heap_start_address,
     )
+
+
+def _source_of(run: PreparedRun) -> str:
+    """Who tells of allocations where the heap is not served here: calls in the module, if its allocator is known."""
+    from tinyheap.guests.rewrite.instrumenting import NOTE, RECORDER_IMPORT
+    from tinyheap.recordings.observed import INJECTED, UNSEEN
+
+    imports = ((each.module, each.name) for each in run.prepared.compiled.imports)
+    return INJECTED if (RECORDER_IMPORT, NOTE) in imports else UNSEEN
 
 
 def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | None) -> None:

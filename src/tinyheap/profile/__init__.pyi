@@ -36,6 +36,12 @@ from tinyheap.profile.leaks import (
     leak_suspects as leak_suspects,
 )
 from tinyheap.profile.lines import LineUsage as LineUsage, by_line as by_line
+from tinyheap.profile.memory import (
+    AllocatorCalls as AllocatorCalls,
+    LinearMemory as LinearMemory,
+    MemoryGrowth as MemoryGrowth,
+    linear_memory as linear_memory,
+)
 from tinyheap.profile.moments import (
     HeapMoment as HeapMoment,
     ObjectAt as ObjectAt,

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, rows, unless_collections, unless_lives
+from tinyheap.profile.result import Result, Unknown, rows, unless_allocations, unless_collections, unless_lives
 from tinyheap.profile.stacks import StackTree
 from tinyheap.profile.summary import Peak, peak
 from tinyheap.recordings.observed import Lives
@@ -169,6 +169,8 @@ def _without_recursion(functions: tuple[str, ...]) -> list[str]:
 
 def weights(recording: Recording, measure: Measure) -> dict[int, int] | Unknown:
     """What each stack weighs by `measure`, for those that weigh anything; 0 is the empty stack."""
+    if unknown := unless_allocations(recording):
+        return unknown
     if measure.needs_collections and (unknown := unless_collections(recording)):
         return unknown
     if measure.is_live and (unknown := unless_lives(recording)):

@@ -55,6 +55,12 @@ def unless_collections(recording: Recording) -> Unknown | None:
     return None if observed.collections else Unknown(observed.unseen_collections)
 
 
+def unless_allocations(recording: Recording) -> Unknown | None:
+    """Why allocations are not known; None where they are."""
+    observed = recording.run.observed
+    return None if observed.allocations else Unknown(observed.unseen_allocations)
+
+
 def unless_lives(recording: Recording) -> Unknown | None:
     """Why it is not known what lives, not even at most; None where it is."""
     observed = recording.run.observed

@@ -52,8 +52,9 @@ class Totals(Result):
     wall_ns: int
     """From the program's first instruction to its last; where that is not known, to the last thing recorded."""
 
-    allocations: int
-    allocated_bytes: int
+    allocations: int | None
+    """None where allocations were not observed, like the next."""
+    allocated_bytes: int | None
     reallocations: int
     """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations."""
     frees: int
@@ -203,8 +204,8 @@ def totals(recording: Recording) -> Totals:
         error=run.error,
         exit_code=run.exit_code,
         wall_ns=wall_ns(recording),
-        allocations=allocations,
-        allocated_bytes=allocated,
+        allocations=allocations if observed.allocations else None,
+        allocated_bytes=allocated if observed.allocations else None,
         reallocations=reallocations,
         frees=frees,
         observed=observed,

@@ -78,7 +78,7 @@ class TimeLine(Result):
 
     wall_ns: int
     points: tuple[TimePoint, ...]
-    """In the order of time."""
+    """In the order of time; none where allocations were not observed."""
     collections: tuple[CollectionMark, ...] | None
     """None where collections were not observed."""
     growths: tuple[GrowthMark, ...] | None
@@ -162,7 +162,7 @@ def time_line(recording: Recording, points: int = MOST_POINTS) -> TimeLine:
     observed = recording.run.observed
     asked = {"spans": max(points // 4, 1), "wall_ns": whole_ns, "knows_lives": observed.lives is not Lives.UNKNOWN}
     asked["knows_heap"] = observed.heap
-    found = rows(recording, _POINTS, asked)
+    found = rows(recording, _POINTS, asked) if observed.allocations else ()
     collections = rows(
         recording,
         "SELECT number, reason, begun_ns, pause_ns, freed_bytes, live_bytes FROM collections ORDER BY number",

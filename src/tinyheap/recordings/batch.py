@@ -16,7 +16,15 @@ from tinyheap.recordings import schema
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
+    from tinyheap.recordings.row_types import (
+        CallRow,
+        CollectionRow,
+        GrowthRow,
+        MemoryGrowthRow,
+        MemoryRow,
+        SampleRow,
+        SnapshotRow,
+    )
 
 EVENT: Final = np.dtype(schema.EVENTS.record)
 """One event; their ids are counted by the writer."""
@@ -55,3 +63,5 @@ class Batch:
     growths: list[GrowthRow] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
     calls: list[CallRow] = field(default_factory=list)
+    memories: list[MemoryRow] = field(default_factory=list)
+    memory_growths: list[MemoryGrowthRow] = field(default_factory=list)

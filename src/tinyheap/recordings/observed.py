@@ -15,6 +15,8 @@ from typing import Final, Self
 
 INJECTED: Final = "injected"
 """Source of a recording whose program served its heap itself."""
+UNSEEN: Final = "unseen"
+"""Source of a recording in whose program nothing that allocates was recognized."""
 LEAKING: Final = "leaking"
 """A collector that never frees."""
 
@@ -40,6 +42,8 @@ class Lives(Enum):
 class Observed:
     """Which statistics of a run are known."""
 
+    allocations: bool
+    """Each object that was allocated; where not, nothing is known of the heap at all."""
     collections: bool
     """Each collection, its pause, and which objects it freed; also where it is known that there are none."""
     heap: bool
@@ -56,19 +60,35 @@ class Observed:
             collector: what freed its objects.
             infers_deaths: whether deaths were inferred where they could not be seen; not so in older recordings.
         """
+        if source == UNSEEN:
+            return cls(allocations=False, collections=False, heap=False, lives=Lives.UNKNOWN)
         is_served = source != INJECTED
         sees_collections = is_served or collector == LEAKING
         inferred = Lives.AT_MOST if infers_deaths else Lives.UNKNOWN
-        return cls(sees_collections, is_served, Lives.EXACT if sees_collections else inferred)
+        return cls(
+            allocations=True,
+            collections=sees_collections,
+            heap=is_served,
+            lives=Lives.EXACT if sees_collections else inferred,
+        )
+
+    @property
+    def unseen_allocations(self) -> str:
+        """Why allocations are not known where they are not."""
+        return "nothing that allocates was recognized in this module"
 
     @property
     def unseen_collections(self) -> str:
         """Why collections, and what they freed, are not known where they are not."""
+        if not self.allocations:
+            return self.unseen_allocations
         return f"{_OWN_ALLOCATOR}, whose collections cannot be seen"
 
     @property
     def unseen_heap(self) -> str:
         """Why the heap is not known where it is not."""
+        if not self.allocations:
+            return self.unseen_allocations
         return f"{_OWN_ALLOCATOR}, whose heap cannot be seen"
 
     @property
@@ -76,6 +96,8 @@ class Observed:
         """One or two sentences on what is not known, or not exactly; None where everything is."""
         if self.heap:
             return None
+        if not self.allocations:
+            return f"Allocations, and all that follows from them, are unknown: {self.unseen_allocations}."
         if self.collections:
             return f"The heap's size and what of it is free are unknown: {self.unseen_heap}."
         if self.lives is Lives.UNKNOWN:

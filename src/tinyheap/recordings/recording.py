@@ -68,6 +68,8 @@ class RunInfo(RunColumns):
     """Up to when there are any, since the program's first instruction."""
     knows_calls: bool = True
     """Whether calls into the program were noted; not so where it was recorded before there was a table of them."""
+    knows_memory: bool = True
+    """Whether growths of linear memory were noted; not so where it was recorded before there was a table of them."""
     infers_deaths: bool = True
     """Whether deaths that nobody saw were inferred; not so where it was recorded before there was a table of them."""
 
@@ -337,6 +339,7 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
         events=events,
         last_ns=last_ns,
         knows_calls=schema.CALLS not in lacking,
+        knows_memory=schema.MEMORIES not in lacking,
         infers_deaths=schema.INFERRED_DEATHS not in lacking,
     )
 

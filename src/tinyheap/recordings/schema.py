@@ -14,8 +14,8 @@ where debug information tells of it.  All times are nanoseconds since the
 program's first instruction (what lies between two calls of its host counts), all sizes bytes, all addresses the guest's
 own.
 
-Where ``source`` is ``injected``, only allocations were recorded, and deaths are inferred from them; that the tables of
-collections and of the heap are empty says nothing of the run (`tinyheap.recordings.observed`).
+Where ``source`` is ``injected``, only allocations were recorded, and deaths are inferred from them; where it is ``unseen``,
+not even those.  That other tables are empty says nothing of the run (`tinyheap.recordings.observed`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import Final
 
+from tinyheap.recordings.refusals import Refusal
 from tinyheap.recordings.tables import (
     BIGINT,
     BLOB,
@@ -76,7 +77,11 @@ RUN_BEGINNING: Final = (
     Column("runtime", VARCHAR, "e.g. TinyGo"),
     Column("runtime_version", VARCHAR, is_nullable=True),
     Column("collector", VARCHAR, "conservative, precise, leaking"),
-    Column("source", VARCHAR, "kernel or model: tinyheap's served the heap; injected: the program's own did"),
+    Column(
+        "source",
+        VARCHAR,
+        "kernel or model: tinyheap's served the heap; injected: the program's own; unseen: unknown",
+    ),
     Column("options", JSON, "a JSON object: how the heap was run"),
     Column("started_at", TIMESTAMP, "UTC"),
     Column("block_bytes", INTEGER),
@@ -258,6 +263,42 @@ CALLS: Final = Table(
     is_added=True,
 )
 
+BY_PROGRAM: Final = "program"
+"""Who asked for memory: an instruction of the program's."""
+BY_COLLECTOR: Final = "collector"
+"""tinyheap's, which serves the program's heap."""
+
+MEMORIES: Final = Table(
+    "memories",
+    "linear memory as the module declares it; no row where it has none",
+    (
+        Column("declared_pages", INTEGER, "of 64 KiB, at the beginning"),
+        Column("maximum_pages", INTEGER, "what the module allows; NULL for no limit", is_nullable=True),
+        Column("limit_bytes", BIGINT, "what the run allowed; NULL for no limit", is_nullable=True),
+    ),
+    is_added=True,
+)
+MEMORY_GROWTHS: Final = Table(
+    "memory_growths",
+    "each time that linear memory was to grow, whether it did or not",
+    (
+        Column("time_ns", BIGINT),
+        Column("last_event_id", BIGINT),
+        Column("asked_by", VARCHAR, f"{BY_PROGRAM}: an instruction of its own; {BY_COLLECTOR}: tinyheap's"),
+        Column("old_pages", INTEGER),
+        Column("asked_pages", BIGINT, "by how many it was to grow"),
+        Column("new_pages", INTEGER, "after; as before where it was refused"),
+        Column(
+            "refused_by",
+            VARCHAR,
+            f"{', '.join(each.value for each in Refusal)}; NULL: it grew",
+            is_nullable=True,
+        ),
+        Column("stack_id", INTEGER, "who asked"),
+    ),
+    is_added=True,
+)
+
 TABLES: Final = (
     RUN,
     BATCHES,
@@ -271,6 +312,8 @@ TABLES: Final = (
     GROWTHS,
     SNAPSHOTS,
     CALLS,
+    MEMORIES,
+    MEMORY_GROWTHS,
 )
 
 

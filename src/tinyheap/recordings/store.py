@@ -128,6 +128,8 @@ class RecordingStore(SoleOwner):
         self._insert_rows("growths", [row for batch in batches for row in batch.growths])
         self._insert_rows("snapshots", [_compressed(row) for batch in batches for row in batch.snapshots])
         self._insert_rows("calls", [row for batch in batches for row in batch.calls])
+        self._insert_rows("memories", [row for batch in batches for row in batch.memories])
+        self._insert_rows("memory_growths", [row for batch in batches for row in batch.memory_growths])
         rows = [(number, each.time_ns, len(each.events)) for number, each in enumerate(batches, start=self.batches + 1)]
         self._connection.executemany("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", rows)
 

@@ -1,8 +1,7 @@
 """The report of a recording for a terminal: all analyses, in the order in which one asks.
 
 What ran, and how much?  When?  Who allocated it, from where?  How long did the program wait?  What are the objects like?
-And does anything leak, or grow with
-each call of the host?
+Does anything leak?  How did linear memory grow?  And does anything grow with each call of the host?
 """
 
 from __future__ import annotations
@@ -45,6 +44,16 @@ def report(
     """
     totals = profile.totals(recording)
     yield renderable_of(totals)
+    if totals.observed.allocations:
+        yield from _of_heap(recording, measure, top, sources)
+    yield from section("Linear memory", renderable_of(profile.linear_memory(recording)))
+    calls = profile.host_calls(recording)
+    if not isinstance(calls, profile.Unknown) and calls.is_repeated:
+        yield from section("Calls of the host", renderable_of(calls))
+
+
+def _of_heap(recording: Recording, measure: Measure, top: int, sources: Sources | None) -> Iterator[RenderableType]:
+    """The sections on what is allocated."""
     yield from section("The heap through time", renderable_of(profile.time_line(recording)))
     graph, sites = profile.flame_graph(recording, measure), profile.by_site(recording)
     title = measure.title if isinstance(graph, profile.Unknown) else graph.title
@@ -60,9 +69,6 @@ def report(
     lives = Group(Text(f"objects by lifetime{bounded}", "dim"), renderable_of(profile.lifetime_histogram(recording)))
     yield from section("Objects", SideBySide(sizes, lives))
     yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
-    calls = profile.host_calls(recording)
-    if not isinstance(calls, profile.Unknown) and calls.is_repeated:
-        yield from section("Calls of the host", renderable_of(calls))
 
 
 def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:

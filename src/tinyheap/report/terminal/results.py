@@ -19,6 +19,7 @@ from tinyheap.profile import (
     Histogram,
     HostCalls,
     LeakSuspects,
+    LinearMemory,
     Pauses,
     SiteUsage,
     TimeLine,
@@ -36,6 +37,7 @@ from tinyheap.report.terminal.calls import HostCallsCard
 from tinyheap.report.terminal.charts import BAR_STYLE, TimeLineChart, bar, series
 from tinyheap.report.terminal.comparison import ComparisonTables
 from tinyheap.report.terminal.flame_tree import FlameTree, fitted
+from tinyheap.report.terminal.memory import LinearMemoryCard
 from tinyheap.report.text import printable
 
 USAGES_SHOWN: Final = 15
@@ -95,8 +97,10 @@ def _warnings(totals: Totals) -> Iterator[Text]:
 def _statistics(totals: Totals) -> Iterator[tuple[str, str]]:
     ended = "" if totals.exit_code is None else f", exit code {totals.exit_code}"
     yield "recorded for" if totals.state == RUNNING else "ran for", f"{time_text(totals.wall_ns)}{ended}"
-    mean = f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average" if totals.allocations else ""
-    yield "allocated", f"{size_text(totals.allocated_bytes)} in {totals.allocations:,} objects{mean}"
+    allocated = _sized(totals.allocated_bytes, totals.allocations)
+    if totals.allocated_bytes is not None and totals.allocations:
+        allocated += f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average"
+    yield "allocated", allocated
     yield from _of_collections(totals)
     yield from _of_heap(totals)
 
@@ -361,6 +365,7 @@ _RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
     Histogram: HistogramRows,
     LeakSuspects: SuspectRows,
     HostCalls: HostCallsCard,
+    LinearMemory: LinearMemoryCard,
     Comparison: ComparisonTables,
     Unknown: lambda unknown: Text(str(unknown), "dim"),
 }
