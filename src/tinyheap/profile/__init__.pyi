@@ -49,6 +49,7 @@ from tinyheap.profile.moments import (
     object_at as object_at,
     stack_of as stack_of,
 )
+from tinyheap.profile.owners import Owner as Owner, Owners as Owners, owners_of as owners_of
 from tinyheap.profile.pausing import Pauses as Pauses, Utilization as Utilization, pauses as pauses
 from tinyheap.profile.result import Unknown as Unknown
 from tinyheap.profile.sites import (

@@ -106,22 +106,27 @@ def object_at(
 ) -> ObjectAt | Unknown | None:
     """The object whose blocks hold an address at a moment (as of `heap_at`), or None where none does.
 
-    An object's blocks are taken to reach from its address up to its size, rounded up to whole blocks.
+    An object reaches from its address up to its size, rounded up to whole blocks where tinyheap's collector made it.
     """
     event_id, _, over_ns = _moment(recording, event_id, time_ns)
     if unknown := unless_lives(recording):
         return unknown
-    block_bytes = max(recording.run.block_bytes, 1)
     found = rows(
         recording,
         f"""
         SELECT birth.object_id {_ALIVE} AND birth.address <= $address
-        AND $address < birth.address + (greatest(birth.size_bytes, 1) + $block_bytes - 1) // $block_bytes * $block_bytes
+        AND $address < birth.address + {extent(recording)}
         ORDER BY birth.address DESC, birth.id DESC LIMIT 1
         """,
-        {"event_id": event_id, "over_ns": over_ns, "address": address, "block_bytes": block_bytes},
+        {"event_id": event_id, "over_ns": over_ns, "address": address},
     )
-    return _object(recording, found[0][0]) if found else None
+    return object_of(recording, found[0][0]) if found else None
+
+
+def extent(recording: Recording) -> str:
+    """In SQL, how many bytes an object takes: whole blocks, where it is known that it lies in such."""
+    block_bytes = max(recording.run.block_bytes, 1) if recording.run.observed.heap else 1
+    return f"(greatest(size_bytes, 1) + {block_bytes - 1}) // {block_bytes} * {block_bytes}"
 
 
 def stack_of(recording: Recording, stack_id: int) -> tuple[StackFrame, ...]:
@@ -146,7 +151,8 @@ def _moment(recording: Recording, event_id: int | None, time_ns: int | None) -> 
     return last, time_ns, time_ns
 
 
-def _object(recording: Recording, object_id: int) -> ObjectAt:
+def object_of(recording: Recording, object_id: int) -> ObjectAt:
+    """An object by its number, which must be there."""
     facts = row(
         recording,
         """

@@ -20,6 +20,7 @@ from tinyheap.profile import (
     HostCalls,
     LeakSuspects,
     LinearMemory,
+    Owners,
     Pauses,
     SiteUsage,
     TimeLine,
@@ -38,6 +39,7 @@ from tinyheap.report.terminal.charts import BAR_STYLE, TimeLineChart, bar, serie
 from tinyheap.report.terminal.comparison import ComparisonTables
 from tinyheap.report.terminal.flame_tree import FlameTree, fitted
 from tinyheap.report.terminal.memory import LinearMemoryCard
+from tinyheap.report.terminal.owners import OwnersCard
 from tinyheap.report.text import printable
 
 USAGES_SHOWN: Final = 15
@@ -366,6 +368,7 @@ _RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
     LeakSuspects: SuspectRows,
     HostCalls: HostCallsCard,
     LinearMemory: LinearMemoryCard,
+    Owners: OwnersCard,
     Comparison: ComparisonTables,
     Unknown: lambda unknown: Text(str(unknown), "dim"),
 }
