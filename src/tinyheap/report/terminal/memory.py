@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tinyheap.profile import LinearMemory, MemoryGrowth
 from tinyheap.recordings.refusals import Refusal
-from tinyheap.report.quantities import size_text, time_text
+from tinyheap.report.quantities import maximum_text, pages_text, size_text, time_text
 from tinyheap.report.terminal.flame_tree import fitted
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES
@@ -64,16 +64,6 @@ class LinearMemoryCard:
             sizes = size_text(each.old_pages * WASM_PAGE_BYTES), to, f"+{size_text(each.asked_pages * WASM_PAGE_BYTES)}"
             table.add_row(time_text(each.time_ns), *sizes, name, style=_BAD if each.refused_by else "")
         return table
-
-
-def pages_text(pages: int) -> str:
-    """`1 page (64 KiB)`."""
-    return f"{pages:,} {'page' if pages == 1 else 'pages'} ({size_text(pages * WASM_PAGE_BYTES)})"
-
-
-def maximum_text(pages: int | None) -> str:
-    """What a module allows of its memory, in words."""
-    return "the module sets no maximum" if pages is None else f"at most {pages_text(pages)}"
 
 
 def limits_text(memory: LinearMemory) -> str:
