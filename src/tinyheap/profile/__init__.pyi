@@ -68,6 +68,7 @@ from tinyheap.profile.summary import (
     peak as peak,
     totals as totals,
 )
+from tinyheap.profile.trends import Kept as Kept, Sizes as Sizes, Trend as Trend
 from tinyheap.profile.timeline import (
     CollectionMark as CollectionMark,
     GrowthMark as GrowthMark,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from tinyheap.profile.census import CENSUS, SITES, take_census
 from tinyheap.profile.result import Result, rows
 from tinyheap.profile.stacks import NO_STACK, Key, StackFrame, StackTree
+from tinyheap.profile.trends import Trend, trends
 from tinyheap.recordings.observed import Lives
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class SiteUsage(Usage):
     """What is allocated at one call instruction; where source lines are known, at those of one function on one line."""
 
     site: StackFrame
+    trend: Trend
+    """How its objects follow each other."""
 
     @property
     def name(self) -> str:
@@ -165,7 +168,9 @@ def by_site(recording: Recording) -> UsageTable[SiteUsage]:
     metrics = metrics_by(recording, _SITE, lambda frame: frame.id)
     frames = StackTree.of(recording).frames
     owning = (frame_id for frame_id in metrics if metrics[frame_id]["own_objects"])
-    return sorted_usages(recording, [SiteUsage(**metrics[frame_id], site=frames[frame_id]) for frame_id in owning])
+    by_frame = trends(recording)
+    usages = [SiteUsage(**metrics[each], site=frames[each], trend=by_frame[each]) for each in owning]
+    return sorted_usages(recording, usages)
 
 
 def metrics_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:

@@ -44,6 +44,7 @@ from tinyheap.report.text import printable
 
 USAGES_SHOWN: Final = 15
 SUSPECTS_SHOWN: Final = 5
+TRENDS_SHOWN: Final = 5
 NARROW: Final = 120
 """Cells; a table of sites that has fewer leaves columns out."""
 RESULT_BAR: Final = 24
@@ -179,11 +180,21 @@ class UsageRows:
         rest = sum(1 for usage in self.usages if usage.own_bytes or usage.own_objects) - len(shown)
         if rest > 0:
             yield Text(f"and {rest:,} more", "dim")
+        yield from _trends(shown, options)
         # Where lines are known, a function holds its own code only.
         functions = {usage.site.function for usage in shown if isinstance(usage, SiteUsage) and not usage.site.place}
         functions |= {usage.function for usage in shown if isinstance(usage, FunctionUsage)}
         if holders := ", ".join(sorted(filter(holds_program, functions))):
             yield Text(f"{printable(holders)}: holds inlined code of the program, such as main.main", "dim")
+
+
+def _trends(shown: Iterable[Usage], options: ConsoleOptions) -> Iterator[Text]:
+    """The sites among them whose objects follow each other in a way that says something."""
+    telling = [usage for usage in shown if isinstance(usage, SiteUsage) and usage.trend.is_telling][:TRENDS_SHOWN]
+    for usage in telling:
+        explanation = usage.trend.explanation
+        name = fitted("", printable(usage.name), max(options.max_width - len(explanation) - 2, 12), options)
+        yield Text.assemble(name, (f": {explanation}", "dim"), overflow="fold")
 
 
 @dataclass(frozen=True, slots=True)
