@@ -16,7 +16,7 @@ from benchmarks.measure import Outcome, Row, measure, measure_python_calls
 
 WORK: Final = ("mark ms", "rest ms", "collections", "table reads", "words scanned", "rescans", "mark stack")
 FILE_WIDTH: Final = 240
-"""Of the table where nobody's terminal says another one."""
+"""Of the table where no terminal says another one."""
 
 
 @click.command()

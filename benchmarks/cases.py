@@ -1,7 +1,6 @@
 """What is measured: workloads at sizes and occupancies, each with the ratio that it is held to.
 
-Traces are made once and kept in the build folder, under a name that tells one set of options, and one state of the
-generator, from another.
+Traces are made once and kept in the build folder, under names made from their options and the generator's state.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The documentation names what there is: every package, every command, and public names by their public paths; and no file
-that there is not."""
+"""The documentation has every package, every command, and public names by their public paths, and names no file that does
+not exist."""
 
 from __future__ import annotations
 

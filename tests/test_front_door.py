@@ -1,4 +1,4 @@
-"""The public names: what packages show of themselves, to programs, to people who complete names, and to type checkers."""
+"""The public names, as programs, name completion and type checkers see them."""
 
 from __future__ import annotations
 

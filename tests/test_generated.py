@@ -29,7 +29,10 @@ def test_the_page_keeps_what_stands_around_its_tables() -> None:
     assert "stale text" not in made
     for table in schema.TABLES:
         assert f"\n### {table.name}\n" in made
-    assert "| `wanted_bytes` | BIGINT | the allocation that found no room; NULL for a requested one |\n" in made
+    assert (
+        "| `wanted_bytes` | BIGINT | size of the allocation that found the heap full; NULL for a requested collection |\n"
+        in made
+    )
     assert "| `error` | VARCHAR | why it failed (may be NULL) |\n" in made
 
 

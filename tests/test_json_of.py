@@ -1,4 +1,4 @@
-"""Results as JSON: each kind of value in one way, and nothing that JSON's readers would refuse."""
+"""Results as JSON: each kind of value in one way, as JSON parsers accept it."""
 
 import json
 from array import array

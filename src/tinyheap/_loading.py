@@ -1,4 +1,4 @@
-"""How a package shows its public names, each loaded when it is used; and what is said where a library is missing.
+"""How a package shows its public names, each loaded when it is used; and the error where a library is missing.
 
     __getattr__, __dir__, __all__ = _loading.attach(__name__)
 

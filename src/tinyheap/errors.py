@@ -20,7 +20,7 @@ class OutputError(TinyheapError, OSError):
 
 
 class HeapError(TinyheapError):
-    """Something about a heap, its memory or a request made of it."""
+    """Base of errors about a heap: its memory, its layout, or a request made of it."""
 
 
 class GeometryError(HeapError, ValueError):
@@ -36,7 +36,7 @@ class InvalidAddressError(HeapError, ValueError):
 
 
 class InvalidTypeError(HeapError, TypeError):
-    """An argument, or what a callback answers, is of a type that makes no sense there."""
+    """An argument, or what a callback returned, is of a wrong type."""
 
 
 class LayoutError(HeapError, ValueError):
@@ -47,12 +47,12 @@ class OutOfMemoryError(HeapError, MemoryError):
     """No run of free blocks is long enough, and the heap cannot grow."""
 
 
-class InterruptError(HeapError):
-    """The heap was asked to allocate inside an interrupt."""
+class AllocationInInterruptError(HeapError):
+    """An allocation was asked for inside an interrupt handler of the mutator (see `Heap.interrupt`)."""
 
 
 class HeapBusyError(HeapError):
-    """What runs on the heap does not admit what was asked for: from a callback of it, or from another thread."""
+    """The heap is in the middle of an operation that forbids the request: made by a callback, or by another thread."""
 
 
 class HeapCorruptError(HeapError):
@@ -85,20 +85,20 @@ class HeapOverrunError(HeapCorruptError):
         self.callers = callers
 
 
-class StackOverrunError(HeapCorruptError):
-    """A program's stack overflowed and wrote over its heap or its variables; ``overflow`` says by what that is seen."""
+class StackOverflowError(HeapCorruptError):
+    """A program's stack overflowed, over its heap or its variables; ``stack_overflow`` is the evidence for that, a phrase."""
 
-    def __init__(self, message: str, overflow: str) -> None:
+    def __init__(self, message: str, stack_overflow: str) -> None:
         super().__init__(message)
-        self.overflow = overflow
+        self.stack_overflow = stack_overflow
 
 
 class TraceError(TinyheapError, ValueError):
-    """A trace program that is truncated, malformed or asks for the impossible."""
+    """A trace that is truncated or malformed, or a step of it that cannot be run."""
 
 
 class ExpectationError(TinyheapError, ValueError):
-    """What a replay is held against cannot be read: not JSON, a key is missing, or a value is of the wrong kind."""
+    """An expectation for a replay cannot be read: not JSON, a key is missing, or a value is of the wrong kind."""
 
 
 class WasmError(TinyheapError, ValueError):
@@ -122,11 +122,11 @@ class HostOutputError(HostError, OutputError):
 
 
 class HostFileError(HostError):
-    """A file of Python that is to be a program's host cannot be one; ``__cause__`` is what it raised, if it did."""
+    """A Python file cannot serve as a program's host; ``__cause__`` is the exception that it raised, if it raised one."""
 
 
 class HostRaisedError(HostFileError):
-    """What a host file defines raised while its program ran; ``__cause__`` is that exception."""
+    """A function of a host file raised an exception while the program ran, which is the ``__cause__``."""
 
 
 class GuestError(TinyheapError):
@@ -134,21 +134,21 @@ class GuestError(TinyheapError):
 
 
 class UnsupportedGuestError(GuestError):
-    """The program's memory manager is not one whose place can be taken; says what it is and what works for it."""
+    """The program's collector cannot be replaced or recorded as asked; says what the module is and what works for it."""
 
 
 class SymbolsError(GuestError, ValueError):
-    """A file that was to say which source lines a module's code is of, and is of another build, or says nothing."""
+    """The file given for its debug information is of another build of the module, or has none."""
 
 
 class PolicyError(GuestError, ValueError):
-    """A way to run a guest's heap that makes no sense, or by which this guest cannot be run."""
+    """A policy that is invalid or contradicts itself, or under which this guest's heap cannot be run."""
 
 
 class GuestPhaseError(GuestError):
-    """Something was asked of a program out of turn: not yet, not any more, or not from there.
+    """A program was asked for something in the wrong phase: too early, too late, or from the wrong place.
 
-    ``phase`` is where the program was in its life: ``offered loaded ready started ended`` or ``closed``.
+    ``phase`` is the phase that the program was in: ``offered loaded ready started ended`` or ``closed``.
     """
 
     def __init__(self, message: str, phase: str) -> None:
@@ -157,7 +157,7 @@ class GuestPhaseError(GuestError):
 
 
 class GuestSpentError(GuestPhaseError):
-    """A program was called that had ended: its instance is spent, whatever it was in the middle of is lost; open another."""
+    """A program was called after it had ended, when its instance cannot run any more; open it again for another run."""
 
 
 class GuestOutOfMemoryError(GuestError, OutOfMemoryError):
@@ -180,8 +180,9 @@ class GuestTrapError(GuestError):
     """The program trapped.
 
     ``exit_code`` is what a shell should see, ``frames`` the innermost functions first, ``trap`` what WebAssembly says:
-    ``unreachable``, ``memory out of bounds`` and so on.  ``overflow`` says by what the program's stack is seen to have
-    overflowed, None where it is not; ``fault_address`` is the address outside the memory that was used, None for none.
+    ``unreachable``, ``memory out of bounds`` and so on.  ``stack_overflow`` is the evidence that the program's
+    call stack overflowed, a phrase, and None where there is none; ``fault_address`` is the address outside the memory that
+    was used, None for none.
     """
 
     def __init__(
@@ -190,14 +191,14 @@ class GuestTrapError(GuestError):
         exit_code: int = 134,
         frames: tuple[str, ...] = (),
         trap: str = "",
-        overflow: str | None = None,
+        stack_overflow: str | None = None,
         fault_address: int | None = None,
     ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.frames = frames
         self.trap = trap
-        self.overflow = overflow
+        self.stack_overflow = stack_overflow
         self.fault_address = fault_address
 
 
@@ -214,7 +215,7 @@ class GuestTimeoutError(GuestError, TimeoutError):
 
 
 class GuestInterruptError(GuestError):
-    """The program was stopped because somebody asked for it."""
+    """The program was stopped from outside, by Ctrl-C or `Session.interrupt`; nothing to do with interrupt handlers."""
 
 
 class GuestExitError(GuestError):
@@ -230,7 +231,7 @@ class DriverError(GuestError):
 
 
 class RecordingError(TinyheapError):
-    """A recording of a run cannot be written, opened or asked."""
+    """A recording of a run cannot be written, opened or queried."""
 
 
 class RecordingAccessError(RecordingError, OSError):
@@ -254,7 +255,7 @@ class RecordingBusyError(RecordingError):
 
 
 class RecordingClosedError(RecordingError, ValueError):
-    """A recording was asked something after it was closed."""
+    """A recording was queried after it was closed."""
 
 
 class RecordingWriteError(RecordingError, OutputError):
@@ -262,11 +263,11 @@ class RecordingWriteError(RecordingError, OutputError):
 
 
 class QueryError(RecordingError, ValueError):
-    """A question in SQL that does not make sense to the recording it was asked of."""
+    """A query in SQL that is invalid for the recording: its syntax, or the tables and columns that it names."""
 
 
 class MissingLibraryError(TinyheapError, ImportError):
-    """Something was used that needs a library which is not installed or does not load; says how to get it.
+    """A library that is needed is not installed, or does not load; says how to install it.
 
-    ``name`` is the library's.
+    ``name`` is the name of the library.
     """

@@ -1,4 +1,4 @@
-"""Files by the names that users give them: told apart, checked before the work, written whole or not at all.
+"""Files that users name: told apart, checked before any work is done, written whole or not at all.
 
 A file is written beside its place, under a name that begins with ``.tinyheap-``, and moved there when it is whole.  What
 is not a file (a pipe, a device) cannot be replaced, and is written to.

@@ -1,4 +1,4 @@
-"""Drivers: each knows how one family of programs wants to be called by its host.
+"""Drivers: each calls one family of programs by the calling convention that these expect of their host.
 
 A driver sees only a started session: its exports, its memory, and the functions that the program left in
 JavaScript's global object.  So it drives a program the same way whatever serves its memory.  The calling
@@ -194,7 +194,9 @@ class ShSyntaxFormatter:
         if count == 19:
             return [*head, *stop_at, options.variant, *tail, options.function_next_line]
         if count not in {21, 22}:
-            raise GuestError(f"this sh-syntax takes {count} numbers in process; 19, 21 and 22 are known")
+            raise GuestError(
+                f"this build of sh-syntax is not known: its function process has {count} parameters: expected 19, 21 or 22"
+            )
         simplify = [options.simplify] if count == 22 else []
         tail += [options.single_line, options.function_next_line]
         return [*head, options.variant, *stop_at, options.recover_errors, *simplify, *tail]

@@ -31,7 +31,7 @@ def json_of(value: object) -> Any:  # noqa: ANN401 - JSON is any of several type
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: json_of(getattr(value, field.name)) for field in fields(value)}
-    # Of moments; of NumPy's numbers and arrays, and of Python's arrays.  So nobody has to import those to be asked.
+    # Of moments; of NumPy's numbers and arrays, and of Python's arrays.  So their modules need not be imported here.
     for convert in ("isoformat", "tolist"):
         if hasattr(value, convert):
             return json_of(getattr(value, convert)())

@@ -17,4 +17,6 @@ class SoleOwner:
             TypeError: always.
         """
         name = type(self).__name__
-        raise TypeError(f"cannot copy or pickle a {name}: it owns what it works on, which would have two owners then")
+        raise TypeError(
+            f"cannot copy or pickle a {name}: it owns memory, a file or a program, which cannot have two owners"
+        )

@@ -2,7 +2,7 @@
 
 *Streams.*  A standard stream that is closed is opened again on nothing, so that no other file gets its number.  What
 cannot be written to standard output is an `OutputError`; what cannot be written to standard error is dropped, since there
-is nobody to tell.
+is no other place to report it.
 
 *Ctrl-C.*  Python handles a signal between two of its own instructions, by an exception that any destructor or callback
 may swallow, and never as long as a library computes.  So a thread waits for the signal by a pipe, to which the
@@ -34,8 +34,8 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 """The exit code of a command that was interrupted."""
 CANNOT_WRITE: Final = 121
 """The exit code of a command whose output cannot be written."""
-UNREAD: Final = 128 + signal.SIGPIPE
-"""The exit code of a command whose output nobody reads."""
+BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+"""The exit code of a command whose output is no longer read, as of any program that SIGPIPE ends."""
 GRACE_S: Final = 2.0
 """For the command to end in order, after each time that it was told to."""
 TELLINGS: Final = 2
@@ -66,7 +66,7 @@ def run(command: Callable[[], object]) -> NoReturn:
 
 
 def was_interrupted() -> bool:
-    """Whether somebody asked this process to end, by Ctrl-C."""
+    """Whether this process was asked to end by Ctrl-C."""
     return _Watch.present is not None and _Watch.present.is_interrupted
 
 
@@ -155,8 +155,8 @@ def _last_word(code: int, said: str) -> tuple[int, str]:
         sys.stdout.flush()
     except OutputError as error:
         if not code:
-            is_unread = isinstance(error.__cause__, BrokenPipeError)
-            code, said = (UNREAD, "") if is_unread else (CANNOT_WRITE, str(error))
+            is_broken_pipe = isinstance(error.__cause__, BrokenPipeError)
+            code, said = (BROKEN_PIPE, "") if is_broken_pipe else (CANNOT_WRITE, str(error))
     return (code, said) if code == INTERRUPTED or not was_interrupted() else (INTERRUPTED, "interrupted")
 
 

@@ -1,4 +1,4 @@
-"""The literal C port of best-fit is an honest peer: it does what the original did, and what our engines do."""
+"""The literal C port of best-fit is an honest peer: it does what the original did, and what tinyheap's engines do."""
 
 from __future__ import annotations
 

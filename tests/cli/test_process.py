@@ -70,7 +70,7 @@ def test_an_output_that_takes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     for words, ended in zip(PRINTING, forks.run([(words, {1: place}) for words in PRINTING]), strict=True):
         if place == forks.BROKEN:
-            assert ended == (ExitCode.UNREAD, ""), words
+            assert ended == (ExitCode.BROKEN_PIPE, ""), words
         else:
             assert ended.exit_code == ExitCode.CANNOT_WRITE, (words, ended)
             assert ended.stderr.startswith("Error: "), (words, ended)

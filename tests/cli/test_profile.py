@@ -1,4 +1,4 @@
-"""`tinyheap profile` as its users meet it: the program's output and exit code, and a recording of how it went."""
+"""`tinyheap profile` as its users meet it: the program's output and exit code, and a recording of the run."""
 
 from __future__ import annotations
 

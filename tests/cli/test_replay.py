@@ -1,4 +1,4 @@
-"""`tinyheap replay` as its users meet it: its values, its output, its errors, its manners."""
+"""`tinyheap replay` as its users meet it: options, output, errors, exit codes."""
 
 from __future__ import annotations
 
@@ -353,7 +353,7 @@ class TestErrors:
 
     def test_limit_below_the_heap_of_the_trace_is_an_error(self, trace: Path) -> None:
         (line,) = lines(run(trace, "--json", "--limit", "1KiB"))
-        assert line["error"].startswith(f"{trace}: the limit of 1024 bytes is below the trace's heap of 4096")
+        assert line["error"].startswith(f"{trace}: --limit 1024 is below the trace's initial heap of 4096 bytes")
 
     def test_heap_that_this_machine_cannot_hold_is_an_error(self, trace: Path, tmp_path: Path) -> None:
         path = tmp_path / "wide.trace"

@@ -1,4 +1,4 @@
-"""`tinyheap report` as its users meet it: on synthetic recordings, on a real program, and where it cannot work."""
+"""`tinyheap report` as its users meet it: on synthetic recordings, on a real program, and with inputs that cannot be shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import guests_modules
 from recordings_made import make_recording
 from tinyheap import cli
-from tinyheap.report.exports.formats import FORMS
+from tinyheap.report.exports.formats import FORMATS
 
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(1500))
 
@@ -52,11 +52,11 @@ def test_json_and_nothing_else(made: Path) -> None:
 
 
 def test_files_are_written_and_named(made: Path, tmp_path: Path) -> None:
-    arguments = [f"--export={form}={tmp_path / form}" for form in FORMS]
+    arguments = [f"--export={name}={tmp_path / name}" for name in FORMATS]
     said = report(made, "--html", tmp_path / "page.html", *arguments)
     assert (said.exit_code, said.stdout) == (0, "")
-    assert said.stderr.splitlines() == [f"wrote {tmp_path / name}" for name in ("page.html", *FORMS)]
-    assert {path.name for path in tmp_path.iterdir()} == {"page.html", *FORMS}
+    assert said.stderr.splitlines() == [f"wrote {tmp_path / name}" for name in ("page.html", *FORMATS)]
+    assert {path.name for path in tmp_path.iterdir()} == {"page.html", *FORMATS}
     assert "<html" in (tmp_path / "page.html").read_text()
 
 
@@ -70,13 +70,13 @@ def test_json_beside_files(made: Path, tmp_path: Path) -> None:
 def test_an_export_has_a_form_and_a_place(value: str, made: Path) -> None:
     said = report(made, "--export", value)
     assert said.exit_code == 2
-    assert "expected one of" in said.stderr or "write pprof=PATH" in said.stderr
+    assert "expected one of" in said.stderr or "expected pprof=PATH" in said.stderr
 
 
 def test_formats_are_listed() -> None:
     said = report("--list-formats")
     assert said.exit_code == 0
-    assert [line.split()[0] for line in said.stdout.splitlines()] == list(FORMS)
+    assert [line.split()[0] for line in said.stdout.splitlines()] == list(FORMATS)
 
 
 def test_two_recordings(made: Path, tmp_path: Path) -> None:

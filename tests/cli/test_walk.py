@@ -1,6 +1,6 @@
-"""A walk over all commands and all their options, with values that nobody means well.
+"""All commands with all their options, given hostile values.
 
-What there is to walk over comes from the commands themselves, so that a new option is covered by being there.  No value
+Commands and options are taken from the commands themselves, so that a new option is covered at once.  No value
 leads to a traceback, to a hang, to an exit code that is not in the table, or to the loss of a file.
 """
 

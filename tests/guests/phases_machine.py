@@ -1,4 +1,4 @@
-"""Programs asked for anything in any order, by a process that is expected to survive; run by test_program_phases.py.
+"""Calls programs in any order, in a process that is expected to survive; run by test_program_phases.py.
 
 python phases_machine.py NAME...        programs; says "survived" at the end
 """

@@ -1,4 +1,4 @@
-"""Recordings kept in memory: what a run hands over, put together again."""
+"""Recordings kept in memory: the batches that a run hands over, joined."""
 
 from __future__ import annotations
 

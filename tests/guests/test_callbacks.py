@@ -1,4 +1,4 @@
-"""Code that a real program's heap calls, its growth policy and the listener of its collections, does what it pleases."""
+"""Callbacks of a real program's heap (growth policy, listener of collections) that try everything they could do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the way of an allocation that finds no room crosses between C and Python: counted, since time would not tell."""
+"""How often an allocation that finds the heap full crosses between C and Python: counted, since times would not show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run ended by is told with evidence, whatever the trap: on real programs, and on small ones that do one thing."""
+"""How a run ended is reported with evidence, whatever the trap: on real programs, and on small ones that do one thing."""
 
 from __future__ import annotations
 

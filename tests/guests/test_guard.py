@@ -1,4 +1,4 @@
-"""Red zones: who writes too far is found and named, on both engines; who does not is left alone, real programs too."""
+"""Red zones: objects that are overrun are named, on both engines; sound runs, of real programs too, are not disturbed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source lines of a running program: in recordings, and in what is said where it was stopped."""
+"""Source lines of a running program: in recordings, and in messages about where it was stopped."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_functions_without_names_have_those_of_debug_information(tmp_path: Path)
 
 def test_symbols_of_another_build_are_refused(tmp_path: Path) -> None:
     for gc in ("default", NATIVE):
-        with pytest.raises(SymbolsError, match="the same byte for byte"):
+        with pytest.raises(SymbolsError, match="the same, byte for byte"):
             Program.open(debug_builds.built(4), symbols=debug_builds.built(4, "mutator.c"), gc=gc)
     with pytest.raises(SymbolsError, match="expected a module with debug information"):
         Program.open(debug_builds.built(4), symbols=b"nothing")

@@ -1,4 +1,4 @@
-"""Functions of the user's own beside a heap that is served: what they may do with both, and what they may not."""
+"""Functions of the user's own beside a heap that is served: what they may do with both, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of a guest's heap: each wish is done, or refused in words; and what an exhausted heap says."""
+"""Policies of a guest's heap: each is carried out, or refused with a reason; and the errors of an exhausted heap."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_contradicts_leaking_is_refused() -> None:
 def test_a_listener_of_collections_that_nobody_sees_is_refused(gc: str) -> None:
     with pytest.raises((UnsupportedGuestError, PolicyError), match="listener"):
         gofmt(gc=gc, listener=print)
-    with pytest.raises(UnsupportedGuestError, match=r"leave the listener out: this module \(TinyGo\) runs"):
+    with pytest.raises(UnsupportedGuestError, match=r"leave it out: this module \(TinyGo\) runs"):
         Program.open(guests_modules.path("gofmt-0.7.3"), listener=print)
 
 
@@ -82,7 +82,7 @@ def test_a_listener_of_collections_that_nobody_sees_is_refused(gc: str) -> None:
     ids=str,
 )
 def test_arguments_of_wrong_types_are_named(arguments: dict[str, Any]) -> None:
-    with pytest.raises(GuestError, match=r"invalid (grants|policy|cache|listener|collector|recording) .*: expected "):
+    with pytest.raises(GuestError, match=r"invalid (grants|policy|cache|listener|gc|recording) .*: expected "):
         Program.open(faulty(), **arguments)
 
 

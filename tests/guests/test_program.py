@@ -1,4 +1,4 @@
-"""A program and its heap from Python, on real modules; and the cache that keeps what was prepared."""
+"""A program and its heap from Python, on real modules; and the cache of prepared modules."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_native_runs_anything_and_looks_at_nothing() -> None:
         assert native.driver().format(GO) == ours.driver().format(GO)
     with pytest.raises(UnsupportedGuestError):
         gofmt(Policy(verify=True), gc="native")
-    with pytest.raises(GuestError, match="invalid collector 'boehm': expected default, leaking or native"):
+    with pytest.raises(GuestError, match="invalid gc 'boehm': expected default, leaking or native"):
         gofmt(gc="boehm")
 
 

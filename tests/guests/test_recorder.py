@@ -1,4 +1,4 @@
-"""A recording says what happened: held against a witness in the program, wasmtime's backtraces, the model and the guest."""
+"""Recordings are exact: compared with a witness in the program, wasmtime's backtraces, the model and the guest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tinyheap.errors import (
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
-from tinyheap.guests.record.recording import is_pictured
+from tinyheap.guests.record.running_recorder import has_snapshot
 from tinyheap.guests.rewrite.instrumenting import instrument
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
@@ -346,7 +346,7 @@ def test_totals_agree_with_the_programs_own_counters() -> None:
     assert len(kept.deaths) == sum(collection.freed_objects for collection in kept.collections) > 100_000
 
 
-def test_samples_growths_and_pictures_tell_one_story() -> None:
+def test_samples_growths_and_snapshots_agree() -> None:
     kept, _, _ = record("gofmt-0.4.9", texts.large("gofmt"))
     growths = [growth for batch in kept.batches for growth in batch.growths]
     assert len(growths) > 3
@@ -357,14 +357,14 @@ def test_samples_growths_and_pictures_tell_one_story() -> None:
         assert 0 <= sample.heap_bytes - blocks_bytes <= sample.heap_bytes // 64
         assert sample.largest_free_run_bytes <= sample.free_bytes
     assert kept.samples[-1].heap_bytes == growths[-1].new_bytes
-    pictured = {picture.collection: picture for picture in kept.snapshots}
-    assert list(pictured) == [*range(1, len(kept.collections) + 1), 0]
+    snapshots = {snapshot.collection: snapshot for snapshot in kept.snapshots}
+    assert list(snapshots) == [*range(1, len(kept.collections) + 1), 0]
     for collection in kept.collections:
-        states = np.frombuffer(pictured[collection.number].states, np.uint8)
+        states = np.frombuffer(snapshots[collection.number].states, np.uint8)
         blocks = (states[:, None] >> np.array([0, 2, 4, 6])) & 3
         assert np.count_nonzero(blocks == 1) == collection.live_objects
         assert np.count_nonzero(blocks) * 16 == collection.live_bytes
-        assert pictured[collection.number].last_event_id == collection.last_event_id
+        assert snapshots[collection.number].last_event_id == collection.last_event_id
         assert 0 < collection.mark_ns + collection.sweep_ns <= collection.pause_ns
         assert collection.reason == "exhausted"
         assert collection.wanted_bytes == kept.allocations["size_bytes"][collection.last_event_id]
@@ -374,11 +374,11 @@ def test_samples_growths_and_pictures_tell_one_story() -> None:
     assert begun[-1] < kept.end_ns
 
 
-def test_pictures_are_thinned_out() -> None:
-    pictured = [number for number in range(1, 10_001) if is_pictured(number)]
-    assert pictured[:63] == list(range(1, 64))
-    assert 200 < len(pictured) < 320
-    assert all(later - earlier <= earlier // 16 for earlier, later in itertools.pairwise(pictured[100:]))
+def test_snapshots_are_thinned_out() -> None:
+    kept = [number for number in range(1, 10_001) if has_snapshot(number)]
+    assert kept[:63] == list(range(1, 64))
+    assert 200 < len(kept) < 320
+    assert all(later - earlier <= earlier // 16 for earlier, later in itertools.pairwise(kept[100:]))
 
 
 # ---- the clock ---------------------------------------------------------------------------------------------------------
@@ -674,7 +674,7 @@ def test_a_main_that_exits_leaves_nothing_on_the_stack_of_the_calls_behind_it() 
 
 
 def test_too_little_memory_for_call_stacks_is_said() -> None:
-    with pytest.raises(GuestError, match="takes a memory of 1048576 bytes"):
+    with pytest.raises(GuestError, match="recording a run takes 1048576 bytes"):
         Program.open(small(""), Grants(memory_limit_bytes=1 << 17), recording=Kept().recorder)
 
 

@@ -1,4 +1,4 @@
-"""The compiled event log by itself: its buffers, its stacks, and whom it finds dead in a block table."""
+"""The compiled event log by itself: its buffers, its stacks, and which objects of a block table it finds freed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shadow stack says what wasmtime's own backtraces say, whatever a program does."""
+"""The shadow stack equals wasmtime's own backtraces, whatever a program does."""
 
 from __future__ import annotations
 

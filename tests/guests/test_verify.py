@@ -1,4 +1,4 @@
-"""Verifying a guest's heap: whatever of it is overwritten is named with its place, and a sound run is not disturbed."""
+"""Verifying a guest's heap: each part that is overwritten is reported with its address, and a sound run is not disturbed."""
 
 from __future__ import annotations
 

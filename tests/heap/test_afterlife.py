@@ -1,4 +1,4 @@
-"""What happens to objects that nothing reaches: weak references, finalizers, their order, and resurrection."""
+"""Unreachable objects: weak references, finalizers, their order, and resurrection."""
 
 from __future__ import annotations
 

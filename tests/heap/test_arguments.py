@@ -1,4 +1,4 @@
-"""Arguments of wrong types and numbers beyond all bounds are refused where they come in, with a typed and short error."""
+"""Arguments of wrong types and numbers beyond all bounds are refused by a short, typed error."""
 
 from __future__ import annotations
 
@@ -275,7 +275,9 @@ class TestOwners:
     def test_whatever_owns_something(self, owner: type, way: str) -> None:
         assert issubclass(owner, SoleOwner)
         one = SoleOwner.__new__(owner)
-        with pytest.raises(TypeError, match=f"cannot copy or pickle a {owner.__name__}: it owns what it works on"):
+        with pytest.raises(
+            TypeError, match=f"cannot copy or pickle a {owner.__name__}: it owns memory, a file or a program"
+        ):
             WAYS[way](one)
 
     def test_values_are_copied(self, way: str) -> None:

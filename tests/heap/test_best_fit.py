@@ -1,4 +1,4 @@
-"""Heaps with a free list: placement, the order of the list, headers, growth; and what is found where they were overwritten."""
+"""Heaps with a free list: placement, the order of the list, headers, growth; and errors where they were overwritten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK: Final = 32
 START: Final = 0x1_0000
 
 
-def picture(heap: Heap) -> str:
+def drawn(heap: Heap) -> str:
     return "".join(heap.dump().lines()).replace("·", ".")
 
 
@@ -71,7 +71,7 @@ class TestNames:
     def test_what_next_fit_has_alone(self, make_best_fit: MakeHeap) -> None:
         with pytest.raises(HeapError, match="has no mark stack"):
             make_best_fit(KIB, mark_stack_entries=8)
-        with pytest.raises(HeapError, match="takes room from a free list"):
+        with pytest.raises(HeapError, match="allocates from a free list"):
             _ = make_best_fit(KIB).next_alloc
 
 
@@ -102,11 +102,11 @@ class TestPlacement:
         with pytest.raises(InvalidAddressError):
             heap.free(one)
 
-    def test_pictures(self, make_best_fit: MakeHeap) -> None:
+    def test_block_maps(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(blocks(8))
         taking(heap, 3)
         taking(heap, 1)
-        assert picture(heap) == ("--**...." if heap.collector is Collector.BEST_FIT_BACK else "*--*....")
+        assert drawn(heap) == ("--**...." if heap.collector is Collector.BEST_FIT_BACK else "*--*....")
 
     def test_bodies_are_zero_and_headers_are_not_theirs(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(bytearray(b"\xff" * blocks(8)), gc="precise", asserts=True)

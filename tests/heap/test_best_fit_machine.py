@@ -1,8 +1,8 @@
-"""Whatever a mutator asks of a heap with finalizers on it: what lives, what runs and in which order is what a graph says.
+"""Random requests to a heap with finalizers on it: what lives, what runs and in which order is as an object graph predicts.
 
 A state machine of Hypothesis's drives a heap and, beside it, a graph of objects, roots and registrations, which knows no
-blocks.  Collections happen where the heap wants them; the graph hears of each as it begins, and says then what has to
-become of it.  The heap is precise, so that no number is taken for an address.
+blocks.  Collections happen when the heap needs them; as each begins, the graph predicts its
+result.  The heap is precise, so that no number is taken for an address.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class TinyHeap:
     def engine(self) -> BestFitEngine:
         return cast(BestFitEngine, self.bench.engine)
 
-    def picture(self, objects: tuple[Range, ...], blocks: int) -> str:
+    def drawn(self, objects: tuple[Range, ...], blocks: int) -> str:
         glyphs = ["."] * blocks
         for first, count in objects:
             glyphs[first : first + count] = "-" * count
@@ -54,11 +54,11 @@ class TinyHeap:
     def enter(self, state: HeapState) -> None:
         # What lay there before must not be taken for pointers.
         self.bench.memory[:] = bytes(len(self.bench.memory))
-        self.bench.lay(self.picture(state.objects, self.blocks))
+        self.bench.lay(self.drawn(state.objects, self.blocks))
         self.bench.lay_ranges(state.ranges)
 
     def holds(self, state: HeapState, blocks: int | None = None) -> None:
-        assert self.bench.draw() == self.picture(state.objects, blocks or self.blocks)
+        assert self.bench.draw() == self.drawn(state.objects, blocks or self.blocks)
         assert tuple(self.engine.free_ranges()) == state.ranges
         assert freelist.problems(self.engine) == []
 

@@ -1,4 +1,4 @@
-"""The picture of a heap: the original's text, and its colored forms."""
+"""The map of a heap's blocks: the original's text, and its colored forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench import heap_bytes_for, pack_states
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 
-def picture(glyphs: str) -> BlockMap:
+def block_map(glyphs: str) -> BlockMap:
     """The map of a heap of 64-bit words, drawn as the original draws it."""
     states = ["·*-#".index(glyph) for glyph in glyphs]
     return BlockMap(Geometry(0x1_0000, heap_bytes_for(len(states))), pack_states(states))
@@ -39,13 +39,13 @@ class TestText:
         assert str(heap.dump()) == "heap:\n*-·*" + "·" * 60 + "\n" + "·" * 6
 
     def test_lines_of_64_blocks(self) -> None:
-        assert str(picture("*" * 64)) == "heap:\n" + "*" * 64
-        assert str(picture("*" * 65)) == "heap:\n" + "*" * 64 + "\n*"
-        assert str(picture("")) == "heap:"
-        assert picture("*-·#" * 33).lines() == ["*-·#" * 16, "*-·#" * 16, "*-·#"]
+        assert str(block_map("*" * 64)) == "heap:\n" + "*" * 64
+        assert str(block_map("*" * 65)) == "heap:\n" + "*" * 64 + "\n*"
+        assert str(block_map("")) == "heap:"
+        assert block_map("*-·#" * 33).lines() == ["*-·#" * 16, "*-·#" * 16, "*-·#"]
 
     def test_all_states(self) -> None:
-        assert list(picture("·*-#").states()) == [State.FREE, State.HEAD, State.TAIL, State.MARK]
+        assert list(block_map("·*-#").states()) == [State.FREE, State.HEAD, State.TAIL, State.MARK]
 
     def test_of_one_moment(self, make_heap: MakeHeap) -> None:
         heap = make_heap(heap_bytes_for(8))
@@ -71,14 +71,14 @@ class TestText:
 
 class TestTerminal:
     def test_addresses_and_a_legend(self) -> None:
-        assert printed(picture("*-·#" * 17)).splitlines() == [
+        assert printed(block_map("*-·#" * 17)).splitlines() == [
             "   0x10000 " + "*-·#" * 16,
             "   0x10800 *-·#",
             "           · free  * head  - tail  # mark",
         ]
 
     def test_equal_lines_are_folded(self) -> None:
-        lines = printed(picture("*" + "·" * 63 + "·" * 640 + "-" * 128 + "·" * 3)).splitlines()
+        lines = printed(block_map("*" + "·" * 63 + "·" * 640 + "-" * 128 + "·" * 3)).splitlines()
         assert lines == [
             "   0x10000 *" + "·" * 63,
             "   0x10800 " + "·" * 64 + f" {TIMES} 10 lines",
@@ -88,18 +88,18 @@ class TestTerminal:
         ]
 
     def test_each_state_has_its_color(self) -> None:
-        text = printed(picture("·*-#"), color=True)
+        text = printed(block_map("·*-#"), color=True)
         styles = dict(re.findall(r"\x1b\[([\d;]+)m([·*#-])\x1b", text.splitlines()[0]))
         assert sorted(styles.values()) == sorted("·*-#")
         assert len(styles) == 4
 
     def test_an_empty_heap(self) -> None:
-        assert printed(picture("")).splitlines() == ["           · free  * head  - tail  # mark"]
+        assert printed(block_map("")).splitlines() == ["           · free  * head  - tail  # mark"]
 
 
 class TestNotebook:
     def test_the_same_lines_in_html(self) -> None:
-        html = picture("*-" + "·" * 62 + "·" * 128)._repr_html_()
+        html = block_map("*-" + "·" * 62 + "·" * 128)._repr_html_()
         assert html.startswith("<pre ")
         assert html.endswith("</pre>")
         text = re.sub(r"<[^>]*>", "", html).replace("&times;", TIMES)
@@ -110,7 +110,7 @@ class TestNotebook:
         ]
 
     def test_each_state_has_its_color(self) -> None:
-        line = picture("·*-#")._repr_html_().splitlines()[0]
+        line = block_map("·*-#")._repr_html_().splitlines()[0]
         runs = re.findall(r'<span style="color:(#[0-9a-f]{6})">([·*#-])</span>', line)
         assert [glyph for _, glyph in runs] == list("·*-#")
         assert len({color for color, _ in runs}) == 4

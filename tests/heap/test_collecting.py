@@ -1,4 +1,4 @@
-"""The heap as it collects: what lives and what goes, whole or not at all, who is told, who may come between."""
+"""Collections: what survives and what is freed, all or nothing, listeners, and what callbacks and threads may do meanwhile."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import needs
 from engine_fixtures import MakeHeap
 from small_heaps import BLOCK, START, blocks, unchanged
 from tinyheap.errors import (
+    AllocationInInterruptError,
     HeapBusyError,
     HeapCorruptError,
     HeapError,
-    InterruptError,
     OutOfMemoryError,
 )
 from tinyheap.heap import Collection, Doubling, Heap, Layout, Listener
@@ -344,11 +344,11 @@ class TestInterrupts:
                 lambda: heap.realloc(address, 100),
                 lambda: heap.realloc(0, 8),
             ):
-                with pytest.raises(InterruptError, match="heap alloc in interrupt"):
+                with pytest.raises(AllocationInInterruptError, match="heap alloc in interrupt"):
                     request()
             with heap.interrupt():
                 pass
-            with pytest.raises(InterruptError):
+            with pytest.raises(AllocationInInterruptError):
                 heap.alloc(8)
             assert heap.alloc(0) == heap.zero_size_address
             assert heap.realloc(address, 20) == address
@@ -357,7 +357,7 @@ class TestInterrupts:
 
     def test_an_error_ends_it(self, make_heap: MakeHeap) -> None:
         heap = make_heap(4096)
-        with pytest.raises(InterruptError), heap.interrupt():
+        with pytest.raises(AllocationInInterruptError), heap.interrupt():
             heap.alloc(8)
         heap.alloc(8)
 

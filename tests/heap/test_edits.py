@@ -1,4 +1,4 @@
-"""Faults find their place by what stands there, however it is laid out, and in one place only."""
+"""Edits find their place in source code by its text, however it is formatted, and in one place only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heap as a mutator uses it: what allocates, resizes and frees, reads and writes, what it gives and refuses."""
+"""The heap as a mutator uses it: allocating, resizing, freeing, reading and writing, and what is refused."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ class TestFree:
         heap.free(freed)
         with unchanged(memory, heap):
             for wrong, message in [
-                (freed, f"{freed:#x} is in block 4, which is free: nothing is there (any more)"),
+                (freed, f"{freed:#x} is in block 4, which is free: no object is there (any more)"),
                 (address + 1, "0x10001 lies in the object at 0x10000 (128 bytes), not at its start; pass 0x10000"),
                 (address + 64, "0x10040 lies in the object at 0x10000"),
                 (0x500, "0x500 is not on the heap, 0x10000..0x10fe0"),
@@ -314,7 +314,7 @@ class TestLeaking:
         heap.write(address, b"12345678")
         assert heap.read(heap.realloc(address, 16), 8) == b"12345678"
         for wrong in (START + 24, START - 1, 1 << 70, -5):
-            with pytest.raises(InvalidAddressError, match=r"is not in what was allocated so far, 0x10000\.\.0x10018"):
+            with pytest.raises(InvalidAddressError, match=r"a leaking heap has allocated 0x10000\.\.0x10018 so far"):
                 heap.realloc(wrong, 8)
 
     def test_objects_are_not_known(self, make_heap: MakeHeap) -> None:

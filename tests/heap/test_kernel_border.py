@@ -1,4 +1,4 @@
-"""The kernel checks at its border what would take it out of its memory; its loops check nothing."""
+"""The kernel checks at its border all arguments that would let it leave its memory; its loops check nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_sizes_beyond_all_bounds(heap: Workbench, size_bytes: int) -> None:
 
 @pytest.mark.parametrize("table", [b"", b"\0", b"\0" * 3])
 def test_tables_of_another_size(heap: Workbench, table: bytes) -> None:
-    with pytest.raises(GeometryError, match=f"a table of {len(table)} bytes; this heap's has 2"):
+    with pytest.raises(GeometryError, match=f"invalid block table of {len(table)} bytes: expected 2"):
         heap.engine.write_table(table)
     assert heap.draw() == "*--.*..."
 
@@ -127,7 +127,7 @@ def test_after_closing(kernel: type[Engine], gc: Gc) -> None:
 
 
 class TestAllocAtOnce:
-    """The way into the kernel without a Python frame: it does what needs nobody, and leaves the rest to others."""
+    """The way into the kernel without a Python frame: allocations without callbacks; the rest is left to the heap."""
 
     @pytest.fixture
     def left(self, heap: Workbench) -> list[tuple[Any, Any]]:

@@ -1,4 +1,4 @@
-"""What a heap may lie in, what it refuses, what it keeps of a heap that is there already, and how it ends."""
+"""The memory of a heap: buffers that it takes and refuses, adopting a heap that lies there already, and closing."""
 
 from __future__ import annotations
 
@@ -162,7 +162,9 @@ class TestRefusals:
             make_heap(SIZE_BYTES, size_bytes=KIB)
 
     def test_no_address_left_for_objects_of_size_zero(self, make_heap: MakeHeap) -> None:
-        with pytest.raises(GeometryError, match="fills the address space; leave 2 bytes for what has no size"):
+        with pytest.raises(
+            GeometryError, match="fills the address space; leave 2 bytes, for the address of objects without bytes"
+        ):
             make_heap(bytearray(0x1_0000 - 2), word_bytes=2, start_address=2)
         heap = make_heap(bytearray(0x1_0000 - 4), word_bytes=2, start_address=4)
         assert heap.alloc(0) == 2
@@ -172,9 +174,7 @@ class TestRefusals:
             make_heap(1)
 
     def test_unknown_names(self) -> None:
-        with pytest.raises(
-            HeapError, match="invalid collector 'boehm': expected one of conservative, precise, leaking"
-        ):
+        with pytest.raises(HeapError, match="invalid gc 'boehm': expected one of conservative, precise, leaking"):
             Heap(KIB, gc="boehm")
         with pytest.raises(HeapError, match="invalid engine 'turbo': expected kernel or model"):
             Heap(KIB, engine="turbo")

@@ -21,7 +21,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import needs
 from object_graph import Fate, Graph, Scanner, Thing, words_of
-from tinyheap.errors import HeapError, InterruptError, InvalidAddressError, InvalidSizeError, OutOfMemoryError
+from tinyheap.errors import (
+    AllocationInInterruptError,
+    HeapError,
+    InvalidAddressError,
+    InvalidSizeError,
+    OutOfMemoryError,
+)
 from tinyheap.heap import (
     ByRatio,
     Collection,
@@ -526,7 +532,7 @@ class ObjectGraphs(RuleBasedStateMachine):
     @rule(size_bytes=st.integers(1, 100))
     def interrupt(self, size_bytes: int) -> None:
         with everywhere(self.heaps):
-            self.refused(InterruptError, lambda heap: heap.alloc(size_bytes))
+            self.refused(AllocationInInterruptError, lambda heap: heap.alloc(size_bytes))
 
     @rule(beyond=st.integers(0, 1 << 70), pick=PICKS)
     def ask_nonsense(self, beyond: int, pick: int) -> None:

@@ -38,12 +38,12 @@ class Row:
     def __init__(self, states: tuple[int, ...]) -> None:
         self.states = states
         self.packed = patterns.pack(states)
-        self.picture = patterns.draw(states)
+        self.glyphs = patterns.draw(states)
         self.swept = [patterns.sweep(states, freeing) for freeing in (False, True)]
         self.swept_packed = [patterns.pack(swept.states) for swept in self.swept]
         self.heads = patterns.heads(states)
         self.nexts = patterns.nexts(states)
-        self.leading_tails = len(self.picture) - len(self.picture.lstrip("-"))
+        self.leading_tails = len(self.glyphs) - len(self.glyphs.lstrip("-"))
         self.wrong = [patterns.wrong(states, before) for before in (FREE, HEAD)]
 
 
@@ -58,7 +58,7 @@ class Place:
         self.blocks, self.at = blocks, at
         self.before = [FREE] * (at - len(context)) + list(context)
         self.packed = patterns.pack(self.before)
-        self.picture = patterns.draw(self.before)
+        self.glyphs = patterns.draw(self.before)
         self.context_begins = at - len(context)
         self.taken = bool(context) and context[-1] != FREE
         self.head = patterns.heads(self.before)[-1] if at else NO_BLOCK
@@ -78,23 +78,23 @@ class Place:
     def check(self, row: Row) -> None:
         engine, at, blocks = self.engine, self.at, range(self.at, self.at + len(row.states))
         engine.write_table(self.table(row))
-        picture = (self.picture + row.picture).ljust(self.blocks, ".")
-        assert engine.census() == patterns.census(picture), picture
-        assert engine.check_table(100) == self.wrong + [at + block for block in row.wrong[self.taken]], picture
+        glyphs = (self.glyphs + row.glyphs).ljust(self.blocks, ".")
+        assert engine.census() == patterns.census(glyphs), glyphs
+        assert engine.check_table(100) == self.wrong + [at + block for block in row.wrong[self.taken]], glyphs
         heads = [self.head if head < 0 else at + head for head in row.heads]
-        assert list(map(engine.find_head, blocks)) == heads, picture
-        assert list(map(engine.find_next, blocks)) == [at + end for end in row.nexts], picture
+        assert list(map(engine.find_head, blocks)) == heads, glyphs
+        assert list(map(engine.find_next, blocks)) == [at + end for end in row.nexts], glyphs
         if self.taken:
-            assert engine.find_next(self.context_begins) == at + row.leading_tails, picture
-        self.check_sweep(row, picture)
+            assert engine.find_next(self.context_begins) == at + row.leading_tails, glyphs
+        self.check_sweep(row, glyphs)
 
-    def check_sweep(self, row: Row, picture: str) -> None:
+    def check_sweep(self, row: Row, glyphs: str) -> None:
         swept = row.swept[self.freeing]
         free_blocks = swept.states.count(FREE) + self.swept.states.count(FREE)
         free_blocks += self.blocks - self.at - len(row.states)
-        assert self.engine.sweep() == free_blocks * self.block_bytes, picture
+        assert self.engine.sweep() == free_blocks * self.block_bytes, glyphs
         left = self.swept_packed | row.swept_packed[self.freeing] << 2 * self.at
-        assert self.engine.read_table() == left.to_bytes(self.table_bytes, "little"), picture
+        assert self.engine.read_table() == left.to_bytes(self.table_bytes, "little"), glyphs
         self.freed_objects += swept.freed_objects + self.swept.freed_objects
         self.freed_blocks += swept.freed_blocks + self.swept.freed_blocks
 
@@ -107,7 +107,7 @@ class Place:
             with suppress(HeapCorruptError):
                 self.engine.mark_addresses([self.bench.address(block)])
         marked = patterns.pack(patterns.marked_from(self.states(row), roots))
-        assert self.engine.read_table() == marked.to_bytes(self.table_bytes, "little"), row.picture
+        assert self.engine.read_table() == marked.to_bytes(self.table_bytes, "little"), row.glyphs
 
     def close(self) -> None:
         assert self.engine.counters[3:5] == (self.freed_objects, self.freed_blocks)
@@ -206,7 +206,7 @@ def test_every_search_in_every_row_of_free_and_taken_blocks(kernel: type[Engine]
             states = place.states(row)
             place.engine.write_table(place.table(row))
             for query in asked:
-                assert place.engine.find_run(*query) == patterns.find_run(states, *query), (row.picture, query)
+                assert place.engine.find_run(*query) == patterns.find_run(states, *query), (row.glyphs, query)
         place.close()
 
 
@@ -228,7 +228,7 @@ def test_every_search_in_every_pattern(kernel: type[Engine], stride: int) -> Non
         if key not in expected:
             expected[key] = [patterns.find_run(place.states(row), *query) for query in asked]
         place.engine.write_table(place.table(row))
-        assert [place.engine.find_run(*query) for query in asked] == expected[key], row.picture
+        assert [place.engine.find_run(*query) for query in asked] == expected[key], row.glyphs
 
 
 def test_the_model_searches_the_same_on_a_sample() -> None:

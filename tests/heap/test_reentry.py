@@ -1,4 +1,4 @@
-"""Callbacks that do anything: both engines answer alike, with a typed error or what was asked for, and stay sound.
+"""Callbacks that do anything: both engines give the same results or typed errors, and stay sound.
 
 A program on two heaps, one an engine.  Whenever a heap calls code of its user's (its growth policy, a root source, a listener,
 a finalizer, a weak reference's hook, a number that is an argument), that code does what comes next in a plan.  What comes of

@@ -1,4 +1,4 @@
-"""A view of a heap: what it says of the blocks of any engine, and of memory that was overwritten."""
+"""A view of a heap: objects and blocks of any engine, and of memory that was overwritten."""
 
 import pytest
 

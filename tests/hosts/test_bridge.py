@@ -331,7 +331,7 @@ def test_values_that_hold_themselves_end_in_an_error() -> None:
     realm = realm_of()
     loop = realm.make_array([])
     loop.put("0", loop)
-    with pytest.raises(errors.HostError, match="holds itself"):
+    with pytest.raises(errors.HostError, match="contains itself"):
         python_of(loop)
 
 

@@ -1,4 +1,4 @@
-"""Stacks as people read them: recursion folded, nothing lost without a word, no function of tinyheap."""
+"""Texts of call stacks: recursion folded, what is left out is said, no function of tinyheap's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said to be offered is what is offered: wasmtime's functions of WASI, and the bridge's."""
+"""The imports listed as offered are those that are offered: wasmtime's functions of WASI, and the bridge's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The phases of a program: what may be asked of it in each, from inside it and from other threads."""
+"""The phases of a program: which calls are allowed in each, from inside it and from other threads."""
 
 from __future__ import annotations
 
@@ -135,14 +135,14 @@ def test_whatever_the_phase_a_program_can_be_closed_again_and_again(name: str) -
 @pytest.mark.parametrize("entry", ["_start", "_initialize"])
 def test_an_entry_is_no_function_to_be_called(entry: str) -> None:
     session = after(HostSession.start, entry)
-    with pytest.raises(GuestPhaseError, match=r"started by start\(\) or run\(\), once"):
+    with pytest.raises(GuestPhaseError, match=r"use start\(\) or run\(\), once"):
         session.call(entry)
 
 
 def test_a_program_has_one_instance() -> None:
     session = program()
     instance = wasmtime.Instance(session.store, wasmtime.Module(session.store.engine, "(module)"), [])
-    with pytest.raises(GuestPhaseError, match="has its instance already"):
+    with pytest.raises(GuestPhaseError, match="has an instance already"):
         session.attach(instance)
 
 

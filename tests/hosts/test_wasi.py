@@ -1,4 +1,4 @@
-"""Small WASI commands: what they are given reaches them, what they write and exit with comes out."""
+"""Small WASI commands: arguments, streams and folders reach them; their output and exit codes come out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Analyses of recordings with nothing in them, of runs without an end, of deep stacks, and of files that lie."""
+"""Analyses of recordings with nothing in them, of runs without an end, of deep stacks, and of files with contradictions."""
 
 from __future__ import annotations
 

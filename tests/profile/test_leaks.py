@@ -1,4 +1,4 @@
-"""Leak suspects: a leak is found, and what merely lives, starts up or goes up and down is not accused."""
+"""Leak suspects: a leak is found, and sites that stay, start up, or go up and down are no suspects."""
 
 from __future__ import annotations
 

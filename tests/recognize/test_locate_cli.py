@@ -1,4 +1,4 @@
-"""`tinyheap identify`: readable, as JSON, for several files, and for files that are no modules."""
+"""`tinyheap identify`: readable, as JSON, for several files, and for files that are not modules."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_a_module_whose_imports_nobody_offers_does_not_claim_to_run() -> None:
     path = guests_modules.path("micropython-1.27.0")
     result = CliRunner().invoke(main, ["identify", str(path)])
     words = " ".join(result.output.split())
-    assert "This module imports what no host here offers (env.invoke_ii: function" in words
-    assert "so that it runs only where somebody does" in words
+    assert "This module has imports that no host here offers (env.invoke_ii: function" in words
+    assert "so that it runs only where you offer them" in words
     assert "This module runs" not in words
     facts = json.loads(CliRunner().invoke(main, ["identify", "--json", str(path)]).output)
     with pytest.raises(HostError) as caught:
@@ -99,7 +99,7 @@ def test_what_a_module_needs_is_known_without_wasmtime() -> None:
     path = str(guests_modules.path("micropython-1.27.0"))
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "imports what no host here offers" in done.stdout
+    assert "has imports that no host here offers" in done.stdout
 
 
 def test_a_table_survives_any_name(tmp_path: Path) -> None:

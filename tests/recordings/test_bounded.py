@@ -1,4 +1,4 @@
-"""A long recording takes no more memory than a short one, and gives none up to a writer that is behind."""
+"""A long recording takes no more memory than a short one, also where the writer is slow."""
 
 from __future__ import annotations
 

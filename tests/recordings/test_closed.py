@@ -1,4 +1,4 @@
-"""A recording that is closed says so wherever it is asked, and whatever was got from it before stays."""
+"""Every query of a closed recording raises `RecordingClosedError`; results fetched before stay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinyheap.errors import RecordingClosedError
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.rows import Rows
 from tinyheap.recordings.writer import RecordingWriter
-from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.formats import FORMATS, export
 from tinyheap.report.exports.report_json import comparison_json, report_json
 from tinyheap.report.html.page import page
 from tinyheap.report.terminal.recording_report import comparison, report
@@ -110,9 +110,9 @@ def test_every_analysis_is_among_them() -> None:
     assert len(ANALYSES) >= 14
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_export_says_so_and_writes_nothing(closed: Recording, form: str, tmp_path: Path) -> None:
-    assert is_closed(closed, lambda: export(closed, form, tmp_path / "out"))
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_export_says_so_and_writes_nothing(closed: Recording, format_name: str, tmp_path: Path) -> None:
+    assert is_closed(closed, lambda: export(closed, format_name, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
 

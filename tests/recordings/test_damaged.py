@@ -136,7 +136,7 @@ def test_a_log_that_ends_anywhere_is_read_up_to_there(tmp_path: Path, open_still
 
 
 def test_damage_that_its_checksums_do_not_show(tmp_path: Path, closed: bytes) -> None:
-    """Checksums are no seal: whoever wants to can mend them.  So what they cover is damaged, and they are mended."""
+    """Checksums do not protect against intent: the content is damaged, and the checksums are made to match."""
     files = [bytearray(closed) for _ in range(FILES)]
     for seed, data in enumerate(files):
         for _ in range(1 + seed % 3):

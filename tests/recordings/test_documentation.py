@@ -1,4 +1,4 @@
-"""The questions and the lines of Python on the page on recordings have answers."""
+"""The queries and Python examples of the page on recordings work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording answers in the form that one wants; and what is not a recording, or another one, is refused in words."""
+"""Query results in each form; files that are not recordings, or of another version, are refused with a reason."""
 
 from __future__ import annotations
 

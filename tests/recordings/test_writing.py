@@ -1,4 +1,4 @@
-"""What is handed over stands in the file, batch by batch; and what goes wrong comes out as one error."""
+"""All batches are in the file; what goes wrong is raised as one error."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_another_recording_left_beside_is_not_read_into_a_new_one(tmp_path: Path) -> None:
     path, log = tmp_path / "run.tinyheap", tmp_path / "run.tinyheap.wal"
     log.write_bytes(b"of another one")
-    with pytest.raises(RecordingWriteError, match="is left of"):
+    with pytest.raises(RecordingWriteError, match="was left behind by"):
         RecordingWriter.create(path, run_row())
     assert log.read_bytes() == b"of another one"
     with RecordingWriter.create(path, run_row(), overwrite=True) as writer:

@@ -1,4 +1,4 @@
-"""The HTML page is given what its contents say: each column and each fact, whatever is known of the run."""
+"""The data of the HTML page has each column and each fact of `contents`, whatever is known of the run."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from tinyheap.profile import Measure
 from tinyheap.recordings import schema
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.exports.collapsed import collapsed
-from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.formats import FORMATS, export
 from tinyheap.report.exports.perfetto import perfetto
 from tinyheap.report.exports.pprof import SAMPLE_TYPES, pprof
 from tinyheap.report.exports.speedscope import speedscope
@@ -169,10 +169,10 @@ def shown_by_speedscope(page: Page, file: Path) -> dict[str, tuple[float, float]
     return {name: (float(total or 0), float(own or 0)) for total, own, name in found}
 
 
-@pytest.mark.parametrize("form", ["speedscope", "collapsed"])
-def test_speedscope_itself_opens_it(form: str, recording: Recording, page: Page, tmp_path: Path) -> None:
-    file = tmp_path / ("heap.json" if form == "speedscope" else "heap.txt")
-    export(recording, form, file)
+@pytest.mark.parametrize("format_name", ["speedscope", "collapsed"])
+def test_speedscope_itself_opens_it(format_name: str, recording: Recording, page: Page, tmp_path: Path) -> None:
+    file = tmp_path / ("heap.json" if format_name == "speedscope" else "heap.txt")
+    export(recording, format_name, file)
     shown = shown_by_speedscope(page, file)
     functions = {usage.function: usage for usage in profile.by_function(recording)}
     assert set(shown) == set(functions)
@@ -294,11 +294,11 @@ def test_csv_read_by_polars_is_the_table(name: str, recording: Recording, tmp_pa
 # ---- where it cannot be written ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_place_that_cannot_be_written_is_an_error(form: str, recording: Recording, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_place_that_cannot_be_written_is_an_error(format_name: str, recording: Recording, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here before")
     with pytest.raises(OutputError, match="cannot be written"):
-        export(recording, form, tmp_path / "file" / "below")
+        export(recording, format_name, tmp_path / "file" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "here before"
 

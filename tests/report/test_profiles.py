@@ -89,13 +89,13 @@ def test_a_bucket_has_both_its_ends(width: int, recording: Recording) -> None:
 def test_the_tree_says_what_its_signs_mean_as_far_as_it_has_them(recording: Recording) -> None:
     tree = FlameTree(known(profile.flame_graph(recording)), 12)
     narrow, ascii_only, wide = shown(tree, width=60), shown(tree, width=60, encoding="ascii"), shown(tree, width=1000)
-    assert "… stands for what has no room here" in " ".join(narrow.split())
-    assert "... stands for what has no room here" in " ".join(ascii_only.split())
-    assert "no room" not in wide
+    assert "… stands for the beginning of a line that does not fit" in " ".join(narrow.split())
+    assert "... stands for the beginning of a line that does not fit" in " ".join(ascii_only.split())
+    assert "does not fit" not in wide
     assert "…" not in wide
     for sign, meaning in (
-        (" > ", "a > b: nearly all of a's is b's"),
-        (" more) > ", "(n more): so many calls between them"),
+        (" > ", "a > b: a calls b, which weighs nearly as much"),
+        (" more) > ", "(n more): n calls between the two"),
     ):
         assert (sign in "".join(wide.splitlines()[:-1])) == (meaning in wide)
     assert "lighter stacks are left out" in wide

@@ -1,9 +1,9 @@
-"""Nothing is claimed that is not known: every analysis and every medium, of recordings that say nothing of collections.
+"""Statistics that were not observed are shown as unknown, by every analysis and in every medium.
 
 Two recordings of a module that keeps its own allocator, made before deaths were inferred,
 have the same events.  One of them also has collections, deaths,
 samples and growths, which say nothing there: whatever statistic is made of them, even a count of none, is another one
-then.  So an analysis that is new is tested by being in `tinyheap.profile`, and a form to export to by being in `FORMS`.
+then.  So an analysis that is new is tested by being in `tinyheap.profile`, and a format to export to by being in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tinyheap.errors import RecordingError
 from tinyheap.profile import Measure, Unknown
 from tinyheap.recordings.batch import EVENT, Batch
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.formats import FORMATS, export
 from tinyheap.report.exports.report_json import comparison_json, report_json
 from tinyheap.report.html.data import page_data
 from tinyheap.report.live.screen import LiveScreen, line
@@ -168,14 +168,14 @@ def test_the_page_holds_nothing_of_it(both: tuple[Recording, Recording]) -> None
     assert np.isnan(silent.summary_columns["point.live_bytes"]).all()
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form not in ("csv", "parquet")])
-def test_exports_leave_it_out(form: str, both: tuple[Recording, Recording], tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("csv", "parquet")])
+def test_exports_leave_it_out(format_name: str, both: tuple[Recording, Recording], tmp_path: Path) -> None:
     contents = []
     for recording in both:
-        export(recording, form, tmp_path / "file")
+        export(recording, format_name, tmp_path / "file")
         contents.append((tmp_path / "file").read_bytes())
     assert contents[0] == contents[1]
-    content = gzip.decompress(contents[0]) if form == "pprof" else contents[0]
+    content = gzip.decompress(contents[0]) if format_name == "pprof" else contents[0]
     assert b"main.parse" in content or b"allocated, as asked for" in content
     assert re.findall(rb"inuse|live|dead young|collect|free|used", content) == []
 

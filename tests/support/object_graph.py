@@ -5,7 +5,7 @@ Two oracles that know nothing of marks, blocks' states or sweeps:
 * `scan` follows the words that really lie in memory, as a collector of the kind may see them: integers that look like
   addresses, stale words in slack and words that overlap included.  What it finds is exactly what lives.
 * `Graph.reachable` follows the references that the program stored, by the objects' numbers.  What it finds lives in any
-  case, and nothing else does where no word misleads.
+  case; nothing else does where no integer looks like an address.
 """
 
 from __future__ import annotations

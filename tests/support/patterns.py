@@ -105,10 +105,10 @@ def draw(states: States) -> str:
     return "".join(GLYPHS[state] for state in states)
 
 
-def census(picture: str) -> Census:
+def census(glyphs: str) -> Census:
     """How many blocks there are of each state in a row of glyphs, and the free runs."""
-    free_blocks, heads, tails, marks = map(picture.count, GLYPHS)
-    runs = picture.translate(_TAKEN).split()
+    free_blocks, heads, tails, marks = map(glyphs.count, GLYPHS)
+    runs = glyphs.translate(_TAKEN).split()
     return Census(free_blocks, heads, tails, marks, len(runs), len(max(runs, key=len, default="")))
 
 

@@ -1,10 +1,10 @@
-"""Recordings of programs that never were: made by a random mutator on a real heap, with no guest.
+"""Synthetic recordings: made by a random mutator on a real heap, with no guest.
 
     path = recordings_made.make_recording(tmp_path / "made.tinyheap", events=2000)
 
 The heap is a real one, and so are addresses, collections, deaths, growths and block maps; the program, its stacks and
 its clock are made from a seed, so that the same arguments always make the same recording.  With ``leak`` one site,
-`LEAKING_FUNCTION`, lets nothing go.  What else is in it, so that everybody meets it: recursion, a method, generic names
+`LEAKING_FUNCTION`, never frees.  Also in it, so that every test meets them: recursion, a method, generic names
 with characters that mean something in HTML, a function without a name, an indirect call, a call at an unknown place,
 reallocations, allocations of no bytes, which make no object, and calls of free, which frees nothing in TinyGo.
 """
@@ -175,7 +175,7 @@ def make_recording(
 
 
 class Stacks:
-    """The tree of stacks, and those that nobody was told of yet."""
+    """The tree of stacks, and those that were not handed over yet."""
 
     def __init__(self) -> None:
         self._ids: dict[tuple[int, int], int] = {}

@@ -1,4 +1,4 @@
-"""Small heaps of 64-bit words: where they begin, how large so many blocks are, and that nothing changed in them."""
+"""Small heaps of 64-bit words: their start, the size of a number of blocks, and a check that nothing in them changed."""
 
 from __future__ import annotations
 

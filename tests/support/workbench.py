@@ -1,4 +1,4 @@
-"""An engine on a bench: over guarded memory, with an embedder that the test steers.
+"""A test bench for an engine: over guarded memory, with an embedder that the test controls.
 
 A heap is written as a string, one glyph per block: ``.`` free, ``*`` head, ``-`` tail, ``#`` mark.  The bytes in front of
 and behind the heap's memory are guards, which no engine may touch.
@@ -183,9 +183,9 @@ class Workbench:
         """Write a block's address to a word of another one."""
         self.engine.store_word(self.word_address(block, word), self.address(to_block) + offset_bytes)
 
-    def lay(self, picture: str) -> None:
-        """Replace the whole table, written as glyphs; blocks beyond the picture are free."""
-        states = [GLYPHS.index(glyph) for glyph in picture]
+    def lay(self, glyphs: str) -> None:
+        """Replace the whole table, written as glyphs; blocks beyond the glyphs are free."""
+        states = [GLYPHS.index(glyph) for glyph in glyphs]
         table = pack_states(states, self.engine.collector.encoding)
         self.engine.write_table(table.ljust(self.engine.geometry.table_bytes, b"\0"))
 

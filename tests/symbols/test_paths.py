@@ -1,4 +1,4 @@
-"""Files are named as people expect, and no folder of whoever compiled is in a name."""
+"""Files are named as people expect, without the folders of the machine that compiled them."""
 
 from __future__ import annotations
 

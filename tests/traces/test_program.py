@@ -1,4 +1,4 @@
-"""The trace format: what is read back, and what is refused with which words."""
+"""The trace format: reading, writing, and the messages for what is refused."""
 
 from __future__ import annotations
 

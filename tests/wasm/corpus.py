@@ -1,4 +1,4 @@
-"""Crafted modules that are wrong, each in one way: what they are, and what the error must say.
+"""Malformed modules, each wrong in one way, with the error that it must raise.
 
 They are spelled as sections in hexadecimal; `module` puts the header in front and the lengths in.
 """

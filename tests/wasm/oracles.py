@@ -1,4 +1,4 @@
-"""What others say of a module: wasmtime, wabt and binaryen read, write, validate and run what the tests make."""
+"""Oracles for modules: wasmtime, wabt and binaryen read, write, validate and run what the tests make."""
 
 from __future__ import annotations
 

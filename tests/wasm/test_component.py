@@ -1,4 +1,4 @@
-"""Core modules are found in components, and what only looks like one is refused."""
+"""Core modules are found in components, and what only looks like a component is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing modules: what comes out runs in wasmtime and does what was asked, and what was not touched stays."""
+"""Changing modules: the result runs in wasmtime and does what was asked, and the rest is unchanged."""
 
 from __future__ import annotations
 

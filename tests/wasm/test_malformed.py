@@ -1,4 +1,4 @@
-"""Bytes that are no module, or hardly one: a typed error that says where, and never much memory."""
+"""Malformed modules: a typed error that says where, and bounded memory."""
 
 from __future__ import annotations
 

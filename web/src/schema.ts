@@ -25,10 +25,11 @@ export interface Run {
   arguments: string[];
   runtime: string;
   runtime_version: string | null;
+  /** The kind of the program's collector, such as `precise`. */
   collector: string;
   /** Whether its heap only grows, so that no collection ever runs. */
   never_frees: boolean;
-  /** Who served the heap: one of tinyheap's engines, `kernel` or `model`, or the program itself, `injected`. */
+  /** Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself. */
   source: string;
   /** Why collections are not known; null where they are. */
   unseen_collections: string | null;
@@ -37,7 +38,7 @@ export interface Run {
   /** Why the heap as a whole is not known; null where it is. */
   unseen_heap: string | null;
   started_at: string;
-  /** `finished`, `failed`, or `running` where nobody wrote the end. */
+  /** `finished`, `failed`, or `running` where the end was not written. */
   state: string;
   error: string | null;
   exit_code: number | null;
@@ -82,7 +83,7 @@ export interface Totals {
   /** All pauses together. */
   collector_ns: number | null;
   growths: number | null;
-  /** At the end, block table included; null also where nobody looked before the recording ended early. */
+  /** At the end, block table included; null also where it was not sampled before the recording ended early. */
   heap_bytes: number | null;
   /** At the end, in whole blocks. */
   used_bytes: number | null;

@@ -91,7 +91,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's
         """Print the message on standard error."""
-        if self.exit_code != ExitCode.UNREAD:
+        if self.exit_code != ExitCode.BROKEN_PIPE:
             say_error(self.message)
 
 

@@ -1,4 +1,4 @@
-"""How commands end: the exit codes of all, in one table that help texts and documentation take them from."""
+"""The exit codes of all commands, in one table from which help texts and the documentation take them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     """How a command ends; between 0 and 255 a program's own codes come to these."""
 
     DONE = 0
-    NO = 1
+    FAILED = 1
     USAGE = 2
     CANNOT_WRITE = process.CANNOT_WRITE
     OVERWRITTEN = 122
@@ -41,12 +41,12 @@ class ExitCode(IntEnum):
     INTERRUPTED = process.INTERRUPTED
     TRAPPED = 134
     HEAP_FULL = 137
-    UNREAD = process.UNREAD
+    BROKEN_PIPE = process.BROKEN_PIPE
 
 
 MEANINGS: Final = {
     ExitCode.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
-    ExitCode.NO: "done, and the answer is no: a replay is not as expected, a formatter refuses the text, a host file raises",
+    ExitCode.FAILED: "failed: a replay is not as expected, a formatter refuses the text, or a host file raises an exception",
     ExitCode.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
     ExitCode.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
     ExitCode.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
@@ -56,14 +56,14 @@ MEANINGS: Final = {
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.TRAPPED: "the program trapped",
     ExitCode.HEAP_FULL: "the heap is full and cannot grow (see --heap-limit, --growth, --memory-limit)",
-    ExitCode.UNREAD: "whatever read the output has stopped reading",
+    ExitCode.BROKEN_PIPE: "whatever read the output has stopped reading (a broken pipe)",
 }
 """In the order of their numbers, a phrase each."""
 
 _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (OutputError, ExitCode.CANNOT_WRITE),
-    (DriverError, ExitCode.NO),
-    (HostRaisedError, ExitCode.NO),
+    (DriverError, ExitCode.FAILED),
+    (HostRaisedError, ExitCode.FAILED),
     (ArgumentError, ExitCode.USAGE),
     (QueryError, ExitCode.USAGE),
     (HeapCorruptError, ExitCode.OVERWRITTEN),
@@ -83,8 +83,8 @@ _BY_KIND: Final = {EndKind.OUT_OF_MEMORY: ExitCode.HEAP_FULL, EndKind.STACK_OVER
 
 def code_of(error: BaseException) -> int:
     """What an error means to a shell: one of `ExitCode`, or with what the program ended itself."""
-    if is_unread(error):
-        return ExitCode.UNREAD
+    if is_broken_pipe(error):
+        return ExitCode.BROKEN_PIPE
     if isinstance(error, GuestTrapError | GuestExitError):
         return error.exit_code
     return next(code for kind, code in _BY_ERROR if isinstance(error, kind))
@@ -95,8 +95,8 @@ def code_of_trap(error: GuestTrapError, kind: EndKind) -> int:
     return _BY_KIND.get(kind, error.exit_code)
 
 
-def is_unread(error: BaseException | None) -> bool:
-    """Whether an error, or what it comes from, is that nobody reads the output."""
+def is_broken_pipe(error: BaseException | None) -> bool:
+    """Whether an error, or one of its causes, is a broken pipe: the output is not read any more."""
     while error is not None and not isinstance(error, BrokenPipeError):
         error = error.__cause__
     return error is not None

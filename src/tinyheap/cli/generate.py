@@ -19,8 +19,8 @@ HELP = f"""Write the trace of a synthetic WORKLOAD, to be run with `tinyheap rep
 \b
 {KINDS}
 
-The same options write the same bytes.  Every trace runs under all collectors, but for finalizers.  Above an occupancy of
-about 0.8 fragmentation may let a trace run out of memory; replaying it says so.
+The same options write the same bytes.  A trace runs on every collector, except that finalizers need best-fit-back.  Above
+an occupancy of about 0.8 fragmentation may let a trace run out of memory; replaying it says so.
 """
 
 
@@ -93,7 +93,7 @@ about 0.8 fragmentation may let a trace run out of memory; replaying it says so.
     type=click.Choice(["0", "4", "8", "16"]),
     default="0",
     show_default=True,
-    help="Round the room for a header in front of an object up to this many bytes; 0 stands for the word size.",
+    help="Count the header in front of an object as a multiple of this many bytes; 0 stands for the word size.",
 )
 def command(
     workload: str,

@@ -1,7 +1,7 @@
 """`tinyheap live`: runs a WebAssembly program as `tinyheap run` does, and shows its heap while it runs.
 
 The screen is on standard error.  What the program writes to the same terminal is kept, and shown when it has ended, so
-that neither tears the other; what it writes elsewhere goes there at once.  Where standard error is not a terminal, a line
+that the two do not mix; what it writes elsewhere goes there at once.  Where standard error is not a terminal, a line
 is printed now and then.
 """
 
@@ -21,9 +21,9 @@ import click
 from rich.live import Live
 
 from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
-from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
+from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
-from tinyheap.guests.record.recording import Sink
+from tinyheap.guests.record.running_recorder import Sink
 from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.consoles import result_console
 from tinyheap.report.live.screen import LiveScreen, line
@@ -66,8 +66,8 @@ def command(
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
         recorder = Recorder(watched.begin, full_paths=options["full_paths"])
-        run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
-        run.to_the_end()
+        run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
+        run.execute()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     ctx.exit(run.exit_code)
 

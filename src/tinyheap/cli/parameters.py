@@ -1,4 +1,4 @@
-"""What the commands share of their command lines: types of parameters, and the check that no file is lost.
+"""What all commands share: types of parameters, and the check that no input or other output is overwritten.
 
 A file is named the same way everywhere: ``-`` is standard input, or standard output, and a file of that name is ``./-``.
 """
@@ -94,7 +94,7 @@ class Input(_NamedFile):
             parts.append(part)
             left_bytes -= len(part)
             if left_bytes < 0:
-                raise InputError(f"{self}: does not end within {limit_bytes} bytes; name a file")
+                raise InputError(f"{self}: does not end within {limit_bytes} bytes; name a regular file")
         return b"".join(parts)
 
     def check(self) -> None:
@@ -108,7 +108,7 @@ class Input(_NamedFile):
         except OSError as error:
             raise InputError(f"{self}: {reason_of(error)}") from error
         if is_folder:
-            raise InputError(f"{self}: is a folder, and not a file")
+            raise InputError(f"{self}: is a folder: expected a file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,9 @@ class InputFile(click.ParamType[Input]):
         if not value:
             self.fail("invalid file name '': expected a name", param, ctx)
         if value == STREAM and self.no_stream is not None:
-            self.fail(f"standard input is not possible here: {self.no_stream}; a file of that name is ./-", param, ctx)
+            self.fail(
+                f"invalid file name '-' (standard input): {self.no_stream}; a file of that name is ./-", param, ctx
+            )
         return Input(value)
 
 
@@ -213,16 +215,18 @@ class OutputFile(click.ParamType[OutputTarget]):
         if not value:
             self.fail("invalid file name '': expected a name", param, ctx)
         if value == STREAM and self.no_stream is not None:
-            self.fail(f"standard output is not possible here: {self.no_stream}; a file of that name is ./-", param, ctx)
+            self.fail(
+                f"invalid file name '-' (standard output): {self.no_stream}; a file of that name is ./-", param, ctx
+            )
         return self.kind(value)
 
 
 INPUT: Final = InputFile()
 OUTPUT: Final = OutputFile()
-RECORDING: Final = InputFile("a recording is read here and there, as a database is")
-HOST: Final = InputFile("it is the program's; a host is a file of Python")
-NEW_RECORDING: Final = OutputFile(RecordingOutput, "a recording is written here and there, as a database is")
-FOLDER: Final = OutputFile(FolderOutput, "it is a folder with a file per table")
+RECORDING: Final = InputFile("a recording is a database, which cannot be read as a stream")
+HOST: Final = InputFile("that is for the program; name a file of Python")
+NEW_RECORDING: Final = OutputFile(RecordingOutput, "a recording is a database, which cannot be written as a stream")
+FOLDER: Final = OutputFile(FolderOutput, "expected a folder, for a file per table")
 
 
 class Command(click.Command):
@@ -240,7 +244,7 @@ class Command(click.Command):
         for label, output in outputs:
             place = STREAM if output.is_stream else identity_of(output.path)
             if place is not None and place in places:
-                raise click.UsageError(f"{label} {output}: the same as {places[place]}; write to another file", ctx)
+                raise click.UsageError(f"{label} {output}: is the same as {places[place]}; write to another file", ctx)
             places[place] = f"{label} {output}"
         for _, output in outputs:
             output.check(ctx.params)

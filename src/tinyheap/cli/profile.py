@@ -1,7 +1,7 @@
 """`tinyheap profile`: runs a WebAssembly program as `tinyheap run` does, and records what happens on its heap.
 
 Standard output and the exit code are the program's; the summary goes to standard error.  When the recording cannot go on
-the program is ended.  A recording that is there already is somebody's work, and is replaced on request only.
+the program is ended.  An existing recording is only replaced on request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
-from tinyheap.cli.run import Run, RunCommand, takes_run_parameters
+from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.profile.sites import by_site
@@ -63,17 +63,21 @@ def command(
     force: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
-    """Run MODULE as `tinyheap run` does, and record every allocation with its call stack, every death, every collection.
+    """Run MODULE as `tinyheap run` does, and record what happens on its heap in one file.
+
+    Recorded are every allocation with its call stack, every object freed, every collection, every growth of the heap, every
+    call into the program and how memory grew in it; and now and then a sample of the heap's size and use, and a map of its
+    blocks.
+
+    Where the module's own collector stays (it cannot be replaced, or --gc native), only allocations and calls are
+    recorded: collections, and the objects that they free, cannot be seen.
 
     Standard output and the exit code are the program's.  The words after `--` are its arguments.
-
-    Where the module's own collector stays (it cannot be replaced, or --gc native), allocations are recorded, and
-    neither collections nor deaths.
     """
     path = output.path
     recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
-    run = Run.asked_for(module, words, invoke, ctx.obj, options, recorder)
-    run.to_the_end()
+    run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
+    run.execute()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     if recorder.is_complete and not options["no_summary"]:
         for line in summary(path):

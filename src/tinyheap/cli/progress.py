@@ -1,4 +1,4 @@
-"""A progress bar for work that takes a while, where somebody is looking."""
+"""A progress bar for work that takes a while, on a terminal."""
 
 from __future__ import annotations
 

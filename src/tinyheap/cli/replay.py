@@ -162,14 +162,15 @@ class ScreenOutput:
 @click.option(
     "--gc",
     type=click.Choice([str(gc) for gc in Gc]),
-    help="Choose what may be a pointer; by default as --expect says, or else conservative.",
+    help="Choose which words of objects may be pointers: all (conservative) or those that layouts name (precise), or free "
+    "nothing at all (leaking). By default as --expect says, or else conservative.",
 )
 @click.option(
     "--collector",
     type=COLLECTOR,
     metavar="NAME",
     help="Choose the collector's algorithm: next-fit, best-fit-front, best-fit-back, best-fit for the newest, or a release "
-    "of TinyGo that had it, 0.20 to 0.42; by default the one that --expect has the statistics of, or else next-fit.",
+    "of TinyGo that had it, 0.20 to 0.42; by default the one whose statistics --expect has, or else next-fit.",
 )
 @click.option(
     "--engine",
@@ -223,7 +224,7 @@ def command(
 ) -> None:
     """Replay allocation traces (`-` reads standard input) on a heap and show what the collector did."""
     if heap_bytes and limit_bytes and limit_bytes < heap_bytes:
-        raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}")
+        raise click.UsageError(f"--limit {limit_bytes} is below --heap {heap_bytes}; raise --limit, or lower --heap")
     files = pair_expectations(traces, expected)
     setting = Setting(Gc(gc) if gc else None, collector, engine, heap_bytes, limit_bytes, mark_stack)
     errors = result_console(stderr=True)
@@ -246,7 +247,7 @@ def run(trace: Input, file: Input | None, setting: Setting, output: ReplayOutput
         return code_of(error)
     summary = summary_of(result, limit_bytes=setting.limit_bytes)
     output.replayed(text_of(trace.name), result, Outcome(short_name(trace), summary, file is not None, difference))
-    return ExitCode.DONE if difference is None else ExitCode.NO
+    return ExitCode.DONE if difference is None else ExitCode.FAILED
 
 
 def attempt(
@@ -264,8 +265,8 @@ def attempt(
     heap_bytes = setting.heap_bytes or trace.heap_bytes
     if setting.limit_bytes and setting.limit_bytes < heap_bytes:
         raise GeometryError(
-            f"the limit of {setting.limit_bytes} bytes is below the trace's heap of {heap_bytes}; "
-            "make --heap smaller, too"
+            f"--limit {setting.limit_bytes} is below the trace's initial heap of {heap_bytes} bytes; raise --limit, or lower "
+            "the heap by --heap"
         )
     with progress_bar(errors, short_name(source), trace.step_count) as progress:
         result = replay(
@@ -301,16 +302,20 @@ def pair_expectations(traces: Sequence[Input], expected: Sequence[Input]) -> lis
     for file in files:
         name = text_of(file.path.name)
         if name not in names:
-            raise click.UsageError(f"--expect {file}: no trace of that name; NAME.json belongs to NAME.trace[.gz]")
+            raise click.UsageError(
+                f"--expect {file}: there is no trace for it: NAME.json belongs to NAME.trace or NAME.trace.gz"
+            )
         if by_name.setdefault(name, file) != file:
-            raise click.UsageError(f"--expect {file}: {by_name[name]} has the same name")
+            raise click.UsageError(
+                f"--expect {file}: {by_name[name]} has the same name, and so belongs to the same trace; leave one of them out"
+            )
     return [by_name.get(name) or _in_folders(name, folders) for name in names]
 
 
 def _in_folders(name: str, folders: Sequence[Input]) -> Input:
     """The file of that name in the first folder that has it; else where it should be, for an error to tell."""
     if not folders:
-        raise click.UsageError(f"no --expect names a {name}")
+        raise click.UsageError(f"no --expect names {name}, or a folder with it, for the trace of that name")
     places = [Input(str(folder.path / name)) for folder in folders]
     return next((place for place in places if place.path.exists()), places[0])
 

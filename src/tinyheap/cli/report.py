@@ -1,7 +1,7 @@
-"""`tinyheap report`: shows what a recording says, compares two, and writes it in other forms.
+"""`tinyheap report`: shows what a recording says, compares two, and writes it in the formats of other tools.
 
-The report goes to standard output, as text or as JSON; where something is written to a file, there is no report beside
-it, and what was written is said on standard error.
+The report goes to standard output, as text or as JSON.  Where it is written to a file instead, nothing is printed but
+the names of the files that were written, on standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinyheap.files import is_folder, text_of
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.consoles import result_console
-from tinyheap.report.exports.formats import FORMS, export
+from tinyheap.report.exports.formats import FORMATS, export
 from tinyheap.report.exports.report_json import comparison_json, report_json
 from tinyheap.report.sources import Sources
 from tinyheap.report.terminal.recording_report import comparison, report
@@ -29,22 +29,22 @@ TOP_LIMIT: Final = 100_000
 
 
 class ExportType(click.ParamType[tuple[str, OutputTarget]]):
-    """A form and where to: `FORMAT=PATH`."""
+    """A format and where to: `FORMAT=PATH`."""
 
     name = "export"
 
     def convert(
         self, value: str | tuple[str, OutputTarget], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, OutputTarget]:
-        """Form and path; a usage error where there is no such form."""
+        """Format and path; a usage error where there is no such format."""
         if isinstance(value, tuple):
             return value
-        form, equals, path = value.partition("=")
-        if form not in FORMS:
-            self.fail(f"invalid format {text_of(form)!r}: expected one of {', '.join(FORMS)}", param, ctx)
+        format_name, equals, path = value.partition("=")
+        if format_name not in FORMATS:
+            self.fail(f"invalid format {text_of(format_name)!r}: expected one of {', '.join(FORMATS)}", param, ctx)
         if not equals or not path:
-            self.fail(f"{value!r} does not say where to: write {form}=PATH", param, ctx)
-        return form, (OUTPUT if FORMS[form].content else FOLDER).convert(path, param, ctx)
+            self.fail(f"invalid export {text_of(value)!r}: expected {format_name}=PATH", param, ctx)
+        return format_name, (OUTPUT if FORMATS[format_name].content else FOLDER).convert(path, param, ctx)
 
 
 class SourceType(click.ParamType[Path]):
@@ -62,9 +62,9 @@ class SourceType(click.ParamType[Path]):
 def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
     """Print what there is to export to, and end."""
     if is_asked and not ctx.resilient_parsing:
-        width = max(map(len, FORMS))
-        for name, form in FORMS.items():
-            click.echo(f"{name:{width}}  {form.description}")
+        width = max(map(len, FORMATS))
+        for name, described in FORMATS.items():
+            click.echo(f"{name:{width}}  {described.description}")
         ctx.exit()
 
 
@@ -77,7 +77,8 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
     default=Measure.ALLOCATED_BYTES.value,
     show_default=True,
     metavar="WHAT-UNIT",
-    help="Weigh call stacks by WHAT (allocated, live-at-peak, live-at-end or dead-young) in UNIT (bytes or objects).",
+    help="Weigh call stacks by WHAT (allocated, live-at-peak, live-at-end, or dead-young: freed by the first collection after "
+    "their allocation) in UNIT (bytes or objects).",
 )
 @click.option(
     "--top",
@@ -126,9 +127,11 @@ def command(
 ) -> None:
     """Show what the recording FILE says of a heap: who allocated what, when, and what became of it."""
     if against and (html or exports):
-        raise click.UsageError("--against compares; --html and --export write one recording")
+        raise click.UsageError(
+            "--against excludes --html and --export: a comparison is only printed; leave one of them out"
+        )
     if as_json and any(output.is_stream for output in (html, *(output for _, output in exports)) if output):
-        raise click.UsageError("--json is printed: write nothing else to standard output")
+        raise click.UsageError("--json is printed on standard output: name a file for --html and --export")
     with ExitStack() as stack:
         recording = stack.enter_context(Recording.open(file.path))
         if against:
@@ -166,10 +169,10 @@ def _write(
 
         html.write(page(recording, sources).encode("utf-8"))
         click.echo(f"wrote {html}", err=True)
-    for form, output in exports:
-        content = FORMS[form].content
+    for format_name, output in exports:
+        content = FORMATS[format_name].content
         if content is None:
-            export(recording, form, output.path, measure)
+            export(recording, format_name, output.path, measure)
         else:
             output.write(content(recording, measure))
         click.echo(f"wrote {output}", err=True)

@@ -1,6 +1,6 @@
 """`tinyheap run`: runs a WebAssembly program, on tinyheap's collector where its own can be replaced.
 
-Standard output is the program's, byte for byte; what tinyheap has to say goes to standard error.
+Standard output is the program's, byte for byte; messages of tinyheap's go to standard error.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ class FolderType(click.ParamType[Folder]):
             self.fail(f"invalid folder {text_of(host)!r}: there is no such folder", param, ctx)
         if guest not in (None, ".") and not PurePosixPath(guest).is_absolute():
             self.fail(
-                f"invalid folder {text_of(guest)!r} for the program: expected /PATH, or . for its own", param, ctx
+                f"invalid folder {text_of(guest)!r} for the program: expected an absolute path, or . for its current folder",
+                param,
+                ctx,
             )
         return Folder(Path(host), text_of(guest or host), access == "rw")
 
@@ -127,7 +129,7 @@ class VariableType(click.ParamType[tuple[str, str]]):
         return name, text
 
 
-MODULE_WITH_SYMBOLS: Final = InputFile("standard input is the program's; name a file")
+MODULE_WITH_SYMBOLS: Final = InputFile("that is for the program; name a file")
 
 
 class RunCommand(Command):
@@ -204,8 +206,8 @@ RUN_PARAMETERS: Final = (
         type=click.Choice(COLLECTORS),
         default="default",
         show_default=True,
-        help="Choose the collector: `default` is tinyheap's, where the module's own can be replaced; `leaking` never collects, "
-        "so that the heap only grows; `native` is the module's own.",
+        help="Choose who manages the heap: `default` is tinyheap's collector, where the module's own can be replaced; "
+        "`leaking` is tinyheap without collections, so that the heap only grows; `native` is the module as it is.",
     ),
     click.option(
         "--engine",
@@ -215,15 +217,19 @@ RUN_PARAMETERS: Final = (
     click.option(
         "--clear-blocks",
         is_flag=True,
-        help="Clear a new object's blocks whole, so that stale words keep nothing alive.",
+        help="Zero every block of a new object, including the padding, so that stale pointers there retain nothing.",
     ),
-    click.option("--heap-limit", type=SIZE, help="Let the heap grow up to this size, and no further."),
+    click.option(
+        "--heap-limit",
+        type=SIZE,
+        help="Let the heap, a part of the program's memory, grow up to this size, and no further.",
+    ),
     click.option(
         "--growth",
         type=GrowthType(),
         metavar="none|double|pages|step:SIZE|ratio:N/M",
-        help="Choose how the heap grows: not at all, to twice its size, the same in whole pages, by SIZE, or to N/M of its "
-        "size. By default it grows until the program's memory has doubled, as with TinyGo's collector.",
+        help="Choose how the heap grows: not at all; to twice its size; to twice its size, rounded up to pages of 64 KiB; by "
+        "SIZE; or to N/M of its size. By default it grows until the program's memory has doubled, as with TinyGo's collector.",
     ),
     click.option(
         "--gc-every",
@@ -247,7 +253,9 @@ RUN_PARAMETERS: Final = (
         help="Stop the program after SECONDS.",
     ),
     click.option(
-        "--memory-limit", type=SIZE, help="Let the whole memory of the program grow up to this size, and no further."
+        "--memory-limit",
+        type=SIZE,
+        help="Let the linear memory of the program (stack, globals and heap) grow up to this size, and no further.",
     ),
     click.option(
         "--env",
@@ -285,8 +293,8 @@ RUN_PARAMETERS: Final = (
         flag_value=ALL,
         multiple=True,
         metavar="MODULE.NAME",
-        help="Let the functions that the program imports and nobody offers answer zero, or this one whoever offers it; "
-        "may be repeated.",
+        help="Replace imported functions by stubs that return zero: without a value, all that no host offers; with "
+        "MODULE.NAME, that function even if it is offered. May be repeated.",
     ),
     click.option(
         "--seed",
@@ -297,13 +305,18 @@ RUN_PARAMETERS: Final = (
     click.option(
         "--symbols",
         type=MODULE_WITH_SYMBOLS,
-        help="Read source lines from this build of MODULE, whose code must be the same; by default from MODULE itself.",
+        help="Read debug information (source lines) from this other build of MODULE, whose code must be the same; by default "
+        "from MODULE itself.",
     ),
     click.option(
-        "--full-paths", is_flag=True, help="Name source files with the folders of whoever compiled them, not shortened."
+        "--full-paths",
+        is_flag=True,
+        help="Show source files by their full paths on the machine that compiled them, instead of shortened names.",
     ),
     click.option(
-        "--no-driver", is_flag=True, help="Run a module that formats texts like any other, and do not pass texts to it."
+        "--no-driver",
+        is_flag=True,
+        help="Run a module that formats texts like any other module, without passing texts to it.",
     ),
     click.option("-q", "--no-summary", is_flag=True, help="Print no summary of the heap."),
     click.option("--map", "draws_map", is_flag=True, help="Draw the heap's blocks at the end, on standard error."),
@@ -335,8 +348,8 @@ def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke
     is known to format texts is given the files that its arguments name, or else standard input, and the formatted texts
     are printed.  The summary of the heap goes to standard error.
     """
-    run = Run.asked_for(module, words, invoke, ctx.obj, options)
-    run.to_the_end()
+    run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options)
+    run.execute()
     run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
     ctx.exit(run.exit_code)
 
@@ -378,8 +391,8 @@ def _check(options: dict[str, Any]) -> None:
             raise click.UsageError(f"--gc leaking and {option} exclude each other: a leaking heap is never collected")
 
 
-class Run:
-    """One run: what is done, how it ended, and what there is to say of it."""
+class CommandRun:
+    """The run of a program that a command line asks for: what is done, how it ended, and the report on it."""
 
     def __init__(
         self,
@@ -402,7 +415,7 @@ class Run:
         self.prepare_ns = self.run_ns = 0
 
     @classmethod
-    def asked_for(
+    def from_command_line(
         cls,
         module: Input,
         words: tuple[str, ...],
@@ -423,7 +436,7 @@ class Run:
         task = Task(module, own, invoke, numbers, options["stdin"], may_drive, host, stubs)
         return cls(task, _grants(task, options), _policy(options), options["gc"], recorder, options["symbols"])
 
-    def to_the_end(self) -> None:
+    def execute(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
         try:
             self._prepare()
@@ -455,7 +468,7 @@ class Run:
         elif error.code is None or isinstance(error.code, int):
             self.exit_code = (error.code or 0) & 0xFF
         else:
-            self.exit_code, self.error = ExitCode.NO, error.code
+            self.exit_code, self.error = ExitCode.FAILED, error.code
 
     def _prepare(self) -> None:
         module = self.task.module
@@ -525,8 +538,8 @@ class Run:
         if "_start" not in program.exports:
             names = ", ".join(sorted(program.exports)) or "nothing"
             raise GuestError(
-                f"this module has no _start, so it cannot run alone; --invoke one of its exports: {names}; or call them by "
-                "--host FILE.py"
+                f"this module exports no _start, which would run it: call one of its exports ({names}) with --invoke, or from "
+                "a file with --host"
             )
         program.session.run_timers()
         return program.exit_code or 0
@@ -536,7 +549,7 @@ class Run:
             numbers = program.session.arguments_from_text(name, self.task.numbers)
         except ArgumentError as error:
             written = f"tinyheap run --invoke {name} {self.task.module} NUMBERS..."
-            raise ArgumentError(f"{error}; they are written behind the module, before any --: {written}") from error
+            raise ArgumentError(f"{error}; write them after the module, before any --: {written}") from error
         result = program.call(name, *numbers)
         if result is not None:
             click.echo(result)
@@ -574,7 +587,9 @@ class Run:
     def _fail(self, error: Exception) -> None:
         """Keep what an error means to a shell, and to people."""
         self.failure, self.exit_code = error, code_of(error)
-        self.error = "nobody reads the program's output" if self.exit_code == ExitCode.UNREAD else str(error)
+        self.error = (
+            "the program's output is not read any more" if self.exit_code == ExitCode.BROKEN_PIPE else str(error)
+        )
 
     def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.
@@ -582,7 +597,7 @@ class Run:
         Raises:
             OutputError: The file cannot be written.
         """
-        if self.error is not None and self.exit_code != ExitCode.UNREAD:
+        if self.error is not None and self.exit_code != ExitCode.BROKEN_PIPE:
             say_error(self.error)
         if self.program is None:
             heap = None
@@ -599,14 +614,17 @@ class Run:
     def _say(self, program: Program, heap: GuestHeap | None, *, says: bool, draws_map: bool) -> None:
         """Print the summary, and why there is not what was asked for."""
         if says and self.driver is not None:
-            click.echo(f"{self.task.module}: formats texts, by what it exports; --no-driver runs it as it is", err=True)
+            click.echo(
+                f"{self.task.module}: its exports show a formatter, so it was given texts; --no-driver runs it as it is",
+                err=True,
+            )
         if says:
             for line in self._summary(heap).lines():
                 click.echo(printable(line), err=True)
         wanted = self.policy.stop_at_allocation
         if wanted is not None and heap is not None and not isinstance(self.failure, AllocationStopError):
             made = heap.stats().mallocs
-            click.echo(f"--stop-at {wanted}: never reached, the program made {made:,} allocations", err=True)
+            click.echo(f"--stop-at {wanted}: not reached, since the program made only {made:,} allocations", err=True)
         if draws_map:
             if heap is not None and heap.is_begun:
                 from tinyheap.cli.guest_map import draw

@@ -1,6 +1,6 @@
 """`tinyheap sql`: queries a recording in DuckDB's SQL.
 
-A query reaches nothing but the recording: no other file, no network, no extension; and it changes nothing.
+A query can read nothing but the recording (no other file, no network, no extension of DuckDB), and changes nothing.
 """
 
 from __future__ import annotations

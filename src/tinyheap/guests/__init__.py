@@ -1,10 +1,10 @@
-"""Programs whose heaps are served here while they run: made ready, rewritten, served, recorded.
+"""Programs whose heaps tinyheap serves while they run: modules are prepared and rewritten, heaps served and recorded.
 
-Public is a `Program` with its `Policy`, its `GuestHeap`, the `Cache` of prepared modules, and the `Recorder` of a run.  They
-need the extra `run`.  What a module is, and where its heap lies, is known to `recognize`.
+Public are `Program` with its `Policy` and `GuestHeap`, the `Cache` of prepared modules, and the `Recorder` of a run.  They
+need the extra `run`.  `tinyheap.recognize` finds out what a module is and where its heap lies.
 
-**Read `program.py` first.**  `preparing` gets a module ready, by `rewrite`; `serve` is what answers the program while it
-runs, `record` what notes it.
+**Read `program.py` first.**  `preparing` prepares a module with the help of `rewrite`; `serve` serves its heap while it
+runs, `record` records what happens.
 """
 
 from tinyheap import _loading

@@ -1,8 +1,8 @@
-"""A folder of what was prepared before: opaque entries by key, private to one user, bounded in size.
+"""A cache in a folder: opaque entries by key, private to one user, bounded in size.
 
 An entry is a file: a magic line, the SHA-256 of what follows, and the content.  What an entry holds is machine code
-that will be run, so one counts only if the folder and the file belong to this user, nobody else can write to them, and
-the hash is right; whatever else lies there is as good as nothing and is made anew.  Entries are written beside their
+that will be run, so one counts only if the folder and the file belong to this user, no other user can write to them, and
+the hash is right; any other entry counts as missing and is made anew.  Entries are written beside their
 place and renamed, so that no reader ever sees half of one.  A cache that cannot be written is not an error.
 
 Windows has no owner and no mode to look at: there, what keeps others out is the access list of the user's own folder.
@@ -32,11 +32,11 @@ _HAS_OWNERS: Final = hasattr(os, "geteuid")
 
 
 class Cache:
-    """Entries in one folder.
+    """A cache of prepared modules in one folder.
 
     Args:
         folder: Where they lie; made when the first is stored.  None for a cache that keeps nothing.
-        limit_bytes: What all entries may take together; those that were not used for longest are dropped.
+        limit_bytes: What all entries may take together; the least recently used ones are dropped.
     """
 
     def __init__(self, folder: Path | None, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -71,7 +71,7 @@ class Cache:
         return content if data[:_HEAD_BYTES] == _head(content) else None
 
     def store(self, key: bytes, content: bytes) -> None:
-        """Keep ``content`` under ``key``, if that is possible; drop what is too much then."""
+        """Store ``content`` under ``key``, if that is possible, and drop entries above the limit."""
         path = self._path(key)
         if path is None or len(content) + _HEAD_BYTES > self.limit_bytes:
             return
@@ -117,7 +117,7 @@ def _head(content: bytes) -> bytes:
 
 
 def _is_ours(status: os.stat_result, kind: int) -> bool:
-    """Whether it is of that kind, this user's, and nobody else's to write."""
+    """Whether it is of that kind, belongs to this user, and no other user can write to it."""
     if stat.S_IFMT(status.st_mode) != kind:
         return False
     return not _HAS_OWNERS or (status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_CAN_WRITE)

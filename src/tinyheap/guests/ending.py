@@ -5,7 +5,7 @@ finds no memory does either, so that the trap alone does not say which of them i
 order:
 
 * the error that tinyheap raised: out of memory, heap overwritten, stopped, timed out;
-* the stack pointer, where it is below the stack's low end (`SystemStack`, `overflow`), or a write below address 0 in the
+* the stack pointer, where it is below the stack's low end (`SystemStack`, `stack_overflow`), or a write below address 0 in the
   middle of a recursion;
 * what the program printed last: Go's and TinyGo's panics say what they are, unless they are compiled to say nothing;
 * the function that trapped: TinyGo's runtime has one for each of its own panics.
@@ -35,7 +35,7 @@ from tinyheap.errors import (
     HostRaisedError,
     MalformedModuleError,
     OutOfMemoryError,
-    StackOverrunError,
+    StackOverflowError,
 )
 from tinyheap.hosts.frames import folded, shown
 
@@ -99,7 +99,7 @@ class Ending:
     """How a run ended.
 
     Args:
-        kind: in which of the ways.
+        kind: the way in which it ended.
         evidence: what shows it, a phrase or a sentence each.
     """
 
@@ -108,7 +108,7 @@ class Ending:
 
     @property
     def is_bad(self) -> bool:
-        """Whether something went wrong, or somebody ended the run."""
+        """Whether something went wrong, or the run was ended from outside."""
         return self.kind not in (EndKind.FINISHED, EndKind.EXITED)
 
 
@@ -127,8 +127,10 @@ def ending_of(error: BaseException | None, program: Program | None = None, exit_
         return Ending(EndKind.EXITED, (f"exit code {exit_code}",)) if exit_code else Ending(EndKind.FINISHED)
     if isinstance(error, GuestTrapError):
         return _of_trap(error, program)
-    if isinstance(error, StackOverrunError):
-        return Ending(EndKind.STACK_OVERFLOW, (*_stack_evidence(error.overflow, (), program), str(error.__cause__)))
+    if isinstance(error, StackOverflowError):
+        return Ending(
+            EndKind.STACK_OVERFLOW, (*_stack_evidence(error.stack_overflow, (), program), str(error.__cause__))
+        )
     if isinstance(error, GuestOutOfMemoryError) and error.evidence:
         return Ending(EndKind.OUT_OF_MEMORY, error.evidence)
     kind = next((kind for types, kind in _BY_ERROR if isinstance(error, types)), EndKind.FAILED)
@@ -153,7 +155,7 @@ _BY_ERROR: Final[tuple[tuple[type[BaseException], EndKind], ...]] = (
 
 def _of_trap(error: GuestTrapError, program: Program | None) -> Ending:
     where = f"in {shown(error.frames)}" if error.frames else "in its start"
-    overflow = error.overflow or _overflow_without_pointer(error)
+    overflow = error.stack_overflow or _overflow_without_pointer(error)
     if overflow is not None:
         return Ending(EndKind.STACK_OVERFLOW, tuple(_stack_evidence(overflow, error.frames, program)))
     panic = _panic_text(program)

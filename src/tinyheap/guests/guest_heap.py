@@ -39,7 +39,7 @@ class GuestHeap(SoleOwner):
 
     def _open(self) -> BoundHeap:
         if self._bound is None:
-            raise HeapError("the program was closed, and its heap with it; look at it before")
+            raise HeapError("the program was closed, and its heap with it; look at the heap before that")
         return self._bound
 
     @property
@@ -49,7 +49,7 @@ class GuestHeap(SoleOwner):
 
     @contextmanager
     def _looking(self) -> Iterator[BoundHeap]:
-        """Around all that looks into the guest's memory, which nobody may run meanwhile."""
+        """Around all that looks into the guest's memory, during which no thread may run the guest."""
         bound = self._open()
         with bound.life.using("look at the heap"):
             yield self._open()
@@ -63,7 +63,7 @@ class GuestHeap(SoleOwner):
         return engine
 
     def close(self) -> None:
-        """Let go of the guest's memory; the program cannot allocate any more.
+        """Release the guest's memory; the program cannot allocate any more.
 
         Raises:
             GuestPhaseError: It is running.
@@ -129,7 +129,7 @@ class GuestHeap(SoleOwner):
             return _NO_BLOCKS if bound.serving is None else self._view(bound.serving.engine).census()
 
     def dump(self) -> BlockMap:
-        """The picture of the heap; print it."""
+        """A map of the heap's blocks, for printing."""
         with self._looking():
             return self._view(self._begun()).dump()
 
@@ -152,9 +152,9 @@ class GuestHeap(SoleOwner):
             bound.finish()
 
     def objects(self) -> Iterator[HeapObject]:
-        """All objects that the last collection left or that were made since, by address.
+        """The objects that the last collection left and those made since, in the order of their addresses.
 
-        What the program does meanwhile is seen where that has not been passed yet.
+        If the program runs while they are iterated, changes beyond the current address are seen.
         """
         return walk(self._next_object)
 

@@ -186,7 +186,7 @@ class OfferedRun:
     Args:
         run: what is run.
         session: its host, without an instance yet.
-        heap: the imports that serve its heap; None where nobody here does.
+        heap: the imports that serve its heap; None where it is not served.
         recorder: the imports that its run is recorded by; None where it is not.
     """
 
@@ -288,10 +288,13 @@ def _policy_for(gc: str, policy: Policy | None) -> Policy:
         UnsupportedGuestError: The policy is for tinyheap's collector, but the module's own is to run.
     """
     if gc not in COLLECTORS:
-        raise GuestError(f"invalid collector {gc!r}: expected {', '.join(COLLECTORS[:-1])} or {COLLECTORS[-1]}")
+        raise GuestError(f"invalid gc {gc!r}: expected {', '.join(COLLECTORS[:-1])} or {COLLECTORS[-1]}")
     policy = policy or Policy()
     if gc == NATIVE and policy != Policy():
-        raise UnsupportedGuestError("the module's own collector takes no options; give none, or do not run it natively")
+        raise UnsupportedGuestError(
+            "options of the heap are for tinyheap's collector, and with gc='native' the module's own runs; leave them out, or "
+            "choose another gc"
+        )
     return replace(policy, leaking=True) if gc == LEAKING else policy
 
 
@@ -312,7 +315,10 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants, *, fu
 
     least_bytes = PAGES * WASM_PAGE_BYTES
     if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:
-        raise GuestError(f"recording a run takes a memory of {least_bytes} bytes; do not limit memories to less")
+        raise GuestError(
+            f"a memory limit of {grants.memory_limit_bytes} bytes is too low: recording a run takes {least_bytes} bytes for "
+            "call stacks; raise it, or do not record"
+        )
     if isinstance(recording, Recorder):
         return recording
     if not isinstance(recording, str | os.PathLike):
@@ -328,7 +334,7 @@ def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> R
     from tinyheap.recordings.row_types import RunRow
 
     wish, guest = run.wish, run.prepared.guest
-    assert guest is not None, "a module that nobody looked at is not recorded"
+    assert guest is not None, "a module that was not examined is not recorded"
     policy, source = wish.policy, wish.source
     growth = None if policy.growth is None else growth_text(policy.growth)
     options = {**asdict(replace(policy, growth=None)), "growth": growth, "gc": wish.gc, "seed": wish.grants.seed}
@@ -364,10 +370,14 @@ def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | Non
         UnsupportedGuestError: Nobody here sees the module's.
     """
     if policy.leaking:
-        raise PolicyError("a heap that only grows (leaking) is never collected, so leave the listener out")
+        raise PolicyError(
+            "a heap that only grows (leaking) is never collected, so that a listener hears nothing; leave it out"
+        )
     if served is None:
         what = "" if guest is None else f": this module ({guest.runtime}) {guest.served}"
-        raise UnsupportedGuestError(f"no collection will be seen, so leave the listener out{what}")
+        raise UnsupportedGuestError(
+            f"collections of the module's own collector cannot be seen, so that a listener hears nothing; leave it out{what}"
+        )
 
 
 def _check_served(guest: Guest | None, policy: Policy) -> None:

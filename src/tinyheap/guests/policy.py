@@ -1,4 +1,4 @@
-"""How a guest's heap is to be run, and which wishes make no sense together."""
+"""How a guest's heap is to be run, and which settings contradict each other."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MOST: Final = (1 << 63) - 1
 class Policy:
     """How a guest's heap is to be run.
 
-    Each field does what it says in each combination, or the combination is refused.
+    Combinations of fields that contradict each other are refused.
 
     Args:
-        leaking: never collect; grow instead.
+        leaking: never collect; let the heap grow instead.
         engine: ``kernel`` or ``model``; the kernel where it is there, by default.
-        clear_blocks: clear whole blocks (see `tinyheap.heap.Heap`).
-        heap_limit_bytes: the size that the heap may grow to, at least what it has when it begins; None for what the
-            memory can hold.
+        clear_blocks: zero every block of a new object, padding included (see `tinyheap.heap.Heap`).
+        heap_limit_bytes: the size in bytes that the heap may grow to, at least its initial size; None for as much as
+            the linear memory can hold.
         growth: how it grows; None as the guest itself would: its memory doubles.  The heap ends where the memory does, so
             sizes are rounded to whole pages of 64 KiB: up for a growth, down for a limit.
-        gc_every: collect at every so many allocations, too; None for only when there is no room.
+        gc_every: collect at every Nth allocation, too, from 1; None for only when the heap is full.
         verify: check the heap at each collection (without any, whenever it is full) and at the end, and the guest's own
             variables at each allocation.
         guard: keep a red zone behind each object, and check all that ``verify`` does (see `guard`).  Addresses are not the
@@ -78,12 +78,12 @@ class Policy:
 
     @property
     def looks_at_each_allocation(self) -> bool:
-        """Whether allocations cannot be served without this side of the border."""
+        """Whether each allocation has to be served in Python, since compiled code cannot do what is asked for."""
         return self.guard or self.stop_at_allocation is not None
 
     @property
     def limits_bytes(self) -> tuple[int, ...]:
-        """The sizes that the heap must not pass: its own limit's, and its growth's."""
+        """The limits of the heap's size in bytes: the policy's own, and that of its growth."""
         limits = (self.heap_limit_bytes, getattr(self.growth, "limit_bytes", None))
         # A growth that makes nothing larger says 0.
         return tuple(limit for limit in limits if limit)

@@ -83,7 +83,7 @@ class Prepared:
     """A module that can be instantiated.
 
     Args:
-        guest: What it is; None where nobody asked.
+        guest: What it is; None where it was not examined.
         compiled: Made for one engine; with its collector taken out if ``guest`` can be served.
         was_cached: Whether it was prepared before.
         sites: The call instructions that a recording names, encoded; empty where it cannot be recorded.

@@ -41,9 +41,9 @@ class Program(SoleOwner):
     """One run of one module; made by `Program.open`, and to be closed at the end, best by ``with``.
 
     Attributes:
-        guest: What the module is; None where it runs natively, since nobody looked then.
+        guest: What the module is; None where it runs natively, since it was not examined then.
         heap: Its heap; None where the module runs as it is.
-        recorder: What records its run; None where nobody asked for that.
+        recorder: What records its run; None where the run is not recorded.
         session: Its host.
         was_cached: Whether it had been prepared before.
         wasm: The module's bytes, as they were given.
@@ -84,19 +84,19 @@ class Program(SoleOwner):
             gc: ``default``, ``leaking`` for a heap that only grows, or ``native`` for the module as it is.
             cache: Where prepared modules are kept; the user's if None.
             listener: Called after each collection, with it.  It may look at the heap, and not call or close the program.
-                A module whose collections nobody here sees is refused with one.
-            recording: The file to record the run in, which must not be there yet, or what records it.  The recording
+                A module that keeps its own collector, whose collections cannot be seen, is refused with one.
+            recording: The file to record the run in, which must not exist yet, or a `Recorder`.  The recording
                 ends when the program is closed.
             imports: Functions of your own, by the module and the name under which the program imports them:
                 ``{"env": {"log": log}}``.  Each gets numbers and returns what the import's type says; one whose first
                 parameter is named ``caller`` is given a `tinyheap.hosts.Caller` there.  They come before those of any
                 host; those that the program does not import are left out.
-            stub_imports: The imports that answer zero, as ``["env.log"]``; True for all that nobody offers.  `stub_calls`
-                counts their calls.
+            stub_imports: The imports to replace by stubs that return zero, as ``["env.log"]``; True for all that nothing
+                else offers.  `stub_calls` counts their calls.
             symbols: A build of the module with debug information, its file or its bytes, whose code is the same byte for
                 byte; None to read what the module itself has.
-            full_paths: Whether the recording names source files as the compiler knew them, with the folders of whoever
-                compiled; by default they are shortened (`tinyheap.symbols.paths`).
+            full_paths: Whether the recording names source files by their full paths on the machine that compiled them;
+                by default they are shortened (`tinyheap.symbols.paths`).
 
         Raises:
             GuestError: The module cannot be read or run; or an argument is of a wrong type.
@@ -107,7 +107,7 @@ class Program(SoleOwner):
             SymbolsError: ``symbols`` is of another build, or has no debug information.
             RecordingError: The recording cannot be made.
             MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
-            HostError: It imports what nobody offers, or what is offered does not fit.
+            HostError: It has imports that no host offers, or what is offered does not fit.
         """
         wish = Wish.of(
             module,
@@ -167,12 +167,12 @@ class Program(SoleOwner):
 
     @property
     def exit_code(self) -> int | None:
-        """With what it ended itself; None as long as it has not."""
+        """The exit code that it ended itself with; None as long as it has not."""
         return self.session.exit_code
 
     @property
     def stub_calls(self) -> Mapping[str, int]:
-        """How often each import was called that answers zero, by its name (``env.log``)."""
+        """How often each stub was called, by the name of its import (``env.log``)."""
         return self.session.stub_calls
 
     def start(self) -> None:

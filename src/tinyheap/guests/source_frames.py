@@ -1,9 +1,9 @@
-"""Names of call stacks with source lines, for what is said when a program was stopped.
+"""Names of call stacks with source lines, for messages about a program that was stopped.
 
 Where the module has debug information, a stack is named ``store.New (store/store.go:9) < main.main (main.go:21, inlined)``.
 What wasmtime knows of a stack are places in the module that was compiled, which is a changed one.  So the changes are made
-again to find out where each place comes from.  That takes as long as preparing the module, and happens only when somebody
-is told of a stack; whatever cannot be found out is left out.
+again to find out where each place comes from.  That takes as long as preparing the module, and happens only when a
+stack is shown; what cannot be found out is left out.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def namer_of(
     Args:
         wasm: Its module, as it was given.
         symbols: A module with debug information of the same code; None where the module itself may have it.
-        guest: What it is; None where nobody asked.
+        guest: What it is; None where it was not examined.
         form: What was made of it.
-        full_paths: Whether files are named with the folders of whoever compiled.
+        full_paths: Whether files are named by their full paths on the machine that compiled them.
     """
     has_lines = _MARK in (wasm if symbols is None else symbols)
     return _Namer(wasm, symbols, guest, form, full_paths=full_paths) if has_lines else plain_names

@@ -1,7 +1,7 @@
 """The collector: a garbage-collected heap over flat memory, on two engines of one contract.
 
-Public is `Heap`, what a mutator uses, with all that it takes and gives: layouts, roots, growth policies, listeners,
-weak references, statistics.  ``model.py`` is the specification to read, ``_kernel.py`` the compiled engine.
+Public are `Heap`, which a mutator uses, and what belongs to it: layouts, roots, growth policies, listeners, weak
+references, statistics.  ``model.py`` is the specification to read, ``_kernel.py`` the compiled engine.
 """
 
 from tinyheap import _loading

@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Views of memory that belongs to others: any object that gives its bytes (the buffer protocol), for compiled code."""
+"""Views of memory that other objects own and offer by the buffer protocol, for compiled code."""
 
 import cython
 

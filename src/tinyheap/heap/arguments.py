@@ -1,4 +1,4 @@
-"""Arguments as users give them: numbers of any integer type, callables; what is neither is refused where it comes in."""
+"""Checks of arguments that users pass: whole numbers of any integer type, and callables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a heap: one glyph per block, as the original's ``dumpHeap`` prints it.
+"""A map of a heap: one glyph per block, as the original's ``dumpHeap`` prints it.
 
 An object of three blocks is drawn ``*--``, or ``--*`` where the last block is the head (`collectors`).
 """

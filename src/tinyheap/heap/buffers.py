@@ -1,4 +1,4 @@
-"""What may serve as memory: any object that gives writable bytes."""
+"""What may serve as a heap's memory: any object with a writable buffer of bytes."""
 
 from __future__ import annotations
 

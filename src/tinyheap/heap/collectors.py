@@ -1,6 +1,6 @@
-"""The collectors there are, and how their objects lie in their blocks.
+"""All collectors, and how their objects lie in their blocks.
 
-TinyGo has replaced its block collector twice; a collector goes by its algorithm, or by a release of TinyGo that had it::
+TinyGo has replaced its block collector twice; a collector is named by its algorithm, or by a release of TinyGo that had it::
 
     next-fit         up to 0.39        |  head   |  tail   |  tail   |   searches the block table from where it last stopped
                                        layout, body ................
@@ -67,7 +67,7 @@ class Collector(StrEnum):
 
     @property
     def has_free_list(self) -> bool:
-        """Whether it finds room in a list of free ranges."""
+        """Whether it allocates from a list of free ranges."""
         return self is not Collector.NEXT_FIT
 
     @property

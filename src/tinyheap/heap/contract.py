@@ -1,8 +1,7 @@
 """The contract of an engine: what the model and the kernel both do, and what they ask of their embedder.
 
 An *engine* owns a block table and the memory under it.  It finds room, commits it to objects, marks, sweeps and counts;
-every decision that a user may influence (which roots there are, how far the heap may grow, who listens) is its
-*embedder's*.
+every decision that a user may influence (roots, growth, listeners) is its *embedder's*.
 
 States of a block, two bits each, four blocks in a byte of the table (`collectors.Encoding` says where)::
 
@@ -11,7 +10,7 @@ States of a block, two bits each, four blocks in a byte of the table (`collector
     0b10_10_01_00  in pairs, 0b1100_0010  in planes:     blocks 0..3 are free, head, tail, tail      drawn  ·*--
 
 Which block of an object is its head, and where in its blocks the header and the body lie, differs between collectors
-(`collectors`), and stands in `Engine.shape`.  Whoever has a block asks `Engine.extent` for its object's blocks.
+(`collectors`), and stands in `Engine.shape`.  `Engine.extent` gives the blocks of the object that a block belongs to.
 
 Transitions: free to head or tail (allocation), head to mark (mark), mark to head and head or tail to free (sweep).
 """
@@ -256,7 +255,7 @@ class Engine(Protocol):
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
             InvalidTypeError: it is not a whole number.
-            InterruptError: not now.
+            AllocationInInterruptError: not now.
             HeapCorruptError: the free list was overwritten; nothing was allocated (`freelist.damaged` makes the error).
         """
 

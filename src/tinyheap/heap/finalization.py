@@ -1,4 +1,4 @@
-"""What happens to an object when nothing reaches it any more: weak references, then finalizers.
+"""What happens to an unreachable object: weak references, then finalizers.
 
 The original has neither, except that TinyGo 0.42 has finalizers of its own (`bestfit.afterlife`).  Between mark and sweep:
 
@@ -37,7 +37,7 @@ class WeakReference(SoleOwner):
         return self._address or None
 
     def clear(self) -> None:
-        """Forget the object, as its death does."""
+        """Clear the reference, as when the object is freed."""
         self._address = 0
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ def report_errors(
 
 
 def _report(hook: Callable[..., object], error: Exception) -> None:
-    """Have Python itself show an error in a hook, by `sys.unraisablehook`, whose argument nobody else can make."""
+    """Have Python itself report an error in a hook to `sys.unraisablehook`, whose argument only Python can make."""
     nothing = _Nothing()
     reference = weakref.ref(nothing, _Reported(hook, error))
     del nothing, reference

@@ -35,7 +35,7 @@ NUMBERS: Final = ("start_address", "heap_bytes", "word_bytes", "word_alignment_b
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The places of one heap at one moment; a grown heap has another geometry.
+    """Where the parts of a heap lie; a heap that grows gets another geometry.
 
     Args:
         start_address: the first byte of block 0; positive, a multiple of ``word_alignment_bytes``.
@@ -50,7 +50,7 @@ class Geometry:
             whole heap, its own bytes included.
 
     Raises:
-        GeometryError: these do not describe a heap.
+        GeometryError: the values do not describe a heap.
         InvalidTypeError: one is not a whole number.
     """
 

@@ -3,7 +3,7 @@
 A policy that does not grow (at its limit, or because rounding takes the growth away) ends in `OutOfMemoryError`, never in a
 loop.  Sizes are of the whole heap in bytes, block table included.
 
-A policy may be any object; what it answers is believed only after a look (`next_size`).
+A policy may be any object; what it returns is checked (`next_size`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinyheap.units import KIB, WASM_PAGE_BYTES
 
 
 class Growth(Protocol):
-    """Says how large a heap becomes next."""
+    """A growth policy: says how large a heap becomes when it grows."""
 
     @property
     def limit_bytes(self) -> int | None:
@@ -66,7 +66,7 @@ def next_size(policy: Growth, heap_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NoGrowth:
-    """All memory is the heap's from the start, as on bare metal."""
+    """Never grow: all memory is the heap's from the start, as on bare metal."""
 
     @property
     def limit_bytes(self) -> int:
@@ -78,7 +78,7 @@ class NoGrowth:
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
-    """Twice as large each time, as on hosted systems."""
+    """Double the size at each growth, as TinyGo does on hosted systems."""
 
     limit_bytes: int | None = None
 
@@ -91,7 +91,7 @@ class Doubling:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Twice as large, in whole pages, as on WebAssembly."""
+    """Double the size at each growth, rounded up to pages of ``page_bytes``, as TinyGo does on WebAssembly."""
 
     limit_bytes: int | None = None
     page_bytes: int = WASM_PAGE_BYTES
@@ -107,7 +107,7 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class FixedStep:
-    """By the same number of bytes each time."""
+    """Grow by the same number of bytes, ``step_bytes``, each time."""
 
     step_bytes: int
     limit_bytes: int | None = None
@@ -122,7 +122,10 @@ class FixedStep:
 
 @dataclass(frozen=True, slots=True)
 class ByRatio:
-    """By a ratio, rounded down to a multiple; small heaps do not grow where rounding takes it all away."""
+    """Grow to ``numerator/denominator`` of the size, rounded down to a multiple of ``multiple_bytes``.
+
+    A heap so small that rounding leaves it no larger does not grow.
+    """
 
     numerator: int = 4
     denominator: int = 3
@@ -168,7 +171,7 @@ def parse_growth(text: str, size_bytes: Callable[[str], int] = int) -> Growth:
         size_bytes: Reads a step's size; by default a number of bytes.
 
     Raises:
-        GeometryError: It names none, or one that is no growth.
+        GeometryError: It names no growth, or its numbers are invalid.
     """
     kind, _, rest = text.partition(":")
     ratio = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", rest)

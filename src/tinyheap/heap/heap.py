@@ -1,4 +1,4 @@
-"""The heap that a mutator uses: allocation, roots, collections, and what one wants to know of them.
+"""The heap that a mutator uses: allocation, roots, collections and statistics.
 
 An engine does the work on blocks; this is everything around it.  `Heap.collect` is the whole of a collection, top to
 bottom: roots, the run queue, weak references, finalizers, sweep.  A collection is all or nothing: whatever is found wrong
@@ -124,14 +124,14 @@ class Heap(SoleOwner):
             does.
         asserts: check what the original checks under ``gcAsserts``, and poison free blocks, so that `verify` finds writes
             after free.
-        adopt: keep the block table that the buffer holds already, instead of starting with an empty heap.  A free list is
-            built anew from it, as by a sweep: where it began stands nowhere in the buffer.
+        adopt: keep the heap that lies in the buffer already, instead of starting with an empty one.  A free list is built
+            anew from its block table, as by a sweep, since the buffer does not hold where the old one began.
         debug: called with a line for each step of the collector, as the original prints; takes the model.
 
     Raises:
-        InvalidTypeError: an argument is of a type that makes no sense for it.
-        GeometryError: these do not fit together, or the buffer is too small for a block, or read-only.
-        HeapCorruptError: the adopted table makes no sense.
+        InvalidTypeError: an argument is of a wrong type.
+        GeometryError: sizes and addresses do not fit each other, or the buffer is read-only or too small for a block.
+        HeapCorruptError: the adopted block table is not a valid one.
         HeapError: the engine asked for is not there, there is no such collector, or it has no mark stack to be bounded.
 
     Source: TinyGo's ``gc_blocks.go``.
@@ -272,7 +272,7 @@ class Heap(SoleOwner):
 
     @property
     def collector(self) -> Collector:
-        """Which collector it is under, by its algorithm."""
+        """The collector that the heap runs, by its algorithm."""
         return self._collector
 
     @property
@@ -297,18 +297,18 @@ class Heap(SoleOwner):
 
     @property
     def zero_size_address(self) -> int:
-        """Where all objects of size zero are: outside the heap."""
+        """The address that all objects of size zero share, outside the heap."""
         return self._layouts.zero_size_address
 
     @property
     def next_alloc(self) -> int:
-        """Block where the next search for room begins.
+        """The block at which the next allocation begins to search for free blocks.
 
         Raises:
             HeapError: the heap is best-fit and searches no blocks; see `free_ranges`.
         """
         if self._collector.has_free_list:
-            raise HeapError(f"{self._collector} takes room from a free list, not from a block on; see free_ranges()")
+            raise HeapError(f"{self._collector} has no next block: it allocates from a free list; see free_ranges()")
         return cast(NextFitEngine, self._engine).next_alloc
 
     @property
@@ -337,7 +337,7 @@ class Heap(SoleOwner):
         self.close()
 
     def close(self) -> None:
-        """Give the memory back; the heap cannot be used any more.  A second call does nothing.
+        """Release the memory; the heap cannot be used any more.  A second call does nothing.
 
         Raises:
             HeapBusyError: from any callback, or while another thread works on the heap.
@@ -356,18 +356,18 @@ class Heap(SoleOwner):
 
     @entering(ALLOCATION)
     def alloc(self, size_bytes: int, layout: Layout | int | None = None) -> int:
-        """The address of a new object of zeros, which may run a collection first.
+        """Allocate an object of zeros, after a collection or a growth where that is needed; returns its address.
 
         Args:
             size_bytes: 0 or more.  All objects of size zero share one address outside the heap.
-            layout: for a precise heap: a `Layout`, or a raw layout word; every word may be a pointer without one.
+            layout: for a precise heap: a `Layout`, or a raw layout word; without one every word may be a pointer.
 
         Raises:
             InvalidSizeError: the size is negative or beyond the address space.
             InvalidTypeError: the size is not a whole number, the layout not a layout.
             LayoutError: the layout fits no object of this size.
-            OutOfMemoryError: there is no room after a collection, and the heap cannot grow.
-            InterruptError: inside an interrupt.
+            OutOfMemoryError: no free run is long enough after a collection, and the heap cannot grow.
+            AllocationInInterruptError: inside an interrupt.
             HeapBusyError: from a callback that may only look, or while another thread works on the heap.
             HeapCorruptError: the collection found the block table or a layout overwritten.
         """
@@ -375,7 +375,7 @@ class Heap(SoleOwner):
 
     @entering(ALLOCATION)
     def alloc_many(self, count: int, size_bytes: int, layout: Layout | int | None = None) -> array[int]:
-        """The addresses of ``count`` new objects, all of them alive until the last has been made.
+        """Allocate ``count`` objects, which stay alive until the last has been made; returns their addresses.
 
         Raises:
             InvalidSizeError: the count is negative, or beyond what the heap's memory can ever hold, a word for each; also
@@ -384,7 +384,7 @@ class Heap(SoleOwner):
         """
         count, size_bytes = whole_number("count", count), whole_number("size", size_bytes)
         if count < 0:
-            raise InvalidSizeError(f"cannot allocate {shown(count)} objects")
+            raise InvalidSizeError(f"invalid count {shown(count)}: expected 0 or more objects")
         if count * self.geometry.word_bytes > self.capacity_bytes:
             capacity_bytes = self.capacity_bytes
             raise InvalidSizeError(f"{shown(count)} objects can never be on a heap of at most {capacity_bytes} bytes")
@@ -399,13 +399,14 @@ class Heap(SoleOwner):
 
     @entering(ALLOCATION)
     def realloc(self, address: int, size_bytes: int) -> int:
-        """An object at least as large with the same bytes: the same one where it fits its blocks, else a new one.
+        """Resize an object; returns its address, a new one where the size does not fit its blocks.
 
         The new object's layout is unknown, as in the original; the old one is left to the collector.  Nil allocates.
 
         Raises:
             InvalidAddressError: no live object is there.
-            InvalidSizeError, InvalidTypeError, OutOfMemoryError, InterruptError, HeapBusyError, HeapCorruptError: as `alloc`.
+            InvalidSizeError, InvalidTypeError, OutOfMemoryError, AllocationInInterruptError: as `alloc`.
+            HeapBusyError, HeapCorruptError: as `alloc`.
         """
         address, size_bytes = _address(address), whole_number("size", size_bytes)
         if address in (NIL, self.zero_size_address):
@@ -430,14 +431,16 @@ class Heap(SoleOwner):
         """The leaking collector knows no objects, only how far it came."""
         start, end = self.geometry.start_address, self._engine.bump_address
         if not start <= address < end:
-            raise InvalidAddressError(f"{address:#x} is not in what was allocated so far, {start:#x}..{end:#x}")
+            raise InvalidAddressError(
+                f"{address:#x} is not an object: a leaking heap has allocated {start:#x}..{end:#x} so far"
+            )
 
     @entering(FREEING)
     def free(self, address: int) -> None:
-        """Free an object on request (the original only plans to).
+        """Free an object at once, which TinyGo's collector does not offer.
 
-        Its weak references are cleared; its finalizer does not run.  Nil and objects of size zero are left as they are.  In
-        a free list its blocks become one range of their own, even beside other free blocks, until the next collection.
+        Its weak references are cleared; its finalizer does not run.  Nil and objects of size zero are ignored.  In a free
+        list its blocks become a range of their own, not merged with free blocks beside it before the next collection.
 
         Raises:
             InvalidAddressError: no live object begins there: it was freed before, or lies inside an object.
@@ -513,7 +516,7 @@ class Heap(SoleOwner):
 
         Raises:
             InvalidAddressError: as `load_word`.
-            InvalidTypeError: the data are no bytes.
+            InvalidTypeError: the data are not a buffer of bytes.
             HeapBusyError: from a callback that may only look, or while another thread works on the heap.
         """
         address = _address(address)
@@ -562,7 +565,7 @@ class Heap(SoleOwner):
 
     @entering(WRITING)
     def set_finalizer(self, address: int, finalizer: Finalizer | None) -> None:
-        """Call ``finalizer(address)`` once nothing reaches the object any more; None takes a finalizer away.
+        """Call ``finalizer(address)`` once the object is unreachable; None removes a finalizer.
 
         See `finalization` for order and resurrection, and `bestfit.afterlife` for those of best-fit-back, where setting one
         allocates, and objects of size zero may have one that never runs.
@@ -570,7 +573,7 @@ class Heap(SoleOwner):
         Raises:
             InvalidAddressError: no live object begins there.
             InvalidTypeError: the finalizer cannot be called.
-            OutOfMemoryError, InterruptError, HeapCorruptError: in best-fit-back, as `alloc`.
+            OutOfMemoryError, AllocationInInterruptError, HeapCorruptError: in best-fit-back, as `alloc`.
         """
         if finalizer is not None:
             check_callable("finalizer", finalizer)
@@ -584,7 +587,7 @@ class Heap(SoleOwner):
 
     @entering(COLLECTION)
     def idle(self) -> Collection | None:
-        """Say that the mutator has nothing to do: as a scheduler of TinyGo 0.42, collect if many finalizers were set.
+        """Say that the mutator is idle: like the scheduler of TinyGo 0.42, collect if many finalizers were set.
 
         That is 32 since the last collection, and half of those that are set.  Collectors that do not count them (all but
         best-fit-back) never collect here.
@@ -600,10 +603,10 @@ class Heap(SoleOwner):
 
     @entering(WRITING)
     def weak(self, address: int, on_clear: Callable[[WeakReference], object] | None = None) -> WeakReference:
-        """A reference that does not keep the object alive; calling it gives the address, or None.
+        """A weak reference to an object; calling it gives the address, or None once the object was freed.
 
         Args:
-            address: in the object; the reference keeps it as it is.
+            address: of the object or inside of it, which is what the reference gives.
             on_clear: called with the reference after the collection that cleared it.
 
         Raises:
@@ -618,7 +621,7 @@ class Heap(SoleOwner):
         return reference
 
     def _run_due(self, fresh_address: int = NIL) -> None:
-        """Run what is due, with the object that the mutator does not hold yet kept alive."""
+        """Run the finalizers that are due, while the object that the mutator does not hold yet is kept alive."""
         if self._afterlife.has_due and not self._finalizers_wait:
             with self._monitor.within(FINALIZERS), self.roots.add(fresh_address):
                 self._afterlife.run()
@@ -684,7 +687,7 @@ class Heap(SoleOwner):
 
     @contextmanager
     def interrupt(self) -> Iterator[None]:
-        """Inside, as in an interrupt handler, allocating is an error; pushing tasks is not."""
+        """Behave inside as in an interrupt handler: allocating raises `AllocationInInterruptError`, pushing tasks works."""
         with self._monitor.entered(LOOKING):
             self._interrupts += 1
             self._engine.in_interrupt = True
@@ -799,15 +802,15 @@ class Heap(SoleOwner):
 
     @entering(LOOKING)
     def dump(self) -> BlockMap:
-        """The picture of the heap; print it."""
+        """A map of the heap's blocks, for printing."""
         return self._view.dump()
 
     @entering(LOOKING)
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Have a listener told what happens, until the function that this returns is called.
+        """Call a listener at each event of the heap; returns a function that removes it.
 
         Raises:
-            InvalidTypeError: it is no `Listener`.
+            InvalidTypeError: the listener is not a `Listener`.
         """
         if not isinstance(listener, Listener):
             raise wrong_type("listener", listener, "an object of a class derived from Listener")
@@ -918,7 +921,7 @@ def _address(address: int) -> int:
     """
     address = whole_number("address", address)
     if address.bit_length() > SHOWN_BITS:
-        raise InvalidAddressError(f"invalid address {shown(address)}: no word holds it")
+        raise InvalidAddressError(f"invalid address {shown(address)}: expected a number that fits a word")
     return address
 
 
@@ -940,7 +943,7 @@ def _named_gc(gc: Gc | str) -> Gc:
     try:
         return Gc(gc)
     except ValueError:
-        raise HeapError(f"invalid collector {gc!r}: expected one of {', '.join(Gc)}") from None
+        raise HeapError(f"invalid gc {gc!r}: expected one of {', '.join(Gc)}") from None
 
 
 def _poison_byte(largest: Geometry) -> int:

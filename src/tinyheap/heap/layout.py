@@ -74,7 +74,7 @@ class Layout:
 
     Raises:
         LayoutError: no words, more than 16,777,216, or bits beyond them.
-        InvalidTypeError: these are no whole numbers.
+        InvalidTypeError: one is not a whole number.
     """
 
     words: int
@@ -99,10 +99,10 @@ class Layout:
     def pattern(cls, text: str) -> Layout:
         """Read a pattern such as ``"pp."``: ``p`` for a word that may be a pointer, ``.`` for one that is not.
 
-        Blanks are passed over.
+        Blanks are ignored.
 
         Raises:
-            LayoutError: another sign, or no word at all.
+            LayoutError: it has another character, or is empty.
         """
         if not isinstance(text, str):
             raise wrong_type("pattern", text, "a text of 'p' and '.'")
@@ -127,8 +127,8 @@ class Layout:
             word_alignment_bytes: as the heap's: 1 on AVR, which aligns nothing, else the word size.
 
         Raises:
-            LayoutError: an unknown type, no field that takes room, or more than 16,777,216 words.
-            InvalidTypeError: these are no fields, or no numbers.
+            LayoutError: a type is unknown, no field takes any bytes, or there are more than 16,777,216 words.
+            InvalidTypeError: the fields are not a mapping, or a size is not a whole number.
         """
         _check_word_size(word_bytes)
         step_bytes = whole_number("word_alignment_bytes", word_alignment_bytes) or word_bytes
@@ -164,7 +164,7 @@ class Layout:
         return self.bitmap == 0 and self != Layout.UNKNOWN
 
     def shortest(self) -> Layout:
-        """The shortest pattern that repeats to the same one."""
+        """The shortest layout whose pattern, repeated, is this one."""
         return _shortest(self) if self.words <= REMEMBERED_WORDS else _shortest.__wrapped__(self)
 
     def inline_word(self, word_bytes: int) -> int | None:
@@ -183,12 +183,14 @@ class Layout:
         """The out-of-line form: a size word and the bitmap's bytes.
 
         Raises:
-            LayoutError: the size fits no word.
+            LayoutError: the number of words does not fit a word.
         """
         _check_word_size(word_bytes)
         short = self.shortest()
         if short.words >> 8 * word_bytes:
-            raise LayoutError(f"no word of {word_bytes} bytes holds the {short.words} words of this layout")
+            raise LayoutError(
+                f"a layout of {short.words} words is too long: its length does not fit a word of {word_bytes} bytes"
+            )
         return short.words.to_bytes(word_bytes, "little") + short.bitmap.to_bytes((short.words + 7) // 8, "little")
 
     def __str__(self) -> str:
@@ -288,7 +290,7 @@ class _StructReader:
         try:
             struct = self._struct("the struct", fields)
         except RecursionError:
-            raise LayoutError("these fields are structs inside structs without an end") from None
+            raise LayoutError("invalid fields: a struct contains itself, or structs are nested too deep") from None
         words = -(-struct.size_bytes // self.step_bytes)
         if words == 0:
             raise LayoutError("a struct without bytes has no layout")
@@ -376,7 +378,7 @@ class StaticLayouts:
         if self._room_bytes < word_bytes:
             raise GeometryError(
                 f"a heap at {geometry.start_address:#x} that may grow to {capacity_bytes} bytes fills the address space; "
-                f"leave {word_bytes} bytes for what has no size"
+                f"leave {word_bytes} bytes, for the address of objects without bytes"
             )
         self._word_bytes = word_bytes
         # The first word is the place of objects without bytes.

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from tinyheap.errors import HeapCorruptError, InterruptError, InvalidAddressError, InvalidSizeError
+from tinyheap.errors import AllocationInInterruptError, HeapCorruptError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.blockmap import free_runs_of
 from tinyheap.heap.buffers import Buffer, writable_bytes
@@ -242,14 +242,14 @@ class BaseModel(SoleOwner, ABC):
 
     def _checked_size(self, size_bytes: int) -> int:
         size_bytes = whole_number("size", size_bytes)
-        if not 0 <= size_bytes < min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES):
-            word_bytes = self._geometry.word_bytes
-            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+        limit_bytes = min(self._geometry.address_space_bytes, SIZE_LIMIT_BYTES) - 1
+        if not 0 <= size_bytes <= limit_bytes:
+            raise InvalidSizeError(f"invalid size {shown(size_bytes)}: expected 0 to {limit_bytes} bytes")
         return size_bytes
 
     def _check_no_interrupt(self) -> None:
         if self.in_interrupt:
-            raise InterruptError(IN_INTERRUPT)
+            raise AllocationInInterruptError(IN_INTERRUPT)
 
     def _count(self, size_bytes: int, blocks: int, allocations: int = 1) -> None:
         """Count an allocation; or take it back, with negative numbers."""
@@ -361,7 +361,7 @@ class BaseModel(SoleOwner, ABC):
         return 1, 0
 
     def _taken_unreadable(self) -> int:
-        """What was remembered, which is forgotten now."""
+        """The blocks that were remembered, which are cleared."""
         unreadable, self._unreadable_layout = self._unreadable_layout, NO_BLOCK
         return unreadable
 

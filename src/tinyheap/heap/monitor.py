@@ -1,4 +1,4 @@
-"""The monitor of a heap: who works on it, and what may be done with it meanwhile.
+"""The monitor of a heap: which operation runs on it, and what callbacks and other threads may do meanwhile.
 
 A heap calls code of its users in the middle of its work: growth policies, root sources, listeners, finalizers.  That code
 may do anything, such as close the heap.  So every operation on a heap enters its monitor:
@@ -7,10 +7,10 @@ may do anything, such as close the heap.  So every operation on a heap enters it
   says otherwise.  So a callback that is added somewhere is safe without knowing of all this;
 * what is asked for beyond that, or by another thread, is refused with `HeapBusyError`, before anything has happened.
 
-Engines enter no monitor: whoever calls one has entered it.  The exception is the kernel's way in for allocations without a
+Engines do not enter the monitor: their callers have entered it.  The exception is the kernel's way in for allocations without a
 Python frame, ``Kernel.alloc_at_once``; it is closed by `Guarded.guarded` while an operation runs.  While it runs
-itself it enters nothing, and need not: Python's global lock lets nobody in between.  A Python without that lock finds fewer
-of the threads that come between.
+itself it enters nothing: Python's global lock keeps other threads out.  On a Python without that lock, fewer threads that
+work on a heap at the same time are noticed.
 
 Source: C. A. R. Hoare, "Monitors: an operating system structuring concept" (1974); entering twice is an error here where a
 monitor of his waits.
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 class Access(IntEnum):
-    """What is done with a heap; whoever may do one may do those before it."""
+    """What is done with a heap; what allows one of these allows those before it."""
 
     LOOK = 0
     """Reads it; and adds or removes roots, tasks and listeners, which are not in it."""

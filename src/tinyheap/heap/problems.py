@@ -1,6 +1,6 @@
-"""What can be wrong with a heap, in words: one line per problem, with the block, its address and what was found there.
+"""The problems of a heap, one line each: the block, its address and what was found there.
 
-Used by whoever owns an engine: a `Heap`, or a guest's.  Nothing here changes anything.
+Used by `Heap` and by the heaps of guests.  Nothing here changes anything.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ RootSource = Callable[[], Iterable[Buffer]]
 
 
 class RootHandle(SoleOwner):
-    """Something that keeps objects alive until it is removed."""
+    """One or more roots, until they are removed."""
 
     def __init__(self, remove: Callable[[], None]) -> None:
         self._remove: Callable[[], None] | None = remove
 
     def remove(self) -> None:
-        """Keep nothing alive any more; a second call does nothing.
+        """Remove the roots; a second call does nothing.
 
         Raises:
             HeapBusyError: another thread works on the heap.
@@ -54,7 +54,7 @@ class RootHandle(SoleOwner):
 
 
 class Root(RootHandle):
-    """One word that keeps an object alive; assign ``address`` to point it elsewhere, 0 for nowhere."""
+    """A root of one word; assign ``address`` to point it elsewhere, 0 for nowhere."""
 
     def __init__(self, slots: array[int], index: int, remove: Callable[[], None]) -> None:
         super().__init__(remove)
@@ -76,7 +76,7 @@ class Root(RootHandle):
 class TaskQueue(SoleOwner):
     """The run queue of tasks that live on the heap: first in, first out.
 
-    Safe to push to from anywhere at any time: other threads, callbacks of the heap, handlers of signals.
+    May be pushed to at any time: by other threads, callbacks of the heap, and signal handlers.
     """
 
     def __init__(self, monitor: Monitor) -> None:
@@ -107,7 +107,7 @@ class TaskQueue(SoleOwner):
         return len(self._tasks)
 
     def restore(self, tasks: deque[int]) -> bool:
-        """Put the tasks that were taken off back; False where others came in meanwhile, which are behind them then."""
+        """Put back the tasks that were taken off; False where others were pushed meanwhile, which then follow them."""
         with self._lock:
             # First, so that what a signal's handler pushes in between is counted.
             self.put_back(tasks)
@@ -135,7 +135,7 @@ class Roots(SoleOwner):
         self.tasks = TaskQueue(monitor)
 
     def add(self, address: int = 0) -> Root:
-        """Keep the object at an address (or around it) alive; 0 for one that is to point somewhere later.
+        """Add a root that points at an object or into it; 0 for a root that is to be set later.
 
         Raises:
             InvalidAddressError: this is not an address.
@@ -166,10 +166,10 @@ class Roots(SoleOwner):
         return guarded
 
     def add_range(self, words: Buffer) -> RootHandle:
-        """Keep alive what the words of a buffer point at, now and whenever they change.
+        """Add the words of a buffer as roots; they are read at each collection.
 
         Raises:
-            HeapError: no buffer, or not in one piece.
+            HeapError: it cannot be read as a buffer, or is not contiguous.
         """
         view = _words(words)
         with self._monitor.entered(LOOKING):
@@ -181,7 +181,7 @@ class Roots(SoleOwner):
         view.release()
 
     def add_source(self, source: RootSource) -> RootHandle:
-        """Ask a callable for ranges at each collection; it cannot change the heap.
+        """Add a function that gives ranges of roots; it is called at each collection, and cannot change the heap.
 
         Raises:
             InvalidTypeError: it cannot be called.

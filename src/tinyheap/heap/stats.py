@@ -1,4 +1,4 @@
-"""What a heap says of itself: Go's ``MemStats``, and what one collection did."""
+"""Statistics of a heap: Go's ``MemStats``, and those of one collection."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def mem_stats(
         in_use = allocated = heap_sys = bump_address - geometry.start_address
         idle = 0
     elif collector.has_free_list:
-        # From the state; the slack counts, too.  An adopted heap has objects that nobody allocated.
+        # From the state; the slack counts, too.  An adopted heap has objects that were not allocated here.
         allocated, heap_sys, frees = in_use, geometry.pool_bytes, max(counters.mallocs - heads, 0)
     return MemStats(
         alloc=allocated,
@@ -114,14 +114,14 @@ class Collection(NamedTuple):
     """One run of the collector.
 
     Args:
-        number: the first is 1.
+        number: of the collection, from 1.
         reason: ``requested``, ``exhausted`` (an allocation had searched the whole heap), or ``idle`` (`Heap.idle`).
         freed_objects, freed_blocks: what the sweep freed.
-        live_objects, live_blocks: what it left.
+        live_objects, live_blocks: what the sweep left.
         free_blocks: blocks free after it.
         overflows, rescans: of the bounded mark stack.
         words_scanned: words of objects that the mark phase read.
-        mark_ns, sweep_ns: the phases' times; ``pause_ns`` the whole's, roots and listeners included.
+        mark_ns, sweep_ns: nanoseconds in each phase; ``pause_ns`` in all, roots and listeners included.
     """
 
     number: int
@@ -148,7 +148,7 @@ class Collection(NamedTuple):
         left: tuple[int, int, int],
         times_ns: tuple[int, int, int],
     ) -> Collection:
-        """What an engine's counters before and after tell.
+        """A collection, from the engine's counters before and after it.
 
         Args:
             left: live objects, their blocks, and free blocks.

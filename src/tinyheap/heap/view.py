@@ -1,7 +1,7 @@
-"""What there is to see on a heap, whatever engine it is on and whoever keeps it: its objects, their census and statistics.
+"""A view of a heap on any engine: its objects, their census and statistics.
 
-`Heap` shows a mutator its own heap by it, and `tinyheap.guests.GuestHeap` that of a running program.  A view reads, and
-changes nothing; who may look, and when, is for its keeper to say.
+`Heap` and `tinyheap.guests.GuestHeap` use it.  A view reads, and changes nothing; its users check that no other thread
+works on the heap.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HeapObject:
         address: what the mutator holds.
         head: the block that is its head: the first one, or, where heads are last, the last.
         blocks: how many it has.
-        size_bytes: of its body, from ``address`` on: at least what was asked for.
+        size_bytes: from ``address`` to the end of its last block: at least what was asked for.
         layout: where its pointers may be; None where the collector does not know (conservative).
         head_is_last: which one the head is.
     """
@@ -99,7 +99,7 @@ class HeapView:
             )
         block = geometry.block_of(address)
         if block >= geometry.end_block or engine.state(block) is State.FREE:
-            raise InvalidAddressError(f"{address:#x} is in block {block}, which is free: nothing is there (any more)")
+            raise InvalidAddressError(f"{address:#x} is in block {block}, which is free: no object is there (any more)")
         head = engine.find_head(block)
         if head == NO_BLOCK or engine.state(head) is State.FREE:
             raise HeapCorruptError(f"block {block} at {geometry.address_of(block):#x} is a tail without a head")

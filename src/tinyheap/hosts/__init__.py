@@ -1,4 +1,4 @@
-"""What a program imports: WASI preview 1, and the Go/JavaScript bridge; offered as granted, refused by name.
+"""Hosts of programs: WASI preview 1 and the Go/JavaScript bridge, with what is granted and nothing else.
 
 A program in three lines::
 
@@ -6,7 +6,7 @@ A program in three lines::
         exit_code = session.run()
         text = session.memory.read(0, 16)
 
-A program that a host drives is driven through its exports (`HostSession.call`), through functions that it
+A host calls a program through its exports (`HostSession.call`), through functions that it
 leaves in JavaScript's global object (`HostSession.call_script`), or through a driver that knows its calling
 convention (`tinyheap.formatters.find`).  All that runs anything needs the extra `run`; what is offered (`offered`) is
 known without.

@@ -1,9 +1,9 @@
-"""Call stacks as people read them: innermost first, recursion folded, no function of tinyheap between.
+"""Call stacks for people to read: innermost first, recursion folded, without functions of tinyheap's.
 
     main.walk < (main.visit < main.walk) 8 times < main.main < _start
 
-wasmtime tells of the innermost twenty calls only, so that recursion is often seen without its beginning: who reads is
-told that there is more.
+wasmtime gives the innermost twenty calls only, so that recursion is often seen without its beginning; the text then says
+that there is more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Functions of the user's own behind a program's imports, and stubs that answer zero where there are none.
+"""Functions of the user's own for a program's imports, and stubs that return zero where there are none.
 
     def log(caller, address, length_bytes):
         print(caller.memory.read(address, length_bytes).decode())
@@ -9,7 +9,7 @@ A function gets the numbers that the program passes, i32 and i64 signed, and ret
 number, or as many as there are results; integers signed or unsigned.  One whose first parameter is named ``caller`` is
 given a `Caller` there, by which it sees the memory and calls exports.
 
-What a function raises unwinds the program, which ends by it, and reaches whoever called the program as what it is.
+An exception that a function raises ends the program, and is raised unchanged by the call of the program.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Imports = Mapping[str, Mapping[str, Function]]
 CALLER: Final = "caller"
 """The name of a first parameter that is given a `Caller`."""
 ALL: Final = "*"
-"""Among the names of stubs: whatever nobody offers."""
+"""Among the names of stubs: all imports that no host offers."""
 
 
 class Called(Protocol):
@@ -56,7 +56,7 @@ class Called(Protocol):
 
 
 class Caller(SoleOwner):
-    """The program, as a function sees it that the program imports and calls."""
+    """The program that calls a function of the user's, as given to that function."""
 
     def __init__(self, session: Called) -> None:
         # Whoever serves a program must not keep it.
@@ -67,13 +67,13 @@ class Caller(SoleOwner):
         """Its memory.
 
         Raises:
-            HostError: It exports none, or is gone.
+            HostError: It exports none, or was closed.
         """
         return self._called().memory
 
     @property
     def exports(self) -> frozenset[str]:
-        """The names of the functions that it exports; HostError if it is gone."""
+        """The names of the functions that it exports; HostError if it was closed."""
         return self._called().exports
 
     def call(self, name: str, *arguments: float) -> int | float | None:
@@ -93,7 +93,7 @@ class OwnImports:
 
     Args:
         functions: by module and name.
-        stubs: the imports that are to answer zero, as ``module.name``; `ALL` for those that nobody offers.
+        stubs: the imports to replace by stubs, as ``module.name``; `ALL` for those that no host offers.
     """
 
     functions: Mapping[tuple[str, str], Function]
@@ -186,18 +186,20 @@ class OwnFunctions(SoleOwner):
         if function is None:
             return False
         if not _crosses(item):
-            raise HostError(f"{item}: a function cannot be behind that; only functions of numbers can be offered")
+            raise HostError(
+                f"{item}: cannot be offered from Python: expected a function whose parameters and results are numbers"
+            )
         arguments = (self._caller,) if _takes_caller(function) else ()
         _check_arity(item, function, arguments)
         _define(linker, item, partial(_answer, item, partial(function, *arguments)))
         return True
 
     def stub_rest(self, linker: Linker, item: RequiredImport) -> bool:
-        """Whether an import that nobody offers is to answer zero; it is defined in ``linker`` then."""
+        """Whether an import that no host offers is to be a stub; it is defined in ``linker`` then."""
         return ALL in self._wish.stubs and self.stub(linker, item)
 
     def stub(self, linker: Linker, item: RequiredImport) -> bool:
-        """Let an import answer zero; False where it is no function of numbers."""
+        """Replace an import by a stub that returns zero; False where it is not a function of numbers."""
         if not _crosses(item):
             return False
         self.stub_calls[item.place] = 0

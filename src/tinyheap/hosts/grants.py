@@ -1,4 +1,4 @@
-"""What a program is given: arguments, streams, folders, time, and how much of each resource.
+"""What a program is granted: arguments, streams, folders, time, and limits of each resource.
 
 Everything is refused unless it is granted.  `Grants()` alone gives a program this process's standard output
 and error and the real clock and randomness, an empty standard input, no arguments but its name, no
@@ -173,7 +173,7 @@ _FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
 class OutputStream:
     """An `Output` that remembers its first failure instead of raising inside the program's call.
 
-    It calls ``lost`` when what is written goes nowhere any more, as when nobody reads it: few programs look at that
+    It calls ``lost`` when the output cannot be written any more, as when a pipe is closed: few programs look at that
     themselves.  ``writing`` is entered around what the output does.
     """
 

@@ -71,7 +71,7 @@ class HostFile:
                 f"{text_of(path)}: defines no host: expected imports = {{module: {{name: function}}}} or def drive(program)"
             )
         if drive is not None and not callable(drive):
-            raise HostFileError(f"{text_of(path)}: invalid drive {drive!r}: expected a function of the program")
+            raise HostFileError(f"{text_of(path)}: invalid drive {drive!r}: expected a function that takes the program")
         try:
             OwnImports.of(imports)
         except TinyheapError as error:
@@ -82,7 +82,7 @@ class HostFile:
         """The exit code that `drive` gives a program.
 
         Raises:
-            HostFileError: it returns what is no exit code.
+            HostFileError: it returns something else than an exit code.
         """
         assert self.drive is not None, "only what drives is asked to"
         code = self.drive(program)

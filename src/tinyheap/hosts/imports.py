@@ -1,4 +1,4 @@
-"""How a host puts one function behind one import of a program.
+"""Defining one import of a program by one function of its host.
 
 wasmtime keeps a callback alive as long as the store that it was defined for.  A callback that held its host,
 which holds the store, would keep both for ever; so callbacks hold their host weakly, and the session holds
@@ -81,7 +81,7 @@ def number(kind: str, value: object) -> int | float | None:
 
 
 def describe(wanted: ImportType, module: str) -> RequiredImport:
-    """An import of a compiled module, from that module, in this room's terms."""
+    """The import of a compiled module as a `RequiredImport`."""
     from wasmtime import FuncType
 
     kind = type(wanted.type).__name__.removesuffix("Type").lower()

@@ -1,8 +1,8 @@
 """A program's linear memory as its host sees it: bounds-checked copies, nothing that outlives a growth.
 
-Growth may move a memory, so no view of it is ever kept: each access asks for the base address again and
-copies.  While another thread uses the program, an access is refused (`GuestPhaseError`).  Addresses come out of
-the program as signed 32-bit numbers; every method here takes them as they come.
+Growth may move a memory, so no view of it is ever kept: each access determines the base address again and
+copies.  While another thread uses the program, an access is refused (`GuestPhaseError`).  A program passes
+addresses as signed 32-bit numbers; all methods take both signed and unsigned ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class GuestMemory(SoleOwner):
     Args:
         store: The store that the program runs in.
         memory: The exported memory.
-        life: The program's, which nobody else may use meanwhile.
+        life: The phases of the program, whose lock is held while the memory is used.
     """
 
     def __init__(self, store: Store, memory: Memory, life: Life | None = None) -> None:
@@ -45,7 +45,7 @@ class GuestMemory(SoleOwner):
                 return self._memory.data_len(self._store)
         except ValueError as error:
             # wasmtime's word for a store that is closed.
-            raise HostError("the program was closed, and its memory with it; look at it before") from error
+            raise HostError("the program was closed, and its memory with it; look at the memory before that") from error
 
     def read(self, address: int, length_bytes: int) -> bytes:
         """A copy of ``length_bytes`` bytes.

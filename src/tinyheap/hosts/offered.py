@@ -1,4 +1,4 @@
-"""Which imports some host here offers, known without any: for who asks what a program would need, and runs nothing.
+"""Which imports the hosts offer; known without wasmtime, so that modules can be examined where none can run.
 
 The functions of WASI preview 1 are wasmtime's; a test holds this table against it.  Those of the bridge are its own.
 """
@@ -29,9 +29,9 @@ _WASI: Final = """
 """Names, and their parameters: i for i32, I for i64."""
 HOW_TO_OFFER: Final = (
     'Offer such functions from Python (Program.open(..., imports={"env": {"log": function}})), or to a command by a Python '
-    "file (--host FILE.py); or let them answer zero (--stub-imports)."
+    "file (--host FILE.py); or replace them by stubs that return zero (--stub-imports)."
 )
-"""What to do about an import that nobody offers."""
+"""What to do about an import that no host offers."""
 _KINDS: Final = {"i": "i32", "I": "i64"}
 
 

@@ -63,7 +63,7 @@ _WHY: Final = {
 class Life:
     """The phase that one program is in, and whether it runs just now.
 
-    Invariant: whoever runs the program, or looks at its memory, holds the lock meanwhile.
+    Invariant: the thread that runs the program, or looks at its memory, holds the lock meanwhile.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Life:
             GuestPhaseError: It has had one before.
         """
         if self._phase is not Phase.OFFERED:
-            raise GuestPhaseError("attach: the program has its instance already", self._phase)
+            raise GuestPhaseError("attach: the program has an instance already, and has only one", self._phase)
         self._phase = Phase.LOADED if has_entry else Phase.READY
 
     def start(self, wish: str) -> None:
@@ -125,7 +125,7 @@ class Life:
             self._phase, self._end = Phase.ENDED, why
 
     def close(self) -> None:
-        """It gives its memory back, while nobody uses it (`idle`)."""
+        """Its memory is released, while no thread uses it (`idle`)."""
         self._phase = Phase.CLOSED
 
     # ---- what may be done --------------------------------------------------------------------------------------------

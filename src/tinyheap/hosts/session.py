@@ -12,7 +12,7 @@ A user's functions (`functions`) come before those of any host.  Whoever wants t
 `offer` what makes them, or defines them in the linker before, where `offer` leaves them alone.
 
 Invariants: one time limit covers all that a session runs; no wasmtime exception leaves a session, each
-becomes one of `tinyheap.errors`; whatever is asked out of turn is refused (`phases`); what unwinds a program ends it;
+becomes one of `tinyheap.errors`; calls in the wrong phase are refused (`phases`); an error that unwinds a program ends it;
 a session that is dropped frees its program.
 """
 
@@ -106,7 +106,7 @@ class _Exit(BaseException):
 
 
 def new_engine(grants: Grants | None = None) -> Engine:
-    """An engine that can do what ``grants`` ask for: its programs can be stopped, if they are to be."""
+    """A wasmtime engine for programs with these grants; it can interrupt them, where the grants need that."""
     config = Config()
     if grants is not None and is_stoppable(grants):
         config.epoch_interruption = True
@@ -145,11 +145,11 @@ def offer(
         linker: Gets the imports.
         module: The compiled program.
         grants: What it may have.
-        makers: By the name of the module that is imported from: what makes its functions, instead of any host.
-        own: What the user offers, before any host does.
+        makers: What makes the functions of a module that is imported from, by its name, instead of any host.
+        own: Functions and stubs that the user offers, which come before any host's.
 
     Raises:
-        HostError: If imports remain that nobody offers; the message lists every one with its type.
+        HostError: If imports remain that no host offers; the message lists every one with its type.
     """
     session = HostSession(store, linker, grants, own)
     session.offer(module, makers)
@@ -169,11 +169,11 @@ def load(
         wasm: The module's bytes.
         grants: What it may have; `Grants()` if None.
         imports: The user's own functions, by the module and the name that they are imported by.
-        stub_imports: The imports that answer zero, as ``env.log``; True for all that nobody offers.
+        stub_imports: The imports to replace by stubs that return zero, as ``env.log``; True for all that nothing offers.
 
     Raises:
-        GuestError: If it is no module that can run.
-        HostError: If it imports what no host offers, or what is offered does not fit.
+        GuestError: If it is not a module that can run.
+        HostError: If it has imports that no host offers, or what is offered does not fit.
     """
     grants, own = grants or Grants(), OwnImports.of(imports, stub_imports)
     engine = new_engine(grants)
@@ -186,13 +186,13 @@ def load(
 class HostSession(SoleOwner):
     """One program and what it is given; made by `offer` or `load`, and to be closed at the end, best by ``with``.
 
-    What comes out of turn is refused with `GuestPhaseError`, whatever is asked: see `tinyheap.hosts.phases`.
+    A call in the wrong phase raises `GuestPhaseError`; see `tinyheap.hosts.phases`.
 
     Args:
         store: Where the program lives.
         linker: Where its imports are defined.
         grants: What it may have.
-        own: What the user offers.
+        own: Functions and stubs that the user offers.
     """
 
     def __init__(self, store: Store, linker: Linker, grants: Grants, own: OwnImports | None = None) -> None:
@@ -201,7 +201,7 @@ class HostSession(SoleOwner):
         self.grants = grants
         self.exit_code: int | None = None
         self.failure: str | None = None
-        """Why the program cannot go on: a trap, a limit, somebody; None as long as nothing ended it but itself."""
+        """What ended the program, so that it cannot go on: a trap, a limit, an interrupt; None where nothing but itself did."""
         self.before_entry: Callable[[], object] | None = None
         """Called whenever the program is about to run, with none of its functions called yet."""
         self.after_exit: Callable[[], object] | None = None
@@ -214,7 +214,7 @@ class HostSession(SoleOwner):
         self.explain_trap: Callable[[], str | None] = lambda: None
         """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
         self.name_frames: Callable[[Sequence[GuestFrame]], tuple[str, ...]] = plain_names
-        """Names a call stack for whoever reads it, innermost first."""
+        """Makes the text of a call stack, innermost first."""
         self.life = Life()
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
@@ -262,7 +262,7 @@ class HostSession(SoleOwner):
 
     @property
     def phase(self) -> Phase:
-        """Where the program is in its life."""
+        """The phase that the program is in."""
         return self.life.phase
 
     @property
@@ -277,7 +277,7 @@ class HostSession(SoleOwner):
 
     @property
     def stub_calls(self) -> Mapping[str, int]:
-        """How often each import was called that answers zero, by its name (``env.log``)."""
+        """How often each stub was called, by the name of its import (``env.log``)."""
         return dict(self._own.stub_calls)
 
     @property
@@ -302,10 +302,10 @@ class HostSession(SoleOwner):
         return frozenset(self._functions)
 
     def function(self, name: str) -> Func:
-        """An exported function, as wasmtime has it: who calls it does so past the phases, the time limit and all else.
+        """An exported function as an object of wasmtime's; calling it bypasses the phases, the time limit and all other checks.
 
         Raises:
-            GuestError: If there is none of that name; the message lists those that there are.
+            GuestError: If there is none of that name; the message lists those that exist.
         """
         found = self._functions.get(str(name))
         if found is None:
@@ -351,7 +351,7 @@ class HostSession(SoleOwner):
         refused = [item for item in refused if not self._own.stub_rest(self.linker, item)]
         if refused:
             listing = "".join(f"\n  {item}" for item in refused)
-            raise HostError(f"the program imports what no host here offers:{listing}\n{HOW_TO_OFFER}")
+            raise HostError(f"the program has imports that no host here offers:{listing}\n{HOW_TO_OFFER}")
 
     def _make(self, module: Module, makers: Mapping[str, Maker]) -> list[RequiredImport]:
         """Define those imports of ``module`` that have a maker; returns the others."""
@@ -506,7 +506,9 @@ class HostSession(SoleOwner):
             HostError: If its host cannot do what it asks for.
         """
         if name in _ENTRIES:
-            raise GuestPhaseError(f"call of {name!r}: a program is started by start() or run(), once", self.life.phase)
+            raise GuestPhaseError(
+                f"call of {name!r}: this function starts the program; use start() or run(), once", self.life.phase
+            )
 
         def body() -> int | float | None:
             function = self.function(name)
@@ -552,7 +554,7 @@ class HostSession(SoleOwner):
         _stop(self._interrupted, self.store.engine)
 
     def sleep(self, duration_ns: int) -> None:
-        """Let ``duration_ns`` pass in the program's world.
+        """Let ``duration_ns`` pass on the program's clock.
 
         Raises:
             GuestTimeoutError: If the program's time is over before.
@@ -605,7 +607,7 @@ class HostSession(SoleOwner):
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """Around all that the program itself does: what unwinds it leaves it in a state that nobody knows."""
+        """Around all that the program itself does: an error that unwinds it leaves it in an unknown state."""
         try:
             yield
         except _Exit:

@@ -1,6 +1,6 @@
 """WASI preview 1: wasmtime's own implementation, configured from a program's grants.
 
-A few functions are served here instead, because wasmtime's cannot do what a session promises:
+A few functions are served here instead, because wasmtime's do not do what a session needs:
 
 ``proc_exit``       takes every exit code; wasmtime's refuses those from 126 on.
 ``poll_oneoff``     sleeps on the session's world, so that a timeout ends it and a seeded world does not wait.
@@ -144,7 +144,7 @@ class Wasi(SoleOwner):
             config.inherit_stdin()
         elif isinstance(source, Path):
             if source.is_dir() or not source.exists():
-                raise HostError(f"{text_of(source)}: is not a file; it was to be the program's standard input")
+                raise HostError(f"{text_of(source)}: cannot be the program's standard input: it is not a file")
             config.stdin_file = self._utf8_name(source)
         else:
             import tempfile

@@ -1,9 +1,8 @@
-"""Time and randomness, as a program meets them: real, or made from a seed.
+"""The clock and random numbers of a program: real, or made from a seed.
 
-A program that sees the real world is not repeatable.  `SeededWorld` is a world whose every answer follows
-from its seed and from what was asked before: a clock that starts at a fixed moment and moves a fixed step
-each time somebody looks at it (so that a loop that waits for time to pass ends), sleep that takes no time,
-and a seeded generator.
+A program that reads the real clock is not repeatable.  `SeededWorld` depends on its seed and on earlier requests
+only: a clock that starts at a fixed moment and advances by a fixed step each time it is read (so that a loop
+that waits for time to pass ends), sleep that takes no time, and a seeded generator.
 """
 
 from __future__ import annotations

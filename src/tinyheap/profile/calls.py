@@ -38,7 +38,7 @@ STARTS: Final = ("_start", "_initialize")
 MOST_SPANS: Final = 64
 OLDEST: Final = 20
 """Of what is lent so many objects are listed."""
-_NOT_NOTED: Final = "it was recorded before calls were noted"
+_NOT_NOTED: Final = "it was recorded by a version that did not record calls"
 _NEVER_FREES: Final = "this heap never frees, so that it grows with everything"
 
 
@@ -78,7 +78,7 @@ class GrowingSite(Result):
 
     site: StackFrame
     slope_bytes: float
-    """By which they grow a call."""
+    """By how many bytes they grow per call."""
     tau: float
     live_bytes: int
     """After the last collection that was looked at."""
@@ -105,7 +105,7 @@ class CallTrend(Result):
     frees: int
     """Calls by which memory can be given back: of exports that free by their name, and of `free` itself."""
     enough_at: int | None
-    """Collecting at every so many allocations makes enough values; None where there are too few calls for that."""
+    """The ``--gc-every`` that makes enough values; None where there are too few calls for that."""
 
     @property
     def can_tell(self) -> bool:
@@ -114,13 +114,13 @@ class CallTrend(Result):
 
     @property
     def slope_bytes(self) -> float:
-        """By how much all that grows does so, a call."""
+        """By how many bytes per call all sites that grow do so together."""
         return sum(each.slope_bytes for each in self.growing)
 
 
 @dataclass(frozen=True, slots=True)
 class LentObject(Result):
-    """An object whose address the host was given."""
+    """An object whose address a call returned to the host, and that lives at the end."""
 
     object_id: int
     export: str
@@ -135,7 +135,7 @@ class LentObject(Result):
 
 @dataclass(frozen=True, slots=True)
 class Lent(Result):
-    """What is lent to the host at the end of the run."""
+    """The objects whose addresses the host still holds at the end of the run."""
 
     objects: int
     bytes: int
@@ -247,9 +247,9 @@ GROUP BY frame_id
 
 
 def host_calls(recording: Recording) -> HostCalls | Unknown:
-    """What calls of the host cost, whether the heap grows with them, and what is lent to the host.
+    """The host's calls: what each export allocates, whether the heap grows with the calls, and what the host still holds.
 
-    Unknown for a recording that was made before calls were noted.
+    Unknown for a recording that was made by a version that did not record calls.
 
     Raises:
         RecordingCorruptError: The recording contradicts itself.

@@ -1,4 +1,4 @@
-"""Two recordings side by side: what became more, what became less.
+"""The difference between two recordings.
 
 The recordings need not be of one build of a program: functions are matched by their names, and sites by the names of
 caller and callee, so that all calls from one function to another are one line.  Every difference is ``after - before``.

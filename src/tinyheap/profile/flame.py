@@ -24,7 +24,7 @@ ROOT_NAME: Final = "all"
 
 
 class Measure(Enum):
-    """What the width of a frame stands for; the value is the name that the command line and JSON know it by."""
+    """What a flame graph is weighed by; the value is its name on the command line and in JSON."""
 
     ALLOCATED_BYTES = "allocated-bytes"
     """All objects ever made, in the bytes that were asked for."""
@@ -123,7 +123,7 @@ class FlameGraph(Result):
 
 
 def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES) -> FlameGraph | Unknown:
-    """The functions as they called each other, weighed by `measure`."""
+    """The flame graph of a recording: functions as they called each other, weighed by `measure`."""
     own = weights(recording, measure)
     if isinstance(own, Unknown):
         return own
@@ -141,7 +141,7 @@ def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES
 
 
 def folded(graph: FlameGraph) -> FlameGraph:
-    """A flame graph without recursion: a function that is already on its own stack goes on from where it was first.
+    """A flame graph without recursion: a call of a function that is on the stack already continues at its first call.
 
     So what weighs on ``parse, expression, term, expression, name`` weighs on ``parse, expression, name``.  The whole stays
     what it is, and each path has each function at most once.

@@ -68,9 +68,9 @@ def size_histogram(recording: Recording) -> Histogram:
 
 
 def lifetime_histogram(recording: Recording) -> Histogram | Unknown:
-    """Objects that died by their lifetime in ns: from birth to the end of the collection that freed them.
+    """Freed objects by their lifetime in ns, from allocation to the end of the collection that freed them.
 
-    Where deaths were inferred, it ends then, and is an upper bound.  Those that lived at the end are beyond it.
+    Where deaths were inferred, it ends then, and is an upper bound.  Objects that live at the end are left out.
     """
     if unknown := unless_lives(recording):
         return unknown
@@ -78,7 +78,7 @@ def lifetime_histogram(recording: Recording) -> Histogram | Unknown:
 
 
 def survival_histogram(recording: Recording) -> Histogram | Unknown:
-    """Objects that died by how many collections they survived; those that lived at the end are beyond it."""
+    """Freed objects by how many collections they survived; objects that live at the end are left out."""
     if unknown := unless_collections(recording):
         return unknown
     take_census(recording)

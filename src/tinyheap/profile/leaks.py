@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 FEWEST_COLLECTIONS: Final = 10
-"""With fewer nobody is suspected: five values are in order by chance once in a hundred times, and sites are many."""
+"""With fewer no site is suspected: five values are in order by chance once in a hundred times, and sites are many."""
 MOST_LATER: Final = 64
 """Of a longer series so many values, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
@@ -71,7 +71,7 @@ class LeakSuspects(Result):
     """The suspects, the highest score first."""
 
     collections: int
-    """How many there were; with fewer than `FEWEST_COLLECTIONS` nobody can be suspected."""
+    """How many there were; with fewer than `FEWEST_COLLECTIONS` no site can be suspected."""
     allocations: int
     """How many objects were allocated, at each of which there could be a collection."""
     suspects: tuple[LeakSuspect, ...]
@@ -83,12 +83,12 @@ class LeakSuspects(Result):
 
     @property
     def enough_at(self) -> int | None:
-        """Collecting at every so many allocations makes enough collections; None where too little is allocated for that."""
+        """The ``--gc-every`` that makes enough collections; None where too little is allocated for that."""
         return self.allocations // FEWEST_COLLECTIONS or None
 
 
 def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
-    """The sites whose live bytes grow from collection to collection; unknown where nothing is freed, or nobody saw it."""
+    """The sites whose live bytes grow from collection to collection; unknown where collections were not observed."""
     if recording.run.never_frees:
         return Unknown(_NEVER_FREES)
     if unknown := unless_collections(recording):

@@ -42,7 +42,7 @@ class HeapMoment:
 
 @dataclass(frozen=True, slots=True)
 class ObjectAt(Result):
-    """An object of the heap, and its life."""
+    """An object, with when it was allocated and freed."""
 
     object_id: int
     address: int

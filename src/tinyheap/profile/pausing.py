@@ -28,7 +28,7 @@ _STEPS: Final = (1, 2, 5)
 
 @dataclass(frozen=True, slots=True)
 class Utilization:
-    """What the program had of the worst window of this length, from 0 (nothing) to 1."""
+    """The program's share of the worst window of this length, from 0 (all collection) to 1."""
 
     window_ns: int
     utilization: float
@@ -36,7 +36,7 @@ class Utilization:
 
 @dataclass(frozen=True, slots=True)
 class Pauses(Result):
-    """The pauses of a run; percentiles are those of single pauses, and there is none of them where no collection ran."""
+    """The pauses of a run, with percentiles of their lengths, which are empty where no collection ran."""
 
     count: int
     total_ns: int

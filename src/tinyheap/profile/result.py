@@ -1,4 +1,4 @@
-"""What all results of analyses have in common, and how analyses ask a recording."""
+"""What all results of analyses have in common, and how analyses query a recording."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Result):
-    """Stands for a result that a recording cannot have; single statistics that it cannot have are None."""
+    """In place of the result of an analysis of which nothing was observed; its text says why."""
 
     why: str
     """Why not, without the sentence's beginning and end."""

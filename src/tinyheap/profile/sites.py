@@ -1,11 +1,11 @@
 """Who allocates: by function, and by allocation site.
 
 Terms.  An object's *own function* is the innermost of its stack, the one that called the allocator.  Its *allocation
-site* is the innermost call outside of the Go runtime (`tinyheap.profile.stacks.is_runtime`), so that an append
-counts for who appends; where all of the stack is the runtime's, it is the innermost.  TinyGo inlines `main.main` into a
-function of the runtime, mostly ``runtime.run$1``: what is called there is called by the program.  *Own* metrics are of
-the objects whose function or site it is; *total* ones of all whose stack it is in, each counted once however often it
-recurs there.
+site* is the innermost call outside of the Go runtime (`tinyheap.profile.stacks.is_runtime`), so that an append counts
+for the function that appends; where all of the stack is the runtime's, it is the innermost.  TinyGo inlines `main.main`
+into a function of the runtime, mostly ``runtime.run$1``: what is called there is called by the program.  *Own* metrics
+are of the objects whose function or site it is; *total* ones of all whose stack it is in, each counted once however
+often it recurs there.
 """
 
 from __future__ import annotations

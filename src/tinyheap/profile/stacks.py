@@ -126,7 +126,7 @@ class StackTree:
         """The stacks of a recording; read again only when there are more.
 
         Raises:
-            RecordingCorruptError: They are no tree, or a frame is missing.
+            RecordingCorruptError: They do not form a tree, or a frame is missing.
         """
         (count,) = row(recording, "SELECT count(*) FROM stacks")
         known = _TREES.get(recording)
@@ -144,7 +144,7 @@ class StackTree:
             if not is_sound or not frame_id or frame_id not in frames:
                 raise RecordingCorruptError(
                     f"{recording.path} is damaged: stack {stack_id} has parent {parent_id} and frame {frame_id}, "
-                    f"which cannot be"
+                    "of which one does not exist, or comes later"
                 )
             stacks[stack_id] = Stack(stack_id, parent_id, frames[frame_id])
         return cls(stacks, frames)

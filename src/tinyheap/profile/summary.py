@@ -44,9 +44,11 @@ class Totals(Result):
     runtime: str
     runtime_version: str | None
     collector: str
+    """The kind of the program's collector, such as ``precise``; ``leaking`` where nothing is ever freed."""
     source: str
+    """Who managed the heap: tinyheap's ``kernel`` or ``model``, or, as ``injected`` code observed, the program itself."""
     state: str
-    """``finished``, ``failed``, or ``running`` where nobody wrote the end: all statistics are then up to the last batch."""
+    """``finished``, ``failed``, or ``running`` where the end was not written: all statistics are then up to the last batch."""
     error: str | None
     exit_code: int | None
     wall_ns: int
@@ -74,7 +76,7 @@ class Totals(Result):
     freed_bytes: int | None
     growths: int | None
     heap_bytes: int | None
-    """At the end, block table included; None also where nobody looked before the recording ended early."""
+    """At the end, block table included; None also where it was not sampled before the recording ended early."""
     used_bytes: int | None
     """At the end, in whole blocks."""
     fragmentation: float | None
@@ -84,7 +86,7 @@ class Totals(Result):
 def fragmentation(free_bytes: int | None, largest_free_run_bytes: int | None) -> float | None:
     """How scattered free memory is: 1 - largest free run / free memory, from 0 (in one run) to below 1.
 
-    None where nothing is free, or nobody looked.
+    None where nothing is free, or the heap was not observed.
     """
     if not free_bytes or largest_free_run_bytes is None:
         return None

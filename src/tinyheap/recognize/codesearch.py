@@ -2,8 +2,8 @@
 
 An address in linear memory stands in code as the constant of an `i32.const` or as the offset of a load or store.
 Either is spelled as short as can be, or padded to five bytes: linkers leave room where they filled an address in.
-Searching for those bytes finds every function that mentions it, and some that do not: whoever asks decodes what
-is found.
+Searching for those bytes finds every function that mentions it, and some that do not: callers decode what is
+found.
 """
 
 from __future__ import annotations

@@ -208,14 +208,14 @@ class BlockHeap:
 
     @property
     def import_parameters(self) -> tuple[int, int | None]:
-        """Which parameters of the import that takes alloc's place are size and layout; None for no layout."""
+        """Which parameters of the import that replaces alloc are size and layout; None for no layout."""
         if self.size_parameter is None:
             return 0, 1
         return self.size_parameter, self.layout_parameter
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether another collector can take its place as a whole."""
+        """Whether the collector can be replaced."""
         return not self.uncovered
 
 
@@ -230,7 +230,7 @@ class HeaderPlace(Enum):
 
 @dataclass(frozen=True)
 class FinalizerTable:
-    """The words of TinyGo's table of finalizers (`gc_finalizer.go`), of which programs have as much as they use.
+    """Where the words of TinyGo's table of finalizers lie (`gc_finalizer.go`); a program has those that it uses.
 
     An entry is {next entry, the object's address with all bits inverted, two words of the function}.
     """
@@ -413,7 +413,7 @@ class Guest:
 
     @property
     def summary(self) -> str:
-        """What works for it, in a sentence whose subject is the module; what it lacks comes first."""
+        """What works for the module, in one sentence; imports that no host offers come first."""
         if self.component_modules:
             return (
                 "is a WebAssembly component, which cannot be run here; the largest of its"
@@ -431,5 +431,5 @@ class Guest:
         # Whose module lacks nothing needs none of the hosts.
         from tinyheap.hosts.offered import HOW_TO_OFFER
 
-        lacking = f"imports what no host here offers ({shown}{more}), so that it runs only where somebody does"
+        lacking = f"has imports that no host here offers ({shown}{more}), so that it runs only where you offer them"
         return f"{lacking}; it {self.served}. {HOW_TO_OFFER.removesuffix('.')}"

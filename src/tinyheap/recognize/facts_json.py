@@ -48,5 +48,5 @@ def _read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation
     if issubclass(kind, Enum):
         return kind(value)
     if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"invalid value {value!r}: expected {kind.__name__}")
     return value

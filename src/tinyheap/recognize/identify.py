@@ -2,8 +2,8 @@
 
     guest = identify_file(data)         a module, or the largest one of a component
     guest = identify(Module.parse(data))
-    guest.served                        a sentence for people
-    block_heap(guest)                   the heap to be taken over, or an error that says why not
+    guest.served                        what works for it, in one sentence
+    block_heap(guest)                   the heap whose collector can be replaced, or an error that says why not
 
 TinyGo's block collector is looked for in every module, whatever it says of itself: stripped modules say nothing.
 Everything else is known by what cannot well be stripped: imports, exports, and texts in its data.
@@ -40,7 +40,7 @@ from tinyheap.wasm.component import core_modules, is_component
 from tinyheap.wasm.entities import FunctionReference
 from tinyheap.wasm.leb128 import encode_unsigned
 
-_SERVED = "runs, and its collector can be replaced by this one, by the model and by none (--gc leaking)"
+_SERVED = "runs, and its collector can be replaced: by tinyheap's (kernel or model), or by none (--gc leaking)"
 _PARTLY = (
     "runs with its own collector; it cannot be replaced: functions {functions} collect or change the heap's state"
     " themselves, beside other work"
@@ -50,7 +50,7 @@ _BEST_FIT = (
     " with TinyGo 0.30 to 0.39)"
 )
 _UNKNOWN_BLOCKS = (
-    "runs with its own collector; it cannot be replaced, because its allocator is of no known shape (compile with"
+    "runs with its own collector; it cannot be replaced, because the shape of its allocator is not known (compile with"
     " TinyGo 0.30 to 0.39)"
 )
 _LEAKING = "runs as it is; it never frees memory, so there is no collector to replace (compile with -gc=precise)"

@@ -1,4 +1,4 @@
-"""What a run hands over to its recording from time to time: rows of the tables in `schema`, column by column or whole.
+"""A batch: the rows that a run hands over to its recording from time to time.
 
 The many small rows (events, deaths, stacks) come as NumPy arrays of records, whose fields are the columns; the few large
 ones as the dataclasses of `row_types`, whose fields are the columns, too.
@@ -51,7 +51,7 @@ def _no_stacks() -> NDArray[np.void]:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that belong into the file together: whatever an event refers to is in its batch or in an earlier one."""
+    """Rows that are written together: whatever an event refers to is in its batch or in an earlier one."""
 
     time_ns: int
     events: NDArray[np.void] = field(default_factory=_no_events)

@@ -1,10 +1,10 @@
 """What of a run was observed: the one place that says which statistics of a recording are known.
 
-Who serves a program's heap sees all of it.  A module that keeps its own allocator only tells of its allocations: that it
-collected and what its heap looked like stays unseen.  What died is inferred: an object whose bytes were handed out again,
-or that was freed by a call, was dead by then.  It may have been so long before, and what is dead and not handed out again
-counts as living, so what lives, and for how long, is an upper bound.  One thing is known even so: a collector that never
-frees never ran, and everything still lives.
+Where tinyheap serves a program's heap, all of it is observed.  Where a module keeps its own allocator, only allocations
+are: its collections and the heap as a whole cannot be seen.  Deaths are inferred: an object whose bytes were handed out
+again, or that was freed by a call, was dead by then.  It may have been so long before, and what is dead and not handed out
+again counts as living, so what lives, and for how long, is an upper bound.  But a collector that never frees has never run,
+so that all objects are known to live.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from enum import Enum
 from typing import Final, Self
 
 INJECTED: Final = "injected"
-"""Source of a recording whose program served its heap itself."""
+"""``run.source`` of a recording whose program managed its heap itself, observed by injected code."""
 UNSEEN: Final = "unseen"
-"""Source of a recording in whose program nothing that allocates was recognized."""
+"""``run.source`` of a recording in whose program nothing that allocates was recognized."""
 LEAKING: Final = "leaking"
-"""A collector that never frees."""
+"""``run.collector`` of a program whose heap is never freed."""
 
 _OWN_ALLOCATOR: Final = "this module keeps its own allocator"
 

@@ -1,4 +1,4 @@
-"""Whether a recording can be made under a name, which is known before its run begins.
+"""Checks, before a run begins, that its recording can be made under the name that was given.
 
 A recording replaces another one on request, and never a file that is something else.  DuckDB gets absolute names, for
 ``md:x`` and ``:memory:`` have a meaning of their own to it, and names in UTF-8, since it takes no others.
@@ -41,7 +41,7 @@ def check_place(path: Path, *, overwrite: bool) -> None:
             _check_replaceable(path, name, overwrite=overwrite)
         elif not overwrite and (log := path.with_name(f"{path.name}.wal")).exists():
             raise RecordingWriteError(
-                f"{text_of(log)}: is left of another recording; remove it, or choose another name"
+                f"{text_of(log)}: was left behind by another recording; remove it, or choose another name"
             )
         check_writable(path)
     except RecordingWriteError:

@@ -1,8 +1,8 @@
-"""Reads a recording, whose file may come from anywhere.
+"""Reads a recording, whose file may come from anywhere and is not trusted.
 
-What a file says is believed only so far.  It is opened for reading; nothing in it, and no question asked of it, reaches
-any other file, the network or an extension.  Its tables must have the columns that the schema says.  The views of the
-schema are always tinyheap's: what a file has under their names is not looked at.
+It is opened for reading; nothing in it, and no query, can reach any other file, the network or an extension.  Its
+tables must have the columns that the schema says.  The views of the schema are always tinyheap's: what a file has under
+their names is not looked at.
 
 *Complete* is a recording whose end was written.  Of any other its writer was killed, or could not go on; it holds a
 sound beginning of the run, up to the end of a batch.
@@ -133,7 +133,7 @@ class Recording(SoleOwner):
         """Open a recording, and check that it is one.
 
         Args:
-            path: A file; a pipe or another stream will not do, since DuckDB reads here and there.
+            path: A file; not a pipe or another stream, since DuckDB reads at any place of it.
 
         Raises:
             RecordingAccessError: There is no such file, or it may not be read.
@@ -156,14 +156,14 @@ class Recording(SoleOwner):
             raise
 
     def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> Rows:
-        """Ask a question in DuckDB's SQL; the tables are described in `schema`.
+        """Run a query in DuckDB's SQL; the tables are described in `schema`.
 
         Args:
             query: One statement.
             parameters: Values for ``?`` or ``$1`` in their order, or for ``$name`` by name.
 
         Raises:
-            QueryError: The question makes no sense.
+            QueryError: The query is invalid.
             RecordingCorruptError: The file is damaged.
             RecordingClosedError: The recording is closed.
         """
@@ -177,14 +177,14 @@ class Recording(SoleOwner):
         """All rows of a table or view, or what a query selects; `Rows` has them as data frames.
 
         Raises:
-            QueryError: There is no such table, or the query makes no sense.
+            QueryError: There is no such table, or the query is invalid.
             RecordingCorruptError: The file is damaged.
             RecordingClosedError: The recording is closed.
         """
         return self.sql(f"FROM {name_or_query}" if name_or_query.isidentifier() else name_or_query)
 
     def close(self) -> None:
-        """Close the file; what is asked afterwards is a `RecordingClosedError`.  Again it does nothing."""
+        """Close the file; later queries raise `RecordingClosedError`.  A second call does nothing."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

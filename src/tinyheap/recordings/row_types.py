@@ -19,8 +19,8 @@ class RunColumns:
     arguments: tuple[str, ...]
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
-    collector: str  # conservative, precise, leaking
-    source: str  # kernel or model: tinyheap's served the heap; injected: the program's own; unseen: unknown
+    collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
+    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -40,8 +40,8 @@ class RunRow:
     arguments: tuple[str, ...]
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
-    collector: str  # conservative, precise, leaking
-    source: str  # kernel or model: tinyheap's served the heap; injected: the program's own; unseen: unknown
+    collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
+    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -77,18 +77,18 @@ class CollectionRow:
     """See the table ``collections``."""
 
     number: int  # from 1
-    reason: str  # exhausted (no room was found) or requested
+    reason: str  # exhausted (an allocation found the heap full) or requested
     begun_ns: int
     pause_ns: int  # mark and sweep and what lies between
     mark_ns: int
     sweep_ns: int
     last_event_id: int  # the last event before it
-    wanted_bytes: int | None  # the allocation that found no room; NULL for a requested one
-    stack_id: int  # who made it happen
+    wanted_bytes: int | None  # size of the allocation that found the heap full; NULL for a requested collection
+    stack_id: int  # the calls that led to it
     roots_bytes: int  # stack and globals scanned
     words_scanned: int  # of objects
-    overflows: int  # of the bounded mark stack
-    rescans: int
+    overflows: int  # how often the bounded mark stack overflowed
+    rescans: int  # scans of the whole heap, because the mark stack had overflowed
     freed_objects: int
     freed_bytes: int  # whole blocks
     live_objects: int
@@ -120,7 +120,7 @@ class GrowthRow:
     last_event_id: int
     old_bytes: int  # of the heap, block table included
     new_bytes: int
-    wanted_bytes: int  # the allocation that it was for
+    wanted_bytes: int  # size of the allocation that needed it
 
 
 @dataclass(frozen=True, slots=True)

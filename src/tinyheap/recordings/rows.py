@@ -1,6 +1,6 @@
-"""Rows that a recording answers with, in the form that is asked for.
+"""The rows of a query's result, as Python objects, text, JSON, or data frames of several libraries.
 
-The libraries behind the forms are imported when they are asked for; none of them is needed otherwise.
+Each library is imported when its data frames are asked for, and is not needed otherwise.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def first_line(error: BaseException) -> str:
 
 
 class Rows:
-    """The answer to a question; it is computed when rows are asked for, and each time anew."""
+    """The result of a query; it is computed when rows are fetched, each time anew."""
 
     def __init__(self, relation: duckdb.DuckDBPyRelation, path: Path) -> None:
         self._relation = relation
@@ -91,7 +91,7 @@ class Rows:
     def as_text(self) -> Rows:
         """The same rows, with each value as the text that DuckDB writes for it; bytes as hexadecimal digits.
 
-        That is exact for every type, where Python has none as long or as fine.  NULL stays None.
+        That is exact for every type, also where Python's own are too small or too coarse.  NULL is None.
         """
         return self._written("{}::VARCHAR")
 

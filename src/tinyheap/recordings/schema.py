@@ -46,13 +46,13 @@ SCHEMA_VERSION: Final = 2
 """Goes up when a table or a column changes its meaning or goes away; not for what is added."""
 
 RUNNING: Final = "running"
-"""State of a run whose end nobody has written: it goes on, or its writer was killed or had no room."""
+"""State of a run whose end was not written: it goes on, or its writer was killed or the disk was full."""
 
 FINISHED: Final = "finished"
 """State of a run that ended by itself, whatever its exit code."""
 
 FAILED: Final = "failed"
-"""State of a run that was ended: by a trap, by a limit, by somebody."""
+"""State of a run that was ended by a trap, a limit, an error or an interrupt."""
 
 
 class EventKind(IntEnum):
@@ -76,11 +76,15 @@ RUN_BEGINNING: Final = (
     Column("arguments", VARCHARS),
     Column("runtime", VARCHAR, "e.g. TinyGo"),
     Column("runtime_version", VARCHAR, is_nullable=True),
-    Column("collector", VARCHAR, "conservative, precise, leaking"),
+    Column(
+        "collector",
+        VARCHAR,
+        "its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees",
+    ),
     Column(
         "source",
         VARCHAR,
-        "kernel or model: tinyheap's served the heap; injected: the program's own; unseen: unknown",
+        "who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself",
     ),
     Column("options", JSON, "a JSON object: how the heap was run"),
     Column("started_at", TIMESTAMP, "UTC"),
@@ -185,18 +189,23 @@ COLLECTIONS: Final = Table(
     "",
     (
         Column("number", INTEGER, "from 1"),
-        Column("reason", VARCHAR, "exhausted (no room was found) or requested"),
+        Column("reason", VARCHAR, "exhausted (an allocation found the heap full) or requested"),
         Column("begun_ns", BIGINT),
         Column("pause_ns", BIGINT, "mark and sweep and what lies between"),
         Column("mark_ns", BIGINT),
         Column("sweep_ns", BIGINT),
         Column("last_event_id", BIGINT, "the last event before it"),
-        Column("wanted_bytes", BIGINT, "the allocation that found no room; NULL for a requested one", is_nullable=True),
-        Column("stack_id", INTEGER, "who made it happen"),
+        Column(
+            "wanted_bytes",
+            BIGINT,
+            "size of the allocation that found the heap full; NULL for a requested collection",
+            is_nullable=True,
+        ),
+        Column("stack_id", INTEGER, "the calls that led to it"),
         Column("roots_bytes", BIGINT, "stack and globals scanned"),
         Column("words_scanned", BIGINT, "of objects"),
-        Column("overflows", BIGINT, "of the bounded mark stack"),
-        Column("rescans", BIGINT),
+        Column("overflows", BIGINT, "how often the bounded mark stack overflowed"),
+        Column("rescans", BIGINT, "scans of the whole heap, because the mark stack had overflowed"),
         Column("freed_objects", BIGINT),
         Column("freed_bytes", BIGINT, "whole blocks"),
         Column("live_objects", BIGINT),
@@ -228,7 +237,7 @@ GROWTHS: Final = Table(
         Column("last_event_id", BIGINT),
         Column("old_bytes", BIGINT, "of the heap, block table included"),
         Column("new_bytes", BIGINT),
-        Column("wanted_bytes", BIGINT, "the allocation that it was for"),
+        Column("wanted_bytes", BIGINT, "size of the allocation that needed it"),
     ),
 )
 SNAPSHOTS: Final = Table(

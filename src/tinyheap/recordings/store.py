@@ -173,7 +173,7 @@ def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite
             log.unlink(missing_ok=True)  # it belongs to the file that is replaced, and would be read into the new one
             made.replace(path)
         elif log.exists():
-            raise FileExistsError(f"{log} is left of another recording")
+            raise FileExistsError(f"{log} was left behind by another recording")
         else:
             _name(made, path)
 

@@ -1,12 +1,12 @@
 """Writes a recording as the run goes, on a thread of its own, so that the program waits for no file.
 
-Batches go through a short queue.  Those that wait together are written together, which takes half the time.  When even
-so the file cannot keep up, the program is held until there is room; so what is in memory is bounded by a few batches.
-When the file cannot be written, the thread keeps taking batches, so that nobody waits for it, but drops them; the error
-is raised at the next call.
+Batches go through a short queue.  Those that wait together are written together, which takes half the time.  If the
+queue is full all the same, the program waits; so memory holds a few batches at most.  When the file cannot be written,
+the thread goes on to take batches, so that the program does not wait for ever, but drops them; the error is raised at
+the next call.
 
-A writer that is forgotten is closed when it is collected, or else when the interpreter ends: a thread that outlives the
-interpreter's objects would keep DuckDB's.
+A writer that was not closed is closed when it is garbage-collected, or else when the interpreter ends: a thread that
+outlives the interpreter's objects would keep DuckDB's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QUEUED_BATCHES: Final = 4
 
 
 class RecordingWriter(SoleOwner):
-    """Puts batches into a file in the background; made by `create`, and for one thread."""
+    """Writes batches into a file in the background; made by `create`, and to be used by one thread."""
 
     def __init__(self, path: Path, open_store: Callable[[], RecordingStore]) -> None:
         self.path: Final = path
@@ -44,7 +44,7 @@ class RecordingWriter(SoleOwner):
 
     @classmethod
     def create(cls, path: Path | str, run: RunRow, frames: Sequence[FrameRow] = (), *, overwrite: bool = False) -> Self:
-        """Begin a recording.  The file is made in the background, and appears when it is sound.
+        """Begin a recording.  The file is made in the background, and appears once it can be opened.
 
         Args:
             path: The file to make.
@@ -64,7 +64,7 @@ class RecordingWriter(SoleOwner):
         return cls(path, lambda: RecordingStore(path, run, frames, overwrite=overwrite))
 
     def append(self, batch: Batch) -> None:
-        """Hand over a batch, whose arrays then belong to the writer; waits while too many are on their way.
+        """Hand over a batch, whose arrays then belong to the writer; waits while too many are not written yet.
 
         Raises:
             RecordingWriteError: An earlier batch could not be written, or the recording is closed.
@@ -88,7 +88,7 @@ class RecordingWriter(SoleOwner):
         self._raise_failure()
 
     def close(self) -> None:
-        """Wait until what was handed over is in the file, and close it as it is; never fails, and again does nothing."""
+        """Write what was handed over, and close the file without an end; never fails, and a second call does nothing."""
         self._end()
 
     def __enter__(self) -> Self:
@@ -123,7 +123,7 @@ class RecordingWriter(SoleOwner):
 
 
 class _Work:
-    """What the thread does, and what it has to do; it knows nothing of the writer, which so may be forgotten."""
+    """The work of the thread and its state; without a reference to the writer, so that this can be garbage-collected."""
 
     def __init__(self, open_store: Callable[[], RecordingStore]) -> None:
         self.batches: int | None = None

@@ -9,7 +9,7 @@ around that one.  Where entries lie within each other this is the innermost.  Bu
 (TinyGo runs Binaryen's) lose the ranges of some entries and make those of others too long; so no entry reaches further than
 its function, and what is around an entry does not depend on ranges.
 
-Nothing here believes its input; whatever it is, there is an answer or an exception after a time that grows with its size.
+The input is not trusted; whatever it is, there is a result or an exception after a time that grows with its size.
 But that may be long: who must not wait reads it elsewhere (`worker`).  Source: DWARF Debugging Information Format, Version
 5, 2 (entries), 6.2 (lines), 7.5 (forms).
 """
@@ -187,7 +187,7 @@ class Dwarf:
         """What stands at addresses, the outermost function first; those of which nothing is known are left out.
 
         Raises:
-            Exception: Of many kinds, where this is no debug information.
+            Exception: Of many kinds, where this is not valid debug information.
         """
         wanted = sorted(set(addresses))
         nearest: dict[int, _Nearest] = {}
@@ -472,7 +472,7 @@ class Unit:
             return data.index(0, at) + 1
         if form in _BLOCKS:
             return at + _BLOCKS[form] + int.from_bytes(data[at : at + _BLOCKS[form]], "little")
-        raise ValueError(f"the form {form} of an entry is not known")
+        raise ValueError(f"unknown form {form} of an attribute")
 
     def _values(self, plan: _Plan, data: bytes, at: int) -> tuple[dict[str, tuple[str, int | bytes]], int]:
         """The attributes of an entry, and what is behind it."""

@@ -1,4 +1,4 @@
-"""Names of source files as people expect them, with no folder of whoever compiled in them.
+"""Names of source files as people expect them, without the folders of the machine that compiled them.
 
     /usr/local/go/src/regexp/regexp.go                        $GOROOT/src/regexp/regexp.go
     /usr/local/lib/tinygo/src/runtime/gc_blocks.go            $TINYGOROOT/src/runtime/gc_blocks.go
@@ -42,7 +42,7 @@ _LINKED: Final = re.compile(r"/goroot-[0-9a-f]{16,}$")
 _MODULE_CACHE: Final = "/pkg/mod/"
 _SOURCES: Final = "/src/"
 _TOO_HIGH: Final = re.compile(r"(?:[A-Za-z]:)?(?:/(?:home|Users|root|tmp|build|src|work)?|/(?:home|Users)/[^/]*)?")
-"""Folders that are nobody's project: those of users, and what has them."""
+"""Folders that are not a project's: those of users, and their parents."""
 
 
 class ShortNames:
@@ -104,7 +104,7 @@ def _tinygo_roots(paths: Iterable[str]) -> list[str]:
 
 
 def _common_folder(paths: Iterable[str]) -> str:
-    """The deepest folder that has all of them; empty where that is nobody's project."""
+    """The deepest folder that has all of them; empty where that is not a project's."""
     folders = {posixpath.dirname(path) for path in paths if path.startswith("/") or path[1:2] == ":"}
     try:
         common = posixpath.commonpath(folders) if folders else ""

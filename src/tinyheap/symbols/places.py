@@ -45,7 +45,7 @@ class Places:
     """What stands at some addresses; made by `of`.
 
     Args:
-        places: Each place once; places are made when they are asked for, since a program's run mentions few of them.
+        places: Each place once, as plain values; they become `Place` objects when asked for, since a run needs few.
         numbers: By address, as text, the places of its chain; an address of which nothing is known is not there.
         problem: Why debug information that is there could not be read; None where there is none, or no problem.
     """

@@ -53,11 +53,11 @@ def check_same_code(module: Module, symbols: Module) -> None:
     ours, theirs = code_section(module), code_section(symbols)
     if (ours.payload if ours else b"") != (theirs.payload if theirs else b""):
         raise SymbolsError(
-            "invalid symbols: expected a build whose code is the same byte for byte, and this one's is another; build both "
-            "from the same sources with the same options, and strip a copy"
+            "invalid symbols: the code of this build differs from the module's: expected the same, byte for byte; build once "
+            "with debug information, and strip a copy to run"
         )
     if not has_debug_information(symbols):
-        raise SymbolsError("invalid symbols: expected debug information, and this module has none; build it with -g")
+        raise SymbolsError("invalid symbols: this build has no debug information; build it with -g")
 
 
 def places_of(module: Module, addresses: Sequence[int], *, timeout_s: float = TIMEOUT_S) -> Places:
@@ -123,12 +123,12 @@ def _chain(found: Sequence[tuple[str, str, int]]) -> tuple[Place, ...]:
 def _answer(asked: bytes, timeout_s: float) -> bytes:
     # A program that embeds Python, or is frozen, is not to be started once more in its place.
     if not _PYTHON.match(Path(sys.executable or "").name):
-        raise ValueError("its reader runs in a Python of its own, and there is none where this process comes from")
+        raise ValueError("its reader needs a Python interpreter to run in, and sys.executable names none")
     command = [sys.executable, "-I", str(_WORKER)]
     done = subprocess.run(command, input=asked, capture_output=True, timeout=timeout_s, check=False)
     if done.returncode:
         *_, last = done.stderr.decode(errors="replace").strip().splitlines() or [""]
-        raise ValueError(last or f"its reader ended with {done.returncode}")
+        raise ValueError(last or f"its reader ended with exit code {done.returncode}")
     return done.stdout
 
 

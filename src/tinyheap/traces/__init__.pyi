@@ -17,5 +17,5 @@ from tinyheap.traces.replay import (
     FinalizerRun as FinalizerRun,
     Replay as Replay,
 )
-from tinyheap.traces.replay_summary import Summary as Summary, summary_of as summary_of
+from tinyheap.traces.replay_summary import ReplaySummary as ReplaySummary, summary_of as summary_of
 from tinyheap.traces.workloads import WORKLOADS as WORKLOADS, WorkloadOptions as WorkloadOptions, generate as generate

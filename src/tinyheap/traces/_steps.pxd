@@ -28,7 +28,7 @@ cdef struct Row:
 # How a run of steps ended, other than at its stop.
 cdef enum Ending:
     GOES_ON
-    LEFT            # to whoever plays in Python
+    LEFT            # to the player in Python
     OUT_OF_MEMORY
     STRAY
     CORRUPT

@@ -85,7 +85,7 @@ def read_expectation(path: Path | str) -> Expectation:
     """The expectation in a file.
 
     Raises:
-        ExpectationError: It is no JSON object, lacks a key, or a value is of the wrong kind.
+        ExpectationError: It is not a JSON object, lacks a key, or a value is of the wrong kind.
         OSError: The file cannot be read.
     """
     return parse_expectation(Path(path).read_bytes(), str(path))
@@ -100,7 +100,7 @@ def parse_expectation(data: bytes, name: str, collector: Collector | None = None
         collector: Whose statistics these have to be; by default those of whichever they are.
 
     Raises:
-        ExpectationError: It is no JSON object, lacks a key, or a value is of the wrong kind.
+        ExpectationError: It is not a JSON object, lacks a key, or a value is of the wrong kind.
     """
     try:
         expectation = json.loads(data)
@@ -173,7 +173,7 @@ def _shown(value: object) -> str:
 
 
 def first_difference(expectation: Expectation, replay: Replay, *, mark_stack: bool) -> Difference | None:
-    """The first value in the order of cause that is not as expected; None where all are.
+    """The first value that is not as expected, causes before their effects; None where all are.
 
     Args:
         expectation: As `read_expectation` gives it.

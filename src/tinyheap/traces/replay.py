@@ -80,7 +80,7 @@ class ReplayedCollection:
 
 @dataclass(frozen=True, slots=True)
 class FinalizerRun:
-    """A finalizer that ran: in which step, after how many collections, its number, and its object's place."""
+    """A finalizer that ran: in which step, after how many collections, its number, and its object's offset."""
 
     step: int
     collections: int
@@ -91,7 +91,7 @@ class FinalizerRun:
 
 @dataclass(frozen=True, slots=True)
 class FinalizerRecord:
-    """What became of the finalizers of a trace."""
+    """Which finalizers of a trace ran, and which are pending."""
 
     due: tuple[tuple[int, ...], ...]
     """For each collection, the numbers that wait right after it, in the order in which they will run."""
@@ -121,7 +121,7 @@ class FinalizerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a collector did with a trace.
+    """The result of running a trace: addresses, collections, statistics and times.
 
     ``addresses`` holds, for each allocation and reallocation, the address minus the heap's start; -1 for the place of
     objects without bytes.  ``out_of_memory`` says whether the trace ended early, at step ``ops_done``.
@@ -379,7 +379,7 @@ def replay(
         timing: measure the time in allocations, too (reads the clock around each).
         hashes: hash the block table, and the free list, after each collection.
         prefault: have all memory there from the start, so that the system's page faults are not measured.
-        progress: called now and then with the number of steps played.
+        progress: called now and then with the number of steps done.
 
     Raises:
         TraceError: a step asks for the impossible, or for finalizers of a collector that has none.

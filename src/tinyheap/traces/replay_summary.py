@@ -10,8 +10,8 @@ from tinyheap.traces.replay import Replay
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of a trace that was replayed, at its end unless a field says otherwise."""
+class ReplaySummary:
+    """A replay in a few statistics, as of its end unless a field says otherwise."""
 
     gc: str
     collector: str
@@ -48,7 +48,7 @@ class Summary:
     sweep_ns: int
 
 
-def summary_of(replay: Replay, *, limit_bytes: int | None = None) -> Summary:
+def summary_of(replay: Replay, *, limit_bytes: int | None = None) -> ReplaySummary:
     """The statistics of a replay.
 
     Args:
@@ -56,7 +56,7 @@ def summary_of(replay: Replay, *, limit_bytes: int | None = None) -> Summary:
         limit_bytes: The limit that it ran with; the trace's own by default.
     """
     geometry, counters, rows = replay.geometry, replay.counters, replay.collections
-    return Summary(
+    return ReplaySummary(
         gc=str(replay.gc),
         collector=str(replay.collector),
         engine=replay.engine,

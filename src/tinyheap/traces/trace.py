@@ -86,7 +86,7 @@ class Op(IntEnum):
 
 
 class TraceGrowth(IntEnum):
-    """How the heap grows when it must: both forms end at the trace's limit."""
+    """How the heap grows when it is full, in both cases up to the trace's limit."""
 
     DOUBLE = 0
     FOUR_THIRDS = 1
@@ -238,7 +238,7 @@ class Trace:
             IndexError: There is no such step.
         """
         if not 0 <= index < self.step_count:
-            raise IndexError(f"step {index} of a trace of {self.step_count} steps")
+            raise IndexError(f"invalid step {index}: the trace has {self.step_count} steps, counted from 0")
         op, a, b, c = self.ops[index * STEP_WORDS : (index + 1) * STEP_WORDS]
         return op, a, b, c
 
@@ -410,9 +410,9 @@ class StepRules:
 
 
 class TraceBuilder:
-    """Writes a trace step by step; what it leaves to `Trace.check` is only what depends on other steps.
+    """Builds a trace step by step, and checks each; `Trace.check` checks what depends on other steps.
 
-    Whatever does not fit the 32 bits that a step has for it is a `TraceError`.
+    Its methods raise `TraceError` for numbers that do not fit the 32 bits that a step has for them.
 
     Args:
         heap_bytes: The heap's size at the start.
@@ -478,7 +478,7 @@ class TraceBuilder:
         self._add(Op.STORE, target, word | interior_words << STORE_INTERIOR_SHIFT, value)
 
     def root(self, slot: int, id: int = 0, *, offset_bytes: int = 0) -> None:  # noqa: A002
-        """Points a root slot at an object, or clears it; slots exist as far as they are named."""
+        """Points a root slot at an object, or clears it; the trace has as many slots as the highest number used here."""
         self._add(Op.ROOT, slot, id, offset_bytes)
         self.root_slots = max(self.root_slots, slot + 1)
 

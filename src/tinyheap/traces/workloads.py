@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WorkloadOptions:
-    """What a workload is made to fit.
+    """The parameters of a synthetic workload.
 
     Args:
         heap_bytes: The heap's size at the start.
@@ -57,8 +57,8 @@ class WorkloadOptions:
         precise: Count layout words in objects' headers.  Layouts are written in any case.
         header_alignment_bytes: What a header in front of an object is rounded up to; 0 means the word size.
         collector: The one whose headers count.
-        scheduler: Let finalizers wait until the trace runs them; only of ``finalizers``.
-        seed: Other seeds make other traces of the same kind.
+        scheduler: Let finalizers wait until the trace runs them; only used by the workload ``finalizers``.
+        seed: Seeds the random choices; each seed makes another trace of the same kind.
 
     Raises:
         TraceError: The steps or the occupancy are out of range.
@@ -590,15 +590,15 @@ WORKLOADS: Final = {
 
 
 def generate(name: str, options: WorkloadOptions, progress: Callable[[int], object] | None = None) -> Trace:
-    """A trace of the named kind.
+    """The trace of a synthetic workload.
 
     Args:
         name: A key of `WORKLOADS`.
-        options: What it is made to fit.
+        options: Its parameters.
         progress: Called now and then with the number of steps so far.
 
     Raises:
-        TraceError: There is no such kind, or the options make no trace.
+        TraceError: There is no such workload, or the options are contradictory, or make a trace that is too long.
     """
     if name not in WORKLOADS:
         raise TraceError(f"invalid workload {name!r}: expected one of {', '.join(WORKLOADS)}")

@@ -149,14 +149,14 @@ class Editor:
         self._draft.exports.append(Export(name, kind, index))
 
     def remove_export(self, name: str) -> None:
-        """Export nothing as `name` any more."""
+        """Remove the export `name`."""
         remaining = [export for export in self._draft.exports if export.name != name]
         if len(remaining) == len(self._draft.exports):
             raise ModuleEditError(f"{name!r} is not exported, so it cannot be removed from the exports")
         self._draft.exports = remaining
 
     def become_import(self, function: int, module: str, name: str) -> None:
-        """Take a function's body away and import it: whatever meant the function means the import."""
+        """Turn a function into an import, without its body; all references to the function then mean the import."""
         old = self._function(function)
         self._forget_body(function)
         self._draft.functions[function] = Function(
@@ -173,7 +173,7 @@ class Editor:
         self._draft.bodies[function] = _new_body(code, local_types)
 
     def insert_before(self, function: int, offset: int, code: Code) -> None:
-        """Put code in front of the instruction at byte `offset` of the file, behind what was put there."""
+        """Put code in front of the instruction at byte `offset` of the file, after code that was put there earlier."""
         edit = self._edit(function)
         if not edit.body.code_start <= offset < edit.body.end:
             raise ModuleEditError(
@@ -196,14 +196,13 @@ class Editor:
         edit.insertions.append((behind, AFTER, code.encoding))
 
     def insert_at_entry(self, function: int, code: Code) -> None:
-        """Put code where a function begins, behind what was put there; a loop there does not repeat it."""
+        """Put code at the beginning of a function, after code that was put there earlier; it runs once, also before a loop."""
         self._edit(function).entry += code.encoding
 
     def insert_at_exit(self, function: int, code: Code) -> None:
         """Put code wherever a function ends: returns, tail calls, branches out of it, and its end.
 
-        The results are on the stack and the code must leave them there.  Exceptions and traps do not pass by
-        it.
+        The results are on the stack, and the code must leave them there.  Exceptions and traps skip it.
         """
         edit, results = self._edit(function), self._function_type(function).results
         edit.exit += code.encoding
@@ -218,7 +217,7 @@ class Editor:
         return len(parameters) + edit.body.local_count + len(edit.locals) - 1
 
     def redirect_calls(self, old: int, new: int) -> None:
-        """Let direct calls of `old` go to `new`, but for those in added code; tables and exports stay."""
+        """Make direct calls of `old` call `new`, except in added code; tables and exports stay as they are."""
         old_type, new_type = self._function_type(old), self._function_type(new)
         if old_type != new_type:
             raise ModuleEditError(

@@ -7,7 +7,7 @@ cut a body into instructions.  The walk stops at the few instructions that hold 
 `select_typed`, `try_table`), reads those one by one, and goes on.  Decoding is remembered by the
 instruction's bytes, since programs repeat themselves.
 
-What remains at a stop that is no such instruction is malformed, and said to be.  Nesting and types are not
+What remains where the expression stops and is not such an instruction is reported as malformed.  Nesting and types are not
 checked: that is what a validator does.
 """
 
@@ -37,7 +37,7 @@ _LONG = 32
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction as it stands in a body: name, immediates (see `immediates`) and its very bytes."""
+    """One instruction of a body: its name, immediates (see `immediates`) and bytes."""
 
     name: str
     immediates: tuple[Any, ...]

@@ -51,7 +51,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Module:
-    """A module's parts in their index spaces; those that hold imports hold them first."""
+    """The parts of a module, by index space; imports come first in each."""
 
     data: bytes = field(repr=False)
     sections: tuple[Section, ...] = field(repr=False)
@@ -141,14 +141,14 @@ class Module:
         return body
 
     def find(self, *names: str) -> Iterator[tuple[int, int, Instruction]]:
-        """Every instruction called `names` in all code: its function's index, its offset, itself."""
+        """Every instruction with one of these names, in all code: its function's index, its offset, and itself."""
         for function in self.defined_functions:
             if function.body is not None:
                 for offset, instruction in function.body.find(*names):
                     yield function.index, offset, instruction
 
     def find_code(self, code: Code) -> Iterator[tuple[int, int]]:
-        """Each place where just these instructions stand: function's index, offset."""
+        """Each place where exactly these instructions follow each other: the function's index and the offset."""
         for function in self.defined_functions:
             for offset in function.body.find_code(code) if function.body else ():
                 yield function.index, offset

@@ -1,4 +1,4 @@
-"""Recordings that are odd, broken off or made to harm: the page shows what there is and lets nothing out of its data."""
+"""Recordings that are odd, broken off or made to harm: the page shows what there is, and none of the data can act as code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recording a run: events, their call stacks and the dead of each collection, handed over in batches."""
+"""Recording a run: events, their call stacks and the objects that each collection frees, handed over in batches."""

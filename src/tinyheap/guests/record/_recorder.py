@@ -13,7 +13,7 @@ whatever was noted until then complete.  At events from time to time it is woken
 next.
 
 Objects are numbered in the order of their allocations.  Where each began is kept in an array over the heap, so that a
-collection's dead are found from the block table: heads without a mark, 32 blocks at a time.
+objects that a collection frees are found in the block table: heads without a mark, 32 blocks at a time.
 
 Where nobody sees collections, deaths are *inferred*: whoever is handed bytes proves that their last owner was dead.  The
 array then holds an object's number at all granules of it, and an allocation that finds another number there, at any of its

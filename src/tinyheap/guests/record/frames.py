@@ -61,7 +61,7 @@ class Unfolding:
 
     Args:
         sites: Its call instructions, with places.
-        full_paths: Whether files are named as the compiler knew them, with the folders of whoever compiled.
+        full_paths: Whether files are named by their full paths on the machine that compiled them.
     """
 
     def __init__(self, sites: Sites, *, full_paths: bool) -> None:

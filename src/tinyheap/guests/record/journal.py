@@ -1,4 +1,4 @@
-"""What was noted of a run so far, and whether that can go on; it outlives each phase of a recording."""
+"""The events noted so far, not yet handed over, and the error that ended noting; lives through all phases of a recorder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Journal:
     """The events of a run as compiled code notes them, and why they could not be noted any more.
 
     Raises:
-        MemoryError: there is no room for its buffers.
+        MemoryError: there is no memory for its buffers.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@
 
 A recorder has phases, each a type, as the program that it is for::
 
-    Recorder ──offer(store)──> OfferedRecorder ──attach(instance)──> AttachedRecorder ──begin(run)──> Recording
+    Recorder ──offer(store)──> OfferedRecorder ──attach(instance)──> AttachedRecorder ──begin(run)──> RunningRecorder
     a sink to be opened        the imports                           call stacks                      an open sink
 
 Events are noted by compiled code (`_recorder`), which calls here when a buffer is full, and from time to time.  What
@@ -38,7 +38,7 @@ import wasmtime
 from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
-from tinyheap.guests.record.recording import Clock, Recording, Sink
+from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
 from tinyheap.guests.rewrite.instrumenting import GROWN, RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import Sites
 from tinyheap.guests.serve.growing import refusal
@@ -62,31 +62,31 @@ _UNSIGNED: Final = 0xFFFF_FFFF
 
 
 class Recorder(SoleOwner):
-    """Records one run of one program, which `tinyheap.Program.open` is given it for.
+    """Records one run of one program; to be passed to `tinyheap.Program.open`.
 
     Args:
-        open_sink: makes the sink, when the program is there and before it runs.  The frames it is given may become more
+        open_sink: makes the sink, after the program is instantiated and before it runs.  The frames it is given may become more
             as the program runs: those that a batch mentions are there when it is handed over.
-        full_paths: whether source files are named as the compiler knew them, with the folders of whoever compiled.
+        full_paths: whether source files are named by their full paths on the machine that compiled them.
 
     Raises:
-        MemoryError: there is no room for its buffers.
+        MemoryError: there is no memory for its buffers.
     """
 
     def __init__(self, open_sink: Callable[[RunRow, Sequence[FrameRow]], Sink], *, full_paths: bool = False) -> None:
         self._open_sink, self._full_paths = open_sink, full_paths
         self._journal = Journal()
         self._is_offered = False
-        self._recording: Recording | None = None
+        self._recording: RunningRecorder | None = None
 
     @classmethod
     def to_file(cls, path: str | Path, *, overwrite: bool = False, full_paths: bool = False) -> Self:
         """A recorder into a new file.
 
         Args:
-            path: its place; it is made when the program is there.
+            path: where to write it; the file is made when the program is instantiated.
             overwrite: whether to replace what is there.
-            full_paths: whether source files are named with the folders of whoever compiled.
+            full_paths: whether source files are named by their full paths on the machine that compiled them.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
@@ -97,7 +97,7 @@ class Recorder(SoleOwner):
 
     @property
     def error(self) -> BaseException | None:
-        """Why nothing could be recorded any more."""
+        """The error that stopped the recording; None where there was none."""
         return self._journal.error
 
     @property
@@ -116,7 +116,7 @@ class Recorder(SoleOwner):
         return self.log.events
 
     def callers(self) -> tuple[str, ...]:
-        """The functions of the program that wait for another, innermost first; see `Recording.callers`."""
+        """The functions of the program that wait for another, innermost first; see `RunningRecorder.callers`."""
         return () if self._recording is None else self._recording.callers()
 
     def offer(self, store: Store, memory: MemoryRow | None, *, infers_deaths: bool = False) -> OfferedRecorder:
@@ -138,14 +138,16 @@ class Recorder(SoleOwner):
             self.log.infer_deaths()
         return OfferedRecorder(self._journal, store, memory, self._begun)
 
-    def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> Recording:
+    def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> RunningRecorder:
         found = Sites.decode(sites)
         if found.places.problem is not None:
             warnings.warn(f"call sites are shown without source lines: {found.places.problem}", stacklevel=2)
         unfolding = Unfolding(found, full_paths=self._full_paths) if found.places else None
         frames = SiteFrames(found)
         sink = self._open_sink(run, frames if unfolding is None else unfolding.frames)
-        self._recording = Recording(self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding)
+        self._recording = RunningRecorder(
+            self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding
+        )
         return self._recording
 
     def finish(self, *, error: str | None = None, exit_code: int | None = None) -> None:
@@ -177,7 +179,7 @@ class OfferedRecorder:
         journal: Journal,
         store: Store,
         memory: MemoryRow | None,
-        begun: Callable[[AttachedRecorder, RunRow, bytes], Recording],
+        begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder],
     ) -> None:
         self._journal, self._store, self._begun = journal, store, begun
         self._memory = journal.memory = memory
@@ -214,7 +216,9 @@ class OfferedRecorder:
         """
         memory = instance.exports(self._store)[SHADOW_STACK_EXPORT]
         if not isinstance(memory, wasmtime.Memory):
-            raise GuestError("the module was not prepared for a recording")
+            raise GuestError(
+                "the module was not instrumented for recording; open it with Program.open(..., recording=...)"
+            )
         address = ctypes.addressof(memory.data_ptr(self._store).contents)
         self._journal.log.begin_heap(0, _WORDS)
         self._journal.log.attach(address)
@@ -235,11 +239,11 @@ class AttachedRecorder:
         self,
         clock: Clock,
         shadow_pointer: ctypes.c_uint32,
-        begun: Callable[[AttachedRecorder, RunRow, bytes], Recording],
+        begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder],
     ) -> None:
         self.clock, self.shadow_pointer, self._begun = clock, shadow_pointer, begun
 
-    def begin(self, run: RunRow, sites: bytes) -> Recording:
+    def begin(self, run: RunRow, sites: bytes) -> RunningRecorder:
         """Begin the recording.
 
         Args:

@@ -1,1 +1,1 @@
-"""Changing a module before it runs: its collector's functions become imports, and what records it is put in."""
+"""Changing a module before it runs: its collector's functions become imports, and code that records it is injected."""

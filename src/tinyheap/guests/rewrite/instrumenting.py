@@ -1,6 +1,6 @@
-"""Making a module ready to be recorded: a shadow stack, and calls of the recorder where the host would see nothing.
+"""Instrumenting a module to be recorded: a shadow stack, and calls of the recorder where the host would see nothing.
 
-A module whose collector is taken out calls its host for each allocation anyway.  Any other keeps its allocator: a wrapper
+A module whose collector is replaced calls its host for each allocation anyway.  Any other keeps its allocator: a wrapper
 takes its place in exports and in all direct calls, calls it, and tells the recorder what it made.  In both, functions that
 resize or free objects tell the recorder at their entry, as far as the module exports them under the names that C gives them,
 and each ``memory.grow`` of the first memory tells what came of it.

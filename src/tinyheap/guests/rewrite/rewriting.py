@@ -1,4 +1,4 @@
-"""Making a module ready to be served: what allocates or collects becomes an import, what a host must see an export."""
+"""Rewriting a module to be served: functions that allocate or collect become imports, what a host must see is exported."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@
     sites = keep_shadow_stack(editor, module, {17})      who calls function 17, directly or through others
     compile(editor.encode())
 
-A *site* is a call instruction; sites are numbered from 1.  The *targets* are the functions that somebody will ask about,
-and only what can reach one is changed.  The shadow stack lies in a memory that is added to the module and never grows:
+A *site* is a call instruction; sites are numbered from 1.  The *targets* are the functions in which the stack will be
+read, and only functions that can reach one are changed.  The shadow stack lies in a memory that is added to the module
+and never grows:
 
     byte 0        8        16       24
     [ pointer    ][ entry 0 ][ entry 1 ][ entry 2 ]...      pointer: 8 bytes an entry that counts, 32 bits
@@ -15,10 +16,10 @@ A function keeps the pointer that it found at its entry.  In front of each of it
 entry there, zeroing the other half, and sets the pointer behind it; the arguments are on WebAssembly's own stack already,
 so that this changes nothing for the call.  After a call it does nothing: the next one writes into the same entry.  A
 return needs no work, and whatever leaves functions in other ways (exceptions, stack switching by unwinding and rewinding)
-needs none, either.  A tail call takes its function off the stack, as it does in truth.
+needs none, either.  A tail call takes its function off the stack, as it does on the real one.
 
-What a host calls puts the pointer back when it returns, so that the host's next call begins where it did.  After a trap
-nobody does, and the host has to: 0 is where its outermost calls begin.
+A function that the host calls puts the pointer back when it returns, so that the host's next call begins where it did.
+After a trap the host has to do that itself: 0 is where its outermost calls begin.
 
 Invariants: whenever a target runs, the entries below the pointer are the sites of the calls that are being made, the
 outermost first.  An entry's other half is zero from its site's writing on until the reader writes it.  The native stack
@@ -46,7 +47,7 @@ PAGES: Final = 16
 ENTRY_BYTES: Final = 8
 ENTRIES: Final = PAGES * 65536 // ENTRY_BYTES - 1
 """Calls within calls that there is room for.  Each takes 16 bytes of the native stack at least, a return address and a
-frame pointer, and that is 512 KiB where nobody asks wasmtime for more: a quarter of what this is made for."""
+frame pointer, and that is 512 KiB unless wasmtime is asked for more: a quarter of what this is made for."""
 INDIRECT: Final = -1
 """The callee of a call through a table or a reference."""
 GROWING: Final = -2
@@ -170,7 +171,7 @@ class _Call:
 
 
 class CallGraph:
-    """Who calls whom in a module, and who may be called from where nobody can see."""
+    """Which function calls which in a module, and which may be called in ways that the module does not show."""
 
     def __init__(self, module: Module) -> None:
         self._module = module

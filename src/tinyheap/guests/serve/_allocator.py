@@ -44,7 +44,7 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
 
 
 def allocate(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
-    """The address of a new object, with nobody asked while there is room."""
+    """The address of a new object; no callback is called while the heap is not full."""
     address: u64
     if size_bytes == 0:
         return link.heap.zero_size_address
@@ -70,7 +70,7 @@ def write_variables(link: LinkPointer) -> cython.void:
 
 
 def holds_variables(link: LinkPointer) -> cython.bint:
-    """Whether the guest's variables are as `write_variables`, and whoever placed the heap, left them."""
+    """Whether the guest's variables are as `write_variables`, and the code that placed the heap, left them."""
     heap: Heap = link.heap
     return (
         load32(link.heap_end) == heap.start + heap.heap_bytes
@@ -190,7 +190,7 @@ class Allocator:
         write_variables(cython.address(self._link))
 
     def _find_room(self, size_bytes: u64, layout: u64):
-        """Collect, grow, give up: the kernel asks its embedder for each, and nobody else is asked."""
+        """Collect, grow, give up: the kernel asks its embedder for each, and nothing else is called."""
         self._absent.wanted_bytes = size_bytes
         try:
             return self._kernel._alloc_slowly(size_bytes, layout)

@@ -1,8 +1,8 @@
-"""Who called: the guest's call stack while the guest waits for its host.
+"""The guest's call stack while the guest waits for its host.
 
-wasmtime shows a stack to whom a trap reaches, and to nobody else.  But its trace goes through all of a store's calls,
-those further out included; so a function that does nothing but trap, called in between, shows who waits.  That takes some
-50 us, which is for debugging only.
+wasmtime gives a call stack only with a trap.  But the stack has all calls in the store, those of the waiting guest
+included; so a function that does nothing but trap is called, and its trap shows the guest's stack.  That takes some 50 us,
+and is done for debugging only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CallStack:
 
     Args:
         store: the guests'.
-        name_frames: names a stack for whoever reads it.
+        name_frames: makes the text of a stack.
 
     Raises:
         GuestError: the store admits no further instance.
@@ -46,7 +46,7 @@ class CallStack:
         try:
             instance = wasmtime.Instance(store, wasmtime.Module(store.engine, _TRAPPING), [])
         except wasmtime.WasmtimeError as error:
-            raise GuestError(f"no room to look at the program's call stack: {error}") from error
+            raise GuestError(f"too little memory to read the program's call stack: {error}") from error
         function = instance.exports(store)["trap"]
         assert isinstance(function, wasmtime.Func)
         self._trapping = function
@@ -56,7 +56,7 @@ class CallStack:
         return self.named(self.frames())
 
     def named(self, frames: Sequence[GuestFrame]) -> tuple[str, ...]:
-        """A stack for whoever reads it."""
+        """The text of a stack."""
         return self._name_frames(frames)
 
     def frames(self) -> tuple[GuestFrame, ...]:

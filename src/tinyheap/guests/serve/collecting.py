@@ -11,7 +11,7 @@ from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine
 from tinyheap.heap.stats import Collection
 
 if TYPE_CHECKING:
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory, Variables
     from tinyheap.guests.serve.verification import Verifier
@@ -45,7 +45,7 @@ class Collector:
         variables: Variables,
         verifier: Verifier,
         guard: Guard | None,
-        recording: Recording | None,
+        recording: RunningRecorder | None,
         listener: Callable[[Collection], object] | None,
         collections: list[Collection],
     ) -> None:

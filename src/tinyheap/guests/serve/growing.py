@@ -1,4 +1,4 @@
-"""How far a guest's heap grows next, and what is in the way when it cannot.
+"""How far a guest's heap grows next, and why not where it cannot grow.
 
 A program's heap ends where its memory does, before and after each growth: some programs set ``heapEnd`` from the size of
 their memory again and again.  Memory is a number of whole pages, so the size that a growth policy asks for is rounded up
@@ -17,7 +17,7 @@ from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
 
@@ -49,7 +49,7 @@ class Growing:
     """
 
     def __init__(
-        self, policy: Policy, memory: BoundMemory, limit_bytes: int | None, recording: Recording | None = None
+        self, policy: Policy, memory: BoundMemory, limit_bytes: int | None, recording: RunningRecorder | None = None
     ) -> None:
         self._policy, self._memory, self._limit_bytes, self._recording = policy, memory, limit_bytes, recording
         self.obstacle = ""

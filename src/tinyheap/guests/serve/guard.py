@@ -1,4 +1,4 @@
-"""Guard mode: a red zone behind each object of a guest, which shows who writes too far, by how much, and when.
+"""Guard mode: a red zone behind each object of a guest, which shows which object was overrun, by how much, and when.
 
 ::
 

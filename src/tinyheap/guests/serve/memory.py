@@ -46,7 +46,9 @@ class BoundMemory:
         exports = instance.exports(store)
         memory, stack_pointer = exports[MEMORY_EXPORT], exports[STACK_POINTER_EXPORT]
         if not isinstance(memory, wasmtime.Memory) or not isinstance(stack_pointer, wasmtime.Global):
-            raise GuestError("the module was not prepared to be served here")
+            raise GuestError(
+                "the module was not rewritten to be served by tinyheap: its memory or stack pointer is not exported"
+            )
         self._store, self._memory, self._stack_pointer = store, memory, stack_pointer
         self.base = 0
         """Where it begins on this machine."""

@@ -24,8 +24,8 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
-from tinyheap.guests.serve.overflow import stack_overflow
 from tinyheap.guests.serve.serving import Binding, ServingHeap
+from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.heap.engines import KERNEL, choose_engine
 from tinyheap.heap.geometry import Geometry
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wasmtime import Instance, Store
 
     from tinyheap.guests.record._recorder import EventLog
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
@@ -65,7 +65,7 @@ class PreparedHeap:
         facts: where the heap's parts are.
         policy: how to run it.
         listener: called after each collection, with it.
-        name_frames: names call stacks for whoever reads them.
+        name_frames: makes the texts of call stacks.
     """
 
     facts: BlockHeap
@@ -158,9 +158,7 @@ class OfferedHeap(SoleOwner):
         """
         serving = None if self._bound is None else self._bound.begun()
         if serving is None:
-            raise GuestError(
-                "the program allocates while it is not there: before it has its instance, or after its end"
-            )
+            raise GuestError("the program called its allocator before it was instantiated, or after it was closed")
         return serving
 
     def allocate(self, size_bytes: int, layout: int) -> int:
@@ -213,7 +211,7 @@ class BoundHeap(SoleOwner):
         self._binding = binding
         self.facts, self.policy, self.life = binding.facts, binding.policy, binding.life
         self.collections = binding.collections
-        self.recording: Recording | None = None
+        self.recording: RunningRecorder | None = None
         self.serving: ServingHeap | None = None
         self._is_closed = False
 
@@ -255,7 +253,7 @@ class BoundHeap(SoleOwner):
             try:
                 self.serving.begin()
             except BaseException:
-                # An engine that nobody lets go of holds the memory.
+                # An engine that is still referred to holds the memory.
                 self.close()
                 raise
         return self.serving
@@ -270,7 +268,9 @@ class BoundHeap(SoleOwner):
         self._check_limit(heap_bytes)
         next_alloc = memory.read(facts.next_alloc_address)
         if next_alloc > geometry.end_block:
-            raise GuestError(f"the guest's nextAlloc is {next_alloc}, and its heap has {geometry.end_block} blocks")
+            raise GuestError(
+                f"the program's heap is damaged: nextAlloc is block {next_alloc}, and the heap has {geometry.end_block} blocks"
+            )
         return ServingHeap(self._binding, geometry, next_alloc, self.recording)
 
     def _check_table(self, geometry: Geometry) -> None:
@@ -278,7 +278,8 @@ class BoundHeap(SoleOwner):
         found = (memory.read(facts.metadata_start_address), memory.read(facts.end_block_address))
         if found != (geometry.table_address, geometry.end_block):
             raise GuestError(
-                f"the guest's block table is at {found[0]:#x} for {found[1]} blocks; for a heap of "
+                f"the program's heap is not laid out as TinyGo's: its block table is at {found[0]:#x} for {found[1]} blocks; "
+                "for a heap of "
                 f"{geometry.heap_bytes} bytes at {geometry.start_address:#x} it should be at "
                 f"{geometry.table_address:#x} for {geometry.end_block}"
             )
@@ -328,8 +329,8 @@ class BoundHeap(SoleOwner):
 def _geometry_of(start_address: int, heap_bytes: int, *, table_counts_itself: bool) -> Geometry:
     if heap_bytes <= 0:
         raise GuestError(
-            "the program allocates before it has set up its heap, which its own allocator could not do, either; start "
-            "it first, by the function that it is made to be started by"
+            "the program allocates before it has set up its heap, which would fail on its own allocator, too; first call the "
+            "function that starts it (_start or _initialize)"
         )
     try:
         return _geometry(

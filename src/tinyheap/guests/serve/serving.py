@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from wasmtime import Store
 
     from tinyheap.guests.policy import Policy
-    from tinyheap.guests.record.recording import Recording
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve._allocator import Allocator
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
@@ -60,7 +60,7 @@ class Binding:
         facts: where its parts are.
         policy: how to run it.
         listener: called after each collection, with it.
-        name_frames: names call stacks for whoever reads them.
+        name_frames: makes the texts of call stacks.
         store: of the instance.
         memory: of the instance.
         allocator: the C function that serves the kernel's allocations; None for the model.
@@ -93,7 +93,9 @@ class ServingHeap(SoleOwner):
         recording: takes what happens on it; None where the run is not recorded.
     """
 
-    def __init__(self, binding: Binding, geometry: Geometry, next_alloc: int, recording: Recording | None) -> None:
+    def __init__(
+        self, binding: Binding, geometry: Geometry, next_alloc: int, recording: RunningRecorder | None
+    ) -> None:
         facts, policy, memory = binding.facts, binding.policy, binding.memory
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
         self._recording = recording
@@ -311,7 +313,7 @@ class ServingHeap(SoleOwner):
         )
 
     def _callers(self) -> tuple[str, ...]:
-        """Who waits for this host; nobody where there is no room to find out."""
+        """The functions that wait for this host; none where there is too little memory to find out."""
         with suppress(GuestError):
             self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()

@@ -31,7 +31,7 @@ class Callback(Protocol):
 
 
 def unchecked_function(store: Store, kind: FuncType, served: Callback) -> wasmtime.Func:
-    """A function for a linker; what serves it lives as long as the store, whoever else lets go of it."""
+    """A function for a linker; what serves it lives as long as the store, even if nothing else refers to it."""
     raw = ffi.wasmtime_func_t()
     function = ffi.wasmtime_func_unchecked_callback_t(served.callback)
     ffi.wasmtime_func_new_unchecked(
@@ -45,6 +45,6 @@ def unchecked_function(store: Store, kind: FuncType, served: Callback) -> wasmti
 def trap_for(error: BaseException) -> int:
     """The address of a trap, to be returned by such a function; wasmtime raises the error where the guest was called."""
     wasmtime_func.LAST_EXCEPTION = error  # type: ignore[assignment]
-    # Its text is seen by nobody, and the error's may not be UTF-8.
+    # Its text is never shown, and the error's may not be UTF-8.
     trap = wasmtime.Trap("an error of the host")._consume()
     return ctypes.cast(trap, ctypes.c_void_p).value or 0

@@ -1,7 +1,7 @@
 """Checking a guest's heap: is everything as the collector left it?
 
-The block table and the layouts are checked by the engine; here is what only a guest has: variables in its own memory, and
-somebody to blame.  Objects do not know who wrote over them, but most who write too far begin just in front.
+The engine checks the block table and the layouts.  Here the guest's own variables are checked, and the likely culprit is
+named: most writes past the end of an object begin in the object in front of what was overwritten.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.errors import HeapCorruptError, StackOverrunError
-from tinyheap.guests.serve.overflow import stack_overflow
+from tinyheap.errors import HeapCorruptError, StackOverflowError
+from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine, State
 from tinyheap.heap.problems import unreadable_layout, wrong_block, wrong_counts
 
@@ -175,7 +175,7 @@ class Verifier:
             number = self._engine.counters.mallocs
             since = f"since allocation {number}" if number else "before the first allocation"
             with self.blaming_the_stack():
-                raise HeapCorruptError(f"{'; '.join(problems)}; that happened {since}")
+                raise HeapCorruptError(f"{'; '.join(problems)}; overwritten {since}")
 
     def unreadable(self, block: int) -> HeapCorruptError:
         """The error for a layout that a collection could not read, made while its marks are there."""
@@ -191,7 +191,7 @@ class Verifier:
             if overflow is None:
                 raise
             message = f"the program's stack overflowed ({overflow}) and wrote over its heap or its variables: {error}"
-            raise StackOverrunError(message, overflow) from error
+            raise StackOverflowError(message, overflow) from error
 
     def _advised(self, problems: list[str]) -> str:
         advice = "" if self._policy.guard else "; run with --guard to find out who overran its object"

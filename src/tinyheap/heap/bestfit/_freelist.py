@@ -8,9 +8,9 @@ walked over whose length the index (``_freelist.pxd``) knows::
               ^             ^             ^             ^
     index   lengths 2,      5 and         9             walked over from here on
 
-Nothing in memory is believed.  A node is compared with what the index says of it, and a link with where it has to lead;
-what only memory says (inner nodes, long ranges) is checked to lie at the start of free blocks, on the heap, and in order.
-Where that is not so, a function answers `DAMAGED`, or True, and nobody has been allocated anything.
+Nothing in memory is trusted, since a mutator can overwrite it.  A node is compared with its entry in the index, and a link
+with where it has to lead; what only memory has (inner nodes, long ranges) is checked to lie at the start of free blocks,
+on the heap, and in order.  Where it is damaged, a function returns `DAMAGED`, or True, and nothing has been allocated.
 """
 
 import cython

@@ -10,7 +10,7 @@ cdef class Kernel:
     cdef BufferView _statics_memory   # while marking
     cdef bint _guarded          # whether an operation runs (see `monitor.py`)
     cdef bint _in_interrupt
-    cdef bint _open             # whether whoever comes may allocate: no operation runs, no interrupt, and there is memory
+    cdef bint _open             # whether an allocation may be served at once: no operation or interrupt runs, and there is memory
     cdef u64 _size_limit
     cdef object _geometry
     cdef object _shape

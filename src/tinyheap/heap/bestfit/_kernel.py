@@ -68,7 +68,7 @@ from cython.cimports.tinyheap.heap.bestfit._table import (
     tails_below,
 )
 
-from tinyheap.errors import GeometryError, HeapError, InterruptError, InvalidAddressError, InvalidSizeError
+from tinyheap.errors import AllocationInInterruptError, GeometryError, HeapError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.contract import IN_INTERRUPT, Census, State
@@ -229,7 +229,7 @@ class Kernel:
     def write_table(self, table: bytes):
         self._check_held()
         if len(table) != self._heap.table_bytes:
-            raise GeometryError(f"a table of {len(table)} bytes; this heap's has {self._heap.table_bytes}")
+            raise GeometryError(f"invalid block table of {len(table)} bytes: expected {self._heap.table_bytes}")
         memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
         build_list(cython.address(self._heap))
 
@@ -335,7 +335,7 @@ class Kernel:
     # ---- the mutator's side -----------------------------------------------------------------------------------------------
 
     def alloc_at_once(self, size_bytes, layout=None):
-        """`alloc` for whoever has not entered the heap's monitor: in one go, or else by ``otherwise``.
+        """`alloc` for callers that have not entered the heap's monitor: in one go, or else by ``otherwise``.
 
         No code of a user's runs in here: the size is an integer of Python's, and there is room.
         """
@@ -373,8 +373,7 @@ class Kernel:
     def _checked_size(self, size_bytes) -> u64:
         size_bytes = whole_number("size", size_bytes)
         if not 0 <= size_bytes <= self._size_limit:
-            word_bytes = self._geometry.word_bytes
-            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+            raise InvalidSizeError(f"invalid size {shown(size_bytes)}: expected 0 to {self._size_limit} bytes")
         return size_bytes
 
     def _alloc_checked(self, size_bytes: u64, layout_word: u64):
@@ -385,7 +384,7 @@ class Kernel:
         if size_bytes == 0:
             return heap.zero_size_address
         if self._in_interrupt:
-            raise InterruptError(IN_INTERRUPT)
+            raise AllocationInInterruptError(IN_INTERRUPT)
         if size_bytes > heap.largest_bytes:
             return self._embedder.finish_allocation(0, size_bytes)
         self._check_list()
@@ -425,7 +424,7 @@ class Kernel:
             if address == DAMAGED:
                 raise self._damaged()
         except BaseException:
-            # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
+            # Not out of memory, but an error of a callback while collecting: as if nothing had been asked.
             uncount(heap, size_bytes)
             raise
         return address

@@ -77,7 +77,7 @@ cdef inline u64 free_in(Heap heap, u64 word) noexcept nogil:
     return free if left >= 32 else free & ((<u64>1 << left) - 1)
 
 cdef inline u64 tails_below(Heap heap, u64 block) noexcept nogil:
-    """The nearest block at or below that is no tail."""
+    """The nearest block at or below that is not a tail."""
     cdef u64 word = block >> 5
     cdef u64 others = (~tails_in(heap, word) << (31 - (block & 31))) & PLANE
     if others != 0:
@@ -90,7 +90,7 @@ cdef inline u64 tails_below(Heap heap, u64 block) noexcept nogil:
     return NO_BLOCK
 
 cdef inline u64 tails_above(Heap heap, u64 block) noexcept nogil:
-    """The first block from here on that is no tail, or the end."""
+    """The first block from here on that is not a tail, or the end."""
     cdef u64 others
     while block < heap.end_block:
         others = (~tails_in(heap, block >> 5) & PLANE) >> (block & 31)
@@ -112,7 +112,7 @@ cdef inline u64 first_of(Heap heap, u64 head) noexcept nogil:
     """The first block of the object whose head this is."""
     if heap.back == 0 or head == 0:
         return head
-    # One past a block that is no tail, or past none.
+    # One past a block that is not a tail, or past none.
     return tails_below(heap, head - 1) + 1
 
 cdef inline u64 end_of(Heap heap, u64 head) noexcept nogil:

@@ -1,4 +1,4 @@
-"""What happens to an object of best-fit-back when nothing reaches it any more: finalizers as TinyGo 0.42 has them.
+"""What happens to an unreachable object of best-fit-back: finalizers as TinyGo 0.42 has them.
 
 Weak references are as on every heap (`tinyheap.heap.finalization`).  Finalizers are entries of a table on the heap
 (`finalizers`), and differ from the others in this:
@@ -92,4 +92,6 @@ class TableAfterlife(Afterlife):
         try:
             return self._functions.pop(entry)
         except KeyError:
-            raise HeapCorruptError(f"a finalizer is to run whose entry at {entry:#x} nobody registered") from None
+            raise HeapCorruptError(
+                f"the list of finalizers to run leads to {entry:#x}, where none was registered: a link word was overwritten"
+            ) from None

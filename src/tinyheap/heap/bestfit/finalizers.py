@@ -13,8 +13,8 @@ In a collection, between mark and sweep, each registered entry whose object was 
 *pending*, from the newest registration to the oldest; so the oldest one of this collection is the first to run, before
 all that have waited since earlier ones.  The objects of all pending entries, and all that they lead to, live on.
 
-It works on the primitives of any engine, and believes nothing that it reads: an entry that is no object of four words, or
-that comes twice, is damage (`HeapCorruptError`).
+It works on the primitives of any engine, and checks all that it reads: an entry that is not an object of four words, or
+that comes twice, raises `HeapCorruptError`.
 
 Source: ``gc_finalizer.go`` of TinyGo 0.42.
 """

@@ -1,4 +1,4 @@
-"""The free list of a best-fit engine as it lies in memory, read without believing it: its ranges, and what is wrong with it.
+"""The free list of a best-fit engine as it lies in memory, read without trusting it: its ranges, and its problems.
 
 The list is made of words in free blocks, which a mutator overwrites when it writes to what it has freed, or past the end of
 an object in front.  A walk follows no link that does not lead to the start of a free block, and none twice.

@@ -156,7 +156,7 @@ class BestFitModel(BaseModel):
         try:
             first, has_asked = self._find_room(needed_blocks)
         except BaseException:
-            # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
+            # Not out of memory, but an error of a callback while collecting: as if nothing had been asked.
             self._count(-size_bytes, -needed_blocks, -1)
             raise
         if first == NO_BLOCK:

@@ -16,7 +16,7 @@ cdef class Kernel:
     cdef bint _guarded          # whether an operation runs (see `monitor.py`)
     cdef bint _in_interrupt
     cdef bint _plain            # whether an allocation is `alloc_object`, and no more
-    cdef bint _open             # whether whoever comes may allocate: no operation runs, no interrupt, and there is memory
+    cdef bint _open             # whether an allocation may be served at once: no operation or interrupt runs, and there is memory
     cdef u64 _size_limit
     cdef object _geometry
     cdef object _statics

@@ -54,10 +54,10 @@ from cython.cimports.tinyheap.heap.nextfit._sweep import count_blocks, count_mar
 from cython.cimports.tinyheap.heap.nextfit._table import FREE, HEAD, head_of, next_of, state_of, table_word
 
 from tinyheap.errors import (
+    AllocationInInterruptError,
     GeometryError,
     HeapCorruptError,
     HeapError,
-    InterruptError,
     InvalidAddressError,
     InvalidSizeError,
 )
@@ -212,7 +212,7 @@ class Kernel:
     def write_table(self, table: bytes):
         self._check_held()
         if len(table) != self._heap.table_bytes:
-            raise GeometryError(f"a table of {len(table)} bytes; this heap's has {self._heap.table_bytes}")
+            raise GeometryError(f"invalid block table of {len(table)} bytes: expected {self._heap.table_bytes}")
         memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
         self._heap.free_until = self._heap.next_alloc
 
@@ -238,7 +238,9 @@ class Kernel:
         end: u64
         self._check_block(last, heap.end_block + 1)
         if first > last or not 0 <= run_blocks < needed_blocks:
-            raise InvalidAddressError(f"no search for {needed_blocks} blocks in {first}..{last} after {run_blocks}")
+            raise InvalidAddressError(
+                f"invalid search for {needed_blocks} blocks from block {first} to {last}, {run_blocks} found before"
+            )
         heap.run_blocks = run_blocks
         end = find_free_run(heap, first, last, needed_blocks)
         return cython.cast(cython.longlong, end), needed_blocks if end != NO_BLOCK else heap.run_blocks
@@ -327,7 +329,7 @@ class Kernel:
     # ---- the mutator's side -----------------------------------------------------------------------------------------------
 
     def alloc_at_once(self, size_bytes, layout=None):
-        """`alloc` for whoever has not entered the heap's monitor: in one go, or else by ``otherwise``.
+        """`alloc` for callers that have not entered the heap's monitor: in one go, or else by ``otherwise``.
 
         No code of a user's runs in here: the size is an integer of Python's, and there is room.
         """
@@ -376,8 +378,7 @@ class Kernel:
     def _checked_size(self, size_bytes) -> u64:
         size_bytes = whole_number("size", size_bytes)
         if not 0 <= size_bytes <= self._size_limit:
-            word_bytes = self._geometry.word_bytes
-            raise InvalidSizeError(f"cannot allocate {shown(size_bytes)} bytes with {word_bytes}-byte words")
+            raise InvalidSizeError(f"invalid size {shown(size_bytes)}: expected 0 to {self._size_limit} bytes")
         return size_bytes
 
     def _alloc_checked(self, size_bytes: u64, layout_word: u64):
@@ -388,7 +389,7 @@ class Kernel:
         if size_bytes == 0 and not heap.leaking:
             return heap.zero_size_address
         if self._in_interrupt:
-            raise InterruptError(IN_INTERRUPT)
+            raise AllocationInInterruptError(IN_INTERRUPT)
         if heap.leaking:
             return self._alloc_leaking(size_bytes)
         if heap.poison != 0:
@@ -425,7 +426,7 @@ class Kernel:
                 self._check_held()
                 address = alloc_again(heap, size_bytes, layout_word)
         except BaseException:
-            # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
+            # Not out of memory, but an error of a callback while collecting: as if nothing had been asked.
             self._uncount(size_bytes)
             raise
         return address
@@ -444,7 +445,9 @@ class Kernel:
         if address != 0:
             head = (address - heap.header_bytes - heap.start) >> heap.block_shift
             if head_of(heap, heap.next_alloc - 1) != head or state_of(heap, head) != HEAD:
-                raise HeapCorruptError(f"blocks {head}..{heap.next_alloc} did not become an object")
+                raise HeapCorruptError(
+                    f"blocks {head}..{heap.next_alloc} of a new object are not in the block table; was it written to meanwhile?"
+                )
         return address if found else self._embedder.finish_allocation(address, size_bytes)
 
     def _bumped(self, size_bytes: u64) -> u64:

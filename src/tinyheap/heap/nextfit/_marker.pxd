@@ -160,7 +160,7 @@ cdef inline void scan_fours(Heap heap, MarkerPointer marker, u64 at, u64 stop) n
         at = piece
 
 cdef inline u64 skip_data(MarkerPointer marker, u64 at, u64 stop) noexcept nogil:
-    """Past the words that an object begins with which are no pointers, sixteen at a time: all, in arrays of numbers."""
+    """Past the words that an object begins with which are not pointers, sixteen at a time: all, in arrays of numbers."""
     cdef u64 four = <u64>4 << marker.step_shift
     while stop - at >= four << 2 and not (
         fours_below(marker, at)

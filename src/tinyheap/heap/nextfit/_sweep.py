@@ -1,9 +1,9 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, freethreading_compatible=True
 """Sweep: free what is not marked and unmark the rest, 32 blocks with one addition; and count blocks.
 
-TinyGo's sweep walks the blocks and keeps a flag: are we in an object that goes?  Here the flag is a carry.  A one that is
-added after a dead head runs through the fields after it that hold 11: those of tails and of free blocks, up to the next
-head or mark.  Tails whose field it changed are the dead object's::
+TinyGo's sweep walks the blocks and keeps a flag: is this block part of an object that is freed?  Here the flag is a
+carry.  A one that is added after a dead head runs through the fields after it that hold 11: those of tails and of free
+blocks, up to the next head or mark.  Tails whose field it changed are the dead object's::
 
     states   mark tail tail HEAD      10 is a tail of the dead 01: from the lowest, right
               11   10   10   01

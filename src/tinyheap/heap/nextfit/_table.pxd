@@ -35,7 +35,7 @@ cdef inline u64 state_of(Heap heap, u64 block) noexcept nogil:
     return (load8(heap.table + (block >> 2)) >> ((block & 3) << 1)) & 3
 
 cdef inline u64 head_of(Heap heap, u64 block) noexcept nogil:
-    """The nearest block at or below that is no tail."""
+    """The nearest block at or below that is not a tail."""
     cdef u64 word = block >> 5
     cdef u64 others = (table_word(heap, word) ^ ODD) << (62 - ((block & 31) << 1))
     if others != 0:
@@ -48,7 +48,7 @@ cdef inline u64 head_of(Heap heap, u64 block) noexcept nogil:
     return NO_BLOCK
 
 cdef inline u64 skip_tails(Heap heap, u64 block) noexcept nogil:
-    """The first block from here on that is no tail, or the end."""
+    """The first block from here on that is not a tail, or the end."""
     cdef u64 others
     while block < heap.end_block:
         others = (table_word(heap, block >> 5) ^ ODD) >> ((block & 31) << 1)

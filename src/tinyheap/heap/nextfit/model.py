@@ -88,7 +88,7 @@ class Model(BaseModel):
             if end != NO_BLOCK:
                 self._debug(f"found memory: {self._geometry.address_of(end - needed_blocks):#x} {size_bytes}")
         except BaseException:
-            # Not out of memory, but somebody's error while collecting: as if nothing had been asked.
+            # Not out of memory, but an error of a callback while collecting: as if nothing had been asked.
             self._count(-size_bytes, -needed_blocks, -1)
             raise
         address = 0

@@ -322,7 +322,7 @@ def python_of(value: Value, depth: int = 64) -> object:
         HostError: If it nests more than ``depth`` deep, as a value that holds itself does.
     """
     if depth == 0:
-        raise HostError("the program returned a value that nests too deep, or holds itself")
+        raise HostError("the program returned a value that is nested too deep, or contains itself")
     if value is UNDEFINED or isinstance(value, ScriptFunction):
         return None
     if isinstance(value, ScriptArray):

@@ -1,4 +1,4 @@
-"""The global object that a Go program finds in its JavaScript host, and everything that hangs from it.
+"""The global object that a Go program finds in its JavaScript host, and all objects that it leads to.
 
 It offers what programs that TinyGo compiled ask for: constructors (Object, Array, Uint8Array, Function,
 Error, Date), ``crypto.getRandomValues``, ``performance.now``, ``console``, ``setTimeout``, and of Node's

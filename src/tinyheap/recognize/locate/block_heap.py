@@ -77,7 +77,7 @@ def locate_block_heap(
     parameters = search.module.function_type(alloc.function).parameters
     fixed = None if parameters else find_fixed_request(alloc, bounds, counters.total_alloc_bytes_address)
     if not parameters and fixed is None:
-        raise UnsupportedGuestError("alloc was found, but not what it is asked for: it has no parameters")
+        raise UnsupportedGuestError("alloc was found, but not the size that it is asked for: it has no parameters")
     return BlockHeap(
         alloc_function=alloc.function,
         size_parameter=0 if parameters else None,

@@ -1,4 +1,4 @@
-"""The collector's statistics: 64-bit words, told apart by what is added to them, and where."""
+"""The collector's counters: 64-bit words, told apart by what is added to them, and in which function."""
 
 from __future__ import annotations
 

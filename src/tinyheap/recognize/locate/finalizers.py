@@ -1,4 +1,4 @@
-"""The table of finalizers: two lists of entries, and what spares the collector to walk them.
+"""The table of finalizers: two lists of entries, and the flags by which a collector skips them.
 
 n.next, finalizerPending = finalizerPending, n          an entry becomes pending
 finalizersQueued = true

@@ -1,7 +1,7 @@
 """Finding a guest's ``realloc``, which takes an object to be as large as its blocks.
 
 What lies between an object's requested size and the end of its last block is the object's own for TinyGo's ``realloc``:
-where the new size fits it returns the same pointer.  So whoever keeps something there must take its place, too.  Modules
+where the new size fits it returns the same pointer.  So whoever keeps data there must replace ``realloc``, too.  Modules
 whose ``malloc`` family makes new objects only (all of TinyGo's wasm targets from 0.27 on) have none.
 """
 

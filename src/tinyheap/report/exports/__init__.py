@@ -1,1 +1,1 @@
-"""A recording in forms that other tools open."""
+"""A recording in formats that other tools open."""

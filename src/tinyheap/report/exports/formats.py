@@ -1,4 +1,4 @@
-"""The forms that a recording can be exported to, and writing them, whole or not at all."""
+"""The formats that a recording can be exported to, and writing them, whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """A form to export to: a file with some content, or a folder of tables."""
+    """A file format to export to: one file, or a folder with a file per table."""
 
     description: str
     content: Callable[[Recording, Measure], bytes] | None = None
     """What is in the file; None for a folder."""
-    tables: str = ""
-    """The kind of the files in the folder."""
+    extension: str = ""
+    """Of the files in the folder, without its dot."""
 
 
-def export(recording: Recording, form: str, path: Path, measure: Measure = Measure.ALLOCATED_BYTES) -> None:
-    """Write a recording in another form.
+def export(recording: Recording, format_name: str, path: Path, measure: Measure = Measure.ALLOCATED_BYTES) -> None:
+    """Write a recording in another format.
 
     Args:
         recording: The recording.
-        form: One of `FORMS`.
+        format_name: One of `FORMATS`.
         path: The file, or the folder for tables; what is there is replaced.
-        measure: For a form that holds only one.
+        measure: For a format that holds only one.
 
     Raises:
         OutputError: The file cannot be written.
         RecordingError: It would hold nothing but what the recording cannot know.
     """
-    content = FORMS[form].content
+    content = FORMATS[format_name].content
     if content is None:
-        write_tables(recording, path, FORMS[form].tables)
+        write_tables(recording, path, FORMATS[format_name].extension)
     else:
         write_whole(path, content(recording, measure))
 
@@ -58,7 +58,7 @@ def _collapsed(recording: Recording, measure: Measure) -> bytes:
     return collapsed(graph)
 
 
-FORMS: Final = {
+FORMATS: Final = {
     "pprof": ExportFormat("a heap profile for `go tool pprof`", lambda recording, _: pprof(recording)),
     "speedscope": ExportFormat(
         "flame graphs of all measures, for speedscope", lambda recording, _: speedscope(recording)
@@ -70,7 +70,7 @@ FORMS: Final = {
     "perfetto": ExportFormat(
         "collections and the heap through time, for Perfetto", lambda recording, _: perfetto(recording)
     ),
-    "csv": ExportFormat("a folder with one CSV file per table", tables="csv"),
-    "parquet": ExportFormat("a folder with one Parquet file per table", tables="parquet"),
+    "csv": ExportFormat("a folder with one CSV file per table", extension="csv"),
+    "parquet": ExportFormat("a folder with one Parquet file per table", extension="parquet"),
 }
-"""By the names that the command line knows them by."""
+"""By the names that `tinyheap report --export` takes."""

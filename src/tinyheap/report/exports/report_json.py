@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def report_json(recording: Recording) -> dict[str, Any]:
-    """What `json.dumps` takes: all analyses of a recording."""
+    """All analyses of a recording, as values that `json.dumps` takes."""
     observed = recording.run.observed
     return {
         "run": json_of(recording.run),
@@ -58,7 +58,7 @@ def _of_heap(recording: Recording) -> dict[str, Any]:
 
 
 def comparison_json(before: Recording, after: Recording) -> dict[str, Any]:
-    """What `json.dumps` takes: two recordings side by side."""
+    """The comparison of two recordings, as values that `json.dumps` takes."""
     return {"comparison": json_of(profile.compare(before, after))}
 
 

@@ -1,4 +1,4 @@
-"""The tables of a recording as files of CSV or Parquet, one a table, and one of its objects with births and deaths."""
+"""The tables of a recording as files of CSV or Parquet, one per table, and one of its objects with births and deaths."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 OPTIONS: Final = {"csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
-def write_tables(recording: Recording, folder: Path, kind: str) -> None:
-    """Write each table into a file of its own, ``folder/TABLE.KIND``; files of that name are replaced when all are written.
+def write_tables(recording: Recording, folder: Path, extension: str) -> None:
+    """Write each table into a file of its own, ``folder/TABLE.EXTENSION``.
 
-    The recording's own connection may not write anywhere, so another one reads the file again.
+    Files that are there already are replaced, once all are written.  The recording's own connection may not write anywhere,
+    so another one reads the file again.
 
     Args:
         recording: The recording.
         folder: Where to; made if it is not there.
-        kind: ``csv`` or ``parquet``.
+        extension: ``csv`` or ``parquet``, which names the format too.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -51,7 +52,9 @@ def write_tables(recording: Recording, folder: Path, kind: str) -> None:
             for table in schema.lacking({name for (name,) in found}):
                 connection.execute(table.temporary_sql)
             for name, query in queries.items():
-                connection.execute(f"COPY ({query}) TO {_quoted(str(made / f'{name}.{kind}'))} ({OPTIONS[kind]})")
+                connection.execute(
+                    f"COPY ({query}) TO {_quoted(str(made / f'{name}.{extension}'))} ({OPTIONS[extension]})"
+                )
             for file in made.iterdir():
                 file.replace(folder / file.name)
     except OSError as error:

@@ -71,10 +71,11 @@ class Run(TypedDict):
     runtime: str
     runtime_version: str | None
     collector: str
+    """The kind of the program's collector, such as `precise`."""
     never_frees: bool
     """Whether its heap only grows, so that no collection ever runs."""
     source: str
-    """Who served the heap: one of tinyheap's engines, `kernel` or `model`, or the program itself, `injected`."""
+    """Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself."""
     unseen_collections: str | None
     """Why collections are not known; None where they are."""
     lives: str
@@ -83,7 +84,7 @@ class Run(TypedDict):
     """Why the heap as a whole is not known; None where it is."""
     started_at: str
     state: str
-    """`finished`, `failed`, or `running` where nobody wrote the end."""
+    """`finished`, `failed`, or `running` where the end was not written."""
     error: str | None
     exit_code: int | None
     ends_early: str | None

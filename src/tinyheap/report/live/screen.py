@@ -116,9 +116,9 @@ class _Drawing:
             overflow=self.overflow,
         )
 
-    def metric(self, name: str, picture: Text, text: str) -> Text:
-        """A name, a picture and a text, in one line."""
-        return Text.assemble(f"{name:13}", picture, f"  {text}", no_wrap=True, overflow=self.overflow)
+    def metric(self, name: str, chart: Text, text: str) -> Text:
+        """A name, a chart and a text, in one line."""
+        return Text.assemble(f"{name:13}", chart, f"  {text}", no_wrap=True, overflow=self.overflow)
 
     def bar(self, sample: SampleRow) -> Text:
         """The heap as a bar: what lived through the last collection, what came since, what is free."""
@@ -148,11 +148,11 @@ class _Drawing:
         return Text(f"{view.collections:,}, {pauses}; {size_text(view.recent[-1].live_bytes)} live after the last")
 
     def map(self, rows: int) -> RenderableType:
-        """The heap's last picture."""
+        """The last map of the heap."""
         run, snapshot = self.view.run, self.view.snapshot
         if snapshot is None:
-            when = "at its end" if run.collector == LEAKING else "with its first collection"
-            return Text(f"a picture of the heap comes {when}", "dim")
+            when = "at its end" if run.collector == LEAKING else "after its first collection"
+            return Text(f"a map of the heap is shown {when}", "dim")
         return HeapMap(unpack_states(snapshot.states, snapshot.blocks), run.heap_start_address, run.block_bytes, rows)
 
     def collections(self, count: int) -> Table:

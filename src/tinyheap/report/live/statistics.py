@@ -33,7 +33,7 @@ RECENT_COLLECTIONS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A function that allocates; of the Go runtime's functions, whoever calls them owns what they allocate.
+    """A function that allocates; what the Go runtime's functions allocate counts for their callers.
 
     Where source lines are known, it is a line of a function.
     """
@@ -59,9 +59,9 @@ class LiveView:
     rates_bytes: tuple[int, ...]
     """The same of each of the last batches, the latest last."""
     sample: SampleRow | None
-    """The heap as a whole, when it was last looked at; None where nobody did."""
+    """The last sample of the heap as a whole; None where there is none."""
     peak_bytes: int | None
-    """The most that was in use at once, as far as was seen; None where nobody looked."""
+    """The most that was in use in any sample; None where there is none."""
     collections: int | None
     """None where collections are not observed, like the next two."""
     pause_ns: int | None
@@ -70,7 +70,7 @@ class LiveView:
     recent: tuple[CollectionRow, ...]
     """The last collections, the latest last."""
     snapshot: SnapshotRow | None
-    """The last picture of the heap."""
+    """The last snapshot of the block table."""
     owners: tuple[Owner, ...]
     """Who allocated most bytes so far, in that order."""
 

@@ -111,11 +111,11 @@ def _notes(longest: int, *, is_cut: bool, is_full: bool, options: ConsoleOptions
         options: Of the console.
     """
     if longest > 1:
-        yield "a > b: nearly all of a's is b's"
+        yield "a > b: a calls b, which weighs nearly as much"
     if longest > 2:
-        yield "(n more): so many calls between them"
+        yield "(n more): n calls between the two"
     if is_cut:
-        yield f"{dots(options)} stands for what has no room here"
+        yield f"{dots(options)} stands for the beginning of a line that does not fit"
     if is_full:
         yield "lighter stacks are left out"
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.traces.expectation import Difference
-from tinyheap.traces.replay_summary import Summary
+from tinyheap.traces.replay_summary import ReplaySummary
 
 WIDE_COLUMNS: Final = 132
 """Of the terminal, from which the table shows more of its columns."""
@@ -27,7 +27,7 @@ class Outcome:
     """A trace that was replayed, and what there is to say of it."""
 
     name: str
-    summary: Summary
+    summary: ReplaySummary
     held: bool = False
     """Whether it was held against an expectation."""
     difference: Difference | None = None
@@ -48,15 +48,15 @@ class Metric:
 
     title: str
     """With a line break where a column's head may have one."""
-    text: Callable[[Summary], str]
+    text: Callable[[ReplaySummary], str]
     detail: Detail = Detail.NARROW
 
 
-def _live(summary: Summary) -> str:
+def _live(summary: ReplaySummary) -> str:
     return "-" if summary.live_objects is None else f"{summary.live_objects:,}"
 
 
-def _longest_pause(summary: Summary) -> str:
+def _longest_pause(summary: ReplaySummary) -> str:
     return time_text(summary.longest_pause_ns) if summary.collections else "-"
 
 

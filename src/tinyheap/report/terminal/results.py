@@ -90,9 +90,9 @@ def _headline(totals: Totals) -> Text:
 
 def _warnings(totals: Totals) -> Iterator[Text]:
     if totals.state == RUNNING:
-        yield Text("The recording has no end: the run goes on, or its writer was killed or had no room.", WARNING)
+        yield Text("The recording has no end: the run goes on, or its writer was killed or the disk was full.", WARNING)
     elif totals.state == "failed":
-        yield Text(f"The program failed: {printable(totals.error or 'nobody knows why')}", BAD)
+        yield Text(f"The program failed: {printable(totals.error or 'for an unknown reason')}", BAD)
     if totals.observed.unknown is not None:
         yield Text(totals.observed.unknown, WARNING)
 
@@ -386,7 +386,7 @@ _RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
 
 
 def renderable_of(result: Any) -> RenderableType:  # noqa: ANN401 - any result
-    """What shows a result of `tinyheap.profile`; its fields, where nothing better is known."""
+    """What rich prints for a result of `tinyheap.profile`: a table or chart of its own, or else its fields."""
     if type(result) in _RENDERABLES:
         return _RENDERABLES[type(result)](result)
     return facts((field.name, printable(str(getattr(result, field.name)))) for field in fields(result))

@@ -4,7 +4,7 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 
 ``module``          the module's file
 ``guest``           ``runtime``, ``version``, ``collector``, ``scheduler``, ``served`` (what works for it, in a sentence);
-                    null where nobody looked, which is so for native runs
+                    null where the module was not examined, as in native runs
 ``gc``              ``default``, ``leaking`` or ``native``, as it was asked for
 ``exit_code``       that of the command
 ``error``           what ended the program, null if it ended itself
@@ -14,9 +14,9 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``prepare_ns``      from the module's bytes to the instance
 ``run_ns``          from the program's first instruction to its last
 ``memory_bytes``    the size of all of the program's memory at its end, which is its greatest; null where it exports none
-``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where nobody knows
+``counters``        ``Mallocs``, ``Frees`` and ``TotalAlloc`` as the program counts them itself; null where that is unknown
                     of any, and where ``heap`` has them
-``stub_calls``      how often each import was called that answered zero, as asked, by its name (``env.log``)
+``stub_calls``      how often each stub was called, by the name of its import (``env.log``)
 ``heap``            null where the module ran as it is, so that nothing was seen of its heap, else:
 
     ``engine``                ``kernel`` or ``model``
@@ -177,7 +177,7 @@ class RunReport:
         yield from self._heap_lines()
         if self.stub_calls:
             calls = (f"{name} {_times(count)}" for name, count in self.stub_calls.items())
-            yield f"answered zero: {', '.join(calls)}"
+            yield f"stubs called: {', '.join(calls)}"
         if self.ending.is_bad:
             yield f"ended by: {self.ending.kind}"
             yield from (f"  {phrase}" for phrase in self.ending.evidence)

@@ -1,4 +1,4 @@
-"""A program's stack that overflowed is blamed before its heap, by what is seen of it; and never a sound one."""
+"""A stack overflow is reported before the damage that it did to the heap, with evidence; and never of a sound stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guests.texts import GO, SHELL
 from tinyheap.errors import GuestTrapError, HeapCorruptError, TinyheapError
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
-from tinyheap.guests.serve.overflow import stack_overflow
+from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.hosts import Grants
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Module
@@ -55,8 +55,8 @@ def formatting(name: str, text: str, policy: Policy) -> str:
 def test_a_goroutine_that_recurses_too_deep_is_named_whatever_it_wrote_over(policy: str, depth: int) -> None:
     words = formatting("gofmt-0.4.9", nested(depth), POLICIES[policy])
     evidence = f"the program's stack overflowed \\(({AMONG_VARIABLES}|{CANARY}|{BELOW})\\)"
-    assert re.match(f"(GuestTrapError|StackOverrunError): {evidence}", words), words
-    if words.startswith("StackOverrunError"):
+    assert re.match(f"(GuestTrapError|StackOverflowError): {evidence}", words), words
+    if words.startswith("StackOverflowError"):
         assert "wrote over its heap or its variables: " in words
 
 

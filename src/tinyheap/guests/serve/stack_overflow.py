@@ -1,7 +1,7 @@
-"""Did the program's stack overflow?  Then nobody wrote past an object, however the heap looks.
+"""Evidence that the program's stack overflowed, which can look as if an object on the heap had been overrun.
 
-Compiled code keeps what has an address on a stack of its own in linear memory, which grows downward, and nothing stops it
-there::
+Compiled code keeps variables whose address is taken on a stack in linear memory, which grows downward, and which nothing
+bounds::
 
     0     system stack     globals                  heap          a program whose stack comes first, as TinyGo links it
     |<-------------- sp |  heapEnd, gcMallocs ... | goroutine's stack | object | ...
@@ -10,11 +10,11 @@ there::
 
 The system stack ends in a trap, below address 0.  A goroutine's stack is an object of the heap: it runs on into the object
 in front of it, or into the globals, where the allocator's own variables are.  Traps and allocations leave the stack pointer
-where it is, and it tells:
+where it is, so that it can be read:
 
-* where it lies among the globals, below address 0 or in free memory, there is no stack;
-* where it lies in an object, that is the stack of the goroutine that runs.  TinyGo puts a *canary* into its first word, and
-  looks at it itself only when goroutines switch.  (One that waits has its canary overwritten rightly.)
+* among the globals, below address 0 or in free memory there is no stack, so one has overflowed;
+* an object that it lies in is the stack of the goroutine that runs.  TinyGo puts a *canary* into its first word, and
+  looks at it itself only when goroutines switch.  (The canary of a goroutine that waits is overwritten on purpose.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A recording that has begun: the last phase of a `Recorder` but for its end."""
+"""A recorder while its program runs: the last phase of a `Recorder`, which notes what happens until the run ends."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
     from tinyheap.recordings.row_types import FrameRow
 
 SNAPSHOTS: Final = 32
-"""Of the heap, from any collection to that of twice its number, at most; all are pictured up to the 63rd."""
+"""How many snapshots are kept at most between any collection and that of twice its number; the first 63 all have one."""
 FLUSH_NS: Final = 500_000_000
-"""So long events wait at most before they are handed over, while there are others."""
+"""The longest time that events wait before they are handed over, as long as others follow."""
 SAMPLE_NS: Final = 100_000_000
-"""The heap is looked at so often at most between collections (for Python has to wait for whoever else runs in it),"""
+"""The shortest time between two samples of the heap between collections, since taking one takes Python's lock."""
 SAMPLE_SHARE: Final = 50
-"""for one part in so many of the time,"""
+"""Taking samples takes at most one part in so many of the run's time."""
 SAMPLES: Final = 1000
-"""and, from any time of the run to twice that time, no more often than so."""
+"""How many samples are taken at most between any time of the run and twice that time."""
 WAITING_DEATHS: Final = 1 << 16
-WAITING_PICTURE_BYTES: Final = 1 << 20
+"""How many freed objects may wait for the next batch; more of them make one."""
+WAITING_SNAPSHOT_BYTES: Final = 1 << 20
+"""How many bytes of snapshots may wait for the next batch."""
 WAITING_CALLS: Final = 1 << 12
-"""What may wait for the next batch; more of it makes one."""
+"""How many calls may wait for the next batch."""
 _BLOCKS: Final = 4
-"""Log2 of the bytes of a block: objects share none."""
+"""Log2 of the bytes of a block, of which each belongs to one object at most."""
 _ADDRESS_MASK: Final = 0xFFFF_FFFF
 """Numbers that a program returns are signed, addresses are not."""
 
@@ -110,8 +112,8 @@ class Clock:
         return self._log.now_ns if self._is_inside else self._left_ns
 
 
-class Recording:
-    """Notes what happens in a run, and hands it over.
+class RunningRecorder:
+    """Notes what happens in a run, and hands it over to a sink, batch by batch.
 
     Args:
         journal: what compiled code notes.
@@ -284,10 +286,10 @@ class Recording:
             )
         )
         self.sample()
-        if is_pictured(collection.number):
-            self._picture(collection.number)
+        if has_snapshot(collection.number):
+            self._take_snapshot(collection.number)
         snapshots_bytes = sum(len(snapshot.states) for snapshot in self._rows.snapshots)
-        if self._waiting_deaths > WAITING_DEATHS or snapshots_bytes > WAITING_PICTURE_BYTES:
+        if self._waiting_deaths > WAITING_DEATHS or snapshots_bytes > WAITING_SNAPSHOT_BYTES:
             self.flush()
 
     def note_growth(self, old_bytes: int, new_bytes: int, wanted_bytes: int) -> None:
@@ -323,7 +325,7 @@ class Recording:
             )
         )
 
-    def _picture(self, collection: int) -> None:
+    def _take_snapshot(self, collection: int) -> None:
         """Keep the block table; ``collection`` is 0 for none."""
         heap = self._heap
         if heap is not None:
@@ -348,7 +350,7 @@ class Recording:
             return
         self._journal.stop()
         self.sample()
-        self._picture(0)
+        self._take_snapshot(0)
         self._append(self._taken())
         self._heap = None
         state = FINISHED if error is None else FAILED
@@ -390,6 +392,6 @@ class Recording:
         return [*early, batch]
 
 
-def is_pictured(collection: int) -> bool:
+def has_snapshot(collection: int) -> bool:
     """Whether a snapshot of the heap is kept after this collection: all of them at first, and ever fewer."""
     return collection % (1 << max(0, collection.bit_length() - SNAPSHOTS.bit_length())) == 0
