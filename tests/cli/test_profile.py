@@ -172,7 +172,7 @@ def test_the_recording_is_no_longer_than_the_run(gc: str) -> None:
 def test_what_cannot_be_run_is_not_recorded() -> None:
     result = profile(guests_modules.path("micropython-1.27.0"))
     assert result.exit_code == 125
-    assert "imports what no host here offers" in result.stderr
+    assert "imports that no host here offers" in result.stderr
     assert not Path("micropython.tinyheap").exists()
 
 
