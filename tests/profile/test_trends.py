@@ -50,6 +50,12 @@ def one_site(sizes: Sequence[int], kept: Sequence[int], *, after: int = 0) -> Ro
         ((1, 2, 3, 4, 5, 6), (0, 5), "2 of 6 kept, each larger than the one before, 1 to 6 bytes", True),
         ((64,) * 6, (), "none of 6 kept, each of 64 bytes", False),
         ((64,) * 6, (4,), "1 of 6 kept, each of 64 bytes", False),
+        (
+            (187, 188, 188, 188, 189, 189),
+            (0, 5),
+            "2 of 6 kept, none smaller than the one before, 187 to 189 bytes",
+            False,
+        ),
         ((9, 1, 5, 3, 7, 2), (1, 5), "2 of 6 kept, 1 to 9 bytes", False),
         ((1, 2, 3, 4, 5), (4,), "one object, always replaced by a larger one, 1 to 5 bytes", False),
         ((48,), (0,), "one object of 48 bytes", False),

@@ -10,8 +10,8 @@ deaths are inferred, or nothing is ever freed, all.  Of them *all* live, *none* 
 object at a time which the next replaces, or *some* do.  Where deaths are inferred, what lives is an upper bound, and so is what
 is kept; *last* and *none* are certain even so.
 
-A trend is *telling* if it is of `FEWEST` objects or more, which rarely have it by chance, and either the sizes grow, or
-all of them or only the last one is kept.
+A trend is *telling* if it is of `FEWEST` objects or more, which rarely have it by chance, and either the sizes grow to
+`MATERIAL` times the first or more, or all of them or only the last one is kept.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FEWEST: Final = 6
 """Six values are in ascending order by chance once in 720 times."""
+MATERIAL: Final = 2
+"""Texts that hold a counter become longer, too, by a digit now and then."""
 
 
 class Sizes(Enum):
@@ -69,7 +71,7 @@ class Trend(Result):
     @property
     def is_telling(self) -> bool:
         """Whether it says more than chance would."""
-        grows = self.sizes in (Sizes.LARGER, Sizes.NO_SMALLER)
+        grows = self.sizes in (Sizes.LARGER, Sizes.NO_SMALLER) and self.most_bytes >= MATERIAL * self.least_bytes
         is_kept = self.kept in (Kept.ALL, Kept.LAST) and self.judged >= FEWEST
         return self.objects >= FEWEST and (grows or is_kept)
 
