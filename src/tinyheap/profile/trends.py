@@ -7,8 +7,9 @@ first; or none of this: they are *mixed*.
 
 *Kept.*  Judged are the objects that there was a chance to see dead: those born before the last collection began; where
 deaths are inferred, or nothing is ever freed, all.  Of them *all* live, *none* does, only the *last* does, so that there is one
-object at a time which the next replaces, or *some* do.  Where deaths are inferred, what lives is an upper bound, and so is what
-is kept; *last* and *none* are certain even so.
+object at a time which the next replaces, or *some* do.  Beside the last one another may live, where `FEWEST` or more are
+judged: the one that was being replaced when the collection came, or that a conservative collector kept for a stray word.
+Where deaths are inferred, what lives is an upper bound, and so is what is kept; *last* and *none* are certain even so.
 
 A trend is *telling* if it is of `FEWEST` objects or more, which rarely have it by chance, and either the sizes grow to
 `MATERIAL` times the first or more, or all of them or only the last one is kept.
@@ -173,4 +174,5 @@ def _kept(judged: int, living: int, lives_last: bool) -> Kept | None:
         return Kept.NONE
     if living == judged:
         return Kept.ALL
-    return Kept.LAST if living == 1 and lives_last else Kept.SOME
+    most = 2 if judged >= FEWEST else 1
+    return Kept.LAST if lives_last and living <= most else Kept.SOME
