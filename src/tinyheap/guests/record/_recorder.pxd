@@ -72,6 +72,7 @@ cdef u64 beginning_at(Log* log, u64 address) noexcept nogil
 cdef u64 owner_of(Log* log, u64 granule) noexcept nogil
 cdef void settle(Log* log, u64 first, u64 last) noexcept nogil
 cdef void cut_off(Log* log, u64 number, u64 granule) noexcept nogil
+cdef void bury_both(Log* log, u64 granule) noexcept nogil
 cdef void bury(Log* log, u64 number, u64 granule) noexcept nogil
 cdef bint grow_births(Log* log, u64 granule) noexcept nogil
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil

@@ -17,8 +17,8 @@ objects that a collection frees are found in the block table: heads without a ma
 
 Where nobody sees collections, deaths are *inferred*: whoever is handed bytes proves that their last owner was dead.  The
 array then holds an object's number at all granules of it, and an allocation that finds another number there, at any of its
-own, has found somebody dead.  That one is taken off all its granules, so that nobody dies twice, and all of this costs no
-more than clearing what is allocated.  An object that is freed by a call is taken off at once.
+own, has found somebody dead.  That one is taken off all its granules, so that nobody dies twice; what an allocation costs
+grows with its bytes, as clearing it does.  An object that is freed by a call is taken off at once.
 """
 
 import cython
@@ -243,15 +243,35 @@ def settle(log: LogPointer, first: u64, last: u64) -> cython.void:
         last = first
     if last >= log.births_room and not grow_births(log, last):
         return
-    granule: u64
-    for granule in range(first, last + 1):
-        if log.infers and owner_of(log, granule) != 0:
-            bury(log, owner_of(log, granule), granule)
+    granule: u64 = first
+    at: u64
+    if log.infers:
+        # Two at a time, and the rest below.
+        while granule < last:
+            at = log.births + (granule << 2)
+            if load64(at) != 0:
+                bury_both(log, granule)
+            store64(at, log.objects | log.objects << 32)
+            granule += 2
+        if granule == last and owner_of(log, last) != 0:
+            bury(log, owner_of(log, last), last)
+    if granule <= last:
         store32(log.births + (granule << 2), log.objects)
 
 
+def bury_both(log: LogPointer, granule: u64) -> cython.void:
+    """Bury whoever a granule and the next one are part of."""
+    if owner_of(log, granule) != 0:
+        bury(log, owner_of(log, granule), granule)
+    if owner_of(log, granule + 1) != 0:
+        bury(log, owner_of(log, granule + 1), granule + 1)
+
+
 def cut_off(log: LogPointer, number: u64, granule: u64) -> cython.void:
-    """Take an object that is resized off its granules from one on, which it may have given back and live on."""
+    """Take an object off its granules from one on: all, or those that one which is resized may have given back."""
+    while granule + 1 < log.births_room and load64(log.births + (granule << 2)) == (number | number << 32):
+        store64(log.births + (granule << 2), 0)
+        granule += 2
     while owner_of(log, granule) == number:
         store32(log.births + (granule << 2), 0)
         granule += 1
@@ -261,10 +281,7 @@ def bury(log: LogPointer, number: u64, granule: u64) -> cython.void:
     """Note by the event that is being noted that an object is dead, and take it off its granules, of which this is one."""
     if not note_death(log, number, log.events + 1):
         log.state = FAILED
-    at: u64 = granule
-    while owner_of(log, at) == number:
-        store32(log.births + (at << 2), 0)
-        at += 1
+    cut_off(log, number, granule)
     while granule != 0 and owner_of(log, granule - 1) == number:
         granule -= 1
         store32(log.births + (granule << 2), 0)
