@@ -79,9 +79,9 @@ tests/guests/node_modules: tests/guests/package-lock.json
 	@npm ci --prefix tests/guests --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-tests/guests/wheels: tests/guests/wheels.txt tests/guests/wheels-older.txt | $(BIN)/python
+tests/guests/wheels: tests/guests/wheels.txt tests/guests/wheels-older.txt tests/guests/wheels-needed.txt | $(BIN)/python
 	@rm -rf $@
-	@for list in wheels wheels-older; do \
+	@for list in wheels wheels-older wheels-needed; do \
 	  $(PIP) install --require-hashes --no-deps --no-compile --target $@/$$list -r tests/guests/$$list.txt || exit 1; \
 	done
 

@@ -27,6 +27,7 @@ from tinyheap.errors import (
     UnsupportedGuestError as UnsupportedGuestError,
     WasmError as WasmError,
 )
+from tinyheap.guests.attached.attachment import attach as attach
 from tinyheap.guests.guest_heap import GuestHeap as GuestHeap
 from tinyheap.guests.policy import Policy as Policy
 from tinyheap.guests.program import Program as Program

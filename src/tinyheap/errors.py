@@ -226,6 +226,10 @@ class GuestExitError(GuestError):
         self.exit_code = exit_code
 
 
+class AttachmentError(GuestError):
+    """tinyheap cannot be attached to this Python program: it is already, or something does not fit."""
+
+
 class DriverError(GuestError):
     """A driver's request that its module refuses, such as a source text with a syntax error."""
 

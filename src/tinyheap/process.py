@@ -52,6 +52,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     Args:
         command: Does the work; ends by ``SystemExit``, or returns for exit code 0.
     """
+    streams = sys.stdin, sys.stdout, sys.stderr
     open_streams()
     watch = _Watch()
     code, said = INTERRUPTED, "interrupted"
@@ -60,9 +61,25 @@ def run(command: Callable[[], object]) -> NoReturn:
             code, said = _work(command)
         watch.is_over = True
         code, said = _last_word(code, said)
+    if watch.successor is not None and not code:
+        sys.stdin, sys.stdout, sys.stderr = streams
+        sys.exit(watch.successor())
     if said:
         print(f"Error: {said}", file=sys.stderr, flush=True)  # noqa: T201 - that of a command
     sys.exit(code)
+
+
+def become(program: Callable[[], int]) -> None:
+    """Give the process to another program as soon as the command has come to its end with exit code 0.
+
+    Standard streams and Ctrl-C are then as if that program were the first that runs here.
+
+    Args:
+        program: Returns its exit code, or ends by ``SystemExit``.
+    """
+    if _Watch.present is None:
+        sys.exit(program())
+    _Watch.present.successor = program
 
 
 def was_interrupted() -> bool:
@@ -173,25 +190,28 @@ class _Watch:
         """Whether the program was ended, and the rest goes its way."""
         self.is_over = False
         """Whether there is nothing left to interrupt."""
+        self.successor: Callable[[], int] | None = None
+        """What the process becomes afterwards."""
         self._is_raised_again = self._is_noting = False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """While inside, SIGINT ends what is done; afterwards it is ignored, since all is done."""
+        """While inside, SIGINT ends what is done; afterwards it is ignored, since all is done, or the successor's."""
         _Watch.present = self
-        signal.signal(signal.SIGINT, self._handle)
+        before = signal.signal(signal.SIGINT, self._handle)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         sys.unraisablehook = self._note_unraisable
         threading.Thread(target=self._watch, name="interrupts", daemon=True).start()
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN if self.successor is None else before)
             signal.set_wakeup_fd(-1)
             os.close(self._writer)
             sys.unraisablehook = sys.__unraisablehook__
+            _Watch.present = None if self.successor is not None else self
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         """What Python does for a signal, in the main thread."""

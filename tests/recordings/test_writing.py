@@ -194,6 +194,28 @@ def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkey
         assert recording.run.batches == 2 * writer_module.QUEUED_BATCHES + 5
 
 
+def test_the_thread_that_writes_may_end_its_own_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python collects a program on whatever thread it is in; that one must not be waited for."""
+    ended, put = threading.Event(), RecordingStore.put
+
+    def collecting(store: RecordingStore, batches: Sequence[Batch]) -> None:
+        put(store, batches)
+        if not ended.is_set():
+            ended.set()
+            for number in range(4 * writer_module.QUEUED_BATCHES):
+                writer.append(Batch(number), waits=False)
+            writer.finish_later("finished", time_ns=5)
+
+    monkeypatch.setattr(RecordingStore, "put", collecting)
+    writer = RecordingWriter.create(tmp_path / "run.tinyheap", run_row())
+    writer.append(Batch(0))
+    assert ended.wait(60)
+    writer.wait()
+    with Recording.open(tmp_path / "run.tinyheap") as recording:
+        assert recording.run.state == "finished"
+        assert recording.sql("SELECT count(*) FROM batches").one() == (1 + 4 * writer_module.QUEUED_BATCHES,)
+
+
 def test_a_recording_is_not_replaced_unasked(tmp_path: Path) -> None:
     path = make_recording(tmp_path / "made.tinyheap", events=100)
     before = path.read_bytes()

@@ -8,11 +8,14 @@ from source_edits import Edit
 
 _BEST_ALLOCATE: Final = "bestfit/_allocate.py"
 _BEST_MARK: Final = "bestfit/_mark.py"
+_BEST_MARKER: Final = "bestfit/_marker.pxd"
 _BEST_SWEEP: Final = "bestfit/_sweep.py"
 _BEST_TABLE: Final = "bestfit/_table.pxd"
 _BEST_STATE: Final = "bestfit/_state.py"
 _BEST_BORDER: Final = "bestfit/_kernel.py"
 _FREELIST: Final = "bestfit/_freelist.py"
+_INDEX: Final = "bestfit/_index.pxd"
+_NODE: Final = "bestfit/_node.pxd"
 _ALLOCATE: Final = "nextfit/_allocate.py"
 _MARK: Final = "nextfit/_mark.py"
 _MARKER: Final = "nextfit/_marker.pxd"
@@ -366,48 +369,63 @@ MUTANTS: Final = {
     ),
     # ---- best-fit: the free list ----
     "best-fit: a range of the same length is passed over": Edit(
-        _FREELIST, "next_length", "ONES << (blocks & 63)", "(ONES << 1) << (blocks & 63)"
+        _INDEX, "next_length", "& (ONES << (blocks & 63))", "& ((ONES << 1) << (blocks & 63))"
     ),
     "best-fit: lengths in the next word of the index are not found": Edit(
-        _FREELIST, "next_length", "(ONES << 1) << word", "((ONES << 1) << 1) << word"
+        _INDEX, "next_length", "(ONES << 1) << (word & 63)", "((ONES << 1) << 1) << (word & 63)"
     ),
     "best-fit: the node before is one of a length that is not shorter": Edit(
-        _FREELIST, "last_length", "(blocks if blocks < SHORT else SHORT) - 1", "blocks if blocks < SHORT else SHORT - 1"
+        _INDEX, "last_length", "(blocks if blocks < SHORT else SHORT) - 1", "blocks if blocks < SHORT else SHORT - 1"
     ),
     "best-fit: a length that is used up stays in the index": Edit(
-        _FREELIST, "take_from", "drop_length(heap, blocks)", ""
+        _FREELIST, "take_from", "drop_length(heap, blocks)", "pass"
     ),
-    "best-fit: the outer node is used first": Edit(_FREELIST, "take_from", "inner if inner != 0 else node", "node"),
+    "best-fit: the outer node is used first": Edit(_FREELIST, "take_from", "(inner if inner != 0 else node)", "node"),
     "best-fit: the object gets the high end": Edit(
         _FREELIST,
         "take_from",
-        "insert_range(heap, first + needed, blocks - needed)",
-        "insert_range(heap, first, blocks - needed)",
+        "insert_by(heap, first + needed, blocks - needed, shift)",
+        "insert_by(heap, first, blocks - needed, shift)",
     ),
     "best-fit: inner lists lose all but their first": Edit(
         _FREELIST,
-        "insert_beside",
-        "load_word(inner, heap.word_shift)",
+        "put_inner",
+        "field(node, INNER, shift)",
         "0",
     ),
     "best-fit: a new outer node keeps an old inner list": Edit(
-        _FREELIST, "insert_outer", "store_word(at + (word_bytes << 1), heap.word_shift, 0)", ""
+        _NODE, "put_outer", "set_field(at, INNER, shift, 0)", "pass"
     ),
     "best-fit: a run at the heap's start is not in the list": Edit(
-        _FREELIST, "build_list", "add_run(heap, 0, end)", "pass"
+        _FREELIST, "insert_runs", "rarely(base == 0 and end != 0)", "False"
     ),
     "best-fit: the block below a run is taken for free": Edit(
-        _FREELIST, "build_list", "ONES >> clz64(~free & rest)", "ONES >> clz64(~free & rest) >> 1"
+        _FREELIST, "insert_runs", "blocks = end - first", "blocks = end - first + (end == base + 32)"
+    ),
+    "best-fit: the rest is taken where a shorter range is long enough": Edit(
+        _NODE, "fits_rest", "needed > heap.rest_shorter", "needed >= heap.rest_shorter"
+    ),
+    "best-fit: the rest stays where it is as long as a shorter range": Edit(
+        _NODE, "fits_rest", "heap.rest_blocks > needed", "heap.rest_blocks >= needed"
+    ),
+    "best-fit: the rest is not put back into the index": Edit(
+        _FREELIST, "settle_rest", "note_length(heap, heap.rest_blocks, heap.rest_first)", "pass"
+    ),
+    "best-fit: what is placed at once has its head at its first block": Edit(
+        _NODE, "claim", "top if heap.back != 0 else begin", "begin"
+    ),
+    "best-fit: a range that fits is not taken off its list": Edit(
+        _NODE, "place_exactly", "field(heap.memory + offset, 0, shift)", "inner"
     ),
     # ---- best-fit: allocation ----
     "best-fit: objects have no tails": Edit(
-        _BEST_ALLOCATE, "set_states", "nibbles_of(tails & ~low)", "nibbles_of(tails & low)"
+        _BEST_ALLOCATE, "set_states", "31 if word < last >> 5 else last & 31", "first"
     ),
     "best-fit: the first block is always the head": Edit(
         _BEST_ALLOCATE, "set_states", "first if heap.back == 0 else end - 1", "first"
     ),
     "best-fit: only an object's first block is cleared": Edit(
-        _BEST_ALLOCATE, "alloc_object", "blocks_for(heap, size_bytes)", "1"
+        _BEST_ALLOCATE, "alloc_by", "(blocks << (shift + 2)) - header_bytes", "(1 << (shift + 2)) - header_bytes"
     ),
     "best-fit: the header is cleared, too": Edit(
         _BEST_ALLOCATE,
@@ -416,7 +434,7 @@ MUTANTS: Final = {
         "(blocks << heap.block_shift) - heap.header_bytes * (1 - heap.back)",
     ),
     "best-fit: freeing leaves the object's last block": Edit(
-        _BEST_ALLOCATE, "clear_states", "31 - ((end - 1) & 31)", "32 - ((end - 1) & 31)"
+        _BEST_ALLOCATE, "clear_states", "last: u64 = end - 1", "last: u64 = end - 1 - (end - 1 > first)"
     ),
     "best-fit: the old size has the header in it": Edit(
         _BEST_ALLOCATE,
@@ -429,9 +447,9 @@ MUTANTS: Final = {
     ),
     "best-fit: a heap that grew keeps its list": Edit(_BEST_BORDER, "Kernel.resize", "not heap.back", "False"),
     # ---- best-fit: marking and sweeping ----
-    "best-fit: pointers to tails mark nothing": Edit(_BEST_MARK, "mark_word", "state == TAIL", "False"),
+    "best-fit: pointers to tails mark nothing": Edit(_BEST_MARKER, "mark_block", "!= TAIL_BITS", "!= 2"),
     "best-fit: link words are not written": Edit(
-        _BEST_MARK, "mark_word", "store_word(at, heap.word_shift, heap.scan_top)", "store_word(at, heap.word_shift, 0)"
+        _BEST_MARKER, "mark_block", "marker.word_shift, marker.top)", "marker.word_shift, 0)"
     ),
     "best-fit: an element that is not whole is scanned": Edit(
         _BEST_MARK, "scan_pattern", "stop - at >= element", "stop > at"
@@ -440,12 +458,15 @@ MUTANTS: Final = {
         _BEST_MARK, "scan_static", "bitmap + (index >> 3)", "bitmap"
     ),
     "best-fit: tails in the next word stay": Edit(
-        _BEST_SWEEP, "free_dead", "carry = (dead | carry) >> 31", "carry = 0"
+        _BEST_SWEEP, "run_through", "carry[0] = runs_on | (total < carry[0])", "carry[0] = 0"
     ),
-    "best-fit: tails in the word below go": Edit(
-        _BEST_SWEEP, "free_dead_back", "carry = (marks | kept) & 1", "carry = 0"
+    "best-fit: a word that is all tails stops what runs through": Edit(
+        _BEST_SWEEP, "run_through", "runs_on | (total < carry[0])", "runs_on"
     ),
-    "best-fit: long objects lose their first blocks": Edit(
-        _BEST_SWEEP, "fill_down", "begun | (through & (begun >> 16))", "begun"
+    "best-fit: blocks are turned round by twos": Edit(
+        _BEST_SWEEP, "turned_round", "x = (x & FIELDS_1) << 1 | (x >> 1 & FIELDS_1)", "x = x"
+    ),
+    "best-fit: tails of the last of 32 words are not counted": Edit(
+        _BEST_SWEEP, "free_dead", "tails += x >> 4 & LOW_NIBBLES", "tails = x >> 4 & LOW_NIBBLES", 1
     ),
 }

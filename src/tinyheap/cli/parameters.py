@@ -159,13 +159,25 @@ class RecordingOutput(OutputTarget):
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Find out now whether it can be made there."""
-        from tinyheap.recordings.place import check_place
-
         try:
-            check_place(self.path, overwrite=parameters["force"])
+            self._check(overwrite=parameters["force"])
         except RecordingWriteError as error:
             hint = "" if parameters["force"] else " (--output FILE, --force)"
             raise RecordingWriteError(f"{error}{hint}") from error
+
+    def _check(self, *, overwrite: bool) -> None:
+        from tinyheap.recordings.place import check_place
+
+        check_place(self.path, overwrite=overwrite)
+
+
+class NumberedRecordings(RecordingOutput):
+    """Recordings that are named after one: a number stands behind the name."""
+
+    def _check(self, *, overwrite: bool) -> None:
+        from tinyheap.guests.attached.names import RecordingNames
+
+        RecordingNames(self.path, overwrite=overwrite).check()
 
 
 class InputFile(click.ParamType[Input]):

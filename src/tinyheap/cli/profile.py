@@ -2,6 +2,8 @@
 
 Standard output and the exit code are the program's; the summary goes to standard error.  When the recording cannot go on
 the program is ended.  An existing recording is only replaced on request.
+
+A Python program that runs WebAssembly by wasmtime is run as Python runs it (`python_program`), and goes on whatever happens.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
+from tinyheap.cli.parameters import COUNT, NEW_RECORDING, Input, NumberedRecordings, RecordingOutput
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
+from tinyheap.guests.attached.names import INSTANCES
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.profile.sites import by_site
 from tinyheap.recordings.recording import Recording
@@ -23,19 +26,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUFFIX: Final = ".tinyheap"
+PYTHON: Final = ".py"
 SITES_SHOWN: Final = 5
 
 
 class ProfileCommand(RunCommand):
-    """Names the recording after the module, where no other name is given."""
+    """Names the recording after the module, where no other name is given; all behind a Python program is its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; the recording has a name afterwards."""
-        rest = super().parse_args(ctx, args)
-        if ctx.params["output"] is None:
-            module: Input = ctx.params["module"]
-            ctx.params["output"] = RecordingOutput(f"{'stdin' if module.is_stream else module.path.stem}{SUFFIX}")
+        at = self._behind_python(ctx, args)
+        rest = super().parse_args(ctx, args[:at])
+        module: Input = ctx.params["module"]
+        output: RecordingOutput | None = ctx.params["output"]
+        name = f"{'stdin' if module.is_stream else module.path.stem}{SUFFIX}" if output is None else output.name
+        if at is None:
+            ctx.params["output"] = output or RecordingOutput(name)
+        else:
+            ctx.params["output"] = NumberedRecordings(name)
+            ctx.obj = tuple(args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:])
         return rest
+
+    def _behind_python(self, ctx: click.Context, args: list[str]) -> int | None:
+        """Where the arguments of a Python program begin; None where the first word names none."""
+        parser = self.make_parser(ctx)
+        parser.allow_interspersed_args = False
+        found, _, _ = parser.parse_args([*args])
+        is_python = isinstance(found.get("module"), str) and found["module"].endswith(PYTHON)
+        words = found["words"]
+        return len(args) - (len(words) if isinstance(words, tuple) else 0) if is_python else None
 
 
 @click.command(
@@ -52,6 +71,14 @@ class ProfileCommand(RunCommand):
     help="Write the recording to this file; by default to the module's name with .tinyheap, in the current folder.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
+@click.option(
+    "--instances",
+    type=COUNT,
+    default=INSTANCES,
+    show_default=True,
+    metavar="N",
+    help="Record the first N instances that a Python program makes, each in a file of its own.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -61,6 +88,7 @@ def command(
     invoke: str | None,
     output: RecordingOutput,
     force: bool,
+    instances: int,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and record what happens on its heap in one file.
@@ -73,8 +101,16 @@ def command(
     recorded: collections, and the objects that they free, cannot be seen.
 
     Standard output and the exit code are the program's.  The words after `--` are its arguments.
+
+    MODULE may be a Python program (FILE.py) that runs WebAssembly by wasmtime. All words behind it are its own. Each
+    instance that it makes is recorded in a file of its own: FILE-1.tinyheap, FILE-2.tinyheap and so on.
     """
     path = output.path
+    if isinstance(output, NumberedRecordings):
+        from tinyheap.cli.python_program import start
+
+        start(ctx, module, path, overwrite=force, instances=instances, options=options)
+        return
     recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()
@@ -87,11 +123,10 @@ def command(
 
 def summary(path: Path) -> Iterator[str]:
     """What was recorded, who allocated most, and what to do next."""
+    yield recorded(path)
     with Recording.open(path) as recording:
         usages = by_site(recording).usages
-        events = recording.sql("SELECT count(*) FROM events").one()[0]
     total_bytes = sum(usage.own_bytes for usage in usages)
-    yield f"recorded {events:,} events in {text_of(path)} ({size_text(path.stat().st_size)})"
     if usages:
         yield "allocated most:"
     shown = usages[:SITES_SHOWN]
@@ -100,3 +135,10 @@ def summary(path: Path) -> Iterator[str]:
         share = share_text(usage.own_bytes, total_bytes)
         yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
     yield f"see more: tinyheap report {text_of(path)}"
+
+
+def recorded(path: Path) -> str:
+    """How much was recorded."""
+    with Recording.open(path) as recording:
+        events = recording.sql("SELECT count(*) FROM events").one()[0]
+    return f"recorded {events:,} events in {text_of(path)} ({size_text(path.stat().st_size)})"

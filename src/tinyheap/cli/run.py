@@ -354,7 +354,8 @@ def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke
     ctx.exit(run.exit_code)
 
 
-def _policy(options: dict[str, Any]) -> Policy:
+def policy_of(options: dict[str, Any]) -> Policy:
+    """How the options of a run say that heaps are run."""
     return Policy(
         engine=options["engine"],
         clear_blocks=options["clear_blocks"],
@@ -434,7 +435,7 @@ class CommandRun:
         own = (*(() if invoke else words), *arguments)
         may_drive, host, stubs = not options["no_driver"], options["host"], options["stubs"]
         task = Task(module, own, invoke, numbers, options["stdin"], may_drive, host, stubs)
-        return cls(task, _grants(task, options), _policy(options), options["gc"], recorder, options["symbols"])
+        return cls(task, _grants(task, options), policy_of(options), options["gc"], recorder, options["symbols"])
 
     def execute(self) -> None:
         """Prepare the program, run it, and keep how it ended."""

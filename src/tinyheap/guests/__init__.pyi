@@ -1,3 +1,4 @@
+from tinyheap.guests.attached.attachment import Attachment as Attachment, attach as attach
 from tinyheap.guests.cache import Cache as Cache
 from tinyheap.guests.ending import Ending as Ending, EndKind as EndKind, ending_of as ending_of
 from tinyheap.guests.guest_heap import GuestHeap as GuestHeap

@@ -2,45 +2,48 @@
 
 ::
 
-    Wish ──prepare()──> PreparedRun ──offer()──> OfferedRun ──instantiate()──> BoundRun
-    checked arguments   a compiled module        host and imports              an instance, its heap and recording
+    Wish ──prepare(engine)──> PreparedRun ──offer(store)──> OfferedRun ──bind(instance)──> BoundRun
+    checked arguments         a compiled module             its imports                    its heap and recording
+
+These are the same whoever instantiates the module in between: tinyheap's own host (`own_host`), or a Python program that
+knows nothing of it (`attached`).
 """
 
 from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wasmtime import Engine, Global, Linker, Memory, MemoryType, Store
+from wasmtime import Global, Memory, MemoryType
 
 from tinyheap._loading import library_for
-from tinyheap.errors import GuestError, HostError, PolicyError, UnsupportedGuestError
+from tinyheap.errors import GuestError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.guest_heap import GuestHeap
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
-from tinyheap.hosts import Grants, HostSession, new_engine, offer
+from tinyheap.hosts import Grants
 from tinyheap.hosts.functions import OwnImports
-from tinyheap.hosts.session import is_stoppable
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
-    from wasmtime import Instance
+    from wasmtime import Engine, Instance, Store
 
     from tinyheap.guests.record.recorder import OfferedRecorder, Recorder
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.heap.stats import Collection as HeapCollection
     from tinyheap.hosts.frames import GuestFrame
     from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
+    from tinyheap.hosts.phases import Life
     from tinyheap.recognize.facts import BlockHeap, Guest
     from tinyheap.recordings.row_types import RunRow
 
@@ -104,17 +107,23 @@ class Wish:
             return Form.GUARDED_AND_RECORDED if is_recorded else Form.GUARDED
         return Form.RECORDED if is_recorded else Form.SERVED
 
-    def prepare(self) -> PreparedRun:
-        """The module, made ready and looked at: can it be run as wished?"""
-        engine = new_engine(self.grants)
-        options = "stoppable" if is_stoppable(self.grants) else ""
-        prepared = prepare(self.wasm, self.form, engine, options, self.cache, self.symbols)
+    def prepare(self, engine: Engine, options: str) -> PreparedRun:
+        """The module, made ready and looked at: can it be run as wished?
+
+        Args:
+            engine: what will run it.
+            options: how the engine was configured, as far as that differs from program to program.
+        """
+        return self.take(prepare(self.wasm, self.form, engine, options, self.cache, self.symbols))
+
+    def take(self, prepared: Prepared) -> PreparedRun:
+        """The module where it was made ready before, in the same form."""
         if self.policy != Policy():
             _check_served(prepared.guest, self.policy)
         served = self.form.taken_out_of(prepared.guest)
         if self.listener is not None:
             _check_listened(self.policy, prepared.guest, served)
-        return PreparedRun(self, engine, prepared, served)
+        return PreparedRun(self, prepared, served)
 
 
 @dataclass(frozen=True)
@@ -123,26 +132,20 @@ class PreparedRun:
 
     Args:
         wish: what was wished.
-        engine: what the module was compiled for.
         prepared: the module.
         served: the heap whose collector was taken out of it; None for none.
     """
 
     wish: Wish
-    engine: Engine
     prepared: Prepared
     served: BlockHeap | None
 
-    def offer(self) -> OfferedRun:
-        """All that the module imports, in a store of its own."""
-        wish, store = self.wish, Store(self.engine)
-        recorder = None if wish.recorder is None else self._offered(wish.recorder, store)
-        log = None if wish.recorder is None else wish.recorder.log
+    def offer(self, store: Store) -> OfferedRun:
+        """What the module imports besides what it did before, in the store of the instance to be."""
+        recorder = None if self.wish.recorder is None else self._offered(self.wish.recorder, store)
+        log = None if self.wish.recorder is None else self.wish.recorder.log
         heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
-        makers: dict[str, Maker] = {}
-        for offered in (recorder, heap):
-            makers.update({} if offered is None else offered.makers)
-        return OfferedRun(self, self._host(store, makers), heap, recorder)
+        return OfferedRun(self, store, heap, recorder)
 
     def _offered(self, recorder: Recorder, store: Store) -> OfferedRecorder:
         from tinyheap.recordings.row_types import MemoryRow
@@ -153,84 +156,81 @@ class PreparedRun:
         return recorder.offer(store, rows[0] if rows else None, infers_deaths=self._frees_unseen)
 
     @property
+    def own_source(self) -> str:
+        """Who tells of allocations where the heap is not served here: calls in the module, if its allocator is known."""
+        from tinyheap.guests.rewrite.instrumenting import NOTE, RECORDER_IMPORT
+        from tinyheap.recordings.observed import INJECTED, UNSEEN
+
+        imports = ((each.module, each.name) for each in self.prepared.compiled.imports)
+        return INJECTED if (RECORDER_IMPORT, NOTE) in imports else UNSEEN
+
+    @property
     def _frees_unseen(self) -> bool:
         """Whether its own allocator frees what it made."""
         guest = self.prepared.guest
         return self.served is None and guest is not None and guest.collector != LEAKING
 
     def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
-        return PreparedHeap(served, self.wish.policy, self.wish.listener, self._name_frames)
+        return PreparedHeap(served, self.wish.policy, self.wish.listener, self.name_frames)
 
     @cached_property
-    def _name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
+    def name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
         """What names call stacks: with source lines, where there is debug information."""
         wish = self.wish
         return namer_of(wish.wasm, wish.symbols, self.prepared.guest, wish.form, full_paths=wish.full_paths)
 
-    def _host(self, store: Store, makers: dict[str, Maker]) -> HostSession:
-        guest = self.prepared.guest
-        try:
-            session = offer(store, Linker(self.engine), self.prepared.compiled, self.wish.grants, makers, self.wish.own)
-        except HostError as error:
-            if guest is None or self.served is not None:
-                raise
-            raise HostError(f"{error}\nthis module ({guest.runtime}) {guest.served}") from error
-        session.name_frames = self._name_frames
-        return session
-
 
 @dataclass(frozen=True, slots=True)
 class OfferedRun:
-    """A module whose imports are there.
+    """What a module imports besides what it did before.
 
     Args:
         run: what is run.
-        session: its host, without an instance yet.
+        store: of the instance to be.
         heap: the imports that serve its heap; None where it is not served.
         recorder: the imports that its run is recorded by; None where it is not.
     """
 
     run: PreparedRun
-    session: HostSession
+    store: Store
     heap: OfferedHeap | None
     recorder: OfferedRecorder | None
 
-    def instantiate(self) -> BoundRun:
-        """An instance, with its heap and its recording."""
-        session = self.session
+    @property
+    def makers(self) -> Mapping[str, Maker]:
+        """What makes these imports, by the name of the module that they are imported from."""
+        makers: dict[str, Maker] = {}
+        for offered in (self.recorder, self.heap):
+            makers.update({} if offered is None else offered.makers)
+        return makers
+
+    def bind(self, instance: Instance, life: Life | None = None, memory_limit_bytes: int | None = None) -> BoundRun:
+        """The heap and the recording of an instance, which is not started yet.
+
+        Args:
+            instance: of the module.
+            life: its program's, which is not to be called while it waits for its heap.
+            memory_limit_bytes: what the store lets its memory grow to, for messages; None for no limit.
+        """
+        heap = None if self.heap is None else self.heap.bind(instance, life, memory_limit_bytes)
+        recording = None
         if self.recorder is not None:
-            # A start function runs before there is anything to attach to.
-            session.before_entry, session.after_exit = self.recorder.clock.enter, self.recorder.clock.leave
-        instance = session.instantiate(self.run.prepared.compiled)
-        heap = self._heap(instance)
-        if self.recorder is not None:
-            row, sites = _row_of(self.run, session, heap), self.run.prepared.sites
-            recording = self.recorder.attach(instance).begin(row, sites)
-            session.before_entry, session.after_exit = recording.enter, recording.leave
-            session.before_call, session.after_call = recording.call_begins, recording.call_ends
+            row = _row_of(self.run, heap)
+            recording = self.recorder.attach(instance).begin(row, self.run.prepared.sites)
             if heap is not None:
                 heap.recording = recording
-        return BoundRun(self.run, session, None if heap is None else GuestHeap(heap))
+        overflow = self._overflow_of(instance) if heap is None else heap.stack_overflow
+        return BoundRun(self.run, heap, recording, overflow)
 
     def _overflow_of(self, instance: Instance) -> Callable[[], str | None]:
         """What sees whether the stack of a program overflowed whose heap is its own."""
-        guest, store = self.run.prepared.guest, self.session.store
-        exports = instance.exports(store)
+        guest, store, exports = self.run.prepared.guest, self.store, instance.exports(self.store)
         pointer = exports.get(STACK_POINTER_EXPORT)
         stack = None if guest is None else guest.stack
         if stack is None or not isinstance(pointer, Global):
             return lambda: None
         memory = next((item for item in exports.values() if isinstance(item, Memory)), None)
         return lambda: stack.overflow(pointer.value(store), 0 if memory is None else memory.data_len(store))
-
-    def _heap(self, instance: Instance) -> BoundHeap | None:
-        if self.heap is None:
-            self.session.explain_trap = self._overflow_of(instance)
-            return None
-        limit_bytes = self.run.wish.grants.memory_limit_bytes
-        heap = self.heap.bind(instance, self.session.life, limit_bytes)
-        self.session.explain_trap = heap.stack_overflow
-        return heap
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,13 +239,15 @@ class BoundRun:
 
     Args:
         run: what is run.
-        session: its host.
         heap: its heap; None where it is not served here.
+        recording: takes what happens; None where nobody asked for that.
+        stack_overflow: says after a trap, in a phrase, by what the stack is seen to have overflowed; None where it is not.
     """
 
     run: PreparedRun
-    session: HostSession
-    heap: GuestHeap | None
+    heap: BoundHeap | None
+    recording: RunningRecorder | None
+    stack_overflow: Callable[[], str | None]
 
 
 def _check_types(**arguments: object) -> None:
@@ -326,7 +328,7 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants, *, fu
     return Recorder.to_file(recording, full_paths=full_paths)
 
 
-def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> RunRow:
+def _row_of(run: PreparedRun, heap: BoundHeap | None) -> RunRow:
     """What is known of a recorded run at its beginning."""
     import hashlib
     from datetime import UTC, datetime
@@ -341,25 +343,16 @@ def _row_of(run: PreparedRun, session: HostSession, heap: BoundHeap | None) -> R
     return RunRow(
         module=str(source) if isinstance(source, str | os.PathLike) else "(bytes)",
         module_sha256=hashlib.sha256(wish.wasm).hexdigest(),
-        arguments=session.grants.arguments[1:],
+        arguments=wish.grants.arguments[1:],
         runtime=guest.runtime,
         runtime_version=guest.version,
         collector=LEAKING if policy.leaking else guest.collector,
-        source=_source_of(run) if heap is None else heap.engine_name,
+        source=run.own_source if heap is None else heap.engine_name,
         options=options,
         started_at=datetime.now(UTC),
         block_bytes=BLOCK_BYTES,
         heap_start_address=0 if heap is None else heap.heap_start_address,
     )
-
-
-def _source_of(run: PreparedRun) -> str:
-    """Who tells of allocations where the heap is not served here: calls in the module, if its allocator is known."""
-    from tinyheap.guests.rewrite.instrumenting import NOTE, RECORDER_IMPORT
-    from tinyheap.recordings.observed import INJECTED, UNSEEN
-
-    imports = ((each.module, each.name) for each in run.prepared.compiled.imports)
-    return INJECTED if (RECORDER_IMPORT, NOTE) in imports else UNSEEN
 
 
 def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | None) -> None:

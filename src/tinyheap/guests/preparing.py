@@ -21,6 +21,7 @@ import tinyheap
 from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError
 from tinyheap.guests.cache import Cache
 from tinyheap.hosts import compile_module
+from tinyheap.hosts.session import OWN_MODULES
 from tinyheap.recognize.facts import BlockHeap, Guest
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
@@ -255,9 +256,11 @@ def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
     sites, compiled = _divided(rest)
     try:
         guest = decode_guest(facts) if facts else None
-        return Prepared(guest, wasmtime.Module.deserialize(engine, compiled), True, sites)
+        module = wasmtime.Module.deserialize(engine, compiled)
     except (ValueError, wasmtime.WasmtimeError):
         return None
+    OWN_MODULES.add(module)
+    return Prepared(guest, module, True, sites)
 
 
 def _divided(content: bytes) -> tuple[bytes, bytes]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.opening import COLLECTORS, DEFAULT, LEAKING, NATIVE, Wish
+from tinyheap.guests.own_host import host
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tinyheap.formatters import Formatter
     from tinyheap.guests.cache import Cache
-    from tinyheap.guests.opening import BoundRun
+    from tinyheap.guests.own_host import HostedRun
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.recorder import Recorder
     from tinyheap.heap.stats import Collection as HeapCollection
@@ -49,14 +50,14 @@ class Program(SoleOwner):
         wasm: The module's bytes, as they were given.
     """
 
-    def __init__(self, bound: BoundRun) -> None:
-        prepared = bound.run.prepared
-        self.session = bound.session
-        self.recorder = bound.run.wish.recorder
+    def __init__(self, hosted: HostedRun) -> None:
+        prepared = hosted.run.prepared
+        self.session = hosted.session
+        self.recorder = hosted.run.wish.recorder
         self.guest: Guest | None = prepared.guest
-        self.heap = bound.heap
+        self.heap = hosted.heap
         self.was_cached = prepared.was_cached
-        self.wasm = bound.run.wish.wasm
+        self.wasm = hosted.run.wish.wasm
 
     @classmethod
     def open(
@@ -122,7 +123,7 @@ class Program(SoleOwner):
             symbols,
             full_paths=full_paths,
         )
-        return cls(wish.prepare().offer().instantiate())
+        return cls(host(wish))
 
     def __enter__(self) -> Self:
         return self

@@ -59,12 +59,15 @@ static inline void move(uint64_t to, uint64_t from, uint64_t bytes) { memmove(TH
 static inline uint64_t rarely(uint64_t x) { return (uint64_t)__builtin_expect(x != 0, 0); }
 static inline uint64_t ctz64(uint64_t x) { return (uint64_t)__builtin_ctzll(x); }
 static inline uint64_t clz64(uint64_t x) { return (uint64_t)__builtin_clzll(x); }
+static inline uint64_t reverse_bytes(uint64_t x) { return __builtin_bswap64(x); }
 static inline void prefetch(uint64_t address) { __builtin_prefetch(TH_AT(address)); }
 #else
 #include <intrin.h>
+#include <stdlib.h>
 static inline uint64_t rarely(uint64_t x) { return x != 0; }
 static inline uint64_t ctz64(uint64_t x) { unsigned long i; _BitScanForward64(&i, x); return i; }
 static inline uint64_t clz64(uint64_t x) { unsigned long i; _BitScanReverse64(&i, x); return 63 - i; }
+static inline uint64_t reverse_bytes(uint64_t x) { return _byteswap_uint64(x); }
 static inline void prefetch(uint64_t address) { (void)address; }
 #endif
 

@@ -28,6 +28,7 @@ cdef extern from "_words.h" nogil:
     u64 clz64(u64 x) noexcept
     u64 long_words_below(u64 at, u64 start, u64 bytes) noexcept     # which of four lie in `start..start + bytes`, one bit per word
     u64 words_below(u64 at, u64 start, u64 bytes) noexcept
+    u64 reverse_bytes(u64 x) noexcept
     void prefetch(u64 address) noexcept
     u64 fnv1a(u64 address, u64 bytes) noexcept
     u64 clock_ns() noexcept

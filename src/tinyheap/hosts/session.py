@@ -84,6 +84,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+OWN_MODULES: weakref.WeakSet[Module] = weakref.WeakSet()
+"""Compiled modules that tinyheap instantiates, and not the Python program that it runs in."""
 _NO_DEADLINE = 1 << 62
 _LONGEST_WAIT_S = 1e6
 _ENTRIES = ("_start", "_initialize")
@@ -125,9 +127,11 @@ def compile_module(engine: Engine, wasm: bytes) -> Module:
         GuestError: If ``wasm`` is not a WebAssembly module that wasmtime accepts.
     """
     try:
-        return Module(engine, wasm)
+        module = Module(engine, wasm)
     except WasmtimeError as error:
         raise GuestError(f"this is not a WebAssembly module that can run: {_last_cause(error)}") from error
+    OWN_MODULES.add(module)
+    return module
 
 
 def offer(

@@ -18,5 +18,5 @@ class Refusal(Enum):
     """The policy by which such a heap grows has no larger one."""
     ADDRESS_SPACE = "address space"
     """Addresses of 32 bits reach no further."""
-    MACHINE = "machine"
-    """This machine has no memory left."""
+    HOST = "host"
+    """The machine has no memory left, or whoever runs the program has a limit of its own."""

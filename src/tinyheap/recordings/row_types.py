@@ -171,5 +171,5 @@ class MemoryGrowthRow:
     old_pages: int
     asked_pages: int  # by how many it was to grow
     new_pages: int  # after; as before where it was refused
-    refused_by: str | None  # maximum, memory limit, heap limit, growth policy, address space, machine; NULL: it grew
+    refused_by: str | None  # maximum, memory limit, heap limit, growth policy, address space, host; NULL: it grew
     stack_id: int  # who asked

@@ -63,13 +63,17 @@ class RecordingWriter(SoleOwner):
         check_place(path, overwrite=overwrite)
         return cls(path, lambda: RecordingStore(path, run, frames, overwrite=overwrite))
 
-    def append(self, batch: Batch) -> None:
-        """Hand over a batch, whose arrays then belong to the writer; waits while too many are not written yet.
+    def append(self, batch: Batch, *, waits: bool = True) -> None:
+        """Hand over a batch, whose arrays then belong to the writer.
+
+        Args:
+            batch: What has happened.
+            waits: Whether to wait while too many are not written yet.
 
         Raises:
             RecordingWriteError: An earlier batch could not be written, or the recording is closed.
         """
-        self._send(batch)
+        self._send(batch, waits=waits)
 
     def finish(self, state: str, *, error: str | None = None, exit_code: int | None = None, time_ns: int) -> None:
         """Write how the run ended, wait until everything is in the file, and close it.
@@ -83,7 +87,24 @@ class RecordingWriter(SoleOwner):
         Raises:
             RecordingWriteError: The file could not be written; or the recording is closed.
         """
-        self._send(RunEnd(state, error, exit_code, time_ns))
+        self._send(RunEnd(state, error, exit_code, time_ns), waits=True)
+        self.wait()
+
+    def finish_later(self, state: str, *, error: str | None = None, exit_code: int | None = None, time_ns: int) -> None:
+        """As `finish`, but waits for nothing, so that it may be called wherever Python collects objects; see `wait`.
+
+        Raises:
+            RecordingWriteError: An earlier batch could not be written; or the recording is closed.
+        """
+        self._send(RunEnd(state, error, exit_code, time_ns), waits=False)
+        self._work.end()
+
+    def wait(self) -> None:
+        """Wait until everything is in the file, and close it.
+
+        Raises:
+            RecordingWriteError: The file could not be written.
+        """
         self.close()
         self._raise_failure()
 
@@ -99,11 +120,11 @@ class RecordingWriter(SoleOwner):
     ) -> None:
         self.close()
 
-    def _send(self, work: Batch | RunEnd) -> None:
+    def _send(self, work: Batch | RunEnd, *, waits: bool) -> None:
         self._raise_failure()
         if not self._end.alive:
             raise RecordingWriteError(f"{self.path} is closed: a recording that has ended takes nothing more")
-        self._work.hand_over(work)
+        self._work.hand_over(work, waits=waits)
 
     def _raise_failure(self) -> None:
         failure, batches = self._work.failure, self._work.batches
@@ -134,9 +155,10 @@ class _Work:
         # Unlike others this queue may be told something at any moment, also while a collection interrupts its reader.
         self._queue: queue.SimpleQueue[Batch | RunEnd | None] = queue.SimpleQueue()
 
-    def hand_over(self, work: Batch | RunEnd) -> None:
-        """Wait for room, and leave it to the thread."""
-        self._room.acquire()
+    def hand_over(self, work: Batch | RunEnd, *, waits: bool) -> None:
+        """Leave it to the thread, as soon as there is room if that is to be waited for."""
+        if waits:
+            self._room.acquire()
         self._queue.put(work)
 
     def end(self) -> None:

@@ -15,7 +15,7 @@ cdef extern from * nogil:
     const u64 FNV_PRIME "TH_FNV_PRIME"
     const u64 LOW_HALF "TH_LOW_HALF"
 
-# What one collection left; the fields of a `CollectionRow` in Python.
+# What one collection left; the fields of a `ReplayedCollection` in Python.
 cdef struct Row:
     u64 free_blocks
     u64 heads
@@ -36,7 +36,8 @@ cdef enum Ending:
 cdef class Steps:
     cdef Kernel _kernel
     cdef object _grow           # the embedder's
-    cdef object _results
+    cdef int64_t[::1] _addresses        # results of allocations, of which so many are done
+    cdef u64 _addresses_done
     cdef const uint32_t[::1] _ops
     cdef u64[::1] _ids          # addresses of objects; 0 = unbound
     cdef unsigned char[::1] _roots
@@ -52,9 +53,10 @@ cdef class Steps:
     cdef u64 _alloc_ns
     cdef u64 _mark_ns
     cdef u64 _sweep_ns
-    cdef u64 _play(self, u64 step, u64 stop, int64_t* results, u64* done) noexcept nogil
+    cdef u64 _play(self, u64 step, u64 stop) noexcept nogil
     cdef u64 _layout_word(self, u64 layout) noexcept nogil
     cdef u64 _allocate(self, u64 size_bytes, u64 layout) noexcept nogil
+    cdef u64 _allocate_slowly(self, u64 address, u64 size_bytes, u64 layout) noexcept nogil
     cdef u64 _find_room(self, u64 size_bytes, u64 layout) noexcept nogil
     cdef u64 _reallocate(self, u64 address, u64 size_bytes) noexcept nogil
     cdef u64 _collect(self, u64 asked_blocks) noexcept nogil

@@ -10,8 +10,6 @@ the step itself that was left to it, one that has to do with finalizers::
 Collections are compiled, too, unless there are finalizers; growing is the embedder's in any case.
 """
 
-from array import array
-
 import cython
 
 if not cython.compiled:
@@ -75,7 +73,7 @@ class Steps:
         self._roots = player.roots
         self._layouts = layouts
         self._layout_addresses = layout_addresses
-        self._results = array("q")
+        self._addresses = player.addresses
         self._timing = timing
         self._hashes = hashes
         self._collects = collects
@@ -83,25 +81,19 @@ class Steps:
     def __dealloc__(self):
         c_free(self._rows)
 
-    def play(self, step: u64, stop: u64) -> u64:
-        """Play from a step on, until a step that is left or ``stop``; returns that step.
+    def play(self, step: u64, stop: u64, addresses_done: u64) -> u64:
+        """Play from a step on, after so many allocations, until a step that is left or ``stop``; returns that step.
 
         Raises:
             HeapCorruptError: the free list was overwritten.
         """
-        results: int64_t[::1]
-        done: u64 = 0
-        self._results = array("q", bytes(8 * (stop - step + 1)))
-        results = self._results
-        self._rows_done = 0
+        self._addresses_done = addresses_done
         self._ending = GOES_ON
         self._kernel._check_list()
         self._kernel._prepare_marking()
         with cython.nogil:
-            step = self._play(step, stop, cython.address(results[0]), cython.address(done))
+            step = self._play(step, stop)
         self._kernel._statics_memory.release()
-        results = None
-        del self._results[done:]
         return step
 
     def check_list(self):
@@ -113,7 +105,7 @@ class Steps:
         if self._ending == CORRUPT:
             raise self._kernel._damaged()
 
-    def _play(self, step: u64, stop: u64, results: cython.pointer(int64_t), done: cython.pointer(u64)) -> u64:
+    def _play(self, step: u64, stop: u64) -> u64:
         """One long loop: what its branches share stays in registers."""
         heap: Heap = cython.address(self._kernel._heap)
         ids: cython.pointer(u64) = cython.address(self._ids[0])
@@ -121,11 +113,14 @@ class Steps:
         ops: cython.pointer(cython.const[uint32_t]) = cython.address(self._ops[0])
         next: cython.pointer(cython.const[uint32_t]) = ops + (step << 2)
         end: cython.pointer(cython.const[uint32_t]) = ops + (stop << 2)
-        result: cython.pointer(int64_t) = results
+        result: cython.pointer(int64_t) = cython.address(self._addresses[0]) + self._addresses_done
         start: u64 = heap.start
         memory: u64 = heap.memory
         shift: u64 = heap.word_shift
         last_word: u64 = heap.pool_bytes - (cython.cast(u64, 1) << shift)
+        # Allocations that need nothing but the kernel: those whose layout is inline, or all.
+        plain: cython.bint = not self._timing
+        inline: u64 = 0 if len(self._layouts) != 0 else 1
         op: uint32_t
         a: u64
         b: u64
@@ -151,7 +146,14 @@ class Steps:
                     break
                 store_word(memory + offset, shift, value)
             elif op == ALLOC or op == REALLOC:
-                value = self._allocate(b, self._layout_word(c)) if op == ALLOC else self._reallocate(ids[a], b)
+                if op == REALLOC:
+                    value = self._reallocate(ids[a], b)
+                elif plain and (c | inline) & 1 != 0 and b <= heap.largest_bytes:
+                    value = alloc_object(heap, b, c)
+                    if value == 0 or value == DAMAGED:
+                        value = self._allocate_slowly(value, b, c)
+                else:
+                    value = self._allocate(b, c)
                 if self._ending != GOES_ON:
                     break
                 ids[a] = value
@@ -169,16 +171,14 @@ class Steps:
                 self._ending = LEFT
                 break
             next += 4
-        done[0] = result - results
+        self._addresses_done = result - cython.address(self._addresses[0])
         return (next - ops) >> 2
 
     def _layout_word(self, layout: u64) -> u64:
-        """A layout as the kernel knows it: the address of one that is out of line."""
+        """The address of an out-of-line layout."""
         low: u64 = 0
         high: u64 = len(self._layouts)
         middle: u64
-        if layout & 1 != 0 or layout == 0 or high == 0:
-            return layout
         while high - low > 1:
             middle = (low + high) >> 1
             if self._layouts[middle] <= layout:
@@ -195,16 +195,24 @@ class Steps:
         if size_bytes > heap.largest_bytes:
             self._ending = OUT_OF_MEMORY
             return 0
+        if layout & 1 == 0 and layout != 0 and heap.precise != 0:
+            layout = self._layout_word(layout)
         if self._timing:
             begun_ns = clock_ns() - self._mark_ns - self._sweep_ns
         address = alloc_object(heap, size_bytes, layout)
+        if address == 0 or address == DAMAGED:
+            address = self._allocate_slowly(address, size_bytes, layout)
+        if self._timing:
+            self._alloc_ns += clock_ns() - self._mark_ns - self._sweep_ns - begun_ns
+        return address
+
+    def _allocate_slowly(self, address: u64, size_bytes: u64, layout: u64) -> u64:
+        """What is left to do where an object that was counted got no address, but 0 or `DAMAGED`."""
         if address == 0:
             address = self._find_room(size_bytes, layout)
         if address == DAMAGED:
-            uncount(heap, size_bytes)
+            uncount(cython.address(self._kernel._heap), size_bytes)
             self._ending = CORRUPT
-        if self._timing:
-            self._alloc_ns += clock_ns() - self._mark_ns - self._sweep_ns - begun_ns
         return address
 
     def _find_room(self, size_bytes: u64, layout: u64) -> u64:
@@ -310,13 +318,12 @@ class Steps:
         return self._ending == STRAY
 
     @property
-    def results(self):
-        """What allocations of the last play returned, from the heap's start; -1 for the place of objects without bytes."""
-        return self._results
+    def addresses_done(self):
+        return self._addresses_done
 
     @property
     def rows(self):
-        """The fields of a ``CollectionRow`` for each collection of the last play."""
+        """The fields of a ``ReplayedCollection`` for each collection."""
         return [
             (row.free_blocks, row.heads, row.tails, 0, 0, row.table_hash, row.mark_ns, row.sweep_ns, row.ranges_hash)
             for row in self._rows[: self._rows_done]

@@ -404,7 +404,8 @@ def replay(
         entries = (
             sys.maxsize if mark_stack_entries == 0 and collector is Collector.NEXT_FIT else mark_stack_entries or 0
         )
-        player, round_steps = StepPlayer(stage, engine_type, entries, timing, hashes, has_finalizers), ROUND_STEPS >> 8
+        player = StepPlayer(stage, engine_type, entries, timing, hashes, has_finalizers)
+        round_steps = ROUND_STEPS if engine_name_of(engine_type) == "kernel" else ROUND_STEPS >> 8
     while player.advance(round_steps):
         if progress is not None:
             progress(player.step)
@@ -424,8 +425,11 @@ def _check_finalizers(trace: Trace, collector: Collector, gc: Gc) -> bool:
     Raises:
         TraceError: it has, and the collector has none.
     """
-    operations = enumerate(trace.ops[::STEP_WORDS])
-    first = next((step for step, op in operations if op in (Op.SET_FINALIZER, Op.RUN_FINALIZERS, Op.IDLE)), None)
+    operations = trace.ops[::STEP_WORDS]
+    # Numbers are found faster than members of an enumeration.
+    wanted = map(int, (Op.SET_FINALIZER, Op.RUN_FINALIZERS, Op.IDLE))
+    found = [operations.index(op) for op in wanted if op in operations]
+    first = min(found, default=None)
     if first is not None and (gc is Gc.LEAKING or not collector.has_finalizers):
         raise TraceError(fault_message(first, trace.step(first), Fault.NO_FINALIZERS))
     return first is not None
@@ -478,12 +482,12 @@ class Steps(Protocol):
     """Plays the steps that need no Python; ``_steps.Steps``."""
 
     @property
-    def results(self) -> array[int]:
-        """What allocations of the last play returned, as `Player.addresses`."""
+    def addresses_done(self) -> int:
+        """How many allocations there were, as `Player.addresses_done`."""
 
     @property
     def rows(self) -> Sequence[tuple[int, ...]]:
-        """The last play's collections."""
+        """The collections of all plays."""
 
     @property
     def out_of_memory(self) -> bool:
@@ -497,7 +501,7 @@ class Steps(Protocol):
     def times_ns(self) -> tuple[int, int, int]:
         """Allocation, mark, sweep, of all plays."""
 
-    def play(self, step: int, stop: int) -> int:
+    def play(self, step: int, stop: int, addresses_done: int) -> int:
         """Play from a step up to ``stop``, or to one that is left; returns that step."""
 
     def check_list(self) -> None:
@@ -524,9 +528,11 @@ class StepPlayer:
     ) -> None:
         self.trace = stage.trace
         if engine_name_of(engine_type) == "kernel":
-            _check_compiled(self.trace)
+            allocations = _check_compiled(self.trace)
         else:
             self.trace.check()
+            operations = self.trace.ops[::STEP_WORDS]
+            allocations = sum(operations.count(int(op)) for op in (Op.ALLOC, Op.REALLOC))
         self.limit_bytes = stage.limit_bytes
         self.layouts = stage.layouts
         options = Options(stage.gc, mark_stack_entries, collector=stage.collector)
@@ -536,13 +542,15 @@ class StepPlayer:
         self.engine.write_table(bytes(stage.geometry.table_bytes))
         self.ids = array("Q", bytes(8 * max(self.trace.object_ids, 1)))
         self.roots = bytearray(self.trace.root_slots * self.trace.word_bytes)
-        self.addresses = array("q")
+        # One more, so that there is one to point at.
+        self.addresses = array("q", bytes(8 * (allocations + 1)))
+        self.addresses_done = 0
         self.hashes = hashes
         self.timing = timing
         self.out_of_memory = False
         self.stray = False
         self.step = 0
-        self.rows: list[tuple[int, ...]] = []
+        self._rows: list[tuple[int, ...]] = []
         self.finalizers = TracedFinalizers(self) if has_finalizers else None
         most_blocks = stage.geometry.resized(stage.limit_bytes).end_block
         self.ranges_after: list[tuple[Range, ...]] | None = [] if most_blocks <= RANGES_AFTER_BLOCKS else None
@@ -570,9 +578,8 @@ class StepPlayer:
 
     def _play_compiled(self, steps: Steps, stop: int) -> None:
         """Play up to the first step that is left to Python."""
-        self.step = steps.play(self.step, stop)
-        self.addresses.extend(steps.results)
-        self.rows.extend(steps.rows)
+        self.step = steps.play(self.step, stop, self.addresses_done)
+        self.addresses_done = steps.addresses_done
         self.out_of_memory, self.stray = steps.out_of_memory, steps.stray
         steps.check_list()
 
@@ -632,7 +639,9 @@ class StepPlayer:
             self.out_of_memory = True
             return
         self.ids[object_id] = address
-        self.addresses.append(-1 if address == ZERO_SIZE_ADDRESS else address - self.engine.geometry.start_address)
+        start_address = self.engine.geometry.start_address
+        self.addresses[self.addresses_done] = -1 if address == ZERO_SIZE_ADDRESS else address - start_address
+        self.addresses_done += 1
 
     def _write(self, address: int, word: int, value: int) -> None:
         try:
@@ -651,7 +660,7 @@ class StepPlayer:
         census, after = self.engine.census(), self.engine.counters
         marking = (after.overflows - before.overflows, after.rescans - before.rescans)
         hashed, listed = self._hashes() if self.hashes else (0, 0)
-        self.rows.append((*census[:3], *marking, hashed, mark_ns, sweep_ns, listed))
+        self._rows.append((*census[:3], *marking, hashed, mark_ns, sweep_ns, listed))
         if self.finalizers is not None:
             self.finalizers.note_due()
         self._mark_ns += mark_ns
@@ -702,8 +711,9 @@ class StepPlayer:
         return self.layouts.get(layout, layout)
 
     @property
-    def addresses_done(self) -> int:
-        return len(self.addresses)
+    def rows(self) -> Sequence[tuple[int, ...]]:
+        # All of them are compiled, or none is.
+        return self._rows if self._steps is None or self.finalizers is not None else self._steps.rows
 
     @property
     def heap_bytes(self) -> int:

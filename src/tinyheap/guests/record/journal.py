@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import numpy as np
@@ -36,11 +37,16 @@ class Taker(Protocol):
 class Journal:
     """The events of a run as compiled code notes them, and why they could not be noted any more.
 
+    Args:
+        on_failure: called where the recording cannot go on, and must not raise; the program goes on without it.  None where
+            the program is to end then.
+
     Raises:
         MemoryError: there is no memory for its buffers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_failure: Callable[[BaseException], object] | None = None) -> None:
+        self._on_failure = on_failure
         self.log = EventLog(self)
         self.error: BaseException | None = None
         self.memory: MemoryRow | None = None
@@ -86,7 +92,7 @@ class Journal:
         return [*early, batch]
 
     def fail(self, error: BaseException) -> None:
-        """Note nothing any more; the program ends at its next event."""
+        """Note nothing any more; what becomes of the program is decided at its next event (`ending`)."""
         self.error = self.error or error
         self.log.fail()
 
@@ -108,6 +114,15 @@ class Journal:
             self.error = RecordingError(f"the recording cannot go on: {full if self.log.is_full else memory}")
         return self.error
 
+    def ending(self) -> BaseException | None:
+        """What ends the program, since the recording cannot go on; None where the program goes on without it."""
+        error = self.failure()
+        if self._on_failure is None:
+            return error
+        self.log.stop()
+        self._on_failure(error)
+        return None
+
     # ---- what compiled code calls, and so it never raises ------------------------------------------------------------
 
     def _flush(self) -> None:
@@ -123,5 +138,6 @@ class Journal:
         return self.log.now_ns if self.taker is None else self.taker.wake()
 
     def _trap(self) -> int:
-        """What ends the program, when it was told that the recording failed."""
-        return trap_for(self.failure())
+        """What ends the program, when it was told that the recording failed; 0 for nothing."""
+        error = self.ending()
+        return 0 if error is None else trap_for(error)

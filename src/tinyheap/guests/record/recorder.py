@@ -22,7 +22,8 @@ last call returned.  What lies between two calls is part of it.
 An allocation of no bytes is an event and makes no object.  One that found no memory is not an event: the run ends with it.
 
 When a batch cannot be taken, because the disk is full for instance, the program ends at its next event with the sink's
-error: a recording never silently misses a part of its run.
+error: a recording never silently misses a part of its run.  Where the program is somebody else's (`attached`), it goes on, and
+the recording says that it ended before.
 """
 
 from __future__ import annotations
@@ -68,14 +69,22 @@ class Recorder(SoleOwner):
         open_sink: makes the sink, after the program is instantiated and before it runs.  The frames it is given may become more
             as the program runs: those that a batch mentions are there when it is handed over.
         full_paths: whether source files are named by their full paths on the machine that compiled them.
+        on_failure: called where the recording cannot go on, and must not raise; the program goes on without it.  None where
+            the program is to end then.
 
     Raises:
         MemoryError: there is no memory for its buffers.
     """
 
-    def __init__(self, open_sink: Callable[[RunRow, Sequence[FrameRow]], Sink], *, full_paths: bool = False) -> None:
+    def __init__(
+        self,
+        open_sink: Callable[[RunRow, Sequence[FrameRow]], Sink],
+        *,
+        full_paths: bool = False,
+        on_failure: Callable[[BaseException], object] | None = None,
+    ) -> None:
         self._open_sink, self._full_paths = open_sink, full_paths
-        self._journal = Journal()
+        self._journal = Journal(on_failure)
         self._is_offered = False
         self._recording: RunningRecorder | None = None
 
@@ -162,6 +171,12 @@ class Recorder(SoleOwner):
         """
         if self._recording is not None:
             self._recording.finish(error=error, exit_code=exit_code)
+
+    def abandon(self) -> None:
+        """Note nothing any more, and leave the file to the process that this one was forked from."""
+        self.log.stop()
+        if self._recording is not None:
+            self._recording.abandon()
 
 
 class OfferedRecorder:

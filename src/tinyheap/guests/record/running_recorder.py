@@ -231,10 +231,12 @@ class RunningRecorder:
         """Note an allocation that was not served by compiled code.
 
         Raises:
-            RecordingError: the recording cannot go on.
+            RecordingError: the recording cannot go on, and the program is to end then.
         """
         if not self._journal.log.note_event(EventKind.ALLOCATION, address, size_bytes, layout):
-            raise self._journal.failure()
+            ending = self._journal.ending()
+            if ending is not None:
+                raise ending
 
     def note_deaths(self, table_address: int, blocks: int, collection: int) -> int:
         """Note the objects that a collection has not marked; returns the nanoseconds that this took.
@@ -339,9 +341,7 @@ class RunningRecorder:
         """End the recording; what the program does after that is not recorded.  Again does nothing."""
         if self._is_over:
             return
-        self._is_over = True
-        # Nothing is noted any more, and the program's memory may go.
-        self._shadow_pointer = ctypes.c_uint32()
+        self._let_go()
         time_ns, failure = self._clock.time_ns, self._journal.error
         if failure is not None:
             # It ended the program, and who ran that knows.
@@ -356,6 +356,16 @@ class RunningRecorder:
         state = FINISHED if error is None else FAILED
         self._sink.finish(state, error=error, exit_code=exit_code, time_ns=self._clock.time_ns)
         self.is_complete = True
+
+    def abandon(self) -> None:
+        """Note nothing any more, and hand nothing over: the sink is another process's."""
+        self._let_go()
+        self._heap = None
+
+    def _let_go(self) -> None:
+        """Nothing is noted any more, and the program's memory may go."""
+        self._is_over = True
+        self._shadow_pointer = ctypes.c_uint32()
 
     def flush(self) -> None:
         """Hand over what was noted; called by compiled code, and so it never raises."""

@@ -14,6 +14,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from tinyheap.errors import GuestError
+from tinyheap.hosts import compile_module
 from tinyheap.hosts.frames import GuestFrame, plain_names, shown
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CallStack", "shown"]
 
-_TRAPPING: Final = '(module (func (export "trap") unreachable))'
+_TRAPPING: Final = b'(module (func (export "trap") unreachable))'
 
 
 class CallStack:
@@ -44,7 +45,7 @@ class CallStack:
         self._functions: dict[int, str | None] = {}
         self._kept: dict[tuple[int, ...], tuple[GuestFrame, ...]] = {}
         try:
-            instance = wasmtime.Instance(store, wasmtime.Module(store.engine, _TRAPPING), [])
+            instance = wasmtime.Instance(store, compile_module(store.engine, _TRAPPING), [])
         except wasmtime.WasmtimeError as error:
             raise GuestError(f"too little memory to read the program's call stack: {error}") from error
         function = instance.exports(store)["trap"]

@@ -37,7 +37,7 @@ def refusal(new_pages: int, maximum_pages: int | None, limit_bytes: int | None) 
         return Refusal.MEMORY_LIMIT
     if maximum_pages is not None and new_pages > maximum_pages:
         return Refusal.MAXIMUM
-    return Refusal.ADDRESS_SPACE if new_pages > MOST_PAGES else Refusal.MACHINE
+    return Refusal.ADDRESS_SPACE if new_pages > MOST_PAGES else Refusal.HOST
 
 
 class Growing:

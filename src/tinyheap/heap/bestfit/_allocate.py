@@ -16,16 +16,18 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.heap.bestfit._allocate is not compiled")
 
-from cython.cimports.tinyheap.heap._words import fill, store32, store64, store_word, zero16
+from cython.cimports.tinyheap.heap._words import fill, rarely, store32, store64, store_word, zero16
 from cython.cimports.tinyheap.heap.bestfit._freelist import insert_range, take_range
+from cython.cimports.tinyheap.heap.bestfit._node import place_exactly, place_in_rest, take_rest
 from cython.cimports.tinyheap.heap.bestfit._state import DAMAGED, NO_BLOCK, address_of, blocks_for, place_of
 from cython.cimports.tinyheap.heap.bestfit._table import (
     HEAD,
-    PLANE,
+    HEAD_BITS,
+    TAIL_BITS,
     end_of,
     first_of,
-    header_of,
-    nibbles_of,
+    nibbles_between,
+    place_in_word,
     put_table_word,
     state_of,
     table_word,
@@ -35,75 +37,118 @@ from cython.cimports.tinyheap.heap.bestfit._table import (
 
 def alloc_object(heap: Heap, size_bytes: u64, layout: u64) -> u64:
     """A new object's address, counted; 0 when there is no room, or `DAMAGED`, and it stays counted."""
-    address: u64
+    # Compiled once for each size of words, which is a constant then.
+    if heap.word_shift == 2:
+        return alloc_by(heap, size_bytes, layout, 2)
+    if heap.word_shift == 3:
+        return alloc_by(heap, size_bytes, layout, 3)
+    return alloc_by(heap, size_bytes, layout, 1)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def alloc_by(heap: Heap, size_bytes: u64, layout: u64, shift: u64) -> u64:
+    header_bytes: u64 = heap.header_bytes
+    blocks: u64 = (size_bytes + header_bytes + (cython.cast(u64, 4) << shift) - 1) >> (shift + 2)
+    first: u64
+    at: u64
     if size_bytes == 0:
         return heap.zero_size_address
-    count(heap, size_bytes)
-    address = alloc_uncleared(heap, size_bytes, layout)
-    if address != 0 and address != DAMAGED:
-        clear_body(heap, address, blocks_for(heap, size_bytes))
-    return address
+    heap.total_alloc_bytes += size_bytes
+    heap.total_blocks += blocks
+    heap.mallocs += 1
+    first = place_in_rest(heap, blocks, shift)
+    if first == NO_BLOCK:
+        first = place_exactly(heap, blocks, shift)
+    if first == NO_BLOCK:
+        first = place_object(heap, blocks)
+        if rarely(first >= DAMAGED):
+            return 0 if first == NO_BLOCK else DAMAGED
+    at = first << (shift + 2)
+    if heap.precise != 0:
+        store_layout(heap, at, blocks, layout, shift)
+    at += heap.body_offset
+    clear(heap.memory + at, (blocks << (shift + 2)) - header_bytes)
+    return heap.start + at
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def store_layout(heap: Heap, offset: u64, blocks: u64, layout: u64, shift: u64) -> cython.void:
+    """Write the layout of an object whose first block lies at an offset: behind the link word of its header."""
+    if heap.back != 0:
+        offset += (blocks << (shift + 2)) - heap.header_bytes
+    store_word(heap.memory + offset + (cython.cast(u64, 1) << shift), shift, layout)
 
 
 def alloc_uncleared(heap: Heap, size_bytes: u64, layout: u64) -> u64:
     """The address of an object whose body is yet to be cleared; 0 when there is no room, or `DAMAGED`."""
     blocks: u64 = blocks_for(heap, size_bytes)
-    first: u64 = take_range(heap, blocks)
-    if first == NO_BLOCK or first == DAMAGED:
+    first: u64 = place_object(heap, blocks)
+    if first >= DAMAGED:
         return 0 if first == NO_BLOCK else DAMAGED
-    set_states(heap, first, first + blocks)
     if heap.precise != 0:
-        store_word(
-            header_of(heap, first if heap.back == 0 else first + blocks - 1) + (cython.cast(u64, 1) << heap.word_shift),
-            heap.word_shift,
-            layout,
-        )
+        store_layout(heap, first << heap.block_shift, blocks, layout, heap.word_shift)
     return address_of(heap, first) + heap.body_offset
 
 
-def count(heap: Heap, size_bytes: u64) -> cython.void:
-    """Count an allocation: before there is room for it, as the original does."""
-    heap.total_alloc_bytes += size_bytes
-    heap.total_blocks += blocks_for(heap, size_bytes)
-    heap.mallocs += 1
+def place_object(heap: Heap, blocks: u64) -> u64:
+    """Take so many blocks and make them an object; the first one, `NO_BLOCK`, or `DAMAGED`."""
+    first: u64 = take_rest(heap, blocks, heap.word_shift)
+    if first == NO_BLOCK:
+        first = take_range(heap, blocks)
+    if first < DAMAGED:
+        set_states(heap, first, first + blocks)
+    return first
 
 
 def uncount(heap: Heap, size_bytes: u64) -> cython.void:
-    """As if it had not been asked for."""
+    """As if what was counted had not been asked for."""
     heap.total_alloc_bytes -= size_bytes
     heap.total_blocks -= blocks_for(heap, size_bytes)
     heap.mallocs -= 1
 
 
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def set_states(heap: Heap, first: u64, end: u64) -> cython.void:
     """Free blocks become a head and its tails."""
     head: u64 = first if heap.back == 0 else end - 1
     word: u64 = first >> 5
-    last: u64 = (end - 1) >> 5
-    tails: u64 = PLANE & (PLANE << (first & 31))
-    low: u64
-    while word <= last:
-        if word == last:
-            tails &= PLANE >> (31 - ((end - 1) & 31))
-        low = cython.cast(u64, 1) << (head & 31) if head >> 5 == word else 0
-        put_table_word(heap, word, table_word(heap, word) | nibbles_of(low) | nibbles_of(tails & ~low) << 4)
-        tails = PLANE
+    last: u64 = end - 1
+    x: u64
+    first &= 31
+    while True:
+        x = table_word(heap, word) | nibbles_between(first, 31 if word < last >> 5 else last & 31) << 4
+        if head >> 5 == word:
+            # A tail becomes a head.
+            x ^= cython.cast(u64, TAIL_BITS | HEAD_BITS) << place_in_word(head & 31)
+        put_table_word(heap, word, x)
+        if word == last >> 5:
+            break
         word += 1
+        first = 0
 
 
 def clear_states(heap: Heap, first: u64, end: u64) -> cython.void:
     """An object's blocks become free."""
     word: u64 = first >> 5
-    last: u64 = (end - 1) >> 5
-    blocks: u64 = PLANE & (PLANE << (first & 31))
+    last: u64 = end - 1
     gone: u64
-    while word <= last:
-        if word == last:
-            blocks &= PLANE >> (31 - ((end - 1) & 31))
-        gone = nibbles_of(blocks)
+    first &= 31
+    while True:
+        gone = nibbles_between(first, 31 if word < last >> 5 else last & 31)
         put_table_word(heap, word, table_word(heap, word) & ~(gone | gone << 4))
-        blocks = PLANE
+        if word == last >> 5:
+            break
         word += 1
+        first = 0
 
 
 def clear_body(heap: Heap, address: u64, blocks: u64) -> cython.void:
@@ -111,6 +156,10 @@ def clear_body(heap: Heap, address: u64, blocks: u64) -> cython.void:
     clear(place_of(heap, address), (blocks << heap.block_shift) - heap.header_bytes)
 
 
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def clear(at: u64, bytes: u64) -> cython.void:
     """Zero so many bytes; the usual sizes by stores that overlap, without a branch that could be missed."""
     last: u64

@@ -6,10 +6,12 @@ It behaves as ``front.py`` and ``back.py``, to the bit.  This is its border, whe
     Kernel          checks every block, address and size that comes from outside; holds buffers; lets others run (GIL)
       │
       ├── _allocate     take a range, make it an object      │
-      ├── _freelist     the list in memory, and its index    │ the hot functions: they check what memory says, and
+      ├── _freelist     the list in memory                   │ the hot functions: they check what memory says, and
       ├── _mark         from the roots, all that is reached  │ nothing else
       ├── _sweep        free the rest; build the list; count │
       │
+    _node, _index       nodes of the list, and what objects are mostly taken from; which lengths there are
+    _marker             marking, word by word
     _state, _table      one heap; its block table in words
     _words, _buffers    words of memory; views of others' memory (nothing in them knows of heaps)
 
@@ -30,7 +32,6 @@ from cython.cimports.tinyheap.heap.bestfit._allocate import (
     alloc_object,
     alloc_uncleared,
     clear_body,
-    count,
     free_object,
     old_size,
     uncount,
@@ -39,9 +40,9 @@ from cython.cimports.tinyheap.heap.bestfit._freelist import build_index, build_l
 from cython.cimports.tinyheap.heap.bestfit._mark import (
     finish_marking,
     is_readable,
+    mark_address,
     mark_object_children,
     mark_range,
-    mark_word,
 )
 from cython.cimports.tinyheap.heap.bestfit._state import (
     DAMAGED,
@@ -451,8 +452,6 @@ class Kernel:
         self._check_block(head, self._heap.end_block)
         if state_of(cython.address(self._heap), head) & HEAD == 0:
             raise InvalidAddressError(f"no object begins at block {head}")
-        # Nothing is freed into a broken list: all of it is looked at.
-        self._heap.indexed = 0
         self._check_list()
         blocks = free_object(cython.address(self._heap), head)
         if blocks == DAMAGED:
@@ -502,7 +501,7 @@ class Kernel:
         address: u64
         for address in addresses:
             self._prepare_marking()
-            mark_word(cython.address(self._heap), address)
+            mark_address(cython.address(self._heap), address)
 
     def mark_children(self, head: u64):
         self._check_block(head, self._heap.end_block)

@@ -9,9 +9,9 @@ There is no mark stack: the list of what is yet to be scanned goes through the h
 their values afterwards.  Since they are memory that the mutator sees, objects are found, chained and scanned in the very
 order of ``model.py``: roots only chain, `finish_marking` scans.
 
-A word *lies on the heap* if it is an address of the pool; every such word counts as a pointer.  Four words are compared with
-the pool's bounds at once, and left behind if none lies within.  A precise object's layout is a pattern that covers as much of
-its body as whole elements do.
+A word *lies on the heap* if it is an address in one of its blocks; every such word counts as a pointer.  Four words are
+compared with the blocks' bounds at once, and left behind if none lies within.  A precise object's layout is a pattern that
+covers as much of its body as whole elements do.  What the loops are made of, word by word, stands in ``_marker.pxd``.
 
 A link that leads off the heap was overwritten while marking ran, by another thread: the list ends there.
 """
@@ -21,131 +21,153 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.heap.bestfit._mark is not compiled")
 
-from cython.cimports.tinyheap.heap._words import (
-    ONES,
-    ctz64,
-    load8,
-    load32,
-    load64,
-    load_word,
-    long_words_below,
-    rarely,
-    store8,
-    store_word,
-    words_below,
+from cython.cimports.tinyheap.heap._words import ONES, load8, load_word
+from cython.cimports.tinyheap.heap.bestfit._marker import (
+    Marker,
+    body_end,
+    body_start,
+    load_marker,
+    mark_word,
+    next_object,
+    scan_bits,
+    scan_by_mask,
+    scan_words,
+    store_marker,
 )
-from cython.cimports.tinyheap.heap.bestfit._state import NO_BLOCK, place_of
-from cython.cimports.tinyheap.heap.bestfit._table import HEAD, TAIL, end_of, first_of, head_of, header_of, state_of
+from cython.cimports.tinyheap.heap.bestfit._state import NO_BLOCK
+from cython.cimports.tinyheap.heap.bestfit._table import header_of
 
 
 def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
     """Mark from a range of root words, which lie anywhere."""
     word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
-    # The end is lowered, so that where words overlap (AVR) no read crosses it.
-    if bytes >= word_bytes:
-        scan_words(heap, at, at + bytes - word_bytes + 1)
+    step: u64 = cython.cast(u64, 1) << heap.step_shift
+    stop: u64 = at + bytes
+    if bytes < word_bytes:
+        return
+    # The end is lowered to the last whole word, and where words overlap (AVR) so that no read crosses it.
+    stop -= (bytes - word_bytes) & (step - 1)
+    stop -= word_bytes - step
+    scan_from(heap, at, stop, False)
 
 
-def mark_word(heap: Heap, word: u64) -> cython.void:
-    """Mark the object that a word refers to, if it does, and chain it, unless it was marked before."""
-    block: u64 = word - heap.start
-    state: u64
-    at: u64
-    if block >= heap.pool_bytes:
-        return
-    block >>= heap.block_shift
-    state = state_of(heap, block)
-    if state == TAIL:
-        block = head_of(heap, block)
-        if block == NO_BLOCK:
-            return
-        state = state_of(heap, block)
-    if state != HEAD:
-        return
-    at = heap.table + (block >> 2)
-    store8(at, load8(at) | cython.cast(u64, 16) << (block & 3))
-    at = header_of(heap, block)
-    store_word(at, heap.word_shift, heap.scan_top)
-    heap.scan_top = heap.start + (at - heap.memory)
-    heap.scan_depth += 1
-    if heap.scan_depth > heap.scan_peak:
-        heap.scan_peak = heap.scan_depth
+def mark_address(heap: Heap, address: u64) -> cython.void:
+    """Mark from one address."""
+    marker: Marker
+    load_marker(heap, cython.address(marker), heap.word_shift, heap.step_shift)
+    mark_word(heap, cython.address(marker), address)
+    store_marker(heap, cython.address(marker))
 
 
 def finish_marking(heap: Heap) -> cython.void:
     """Scan what is chained, and what that leads to."""
-    head: u64
-    while heap.scan_depth > 0:
-        heap.scan_depth -= 1
-        if rarely(heap.scan_top - heap.start > heap.pool_bytes - heap.header_bytes):
-            heap.scan_depth = 0
-            break
-        head = (heap.scan_top - heap.start) >> heap.block_shift
-        heap.scan_top = load_word(place_of(heap, heap.scan_top), heap.word_shift)
-        mark_object_children(heap, head)
+    if heap.precise != 0:
+        drain_precise(heap)
+    else:
+        scan_from(heap, 0, 0, True)
     heap.scan_top = 0
+
+
+def scan_from(heap: Heap, at: u64, stop: u64, drains: cython.bint) -> cython.void:
+    """Mark from words that may all be pointers, and then from all of the objects that are chained, if it ``drains``.
+
+    Compiled once for each size of words, which is a constant then.
+    """
+    if heap.step_shift == 2:
+        scan_by(heap, at, stop, drains, 2, 2)
+    elif heap.step_shift == 3:
+        scan_by(heap, at, stop, drains, 3, 3)
+    else:
+        scan_by(heap, at, stop, drains, heap.word_shift, heap.step_shift)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_by(heap: Heap, at: u64, stop: u64, drains: cython.bint, word_shift: u64, step_shift: u64) -> cython.void:
+    """Both in one loop, since what a compiler finds in two places it does not keep in registers."""
+    marker: Marker
+    head: u64
+    load_marker(heap, cython.address(marker), word_shift, step_shift)
+    while True:
+        if at < stop:
+            marker.scanned += (stop - at) >> step_shift
+            scan_words(heap, cython.address(marker), at, stop)
+        head = next_object(cython.address(marker)) if drains else NO_BLOCK
+        if head == NO_BLOCK:
+            break
+        at = body_start(heap, cython.address(marker), head)
+        # Where words overlap (AVR) none crosses the end.
+        stop = body_end(heap, cython.address(marker), head)
+        stop -= (cython.cast(u64, 1) << word_shift) - (cython.cast(u64, 1) << step_shift)
+    store_marker(heap, cython.address(marker))
+
+
+def drain_precise(heap: Heap) -> cython.void:
+    """`finish_marking` where layouts say which words may be pointers."""
+    if heap.step_shift == 2:
+        drain_by(heap, 2, 2)
+    elif heap.step_shift == 3:
+        drain_by(heap, 3, 3)
+    else:
+        drain_by(heap, heap.word_shift, heap.step_shift)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def drain_by(heap: Heap, word_shift: u64, step_shift: u64) -> cython.void:
+    marker: Marker
+    head: u64
+    load_marker(heap, cython.address(marker), word_shift, step_shift)
+    while True:
+        head = next_object(cython.address(marker))
+        if head == NO_BLOCK:
+            break
+        if not scan_by_mask(heap, cython.address(marker), head):
+            store_marker(heap, cython.address(marker))
+            scan_by_layout(heap, head)
+            load_marker(heap, cython.address(marker), word_shift, step_shift)
+    store_marker(heap, cython.address(marker))
 
 
 def mark_object_children(heap: Heap, head: u64) -> cython.void:
     """Mark from what an object refers to, not the object itself."""
+    if heap.precise != 0:
+        scan_by_layout(heap, head)
+    else:
+        scan_unknown(heap, head)
+
+
+def scan_unknown(heap: Heap, head: u64) -> cython.void:
+    """Mark from all words of an object's body."""
+    marker: Marker
     at: u64
     stop: u64
-    if rarely(head >= heap.end_block):
-        return
-    at = heap.memory + (first_of(heap, head) << heap.block_shift) + heap.body_offset
-    if heap.back == 0:
-        stop = heap.memory + (end_of(heap, head) << heap.block_shift)
-    else:
-        stop = header_of(heap, head)
-    if at >= stop:
-        return
-    if heap.precise != 0:
-        scan_precise(heap, head, at, stop)
-    else:
-        scan_words(heap, at, stop - (cython.cast(u64, 1) << heap.word_shift) + 1)
-
-
-def scan_words(heap: Heap, at: u64, stop: u64) -> cython.void:
-    """Mark from words that may all be pointers, those that begin before ``stop``."""
-    step: u64 = cython.cast(u64, 1) << heap.step_shift
-    four: u64 = step << 2
-    heap.words_scanned += (stop - at + step - 1) >> heap.step_shift
-    if heap.step_shift == 2:
-        while stop > at + 12:
-            if words_below(at, heap.start, heap.pool_bytes) != 0:
-                mark_word(heap, load32(at))
-                mark_word(heap, load32(at + 4))
-                mark_word(heap, load32(at + 8))
-                mark_word(heap, load32(at + 12))
-            at += four
-    elif heap.step_shift == 3:
-        while stop > at + 24:
-            if long_words_below(at, heap.start, heap.pool_bytes) != 0:
-                mark_word(heap, load64(at))
-                mark_word(heap, load64(at + 8))
-                mark_word(heap, load64(at + 16))
-                mark_word(heap, load64(at + 24))
-            at += four
-    while at < stop:
-        mark_word(heap, load_word(at, heap.word_shift))
-        at += step
+    load_marker(heap, cython.address(marker), heap.word_shift, heap.step_shift)
+    at = body_start(heap, cython.address(marker), head)
+    stop = body_end(heap, cython.address(marker), head)
+    stop -= (cython.cast(u64, 1) << heap.word_shift) - (cython.cast(u64, 1) << heap.step_shift)
+    scan_from(heap, at, stop, False)
 
 
 # ---- layouts ------------------------------------------------------------------------------------------------------------
 
 
-def scan_precise(heap: Heap, head: u64, at: u64, stop: u64) -> cython.void:
-    """Mark from those words of a body that its object's layout names."""
+def scan_by_layout(heap: Heap, head: u64) -> cython.void:
+    """Mark from those words of an object's body that its layout names."""
     layout: u64 = load_word(header_of(heap, head) + (cython.cast(u64, 1) << heap.word_shift), heap.word_shift)
     if layout == 0:
-        scan_words(heap, at, stop - (cython.cast(u64, 1) << heap.word_shift) + 1)
+        scan_unknown(heap, head)
     elif not is_readable(heap, layout):
         if heap.unreadable == NO_BLOCK:
             heap.unreadable = head
     elif layout & 1 != 0:
-        scan_pattern(heap, at, stop, layout)
+        scan_pattern(heap, head, layout)
     else:
-        scan_static(heap, at, stop, layout)
+        scan_static(heap, head, layout)
 
 
 def is_readable(heap: Heap, layout: u64) -> cython.bint:
@@ -159,44 +181,51 @@ def is_readable(heap: Heap, layout: u64) -> cython.bint:
     return static_layout_size(heap, layout) != 0
 
 
-def scan_pattern(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
+def scan_pattern(heap: Heap, head: u64, layout: u64) -> cython.void:
     """Mark by an inline layout: 1, a size field of 4, 5 or 6 bits, the bitmap."""
+    marker: Marker
     size: u64 = (layout >> 1) & ((cython.cast(u64, 8) << heap.word_shift) - 1)
     bits: u64 = layout >> (heap.word_shift + 4)
     element: u64 = size << heap.step_shift
+    at: u64
+    stop: u64
     if bits == 0:
         return
     bits &= (cython.cast(u64, 1) << size) - 1
-    heap.words_scanned += (stop - at) >> heap.step_shift
+    load_marker(heap, cython.address(marker), heap.word_shift, heap.step_shift)
+    at = body_start(heap, cython.address(marker), head)
+    stop = body_end(heap, cython.address(marker), head)
     while stop - at >= element:
-        scan_bits(heap, at, bits)
+        scan_bits(heap, cython.address(marker), at, bits)
+        marker.scanned += size
         at += element
+    store_marker(heap, cython.address(marker))
 
 
-def scan_static(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
+def scan_static(heap: Heap, head: u64, layout: u64) -> cython.void:
     """Mark by an out-of-line layout: ``{size word, bitmap bytes}`` among the statics."""
+    marker: Marker
     bitmap: u64 = heap.statics + (layout - heap.statics_start) + (cython.cast(u64, 1) << heap.word_shift)
     size: u64 = static_layout_size(heap, layout)
+    at: u64
+    stop: u64
     index: u64
     piece: u64
     bits: u64
-    heap.words_scanned += (stop - at) >> heap.step_shift
+    load_marker(heap, cython.address(marker), heap.word_shift, heap.step_shift)
+    at = body_start(heap, cython.address(marker), head)
+    stop = body_end(heap, cython.address(marker), head)
     while (stop - at) >> heap.step_shift >= size:
         index = 0
         while index < size:
             # A byte of the bitmap at a time; its last one may be short.
             piece = 8 if size - index > 8 else size - index
             bits = load8(bitmap + (index >> 3)) & (ONES >> (64 - piece))
-            scan_bits(heap, at + (index << heap.step_shift), bits)
+            scan_bits(heap, cython.address(marker), at + (index << heap.step_shift), bits)
             index += piece
+        marker.scanned += size
         at += size << heap.step_shift
-
-
-def scan_bits(heap: Heap, at: u64, bits: u64) -> cython.void:
-    """Mark from those words whose bits are set, of up to 64."""
-    while bits != 0:
-        mark_word(heap, load_word(at + (ctz64(bits) << heap.step_shift), heap.word_shift))
-        bits &= bits - 1
+    store_marker(heap, cython.address(marker))
 
 
 def static_layout_size(heap: Heap, layout: u64) -> u64:

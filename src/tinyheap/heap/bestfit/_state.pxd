@@ -14,10 +14,20 @@
 # number.  For addresses it is 0, nil: no object and no buffer begins there.  What was found overwritten is `DAMAGED`, where
 # a block or an address is expected.
 #
-# Invariants: where `indexed`, the index (`_freelist.pxd`) has the outer nodes of the list in memory; while marking, there are
+# Invariants: where `indexed`, the index (`_index.pxd`) has the outer nodes of the list in memory, but for the rest; while marking, there are
 # `scan_depth` objects on the list that begins at `scan_top`.
 
 from tinyheap.heap._words cimport u64
+
+# What is declared inline in the modules of this folder is so, whatever a compiler thinks of its length: loops keep what they
+# work on in registers then, and the size of words is a constant where it is given as one.
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #undef CYTHON_INLINE
+    #define CYTHON_INLINE inline __attribute__((always_inline))
+    #endif
+    """
 
 cdef struct HeapState:
     u64 memory              # where the heap's first byte lies here
@@ -44,10 +54,16 @@ cdef struct HeapState:
     # The free list: its start, and its index.
     u64 free_list
     u64 indexed
-    u64 index               # memory of the index: `lengths`, then `nodes`
-    u64 summary             # which words of `lengths` are not 0
-    u64 lengths             # where the bitmap of short lengths lies here
-    u64 nodes               # where the blocks of their outer nodes lie here
+    u64 summary             # the index (`_index.pxd`), whose memory begins with `groups`
+    u64 groups
+    u64 lengths
+    u64 nodes
+    # What is left of the range that was taken from last (`_node.pxd`), if it has blocks.
+    u64 rest_first
+    u64 rest_blocks
+    u64 rest_shorter        # length of the outer node before
+    u64 rest_link           # what leads to the rest
+    u64 rest_following      # what it leads to
     # Marking.
     u64 scan_top            # header of the object that was marked last
     u64 scan_depth

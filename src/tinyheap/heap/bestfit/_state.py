@@ -9,11 +9,11 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.heap.bestfit._state is not compiled")
 
+from cython.cimports.libc.stdlib import calloc as c_calloc
 from cython.cimports.libc.stdlib import free as c_free
-from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.string import memset
 from cython.cimports.tinyheap.heap._words import fill, move
-from cython.cimports.tinyheap.heap.bestfit._freelist import INDEX_BYTES, LENGTHS_BYTES
+from cython.cimports.tinyheap.heap.bestfit._index import GROUPS_BYTES, INDEX_BYTES, LENGTHS_BYTES
 
 from tinyheap.heap.contract import Counters, Gc
 
@@ -23,12 +23,12 @@ def set_up(heap: Heap, memory: u64, geometry, options) -> cython.int:
     precise = options.gc is Gc.PRECISE
     shape = options.collector.shape(geometry, precise=precise)
     memset(heap, 0, cython.sizeof(HeapState))
-    heap.index = cython.cast(cython.size_t, c_malloc(INDEX_BYTES))
-    if heap.index == 0:
+    # What is not touched costs nothing.
+    heap.groups = cython.cast(cython.size_t, c_calloc(INDEX_BYTES, 1))
+    if heap.groups == 0:
         raise MemoryError("no memory for the index of a free list")
-    fill(heap.index, INDEX_BYTES, 0)
-    heap.lengths = heap.index
-    heap.nodes = heap.index + LENGTHS_BYTES
+    heap.lengths = heap.groups + GROUPS_BYTES
+    heap.nodes = heap.lengths + LENGTHS_BYTES
     heap.memory = memory
     heap.start = geometry.start_address
     heap.word_shift = geometry.word_bytes.bit_length() - 1
@@ -48,8 +48,8 @@ def set_up(heap: Heap, memory: u64, geometry, options) -> cython.int:
 
 def let_go(heap: Heap) -> cython.void:
     """Give the memory of the index back."""
-    c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, heap.index)))
-    heap.index = 0
+    c_free(cython.cast(cython.p_void, cython.cast(cython.size_t, heap.groups)))
+    heap.groups = 0
 
 
 def lay_out(heap: Heap, heap_bytes: u64) -> cython.void:

@@ -9,4 +9,3 @@ cdef void free_dead_back(Heap heap) noexcept nogil
 cdef void poison_blocks(Heap heap) noexcept nogil
 cdef void count_blocks(Heap heap, u64* runs, u64* largest) noexcept nogil
 cdef void unmark_all(Heap heap) noexcept nogil
-cdef u64 fill_down(u64 begun, u64 through) noexcept nogil

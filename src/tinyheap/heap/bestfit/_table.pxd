@@ -8,6 +8,9 @@
 #     low plane      ..      0010          heads and marks
 #     high plane     ..      1100          tails and marks
 #
+# What is added runs through a plane from block to block; through the low nibbles of a word, too, where the high ones are
+# filled with ones.
+#
 # The table lies at any alignment and its last word may be short: it is read without touching a byte past its end, and
 # reads as if free blocks followed.  In a table that was overwritten there may be states past the last block.
 
@@ -19,6 +22,10 @@ cdef enum:
     HEAD = 1
     TAIL = 2
     MARK = 3
+    # The same in the table, where the nibbles of a byte are shifted by the block's place in it.
+    HEAD_BITS = 1
+    TAIL_BITS = 16
+    MARK_BITS = HEAD_BITS | TAIL_BITS
 
 cdef extern from * nogil:
     """
@@ -28,6 +35,7 @@ cdef extern from * nogil:
     #define TH_PLANE 0xFFFFFFFFULL
     #define TH_FIELDS_1 0x5555555555555555ULL
     #define TH_FIELDS_2 0x3333333333333333ULL
+    #define TH_HALVES 0x0001000100010001ULL
     """
     const u64 LOW_NIBBLES "TH_LOW_NIBBLES"
     const u64 EVEN_BYTES "TH_EVEN_BYTES"
@@ -35,6 +43,7 @@ cdef extern from * nogil:
     const u64 PLANE "TH_PLANE"              # all blocks of a word
     const u64 FIELDS_1 "TH_FIELDS_1"
     const u64 FIELDS_2 "TH_FIELDS_2"
+    const u64 HALVES "TH_HALVES"
 
 cdef inline u64 plane_of(u64 x) noexcept nogil:
     """The low nibbles of a word's bytes, one after the other."""
@@ -63,6 +72,28 @@ cdef inline void put_table_word(Heap heap, u64 word, u64 value) noexcept nogil:
 cdef inline u64 state_of(Heap heap, u64 block) noexcept nogil:
     cdef u64 bits = load8(heap.table + (block >> 2)) >> (block & 3)
     return (bits & 1) | (bits >> 3 & 2)
+
+cdef inline u64 nibbles_between(u64 first, u64 last) noexcept nogil:
+    """The blocks of a word from one to another, both included, in low nibbles."""
+    return ((<u64>2 << place_in_word(last)) - (<u64>1 << place_in_word(first))) & LOW_NIBBLES
+
+cdef inline u64 place_in_word(u64 block) noexcept nogil:
+    """The bit in a low nibble that is a block's, one of a word."""
+    return block >> 2 << 3 | (block & 3)
+
+cdef inline bint are_free(Heap heap, u64 first, u64 last) noexcept nogil:
+    """Whether the blocks from one to another, all on the heap, are free."""
+    cdef u64 word = first >> 5
+    cdef u64 x
+    first &= 31
+    while True:
+        x = table_word(heap, word)
+        if (x | x >> 4) & nibbles_between(first, 31 if word < last >> 5 else last & 31) != 0:
+            return False
+        if word == last >> 5:
+            return True
+        word += 1
+        first = 0
 
 cdef inline u64 tails_in(Heap heap, u64 word) noexcept nogil:
     """A word's blocks that are tails."""
@@ -130,3 +161,12 @@ cdef inline u64 count_bits(u64 x) noexcept nogil:
     x -= x >> 1 & FIELDS_1
     x = (x & FIELDS_2) + (x >> 2 & FIELDS_2)
     return ((x + (x >> 4)) & LOW_NIBBLES) * 0x1010101
+
+cdef inline u64 bits_in_nibbles(u64 x) noexcept nogil:
+    """How many bits are set in each nibble, up to four, in its place."""
+    x -= x >> 1 & FIELDS_1
+    return (x & FIELDS_2) + (x >> 2 & FIELDS_2)
+
+cdef inline u64 sum_of_bytes(u64 x) noexcept nogil:
+    """The sum of a word's bytes, which is less than 2048, of which each is less than 256."""
+    return ((x & EVEN_BYTES) + (x >> 8 & EVEN_BYTES)) * HALVES >> 48

@@ -27,7 +27,7 @@ _REFUSALS: Final = {
     Refusal.HEAP_LIMIT.value: "refused: over the heap limit",
     Refusal.POLICY.value: "refused: the growth policy makes it no larger",
     Refusal.ADDRESS_SPACE.value: "refused: addresses reach no further",
-    Refusal.MACHINE.value: "refused: this machine has no more",
+    Refusal.HOST.value: "refused: its host gives no more",
 }
 
 
