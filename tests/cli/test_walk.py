@@ -112,6 +112,7 @@ def base(name: str, folder: Path) -> dict[str, list[str]]:
         "generate": {"workload": ["mixed"], "output": ["--output", "out"], "heap": ["--heap", "16K"]},
         "identify": {"modules": [str(folder / "app.wasm")]},
         "report": {"file": [str(folder / "r.tinyheap")]},
+        "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
         "sql": {"file": [str(folder / "r.tinyheap")], "query": ["SELECT 1"]},
     }
     return good.get(name, {"module": [str(folder / "app.wasm")]}) | (

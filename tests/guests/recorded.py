@@ -12,7 +12,16 @@ import numpy as np
 from tinyheap.errors import RecordingWriteError
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.recordings.batch import Batch
-from tinyheap.recordings.row_types import CallRow, CollectionRow, FrameRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.row_types import (
+    CallRow,
+    CollectionRow,
+    FrameRow,
+    MemoryGrowthRow,
+    MemoryRow,
+    RunRow,
+    SampleRow,
+    SnapshotRow,
+)
 from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
@@ -67,6 +76,18 @@ class Kept:
     @cached_property
     def deaths(self) -> NDArray[np.void]:
         return self._joined("deaths")
+
+    @cached_property
+    def inferred_deaths(self) -> NDArray[np.void]:
+        return self._joined("inferred_deaths")
+
+    @property
+    def memories(self) -> list[MemoryRow]:
+        return [row for batch in self.batches for row in batch.memories]
+
+    @property
+    def memory_growths(self) -> list[MemoryGrowthRow]:
+        return [row for batch in self.batches for row in batch.memory_growths]
 
     @cached_property
     def stacks(self) -> dict[int, tuple[int, int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinyheap.guests.record._recorder import EventLog
-from tinyheap.recordings.batch import DEATH, EVENT, STACK
+from tinyheap.recordings.batch import DEATH, EVENT, INFERRED_DEATH, STACK
 
 HEAD, TAIL, MARK = 1, 2, 3
 NEVER_NS = 1 << 60
@@ -153,3 +153,76 @@ def test_the_owner_says_when_it_is_woken() -> None:
     for _ in range(5):
         owner.log.note_event(0, 1024, 8, 0)
     assert owner.woken == 5
+
+
+# ---- deaths that are inferred --------------------------------------------------------------------------------------------
+
+
+class Inferring(Owner):
+    """Owns a log that infers deaths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log.infer_deaths()
+        self.log.begin_heap(0, 3)
+        self.inferred: list[tuple[int, int]] = []
+
+    def take(self) -> None:
+        *_, deaths = self.log.take()
+        self.inferred += np.frombuffer(deaths, INFERRED_DEATH).tolist()
+
+    def note(self, kind: int, address: int, size_bytes: int) -> None:
+        assert self.log.note_event(kind, address, size_bytes, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_loses_bytes_to_another_was_dead(seed: int) -> None:
+    """Held against a list of extents, gone through at each event."""
+    rng, owner = random.Random(seed), Inferring()
+    alive: dict[int, tuple[int, int]] = {}
+    expected, objects = set(), 0
+    for event in range(1, 5000):
+        kind, address, size_bytes = rng.choice((0, 0, 0, 1, 2)), 8 * rng.randrange(900), rng.randrange(120)
+        if kind != 0 and alive and rng.randrange(4):
+            address = rng.choice(list(alive.values()))[0]
+        owner.note(kind, address, size_bytes)
+        end = address + -(-size_bytes // 8) * 8
+        if kind == 0 and size_bytes:
+            dead = [number for number, (first, last) in alive.items() if first < end and address < last]
+        else:
+            dead = [number for number, (first, _) in alive.items() if first == address]
+        for number in dead:
+            if kind == 1:
+                first, last = alive[number]
+                alive[number] = first, min(last, max(end, first))
+                if end == first:
+                    del alive[number]
+            elif kind == 2 or size_bytes:
+                del alive[number]
+                expected.add((number, event))
+        if kind == 0 and size_bytes:
+            objects += 1
+            alive[objects] = address, end
+    owner.take()
+    assert len(owner.inferred) == len(set(owner.inferred))
+    assert set(owner.inferred) == expected
+    assert len(expected) > 2000
+
+
+def test_a_buffer_of_events_brings_the_deaths_that_they_show() -> None:
+    owner = Inferring()
+    for _ in range(70_000):
+        owner.note(0, 4096, 16)
+    assert owner.flushed == 1
+    assert owner.inferred[-1] == (65_535, 65_536)
+    owner.take()
+    assert owner.inferred == [(number, number + 1) for number in range(1, 70_000)]
+
+
+def test_looking_an_object_up_leaves_it_alive() -> None:
+    owner = Inferring()
+    owner.note(0, 64, 40)
+    assert [owner.log.object_at(address) for address in (56, 64, 72, 96, 104)] == [0, 1, 0, 0, 0]
+    owner.note(2, 72, 0)
+    owner.take()
+    assert owner.inferred == []

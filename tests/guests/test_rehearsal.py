@@ -26,7 +26,7 @@ from tinyheap.guests.serve.residue import (
 )
 from tinyheap.guests.serve.tracing import Walk
 from tinyheap.heap.geometry import Geometry
-from tinyheap.profile.summary import summary
+from tinyheap.profile.summary import totals
 from tinyheap.recognize.facts import BestFitHeap, HeaderPlace
 from tinyheap.recognize.identify import identify
 from tinyheap.recordings import Recording
@@ -166,4 +166,4 @@ def test_a_recording_has_the_deaths_of_each_collection(tmp_path_factory: pytest.
         collections = program.heap.collections if program.heap is not None else ()
     assert collections
     with Recording.open(path) as recording:
-        assert summary(recording).freed_objects == sum(each.freed_objects for each in collections) > 0
+        assert totals(recording).freed_objects == sum(each.freed_objects for each in collections) > 0

@@ -11,7 +11,7 @@ from small_recordings import Rows, known, opened
 from tinyheap import profile
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile import Measure
-from tinyheap.recordings.observed import Observed
+from tinyheap.recordings.observed import Lives, Observed
 from tinyheap.recordings.recording import Recording
 
 ANALYSES: tuple[Callable[[Recording], Any], ...] = (
@@ -62,10 +62,14 @@ def test_without_stacks_all_is_the_roots_own() -> None:
 @pytest.mark.parametrize(
     ("source", "collector", "observed"),
     [
-        ("kernel", "conservative", Observed(collections=True, heap=True)),
-        ("model", "leaking", Observed(collections=True, heap=True)),
-        ("injected", "best-fit, precise", Observed(collections=False, heap=False)),
-        ("injected", "leaking", Observed(collections=True, heap=False)),
+        ("kernel", "conservative", Observed(allocations=True, collections=True, heap=True, lives=Lives.EXACT)),
+        ("model", "leaking", Observed(allocations=True, collections=True, heap=True, lives=Lives.EXACT)),
+        (
+            "injected",
+            "best-fit, precise",
+            Observed(allocations=True, collections=False, heap=False, lives=Lives.AT_MOST),
+        ),
+        ("injected", "leaking", Observed(allocations=True, collections=True, heap=False, lives=Lives.EXACT)),
     ],
 )
 def test_what_is_known_follows_from_who_served_the_heap(source: str, collector: str, observed: Observed) -> None:
@@ -76,7 +80,7 @@ def test_what_is_known_follows_from_who_served_the_heap(source: str, collector: 
         totals = profile.totals(recording)
     assert totals.observed == observed
     assert totals.collections == (0 if observed.collections else None)
-    assert totals.live_bytes == (10 if observed.collections else None)
+    assert totals.live_bytes == 10
     assert totals.used_bytes == (16 if observed.heap else None)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tinyheap.guests.record._recorder import EventLog
 from tinyheap.recordings import schema
-from tinyheap.recordings.batch import DEATH, EVENT, STACK
+from tinyheap.recordings.batch import DEATH, EVENT, INFERRED_DEATH, STACK
 from tinyheap.recordings.tables import BIGINT, VARCHAR, Column, Field, Table
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "gofmt.tinyheap"
@@ -44,8 +44,13 @@ def test_a_file_that_was_written_before_has_the_same_tables() -> None:
 
 @pytest.mark.parametrize(
     ("record", "table", "counted"),
-    [(EVENT, schema.EVENTS, {"id"}), (DEATH, schema.DEATHS, set()), (STACK, schema.STACKS, set())],
-    ids=["events", "deaths", "stacks"],
+    [
+        (EVENT, schema.EVENTS, {"id"}),
+        (DEATH, schema.DEATHS, set()),
+        (INFERRED_DEATH, schema.INFERRED_DEATHS, set()),
+        (STACK, schema.STACKS, set()),
+    ],
+    ids=["events", "deaths", "inferred deaths", "stacks"],
 )
 def test_records_have_the_columns_that_nobody_counts_and_no_gaps(
     record: np.dtype[np.void], table: Table, counted: set[str]

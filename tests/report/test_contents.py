@@ -15,7 +15,14 @@ def weights(*whats: str) -> set[str]:
     return {f"weight.{what}_{measure.unit}" for what in whats for measure in contents.WEIGHTS[what]}
 
 
-@pytest.mark.parametrize(("source", "whats"), [("kernel", tuple(contents.WEIGHTS)), ("injected", ("allocated",))])
+@pytest.mark.parametrize(
+    ("source", "whats"),
+    [
+        ("kernel", tuple(contents.WEIGHTS)),
+        ("injected", ("allocated", "peak", "end")),
+        ("unseen", ()),
+    ],
+)
 def test_the_columns_are_those_that_are_declared(source: str, whats: tuple[str, ...]) -> None:
     rows = Rows(source=source)
     rows.allocate(48, rows.path("main.main", "runtime.alloc"))

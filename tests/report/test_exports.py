@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 from pyarrow import parquet
 
 import needs
+import project_files
 from browser_fixtures import Launch
 from recordings_made import make_recording
 from small_recordings import Rows, known, opened
@@ -300,3 +301,11 @@ def test_a_place_that_cannot_be_written_is_an_error(format_name: str, recording:
         export(recording, format_name, tmp_path / "file" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "here before"
+
+
+def test_tables_that_an_earlier_recording_lacks_are_empty(tmp_path: Path) -> None:
+    with Recording.open(project_files.ROOT / "examples" / "gofmt.tinyheap") as earlier:
+        export(earlier, "parquet", tmp_path)
+        objects = len(earlier.frame("objects"))
+    assert parquet.read_table(tmp_path / "inferred_deaths.parquet").num_rows == 0
+    assert parquet.read_table(tmp_path / "objects.parquet").num_rows == objects

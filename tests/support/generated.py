@@ -46,6 +46,8 @@ ROW_CLASSES: Final = (
         schema.SNAPSHOTS.columns,
     ),
     RowClass("CallRow", "See the table ``calls``.", schema.CALLS.columns),
+    RowClass("MemoryRow", "See the table ``memories``.", schema.MEMORIES.columns),
+    RowClass("MemoryGrowthRow", "See the table ``memory_growths``.", schema.MEMORY_GROWTHS.columns),
 )
 INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.Run, ()),

@@ -24,9 +24,19 @@ import numpy as np
 
 from tinyheap.heap import Collection, Heap, Listener, Pages, Root
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
-from tinyheap.recordings.row_types import CollectionRow, FrameRow, GrowthRow, RunRow, SampleRow, SnapshotRow
+from tinyheap.recordings.row_types import (
+    CollectionRow,
+    FrameRow,
+    GrowthRow,
+    MemoryGrowthRow,
+    MemoryRow,
+    RunRow,
+    SampleRow,
+    SnapshotRow,
+)
 from tinyheap.recordings.schema import EventKind
 from tinyheap.recordings.writer import RecordingWriter
+from tinyheap.units import WASM_PAGE_BYTES
 
 LEAKING_FUNCTION: Final = "(*main.Cache).Add"
 ALLOCATOR: Final = "runtime.alloc"
@@ -192,6 +202,8 @@ class Pending:
     samples: list[SampleRow] = field(default_factory=list)
     growths: list[GrowthRow] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
+    memories: list[MemoryRow] = field(default_factory=list)
+    memory_growths: list[MemoryGrowthRow] = field(default_factory=list)
 
 
 class Mutator(Listener):
@@ -205,7 +217,7 @@ class Mutator(Listener):
         self.stacks = Stacks()
         self.sites = list(self._make_sites())
         self.weights = list(itertools.accumulate(4 if each.lifetime_events == FOREVER else 1 for each in self.sites))
-        self.pending = Pending()
+        self.pending = Pending(memories=[MemoryRow(pages(shape.heap_bytes), None, None)])
         self.time_ns = self.events = self.objects = 0
         self.wanted_bytes: int | None = None
         self.stack_id = 0
@@ -350,6 +362,10 @@ class Mutator(Listener):
     def grew(self, heap: Heap, old_bytes: int, new_bytes: int) -> None:
         row = GrowthRow(self.time_ns, self.events, old_bytes, new_bytes, self.wanted_bytes or 0)
         self.pending.growths.append(row)
+        old, new = pages(old_bytes), pages(new_bytes)
+        self.pending.memory_growths.append(
+            MemoryGrowthRow(self.time_ns, self.events, "collector", old, new - old, new, None, self.stack_id)
+        )
         self._sample()
 
     def _sample(self) -> None:
@@ -387,7 +403,14 @@ class Mutator(Listener):
             samples=pending.samples,
             growths=pending.growths,
             snapshots=pending.snapshots,
+            memories=pending.memories,
+            memory_growths=pending.memory_growths,
         )
+
+
+def pages(size_bytes: int) -> int:
+    """Of linear memory, if it held the heap and nothing else."""
+    return -(-size_bytes // WASM_PAGE_BYTES)
 
 
 def recursion(depth: int) -> tuple[int, ...]:

@@ -59,6 +59,15 @@ QUERIES: Final = {
             AND events.id <= collections.last_event_id
         WHERE events.id IS NULL
     """,
+    "an object is dead by one event": """
+        SELECT object_id FROM inferred_deaths GROUP BY object_id HAVING count(*) > 1
+    """,
+    "who is dead by an event was born before": """
+        SELECT inferred_deaths.object_id FROM inferred_deaths
+        LEFT JOIN events AS birth ON birth.kind = 0 AND birth.object_id = inferred_deaths.object_id
+        LEFT JOIN events ON events.id = event_id
+        WHERE birth.id IS NULL OR events.id IS NULL OR birth.id >= event_id
+    """,
     "a collection freed who died of it": """
         SELECT number FROM collections LEFT JOIN deaths ON deaths.collection = number
         GROUP BY number, freed_objects HAVING count(deaths.object_id) <> freed_objects
@@ -75,9 +84,19 @@ QUERIES: Final = {
         SELECT result_object_id FROM calls UNION SELECT argument_object_id FROM calls
         EXCEPT SELECT object_id FROM events WHERE kind = 0 EXCEPT SELECT 0
     """,
+    "stacks of memory's growths are there": """
+        SELECT stack_id FROM memory_growths WHERE stack_id > 0 EXCEPT SELECT id FROM stacks
+    """,
+    "memory grows from where it was": """
+        SELECT number FROM (
+            SELECT row_number() OVER (ORDER BY rowid) AS number, old_pages,
+            lag(new_pages, 1, (SELECT declared_pages FROM memories)) OVER (ORDER BY rowid) AS before FROM memory_growths
+        ) WHERE old_pages <> before
+    """,
     "nothing comes after an event that is not there": """
         SELECT last_event_id FROM collections UNION SELECT last_event_id FROM samples
         UNION SELECT last_event_id FROM growths UNION SELECT last_event_id FROM snapshots
+        UNION SELECT last_event_id FROM memory_growths
         EXCEPT SELECT unnest(range(0, (SELECT count(*) FROM events) + 1))
     """,
 }

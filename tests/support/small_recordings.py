@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from tinyheap.profile.census import CENSUS, COUNTED, SITES
 from tinyheap.profile.result import Unknown
 from tinyheap.recordings.recording import Recording, RunInfo
-from tinyheap.recordings.row_types import CallRow, CollectionRow, FrameRow, GrowthRow, SampleRow
+from tinyheap.recordings.row_types import (
+    CallRow,
+    CollectionRow,
+    FrameRow,
+    GrowthRow,
+    MemoryGrowthRow,
+    MemoryRow,
+    SampleRow,
+)
 from tinyheap.recordings.schema import DDL, SCHEMA_VERSION, TABLES
 
 FUNCTIONS = ("_start", "main.main", "main.load", "main.parse", "runtime.append", "runtime.run$1")
@@ -53,6 +61,12 @@ class Rows:
     samples: list[SampleRow] = field(default_factory=list)
     growths: list[GrowthRow] = field(default_factory=list)
     calls: list[CallRow] = field(default_factory=list)
+    inferred_deaths: list[tuple[int, int]] = field(default_factory=list)
+    """Objects, and the events by which they were dead."""
+    memories: list[MemoryRow] = field(default_factory=list)
+    memory_growths: list[MemoryGrowthRow] = field(default_factory=list)
+    infers_deaths: bool = True
+    """Whether there is a table of them."""
     state: str = "finished"
     source: str = "kernel"
     collector: str = "conservative"
@@ -151,8 +165,9 @@ def opened(rows: Rows) -> Iterator[Recording]:
     events += [(event_id, time_ns, kind, 0, 0, 0, 0, 0) for event_id, time_ns, kind in rows.others]
     insert(connection, "events", sorted(events))
     insert(connection, "deaths", [(birth.object_id, birth.death) for birth in rows.births if birth.death is not None])
+    insert(connection, "inferred_deaths", rows.inferred_deaths)
     insert(connection, "stacks", rows.stacks)
-    for table in ("frames", "collections", "samples", "growths", "calls"):
+    for table in ("frames", "collections", "samples", "growths", "calls", "memories", "memory_growths"):
         insert(connection, table, [tuple(vars_of(row)) for row in getattr(rows, table)])
     insert(connection, "batches", [(1, rows.time_ns, rows.events)])
     yield Recording(Path("small.tinyheap"), connection, run_info(rows))
@@ -199,6 +214,7 @@ def run_info(rows: Rows) -> RunInfo:
         batches=1,
         events=rows.events,
         last_ns=rows.time_ns,
+        infers_deaths=rows.infers_deaths,
     )
 
 

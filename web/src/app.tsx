@@ -70,7 +70,7 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
         <Section id="sizes" title="Sizes and lifetimes" lead="All objects by their size, and those that were freed by how long they lived.">
           <div class="halves">
             <Bars label="Sizes, in the bytes asked for" word="Objects" buckets={sizes.buckets} value={sizeText} bytes />
-            <Lifetimes lifetimes={lifetimes} />
+            <Lifetimes lifetimes={lifetimes} lives={run.lives} />
           </div>
         </Section>
         <Foot recording={recording} />
@@ -79,11 +79,11 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
   );
 }
 
-function Lifetimes({ lifetimes }: { lifetimes: Recording["summary"]["lifetimes"] }) {
+function Lifetimes({ lifetimes, lives }: { lifetimes: Recording["summary"]["lifetimes"]; lives: string }) {
   if ("unknown" in lifetimes) return <Unknown why={lifetimes.unknown} />;
   return (
     <Bars
-      label="Lifetimes, from birth to the end of the collection that freed it"
+      label={`Lifetimes, from birth to ${lives === "at most" ? "when it was known to be dead" : "the end of the collection that freed it"}`}
       word="Objects"
       buckets={lifetimes.buckets}
       value={timeText}

@@ -45,10 +45,11 @@ function Tiles({ recording }: { recording: Recording }) {
   const longest = percentiles.at(-1)?.pause_ns;
   const noPause = run.never_frees ? "this heap never frees" : "none ran";
   const scattered = totals.fragmentation === null ? "" : `, free memory ${shareText(totals.fragmentation, 1)} fragmented`;
+  const most = run.lives === "at most" ? ", at most" : "";
   const tiles: Tile[] = [
-    ["Allocated", totals.allocated_bytes, sizeText, `${countText(totals.allocations)} objects`],
-    ["Peak", totals.peak?.bytes, sizeText, totals.peak && `${countText(totals.peak.objects)} objects, at ${timeText(totals.peak.time_ns)}`],
-    ["Not freed at the end", totals.live_bytes, sizeText, totals.live_objects !== null && `${countText(totals.live_objects)} objects`],
+    ["Allocated", totals.allocated_bytes, sizeText, totals.allocations !== null && `${countText(totals.allocations)} objects`],
+    [`Peak${most}`, totals.peak?.bytes, sizeText, totals.peak && `${countText(totals.peak.objects)} objects, at ${timeText(totals.peak.time_ns)}`],
+    [`Not freed at the end${most}`, totals.live_bytes, sizeText, totals.live_objects !== null && `${countText(totals.live_objects)} objects`],
     ["Heap", totals.heap_bytes, sizeText, totals.used_bytes !== null && `${sizeText(totals.used_bytes)} in use${scattered}`],
     ["Collections", totals.collections, countText, longest === undefined ? noPause : `longest pause ${timeText(longest)}`],
     [

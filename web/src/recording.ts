@@ -16,6 +16,8 @@ export class Recording {
   readonly points: Table<"point">;
   readonly collections: Table<"collection">;
   readonly growths: Table<"growth">;
+  /** How large linear memory is from each time on; no rows where that is not known. */
+  readonly memory: Table<"memory">;
   readonly functions: Table<"function">;
   readonly sites: Table<"site">;
   /** Source lines that allocate, as far as they are known. */
@@ -32,6 +34,7 @@ export class Recording {
     this.points = this.table("point");
     this.collections = this.table("collection");
     this.growths = this.table("growth");
+    this.memory = this.table("memory");
     this.functions = this.table("function");
     this.sites = this.table("site");
     this.lines = this.table("line");

@@ -5,6 +5,7 @@ export const COLUMNS = {
   point: ["time_ns", "allocated_bytes", "live_objects", "live_bytes", "heap_bytes", "used_bytes", "free_bytes", "largest_free_run_bytes"],
   collection: ["begun_ns", "pause_ns", "mark_ns", "sweep_ns", "wanted_bytes", "roots_bytes", "words_scanned", "rescans", "freed_objects", "freed_bytes", "live_objects", "live_bytes", "reason", "stack"],
   growth: ["time_ns", "old_bytes", "new_bytes"],
+  memory: ["time_ns", "bytes"],
   function: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
   site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset", "file", "line"],
   line: ["file", "line", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
@@ -30,8 +31,10 @@ export interface Run {
   never_frees: boolean;
   /** Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself. */
   source: string;
-  /** Why collections, and with them what lives, are not known; null where they are. */
+  /** Why collections are not known; null where they are. */
   unseen_collections: string | null;
+  /** What is known of what lives: `exact`, `at most` (deaths were inferred) or `unknown`. */
+  lives: string;
   /** Why the heap as a whole is not known; null where it is. */
   unseen_heap: string | null;
   started_at: string;
@@ -48,13 +51,14 @@ export interface Run {
 }
 
 /**
- * The moment at which the recorded objects that lived had the most bytes: a collection's beginning, or the end.
+ * The moment at which the recorded objects that lived had the most bytes; of several equal moments the first.
  *
- * Bytes only grow between collections, so it is one of these.  Of several equal moments it is the first.
+ * Bytes only grow between collections, so it is the beginning of one, or the end.  Where deaths were inferred, it is right
+ * after an event, and there were so many at most.
  */
 export interface Peak {
-  /** The one that began then; for the end, one more than there were. */
-  collection: number;
+  /** The one that began then; for the end, one more than there were.  null where collections were not observed. */
+  collection: number | null;
   /** The last event before. */
   event_id: number;
   time_ns: number;
@@ -68,9 +72,10 @@ export interface Peak {
  * What was not `observed` is null.
  */
 export interface Totals {
-  allocations: number;
-  allocated_bytes: number;
-  /** At the end: those that no collection freed. */
+  /** null where allocations were not observed, like the next. */
+  allocations: number | null;
+  allocated_bytes: number | null;
+  /** At the end: those that no collection freed; at most, where deaths were inferred (`Observed.lives`). */
   live_objects: number | null;
   live_bytes: number | null;
   peak: Peak | null;

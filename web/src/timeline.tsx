@@ -99,21 +99,29 @@ function Reading({ recording, lines }: { recording: Recording; lines: Line[] }) 
 
 function linesOf(recording: Recording): Line[] {
   const { points } = recording;
+  const { lives } = recording.summary.run;
   const known = (column: Float64Array | Uint32Array) => Array.from(column, (value) => (Number.isNaN(value) ? null : value));
   const free = known(points.free_bytes);
   const largest = known(points.largest_free_run_bytes);
   const fragmentation = free.map((bytes, i) => (bytes && largest[i] !== null ? 1 - largest[i]! / bytes : null));
   const lines: Line[] = [
+    { key: "memory", text: "linear memory", color: "--line-heap", scale: "bytes", values: memoryAt(recording), steps: true },
     { key: "heap", text: "heap size", color: "--line-heap", scale: "bytes", values: known(points.heap_bytes), steps: true },
     { key: "used", text: "used", color: "--line-used", scale: "bytes", values: known(points.used_bytes), fill: true },
-    recording.summary.run.unseen_collections === null
-      ? { key: "live", text: "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) }
+    lives !== "unknown"
+      ? { key: "live", text: lives === "at most" ? "not freed, at most" : "not freed", color: "--line-live", scale: "bytes", values: known(points.live_bytes) }
       : { key: "allocated", text: "allocated so far", color: "--line-live", scale: "bytes", values: known(points.allocated_bytes) },
     { key: "free", text: "free", color: "--line-free", scale: "bytes", values: free },
     { key: "largest", text: "largest free run", color: "--line-largest", scale: "bytes", values: largest },
     { key: "fragmentation", text: "fragmentation", color: "--line-fragmentation", scale: "share", values: fragmentation },
   ];
   return lines.filter((line) => line.values.some((value) => value !== null));
+}
+
+/** How large linear memory is at each moment, where the heap in it was not seen. */
+function memoryAt({ summary, memory, points }: Recording): (number | null)[] {
+  if (summary.run.unseen_heap === null || !memory.rows) return [];
+  return Array.from(points.time_ns, (ns) => memory.bytes[indexAt(memory.time_ns, ns)]!);
 }
 
 function data(recording: Recording, lines: Line[]): uPlot.AlignedData {

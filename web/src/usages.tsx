@@ -62,21 +62,26 @@ function named(recording: Recording, usages: Named): TableColumn {
 export function metrics(recording: Recording, usages: Usages): TableColumn[] {
   const all = recording.summary.totals.allocated_bytes || 1;
   const share = (part: (row: number) => number) => (row: number) => (usages.own_objects[row] ? part(row) / usages.own_objects[row]! : NaN);
-  const lives: TableColumn[] = [
-    { title: "Live at end", value: (row) => usages.live_bytes[row]!, format: sizeText },
-    {
-      title: "Dead young",
-      value: share((row) => usages.dead_young_objects[row]!),
-      format: (part) => shareText(part, 1),
-      hint: "Of its own objects, those that the first collection after their birth freed",
-    },
-    { title: "Median life", value: (row) => usages.median_lifetime_ns[row]!, format: timeText, hint: "Of its own objects that died" },
-  ];
+  const { lives, unseen_collections } = recording.summary.run;
+  const most = lives === "at most" ? ", at most" : "";
+  const live: TableColumn = { title: `Live at end${most}`, value: (row) => usages.live_bytes[row]!, format: sizeText };
+  const young: TableColumn = {
+    title: "Dead young",
+    value: share((row) => usages.dead_young_objects[row]!),
+    format: (part) => shareText(part, 1),
+    hint: "Of its own objects, those that the first collection after their birth freed",
+  };
+  const life: TableColumn = {
+    title: `Median life${most}`,
+    value: (row) => usages.median_lifetime_ns[row]!,
+    format: timeText,
+    hint: "Of its own objects that died",
+  };
   return [
     { title: "Own bytes", value: (row) => usages.own_bytes[row]!, format: sizeText, bar: all, hint: "Of objects that it allocated itself" },
     { title: "Own objects", value: (row) => usages.own_objects[row]! },
     { title: "Total bytes", value: (row) => usages.total_bytes[row]!, format: sizeText, bar: all, hint: "With all that it called" },
     { title: "Mean size", value: (row) => usages.mean_size_bytes[row]!, format: (bytes) => sizeText(Math.round(bytes)) },
-    ...(recording.summary.run.unseen_collections === null ? lives : []),
+    ...(lives === "unknown" ? [] : unseen_collections === null ? [live, young, life] : [live, life]),
   ];
 }

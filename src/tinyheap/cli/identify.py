@@ -7,15 +7,17 @@ others are still shown, and the exit code says so in the end.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import click
 
 from tinyheap.cli.exits import ExitCode, code_of, say_error
 from tinyheap.cli.parameters import INPUT, Command, Input
 from tinyheap.errors import InputError, TinyheapError
-from tinyheap.recognize.identify import identify_file
+from tinyheap.recognize.identify import identify, module_of
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.guest_card import GuestCard, GuestTable, guest_json
+from tinyheap.symbols.reading import variables_of
 
 
 @click.command(cls=Command)
@@ -33,15 +35,16 @@ def command(ctx: click.Context, modules: tuple[Input, ...], as_json: bool, full:
     found = []
     for module in modules:
         try:
-            guest = identify_file(module.read())
+            parsed, component_modules = module_of(module.read())
+            guest = replace(identify(parsed), component_modules=component_modules)
         except TinyheapError as error:
             say_error(str(error) if isinstance(error, InputError) else f"{module}: {error}")
             worst = max(worst, code_of(error))
         else:
             if as_json:
-                click.echo(json.dumps(guest_json(str(module), guest)))
+                click.echo(json.dumps(guest_json(str(module), guest, *variables_of(parsed))))
             elif full or len(modules) == 1:
-                console.print(GuestCard(str(module), guest), crop=False)
+                console.print(GuestCard(str(module), guest, *variables_of(parsed)), crop=False)
             else:
                 found.append((str(module), guest))
     if found:

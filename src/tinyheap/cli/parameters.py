@@ -29,6 +29,7 @@ DEVICE_LIMIT_BYTES: Final = MIB
 STREAM_LIMIT_BYTES: Final = 4 * GIB
 UNITS_BYTES: Final = {"": 1, "b": 1, "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB}
 """Powers of two only: `KB`, which means two things, is refused."""
+ADDRESS_LIMIT: Final = (1 << 32) - 1
 SIZE_LIMIT_BYTES: Final = (1 << 63) - 1
 NUMBER_LIMIT: Final = (1 << 63) - 1
 """The largest number of anything that is counted, and the largest seed."""
@@ -330,6 +331,26 @@ class SizeType(click.ParamType[int]):
 
 
 SIZE: Final = SizeType()
+
+
+class AddressType(click.ParamType[int]):
+    """An address of a program with 32 bits, decimal or hexadecimal."""
+
+    name = "address"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The address; a usage error where the text says none, or one out of range."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"0x([0-9a-f]{1,16})|([0-9]{1,19})", value.strip().lower())
+        address = -1 if match is None else int(match[1], 16) if match[1] else int(match[2])
+        if not 0 <= address <= ADDRESS_LIMIT:
+            expected = f"a number from 0 to {ADDRESS_LIMIT:#x}, decimal or hexadecimal, such as 0x10040"
+            self.fail(f"invalid address {text_of(value)!r}: expected {expected}", param, ctx)
+        return address
+
+
+ADDRESS: Final = AddressType()
 
 
 # ---- collectors -------------------------------------------------------------------------------------------------------

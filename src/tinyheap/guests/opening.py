@@ -19,14 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wasmtime import Global, Memory
+from wasmtime import Global, Memory, MemoryType
 
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, Prepared, prepare, read_module
-from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
+from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
@@ -143,10 +143,33 @@ class PreparedRun:
 
     def offer(self, store: Store) -> OfferedRun:
         """What the module imports besides what it did before, in the store of the instance to be."""
-        recorder = None if self.wish.recorder is None else self.wish.recorder.offer(store)
+        recorder = None if self.wish.recorder is None else self._offered(self.wish.recorder, store)
         log = None if self.wish.recorder is None else self.wish.recorder.log
         heap = None if self.served is None else self._prepared_heap(self.served).offer(store, log)
         return OfferedRun(self, store, heap, recorder)
+
+    def _offered(self, recorder: Recorder, store: Store) -> OfferedRecorder:
+        from tinyheap.recordings.row_types import MemoryRow
+
+        exported = (export.type for export in self.prepared.compiled.exports if export.name == MEMORY_EXPORT)
+        limits = [kind.limits for kind in exported if isinstance(kind, MemoryType)]
+        rows = [MemoryRow(each.min, each.max, self.wish.grants.memory_limit_bytes) for each in limits]
+        return recorder.offer(store, rows[0] if rows else None, infers_deaths=self._frees_unseen)
+
+    @property
+    def own_source(self) -> str:
+        """Who tells of allocations where the heap is not served here: calls in the module, if its allocator is known."""
+        from tinyheap.guests.rewrite.instrumenting import NOTE, RECORDER_IMPORT
+        from tinyheap.recordings.observed import INJECTED, UNSEEN
+
+        imports = ((each.module, each.name) for each in self.prepared.compiled.imports)
+        return INJECTED if (RECORDER_IMPORT, NOTE) in imports else UNSEEN
+
+    @property
+    def _frees_unseen(self) -> bool:
+        """Whether its own allocator frees what it made."""
+        guest = self.prepared.guest
+        return self.served is None and guest is not None and guest.collector != LEAKING
 
     def _prepared_heap(self, served: ServedHeap) -> PreparedHeap:
         return PreparedHeap(served, self.wish.policy, self.wish.listener, self.name_frames, self.prepared.residues)
@@ -325,7 +348,7 @@ def _row_of(run: PreparedRun, heap: BoundHeap | None) -> RunRow:
         runtime=guest.runtime,
         runtime_version=guest.version,
         collector=LEAKING if policy.leaking else guest.collector,
-        source="injected" if heap is None else heap.engine_name,
+        source=run.own_source if heap is None else heap.engine_name,
         options=options,
         started_at=datetime.now(UTC),
         block_bytes=BLOCK_BYTES,

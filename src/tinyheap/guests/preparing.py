@@ -152,7 +152,6 @@ def prepare(
         GuestError: wasmtime does not accept it.
         SymbolsError: ``symbols`` is not such a module.
         MalformedModuleError: It is not a module.
-        UnsupportedGuestError: Nothing in it that allocates is known, so that it cannot be recorded.
     """
     key = _key(wasm, form, options, symbols)
     content = cache.load(key)

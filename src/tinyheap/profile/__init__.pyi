@@ -36,6 +36,12 @@ from tinyheap.profile.leaks import (
     leak_suspects as leak_suspects,
 )
 from tinyheap.profile.lines import LineUsage as LineUsage, by_line as by_line
+from tinyheap.profile.memory import (
+    AllocatorCalls as AllocatorCalls,
+    LinearMemory as LinearMemory,
+    MemoryGrowth as MemoryGrowth,
+    linear_memory as linear_memory,
+)
 from tinyheap.profile.moments import (
     HeapMoment as HeapMoment,
     ObjectAt as ObjectAt,
@@ -43,6 +49,7 @@ from tinyheap.profile.moments import (
     object_at as object_at,
     stack_of as stack_of,
 )
+from tinyheap.profile.owners import Owner as Owner, Owners as Owners, owners_of as owners_of
 from tinyheap.profile.pausing import Pauses as Pauses, Utilization as Utilization, pauses as pauses
 from tinyheap.profile.result import Unknown as Unknown
 from tinyheap.profile.sites import (
@@ -61,6 +68,7 @@ from tinyheap.profile.summary import (
     peak as peak,
     totals as totals,
 )
+from tinyheap.profile.trends import Kept as Kept, Sizes as Sizes, Trend as Trend
 from tinyheap.profile.timeline import (
     CollectionMark as CollectionMark,
     GrowthMark as GrowthMark,

@@ -11,7 +11,7 @@ over the last quarter is at least `STILL` of that over the half.  The heap is *f
 
 *Lent to the host* are objects that a call made and returned the address of, if its export allocates by its name (`malloc`,
 `alloc`, ``main.alloc``, ``allocate``, not ``dealloc``), and which were neither given to `free` or `realloc` (or to an export
-with a name like ``dealloc`` or ``wasmFree``, as its first argument) nor freed by a collection.
+with a name like ``dealloc`` or ``wasmFree``, as its first argument) nor freed by a collection, nor inferred to be dead.
 """
 
 from __future__ import annotations
@@ -233,6 +233,7 @@ WHERE made.result_object_id > 0 AND contains(lower(export), 'alloc') AND NOT con
 AND made.result_object_id NOT IN (SELECT object_id FROM events WHERE kind <> {EventKind.ALLOCATION})
 AND made.result_object_id NOT IN (SELECT argument_object_id FROM calls WHERE {_FREEING})
 AND NOT ($knows_collections AND made.result_object_id IN (SELECT object_id FROM deaths))
+AND made.result_object_id NOT IN (SELECT object_id FROM inferred_deaths)
 """
 _LENT_BY_SITE: Final = f"""
 SELECT frame_id, sum(births.size_bytes)::BIGINT

@@ -1,13 +1,14 @@
 """The census of a recording: how many objects and bytes each stack made, when they were born and when they died.
 
 Nearly all that is asked of a recording is a sum over its objects, and of an object only four things matter for it: who
-made it, how large it is, between which collections it was born, and which collection freed it.  So the objects are
+made it, how large it is, between which collections it was born, and which collection freed it, if any.  So the objects are
 counted once, and every analysis adds up a table that is small, however many objects there were.
 
 Terms.  An object's *generation* is the number of collections that were over when it was born.  Collection ``k`` is the
 first that could free the objects of generation ``k - 1``.  Only collections free, so an object *lives* from its birth to
 the end of the collection that freed it, whether the program could still reach it or not; one that no collection freed
-lives at the end.  Bytes are those that the program asked for.
+lives at the end.  Where collections were not observed, it lives until its death was inferred, so that what lives is an
+upper bound.  Bytes are those that the program asked for.
 
 The tables are temporary: they belong to the connection, and nothing is written to the recording's file.
 """
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 CENSUS: Final = "tinyheap_census"
-"""Columns ``stack_id``, ``generation``, ``death_collection`` (NULL: lives at the end), ``objects``, ``bytes``."""
+"""Columns ``stack_id``, ``generation``, ``death_collection`` (NULL: none freed it), ``is_dead`` (at the end), ``objects``,
+``bytes``."""
 SITES: Final = "tinyheap_sites"
 """Columns ``stack_id``, ``frame_id``: the frame of each stack's allocation site, 0 for the empty stack."""
 COUNTED: Final = "tinyheap_counted"
@@ -39,10 +41,12 @@ SELECT
     births.stack_id,
     coalesce(bounds.generation, 0) AS generation,
     deaths.collection AS death_collection,
+    deaths.collection IS NOT NULL OR inferred_deaths.event_id IS NOT NULL AS is_dead,
     count(*) AS objects,
     sum(births.size_bytes)::BIGINT AS bytes
 FROM events AS births
 LEFT JOIN deaths ON deaths.object_id = births.object_id
+LEFT JOIN inferred_deaths ON inferred_deaths.object_id = births.object_id
 ASOF LEFT JOIN bounds ON births.id > bounds.last_event_id
 WHERE births.kind = {EventKind.ALLOCATION} AND births.object_id > 0
 GROUP BY ALL
@@ -58,6 +62,10 @@ HAVING count(DISTINCT number) <> count(*) OR min(number) <> 1 OR max(number) <> 
 UNION ALL SELECT 'an object died before it was born, or in a collection that never was'
 FROM {CENSUS}, ended
 HAVING count(*) FILTER (death_collection <= generation OR death_collection > collections) > 0
+UNION ALL SELECT 'an object was dead by an event before its birth, or by one that never was'
+FROM inferred_deaths LEFT JOIN events ON events.id = event_id
+LEFT JOIN events AS births ON births.object_id = inferred_deaths.object_id AND births.kind = {EventKind.ALLOCATION}
+HAVING count(*) FILTER (events.id IS NULL OR births.id IS NULL OR births.id >= event_id) > 0
 UNION ALL SELECT 'an object has a stack that there is not'
 FROM {CENSUS}
 HAVING count(*) FILTER (stack_id NOT IN (SELECT stack_id FROM {SITES})) > 0

@@ -7,14 +7,15 @@ one function are one node.  A stack's innermost frame is the function that calle
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, rows, unless_collections
+from tinyheap.profile.result import Result, Unknown, rows, unless_allocations, unless_collections, unless_lives
 from tinyheap.profile.stacks import StackTree
 from tinyheap.profile.summary import Peak, peak
+from tinyheap.recordings.observed import Lives
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -33,7 +34,7 @@ class Measure(Enum):
     LIVE_AT_PEAK_OBJECTS = "live-at-peak-objects"
     """The same objects, counted: the peak is that of bytes."""
     LIVE_AT_END_BYTES = "live-at-end-bytes"
-    """Objects that no collection freed."""
+    """Objects that no collection freed, and whose death was not inferred."""
     LIVE_AT_END_OBJECTS = "live-at-end-objects"
     DEAD_YOUNG_BYTES = "dead-young-bytes"
     """Objects that died young: in the first collection after their birth."""
@@ -47,7 +48,12 @@ class Measure(Enum):
     @property
     def needs_collections(self) -> bool:
         """Whether it is only known where collections were observed."""
-        return self not in (Measure.ALLOCATED_BYTES, Measure.ALLOCATED_OBJECTS)
+        return self.value.startswith("dead-young")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is of objects that lived at a moment: an upper bound, where deaths were inferred."""
+        return self.value.startswith("live")
 
     @property
     def unit(self) -> str:
@@ -93,6 +99,13 @@ class FlameGraph(Result):
     """Named ``all``; its own are the objects without a stack."""
     files: Mapping[str, str] = field(repr=False, default_factory=dict)
     """The source files of functions, by name, as far as they are known."""
+    is_upper_bound: bool = False
+    """Whether it is of what may have lived, since deaths were inferred."""
+
+    @property
+    def title(self) -> str:
+        """The measure in words, and whether it is an upper bound."""
+        return f"{self.measure.title}, at most" if self.is_upper_bound else self.measure.title
 
     def stacks(self, mark: str = "") -> Iterator[tuple[tuple[str, ...], int]]:
         """Every path of functions that has weight of its own, outermost first and without the root, and that weight.
@@ -123,7 +136,8 @@ def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES
         tree.owns[nodes[stack_id]] += own.get(stack_id, 0)
         if frame.file is not None:
             files.setdefault(frame.function, frame.file)
-    return FlameGraph(measure, tree.root(), files)
+    is_upper_bound = measure.is_live and recording.run.observed.lives is Lives.AT_MOST
+    return FlameGraph(measure, tree.root(), files, is_upper_bound)
 
 
 def folded(graph: FlameGraph) -> FlameGraph:
@@ -140,7 +154,7 @@ def folded(graph: FlameGraph) -> FlameGraph:
         for function in _without_recursion(functions):
             node = tree.child(node, function, is_inlined=function in inlined)
         tree.owns[node] += weight
-    return FlameGraph(graph.measure, tree.root(), graph.files)
+    return replace(graph, root=tree.root())
 
 
 def _without_recursion(functions: tuple[str, ...]) -> list[str]:
@@ -155,23 +169,39 @@ def _without_recursion(functions: tuple[str, ...]) -> list[str]:
 
 def weights(recording: Recording, measure: Measure) -> dict[int, int] | Unknown:
     """What each stack weighs by `measure`, for those that weigh anything; 0 is the empty stack."""
+    if unknown := unless_allocations(recording):
+        return unknown
     if measure.needs_collections and (unknown := unless_collections(recording)):
         return unknown
+    if measure.is_live and (unknown := unless_lives(recording)):
+        return unknown
     take_census(recording)
-    condition = "true"
     if measure in (Measure.LIVE_AT_PEAK_BYTES, Measure.LIVE_AT_PEAK_OBJECTS):
-        fullest = peak(recording)
-        assert isinstance(fullest, Peak), "where collections are known, the peak is"
-        moment = fullest.collection
-        condition = f"generation < {moment} AND (death_collection IS NULL OR death_collection >= {moment})"
-    elif measure in (Measure.LIVE_AT_END_BYTES, Measure.LIVE_AT_END_OBJECTS):
-        condition = "death_collection IS NULL"
-    elif measure in (Measure.DEAD_YOUNG_BYTES, Measure.DEAD_YOUNG_OBJECTS):
-        condition = "death_collection = generation + 1"
-    query = (
-        f"SELECT stack_id, sum({measure.unit})::BIGINT AS w FROM {CENSUS} WHERE {condition} GROUP BY ALL HAVING w > 0"
-    )
+        return _at_peak(recording, measure.unit)
+    if measure in (Measure.LIVE_AT_END_BYTES, Measure.LIVE_AT_END_OBJECTS):
+        return _weights(recording, measure.unit, "NOT is_dead")
+    condition = "death_collection = generation + 1" if measure.needs_collections else "true"
+    return _weights(recording, measure.unit, condition)
+
+
+def _weights(recording: Recording, unit: str, condition: str) -> dict[int, int]:
+    query = f"SELECT stack_id, sum({unit})::BIGINT AS w FROM {CENSUS} WHERE {condition} GROUP BY ALL HAVING w > 0"
     return dict(rows(recording, query))
+
+
+def _at_peak(recording: Recording, unit: str) -> dict[int, int]:
+    fullest = peak(recording)
+    assert isinstance(fullest, Peak), "where it is known what lives, the peak is"
+    moment = fullest.collection
+    if moment is not None:
+        condition = f"generation < {moment} AND (death_collection IS NULL OR death_collection >= {moment})"
+        return _weights(recording, unit, condition)
+    weight = "sum(size_bytes)::BIGINT" if unit == "bytes" else "count(*)"
+    query = f"""
+        SELECT stack_id, {weight} AS w FROM objects
+        WHERE birth_event_id <= $peak AND (death_event_id IS NULL OR death_event_id > $peak) GROUP BY ALL HAVING w > 0
+    """
+    return dict(rows(recording, query, {"peak": fullest.event_id}))
 
 
 class _Tree:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, rows, unless_collections
+from tinyheap.profile.result import Result, Unknown, rows, unless_collections, unless_lives
+from tinyheap.recordings.observed import Lives
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -54,7 +55,8 @@ class LayoutUsage(Result):
     objects: int
     bytes: int
     live_objects: int | None
-    """At the end; None where collections were not observed, like the next two."""
+    """At the end; at most, where deaths were inferred (`Observed.lives`); None where nothing is known of them, like the
+    next two."""
     live_bytes: int | None
     sizes: Histogram
     lifetimes: Histogram | None
@@ -68,9 +70,9 @@ def size_histogram(recording: Recording) -> Histogram:
 def lifetime_histogram(recording: Recording) -> Histogram | Unknown:
     """Freed objects by their lifetime in ns, from allocation to the end of the collection that freed them.
 
-    Objects that live at the end are left out.
+    Where deaths were inferred, it ends then, and is an upper bound.  Objects that live at the end are left out.
     """
-    if unknown := unless_collections(recording):
+    if unknown := unless_lives(recording):
         return unknown
     return _by_layout(recording, "death_ns - birth_ns", "ns", "0").get(0, Histogram("ns", ()))
 
@@ -91,8 +93,8 @@ def by_layout(recording: Recording) -> tuple[LayoutUsage, ...]:
     A conservative collector has no layouts: all objects are of layout 0.
     """
     sizes = _by_layout(recording, "size_bytes", "bytes", "layout")
-    knows_collections = recording.run.observed.collections
-    lifetimes = _by_layout(recording, "death_ns - birth_ns", "ns", "layout") if knows_collections else {}
+    knows_lives = recording.run.observed.lives is not Lives.UNKNOWN
+    lifetimes = _by_layout(recording, "death_ns - birth_ns", "ns", "layout") if knows_lives else {}
     usages = [_layout_usage(layout, sizes[layout], lifetimes.get(layout)) for layout in sizes]
     return tuple(sorted(usages, key=lambda usage: (-usage.bytes, usage.layout)))
 

@@ -39,7 +39,7 @@ def by_line(recording: Recording) -> UsageTable[LineUsage]:
     frames = StackTree.of(recording).frames.values()
     places = {frame.place: (frame.file, frame.line) for frame in frames if frame.file is not None and frame.line}
     if not places:
-        return UsageTable(())
+        return sorted_usages(recording, [])
     metrics = metrics_by(recording, _LINE, lambda frame: frame.place)
     found = []
     for place, (file, line) in places.items():
@@ -47,4 +47,4 @@ def by_line(recording: Recording) -> UsageTable[LineUsage]:
             assert file is not None
             assert line is not None
             found.append(LineUsage(**metrics[place], file=file, line=line))
-    return sorted_usages(found)
+    return sorted_usages(recording, found)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import SITES, take_census
-from tinyheap.profile.result import Result, Unknown, columns, row, rows, unless_collections
+from tinyheap.profile.result import Result, Unknown, columns, row, rows, unless_lives
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
+from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class HeapMoment:
     event_id: int
     """The moment right after this event; 0 is the run's beginning."""
     time_ns: int
+    is_upper_bound: bool
+    """Whether deaths were inferred, so that some of these objects may have been dead."""
     object_ids: NDArray[np.int64]
     addresses: NDArray[np.uint64]
     sizes_bytes: NDArray[np.int64]
@@ -49,14 +52,17 @@ class ObjectAt(Result):
     birth_ns: int
     death_collection: int | None
     """None where no collection freed it."""
+    death_event_id: int | None
+    """The event that shows that it was dead; None where none does."""
     death_ns: int | None
+    """When it was dead, at the latest; None where it was not seen to be."""
     stack: tuple[StackFrame, ...]
     """Who allocated it, outermost first."""
 
 
 _COLUMNS: Final = ("object_id", "address", "size_bytes", "time_ns", "stack_id", "frame_id")
 
-# What was born by then, and not freed by a collection that was over by then.
+# What was born by then, and neither freed by a collection that was over by then nor shown to be dead by an event.
 _ALIVE: Final = f"""
 FROM events AS birth
 WHERE birth.kind = {EventKind.ALLOCATION} AND birth.object_id > 0 AND birth.id <= $event_id
@@ -65,6 +71,7 @@ AND birth.object_id NOT IN (
     WHERE collections.last_event_id < $event_id
     OR (collections.last_event_id = $event_id AND collections.begun_ns + collections.pause_ns <= $over_ns)
 )
+AND birth.object_id NOT IN (SELECT object_id FROM inferred_deaths WHERE inferred_deaths.event_id <= $event_id)
 """
 
 
@@ -78,7 +85,7 @@ def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int |
             moment counts as before it.
     """
     event_id, time_ns, over_ns = _moment(recording, event_id, time_ns)
-    if unknown := unless_collections(recording):
+    if unknown := unless_lives(recording):
         return unknown
     take_census(recording)
     found = columns(
@@ -90,7 +97,8 @@ def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int |
         """,
         {"event_id": event_id, "over_ns": over_ns},
     )
-    return HeapMoment(event_id, time_ns, *(found[name] for name in _COLUMNS))
+    is_upper_bound = recording.run.observed.lives is Lives.AT_MOST
+    return HeapMoment(event_id, time_ns, is_upper_bound, *(found[name] for name in _COLUMNS))
 
 
 def object_at(
@@ -98,22 +106,27 @@ def object_at(
 ) -> ObjectAt | Unknown | None:
     """The object whose blocks hold an address at a moment (as of `heap_at`), or None where none does.
 
-    An object's blocks are taken to reach from its address up to its size, rounded up to whole blocks.
+    An object reaches from its address up to its size, rounded up to whole blocks where tinyheap's collector made it.
     """
     event_id, _, over_ns = _moment(recording, event_id, time_ns)
-    if unknown := unless_collections(recording):
+    if unknown := unless_lives(recording):
         return unknown
-    block_bytes = max(recording.run.block_bytes, 1)
     found = rows(
         recording,
         f"""
         SELECT birth.object_id {_ALIVE} AND birth.address <= $address
-        AND $address < birth.address + (greatest(birth.size_bytes, 1) + $block_bytes - 1) // $block_bytes * $block_bytes
+        AND $address < birth.address + {extent(recording)}
         ORDER BY birth.address DESC, birth.id DESC LIMIT 1
         """,
-        {"event_id": event_id, "over_ns": over_ns, "address": address, "block_bytes": block_bytes},
+        {"event_id": event_id, "over_ns": over_ns, "address": address},
     )
-    return _object(recording, found[0][0]) if found else None
+    return object_of(recording, found[0][0]) if found else None
+
+
+def extent(recording: Recording) -> str:
+    """In SQL, how many bytes an object takes: whole blocks, where it is known that it lies in such."""
+    block_bytes = max(recording.run.block_bytes, 1) if recording.run.observed.heap else 1
+    return f"(greatest(size_bytes, 1) + {block_bytes - 1}) // {block_bytes} * {block_bytes}"
 
 
 def stack_of(recording: Recording, stack_id: int) -> tuple[StackFrame, ...]:
@@ -138,11 +151,12 @@ def _moment(recording: Recording, event_id: int | None, time_ns: int | None) -> 
     return last, time_ns, time_ns
 
 
-def _object(recording: Recording, object_id: int) -> ObjectAt:
+def object_of(recording: Recording, object_id: int) -> ObjectAt:
+    """An object by its number, which must be there."""
     facts = row(
         recording,
         """
-        SELECT id, address, size_bytes, layout, birth_event_id, birth_ns, death_collection, death_ns, stack_id
+        SELECT id, address, size_bytes, layout, birth_event_id, birth_ns, death_collection, death_event_id, death_ns, stack_id
         FROM objects WHERE id = ?
         """,
         [object_id],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import QueryError, RecordingCorruptError
 from tinyheap.json_of import json_of
+from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.rows import asking
 
 if TYPE_CHECKING:
@@ -52,6 +53,18 @@ def unless_collections(recording: Recording) -> Unknown | None:
     """Why neither collections nor what they freed are known; None where they are."""
     observed = recording.run.observed
     return None if observed.collections else Unknown(observed.unseen_collections)
+
+
+def unless_allocations(recording: Recording) -> Unknown | None:
+    """Why allocations are not known; None where they are."""
+    observed = recording.run.observed
+    return None if observed.allocations else Unknown(observed.unseen_allocations)
+
+
+def unless_lives(recording: Recording) -> Unknown | None:
+    """Why it is not known what lives, not even at most; None where it is."""
+    observed = recording.run.observed
+    return Unknown(observed.unseen_collections) if observed.lives is Lives.UNKNOWN else None
 
 
 def rows(recording: Recording, query: str, parameters: Parameters | None = None) -> list[Any]:

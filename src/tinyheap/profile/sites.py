@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from tinyheap.profile.census import CENSUS, SITES, take_census
 from tinyheap.profile.result import Result, rows
 from tinyheap.profile.stacks import NO_STACK, Key, StackFrame, StackTree
+from tinyheap.profile.trends import Trend, trends
+from tinyheap.recordings.observed import Lives
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
@@ -31,18 +33,19 @@ class Usage(Result):
     total_objects: int
     total_bytes: int
     live_objects: int | None
-    """Own, at the end; None where collections were not observed, like all that follows from them."""
+    """Own, at the end; at most, where deaths were inferred (`Observed.lives`); None where nothing is known of them."""
     live_bytes: int | None
     mean_size_bytes: float | None
     """None where it owns no objects, like the next."""
     median_size_bytes: int | None
     """The smallest size that at least half of them do not exceed."""
     dead_young_objects: int | None
-    """Own, that died in the first collection after their birth."""
+    """Own, that died in the first collection after their birth; None where collections were not observed."""
     median_lifetime_ns: int | None
-    """From birth to the end of the collection that freed it; of those that died, None where none did."""
+    """From birth to the end of the collection that freed it, or to when its death was inferred; of those that died, None
+    where none did."""
     mean_survived: float | None
-    """Collections that an object survived; of those that died."""
+    """Collections that an object survived; of those that one freed."""
 
     @property
     def name(self) -> str:
@@ -67,6 +70,8 @@ class SiteUsage(Usage):
     """What is allocated at one call instruction; where source lines are known, at those of one function on one line."""
 
     site: StackFrame
+    trend: Trend
+    """How its objects follow each other."""
 
     @property
     def name(self) -> str:
@@ -82,12 +87,19 @@ class UsageTable(Result, Generic[AnyUsage]):
     """Usages: those that own the most bytes first, then by total bytes, then by name."""
 
     usages: tuple[AnyUsage, ...]
+    lives: Lives = Lives.EXACT
+    """What is known of what lives, and for how long it did."""
 
     def __len__(self) -> int:
         return len(self.usages)
 
     def __iter__(self) -> Iterator[AnyUsage]:
         return iter(self.usages)
+
+    def by_live_bytes(self) -> tuple[AnyUsage, ...]:
+        """Those of which anything lives at the end, the most bytes first; none where that is not known."""
+        living = [usage for usage in self.usages if usage.live_bytes]
+        return tuple(sorted(living, key=lambda each: -(each.live_bytes or 0)))
 
     def __getitem__(self, index: int) -> AnyUsage:
         return self.usages[index]
@@ -107,8 +119,8 @@ WITH counted AS (
         key,
         sum(objects) AS own_objects,
         sum(bytes) AS own_bytes,
-        coalesce(sum(objects) FILTER (death_collection IS NULL), 0) AS live_objects,
-        coalesce(sum(bytes) FILTER (death_collection IS NULL), 0) AS live_bytes,
+        coalesce(sum(objects) FILTER (NOT is_dead), 0) AS live_objects,
+        coalesce(sum(bytes) FILTER (NOT is_dead), 0) AS live_bytes,
         coalesce(sum(objects) FILTER (death_collection = generation + 1), 0) AS dead_young_objects,
         sum(objects * (death_collection - generation - 1)) / sum(objects) FILTER (death_collection IS NOT NULL)
             AS mean_survived
@@ -138,15 +150,17 @@ _OWN_FIELDS: Final = (
     "mean_survived",
 )
 """What the columns of `_OWN` behind the key are in `Usage`."""
-_OF_DEATHS: Final = ("live_objects", "live_bytes", "dead_young_objects", "median_lifetime_ns", "mean_survived")
+_OF_LIVES: Final = ("live_objects", "live_bytes", "median_lifetime_ns")
 """Those of them that say what died."""
+_OF_COLLECTIONS: Final = ("dead_young_objects", "mean_survived")
+"""Those that say in which collection."""
 _OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None)
 
 
 def by_function(recording: Recording) -> UsageTable[FunctionUsage]:
     """What each function allocates, itself and through what it calls."""
     metrics = metrics_by(recording, _FUNCTION, lambda frame: frame.function)
-    return sorted_usages([FunctionUsage(**metrics[function], function=function) for function in metrics])
+    return sorted_usages(recording, [FunctionUsage(**metrics[function], function=function) for function in metrics])
 
 
 def by_site(recording: Recording) -> UsageTable[SiteUsage]:
@@ -154,7 +168,9 @@ def by_site(recording: Recording) -> UsageTable[SiteUsage]:
     metrics = metrics_by(recording, _SITE, lambda frame: frame.id)
     frames = StackTree.of(recording).frames
     owning = (frame_id for frame_id in metrics if metrics[frame_id]["own_objects"])
-    return sorted_usages([SiteUsage(**metrics[frame_id], site=frames[frame_id]) for frame_id in owning])
+    by_frame = trends(recording)
+    usages = [SiteUsage(**metrics[each], site=frames[each], trend=by_frame[each]) for each in owning]
+    return sorted_usages(recording, usages)
 
 
 def metrics_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key]) -> dict[Key, dict[str, Any]]:
@@ -168,7 +184,9 @@ def metrics_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key
     take_census(recording)
     rows(recording, _KEYED.format(key=owner))
     own = {found[0]: found[1:] for found in rows(recording, _OWN)}
-    unknown = {} if recording.run.observed.collections else dict.fromkeys(_OF_DEATHS)
+    observed = recording.run.observed
+    unknown = dict.fromkeys(_OF_LIVES if observed.lives is Lives.UNKNOWN else ())
+    unknown |= dict.fromkeys(() if observed.collections else _OF_COLLECTIONS)
     metrics = {}
     for each, (objects, size_bytes) in _totals(recording, key).items():
         metrics[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True)) | unknown
@@ -191,6 +209,7 @@ def _totals(recording: Recording, key: Callable[[StackFrame], Key]) -> dict[Key,
     return totals
 
 
-def sorted_usages(usages: list[AnyUsage]) -> UsageTable[AnyUsage]:
+def sorted_usages(recording: Recording, usages: list[AnyUsage]) -> UsageTable[AnyUsage]:
     """Usages in the order of a table."""
-    return UsageTable(tuple(sorted(usages, key=lambda each: (-each.own_bytes, -each.total_bytes, each.name))))
+    ordered = sorted(usages, key=lambda each: (-each.own_bytes, -each.total_bytes, each.name))
+    return UsageTable(tuple(ordered), recording.run.observed.lives)

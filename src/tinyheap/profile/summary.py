@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, row, rows, unless_collections
+from tinyheap.profile.result import Result, Unknown, row, rows, unless_lives
+from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Peak(Result):
-    """The moment at which the recorded objects that lived had the most bytes: a collection's beginning, or the end.
+    """The moment at which the recorded objects that lived had the most bytes; of several equal moments the first.
 
-    Bytes only grow between collections, so it is one of these.  Of several equal moments it is the first.
+    Bytes only grow between collections, so it is the beginning of one, or the end.  Where deaths were inferred, it is right
+    after an event, and there were so many at most.
     """
 
-    collection: int
-    """The one that began then; for the end, one more than there were."""
+    collection: int | None
+    """The one that began then; for the end, one more than there were.  None where collections were not observed."""
     event_id: int
     """The last event before."""
     time_ns: int
@@ -52,8 +54,9 @@ class Totals(Result):
     wall_ns: int
     """From the program's first instruction to its last; where that is not known, to the last thing recorded."""
 
-    allocations: int
-    allocated_bytes: int
+    allocations: int | None
+    """None where allocations were not observed, like the next."""
+    allocated_bytes: int | None
     reallocations: int
     """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations."""
     frees: int
@@ -62,7 +65,7 @@ class Totals(Result):
     observed: Observed
     """Which of what follows is known."""
     live_objects: int | None
-    """At the end: those that no collection freed."""
+    """At the end: those that no collection freed; at most, where deaths were inferred (`Observed.lives`)."""
     live_bytes: int | None
     peak: Peak | None
 
@@ -109,9 +112,11 @@ def wall_ns(recording: Recording) -> int:
 
 def peak(recording: Recording) -> Peak | Unknown:
     """When the objects that lived had the most bytes, and how many there were."""
-    if unknown := unless_collections(recording):
+    if unknown := unless_lives(recording):
         return unknown
     take_census(recording)
+    if recording.run.observed.lives is Lives.AT_MOST:
+        return _peak_between_events(recording)
     found = row(
         recording,
         f"""
@@ -145,6 +150,29 @@ def peak(recording: Recording) -> Peak | Unknown:
     return Peak(*found)
 
 
+def _peak_between_events(recording: Recording) -> Peak:
+    """Where each death has an event of its own."""
+    found = rows(
+        recording,
+        f"""
+        WITH changes AS (
+            SELECT id, 1 AS objects, size_bytes AS bytes FROM events
+            WHERE kind = {EventKind.ALLOCATION} AND object_id > 0
+            UNION ALL
+            SELECT event_id, -1, -size_bytes FROM inferred_deaths
+            JOIN events AS births ON births.object_id = inferred_deaths.object_id AND births.kind = {EventKind.ALLOCATION}
+        ),
+        net AS (SELECT id, sum(objects) AS objects, sum(bytes) AS bytes FROM changes GROUP BY id),
+        lived AS (
+            SELECT id, (sum(objects) OVER upto)::BIGINT AS objects, (sum(bytes) OVER upto)::BIGINT AS bytes
+            FROM net WINDOW upto AS (ORDER BY id)
+        )
+        SELECT id, time_ns, lived.objects, lived.bytes FROM lived JOIN events USING (id) ORDER BY bytes DESC, id LIMIT 1
+        """,
+    )
+    return Peak(None, *found[0]) if found else Peak(None, 0, 0, 0, 0)
+
+
 def totals(recording: Recording) -> Totals:
     """The recording in a few statistics."""
     run = recording.run
@@ -155,8 +183,8 @@ def totals(recording: Recording) -> Totals:
         SELECT
             coalesce(sum(objects), 0)::BIGINT,
             coalesce(sum(bytes), 0)::BIGINT,
-            coalesce(sum(objects) FILTER (death_collection IS NULL), 0)::BIGINT,
-            coalesce(sum(bytes) FILTER (death_collection IS NULL), 0)::BIGINT
+            coalesce(sum(objects) FILTER (NOT is_dead), 0)::BIGINT,
+            coalesce(sum(bytes) FILTER (NOT is_dead), 0)::BIGINT
         FROM {CENSUS}
         """,
     )
@@ -165,6 +193,7 @@ def totals(recording: Recording) -> Totals:
     collections, collector_ns = row(recording, "SELECT count(*), coalesce(sum(pause_ns), 0)::BIGINT FROM collections")
     (growths,) = row(recording, "SELECT count(*) FROM growths")
     observed, fullest = run.observed, peak(recording)
+    knows_lives = observed.lives is not Lives.UNKNOWN
     heap_bytes, used_bytes, scattered = _last_sample(recording) if observed.heap else (None, None, None)
     return Totals(
         module=run.module,
@@ -177,13 +206,13 @@ def totals(recording: Recording) -> Totals:
         error=run.error,
         exit_code=run.exit_code,
         wall_ns=wall_ns(recording),
-        allocations=allocations,
-        allocated_bytes=allocated,
+        allocations=allocations if observed.allocations else None,
+        allocated_bytes=allocated if observed.allocations else None,
         reallocations=reallocations,
         frees=frees,
         observed=observed,
-        live_objects=live_objects if observed.collections else None,
-        live_bytes=live_bytes if observed.collections else None,
+        live_objects=live_objects if knows_lives else None,
+        live_bytes=live_bytes if knows_lives else None,
         peak=None if isinstance(fullest, Unknown) else fullest,
         collections=collections if observed.collections else None,
         collector_ns=collector_ns if observed.collections else None,

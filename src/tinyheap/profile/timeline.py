@@ -2,7 +2,8 @@
 
 Two kinds of statistics meet here.  What the heap looked like (its size, what is in use in whole blocks, the free runs) is
 known where it was sampled: around each collection and growth, and now and then.  What was allocated so far, and what
-lived of it, in bytes that the program asked for, is known at every event; what lived only if collections were observed.
+lived of it, in bytes that the program asked for, is known at every event; what lived only if collections were observed,
+or else at most (`Observed.lives`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.profile.census import CENSUS, take_census
 from tinyheap.profile.result import Result, rows
 from tinyheap.profile.summary import fragmentation, wall_ns
+from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class TimePoint:
     """Recorded objects that were allocated until then."""
     allocated_bytes: int
     live_objects: int | None
-    """Of these, those that no collection had freed, reachable or not."""
+    """Of these, those that no collection had freed and whose death was not inferred, reachable or not."""
     live_bytes: int | None
     heap_bytes: int | None
     """The whole heap, block table included."""
@@ -76,7 +78,7 @@ class TimeLine(Result):
 
     wall_ns: int
     points: tuple[TimePoint, ...]
-    """In the order of time."""
+    """In the order of time; none where allocations were not observed."""
     collections: tuple[CollectionMark, ...] | None
     """None where collections were not observed."""
     growths: tuple[GrowthMark, ...] | None
@@ -123,17 +125,31 @@ died_upto AS (
         sum(objects) OVER (ORDER BY time_ns) AS objects,
         sum(bytes) OVER (ORDER BY time_ns) AS bytes
     FROM died
+),
+lost AS (
+    SELECT bounds.event_id, count(*) AS objects, sum(births.size_bytes) AS bytes
+    FROM inferred_deaths
+    JOIN events AS births ON births.object_id = inferred_deaths.object_id AND births.kind = {EventKind.ALLOCATION}
+    ASOF JOIN bounds ON inferred_deaths.event_id <= bounds.event_id GROUP BY ALL
+),
+lost_upto AS (
+    SELECT
+        event_id,
+        sum(coalesce(objects, 0)) OVER (ORDER BY event_id) AS objects,
+        sum(coalesce(bytes, 0)) OVER (ORDER BY event_id) AS bytes
+    FROM bounds LEFT JOIN lost USING (event_id)
 )
 SELECT
     moments.time_ns,
     moments.event_id,
     born_upto.objects::BIGINT,
     born_upto.bytes::BIGINT,
-    if($knows_collections, born_upto.objects - coalesce(died_upto.objects, 0), NULL)::BIGINT,
-    if($knows_collections, born_upto.bytes - coalesce(died_upto.bytes, 0), NULL)::BIGINT,
+    if($knows_lives, born_upto.objects - coalesce(died_upto.objects, 0) - lost_upto.objects, NULL)::BIGINT,
+    if($knows_lives, born_upto.bytes - coalesce(died_upto.bytes, 0) - lost_upto.bytes, NULL)::BIGINT,
     heap_bytes, used_bytes, free_bytes, largest_free_run_bytes
 FROM moments
 JOIN born_upto USING (event_id)
+JOIN lost_upto USING (event_id)
 ASOF LEFT JOIN died_upto ON moments.time_ns >= died_upto.time_ns
 ORDER BY moments.time_ns, moments.event_id, moments.place
 """
@@ -144,9 +160,9 @@ def time_line(recording: Recording, points: int = MOST_POINTS) -> TimeLine:
     take_census(recording)
     whole_ns = wall_ns(recording)
     observed = recording.run.observed
-    asked = {"spans": max(points // 4, 1), "wall_ns": whole_ns, "knows_collections": observed.collections}
+    asked = {"spans": max(points // 4, 1), "wall_ns": whole_ns, "knows_lives": observed.lives is not Lives.UNKNOWN}
     asked["knows_heap"] = observed.heap
-    found = rows(recording, _POINTS, asked)
+    found = rows(recording, _POINTS, asked) if observed.allocations else ()
     collections = rows(
         recording,
         "SELECT number, reason, begun_ns, pause_ns, freed_bytes, live_bytes FROM collections ORDER BY number",

@@ -397,6 +397,30 @@ class SystemStack:
 
 
 @dataclass(frozen=True)
+class DataRange:
+    """Data that is in memory from the start."""
+
+    name: str | None
+    """Of its segment, such as ``.rodata``; None where it has none."""
+    start_address: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class MemoryLayout:
+    """What a module declares of its linear memory, in pages of 64 KiB, and what lies there when it begins."""
+
+    declared_pages: int
+    maximum_pages: int | None
+    """None where the module sets no maximum."""
+    is_imported: bool
+    data: tuple[DataRange, ...]
+    """In the order of addresses; what begins as zeros is not among it."""
+    heap_start_address: int | None
+    """Where the heap begins; None where that is not known before the module runs."""
+
+
+@dataclass(frozen=True)
 class Guest:
     """What a module is, and what works for it.  Made by `identify.identify`."""
 
@@ -425,6 +449,8 @@ class Guest:
     """How many core modules the component has of which this is the largest; 0 for a module that stands alone."""
     stack: SystemStack | None = None
     """The stack in its memory; None where none was found."""
+    memory: MemoryLayout | None = None
+    """None where it has no memory."""
 
     @property
     def summary(self) -> str:

@@ -32,6 +32,7 @@ from tinyheap.recognize.interpret import Reading, Walker
 from tinyheap.recognize.locate.best_fit import locate_best_fit_heap
 from tinyheap.recognize.locate.block_heap import locate_block_heap
 from tinyheap.recognize.locate.bounds import HeapBounds, find_bounds
+from tinyheap.recognize.memory_layout import memory_layout
 from tinyheap.recognize.system_stack import system_stack
 from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.wasm import Module
@@ -108,12 +109,22 @@ def identify_file(data: bytes) -> Guest:
     Raises:
         MalformedModuleError: It is neither, or a section that is read is malformed; or a component without modules.
     """
+    module, component_modules = module_of(data)
+    return replace(identify(module), component_modules=component_modules)
+
+
+def module_of(data: bytes) -> tuple[Module, int]:
+    """A file's module, or the largest of a component, and how many that has; 0 for a module that stands alone.
+
+    Raises:
+        MalformedModuleError: It is neither, or a component without modules.
+    """
     if not is_component(data):
-        return identify(Module.parse(data))
+        return Module.parse(data), 0
     modules = core_modules(data)
     if not modules:
         raise MalformedModuleError("this component holds no core modules")
-    return replace(identify(Module.parse(max(modules, key=len))), component_modules=len(modules))
+    return Module.parse(max(modules, key=len)), len(modules)
 
 
 def block_heap(guest: Guest) -> BlockHeap:
@@ -244,6 +255,7 @@ def _guest(
         lacks,
         evidence,
         stack=stack,
+        memory=memory_layout(module, heap or best_fit, leaking),
     )
 
 

@@ -16,11 +16,20 @@ from tinyheap.recordings import schema
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
+    from tinyheap.recordings.row_types import (
+        CallRow,
+        CollectionRow,
+        GrowthRow,
+        MemoryGrowthRow,
+        MemoryRow,
+        SampleRow,
+        SnapshotRow,
+    )
 
 EVENT: Final = np.dtype(schema.EVENTS.record)
 """One event; their ids are counted by the writer."""
 DEATH: Final = np.dtype(schema.DEATHS.record)
+INFERRED_DEATH: Final = np.dtype(schema.INFERRED_DEATHS.record)
 STACK: Final = np.dtype(schema.STACKS.record)
 
 
@@ -30,6 +39,10 @@ def _no_events() -> NDArray[np.void]:
 
 def _no_deaths() -> NDArray[np.void]:
     return np.empty(0, DEATH)
+
+
+def _no_inferred_deaths() -> NDArray[np.void]:
+    return np.empty(0, INFERRED_DEATH)
 
 
 def _no_stacks() -> NDArray[np.void]:
@@ -43,9 +56,12 @@ class Batch:
     time_ns: int
     events: NDArray[np.void] = field(default_factory=_no_events)
     deaths: NDArray[np.void] = field(default_factory=_no_deaths)
+    inferred_deaths: NDArray[np.void] = field(default_factory=_no_inferred_deaths)
     stacks: NDArray[np.void] = field(default_factory=_no_stacks)
     collections: list[CollectionRow] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)
     growths: list[GrowthRow] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
     calls: list[CallRow] = field(default_factory=list)
+    memories: list[MemoryRow] = field(default_factory=list)
+    memory_growths: list[MemoryGrowthRow] = field(default_factory=list)

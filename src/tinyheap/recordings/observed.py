@@ -1,53 +1,108 @@
 """What of a run was observed: the one place that says which statistics of a recording are known.
 
 Where tinyheap serves a program's heap, all of it is observed.  Where a module keeps its own allocator, only allocations
-are: its collections, the objects that these free and the heap as a whole cannot be seen.  But a collector that never
-frees has never run, so that all objects are known to live.
+are: its collections and the heap as a whole cannot be seen.  Deaths are inferred: an object whose bytes were handed out
+again, or that was freed by a call, was dead by then.  It may have been so long before, and what is dead and not handed out
+again counts as living, so what lives, and for how long, is an upper bound.  But a collector that never frees has never run,
+so that all objects are known to live.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, Self
 
 INJECTED: Final = "injected"
 """``run.source`` of a recording whose program managed its heap itself, observed by injected code."""
+UNSEEN: Final = "unseen"
+"""``run.source`` of a recording in whose program nothing that allocates was recognized."""
 LEAKING: Final = "leaking"
 """``run.collector`` of a program whose heap is never freed."""
 
 _OWN_ALLOCATOR: Final = "this module keeps its own allocator"
 
 
+class Lives(Enum):
+    """What is known of which objects live at a moment."""
+
+    EXACT = "exact"
+    """Which no collection freed, or, in a heap that never frees, all."""
+    AT_MOST = "at most"
+    """Those whose death was not inferred: none that is missing lives, and some that are there do not."""
+    UNKNOWN = "unknown"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before a size or a time that is made of them."""
+        return "at most " if self is Lives.AT_MOST else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Which statistics of a run are known."""
 
+    allocations: bool
+    """Each object that was allocated; where not, nothing is known of the heap at all."""
     collections: bool
-    """Each collection, its pause, and which objects it freed; so also what lives at any moment."""
+    """Each collection, its pause, and which objects it freed; also where it is known that there are none."""
     heap: bool
     """The heap as a whole: its size, growths, what of it is in use and what is free."""
+    lives: Lives
+    """What lives at any moment, and how long it did."""
 
     @classmethod
-    def of(cls, source: str, collector: str) -> Self:
-        """What is known of a run with these columns in the table ``run``."""
+    def of(cls, source: str, collector: str, *, infers_deaths: bool = True) -> Self:
+        """What is known of a run with these columns in the table ``run``.
+
+        Args:
+            source: who served its heap.
+            collector: what freed its objects.
+            infers_deaths: whether deaths were inferred where they could not be seen; not so in older recordings.
+        """
+        if source == UNSEEN:
+            return cls(allocations=False, collections=False, heap=False, lives=Lives.UNKNOWN)
         is_served = source != INJECTED
-        return cls(collections=is_served or collector == LEAKING, heap=is_served)
+        sees_collections = is_served or collector == LEAKING
+        inferred = Lives.AT_MOST if infers_deaths else Lives.UNKNOWN
+        return cls(
+            allocations=True,
+            collections=sees_collections,
+            heap=is_served,
+            lives=Lives.EXACT if sees_collections else inferred,
+        )
+
+    @property
+    def unseen_allocations(self) -> str:
+        """Why allocations are not known where they are not."""
+        return "nothing that allocates was recognized in this module"
 
     @property
     def unseen_collections(self) -> str:
         """Why collections, and what they freed, are not known where they are not."""
+        if not self.allocations:
+            return self.unseen_allocations
         return f"{_OWN_ALLOCATOR}, whose collections cannot be seen"
 
     @property
     def unseen_heap(self) -> str:
         """Why the heap is not known where it is not."""
+        if not self.allocations:
+            return self.unseen_allocations
         return f"{_OWN_ALLOCATOR}, whose heap cannot be seen"
 
     @property
     def unknown(self) -> str | None:
-        """One sentence on what is not known; None where everything is."""
+        """One or two sentences on what is not known, or not exactly; None where everything is."""
         if self.heap:
             return None
+        if not self.allocations:
+            return f"Allocations, and all that follows from them, are unknown: {self.unseen_allocations}."
         if self.collections:
             return f"The heap's size and what of it is free are unknown: {self.unseen_heap}."
-        return f"Collections, what lives, and the heap's size are unknown: {self.unseen_collections}."
+        if self.lives is Lives.UNKNOWN:
+            return f"Collections, what lives, and the heap's size are unknown: {self.unseen_collections}."
+        return (
+            f"Collections and the heap's size are unknown: {self.unseen_collections}. What lives is an upper bound: an"
+            " object counts as dead once its bytes are handed out again, or a call frees it."
+        )

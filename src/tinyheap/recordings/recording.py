@@ -68,6 +68,10 @@ class RunInfo(RunColumns):
     """Up to when there are any, since the program's first instruction."""
     knows_calls: bool = True
     """Whether calls into the program were noted; not so where it was recorded before there was a table of them."""
+    knows_memory: bool = True
+    """Whether growths of linear memory were noted; not so where it was recorded before there was a table of them."""
+    infers_deaths: bool = True
+    """Whether deaths that nobody saw were inferred; not so where it was recorded before there was a table of them."""
 
     @property
     def served(self) -> str:
@@ -77,7 +81,7 @@ class RunInfo(RunColumns):
     @property
     def observed(self) -> Observed:
         """Which statistics are known."""
-        return Observed.of(self.source, self.collector)
+        return Observed.of(self.source, self.collector, infers_deaths=self.infers_deaths)
 
     @property
     def never_frees(self) -> bool:
@@ -290,11 +294,10 @@ def _check_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         FROM duckdb_columns() JOIN duckdb_tables() USING (table_oid, table_name)
     """
     found = {(table, column): kinds for table, column, *kinds in connection.execute(query).fetchall()}
-    there = {table for table, _ in found}
-    for table in schema.TABLES:
-        if table.is_added and table.name not in there:
-            connection.execute(table.sql.replace("CREATE TABLE", "CREATE TEMP TABLE"))
-            continue
+    lacking = schema.lacking({table for table, _ in found})
+    for table in lacking:
+        connection.execute(table.temporary_sql)
+    for table in (each for each in schema.TABLES if each not in lacking):
         for column in table.columns:
             kind, is_nullable = found.get((table.name, column.name), (None, False))
             if kind is None:
@@ -328,9 +331,17 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
         raise RecordingCorruptError(
             f"{path}: is damaged: invalid run.block_bytes {values['block_bytes']}: expected 0 or more"
         )
-    calls = "SELECT count(*) > 0 FROM duckdb_tables() WHERE table_name = 'calls' AND NOT temporary"
-    [(knows_calls,)] = connection.execute(calls).fetchall()
-    return RunInfo(**values, batches=batches, events=events, last_ns=last_ns, knows_calls=knows_calls)
+    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()
+    lacking = schema.lacking({name for (name,) in tables})
+    return RunInfo(
+        **values,
+        batches=batches,
+        events=events,
+        last_ns=last_ns,
+        knows_calls=schema.CALLS not in lacking,
+        knows_memory=schema.MEMORIES not in lacking,
+        infers_deaths=schema.INFERRED_DEATHS not in lacking,
+    )
 
 
 def _options(path: Path, text: str) -> dict[str, Any]:

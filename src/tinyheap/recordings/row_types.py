@@ -20,7 +20,7 @@ class RunColumns:
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
     collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
-    source: str  # who managed the heap: tinyheap's kernel or model; injected: the program, seen by injected code
+    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -41,7 +41,7 @@ class RunRow:
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
     collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
-    source: str  # who managed the heap: tinyheap's kernel or model; injected: the program, seen by injected code
+    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -150,3 +150,26 @@ class CallRow:
     returned: bool  # whether it came to its end; not so where it trapped, or ended the program
     argument_object_id: int  # the object made before it that begins at its first argument; 0 for none
     result_object_id: int  # the object made in it whose address it returned; 0 for none
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """See the table ``memories``."""
+
+    declared_pages: int  # of 64 KiB, at the beginning
+    maximum_pages: int | None  # what the module allows; NULL for no limit
+    limit_bytes: int | None  # what the run allowed; NULL for no limit
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGrowthRow:
+    """See the table ``memory_growths``."""
+
+    time_ns: int
+    last_event_id: int
+    asked_by: str  # program: an instruction of its own; collector: tinyheap's
+    old_pages: int
+    asked_pages: int  # by how many it was to grow
+    new_pages: int  # after; as before where it was refused
+    refused_by: str | None  # maximum, memory limit, heap limit, growth policy, address space, host; NULL: it grew
+    stack_id: int  # who asked

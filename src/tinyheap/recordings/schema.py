@@ -14,15 +14,17 @@ where debug information tells of it.  All times are nanoseconds since the
 program's first instruction (what lies between two calls of its host counts), all sizes bytes, all addresses the guest's
 own.
 
-Where ``source`` is ``injected``, only allocations were recorded: that the other tables are empty says nothing of the run
-(`tinyheap.recordings.observed`).
+Where ``source`` is ``injected``, only allocations were recorded, and deaths are inferred from them; where it is ``unseen``,
+not even those.  That other tables are empty says nothing of the run (`tinyheap.recordings.observed`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
 from typing import Final
 
+from tinyheap.recordings.refusals import Refusal
 from tinyheap.recordings.tables import (
     BIGINT,
     BLOB,
@@ -82,7 +84,7 @@ RUN_BEGINNING: Final = (
     Column(
         "source",
         VARCHAR,
-        "who managed the heap: tinyheap's kernel or model; injected: the program, seen by injected code",
+        "who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself",
     ),
     Column("options", JSON, "a JSON object: how the heap was run"),
     Column("started_at", TIMESTAMP, "UTC"),
@@ -167,6 +169,20 @@ DEATHS: Final = Table(
         Column("object_id", BIGINT, field=Field(0, "<i8")),
         Column("collection", INTEGER, field=Field(8, "<i8")),
     ),
+)
+INFERRED_DEATHS: Final = Table(
+    "inferred_deaths",
+    "objects that were dead by an event, where the program's own allocator frees them unseen",
+    (
+        Column("object_id", BIGINT, field=Field(0, "<i8")),
+        Column(
+            "event_id",
+            BIGINT,
+            "the allocation that was given bytes of the object, or the free that was asked for it",
+            field=Field(8, "<i8"),
+        ),
+    ),
+    is_added=True,
 )
 COLLECTIONS: Final = Table(
     "collections",
@@ -256,7 +272,64 @@ CALLS: Final = Table(
     is_added=True,
 )
 
-TABLES: Final = (RUN, BATCHES, FRAMES, STACKS, EVENTS, DEATHS, COLLECTIONS, SAMPLES, GROWTHS, SNAPSHOTS, CALLS)
+BY_PROGRAM: Final = "program"
+"""Who asked for memory: an instruction of the program's."""
+BY_COLLECTOR: Final = "collector"
+"""tinyheap's, which serves the program's heap."""
+
+MEMORIES: Final = Table(
+    "memories",
+    "linear memory as the module declares it; no row where it has none",
+    (
+        Column("declared_pages", INTEGER, "of 64 KiB, at the beginning"),
+        Column("maximum_pages", INTEGER, "what the module allows; NULL for no limit", is_nullable=True),
+        Column("limit_bytes", BIGINT, "what the run allowed; NULL for no limit", is_nullable=True),
+    ),
+    is_added=True,
+)
+MEMORY_GROWTHS: Final = Table(
+    "memory_growths",
+    "each time that linear memory was to grow, whether it did or not",
+    (
+        Column("time_ns", BIGINT),
+        Column("last_event_id", BIGINT),
+        Column("asked_by", VARCHAR, f"{BY_PROGRAM}: an instruction of its own; {BY_COLLECTOR}: tinyheap's"),
+        Column("old_pages", INTEGER),
+        Column("asked_pages", BIGINT, "by how many it was to grow"),
+        Column("new_pages", INTEGER, "after; as before where it was refused"),
+        Column(
+            "refused_by",
+            VARCHAR,
+            f"{', '.join(each.value for each in Refusal)}; NULL: it grew",
+            is_nullable=True,
+        ),
+        Column("stack_id", INTEGER, "who asked"),
+    ),
+    is_added=True,
+)
+
+TABLES: Final = (
+    RUN,
+    BATCHES,
+    FRAMES,
+    STACKS,
+    EVENTS,
+    DEATHS,
+    INFERRED_DEATHS,
+    COLLECTIONS,
+    SAMPLES,
+    GROWTHS,
+    SNAPSHOTS,
+    CALLS,
+    MEMORIES,
+    MEMORY_GROWTHS,
+)
+
+
+def lacking(names: Collection[str]) -> tuple[Table, ...]:
+    """The tables that a recording with tables of these names may lack, since it was written before there were such."""
+    return tuple(table for table in TABLES if table.is_added and table.name not in names)
+
 
 OBJECTS: Final = View(
     "objects",
@@ -271,10 +344,14 @@ SELECT
     birth.id AS birth_event_id,
     birth.time_ns AS birth_ns,
     deaths.collection AS death_collection,      -- NULL where no recorded collection freed it
-    collections.begun_ns + collections.pause_ns AS death_ns
+    inferred.event_id AS death_event_id,        -- NULL where no recorded event shows that it was dead
+    coalesce(collections.begun_ns + collections.pause_ns, inferred.time_ns) AS death_ns    -- by then it was
 FROM events AS birth
 LEFT JOIN deaths ON deaths.object_id = birth.object_id
 LEFT JOIN collections ON collections.number = deaths.collection
+LEFT JOIN (
+    SELECT inferred_deaths.object_id, event_id, time_ns FROM inferred_deaths JOIN events ON events.id = event_id
+) AS inferred ON inferred.object_id = birth.object_id
 WHERE birth.kind = {EventKind.ALLOCATION} AND birth.object_id > 0""",
 )
 STACK_FRAMES: Final = View(

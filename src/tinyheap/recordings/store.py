@@ -122,11 +122,14 @@ class RecordingStore(SoleOwner):
         ids = np.arange(self._events + 1, self._events + 1 + len(events))
         self._insert("events", {"id": ids, **_fields(events)})
         self._insert("deaths", _fields(np.concatenate([batch.deaths for batch in batches])))
+        self._insert("inferred_deaths", _fields(np.concatenate([batch.inferred_deaths for batch in batches])))
         self._insert_rows("collections", [row for batch in batches for row in batch.collections])
         self._insert_rows("samples", [row for batch in batches for row in batch.samples])
         self._insert_rows("growths", [row for batch in batches for row in batch.growths])
         self._insert_rows("snapshots", [_compressed(row) for batch in batches for row in batch.snapshots])
         self._insert_rows("calls", [row for batch in batches for row in batch.calls])
+        self._insert_rows("memories", [row for batch in batches for row in batch.memories])
+        self._insert_rows("memory_growths", [row for batch in batches for row in batch.memory_growths])
         rows = [(number, each.time_ns, len(each.events)) for number, each in enumerate(batches, start=self.batches + 1)]
         self._connection.executemany("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", rows)
 

@@ -76,6 +76,11 @@ class Table:
         return f"CREATE TABLE {self.name} (\n{columns}\n);\n"
 
     @property
+    def temporary_sql(self) -> str:
+        """The statement that creates one that is empty, and gone with the connection."""
+        return self.sql.replace("CREATE TABLE", "CREATE TEMP TABLE")
+
+    @property
     def record(self) -> list[tuple[str, str]]:
         """The fields of its records, names and types, in the order in which they lie in memory."""
         fields = [

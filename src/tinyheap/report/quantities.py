@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tinyheap.units import GIB, KIB, MIB
+from tinyheap.units import GIB, KIB, MIB, WASM_PAGE_BYTES
 
 SIZE_UNITS: Final = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 TIME_UNITS: Final = ((10**9, "s"), (10**6, "ms"), (10**3, "us"))
@@ -32,6 +32,16 @@ def count_text(count: int) -> str:
 def share_text(part: int, whole: int) -> str:
     """`19%`; `-` where the whole is nothing."""
     return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
+def pages_text(pages: int) -> str:
+    """`1 page (64 KiB)`."""
+    return f"{pages:,} {'page' if pages == 1 else 'pages'} ({size_text(pages * WASM_PAGE_BYTES)})"
+
+
+def maximum_text(pages: int | None) -> str:
+    """What a module allows of its memory, in words."""
+    return "the module sets no maximum" if pages is None else f"at most {pages_text(pages)}"
 
 
 def _scaled(value: int, units: tuple[tuple[int, str], ...], base_unit: str) -> str:

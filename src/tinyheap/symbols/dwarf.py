@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import posixpath
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -82,7 +82,7 @@ _ULEB: Final = frozenset(
 )
 _BLOCKS: Final = {"DW_FORM_block1": 1, "DW_FORM_block2": 2, "DW_FORM_block4": 4}
 _COUNTED: Final = frozenset({"DW_FORM_block", "DW_FORM_exprloc"})
-_RELATIVE: Final = frozenset({"DW_FORM_ref1", "DW_FORM_ref2", "DW_FORM_ref4", "DW_FORM_ref8", "DW_FORM_ref_udata"})
+RELATIVE: Final = frozenset({"DW_FORM_ref1", "DW_FORM_ref2", "DW_FORM_ref4", "DW_FORM_ref8", "DW_FORM_ref_udata"})
 """References that count from their unit's beginning."""
 
 _COPY, _ADVANCE_PC, _ADVANCE_LINE, _SET_FILE, _CONST_ADD_PC, _FIXED_ADVANCE_PC = 1, 2, 3, 4, 8, 9
@@ -92,6 +92,8 @@ _END_SEQUENCE, _SET_ADDRESS = 1, 2
 
 Found = tuple[str, str, int]
 """Function, file, line."""
+Values = dict[str, tuple[str, int | bytes]]
+"""Attributes of an entry, each with its form and its value."""
 Ranges = list[tuple[int, int]]
 """Pairs of a first address and the one behind the last."""
 
@@ -110,13 +112,23 @@ def uleb(data: bytes, at: int) -> tuple[int, int]:
             raise ValueError(f"a number at {at:#x} is longer than 64 bits")
 
 
+class Entry(NamedTuple):
+    """An entry as it stands there."""
+
+    tag: str
+    offset: int
+    around: int
+    """The offset of the entry that it is in."""
+    values: Values
+
+
 class _Entry(NamedTuple):
     """A function or an inlined call."""
 
     caller: int
     """The entry around it, by number; -1 for none."""
     offset: int
-    unit: _Unit
+    unit: Unit
     call_file: int
     call_line: int
 
@@ -139,7 +151,7 @@ class _Around(NamedTuple):
 class _Name(NamedTuple):
     """What an entry says of its name: forms and values by attribute."""
 
-    unit: _Unit
+    unit: Unit
     values: dict[str, tuple[str, int | bytes]]
 
 
@@ -179,16 +191,20 @@ class Dwarf:
         """
         wanted = sorted(set(addresses))
         nearest: dict[int, _Nearest] = {}
-        rows: dict[int, tuple[_Unit, int, int]] = {}
-        for cu in self.info.iter_CUs():
-            if cu.header.get("unit_type", "DW_UT_compile") in ("DW_UT_compile", "DW_UT_partial"):
-                unit = _Unit(self, cu)
-                unit.read_entries(wanted, nearest)
-                unit.read_lines(wanted, rows)
+        rows: dict[int, tuple[Unit, int, int]] = {}
+        for unit in self.units():
+            unit.read_entries(wanted, nearest)
+            unit.read_lines(wanted, rows)
         chains = {address: self._chain(nearest.get(address), rows.get(address)) for address in wanted}
         return {address: chain for address, chain in chains.items() if chain}
 
-    def _chain(self, nearest: _Nearest | None, row: tuple[_Unit, int, int] | None) -> list[Found]:
+    def units(self) -> Iterator[Unit]:
+        """Those of code."""
+        for cu in self.info.iter_CUs():
+            if cu.header.get("unit_type", "DW_UT_compile") in ("DW_UT_compile", "DW_UT_partial"):
+                yield Unit(self, cu)
+
+    def _chain(self, nearest: _Nearest | None, row: tuple[Unit, int, int] | None) -> list[Found]:
         file, line = ("", 0) if row is None else (row[0].file(row[1]), row[2])
         if nearest is None:
             return [("", file, line)] if row is not None else []
@@ -238,7 +254,7 @@ class Dwarf:
             origin = next((found.values[each] for each in _ORIGINS if each in found.values), None)
             if origin is None or not isinstance(origin[1], int):
                 return
-            offset = origin[1] + (found.unit.start if origin[0] in _RELATIVE else 0)
+            offset = origin[1] + (found.unit.start if origin[0] in RELATIVE else 0)
 
 
 def _section(name: str, data: bytes | None) -> DebugSectionDescriptor | None:
@@ -246,7 +262,7 @@ def _section(name: str, data: bytes | None) -> DebugSectionDescriptor | None:
 
 
 @dataclass(slots=True, eq=False)
-class _Unit:
+class Unit:
     """A compile unit."""
 
     dwarf: Dwarf
@@ -306,11 +322,36 @@ class _Unit:
             if plan.has_children:
                 around.append(here)
 
+    def entries(self, tags: Collection[str]) -> Iterator[Entry]:
+        """The entries of these tags, each behind the one around it."""
+        data, at = self.dwarf.sections["info"], self.cu.cu_die_offset
+        end, around = min(self.end, len(data)), [0]
+        while at < end:
+            offset = at
+            code, at = uleb(data, at)
+            if code == 0:
+                around.pop()
+                if not around:
+                    return
+                continue
+            plan = self.plans.get(code) or self._plan(code)
+            if plan.tag in tags:
+                values, at = self._values(plan, data, at)
+                yield Entry(plan.tag, offset, around[-1], values)
+            else:
+                at = at + plan.fixed_bytes if plan.fixed_bytes is not None else self._behind(plan, data, at)
+            if plan.has_children:
+                around.append(offset)
+
+    def keep_name(self, offset: int, values: Values) -> None:
+        """Keep what an entry says of its name."""
+        self.dwarf.names[offset] = _Name(self, {each: values[each] for each in _KEPT if each in values})
+
     def _take(self, offset: int, caller: int, values: dict[str, tuple[str, int | bytes]]) -> int:
         """Keep a function or an inlined call; returns its number."""
         call_file, call_line = (_number(values.get(name)) for name in ("DW_AT_call_file", "DW_AT_call_line"))
         self.dwarf.entries.append(_Entry(caller, offset, self, call_file, call_line))
-        self.dwarf.names[offset] = _Name(self, {each: values[each] for each in _KEPT if each in values})
+        self.keep_name(offset, values)
         return len(self.dwarf.entries) - 1
 
     def _find(
@@ -336,10 +377,10 @@ class _Unit:
             form, value = values["DW_AT_ranges"]
             found = self._listed(form, _number((form, value)))
         elif "DW_AT_low_pc" in values and "DW_AT_high_pc" in values:
-            low = self._address(*values["DW_AT_low_pc"])
+            low = self.address(*values["DW_AT_low_pc"])
             form, high = values["DW_AT_high_pc"]
             found = [
-                (low, self._address(form, high) if form.startswith("DW_FORM_addr") else low + _number((form, high)))
+                (low, self.address(form, high) if form.startswith("DW_FORM_addr") else low + _number((form, high)))
             ]
         else:
             found = []
@@ -386,7 +427,8 @@ class _Unit:
         top = self.cu.get_top_DIE().attributes
         return int(top["DW_AT_low_pc"].value) if "DW_AT_low_pc" in top else 0
 
-    def _address(self, form: str, value: int | bytes) -> int:
+    def address(self, form: str, value: int | bytes) -> int:
+        """An address by its form."""
         number = _number((form, value))
         if form == "DW_FORM_addr":
             return number
@@ -444,6 +486,10 @@ class _Unit:
                 end = data.index(0, at)
                 values[name] = form, data[at:end]
                 at = end + 1
+            elif form in _COUNTED:
+                size, at = uleb(data, at)
+                values[name] = form, data[at : at + size]
+                at += size
             else:
                 if form in _ULEB:
                     values[name] = form, uleb(data, at)[0]
@@ -485,7 +531,7 @@ class _Unit:
         name = _text(entry.name)
         return "" if name.startswith("<") else posixpath.join(*parts, name)
 
-    def read_lines(self, wanted: Sequence[int], rows: dict[int, tuple[_Unit, int, int]]) -> None:
+    def read_lines(self, wanted: Sequence[int], rows: dict[int, tuple[Unit, int, int]]) -> None:
         """Run the line program; for each address the row that it is in goes to ``rows``: file and line."""
         program = self.dwarf.info.line_program_for_CU(self.cu)
         if program is None:

@@ -29,6 +29,14 @@ class Place(NamedTuple):
     """From 1; 0 where it is not known, as of code that the compiler made by itself."""
 
 
+class Variable(NamedTuple):
+    """A variable that has an address of its own in linear memory."""
+
+    name: str
+    address: int
+    size_bytes: int
+
+
 Chain = tuple[Place, ...]
 
 

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tinyheap._loading import require
 from tinyheap.errors import MissingLibraryError, SymbolsError
-from tinyheap.symbols.places import Place, Places, checked, shortened
+from tinyheap.symbols.places import LONGEST_NAME, Place, Places, Variable, checked, shortened
 from tinyheap.wasm import Module
 from tinyheap.wasm.sections import Section, SectionId
 
@@ -26,6 +26,8 @@ _PYTHON: Final = re.compile(r"(?:python|pypy)", re.IGNORECASE)
 _WORKER: Final = Path(__file__).with_name("worker.py")
 _INFO: Final = ".debug_info"
 _SECTIONS: Final = ".debug_"
+_FAILURES: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, subprocess.SubprocessError)
+"""Of asking the reader, and of its answer not being one."""
 
 
 def code_section(module: Module) -> Section | None:
@@ -76,16 +78,42 @@ def places_of(module: Module, addresses: Sequence[int], *, timeout_s: float = TI
         require("elftools", "reading debug information")
     except MissingLibraryError as error:
         return Places(problem=str(error))
+    try:
+        answer = _asked(module, list(addresses), timeout_s)
+        return Places.of({int(address): _chain(found) for address, found in answer["chains"].items()})
+    except _FAILURES as error:
+        return Places(problem=f"the module's debug information cannot be read: {_reason(error)}")
+
+
+def variables_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> tuple[tuple[Variable, ...] | None, str | None]:
+    """The variables that have an address of their own, as the module's debug information says, the largest first.
+
+    Args:
+        module: The module with the debug information.
+        timeout_s: How long reading may take.
+
+    Returns:
+        The variables, None where the module has no debug information or it cannot be read; and why it cannot, else None.
+    """
+    if not has_debug_information(module):
+        return None, None
+    try:
+        require("elftools", "reading debug information")
+        answer = _asked(module, None, timeout_s)["variables"]
+        return tuple(Variable(str(name)[:LONGEST_NAME], int(at), int(size)) for name, at, size in answer), None
+    except MissingLibraryError as error:
+        return None, str(error)
+    except _FAILURES as error:
+        return None, f"the module's debug information cannot be read: {_reason(error)}"
+
+
+def _asked(module: Module, addresses: list[int] | None, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
+    """What the reader answers on a module; see `worker`."""
     found = (section for section in module.custom_sections if section.name.startswith(_SECTIONS))
     sections = {section.name.removeprefix(_SECTIONS): section.payload for section in found}
     sizes = {name: len(content) for name, content in sections.items()}
-    asked = {"path": sys.path, "addresses": list(addresses), "sections": sizes}
-    try:
-        answer = _answer(b"".join([json.dumps(asked).encode(), b"\n", *sections.values()]), timeout_s)
-        chains = {int(address): _chain(found) for address, found in json.loads(answer)["chains"].items()}
-        return Places.of(chains)
-    except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as error:
-        return Places(problem=f"the module's debug information cannot be read: {_reason(error)}")
+    asked = {"path": sys.path, "addresses": addresses, "sections": sizes}
+    return json.loads(_answer(b"".join([json.dumps(asked).encode(), b"\n", *sections.values()]), timeout_s))
 
 
 def _chain(found: Sequence[tuple[str, str, int]]) -> tuple[Place, ...]:

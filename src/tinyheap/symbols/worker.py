@@ -3,7 +3,8 @@
 Debug information can come from anywhere: so what reads it may take so much memory and time and no more, and if it ends in
 any other way, this is the only process that is lost.  Standard input is a line of JSON (``path``, where libraries are;
 ``addresses``; ``sections``, names and sizes), and behind it the sections.  Standard output is JSON: ``chains``, for each
-address a list of (function, file, line), the outermost first.
+address a list of (function, file, line), the outermost first; or, where ``addresses`` is null, ``variables``, a list of
+(name, address, size in bytes).
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ def main() -> None:
     from tinyheap.symbols.dwarf import Dwarf
 
     sections = {name: sys.stdin.buffer.read(size) for name, size in asked["sections"].items()}
-    json.dump({"chains": Dwarf(sections).chains(asked["addresses"])}, sys.stdout)
+    if asked["addresses"] is None:
+        from tinyheap.symbols.variables import variables
+
+        json.dump({"variables": variables(Dwarf(sections))}, sys.stdout)
+    else:
+        json.dump({"chains": Dwarf(sections).chains(asked["addresses"])}, sys.stdout)
 
 
 def _limit() -> None:

@@ -28,10 +28,15 @@ const UNITS = [
 const MEANINGS = {
   allocated: "all objects ever made",
   peak: "the objects that lived when there was most of them",
-  end: "the objects that no collection freed",
+  end: "the objects that were not freed",
   dead_young: "the objects that the first collection after their birth freed",
 };
 const ROW = 20;
+
+/** What is said behind a measure of what lives, where that is an upper bound. */
+function bound(recording: Recording, measure: keyof typeof MEANINGS): string {
+  return recording.summary.run.lives === "at most" && (measure === "peak" || measure === "end") ? ", at most" : "";
+}
 
 /** What is searched for, in small letters; and nothing for a blank field. */
 const needle = computed(() => search.value.trim().toLowerCase());
@@ -47,7 +52,7 @@ export function FlameGraph({ recording }: { recording: Recording }) {
   return (
     <div class="flame">
       <div class="toolbar">
-        <Choice label="What" value={what} options={WHAT.filter(([value]) => recording.knows(value))} />
+        <Choice label="What" value={what} options={WHAT.filter(([value]) => recording.knows(value)).map(([value, text]) => [value, `${text}${bound(recording, value)}`] as const)} />
         <Choice label="Unit" value={unit} options={UNITS} />
         <label class="search">
           <span class="visually-hidden">Search functions</span>

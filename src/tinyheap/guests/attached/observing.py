@@ -22,6 +22,7 @@ from tinyheap.guests.attached.stores import (
 )
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.hosts.session import OWN_MODULES
+from tinyheap.recordings.observed import UNSEEN
 
 if TYPE_CHECKING:
     from wasmtime import Func, Instance, Module
@@ -161,6 +162,10 @@ class RecordingObserver:
         """
         try:
             run = known.run(store.engine, lambda each: self._wish_for(each, self._recorder(each, file)))
+            if run.served is None and run.own_source == UNSEEN:
+                raise _NotRecordedError(
+                    f"{known.name}: there is nothing to record: nothing that allocates was recognized"
+                )
             offered = run.offer(weakref.proxy(store))
             makers, further = offered.makers, run.prepared.compiled.imports[len(module.imports) :]
             return offered, [makers[item.module](item.name or "", item.type) for item in further]

@@ -20,7 +20,9 @@ cdef struct Log:
     u64 objects                 # in all: the number of the latest
     u64 first_address           # the guest's address of the first object there can be
     u64 granule_shift           # log2 of the bytes of which no two objects share any
-    u64 births                  # 32 bits a granule: the number of the object that begins there
+    bint infers                 # whether deaths are inferred
+    u64 births                  # 32 bits a granule: the number of the object that begins there, or, where deaths are
+                                # inferred, that it is part of
     u64 births_room
     u64 event_buffer
     u64 event_count
@@ -65,9 +67,16 @@ cdef u64 child_of(Log* log, u64 parent, u64 site, u64 depth) noexcept nogil
 cdef u64 new_stack(Log* log, u64 parent, u64 site, u64 depth) noexcept nogil
 cdef u64 place_of(Log* log, u64 key) noexcept nogil
 cdef bint grow_children(Log* log) noexcept nogil
+cdef u64 granule_of(Log* log, u64 address) noexcept nogil
+cdef u64 beginning_at(Log* log, u64 address) noexcept nogil
+cdef u64 owner_of(Log* log, u64 granule) noexcept nogil
+cdef void settle(Log* log, u64 first, u64 last) noexcept nogil
+cdef void cut_off(Log* log, u64 number, u64 granule) noexcept nogil
+cdef void bury_both(Log* log, u64 granule) noexcept nogil
+cdef void bury(Log* log, u64 number, u64 granule) noexcept nogil
 cdef bint grow_births(Log* log, u64 granule) noexcept nogil
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
-cdef bint note_death(Log* log, u64 number, u64 collection) noexcept nogil
+cdef bint note_death(Log* log, u64 number, u64 cause) noexcept nogil
 cdef bint note_unmarked(Log* log, u64 word, u64 first_block, u64 collection) noexcept nogil
 cdef bint note_unmarked_planes(Log* log, u64 table, u64 blocks, bint head_is_last, u64 collection) noexcept nogil
 cdef u64 allocated(u64 count, u64 size) noexcept nogil

@@ -14,6 +14,11 @@ next.
 
 Objects are numbered in the order of their allocations.  Where each began is kept in an array over the heap, so that a
 objects that a collection frees are found in the block table: heads without a mark, 32 blocks at a time.
+
+Where nobody sees collections, deaths are *inferred*: whoever is handed bytes proves that their last owner was dead.  The
+array then holds an object's number at all granules of it, and an allocation that finds another number there, at any of its
+own, has found somebody dead.  That one is taken off all its granules, so that nobody dies twice; what an allocation costs
+grows with its bytes, as clearing it does.  An object that is freed by a call is taken off at once.
 """
 
 import cython
@@ -198,14 +203,88 @@ def object_of(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
             log.state = FAILED
             return 0
         log.objects += 1
-    if address < log.first_address:
-        return log.objects if kind == ALLOCATION else 0
-    granule: u64 = (address - log.first_address) >> log.granule_shift
     if kind != ALLOCATION:
-        return load32(log.births + (granule << 2)) if granule < log.births_room else 0
-    if granule < log.births_room or grow_births(log, granule):
-        store32(log.births + (granule << 2), log.objects)
+        number: u64 = beginning_at(log, address)
+        if log.infers and number != 0:
+            if kind == FREE:
+                bury(log, number, granule_of(log, address))
+            else:
+                cut_off(log, number, granule_of(log, address + size_bytes + (1 << log.granule_shift) - 1))
+        return number
+    if address >= log.first_address:
+        settle(log, granule_of(log, address), granule_of(log, address + size_bytes - 1) if log.infers else 0)
     return log.objects
+
+
+def granule_of(log: LogPointer, address: u64) -> u64:
+    """The granule that an address on the heap lies in."""
+    return (address - log.first_address) >> log.granule_shift
+
+
+def beginning_at(log: LogPointer, address: u64) -> u64:
+    """The number of the object that begins at an address; 0 for none."""
+    if address < log.first_address:
+        return 0
+    granule: u64 = granule_of(log, address)
+    number: u64 = owner_of(log, granule)
+    if granule != 0 and owner_of(log, granule - 1) == number:
+        return 0
+    return number
+
+
+def owner_of(log: LogPointer, granule: u64) -> u64:
+    """The number that the array has for a granule; 0 for none."""
+    return load32(log.births + (granule << 2)) if granule < log.births_room else 0
+
+
+def settle(log: LogPointer, first: u64, last: u64) -> cython.void:
+    """Note where the latest object lies: from one granule to another, or in the first alone where the last is below it."""
+    if last < first:
+        last = first
+    if last >= log.births_room and not grow_births(log, last):
+        return
+    granule: u64 = first
+    at: u64
+    if log.infers:
+        # Two at a time, and the rest below.
+        while granule < last:
+            at = log.births + (granule << 2)
+            if load64(at) != 0:
+                bury_both(log, granule)
+            store64(at, log.objects | log.objects << 32)
+            granule += 2
+        if granule == last and owner_of(log, last) != 0:
+            bury(log, owner_of(log, last), last)
+    if granule <= last:
+        store32(log.births + (granule << 2), log.objects)
+
+
+def bury_both(log: LogPointer, granule: u64) -> cython.void:
+    """Bury whoever a granule and the next one are part of."""
+    if owner_of(log, granule) != 0:
+        bury(log, owner_of(log, granule), granule)
+    if owner_of(log, granule + 1) != 0:
+        bury(log, owner_of(log, granule + 1), granule + 1)
+
+
+def cut_off(log: LogPointer, number: u64, granule: u64) -> cython.void:
+    """Take an object off its granules from one on: all, or those that one which is resized may have given back."""
+    while granule + 1 < log.births_room and load64(log.births + (granule << 2)) == (number | number << 32):
+        store64(log.births + (granule << 2), 0)
+        granule += 2
+    while owner_of(log, granule) == number:
+        store32(log.births + (granule << 2), 0)
+        granule += 1
+
+
+def bury(log: LogPointer, number: u64, granule: u64) -> cython.void:
+    """Note by the event that is being noted that an object is dead, and take it off its granules, of which this is one."""
+    if not note_death(log, number, log.events + 1):
+        log.state = FAILED
+    cut_off(log, number, granule)
+    while granule != 0 and owner_of(log, granule - 1) == number:
+        granule -= 1
+        store32(log.births + (granule << 2), 0)
 
 
 def grow_births(log: LogPointer, granule: u64) -> cython.bint:
@@ -252,8 +331,8 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
 # ---- deaths -----------------------------------------------------------------------------------------------------------
 
 
-def note_death(log: LogPointer, number: u64, collection: u64) -> cython.bint:
-    """Note the death of an object; False where there is no memory."""
+def note_death(log: LogPointer, number: u64, cause: u64) -> cython.bint:
+    """Note the death of an object, and the collection or event that tells; False where there is no memory."""
     if log.death_count == log.death_room:
         larger: u64 = enlarged(log.death_buffer, log.death_room * DEATH_BYTES, log.death_room * 2 * DEATH_BYTES)
         if larger == 0:
@@ -262,7 +341,7 @@ def note_death(log: LogPointer, number: u64, collection: u64) -> cython.bint:
         log.death_room *= 2
     record: u64 = log.death_buffer + log.death_count * DEATH_BYTES
     store64(record, number)
-    store64(record + 8, collection)
+    store64(record + 8, cause)
     log.death_count += 1
     return True
 
@@ -393,13 +472,22 @@ class EventLog:
         self._log.first_address = first_address
         self._log.granule_shift = granule_shift
 
+    @property
+    def infers(self):
+        """Whether deaths are inferred, and noted with events; else they are those of collections."""
+        return self._log.infers
+
+    def infer_deaths(self):
+        """Take an object whose bytes are handed out again, or that is freed by a call, for dead; before any event."""
+        self._log.infers = True
+
     def note_event(self, kind: u64, address: u64, size_bytes: u64, layout: u64):
         """Note an event, as injected code does; returns whether the recording goes on."""
         return not note(cython.address(self._log), kind, address, size_bytes, layout)
 
     def object_at(self, address: u64):
         """The number of the latest object that begins at an address of the guest's; 0 where none does that lives."""
-        return object_of(cython.address(self._log), FREE, address, 0)
+        return beginning_at(cython.address(self._log), address)
 
     def stack(self):
         """The number of the stack of the calls that are being made."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyheap.guests.rewrite.shadow_stack import INDIRECT, Sites
 from tinyheap.recordings.batch import STACK, Batch
-from tinyheap.recordings.row_types import CollectionRow, FrameRow
+from tinyheap.recordings.row_types import FrameRow
 from tinyheap.symbols.paths import ShortNames
 
 if TYPE_CHECKING:
@@ -87,11 +87,9 @@ class Unfolding:
             self._keep(stack_id, stack)
         batch.stacks = np.array(new, STACK) if new else np.empty(0, STACK)
         batch.events["stack_id"] = self._unfolded[batch.events["stack_id"]]
-        batch.collections = [self._collection(each) for each in batch.collections]
+        batch.collections = [replace(each, stack_id=self._of(each.stack_id)) for each in batch.collections]
+        batch.memory_growths = [replace(each, stack_id=self._of(each.stack_id)) for each in batch.memory_growths]
         return batch
-
-    def _collection(self, row: CollectionRow) -> CollectionRow:
-        return replace(row, stack_id=self._of(row.stack_id))
 
     def _of(self, stack_id: int) -> int:
         """What a stack of the recorder's has become."""

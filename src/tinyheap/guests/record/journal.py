@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from tinyheap.errors import RecordingError
 from tinyheap.guests.serve.unchecked import trap_for
-from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+from tinyheap.recordings.batch import DEATH, EVENT, INFERRED_DEATH, STACK, Batch
+from tinyheap.recordings.refusals import Refusal
+from tinyheap.recordings.row_types import MemoryGrowthRow, MemoryRow
 
 try:
     from tinyheap.guests.record._recorder import EventLog
@@ -17,6 +19,9 @@ except ImportError as _error:
     raise RecordingError(
         "recording needs the compiled kernel, which is not there; install a C compiler and reinstall tinyheap"
     ) from _error
+
+WAITING_GROWTHS: Final = 1 << 12
+"""Of linear memory; so many that wait for the next batch make one."""
 
 
 class Taker(Protocol):
@@ -44,9 +49,27 @@ class Journal:
         self._on_failure = on_failure
         self.log = EventLog(self)
         self.error: BaseException | None = None
+        self.memory: MemoryRow | None = None
+        """How the module declares linear memory, as long as that was not handed over."""
         self.taker: Taker | None = None
         """Who takes what is noted; None before the recording began, when it is kept here."""
         self._early: list[Batch] = []
+        self._memory_growths: list[MemoryGrowthRow] = []
+        self._is_over = False
+
+    def note_memory_growth(
+        self, asked_by: str, old_pages: int, asked_pages: int, new_pages: int, refused_by: Refusal | None
+    ) -> None:
+        """Note that linear memory was to grow, and what came of it; see the table ``memory_growths``."""
+        if self._is_over:
+            return
+        log = self.log
+        refused, pages = None if refused_by is None else refused_by.value, (old_pages, asked_pages, new_pages)
+        self._memory_growths.append(
+            MemoryGrowthRow(log.now_ns, log.events, asked_by, *pages, refused, log.stack()),
+        )
+        if len(self._memory_growths) > WAITING_GROWTHS:
+            self._flush()
 
     def batches(self, time_ns: int) -> list[Batch]:
         """What was noted since the last time, of which the last batch may get further rows.
@@ -58,7 +81,13 @@ class Journal:
         batch = Batch(time_ns)
         batch.events = np.frombuffer(events, EVENT, event_count)
         batch.stacks = np.frombuffer(stacks, STACK, stack_count)
-        batch.deaths = np.frombuffer(deaths, DEATH)
+        if self.log.infers:
+            batch.inferred_deaths = np.frombuffer(deaths, INFERRED_DEATH)
+        else:
+            batch.deaths = np.frombuffer(deaths, DEATH)
+        batch.memory_growths, self._memory_growths = self._memory_growths, []
+        if self.memory is not None:
+            batch.memories, self.memory = [self.memory], None
         early, self._early = self._early, []
         return [*early, batch]
 
@@ -66,6 +95,11 @@ class Journal:
         """Note nothing any more; what becomes of the program is decided at its next event (`ending`)."""
         self.error = self.error or error
         self.log.fail()
+
+    def stop(self) -> None:
+        """Note nothing any more, and let the program go on."""
+        self._is_over = True
+        self.log.stop()
 
     def failure(self) -> BaseException:
         """Why the recording cannot go on."""

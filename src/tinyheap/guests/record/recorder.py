@@ -14,7 +14,7 @@ its block table.  All of it goes to a *sink*, by default the writer of a recordi
 
 What a recording holds depends on who serves the heap.  Where this collector does, it is all of the above.  Where the
 program's own allocator does (its collector cannot be replaced, or is not to be), calls in the program tell of allocations
-only: its collections, and which objects they free, cannot be seen.
+only: its collections happen unseen, and deaths are inferred from who is handed whose bytes.
 
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
@@ -40,11 +40,13 @@ from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
 from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
-from tinyheap.guests.rewrite.instrumenting import RECORDER_IMPORT, SHADOW_STACK_EXPORT
+from tinyheap.guests.rewrite.instrumenting import GROWN, RECORDER_IMPORT, SHADOW_STACK_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import Sites
+from tinyheap.guests.serve.growing import refusal
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.ownership import SoleOwner
-from tinyheap.recordings.row_types import FrameRow, RunRow
+from tinyheap.recordings.row_types import FrameRow, MemoryRow, RunRow
+from tinyheap.recordings.schema import BY_PROGRAM
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
@@ -54,6 +56,10 @@ if TYPE_CHECKING:
 
 _WORDS: Final = 3
 """Log2 of the least alignment of objects that another collector than tinyheap's made."""
+
+_REFUSED: Final = -1
+"""What ``memory.grow`` gives where it does nothing."""
+_UNSIGNED: Final = 0xFFFF_FFFF
 
 
 class Recorder(SoleOwner):
@@ -122,8 +128,14 @@ class Recorder(SoleOwner):
         """The functions of the program that wait for another, innermost first; see `RunningRecorder.callers`."""
         return () if self._recording is None else self._recording.callers()
 
-    def offer(self, store: Store) -> OfferedRecorder:
+    def offer(self, store: Store, memory: MemoryRow | None, *, infers_deaths: bool = False) -> OfferedRecorder:
         """The functions that an instrumented module imports for this, in a store.
+
+        Args:
+            store: of the instance to be.
+            memory: how the module declares linear memory; None where it has none.
+            infers_deaths: whether an object whose bytes are handed out again, or that is freed by a call, was dead by
+                then; so where an allocator frees that is not served here.
 
         Raises:
             RecordingError: It has had a run to record before.
@@ -131,7 +143,9 @@ class Recorder(SoleOwner):
         if self._is_offered:
             raise RecordingError("a recorder records one run; make another for the next")
         self._is_offered = True
-        return OfferedRecorder(self._journal, store, self._begun)
+        if infers_deaths:
+            self.log.infer_deaths()
+        return OfferedRecorder(self._journal, store, memory, self._begun)
 
     def _begun(self, attached: AttachedRecorder, run: RunRow, sites: bytes) -> RunningRecorder:
         found = Sites.decode(sites)
@@ -171,13 +185,19 @@ class OfferedRecorder:
     Args:
         journal: takes its events.
         store: of the instance to be.
+        memory: how the module declares linear memory; None where it has none.
         begun: begins the recording of the run that was attached.
     """
 
     def __init__(
-        self, journal: Journal, store: Store, begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder]
+        self,
+        journal: Journal,
+        store: Store,
+        memory: MemoryRow | None,
+        begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder],
     ) -> None:
         self._journal, self._store, self._begun = journal, store, begun
+        self._memory = journal.memory = memory
         self.clock = Clock(journal.log)
         """Of the run: a start function runs before there is an instance."""
 
@@ -189,7 +209,19 @@ class OfferedRecorder:
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if not isinstance(kind, wasmtime.FuncType):
             raise GuestError(f"invalid import {RECORDER_IMPORT}.{name}: expected a function")
+        if name == GROWN:
+            return wasmtime.Func(self._store, kind, self._grown)
         return unchecked_function(self._store, kind, self._journal.log)
+
+    def _grown(self, asked_pages: int, given: int, pages: int) -> None:
+        """What an instruction asked for, what it gave (-1 where it was refused), and how large memory is now."""
+        asked_pages &= _UNSIGNED
+        if given != _REFUSED:
+            self._journal.note_memory_growth(BY_PROGRAM, given, asked_pages, pages, None)
+            return
+        assert self._memory is not None, "what grows it has it"
+        limits = self._memory.maximum_pages, self._memory.limit_bytes
+        self._journal.note_memory_growth(BY_PROGRAM, pages, asked_pages, pages, refusal(pages + asked_pages, *limits))
 
     def attach(self, instance: Instance) -> AttachedRecorder:
         """Find the call stacks of an instance.

@@ -12,7 +12,7 @@ from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
 from tinyheap.heap.collectors import Collector, Encoding
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
-from tinyheap.recordings.schema import FAILED, FINISHED, EventKind
+from tinyheap.recordings.schema import BY_COLLECTOR, FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.record.journal import Journal
     from tinyheap.heap.contract import Counters, Engine
     from tinyheap.heap.stats import Collection
+    from tinyheap.recordings.refusals import Refusal
     from tinyheap.recordings.row_types import FrameRow
 
 SNAPSHOTS: Final = 32
@@ -311,6 +312,10 @@ class RunningRecorder:
         self._rows.growths.append(row)
         self.sample()
 
+    def note_memory_growth(self, old_pages: int, asked_pages: int, new_pages: int, refused_by: Refusal | None) -> None:
+        """Note that linear memory was to grow for a heap that is served; see the table ``memory_growths``."""
+        self._journal.note_memory_growth(BY_COLLECTOR, old_pages, asked_pages, new_pages, refused_by)
+
     def sample(self) -> None:
         """Note the heap as a whole, as it is now; nothing where there is no heap that could be looked at."""
         heap = self._heap
@@ -357,7 +362,7 @@ class RunningRecorder:
             with contextlib.suppress(RecordingError):
                 self._sink.finish(FAILED, error=str(failure), exit_code=exit_code, time_ns=time_ns)
             return
-        self._journal.log.stop()
+        self._journal.stop()
         self.sample()
         self._take_snapshot(0)
         self._append(self._taken())

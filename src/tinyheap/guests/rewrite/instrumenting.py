@@ -1,8 +1,9 @@
 """Instrumenting a module to be recorded: a shadow stack, and calls of the recorder where the host would see nothing.
 
 A module whose collector is replaced calls its host for each allocation anyway.  Any other keeps its allocator: a wrapper
-takes its place in all direct calls, calls it, and tells the recorder what it made.  In both, functions that resize or free
-objects tell the recorder at their entry, as far as the module exports them under the names that C gives them.
+takes its place in exports and in all direct calls, calls it, and tells the recorder what it made.  In both, functions that
+resize or free objects tell the recorder at their entry, as far as the module exports them under the names that C gives them,
+and each ``memory.grow`` of the first memory tells what came of it.
 """
 
 from __future__ import annotations
@@ -10,23 +11,29 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
-from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT, take_out
-from tinyheap.guests.rewrite.shadow_stack import ShadowStack, Sites, keep_shadow_stack
+from tinyheap.errors import MalformedModuleError
+from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT, take_out
+from tinyheap.guests.rewrite.shadow_stack import GROW, GROWING, ShadowStack, Sites, keep_shadow_stack
 from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
 from tinyheap.wasm.entities import FunctionType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from tinyheap.recognize.facts import Guest, ServedHeap
     from tinyheap.wasm import Module
 
 RECORDER_IMPORT: Final = "tinyheap.recorder"
 NOTE: Final = "note"
 """The one function that is imported from there: (kind, address, size, layout), all i32."""
+GROWN: Final = "grown"
+"""Where memory grows by instructions of the module, it imports this from there, too: (pages asked for, what the instruction
+gave, pages now), all i32."""
 SHADOW_STACK_EXPORT: Final = "tinyheap.shadow_stack"
 
 _ALLOC_NAME: Final = "runtime.alloc"
+_MALLOC_NAME: Final = "malloc"
 _ALLOC_TYPES: Final = (FunctionType(("i32",), ("i32",)), FunctionType(("i32", "i32"), ("i32",)))
 _RESIZERS: Final = {
     ("realloc", FunctionType(("i32", "i32"), ("i32",))): EventKind.REALLOCATION,
@@ -58,22 +65,26 @@ def edited(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[Edi
         guest: what it is.
         served: the heap whose collector is to be taken out; None to leave the module its own.
 
-    Raises:
-        UnsupportedGuestError: nothing is known in it that allocates.
+    Where nothing is known in it that allocates, only growths of memory tell of themselves.
     """
     taken = () if served is None else tuple(redirect.function for redirect in served.redirects)
     allocator = None if served is not None else allocator_of(module, guest)
-    resizers = {function: kind for function, kind in _resizers(module).items() if function not in taken}
+    is_heard = served is not None or allocator is not None
+    resizers = {function: kind for function, kind in _resizers(module) if function not in taken and is_heard}
+    growing = {function: offsets for function, offsets in _growing(module) if function not in taken}
     targets = {*taken, *resizers} | (set() if allocator is None else {allocator.function})
+    targets |= {GROWING} if growing else set()
     editor = Editor(module)
     if served is not None:
         take_out(editor, served)
-    elif guest.stack is not None:
-        editor.export(STACK_POINTER_EXPORT, "global", guest.stack.pointer_global)
+    else:
+        _expose(editor, module, guest)
     stack, sites = keep_shadow_stack(editor, module, targets, taken)
     with contextlib.suppress(MalformedModuleError):
         sites.take_names(module.names.functions)
     editor.export(SHADOW_STACK_EXPORT, "memory", stack.memory)
+    if growing:
+        _tell_growths(editor, growing)
     if allocator is not None or resizers:
         note = editor.add_import_function(RECORDER_IMPORT, NOTE, ("i32",) * 4, ())
         for function, kind in resizers.items():
@@ -83,37 +94,64 @@ def edited(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[Edi
     return editor, sites
 
 
-def allocator_of(module: Module, guest: Guest) -> AllocationFunction:
-    """What a guest allocates by.
+def _expose(editor: Editor, module: Module, guest: Guest) -> None:
+    """Export what a host must see of a module that keeps its allocator."""
+    if guest.stack is not None:
+        editor.export(STACK_POINTER_EXPORT, "global", guest.stack.pointer_global)
+    if module.memories:
+        editor.export(MEMORY_EXPORT, "memory", 0)
 
-    Raises:
-        UnsupportedGuestError: it is not known.
-    """
+
+def _growing(module: Module) -> Iterator[tuple[int, list[int]]]:
+    """The functions that grow the first memory, and where they do."""
+    for function in module.defined_functions:
+        assert function.body is not None
+        offsets = [offset for offset, found in function.body.find(GROW) if found.immediates[0] == 0]
+        if offsets:
+            yield function.index, offsets
+
+
+def _tell_growths(editor: Editor, growing: Mapping[int, Sequence[int]]) -> None:
+    """Let each instruction that grows memory tell what was asked for, what it gave and how large memory is then."""
+    grown = editor.add_import_function(RECORDER_IMPORT, GROWN, ("i32",) * 3, ())
+    for function, offsets in growing.items():
+        asked, given = editor.add_local(function, "i32"), editor.add_local(function, "i32")
+        tell = Code().local_get(asked).local_get(given).memory_size(0).call(grown)
+        # Growing by nothing is how some ask for the size.
+        told = Code().local_set(given).local_get(asked).if_(None) + tell + Code().end().local_get(given)
+        for offset in offsets:
+            editor.insert_before(function, offset, Code().local_tee(asked))
+            editor.insert_after(function, offset, told)
+
+
+def allocator_of(module: Module, guest: Guest) -> AllocationFunction | None:
+    """What a guest allocates by: TinyGo's allocator, or else C's; None where neither is known."""
     known = guest.heap or guest.best_fit or guest.leaking
     if known is not None and known.size_parameter is not None:
         return AllocationFunction(known.alloc_function, known.size_parameter, known.layout_parameter)
-    function = _named(module, _ALLOC_NAME)
-    if function is None or module.function_type(function) not in _ALLOC_TYPES:
-        raise UnsupportedGuestError(
-            f"there is nothing to record: in this module ({guest.runtime}, collector: {guest.collector}) no allocator was"
-            f" found, neither by its code nor as a function named {_ALLOC_NAME}"
-        )
-    return AllocationFunction(function, 0, 1 if len(module.function_type(function).parameters) > 1 else None)
+    for name, types in ((_ALLOC_NAME, _ALLOC_TYPES), (_MALLOC_NAME, _ALLOC_TYPES[:1])):
+        function = _defined(module, name)
+        if function is not None and module.function_type(function) in types:
+            return AllocationFunction(function, 0, 1 if len(module.function_type(function).parameters) > 1 else None)
+    return None
 
 
-def _resizers(module: Module) -> dict[int, EventKind]:
+def _resizers(module: Module) -> Iterator[tuple[int, EventKind]]:
     """The functions that resize or free an object, and the kind of event that is."""
-    found = {}
     for (name, function_type), kind in _RESIZERS.items():
-        export = module.export(name)
-        exported = export.index if export is not None and export.kind == "function" else None
-        # The export of a command is a wrapper around the function that everybody else calls.
-        named = _named(module, name)
-        function = exported if named is None else named
-        is_defined = function is not None and module.functions[function].body is not None
-        if function is not None and is_defined and module.function_type(function) == function_type:
-            found[function] = kind
-    return found
+        function = _defined(module, name)
+        if function is not None and module.function_type(function) == function_type:
+            yield function, kind
+
+
+def _defined(module: Module, name: str) -> int | None:
+    """The function of that name, or that is exported by it, if its code is here."""
+    export = module.export(name)
+    exported = export.index if export is not None and export.kind == "function" else None
+    # The export of a command is a wrapper around the function that everybody else calls.
+    named = _named(module, name)
+    function = exported if named is None else named
+    return None if function is None or module.functions[function].body is None else function
 
 
 def _named(module: Module, name: str) -> int | None:
@@ -141,11 +179,17 @@ def _wrap(editor: Editor, module: Module, allocator: AllocationFunction, note: i
         code = code.local_get(index)
     # What the allocator itself called is not on the stack any more.
     code = code.call(allocator.function).local_set(made) + stack.restore(pointer)
+    # What C's allocator did not find room for it gives no address.
+    code = code.local_get(made).if_(None)
     code = code.i32_const(EventKind.ALLOCATION).local_get(made).local_get(allocator.size_parameter)
     layout = allocator.layout_parameter
     code = code.i32_const(0) if layout is None else code.local_get(layout)
-    code = code.call(note).local_get(made)
+    code = code.call(note).end().local_get(made)
     wrapper = editor.add_function(
         signature.parameters, signature.results, code, ["i32", "i32"], "tinyheap.recorded_alloc"
     )
     editor.redirect_calls(allocator.function, wrapper)
+    for export in module.exports:
+        if (export.kind, export.index) == ("function", allocator.function):
+            editor.remove_export(export.name)
+            editor.export(export.name, "function", wrapper)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tinyheap.wasm import Code, Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
-"""Module name of the imports; each is named by its index among `BlockHeap.redirects`."""
+"""Module name of the imports; each is named by its index among the heap's redirects."""
 STACK_POINTER_EXPORT: Final = "tinyheap.stack_pointer"
 MEMORY_EXPORT: Final = "tinyheap.memory"
 

@@ -50,9 +50,12 @@ ENTRIES: Final = PAGES * 65536 // ENTRY_BYTES - 1
 frame pointer, and that is 512 KiB unless wasmtime is asked for more: a quarter of what this is made for."""
 INDIRECT: Final = -1
 """The callee of a call through a table or a reference."""
+GROWING: Final = -2
+"""What a ``memory.grow`` of the first memory is the call of; it may be a target, like a function."""
 
 _DIRECT_CALLS: Final = ("call", "return_call")
 _INDIRECT_CALLS: Final = ("call_indirect", "return_call_indirect", "call_ref", "return_call_ref")
+GROW: Final = "memory.grow"
 _WASI: Final = ("wasi_snapshot_preview1", "wasi_unstable")
 """Whoever serves these never calls the program."""
 _END_OF_HEAD: Final = b"\0"
@@ -97,6 +100,8 @@ class Sites:
 
     def name(self, function: int) -> str:
         """A function's name, or what stands for it."""
+        if function == GROWING:
+            return GROW
         return self.names.get(function, f"function[{function}]")
 
     def take_places(self, module: Module, symbols: Module) -> None:
@@ -109,7 +114,7 @@ class Sites:
         code = code_section(module)
         self.code_offset = 0 if code is None else code.offset
         nameless = [index for index in sorted({*self.functions, *self.callees}) if index not in self.names]
-        bodies = {index: body for index in nameless if index != INDIRECT and (body := module.functions[index].body)}
+        bodies = {index: body for index in nameless if index >= 0 and (body := module.functions[index].body)}
         entries = {index: body.code_start - self.code_offset for index, body in bodies.items()}
         addresses = {*entries.values(), *(offset - self.code_offset for offset in self.offsets)}
         self.places = places_of(symbols, sorted(addresses))
@@ -154,7 +159,10 @@ def _little(column: array[int]) -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call instruction: its offset, the callee's index or the type that it is called by, whether it is a tail call."""
+    """A call instruction: its offset, the callee's index or the type that it is called by, whether it is a tail call.
+
+    What grows memory is the call of `GROWING`.
+    """
 
     offset: int
     callee: int
@@ -170,15 +178,17 @@ class CallGraph:
         self.calls: dict[int, list[_Call]] = {}
         self.referenced: set[int] = set(_in_elements(module))
         """Functions that a table or a reference may hold."""
-        names = (*_DIRECT_CALLS, *_INDIRECT_CALLS, "ref.func")
+        names = (*_DIRECT_CALLS, *_INDIRECT_CALLS, "ref.func", GROW)
         for function in module.defined_functions:
             assert function.body is not None
             self.calls[function.index] = []
             for offset, instruction in function.body.find(*names):
                 if instruction.name == "ref.func":
                     self.referenced.add(instruction.immediates[0])
-                else:
+                elif instruction.name != GROW:
                     self.calls[function.index].append(self._call(offset, instruction))
+                elif instruction.immediates[0] == 0:
+                    self.calls[function.index].append(_Call(offset, GROWING, None, False))
 
     def _call(self, offset: int, instruction: Instruction) -> _Call:
         number, is_tail = instruction.immediates[0], instruction.name.startswith("return_")
@@ -216,6 +226,8 @@ class CallGraph:
                 continue
             found.add(function)
             work += callers[function]
+            if function == GROWING:
+                continue
             kind = self._module.function_type(function)
             if function in self.referenced and kind not in types:
                 types.add(kind)
@@ -273,7 +285,7 @@ def keep_shadow_stack(
 
     Args:
         editor: gets the code; its module is ``module``.
-        targets: functions whose callers are to be known.
+        targets: functions whose callers are to be known, and `GROWING`, if who grows memory is.
         taken: functions whose bodies the editor has taken away already.
 
     Returns:

@@ -7,80 +7,117 @@ to them, and a limit down.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
 from tinyheap.heap.growth import growth_text, next_size
+from tinyheap.recordings.refusals import Refusal
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
+    from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
+
+MOST_PAGES: Final = 1 << 16
+"""Of a memory with addresses of 32 bits."""
+
+
+def refusal(new_pages: int, maximum_pages: int | None, limit_bytes: int | None) -> Refusal:
+    """What refused to let a memory become so large.
+
+    Args:
+        new_pages: what it was to be.
+        maximum_pages: what its module allows; None for no limit.
+        limit_bytes: what its host allows; None for no limit.
+    """
+    if limit_bytes is not None and new_pages * WASM_PAGE_BYTES > limit_bytes:
+        return Refusal.MEMORY_LIMIT
+    if maximum_pages is not None and new_pages > maximum_pages:
+        return Refusal.MAXIMUM
+    return Refusal.ADDRESS_SPACE if new_pages > MOST_PAGES else Refusal.HOST
 
 
 class Growing:
     """Grows the memory under a guest's heap, step by step.
 
     Args:
-        limit_bytes: what the store lets the memory grow to, for messages; None for no limit.
+        limit_bytes: what the store lets the memory grow to; None for no limit.
+        recording: takes each step; None where the run is not recorded.
     """
 
-    def __init__(self, policy: Policy, memory: BoundMemory, limit_bytes: int | None) -> None:
-        self._policy, self._memory, self._limit_bytes = policy, memory, limit_bytes
+    def __init__(
+        self, policy: Policy, memory: BoundMemory, limit_bytes: int | None, recording: RunningRecorder | None = None
+    ) -> None:
+        self._policy, self._memory, self._limit_bytes, self._recording = policy, memory, limit_bytes, recording
         self.obstacle = ""
         """Why there was no further step."""
 
     def extend(self, old: Geometry) -> int | None:
         """Make room for the next step; the heap's size then, or None where there is no step."""
-        pages = self._memory.pages
-        end_address = self._next_end(old, pages)
+        pages, wanted_pages = self._memory.pages, self._wanted_pages(old)
+        end_address = self._allowed_end(old, wanted_pages)
         new_pages = -(-end_address // WASM_PAGE_BYTES)
         if end_address <= old.end_address:
-            self.obstacle = self._why_not_larger(old)
+            refused_by, self.obstacle = self._why_not_larger(old)
+            self._note(pages, wanted_pages, refused_by)
             return None
         if new_pages > pages:
             try:
                 self._memory.grow(new_pages - pages)
             except wasmtime.WasmtimeError:
-                self.obstacle = self._why_no_memory(pages, new_pages)
+                refused_by = refusal(new_pages, self._memory.most_pages, self._limit_bytes)
+                self.obstacle = self._why_no_memory(pages, new_pages, refused_by)
+                self._note(pages, new_pages, refused_by)
                 return None
+            self._note(pages, new_pages, None)
         return end_address - old.start_address
 
-    def _next_end(self, old: Geometry, pages: int) -> int:
-        """The address at which the heap is to end next: where the memory will, since programs look for it there."""
+    def _note(self, pages: int, wanted_pages: int, refused_by: Refusal | None) -> None:
+        """Tell the recording, if there is one, of a step from a size to another, or what refused it."""
+        if self._recording is not None:
+            asked_pages = max(wanted_pages - pages, 0)
+            new_pages = pages if refused_by is not None else wanted_pages
+            self._recording.note_memory_growth(pages, asked_pages, new_pages, refused_by)
+
+    def _wanted_pages(self, old: Geometry) -> int:
+        """How large the memory is to be next, as far as the growth policy goes."""
         growth = self._policy.growth
-        # As the original: what there is, again.
-        new_pages = 2 * pages
-        if growth is not None:
-            new_pages = -(-(old.start_address + next_size(growth, old.heap_bytes)) // WASM_PAGE_BYTES)
+        if growth is None:
+            # As the original: what there is, again.
+            return 2 * self._memory.pages
+        return -(-(old.start_address + next_size(growth, old.heap_bytes)) // WASM_PAGE_BYTES)
+
+    def _allowed_end(self, old: Geometry, new_pages: int) -> int:
+        """The address at which the heap is to end next: where the memory will, since programs look for it there."""
         for limit_bytes in self._policy.limits_bytes:
             new_pages = min(new_pages, (old.start_address + limit_bytes) // WASM_PAGE_BYTES)
         return min(new_pages * WASM_PAGE_BYTES, old.address_space_bytes)
 
-    def _why_not_larger(self, old: Geometry) -> str:
+    def _why_not_larger(self, old: Geometry) -> tuple[Refusal, str]:
         """Why the policy has no larger heap."""
         limits = [limit for limit in self._policy.limits_bytes if limit < old.heap_bytes + WASM_PAGE_BYTES]
         if limits:
-            return (
+            return Refusal.HEAP_LIMIT, (
                 f"it has reached its limit of {min(limits)} bytes, as far as whole pages of {WASM_PAGE_BYTES} bytes go; "
                 "allow it more (--heap-limit)"
             )
         if old.end_address + old.block_bytes > old.address_space_bytes:
-            return "it ends where the address space does"
+            return Refusal.ADDRESS_SPACE, "it ends where the address space does"
         policy = "double" if self._policy.growth is None else growth_text(self._policy.growth)
-        return f"its growth policy ({policy}) makes it no larger; choose another (--growth)"
+        return Refusal.POLICY, f"its growth policy ({policy}) makes it no larger; choose another (--growth)"
 
-    def _why_no_memory(self, pages: int, new_pages: int) -> str:
+    def _why_no_memory(self, pages: int, new_pages: int, refused_by: Refusal) -> str:
         """Why there are no further pages for the next step."""
         step = f"the next step is from {pages * WASM_PAGE_BYTES} to {new_pages * WASM_PAGE_BYTES} bytes of memory"
-        limit_bytes, most = self._limit_bytes, self._memory.most_pages
-        if limit_bytes is not None and new_pages * WASM_PAGE_BYTES > limit_bytes:
+        if refused_by is Refusal.MEMORY_LIMIT:
             return (
-                f"{step}, over the memory limit of {limit_bytes}; allow more (--memory-limit), or smaller steps "
+                f"{step}, over the memory limit of {self._limit_bytes}; allow more (--memory-limit), or smaller steps "
                 "(--growth step:64K)"
             )
-        if most is not None and new_pages > most:
-            return f"{step}, over the {most * WASM_PAGE_BYTES} that the module allows; try smaller steps (--growth step:64K)"
+        if refused_by is Refusal.MAXIMUM:
+            most_bytes = (self._memory.most_pages or 0) * WASM_PAGE_BYTES
+            return f"{step}, over the {most_bytes} that the module allows; try smaller steps (--growth step:64K)"
         return f"{step}, which this machine does not have; try smaller steps (--growth step:64K)"

@@ -116,7 +116,7 @@ class ServingHeap(SoleOwner):
         self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
         self._variables.take_over()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
-        self._growing = Growing(policy, memory, binding.memory_limit_bytes)
+        self._growing = Growing(policy, memory, binding.memory_limit_bytes, recording)
         self._collector = Collector(
             memory,
             self.engine,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.profile import time_line
 from tinyheap.profile.result import rows
 from tinyheap.recordings import schema
+from tinyheap.recordings.observed import Lives
 from tinyheap.report.exports.protobuf import message, number, text
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def _tracks(recording: Recording, line: TimeLine) -> Iterator[bytes]:
         if all(getattr(point, field) is None for point in line.points):
             continue
         counter = message(COUNTER, number(3, unit))
-        yield _packet(message(TRACK_DESCRIPTOR, number(UUID, track), text(NAME, name), parent, counter))
+        most = ", at most" if field.startswith("live") and line.observed.lives is Lives.AT_MOST else ""
+        yield _packet(message(TRACK_DESCRIPTOR, number(UUID, track), text(NAME, name + most), parent, counter))
 
 
 def _event(time_ns: int, kind: int, track: int, *fields: bytes) -> bytes:

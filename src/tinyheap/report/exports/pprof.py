@@ -2,7 +2,8 @@
 
 The format is github.com/google/pprof, ``proto/profile.proto``; the numbers below are its fields.  The sample types are
 those of Go's own heap profile: objects and bytes allocated, objects and bytes in use, which here means not freed by any
-collection when the recording ended.  Where collections were not recorded there are only the first two.
+collection when the recording ended.  Where deaths were inferred, a comment says that what is in use is an upper bound; where
+nothing is known of them, there are only the first two.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tinyheap.profile import Measure, Unknown
 from tinyheap.profile.flame import weights
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
+from tinyheap.recordings.observed import Lives
 from tinyheap.report.exports.protobuf import message, number, numbers, text
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ SAMPLE_TYPES: Final = (
     ("inuse_space", "bytes", Measure.LIVE_AT_END_BYTES),
 )
 DEFAULT_SAMPLE_TYPE: Final = "alloc_space"
+UPPER_BOUND: Final = "inuse: an upper bound; deaths are inferred from bytes that were handed out again"
 
 SAMPLE_TYPE, SAMPLE, MAPPING, LOCATION, FUNCTION, STRING = 1, 2, 3, 4, 5, 6
-TIME_NS, DURATION_NS, PERIOD_TYPE, PERIOD, DEFAULT_TYPE = 9, 10, 11, 12, 14
+TIME_NS, DURATION_NS, PERIOD_TYPE, PERIOD, COMMENT, DEFAULT_TYPE = 9, 10, 11, 12, 13, 14
 """Fields of a profile."""
 
 
@@ -85,6 +88,8 @@ def _profile(recording: Recording) -> Iterator[bytes]:
     yield number(DURATION_NS, wall_ns(recording))
     yield message(PERIOD_TYPE, *_value_type(strings, "space", "bytes")) + number(PERIOD, 1)
     yield number(DEFAULT_TYPE, strings.id(DEFAULT_SAMPLE_TYPE))
+    if recording.run.observed.lives is Lives.AT_MOST:
+        yield number(COMMENT, strings.id(UPPER_BOUND))
     yield from strings.fields()
 
 

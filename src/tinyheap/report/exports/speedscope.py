@@ -50,7 +50,7 @@ def _profile(graph: FlameGraph, frames: dict[str, int]) -> dict[str, Any]:
         weights.append(weight)
     return {
         "type": "sampled",
-        "name": graph.measure.title,
+        "name": graph.title,
         "unit": "bytes" if graph.measure.is_bytes else "none",
         "startValue": 0,
         "endValue": graph.root.total,

@@ -34,8 +34,8 @@ def write_tables(recording: Recording, folder: Path, extension: str) -> None:
         OutputError: The folder cannot be written to.
         RecordingClosedError: The recording is closed.
     """
-    (file,) = row(recording, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
-    queries = {table.name: f"FROM source.main.{table.name}" for table in schema.TABLES}
+    (source,) = row(recording, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
+    queries = {table.name: f"FROM {table.name}" for table in schema.TABLES}
     queries[schema.OBJECTS.name] = schema.OBJECTS.query
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoload_known_extensions": False,
@@ -47,13 +47,16 @@ def write_tables(recording: Recording, folder: Path, extension: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary(folder.absolute()) as made, duckdb.connect(":memory:", config=config) as connection:
             made.mkdir()
-            connection.execute(f"ATTACH {_quoted(file)} AS source (READ_ONLY); USE source.main")
+            connection.execute(f"ATTACH {_quoted(source)} AS source (READ_ONLY); USE source.main")
+            found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+            for table in schema.lacking({name for (name,) in found}):
+                connection.execute(table.temporary_sql)
             for name, query in queries.items():
                 connection.execute(
                     f"COPY ({query}) TO {_quoted(str(made / f'{name}.{extension}'))} ({OPTIONS[extension]})"
                 )
-            for table in made.iterdir():
-                table.replace(folder / table.name)
+            for file in made.iterdir():
+                file.replace(folder / file.name)
     except OSError as error:
         raise OutputError(f"{text_of(folder)}: cannot be written: {reason_of(error)}; choose another folder") from error
     except duckdb.Error as error:

@@ -35,6 +35,7 @@ COLUMNS: Final = {
     "point": ("time_ns", *POINTS),
     "collection": (*COLLECTIONS, "reason", "stack"),
     "growth": GROWTHS,
+    "memory": ("time_ns", "bytes"),
     "function": ("function", *USAGES),
     "site": ("function", *USAGES, "code_offset", "file", "line"),
     "line": ("file", "line", *USAGES),
@@ -42,6 +43,8 @@ COLUMNS: Final = {
     "stack": ("parent", "function", "is_runtime", "offset", "site", "file", "line", "is_inlined"),
 }
 """The columns of the summary by table; together they are named ``TABLE.COLUMN``.
+
+``memory`` is how large linear memory is from each time on; it has no rows where that is not known.
 
 ``function`` and ``site`` of a stack are places in `Summary.functions`, ``reason`` of a collection one in `Summary.reasons`,
 ``file`` one in `Summary.files`, of which the first stands for none; a ``line`` of 0 for none, too.
@@ -74,7 +77,9 @@ class Run(TypedDict):
     source: str
     """Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself."""
     unseen_collections: str | None
-    """Why collections, and with them what lives, are not known; None where they are."""
+    """Why collections are not known; None where they are."""
+    lives: str
+    """What is known of what lives: `exact`, `at most` (deaths were inferred) or `unknown`."""
     unseen_heap: str | None
     """Why the heap as a whole is not known; None where it is."""
     started_at: str

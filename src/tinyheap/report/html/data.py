@@ -20,6 +20,7 @@ from tinyheap.profile.flame import weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
 from tinyheap.profile.leaks import LeakSuspects, leak_suspects
 from tinyheap.profile.lines import LineUsage, by_line
+from tinyheap.profile.memory import linear_memory
 from tinyheap.profile.pausing import pauses
 from tinyheap.profile.result import Unknown, row, rows
 from tinyheap.profile.result import columns as columns_of
@@ -179,6 +180,7 @@ def _run_facts(recording: Recording) -> contents.Run:
         "never_frees": run.never_frees,
         "source": shortened(run.source),
         "unseen_collections": None if run.observed.collections else run.observed.unseen_collections,
+        "lives": run.observed.lives.value,
         "unseen_heap": None if run.observed.heap else run.observed.unseen_heap,
         "started_at": json_of(run.started_at),
         "state": shortened(run.state),
@@ -279,7 +281,7 @@ def _weight_columns(recording: Recording, stacks: _Stacks) -> Columns:
 
 
 def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
-    """The time line, collections, growths and the mutator's share; nothing where they are not known."""
+    """The time line, collections, growths, memory and the mutator's share; nothing where they are not known."""
     points = time_line(recording, MOST_POINTS).points
     columns: Columns = {"point.time_ns": _numbers(point.time_ns for point in points)}
     for name in contents.POINTS:
@@ -291,6 +293,10 @@ def _history_columns(recording: Recording, stacks: _Stacks) -> Columns:
     found = rows(recording, query, [observed.collections])
     columns["collection.reason"] = np.array([reasons.index(shortened(reason)) for reason, _ in found], np.uint32)
     columns["collection.stack"] = stacks.numbers(np.array([stack_id for _, stack_id in found], np.int64))
+    memory = linear_memory(recording)
+    steps = () if isinstance(memory, Unknown) else memory.steps
+    columns["memory.time_ns"] = _numbers(time_ns for time_ns, _ in steps)
+    columns["memory.bytes"] = _numbers(size_bytes for _, size_bytes in steps)
     all_pauses = pauses(recording)
     found_windows = () if isinstance(all_pauses, Unknown) else all_pauses.utilizations
     columns["utilization.window_ns"] = _numbers(each.window_ns for each in found_windows)

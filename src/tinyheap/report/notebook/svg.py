@@ -126,7 +126,7 @@ def _boxes(graph: FlameGraph) -> Iterator[tuple[int, float, float, FlameNode]]:
 def _box(graph: FlameGraph, row: int, left: float, width: float, node: FlameNode) -> str:
     weigh = size_text if graph.measure.is_bytes else count_text
     share = 100 * node.total / graph.root.total if graph.root.total else 0
-    name = printable(node.name) if row else graph.measure.title
+    name = printable(node.name) if row else graph.title
     note = f"{name}\n{weigh(node.total)}, {share:.1f}%; own {weigh(node.own)}"
     fits = int((width - 6) / CHARACTER_WIDTH)
     label = name if len(name) <= fits else f"…{name[1 - fits :]}" if fits > 3 else ""

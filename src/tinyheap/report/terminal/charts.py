@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from tinyheap.recordings.observed import Lives
 from tinyheap.report.quantities import size_text, time_text
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def sampled(line: TimeLine, columns: int) -> Drawn:
 def asked_for(line: TimeLine) -> tuple[str, list[tuple[int, int]]]:
     """What is known where the heap was not seen, and its values by time: what lived, or else what was allocated."""
     live = [(point.time_ns, point.live_bytes) for point in line.points if point.live_bytes is not None]
-    if line.observed.collections:
-        return "live, as asked for", live
+    if line.observed.lives is not Lives.UNKNOWN:
+        most = ", at most" if line.observed.lives is Lives.AT_MOST else ""
+        return f"live{most}, as asked for", live
     return "allocated so far, as asked for", [(point.time_ns, point.allocated_bytes) for point in line.points]
 
 

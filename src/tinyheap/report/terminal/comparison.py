@@ -32,6 +32,8 @@ METRICS: Final = {
     "collector_ns": "in the collector",
 }
 """The totals that are shown, and what they are called."""
+OF_LIVES: Final = ("peak_bytes", "live_bytes")
+"""Those that may be upper bounds."""
 PAUSES: Final = {
     "percentile_50_ns": "half of the pauses, at most",
     "percentile_99_ns": "99% of the pauses, at most",
@@ -57,10 +59,9 @@ class ComparisonTables:
         for name, title in {**METRICS, **PAUSES}.items():
             each = by_name[name]
             if each.before is not None or each.after is not None:
-                text = _text_of(name)
                 sides = (
-                    _known(each.before, text, self.comparison.before),
-                    _known(each.after, text, self.comparison.after),
+                    _known(each.before, name, self.comparison.before),
+                    _known(each.after, name, self.comparison.after),
                 )
                 table.add_row(title, *sides, _change(each))
         return table
@@ -98,10 +99,10 @@ def _text_of(name: str) -> Callable[[float], str]:
     return (lambda value: f"{100 * value:.0f}%") if name == "fragmentation" else (lambda value: f"{int(value):,}")
 
 
-def _known(value: float | None, text: Callable[[float], str], totals: Totals) -> str:
+def _known(value: float | None, name: str, totals: Totals) -> str:
     """A metric of one side; where it is missing, it is unknown, or there was nothing that could have it."""
     if value is not None:
-        return text(value)
+        return (totals.observed.lives.prefix if name in OF_LIVES else "") + _text_of(name)(value)
     return "-" if totals.observed.heap else "unknown"
 
 

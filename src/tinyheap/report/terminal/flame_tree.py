@@ -79,7 +79,7 @@ class FlameTree:
         root = folded(self.graph).root
         whole = root.total
         if not whole:
-            yield Text(f"no {self.graph.measure.title}", "dim")
+            yield Text(f"no {self.graph.title}", "dim")
             return
         weigh = size_text if self.graph.measure.is_bytes else count_text
         shown = _heaviest(root, self.most_lines)

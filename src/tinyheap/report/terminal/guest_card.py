@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,13 +20,19 @@ from tinyheap.recognize.facts import (
     Evidence,
     Guest,
     HeaderPlace,
+    MemoryLayout,
     RootAddresses,
     StackScan,
     SystemStack,
 )
+from tinyheap.report.quantities import maximum_text, pages_text, size_text
 from tinyheap.report.text import printable
+from tinyheap.symbols.places import Variable
 
 _STYLES: Final = {Confidence.CERTAIN: "green", Confidence.LIKELY: "yellow", Confidence.UNKNOWN: "red"}
+VARIABLES_SHOWN: Final = 8
+PARTS_SHOWN: Final = 6
+_NUMBER_BEHIND: Final = re.compile(r"\.\d+$")
 _NOTHING: Final = Evidence(Confidence.UNKNOWN)
 
 
@@ -38,10 +45,19 @@ class Row(NamedTuple):
 
 
 class GuestCard:
-    """One guest, to be printed by rich."""
+    """One guest, to be printed by rich.
 
-    def __init__(self, name: str, guest: Guest) -> None:
-        self._name, self._guest = name, guest
+    Args:
+        name: Of its file.
+        guest: What it is.
+        variables: Those in its memory, the largest first; None where they are not known.
+        problem: Why they are not, where there is debug information.
+    """
+
+    def __init__(
+        self, name: str, guest: Guest, variables: Sequence[Variable] | None = None, problem: str | None = None
+    ) -> None:
+        self._name, self._guest, self._variables, self._problem = name, guest, variables, problem
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """A headline, what works, and the table of facts."""
@@ -60,11 +76,20 @@ class GuestCard:
         table.add_column("Value", overflow="fold")
         table.add_column("Sure", no_wrap=True)
         table.add_column("How", overflow="fold", ratio=1)
-        for row in _rows(guest):
+        for row in (*_rows(guest), *_memory_rows(guest), *self._variable_rows()):
             evidence = guest.evidence.get(row.evidence, _NOTHING) if row.evidence else None
             sure = Text(evidence.confidence.value, _STYLES[evidence.confidence]) if evidence else Text("")
             table.add_row(row.label, Text(row.value), sure, Text("; ".join(evidence.how) if evidence else ""))
         yield table
+
+    def _variable_rows(self) -> Iterator[Row]:
+        if self._problem is not None:
+            yield Row("variables", f"unknown: {printable(self._problem)}")
+        elif self._variables is not None:
+            whole = sum(each.size_bytes for each in self._variables)
+            yield Row("variables", f"{len(self._variables):,}, {size_text(whole)}; the largest:")
+            for each in self._variables[:VARIABLES_SHOWN]:
+                yield Row("", f"{size_text(each.size_bytes)} at {each.address:#x}: {printable(each.name)}")
 
 
 class GuestTable:
@@ -115,9 +140,12 @@ def _why_not(guest: Guest) -> str:
     return {"leaking": "it frees nothing", "boehm": "it is Boehm's"}.get(guest.collector, "not recognized")
 
 
-def guest_json(name: str, guest: Guest) -> dict[str, Any]:
+def guest_json(
+    name: str, guest: Guest, variables: Sequence[Variable] | None = None, problem: str | None = None
+) -> dict[str, Any]:
     """One guest as what `json.dumps` takes; addresses are numbers, absent facts null."""
-    return {"module": name, **json_of(guest)}
+    known = None if variables is None else [json_of(each) for each in variables]
+    return {"module": name, **json_of(guest), "variables": known, "variables_problem": problem}
 
 
 def _rows(guest: Guest) -> Iterator[Row]:
@@ -133,11 +161,38 @@ def _rows(guest: Guest) -> Iterator[Row]:
         yield Row("heap pointer", _address(guest.leaking.heap_pointer_address), "alloc")
     if guest.heap is None and "collector" in guest.evidence:
         yield Row("collector", guest.collector, "collector")
-    if guest.stack is not None:
-        yield Row("stack", _stack_text(guest.stack))
     yield Row("exports", ", ".join(guest.exports) or "none")
     if guest.lacks:
         yield Row("not offered", "; ".join(guest.lacks))
+
+
+def _memory_rows(guest: Guest) -> Iterator[Row]:
+    """What lies in memory, from its beginning on."""
+    memory = guest.memory
+    if memory is None:
+        yield Row("memory", "none")
+        return
+    imported = ", imported" if memory.is_imported else ""
+    yield Row("memory", f"{pages_text(memory.declared_pages)} declared{imported}; {maximum_text(memory.maximum_pages)}")
+    if guest.stack is not None:
+        yield Row("stack", _stack_text(guest.stack))
+    if memory.data:
+        whole, last = sum(each.size_bytes for each in memory.data), memory.data[-1]
+        end = last.start_address + last.size_bytes
+        yield Row("data", f"{size_text(whole)}, {memory.data[0].start_address:#x} to {end:#x}{_parts(memory)}")
+    begins = memory.heap_start_address
+    yield Row("heap begins", "unknown before it runs" if begins is None else f"at {begins:#x}")
+
+
+def _parts(memory: MemoryLayout) -> str:
+    """The named segments of data, by name; those that differ in a number behind it are one."""
+    sizes: dict[str, int] = {}
+    for each in memory.data:
+        if each.name is not None:
+            name = _NUMBER_BEHIND.sub("", each.name)
+            sizes[name] = sizes.get(name, 0) + each.size_bytes
+    parts = [f"{printable(name)} {size_text(size)}" for name, size in list(sizes.items())[:PARTS_SHOWN]]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _next_fit_rows(heap: BlockHeap) -> Iterator[Row]:

@@ -1,8 +1,7 @@
 """The report of a recording for a terminal: all analyses, in the order in which one asks.
 
 What ran, and how much?  When?  Who allocated it, from where?  How long did the program wait?  What are the objects like?
-And does anything leak, or grow with
-each call of the host?
+Does anything leak?  How did linear memory grow?  And does anything grow with each call of the host?
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap import profile
+from tinyheap.recordings.observed import Lives
 from tinyheap.report.terminal.flame_tree import FlameTree
-from tinyheap.report.terminal.results import WARNING, HistogramRows, UsageRows, drawn, renderable_of
+from tinyheap.report.terminal.results import WARNING, HistogramRows, LiveRows, UsageRows, drawn, renderable_of
 from tinyheap.report.terminal.source_listing import SourceListing
 
 if TYPE_CHECKING:
@@ -44,20 +44,31 @@ def report(
     """
     totals = profile.totals(recording)
     yield renderable_of(totals)
+    if totals.observed.allocations:
+        yield from _of_heap(recording, measure, top, sources)
+    yield from section("Linear memory", renderable_of(profile.linear_memory(recording)))
+    calls = profile.host_calls(recording)
+    if not isinstance(calls, profile.Unknown) and calls.is_repeated:
+        yield from section("Calls of the host", renderable_of(calls))
+
+
+def _of_heap(recording: Recording, measure: Measure, top: int, sources: Sources | None) -> Iterator[RenderableType]:
+    """The sections on what is allocated."""
     yield from section("The heap through time", renderable_of(profile.time_line(recording)))
-    stacks = drawn(profile.flame_graph(recording, measure), lambda graph: FlameTree(graph, top))
-    yield from section(f"Stacks, by {measure.title}", stacks)
-    yield from section("Allocation sites", UsageRows(profile.by_site(recording), top))
+    graph, sites = profile.flame_graph(recording, measure), profile.by_site(recording)
+    title = measure.title if isinstance(graph, profile.Unknown) else graph.title
+    yield from section(f"Stacks, by {title}", drawn(graph, lambda known: FlameTree(known, top)))
+    yield from section("Allocation sites", UsageRows(sites, top))
+    if sites.lives is Lives.AT_MOST:
+        yield from section("Live at the end, at most", LiveRows(sites, top))
     if sources:
         yield from section("Source", SourceListing(profile.by_line(recording), sources, top))
     yield from section("Pauses", renderable_of(profile.pauses(recording)))
     sizes = Group(Text("objects by size", "dim"), HistogramRows(profile.size_histogram(recording)))
-    lives = Group(Text("objects by lifetime", "dim"), renderable_of(profile.lifetime_histogram(recording)))
+    bounded = ", at most" if sites.lives is Lives.AT_MOST else ""
+    lives = Group(Text(f"objects by lifetime{bounded}", "dim"), renderable_of(profile.lifetime_histogram(recording)))
     yield from section("Objects", SideBySide(sizes, lives))
     yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
-    calls = profile.host_calls(recording)
-    if not isinstance(calls, profile.Unknown) and calls.is_repeated:
-        yield from section("Calls of the host", renderable_of(calls))
 
 
 def comparison(before: Recording, after: Recording) -> Iterator[RenderableType]:

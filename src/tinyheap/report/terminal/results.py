@@ -19,6 +19,8 @@ from tinyheap.profile import (
     Histogram,
     HostCalls,
     LeakSuspects,
+    LinearMemory,
+    Owners,
     Pauses,
     SiteUsage,
     TimeLine,
@@ -29,17 +31,20 @@ from tinyheap.profile import (
 )
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.profile.stacks import holds_program
-from tinyheap.recordings.observed import LEAKING
+from tinyheap.recordings.observed import LEAKING, Lives
 from tinyheap.recordings.schema import RUNNING
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
 from tinyheap.report.terminal.calls import HostCallsCard
 from tinyheap.report.terminal.charts import BAR_STYLE, TimeLineChart, bar, series
 from tinyheap.report.terminal.comparison import ComparisonTables
 from tinyheap.report.terminal.flame_tree import FlameTree, fitted
+from tinyheap.report.terminal.memory import LinearMemoryCard
+from tinyheap.report.terminal.owners import OwnersCard
 from tinyheap.report.text import printable
 
 USAGES_SHOWN: Final = 15
 SUSPECTS_SHOWN: Final = 5
+TRENDS_SHOWN: Final = 5
 NARROW: Final = 120
 """Cells; a table of sites that has fewer leaves columns out."""
 RESULT_BAR: Final = 24
@@ -95,16 +100,20 @@ def _warnings(totals: Totals) -> Iterator[Text]:
 def _statistics(totals: Totals) -> Iterator[tuple[str, str]]:
     ended = "" if totals.exit_code is None else f", exit code {totals.exit_code}"
     yield "recorded for" if totals.state == RUNNING else "ran for", f"{time_text(totals.wall_ns)}{ended}"
-    mean = f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average" if totals.allocations else ""
-    yield "allocated", f"{size_text(totals.allocated_bytes)} in {totals.allocations:,} objects{mean}"
+    allocated = _sized(totals.allocated_bytes, totals.allocations)
+    if totals.allocated_bytes is not None and totals.allocations:
+        allocated += f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average"
+    yield "allocated", allocated
     yield from _of_collections(totals)
     yield from _of_heap(totals)
 
 
 def _of_collections(totals: Totals) -> Iterator[tuple[str, str]]:
-    peak = totals.peak
-    yield "peak", UNKNOWN if peak is None else f"{_sized(peak.bytes, peak.objects)}, after {time_text(peak.time_ns)}"
-    yield f"live at {_end(totals)}", _sized(totals.live_bytes, totals.live_objects)
+    peak, most = totals.peak, totals.observed.lives.prefix
+    after = "" if peak is None else f"{most}{_sized(peak.bytes, peak.objects)}, after {time_text(peak.time_ns)}"
+    yield "peak", after or UNKNOWN
+    live = _sized(totals.live_bytes, totals.live_objects)
+    yield f"live at {_end(totals)}", live if live == UNKNOWN else most + live
     if totals.collections is None or totals.collector_ns is None:
         yield "collections", UNKNOWN
     elif totals.collections:
@@ -152,18 +161,18 @@ class UsageRows:
         if not shown:
             yield Text("nothing was allocated", "dim")
             return
-        knows_lives = shown[0].live_bytes is not None
         columns = [each for each in _COLUMNS if each.is_basic or options.max_width >= NARROW]
-        columns = [each for each in columns if knows_lives or not each.is_of_lives]
+        columns = [each for each in columns if self.usages.lives in each.known_where]
         table = Table.grid(padding=(0, 2, 0, 0))
-        for column in columns:
-            table.add_column(column.title, justify="right", no_wrap=True)
+        titles = [column.title_of(self.usages.lives) for column in columns]
+        for title in titles:
+            table.add_column(title, justify="right", no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_row(*(Text(column.title, "dim") for column in columns), Text("where", "dim"))
+        table.add_row(*(Text(title, "dim") for title in titles), Text("where", "dim"))
         whole = sum(usage.own_bytes for usage in self.usages)
         cells = [[column.text(usage, whole) for column in columns] for usage in shown]
         room = options.max_width - sum(
-            max(len(column.title), *(len(row[number]) for row in cells)) + 2 for number, column in enumerate(columns)
+            max(len(title), *(len(row[number]) for row in cells)) + 2 for number, title in enumerate(titles)
         )
         for row, usage in zip(cells, shown, strict=True):
             table.add_row(*row, fitted("", printable(usage.name), max(room, 12), options))
@@ -171,11 +180,49 @@ class UsageRows:
         rest = sum(1 for usage in self.usages if usage.own_bytes or usage.own_objects) - len(shown)
         if rest > 0:
             yield Text(f"and {rest:,} more", "dim")
+        yield from _trends(shown, options)
         # Where lines are known, a function holds its own code only.
         functions = {usage.site.function for usage in shown if isinstance(usage, SiteUsage) and not usage.site.place}
         functions |= {usage.function for usage in shown if isinstance(usage, FunctionUsage)}
         if holders := ", ".join(sorted(filter(holds_program, functions))):
             yield Text(f"{printable(holders)}: holds inlined code of the program, such as main.main", "dim")
+
+
+def _trends(shown: Iterable[Usage], options: ConsoleOptions) -> Iterator[Text]:
+    """The sites among them whose objects follow each other in a way that says something."""
+    telling = [usage for usage in shown if isinstance(usage, SiteUsage) and usage.trend.is_telling][:TRENDS_SHOWN]
+    for usage in telling:
+        explanation = usage.trend.explanation
+        name = fitted("", printable(usage.name), max(options.max_width - len(explanation) - 2, 12), options)
+        yield Text.assemble(name, (f": {explanation}", "dim"), overflow="fold")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRows:
+    """A renderable: functions or sites by what lives of them at the end, the most bytes first."""
+
+    usages: UsageTable[Any]
+    most: int = USAGES_SHOWN
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One line per row."""
+        living = self.usages.by_live_bytes()
+        if not len(living):
+            yield Text("nothing", "dim")
+            return
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for title in ("bytes", "share", "objects"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("where", no_wrap=True)
+        table.add_row(*(Text(str(column.header), "dim") for column in table.columns))
+        whole = sum(usage.live_bytes or 0 for usage in living)
+        for usage in living[: self.most]:
+            live_bytes, live_objects = usage.live_bytes or 0, usage.live_objects or 0
+            name = fitted("", printable(usage.name), max(options.max_width - 32, 12), options)
+            table.add_row(size_text(live_bytes), share_text(live_bytes, whole), count_text(live_objects), name)
+        yield table
+        if len(living) > self.most:
+            yield Text(f"and {len(living) - self.most:,} more", "dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,31 +233,38 @@ class UsageColumn:
     text: Callable[[Usage, int], str]
     """From a usage and the bytes of all."""
     is_basic: bool = False
-    is_of_lives: bool = False
-    """Whether it is only known where collections are."""
+    known_where: tuple[Lives, ...] = tuple(Lives)
+    """What has to be known of lives, so that it is."""
+
+    def title_of(self, lives: Lives) -> str:
+        """Its title, which says whether it is an upper bound."""
+        return (
+            f"{self.title}, at most" if Lives.UNKNOWN not in self.known_where and lives is Lives.AT_MOST else self.title
+        )
 
 
 def _or_none(value: float | None, text: Callable[[int], str]) -> str:
     return "-" if value is None else text(int(value))
 
 
+_BOUNDED: Final = (Lives.EXACT, Lives.AT_MOST)
 _COLUMNS: Final = (
     UsageColumn("allocated", lambda usage, _: size_text(usage.own_bytes), is_basic=True),
     UsageColumn("share", lambda usage, whole: share_text(usage.own_bytes, whole), is_basic=True),
     UsageColumn("objects", lambda usage, _: count_text(usage.own_objects), is_basic=True),
     UsageColumn("median size", lambda usage, _: _or_none(usage.median_size_bytes, size_text)),
-    UsageColumn("live", lambda usage, _: _or_none(usage.live_bytes, size_text), is_basic=True, is_of_lives=True),
+    UsageColumn("live", lambda usage, _: _or_none(usage.live_bytes, size_text), is_basic=True, known_where=_BOUNDED),
     UsageColumn(
         "died young",
         lambda usage, _: _or_none(usage.dead_young_objects, lambda dead: share_text(dead, usage.own_objects)),
-        is_of_lives=True,
+        known_where=(Lives.EXACT,),
     ),
     UsageColumn(
         "survived",
         lambda usage, _: "-" if usage.mean_survived is None else f"{usage.mean_survived:.1f}",
-        is_of_lives=True,
+        known_where=(Lives.EXACT,),
     ),
-    UsageColumn("lifetime", lambda usage, _: _or_none(usage.median_lifetime_ns, time_text), is_of_lives=True),
+    UsageColumn("lifetime", lambda usage, _: _or_none(usage.median_lifetime_ns, time_text), known_where=_BOUNDED),
 )
 
 
@@ -324,6 +378,8 @@ _RENDERABLES: Final[dict[type, Callable[[Any], RenderableType]]] = {
     Histogram: HistogramRows,
     LeakSuspects: SuspectRows,
     HostCalls: HostCallsCard,
+    LinearMemory: LinearMemoryCard,
+    Owners: OwnersCard,
     Comparison: ComparisonTables,
     Unknown: lambda unknown: Text(str(unknown), "dim"),
 }
