@@ -14,7 +14,7 @@ from guests import pairs, test_equality, texts
 from tinyheap.errors import UnsupportedGuestError
 from tinyheap.guests import Program
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.rehearsal import Rehearsed, RehearsalError, rehearse
+from tinyheap.guests.rehearsal import RehearsalError, Rehearsed, rehearse
 from tinyheap.guests.serve.residue import (
     Case,
     Kind,
@@ -121,7 +121,9 @@ def test_values_come_from_variables() -> None:
 
 
 def test_compiled_code_gets_four_numbers_a_word() -> None:
-    residue = Residue({PLAIN: (Word(52, Kind.VARIABLE, "taken", -4), Word(56, Kind.VARIABLE, f"{Walk.BUILD}.link", 0))}, (), ())
+    residue = Residue(
+        {PLAIN: (Word(52, Kind.VARIABLE, "taken", -4), Word(56, Kind.VARIABLE, f"{Walk.BUILD}.link", 0))}, (), ()
+    )
     empty, plain, splits = left_by_allocations(residue)
     assert (list(empty), list(splits)) == ([], [])
     # What only collections set is nil.
@@ -160,7 +162,8 @@ def test_a_recording_has_the_deaths_of_each_collection(tmp_path_factory: pytest.
 
     path = tmp_path_factory.mktemp("recorded") / "r.tinyheap"
     with Program.open(guests_modules.path("sh-syntax-0.7.0"), policy=Policy(gc_every=3000), recording=path) as program:
-        driver = formatters.find(program)
+        program.start()
+        driver = formatters.find(program.session)
         assert driver is not None
         driver.format(texts.kinds("sh-syntax-0.7.0")["medium"], "x.sh")
         collections = program.heap.collections if program.heap is not None else ()

@@ -81,7 +81,7 @@ def _pages_used(module: Module, facts: BestFitHeap) -> int:
     ends = [facts.heap_start_address or 0, facts.roots.globals_end_address, facts.roots.stack_top_address or 0]
     for segment in module.data_segments:
         start = None if segment.offset is None else segment.offset.constant
-        ends.append((start or 0) + len(segment.data))
+        ends.append((start if isinstance(start, int) else 0) + len(segment.data))
     return -(-max(ends) // WASM_PAGE_BYTES) + 1
 
 
@@ -552,7 +552,6 @@ class _Learner:
 
     def _compare(self, scene: _Scene, size_bytes: int, address: int, expected: int) -> None:
         geometry, memory = scene.engine.geometry, self._guest.memory
-        start, end = geometry.start_address, geometry.end_address
         if address != expected:
             found = f"it returns {address:#x} for {size_bytes} bytes, where {expected:#x} was expected"
         elif _heap_of(memory, scene) != _heap_of(scene.memory, scene):
