@@ -32,6 +32,7 @@ COMPILED_MODULES = [
     "tinyheap.traces._steps",
     "tinyheap.guests.record._recorder",
     "tinyheap.guests.serve._allocator",
+    "tinyheap.guests.serve._list_allocator",
 ]
 
 KERNEL_REQUIRED = os.environ.get("TINYHEAP_REQUIRE_KERNEL") == "1"

@@ -15,12 +15,14 @@ import wasmtime
 
 from tinyheap import hosts
 from tinyheap.guests.policy import Policy
+from tinyheap.guests.rehearsal import rehearse
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
 from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
+from tinyheap.guests.serve.residue import Residues
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.codesearch import CodeSearch
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import BlockHeap, Role, ServedHeap
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Code, Editor, MemoryArgument, Module
 
@@ -34,7 +36,8 @@ _PAGE_BITS = 16
 class Pair:
     """A program, compiled both ways."""
 
-    facts: BlockHeap
+    facts: ServedHeap
+    residues: Residues | None
     engine: wasmtime.Engine
     native: wasmtime.Module
     ours: wasmtime.Module
@@ -46,7 +49,7 @@ class Run:
 
     session: hosts.HostSession
     log: GuestMemory
-    facts: BlockHeap
+    facts: ServedHeap
     heap: BoundHeap | None = None
     tasks: list[int] = field(default_factory=list)
     """The current task at each collection on tinyheap's side."""
@@ -69,27 +72,43 @@ class Run:
 def compiled(wasm: bytes) -> Pair:
     """A module's two forms, compiled once a test run."""
     module = Module.parse(wasm)
-    facts = block_heap(identify(module))
+    facts, residues = _served(module)
     engine = hosts.new_engine()
     rewritten = Module.parse(rewrite(module, facts))
     return Pair(
         facts,
+        residues,
         engine,
         hosts.compile_module(engine, witnessed(module, facts.alloc_function)),
         hosts.compile_module(engine, witnessed(rewritten, _allocator(rewritten, facts))),
     )
 
 
+def _served(module: Module) -> tuple[ServedHeap, Residues | None]:
+    """The heap of a module, and what its allocator leaves on the stack where that has to be learned."""
+    guest = identify(module)
+    if guest.best_fit is None:
+        return block_heap(guest), None
+    rehearsed = rehearse(module, guest.best_fit)
+    return rehearsed.facts, rehearsed.residues
+
+
 # wasmtime's objects have to go before wasmtime does.
 atexit.register(compiled.cache_clear)
 
 
-def _allocator(rewritten: Module, facts: BlockHeap) -> int:
+def _allocator(rewritten: Module, facts: ServedHeap) -> int:
     """The index of the function that a rewritten module's own code allocates by: the import, or what asks it."""
     (name,) = (str(index) for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
     wanted = (ALLOC_IMPORT, name)
     imported = (function for function in rewritten.functions if function.imported is not None)
     found = next(f.index for f in imported if f.imported and (f.imported.module, f.imported.name) == wanted)
+    if not isinstance(facts, BlockHeap):
+        # Imports come first: those that were added, and what has become one.
+        if facts.finalizers is not None:
+            return facts.alloc_function + len(facts.redirects)
+        moved = (redirect.function > facts.alloc_function for redirect in facts.redirects)
+        return facts.alloc_function + 1 + sum(moved)
     if facts.fixed_request is None:
         return found
     (asking,) = CodeSearch(rewritten).callers(found)
@@ -136,7 +155,9 @@ def start_ours(
 ) -> Run:
     """The program on tinyheap's collector; `watch` sees each collection."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.ours)
-    prepared = PreparedHeap(pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch))
+    prepared = PreparedHeap(
+        pair.facts, policy or Policy(), lambda collection: _seen(run, collection, watch), residues=pair.residues
+    )
     offered = prepared.offer(store)
     session = hosts.offer(store, linker, pair.ours, hosts.Grants(seed=1), offered.makers)
     instance = session.instantiate(pair.ours)

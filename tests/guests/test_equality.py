@@ -19,6 +19,8 @@ from tinyheap.recognize.facts import StackScan
 from tinyheap.units import MIB
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
+BEST_FIT_MODULES = ["sh-syntax-0.6.0", "sh-syntax-0.7.0"]
+MODULES += BEST_FIT_MODULES
 SMALL_MODULES = ["sh-syntax-0.3.7", "sh-syntax-0.4.0"]
 KINDS = list(texts.GO)
 FEATURES = ["--enable-bulk-memory", "--enable-sign-ext", "--enable-nontrapping-float-to-int"]

@@ -284,10 +284,8 @@ def test_a_release_that_is_not_known_is_recognized_by_its_shape_and_less_surely(
     assert "TinyGo 0.57.1 is not known; its code has the shape of 0.42" in collector.how
 
 
-def test_what_cannot_be_replaced_yet_says_so() -> None:
-    with pytest.raises(
-        UnsupportedGuestError, match=r"best-fit, precise\) runs with its own collector.* not offered yet"
-    ):
+def test_what_has_to_be_rehearsed_says_so() -> None:
+    with pytest.raises(UnsupportedGuestError, match=r"best-fit, precise\) is served if a rehearsal"):
         block_heap(guest_of("sh-syntax-0.6.0"))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.layout import Layout
     from tinyheap.heap.stats import Collection
     from tinyheap.heap.view import HeapObject
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import ServedHeap
 
 _NOTHING = MemStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _NO_BLOCKS = Census(0, 0, 0, 0, 0, 0)
@@ -84,7 +84,7 @@ class GuestHeap(SoleOwner):
         return self._open().policy
 
     @property
-    def facts(self) -> BlockHeap:
+    def facts(self) -> ServedHeap:
         """Where its parts lie in the program."""
         return self._open().facts
 

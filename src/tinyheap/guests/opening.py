@@ -25,13 +25,14 @@ from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.preparing import Form, Prepared, is_served, prepare, read_module
+from tinyheap.guests.preparing import Form, Prepared, prepare, read_module
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
 from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants
 from tinyheap.hosts.functions import OwnImports
+from tinyheap.recognize.facts import BestFitHeap
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.imports import Maker
     from tinyheap.hosts.phases import Life
-    from tinyheap.recognize.facts import BlockHeap, Guest
+    from tinyheap.recognize.facts import Guest, ServedHeap
     from tinyheap.recordings.row_types import RunRow
 
 BLOCK_BYTES: Final = 16
@@ -119,8 +120,8 @@ class Wish:
     def take(self, prepared: Prepared) -> PreparedRun:
         """The module where it was made ready before, in the same form."""
         if self.policy != Policy():
-            _check_served(prepared.guest, self.policy)
-        served = self.form.taken_out_of(prepared.guest)
+            _check_served(prepared, self.policy)
+        served = prepared.served
         if self.listener is not None:
             _check_listened(self.policy, prepared.guest, served)
         return PreparedRun(self, prepared, served)
@@ -138,7 +139,7 @@ class PreparedRun:
 
     wish: Wish
     prepared: Prepared
-    served: BlockHeap | None
+    served: ServedHeap | None
 
     def offer(self, store: Store) -> OfferedRun:
         """What the module imports besides what it did before, in the store of the instance to be."""
@@ -170,14 +171,14 @@ class PreparedRun:
         guest = self.prepared.guest
         return self.served is None and guest is not None and guest.collector != LEAKING
 
-    def _prepared_heap(self, served: BlockHeap) -> PreparedHeap:
-        return PreparedHeap(served, self.wish.policy, self.wish.listener, self.name_frames)
+    def _prepared_heap(self, served: ServedHeap) -> PreparedHeap:
+        return PreparedHeap(served, self.wish.policy, self.wish.listener, self.name_frames, self.prepared.residues)
 
     @cached_property
     def name_frames(self) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
         """What names call stacks: with source lines, where there is debug information."""
         wish = self.wish
-        return namer_of(wish.wasm, wish.symbols, self.prepared.guest, wish.form, full_paths=wish.full_paths)
+        return namer_of(wish.wasm, wish.symbols, self.prepared, wish.form, full_paths=wish.full_paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +356,7 @@ def _row_of(run: PreparedRun, heap: BoundHeap | None) -> RunRow:
     )
 
 
-def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | None) -> None:
+def _check_listened(policy: Policy, guest: Guest | None, served: ServedHeap | None) -> None:
     """Refuse a listener who would hear nothing.
 
     Raises:
@@ -373,13 +374,16 @@ def _check_listened(policy: Policy, guest: Guest | None, served: BlockHeap | Non
         )
 
 
-def _check_served(guest: Guest | None, policy: Policy) -> None:
+def _check_served(prepared: Prepared, policy: Policy) -> None:
     """Refuse a policy that a guest cannot be run by; one that never frees anyway may be asked not to.
 
     Raises:
         UnsupportedGuestError: Says what the guest is and what does work.
     """
-    if guest is None or is_served(guest) or (guest.leaking is not None and policy == Policy(leaking=True)):
+    guest, served = prepared.guest, prepared.served
+    if isinstance(served, BestFitHeap) and policy.guard:
+        raise UnsupportedGuestError("a guard needs the collector of TinyGo up to 0.39; run this module without it")
+    if guest is None or served is not None or (guest.leaking is not None and policy == Policy(leaking=True)):
         return
     from tinyheap.recognize.identify import block_heap
 

@@ -20,9 +20,10 @@ import wasmtime
 import tinyheap
 from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError
 from tinyheap.guests.cache import Cache
+from tinyheap.guests.serve.residue import Residues, decode_residues, encode_residues
 from tinyheap.hosts import compile_module
 from tinyheap.hosts.session import OWN_MODULES
-from tinyheap.recognize.facts import BlockHeap, Guest
+from tinyheap.recognize.facts import BestFitHeap, Guest, ServedHeap
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
 
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
 
     from tinyheap.wasm import Module
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Of what is cached; another number makes all of it be prepared anew."""
 MODULE_LIMIT_BYTES: Final = 512 * MIB
+_OWN: Final = "runs with its own collector, TinyGo's from 0.40 on, because it could not be replaced: {why}"
+_SERVED: Final = "is served: a rehearsal has shown that its allocator is the one that it was taken for"
 _MAGIC: Final = b"\0asm"
 _LENGTH: Final = struct.Struct("<I")
 _PACKAGES: Final = Path(__file__).parents[1]
@@ -44,8 +47,10 @@ _PACKAGES_THAT_PREPARE: Final = (
     "wasm",
     "symbols",
     "recordings",
+    "heap/bestfit",
     "guests",
     "guests/rewrite",
+    "guests/serve",
 )
 _CODE_THAT_PREPARES: Final = (
     *(_PACKAGES / package for package in _PACKAGES_THAT_PREPARE),
@@ -73,10 +78,10 @@ class Form(Enum):
         """Whether a run of it can be recorded."""
         return self in (Form.RECORDED, Form.GUARDED_AND_RECORDED, Form.INJECTED)
 
-    def taken_out_of(self, guest: Guest | None) -> BlockHeap | None:
-        """The heap whose collector is taken out of a guest in this form; None for none."""
-        keeps = self in (Form.NATIVE, Form.INJECTED)
-        return guest.heap if guest is not None and is_served(guest) and not keeps else None
+    @property
+    def keeps_collector(self) -> bool:
+        """Whether the module keeps its own collector, whatever that is."""
+        return self in (Form.NATIVE, Form.INJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +93,29 @@ class Prepared:
         compiled: Made for one engine; with its collector taken out if ``guest`` can be served.
         was_cached: Whether it was prepared before.
         sites: The call instructions that a recording names, encoded; empty where it cannot be recorded.
+        residues: What the functions that were taken out leave on the stack, where that had to be learned.
     """
 
     guest: Guest | None
     compiled: wasmtime.Module
     was_cached: bool
     sites: bytes = b""
+    residues: Residues | None = None
+    keeps_collector: bool = False
+
+    @property
+    def served(self) -> ServedHeap | None:
+        """The heap whose collector was taken out; None for none."""
+        if self.guest is None or self.keeps_collector:
+            return None
+        return _served_heap(self.guest, self.residues)
 
 
-def is_served(guest: Guest | None) -> bool:
-    """Whether the place of a guest's collector can be taken."""
-    return guest is not None and guest.heap is not None and guest.heap.is_replaceable
+def _served_heap(guest: Guest, residues: Residues | None) -> ServedHeap | None:
+    """The heap of a guest, if the place of its collector can be taken."""
+    if residues is not None:
+        return guest.best_fit
+    return guest.heap if guest.heap is not None and guest.heap.is_replaceable else None
 
 
 def read_module(path: Path) -> bytes:
@@ -146,7 +163,7 @@ def prepare(
             from tinyheap.wasm import Module
 
             _symbols(symbols, Module.parse(wasm))
-        prepared = Prepared(None, _compile_as_it_is(wasm, engine), False)
+        prepared = Prepared(None, _compile_as_it_is(wasm, engine), False, keeps_collector=True)
     else:
         prepared = _prepare_served(wasm, form, engine, symbols)
     cache.store(key, _encode(prepared))
@@ -179,7 +196,10 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     with_symbols = module if symbols is None else _symbols(symbols, module)
     if guest.heap is not None and form in (Form.GUARDED, Form.GUARDED_AND_RECORDED):
         guest = replace(guest, heap=with_realloc(module, guest.heap))
-    served = form.taken_out_of(guest)
+    residues = None
+    if not form.keeps_collector and guest.best_fit is not None:
+        guest, residues = _rehearsed(module, guest, guest.best_fit)
+    served = None if form.keeps_collector else _served_heap(guest, residues)
     sites = b""
     if form.is_recorded:
         from tinyheap.guests.rewrite.instrumenting import instrument
@@ -191,7 +211,22 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
         wasm = rewrite(module, served)
     elif guest.stack is not None:
         wasm = expose_stack(module, guest.stack)
-    return Prepared(guest, compile_module(engine, wasm), False, sites)
+    return Prepared(guest, compile_module(engine, wasm), False, sites, residues, form.keeps_collector)
+
+
+def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residues | None]:
+    """A guest with a best-fit heap, and what its allocator leaves; None where it keeps it, which the guest then says."""
+    from tinyheap.guests.rehearsal import RehearsalError, rehearse
+
+    hidden = heap.finalizers is not None and heap.finalizers.wake_function is None
+    if hidden or not heap.is_replaceable:
+        why = "how it runs finalizers was not found" if hidden else "some of its functions would still change the heap"
+        return replace(guest, served=_OWN.format(why=why)), None
+    try:
+        rehearsed = rehearse(module, heap)
+    except RehearsalError as error:
+        return replace(guest, served=_OWN.format(why=error)), None
+    return replace(guest, best_fit=rehearsed.facts, served=_SERVED), rehearsed.residues
 
 
 def _symbols(symbols: bytes, module: Module) -> Module:
@@ -246,21 +281,25 @@ def _fingerprint() -> Iterator[str]:
 
 def _encode(prepared: Prepared) -> bytes:
     facts = b"" if prepared.guest is None else encode_guest(prepared.guest)
-    parts = (facts, prepared.sites)
+    residues = b"" if prepared.residues is None else encode_residues(prepared.residues)
+    parts = (facts, prepared.sites, residues, b"1" if prepared.keeps_collector else b"")
     return b"".join([_LENGTH.pack(len(part)) + part for part in parts]) + bytes(prepared.compiled.serialize())
 
 
 def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
     """What was encoded; None where this wasmtime, on this machine, does not want it."""
     facts, rest = _divided(content)
-    sites, compiled = _divided(rest)
+    sites, rest = _divided(rest)
+    residues, rest = _divided(rest)
+    keeps_collector, compiled = _divided(rest)
     try:
         guest = decode_guest(facts) if facts else None
+        left = decode_residues(residues) if residues else None
         module = wasmtime.Module.deserialize(engine, compiled)
     except (ValueError, wasmtime.WasmtimeError):
         return None
     OWN_MODULES.add(module)
-    return Prepared(guest, module, True, sites)
+    return Prepared(guest, module, True, sites, left, bool(keeps_collector))
 
 
 def _divided(content: bytes) -> tuple[bytes, bytes]:

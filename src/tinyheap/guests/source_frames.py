@@ -16,8 +16,7 @@ from tinyheap.errors import TinyheapError
 from tinyheap.hosts.frames import GuestFrame, plain_names, without_ours
 
 if TYPE_CHECKING:
-    from tinyheap.guests.preparing import Form
-    from tinyheap.recognize.facts import Guest
+    from tinyheap.guests.preparing import Form, Prepared
     from tinyheap.symbols.paths import ShortNames
     from tinyheap.symbols.places import Chain, Places
     from tinyheap.wasm.draft import Origins
@@ -27,26 +26,24 @@ _MARK: Final = b".debug_info"
 
 
 def namer_of(
-    wasm: bytes, symbols: bytes | None, guest: Guest | None, form: Form, *, full_paths: bool
+    wasm: bytes, symbols: bytes | None, prepared: Prepared, form: Form, *, full_paths: bool
 ) -> Callable[[Sequence[GuestFrame]], tuple[str, ...]]:
     """What names the call stacks of a program.
 
     Args:
         wasm: Its module, as it was given.
         symbols: A module with debug information of the same code; None where the module itself may have it.
-        guest: What it is; None where it was not examined.
-        form: What was made of it.
+        prepared: What was made of it.
+        form: What was to be made of it.
         full_paths: Whether files are named by their full paths on the machine that compiled them.
     """
     has_lines = _MARK in (wasm if symbols is None else symbols)
-    return _Namer(wasm, symbols, guest, form, full_paths=full_paths) if has_lines else plain_names
+    return _Namer(wasm, symbols, prepared, form, full_paths=full_paths) if has_lines else plain_names
 
 
 class _Namer:
-    def __init__(
-        self, wasm: bytes, symbols: bytes | None, guest: Guest | None, form: Form, *, full_paths: bool
-    ) -> None:
-        self._wasm, self._symbols, self._guest, self._form = wasm, symbols, guest, form
+    def __init__(self, wasm: bytes, symbols: bytes | None, prepared: Prepared, form: Form, *, full_paths: bool) -> None:
+        self._wasm, self._symbols, self._prepared, self._form = wasm, symbols, prepared, form
         self._full_paths = full_paths
 
     def __call__(self, frames: Sequence[GuestFrame]) -> tuple[str, ...]:
@@ -74,9 +71,9 @@ class _Namer:
         from tinyheap.guests.rewrite.rewriting import take_out
         from tinyheap.wasm import Editor
 
-        served = self._form.taken_out_of(self._guest)
-        if self._form.is_recorded and self._guest is not None:
-            return edited(self._module, self._guest, served)[0].origins()
+        guest, served = self._prepared.guest, self._prepared.served
+        if self._form.is_recorded and guest is not None:
+            return edited(self._module, guest, served)[0].origins()
         editor = Editor(self._module)
         if served is not None:
             take_out(editor, served)

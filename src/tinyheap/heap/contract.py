@@ -118,6 +118,25 @@ class Census(NamedTuple):
     largest_free_run_blocks: int
 
 
+class MarkingEnd(NamedTuple):
+    """What a marking did last, of each kind; the original leaves traces of it on a guest's stack."""
+
+    scanned: int = NO_BLOCK
+    """Head of the object that was scanned last, objects apart whose layout says that they hold no pointers."""
+    found: int = 0
+    """The address of the block that was referred to when an object was marked last that was not marked before; 0 for none."""
+    layout: int = 0
+    """The out-of-line layout word that was read last; 0 for none."""
+    has_several: bool = False
+    """Whether an object of more than one block was scanned."""
+    whole: int = NO_BLOCK
+    """Head of the object that was scanned last of those all of whose words may be pointers."""
+    inline: int = NO_BLOCK
+    """The same of those with an inline layout."""
+    outside: int = NO_BLOCK
+    """The same of those with an out-of-line layout."""
+
+
 class Embedder(Protocol):
     """What owns an engine, and is asked by it when an allocation finds no room."""
 
@@ -357,3 +376,7 @@ class BestFitEngine(Engine, Protocol):
 
     Writing it takes over a list that lies in the free blocks already.
     """
+
+    @property
+    def marking_end(self) -> MarkingEnd:
+        """What was done last while marking, since the last sweep."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
+
+from tinyheap.heap.collectors import Collector
 
 TABLE_DIVISOR = 65
 """Bytes of heap and table that each byte of the table stands for: 4 blocks of 16 bytes, and itself."""
@@ -218,6 +221,16 @@ class BlockHeap:
         """Whether the collector can be replaced."""
         return not self.uncovered
 
+    @property
+    def collector(self) -> Collector:
+        """Which one it is."""
+        return Collector.NEXT_FIT
+
+    @property
+    def state_addresses(self) -> tuple[int, ...]:
+        """The words that say where the heap lies, and where room is searched."""
+        return self.heap_end_address, self.metadata_start_address, self.end_block_address, self.next_alloc_address
+
 
 class HeaderPlace(Enum):
     """Where in an object's blocks its header lies."""
@@ -305,6 +318,34 @@ class BestFitHeap:
     """Functions that set the heap up, at the program's start."""
     functions: Mapping[str, int] = field(default_factory=dict)
     """The collector's functions by what they do, as far as they are functions of their own."""
+    fixed_request: FixedRequest | None = None
+    """What each call of alloc asks for, where it lacks a parameter that says so; found out by a rehearsal."""
+    table_divisor: ClassVar[int] = TABLE_DIVISOR
+    keeps_headroom: ClassVar[bool] = True
+
+    @property
+    def collector(self) -> Collector:
+        """Which one it is."""
+        return Collector.BEST_FIT_FRONT if self.header_place is HeaderPlace.FRONT else Collector.BEST_FIT_BACK
+
+    @property
+    def import_parameters(self) -> tuple[int, int | None]:
+        """Which parameters of the import that takes alloc's place are size and layout; the third is the stack pointer."""
+        return 0, 1
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether another collector can take its place as a whole."""
+        return not self.uncovered
+
+    @property
+    def state_addresses(self) -> tuple[int, ...]:
+        """The words that say where the heap lies, and where room is searched."""
+        return self.heap_end_address, self.metadata_start_address, self.end_block_address, self.free_ranges_address
+
+
+ServedHeap = BlockHeap | BestFitHeap
+"""A heap whose collector another can replace."""
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ _PARTLY = (
     " themselves, beside other work"
 )
 _BEST_FIT = (
-    "runs with its own collector, TinyGo's from 0.40 on, which was recognized; replacing it is not offered yet (compile"
-    " with TinyGo 0.30 to 0.39)"
+    "is served if a rehearsal, before it first runs, shows that its allocator is TinyGo's of 0.40 or later, as it looks;"
+    " else it runs with its own collector"
 )
 _UNKNOWN_BLOCKS = (
     "runs with its own collector; it cannot be replaced, because the shape of its allocator is not known (compile with"

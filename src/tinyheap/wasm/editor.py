@@ -27,6 +27,7 @@ replaced.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tinyheap.errors import ModuleEditError
 from tinyheap.wasm import instructions
@@ -154,6 +155,14 @@ class Editor:
         if len(remaining) == len(self._draft.exports):
             raise ModuleEditError(f"{name!r} is not exported, so it cannot be removed from the exports")
         self._draft.exports = remaining
+
+    def set_minimum(self, memory: int, pages: int) -> None:
+        """Let a memory that is defined here begin with so many pages of 64 KiB."""
+        old = self._draft.memories[memory]
+        if old.imported is not None:
+            raise ModuleEditError(f"memory {memory} is imported; how large it is, is for its exporter to say")
+        limits = replace(old.type.limits, minimum=pages)
+        self._draft.memories[memory] = replace(old, type=replace(old.type, limits=limits))
 
     def become_import(self, function: int, module: str, name: str) -> None:
         """Turn a function into an import, without its body; all references to the function then mean the import."""

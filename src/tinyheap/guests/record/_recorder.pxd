@@ -78,6 +78,7 @@ cdef bint grow_births(Log* log, u64 granule) noexcept nogil
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
 cdef bint note_death(Log* log, u64 number, u64 cause) noexcept nogil
 cdef bint note_unmarked(Log* log, u64 word, u64 first_block, u64 collection) noexcept nogil
+cdef bint note_unmarked_planes(Log* log, u64 table, u64 blocks, bint head_is_last, u64 collection) noexcept nogil
 cdef u64 allocated(u64 count, u64 size) noexcept nogil
 cdef void release(u64 address) noexcept nogil
 cdef u64 enlarged(u64 address, u64 old_bytes, u64 new_bytes) noexcept nogil

@@ -360,6 +360,28 @@ def note_unmarked(log: LogPointer, word: u64, first_block: u64, collection: u64)
     return True
 
 
+def note_unmarked_planes(
+    log: LogPointer, table: u64, blocks: u64, head_is_last: cython.bint, collection: u64
+) -> cython.bint:
+    """`note_unmarked` for a whole table that keeps low and high bits apart, four blocks a byte; False without memory."""
+    block: u64 = 0
+    granule: u64
+    byte: u64
+    while block < blocks:
+        byte = load8(table + (block >> 2)) >> (block & 3)
+        if byte & 17 == 1:
+            granule = block
+            # An object is known by its first block.
+            while head_is_last and granule > 0 and load8(table + (granule - 1 >> 2)) >> (granule - 1 & 3) & 17 == 16:
+                granule -= 1
+            if granule < log.births_room and load32(log.births + (granule << 2)) != 0:
+                if not note_death(log, load32(log.births + (granule << 2)), collection):
+                    return False
+                store32(log.births + (granule << 2), 0)
+        block += 1
+    return True
+
+
 @cython.final
 @cython.cclass
 class EventLog:
@@ -494,6 +516,18 @@ class EventLog:
         for block in range(tail, blocks, 4):
             word |= load8(table_address + (block >> 2)) << (block - tail << 1)
         if not note_unmarked(log, word, tail, collection):
+            raise MemoryError
+        return log.death_count - before
+
+    def note_deaths_in_planes(self, table_address: u64, blocks: u64, collection: u64, head_is_last: cython.bint):
+        """`note_deaths` where the table keeps the low and the high bits of states apart.
+
+        Args:
+            head_is_last: whether an object's head is its last block.
+        """
+        log: LogPointer = cython.address(self._log)
+        before: u64 = log.death_count
+        if not note_unmarked_planes(log, table_address, blocks, head_is_last, collection):
             raise MemoryError
         return log.death_count - before
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tinyheap.errors import RecordingError
 from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
+from tinyheap.heap.collectors import Collector, Encoding
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow
 from tinyheap.recordings.schema import BY_COLLECTOR, FAILED, FINISHED, EventKind
@@ -44,6 +45,11 @@ _BLOCKS: Final = 4
 """Log2 of the bytes of a block, of which each belongs to one object at most."""
 _ADDRESS_MASK: Final = 0xFFFF_FFFF
 """Numbers that a program returns are signed, addresses are not."""
+
+_PAIRS_OF_PLANES: Final = bytes(
+    sum(Encoding.PAIRS.bits(place, Encoding.PLANES.states(place)[byte]) for place in range(4)) for byte in range(256)
+)
+"""Each byte of a table that keeps low and high bits apart, as a recording has it."""
 
 
 class Sink(Protocol):
@@ -238,17 +244,23 @@ class RunningRecorder:
             if ending is not None:
                 raise ending
 
-    def note_deaths(self, table_address: int, blocks: int, collection: int) -> int:
+    def note_deaths(self, table_address: int, blocks: int, collection: int, collector: Collector) -> int:
         """Note the objects that a collection has not marked; returns the nanoseconds that this took.
 
         Args:
             table_address: where the block table lies on this machine.
             blocks: how many it has.
             collection: the collection's number.
+            collector: whose table it is.
         """
         begun_ns = time.perf_counter_ns()
         try:
-            self._waiting_deaths += self._journal.log.note_deaths(table_address, blocks, collection)
+            log = self._journal.log
+            if collector is Collector.NEXT_FIT:
+                self._waiting_deaths += log.note_deaths(table_address, blocks, collection)
+            else:
+                last = collector.head_is_last
+                self._waiting_deaths += log.note_deaths_in_planes(table_address, blocks, collection, last)
         except MemoryError as error:
             self._journal.fail(error)
         return time.perf_counter_ns() - begun_ns
@@ -332,6 +344,8 @@ class RunningRecorder:
         heap = self._heap
         if heap is not None:
             blocks, table = heap.engine.geometry.end_block, heap.engine.read_table()
+            if heap.engine.collector.encoding is Encoding.PLANES:
+                table = table.translate(_PAIRS_OF_PLANES)
             row = SnapshotRow(self._clock.time_ns, self._journal.log.events, collection, blocks, table)
             self._rows.snapshots.append(row)
 

@@ -21,7 +21,7 @@ from tinyheap.wasm.entities import FunctionType
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tinyheap.recognize.facts import BlockHeap, Guest
+    from tinyheap.recognize.facts import Guest, ServedHeap
     from tinyheap.wasm import Module
 
 RECORDER_IMPORT: Final = "tinyheap.recorder"
@@ -51,13 +51,13 @@ class AllocationFunction(NamedTuple):
     layout_parameter: int | None
 
 
-def instrument(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[bytes, Sites]:
+def instrument(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[bytes, Sites]:
     """The module with all that a recording needs, and the call instructions that its shadow stack names; see `edited`."""
     editor, sites = edited(module, guest, served)
     return editor.encode(), sites
 
 
-def edited(module: Module, guest: Guest, served: BlockHeap | None) -> tuple[Editor, Sites]:
+def edited(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[Editor, Sites]:
     """An editor in which the module has all that a recording needs, and the call instructions that its shadow stack names.
 
     Args:

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.guests.serve.roots import root_ranges
-from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine
+from tinyheap.heap.contract import NO_BLOCK, Counters, Engine
 from tinyheap.heap.stats import Collection
 
 if TYPE_CHECKING:
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.guard import Guard
+    from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
     from tinyheap.guests.serve.memory import BoundMemory, Variables
+    from tinyheap.guests.serve.original_stack import OriginalStack
     from tinyheap.guests.serve.verification import Verifier
-    from tinyheap.recognize.facts import BlockHeap
 
 REQUESTED: Final = "requested"
 EXHAUSTED: Final = "exhausted"
@@ -26,9 +26,10 @@ class Collector:
     """Runs the collections of one engine on a guest's memory.
 
     Args:
-        facts: where the guest's roots are, and where its mark stack would be.
         memory: the guest's.
         engine: of its heap.
+        stack: the guest's, with its roots, and what the original leaves on it.
+        finalizers: of the guest, if it has any that a collection sees to.
         variables: left as the original leaves them, before and after.
         verifier: checks the heap before, as the policy asks.
         guard: of the heap, if it has one.
@@ -39,9 +40,10 @@ class Collector:
 
     def __init__(
         self,
-        facts: BlockHeap,
         memory: BoundMemory,
-        engine: NextFitEngine,
+        engine: Engine,
+        stack: OriginalStack,
+        finalizers: GuestFinalizers | None,
         variables: Variables,
         verifier: Verifier,
         guard: Guard | None,
@@ -49,7 +51,7 @@ class Collector:
         listener: Callable[[Collection], object] | None,
         collections: list[Collection],
     ) -> None:
-        self._facts, self._memory, self._engine = facts, memory, engine
+        self._memory, self._engine, self._stack, self._finalizers = memory, engine, stack, finalizers
         self._variables, self._verifier, self._guard = variables, verifier, guard
         self._recording, self._listener, self._collections = recording, listener, collections
 
@@ -80,6 +82,9 @@ class Collector:
         try:
             roots_bytes = self._mark_from_roots()
             unreadable = engine.finish_mark()
+            self._stack.marked()
+            if self._finalizers is not None and unreadable == NO_BLOCK:
+                unreadable = self._finalizers.after_mark()
         except BaseException:
             engine.unmark()
             raise
@@ -91,21 +96,11 @@ class Collector:
         return roots_bytes
 
     def _mark_from_roots(self) -> int:
-        memory, stack, roots_bytes = self._memory, self._facts.mark_stack, 0
-        stack_pointer = memory.stack_pointer
-        self._use_mark_stack(stack_pointer - stack.root_bytes_below_alloc)
-        for start, end in root_ranges(self._facts, memory, stack_pointer):
+        memory, roots_bytes = self._memory, 0
+        for start, end in self._stack.root_ranges():
             roots_bytes += end - start
             self._engine.mark_roots(memory.memory[start:end])
-        if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:
-            self._use_mark_stack(stack_pointer - stack.rescan_bytes_below_alloc)
         return roots_bytes
-
-    def _use_mark_stack(self, address: int) -> None:
-        """Lay the mark stack where the original's is, if there is such a place left."""
-        if address >= 0:
-            end_address = address + 4 * self._facts.mark_stack.entries
-            self._engine.use_mark_stack(self._memory.memory[address:end_address])
 
     def _note_deaths(self) -> int:
         """Tell of what was not marked; returns the nanoseconds that this took."""
@@ -113,10 +108,15 @@ class Collector:
             return 0
         geometry = self._engine.geometry
         table_address = self._memory.base + geometry.table_address
-        return self._recording.note_deaths(table_address, geometry.end_block, len(self._collections) + 1)
+        return self._recording.note_deaths(
+            table_address, geometry.end_block, len(self._collections) + 1, self._engine.collector
+        )
 
     def _sweep(self) -> int:
+        if self._finalizers is not None:
+            self._finalizers.commit()
         free_bytes = self._engine.sweep()
+        self._stack.swept(free_bytes)
         if self._guard is not None:
             self._guard.forget_freed()
         self._variables.publish()

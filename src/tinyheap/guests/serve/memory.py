@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 import wasmtime
 
 from tinyheap.errors import GuestError
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.heap.contract import Counters, NextFitEngine
+from tinyheap.heap.contract import BestFitEngine, Counters, Engine, NextFitEngine
+from tinyheap.recognize.facts import BlockHeap
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
 
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve._list_allocator import ListAllocator
     from tinyheap.guests.serve.guard import Guard
+    from tinyheap.heap.bestfit._kernel import Kernel as BestFitKernel
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.nextfit._kernel import Kernel
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import ServedHeap
 
 WORD_BYTES: Final = 4
 COUNTER_BYTES: Final = 8
@@ -70,6 +74,10 @@ class BoundMemory:
         """The number at an address."""
         return int.from_bytes(self.memory[address : address + size_bytes], "little")
 
+    def read_words(self, start_address: int, end_address: int) -> memoryview:
+        """The words in a range of addresses, a whole number of them."""
+        return self.memory[start_address:end_address].cast("I")
+
     def write(self, address: int, value: int, size_bytes: int = WORD_BYTES) -> None:
         """Write a number to an address."""
         self.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")
@@ -108,11 +116,11 @@ class Variables:
 
     def __init__(
         self,
-        facts: BlockHeap,
+        facts: ServedHeap,
         memory: BoundMemory,
-        engine: NextFitEngine,
+        engine: Engine,
         guard: Guard | None,
-        allocator: Allocator | None,
+        allocator: Allocator | ListAllocator | None,
     ) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
         self._guard, self._allocator = guard, allocator
@@ -134,8 +142,8 @@ class Variables:
         return counts._replace(total_alloc_bytes=counts.total_alloc_bytes - self._guard.zone_bytes)
 
     def publish(self) -> None:
-        """Leave counters and ``nextAlloc`` as the guest's own allocator does."""
-        if self._allocator is not None and self._guard is None:
+        """Leave the counters, and where room is searched, as the guest's own allocator does."""
+        if self._allocator is not None and self._guard is None and isinstance(self._facts, BlockHeap):
             self._allocator.publish()
             return
         counts = self.counters
@@ -143,7 +151,37 @@ class Variables:
         for address, value in zip(self._counter_addresses, values, strict=True):
             if address is not None:
                 self._memory.write(address, value, COUNTER_BYTES)
-        self._memory.write(self._facts.next_alloc_address, self._engine.next_alloc)
+        for address, value in self.search_words:
+            self._memory.write(address, value)
+
+    @property
+    def search_words(self) -> Sequence[tuple[int, int]]:
+        """The words that say where room is searched, and what else the allocator keeps: address and value of each."""
+        facts, engine = self._facts, self._engine
+        if isinstance(facts, BlockHeap):
+            return [(facts.next_alloc_address, cast("NextFitEngine", engine).next_alloc)]
+        words = [(facts.free_ranges_address, cast("BestFitEngine", engine).free_list), (facts.scan_list_address, 0)]
+        if facts.collections_address is not None:
+            words.append((facts.collections_address, engine.counters.collections))
+        return words
+
+    def take_over(self) -> None:
+        """Let the engine search where the guest would.
+
+        Raises:
+            GuestError: that is not on its heap.
+        """
+        facts, engine, memory = self._facts, self._engine, self._memory
+        if not isinstance(facts, BlockHeap):
+            cast("BestFitEngine", engine).free_list = memory.read(facts.free_ranges_address)
+            return
+        next_alloc = memory.read(facts.next_alloc_address)
+        if next_alloc > engine.geometry.end_block:
+            end_block = engine.geometry.end_block
+            raise GuestError(
+                f"the program's heap is damaged: nextAlloc is block {next_alloc}, and the heap has {end_block} blocks"
+            )
+        cast("NextFitEngine", engine).next_alloc = next_alloc
 
     def publish_geometry(self, geometry: Geometry) -> None:
         """Leave the heap's bounds as the guest's own allocator does when the heap has grown."""
@@ -157,8 +195,19 @@ class Variables:
         if self._allocator is None:
             return
         facts, base = self._facts, self._memory.base
-        places = [0 if address is None else base + address for address in self._counter_addresses]
-        self._allocator.tie(cast("Kernel", self._engine), base + facts.next_alloc_address, places)
+        if isinstance(facts, BlockHeap):
+            places = [0 if address is None else base + address for address in self._counter_addresses]
+            allocator = cast("Allocator", self._allocator)
+            allocator.tie(cast("Kernel", self._engine), base + facts.next_alloc_address, places)
+        else:
+            cast("ListAllocator", self._allocator).tie(
+                cast("BestFitKernel", self._engine),
+                base,
+                len(self._memory.memory),
+                facts.free_ranges_address,
+                facts.roots.stack_chain_address or 0,
+                [address or 0 for address in self._counter_addresses[:3]],
+            )
         if checked:
             self._allocator.check(
                 base + facts.heap_end_address, base + facts.metadata_start_address, base + facts.end_block_address

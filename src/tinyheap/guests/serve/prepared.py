@@ -24,18 +24,20 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
-from tinyheap.guests.serve.serving import Binding, ServingHeap
+from tinyheap.guests.serve.residue import left_by_allocations
+from tinyheap.guests.serve.serving import Binding, ServingHeap, alloc_index
 from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.guests.serve.unchecked import unchecked_function
-from tinyheap.heap.engines import KERNEL, choose_engine
+from tinyheap.heap.engines import KERNEL, KERNELS, choose_engine, engine_name_of
 from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import TABLE_DIVISOR, BlockHeap, Role
+from tinyheap.recognize.facts import TABLE_DIVISOR, Role
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve._list_allocator import ListAllocator
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.callstack import NameFrames
+    from tinyheap.guests.serve.residue import Residues
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
+    from tinyheap.recognize.facts import ServedHeap
 
 HEADER_ALIGNMENT_BYTES: Final = 16
 """Of precise objects on WebAssembly."""
@@ -66,12 +70,14 @@ class PreparedHeap:
         policy: how to run it.
         listener: called after each collection, with it.
         name_frames: makes the texts of call stacks.
+        residues: what the guest's own functions leave on the stack, where that had to be learned.
     """
 
-    facts: BlockHeap
+    facts: ServedHeap
     policy: Policy = _DEFAULT_POLICY
     listener: Callable[[Collection], object] | None = None
     name_frames: NameFrames = plain_names
+    residues: Residues | None = None
 
     def offer(self, store: Store, log: EventLog | None = None) -> OfferedHeap:
         """The functions that the rewritten module imports, in a store.
@@ -96,12 +102,20 @@ class OfferedHeap(SoleOwner):
         self._prepared, self._store = prepared, store
         facts, policy = prepared.facts, prepared.policy
         self._bound: BoundHeap | None = None
-        self._allocator: Allocator | None = None
-        if choose_engine(policy.engine) is KERNEL:
-            self._allocator = Allocator(self, *facts.import_parameters)
+        self._allocator: Allocator | ListAllocator | None = None
+        if choose_engine(policy.engine, facts.collector) in KERNELS.values():
+            self._allocator = self._new_allocator()
             if log is not None:
                 self._allocator.record(log)
         self._calls = CallStack(store, prepared.name_frames) if policy.looks_at_each_allocation else None
+
+    def _new_allocator(self) -> Allocator | ListAllocator:
+        facts, residues = self._prepared.facts, self._prepared.residues
+        if residues is None:
+            return Allocator(self, *facts.import_parameters)
+        allocator = ListAllocator(self)
+        allocator.leave(left_by_allocations(residues[alloc_index(facts)]))
+        return allocator
 
     @property
     def makers(self) -> Mapping[str, Maker]:
@@ -122,6 +136,7 @@ class OfferedHeap(SoleOwner):
         prepared = self._prepared
         binding = Binding(
             facts=prepared.facts,
+            residues=prepared.residues,
             policy=prepared.policy,
             listener=prepared.listener,
             name_frames=prepared.name_frames,
@@ -143,7 +158,7 @@ class OfferedHeap(SoleOwner):
             raise GuestError(f"invalid import {ALLOC_IMPORT}.{name}: expected a function")
         role, store = self._prepared.facts.redirects[int(name)].role, self._store
         if role is Role.COLLECT:
-            return wasmtime.Func(store, kind, lambda *_: self._collect(bool(kind.results)))
+            return wasmtime.Func(store, kind, lambda *_: self._collect(int(name), bool(kind.results)))
         if role is Role.REALLOC:
             return wasmtime.Func(store, kind, lambda *arguments: self._resize(arguments[0], arguments[-1]))
         if self._allocator is None:
@@ -190,8 +205,8 @@ class OfferedHeap(SoleOwner):
         serving.copy(address, made, kept_bytes)
         return _signed(made)
 
-    def _collect(self, wants_free_bytes: bool) -> int | None:
-        free_bytes = self._serving().collect_on_request()
+    def _collect(self, index: int, wants_free_bytes: bool) -> int | None:
+        free_bytes = self._serving().collect_on_request(index)
         return free_bytes if wants_free_bytes else None
 
 
@@ -218,7 +233,7 @@ class BoundHeap(SoleOwner):
     @property
     def engine_name(self) -> str:
         """``kernel`` or ``model``."""
-        return "model" if self._binding.allocator is None else "kernel"
+        return engine_name_of(choose_engine(self.policy.engine, self.facts.collector))
 
     @property
     def memory(self) -> memoryview:
@@ -266,12 +281,7 @@ class BoundHeap(SoleOwner):
         geometry = _geometry_of(start_address, heap_bytes, table_counts_itself=facts.table_divisor == TABLE_DIVISOR)
         self._check_table(geometry)
         self._check_limit(heap_bytes)
-        next_alloc = memory.read(facts.next_alloc_address)
-        if next_alloc > geometry.end_block:
-            raise GuestError(
-                f"the program's heap is damaged: nextAlloc is block {next_alloc}, and the heap has {geometry.end_block} blocks"
-            )
-        return ServingHeap(self._binding, geometry, next_alloc, self.recording)
+        return ServingHeap(self._binding, geometry, self.recording)
 
     def _check_table(self, geometry: Geometry) -> None:
         facts, memory = self.facts, self._binding.memory

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tinyheap.guests.serve.memory import WORD_BYTES
 from tinyheap.recognize.facts import StackScan
 
 if TYPE_CHECKING:
-    from tinyheap.guests.serve.memory import BoundMemory
-    from tinyheap.recognize.facts import BlockHeap, Frame
+    from tinyheap.recognize.facts import BlockHeap, Frame, RootAddresses
 
 
-def root_ranges(facts: BlockHeap, memory: BoundMemory, stack_pointer: int) -> Iterator[tuple[int, int]]:
+class Memory(Protocol):
+    """What can be read."""
+
+    def read(self, address: int) -> int:
+        """The word at an address."""
+
+
+def root_ranges(roots: RootAddresses, memory: Memory, scanned_from: int) -> Iterator[tuple[int, int]]:
     """Start and end address of each range.
 
     Args:
-        stack_pointer: at the entry of the guest's allocator.
+        scanned_from: where the scan of the stack begins, if all of it is scanned.
     """
-    yield from _stack_ranges(facts, memory, stack_pointer)
-    yield facts.roots.globals_start_address, facts.roots.globals_end_address
+    yield from _stack_ranges(roots, memory, scanned_from)
+    yield roots.globals_start_address, roots.globals_end_address
 
 
-def _stack_ranges(facts: BlockHeap, memory: BoundMemory, stack_pointer: int) -> Iterator[tuple[int, int]]:
-    roots = facts.roots
-    # The frames of alloc and of what it calls to collect are on the stack when it is scanned.
-    scanned_from = stack_pointer - sum(frame.size_bytes for frame in _frames_in_scan(facts))
+def bytes_on_stack(facts: BlockHeap) -> int:
+    """The frames of alloc, and of what it calls to collect, which are on the stack when it is scanned."""
+    return sum(frame.size_bytes for frame in _frames_in_scan(facts))
+
+
+def _stack_ranges(roots: RootAddresses, memory: Memory, scanned_from: int) -> Iterator[tuple[int, int]]:
     task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
     top = roots.stack_top_address or 0
     if roots.stack_scan is StackScan.CHAIN:
@@ -47,7 +55,7 @@ def _frames_in_scan(facts: BlockHeap) -> Iterator[Frame]:
         yield frame
 
 
-def _chain_ranges(memory: BoundMemory, first_address: int) -> Iterator[tuple[int, int]]:
+def _chain_ranges(memory: Memory, first_address: int) -> Iterator[tuple[int, int]]:
     """The stack objects of a guest that links them: ``{next, number of words, words...}``."""
     seen = set()
     at = memory.read(first_address)

@@ -20,17 +20,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryError
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collector
 from tinyheap.guests.serve.growing import Growing
+from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables
+from tinyheap.guests.serve.original_stack import MarkStackOnStack, RecordOnStack
 from tinyheap.guests.serve.verification import Absent, Verifier
-from tinyheap.heap.contract import Counters, Gc, NextFitEngine, Options
+from tinyheap.heap.contract import BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
+from tinyheap.recognize.facts import BlockHeap, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +43,16 @@ if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve._allocator import Allocator
+    from tinyheap.guests.serve._list_allocator import ListAllocator
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory
+    from tinyheap.guests.serve.original_stack import OriginalStack
+    from tinyheap.guests.serve.residue import Residues
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.phases import Life
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import ServedHeap
 
 ALLOCATES: Final = "allocates"
 """What a program does while it cannot be called."""
@@ -58,6 +64,7 @@ class Binding:
 
     Args:
         facts: where its parts are.
+        residues: what its functions leave on the stack, where that had to be learned.
         policy: how to run it.
         listener: called after each collection, with it.
         name_frames: makes the texts of call stacks.
@@ -70,13 +77,14 @@ class Binding:
         collections: takes each collection.
     """
 
-    facts: BlockHeap
+    facts: ServedHeap
+    residues: Residues | None
     policy: Policy
     listener: Callable[[Collection], object] | None
     name_frames: NameFrames
     store: Store
     memory: BoundMemory
-    allocator: Allocator | None
+    allocator: Allocator | ListAllocator | None
     calls: CallStack | None
     life: Life
     memory_limit_bytes: int | None
@@ -89,31 +97,31 @@ class ServingHeap(SoleOwner):
     Args:
         binding: what the heap lies in.
         geometry: where it lies.
-        next_alloc: where the guest would search next.
         recording: takes what happens on it; None where the run is not recorded.
     """
 
-    def __init__(
-        self, binding: Binding, geometry: Geometry, next_alloc: int, recording: RunningRecorder | None
-    ) -> None:
+    def __init__(self, binding: Binding, geometry: Geometry, recording: RunningRecorder | None) -> None:
         facts, policy, memory = binding.facts, binding.policy, binding.memory
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
         self._recording = recording
         view = memory.memory[geometry.start_address : geometry.end_address]
-        engine_type = choose_engine(policy.engine)
-        self.engine: NextFitEngine = engine_type(view, geometry, _options(facts, policy), memory, self)
+        engine_type = choose_engine(policy.engine, facts.collector)
+        self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
         self.engine.zero_size_address = facts.zero_size_address or 0
-        self.engine.next_alloc = next_alloc
         self._calls = binding.calls
         self._guard = self._new_guard() if policy.guard else None
         self._absent = Absent()
+        self._stack = _stack_of(binding, self.engine)
+        self._alloc_index = alloc_index(facts)
         self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
+        self._variables.take_over()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
         self._growing = Growing(policy, memory, binding.memory_limit_bytes, recording)
         self._collector = Collector(
-            facts,
             memory,
             self.engine,
+            self._stack,
+            _finalizers_of(binding, self.engine),
             self._variables,
             self.verifier,
             self._guard,
@@ -127,7 +135,7 @@ class ServingHeap(SoleOwner):
         """Serve from now on."""
         self._tie()
         if self._recording is not None:
-            first_address = self.engine.geometry.start_address + self.facts.header_bytes
+            first_address = self.engine.geometry.start_address + self.engine.shape.body_offset_bytes
             self._recording.heap_begins(self, first_address)
 
     def close(self) -> None:
@@ -177,14 +185,18 @@ class ServingHeap(SoleOwner):
         self.verifier.check_variables()
         self._collect_if_due()
         self._serve_alone()
+        self._stack.begins(self._alloc_index, size_bytes)
         if size_bytes == 0:
+            self._stack.ends()
             return self.engine.zero_size_address
         number = self.engine.counters.mallocs + 1
         if number == self._policy.stop_at_allocation:
             raise self._stop(number, size_bytes, layout)
         self._absent.wanted_bytes = size_bytes
         try:
-            return self._new_object(number, size_bytes, layout)
+            address = self._new_object(number, size_bytes, layout)
+            self._stack.ends()
+            return address
         finally:
             self._absent.wanted_bytes = None
             # An error of a callback takes back what was counted.
@@ -236,12 +248,19 @@ class ServingHeap(SoleOwner):
         if made != self.engine.zero_size_address:
             memory[made : made + kept_bytes] = bytes(memory[address : address + kept_bytes])
 
-    def collect_on_request(self) -> int:
-        """The guest's own call of its collector; returns the free bytes."""
+    def collect_on_request(self, index: int) -> int:
+        """The guest's own call of its collector; returns the free bytes.
+
+        Args:
+            index: of the function that it called, among the redirects.
+        """
         with self._binding.life.busy("collects"):
             self.verifier.check_variables()
             if not self._policy.leaking:
-                return self._collector.collect(REQUESTED, None)
+                self._stack.begins(index, 0)
+                free_bytes = self._collector.collect(REQUESTED, None)
+                self._stack.ends()
+                return free_bytes
             # A heap that only grows is not collected by anybody.
             return self.engine.census().free_blocks * self.engine.geometry.block_bytes
 
@@ -263,9 +282,11 @@ class ServingHeap(SoleOwner):
     def grow(self, needed_blocks: int) -> bool:
         """Grow the guest's memory by one step and move the block table to its end."""
         with self._binding.life.busy(ALLOCATES):
+            self._stack.grows()
             heap_bytes = self._growing.extend(self.engine.geometry)
             if heap_bytes is not None:
                 self._resize(heap_bytes)
+            self._stack.grown(is_larger=heap_bytes is not None)
             return heap_bytes is not None
 
     def _resize(self, heap_bytes: int) -> None:
@@ -320,8 +341,30 @@ class ServingHeap(SoleOwner):
         return ()
 
 
-def _options(facts: BlockHeap, policy: Policy) -> Options:
+def alloc_index(facts: ServedHeap) -> int:
+    """The index of the allocator among a heap's redirects."""
+    return next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
+
+
+def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
+    facts, residues = binding.facts, binding.residues
+    if isinstance(facts, BlockHeap):
+        return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine))
+    assert residues is not None, "such a heap is served with it"
+    return RecordOnStack(facts, residues, binding.memory, cast("BestFitEngine", engine))
+
+
+def _finalizers_of(binding: Binding, engine: Engine) -> GuestFinalizers | None:
+    facts = binding.facts
+    if isinstance(facts, BlockHeap) or facts.finalizers is None:
+        return None
+    return GuestFinalizers(facts.finalizers, binding.memory, engine)
+
+
+def _options(facts: ServedHeap, policy: Policy) -> Options:
     gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
+    if not isinstance(facts, BlockHeap):
+        return Options(gc, clear_blocks=policy.clear_blocks, collector=facts.collector)
     stack = facts.mark_stack
     options = Options(gc, stack.entries, stack.zeroed, policy.clear_blocks)
     if not policy.guard:

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.heap.contract import NO_BLOCK, Engine, State
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import ServedHeap
 
 WORD_BYTES: Final = 4
 _HALF: Final = 1 << 31
 
 
-def stack_overflow(facts: BlockHeap, memory: memoryview, engine: Engine | None, stack_pointer: int) -> str | None:
+def stack_overflow(facts: ServedHeap, memory: memoryview, engine: Engine | None, stack_pointer: int) -> str | None:
     """The evidence that the program's stack overflowed, as a phrase; None where there is none.
 
     Args:
@@ -50,7 +50,7 @@ def stack_overflow(facts: BlockHeap, memory: memoryview, engine: Engine | None, 
     return _overflow_on_heap(facts, memory, engine, stack_pointer)
 
 
-def _is_among_variables(facts: BlockHeap, stack_pointer: int) -> bool:
+def _is_among_variables(facts: ServedHeap, stack_pointer: int) -> bool:
     roots, top = facts.roots, facts.roots.stack_top_address
     if top is None:
         return False
@@ -61,13 +61,12 @@ def _is_among_variables(facts: BlockHeap, stack_pointer: int) -> bool:
     return roots.globals_start_address <= stack_pointer <= known
 
 
-def _variables(facts: BlockHeap) -> Iterator[int]:
-    yield from (facts.heap_end_address, facts.metadata_start_address, facts.end_block_address)
-    yield facts.next_alloc_address
+def _variables(facts: ServedHeap) -> Iterator[int]:
+    yield from facts.state_addresses
     yield from (address for address in vars(facts.counters).values() if address is not None)
 
 
-def _overflow_on_heap(facts: BlockHeap, memory: memoryview, engine: Engine, stack_pointer: int) -> str | None:
+def _overflow_on_heap(facts: ServedHeap, memory: memoryview, engine: Engine, stack_pointer: int) -> str | None:
     geometry, canary = engine.geometry, facts.roots.stack_canary
     block = geometry.block_of(stack_pointer - 1)
     if canary is None or block >= geometry.end_block:
@@ -75,7 +74,7 @@ def _overflow_on_heap(facts: BlockHeap, memory: memoryview, engine: Engine, stac
     head = engine.find_head(block)
     if head == NO_BLOCK or engine.state(head) is State.FREE:
         return f"its stack pointer is at {stack_pointer:#x}, in free memory"
-    start_address = geometry.address_of(head) + facts.header_bytes
+    start_address = engine.shape.address_of(geometry, engine.extent(head)[0])
     if int.from_bytes(memory[start_address : start_address + WORD_BYTES], "little") == canary:
         return None
     end_address = geometry.address_of(engine.extent(head)[1])

@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tinyheap.errors import HeapCorruptError, StackOverflowError
 from tinyheap.guests.serve.stack_overflow import stack_overflow
-from tinyheap.heap.contract import NO_BLOCK, Counters, NextFitEngine, State
+from tinyheap.heap.bestfit import freelist
+from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Counters, Engine, NextFitEngine, State
 from tinyheap.heap.problems import unreadable_layout, wrong_block, wrong_counts
+from tinyheap.recognize.facts import BlockHeap
 
 if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.serve.guard import Guard
     from tinyheap.guests.serve.memory import BoundMemory, Variables
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import ServedHeap
 
 PROBLEMS: Final = 16
 """So many problems are named, of each kind."""
 
 
-def heap_problems(heap: BlockHeap, engine: NextFitEngine, absent_blocks: list[int]) -> list[str]:
+def heap_problems(heap: ServedHeap, engine: Engine, absent_blocks: list[int]) -> list[str]:
     """What is wrong with the block table and the layouts, one line per problem.
 
     Args:
@@ -34,6 +36,8 @@ def heap_problems(heap: BlockHeap, engine: NextFitEngine, absent_blocks: list[in
         absent_blocks: for each allocation that was counted and has made no object, its blocks.
     """
     problems = [wrong_block(engine, block) + _culprit(heap, engine, block) for block in engine.check_table(PROBLEMS)]
+    if engine.collector.has_free_list:
+        problems += freelist.problems(cast("BestFitEngine", engine), PROBLEMS)
     if problems:
         return problems
     problems = [layout_problem(heap, engine, block) for block in engine.check_layouts(PROBLEMS)]
@@ -43,12 +47,12 @@ def heap_problems(heap: BlockHeap, engine: NextFitEngine, absent_blocks: list[in
     return problems + wrong_counts(engine.census(), objects, blocks)
 
 
-def layout_problem(heap: BlockHeap, engine: NextFitEngine, block: int) -> str:
+def layout_problem(heap: ServedHeap, engine: Engine, block: int) -> str:
     """An unreadable layout word, and which object may have been overrun."""
     return unreadable_layout(engine, block) + _culprit(heap, engine, block)
 
 
-def _culprit(heap: BlockHeap, engine: NextFitEngine, block: int) -> str:
+def _culprit(heap: ServedHeap, engine: Engine, block: int) -> str:
     """The object in front of a block of which something was overwritten."""
     geometry = engine.geometry
     before = min(block, geometry.end_block) - 1
@@ -62,7 +66,7 @@ def _culprit(heap: BlockHeap, engine: NextFitEngine, block: int) -> str:
 
 
 def variable_problems(
-    heap: BlockHeap, engine: NextFitEngine, counters: Counters, read: Callable[[int, int], int]
+    heap: ServedHeap, engine: Engine, counters: Counters, read: Callable[[int, int], int]
 ) -> list[str]:
     """The guest's own variables that no longer hold what they must, one line per variable.
 
@@ -77,13 +81,16 @@ def variable_problems(
     ]
 
 
-def _variables(heap: BlockHeap, engine: NextFitEngine, counters: Counters) -> Iterator[tuple[str, int, int, int]]:
+def _variables(heap: ServedHeap, engine: Engine, counters: Counters) -> Iterator[tuple[str, int, int, int]]:
     """Name, address, width in bytes and value of each variable of the allocator."""
     geometry, addresses = engine.geometry, heap.counters
     yield "heapEnd", heap.heap_end_address, 4, geometry.end_address
     yield "metadataStart", heap.metadata_start_address, 4, geometry.table_address
     yield "endBlock", heap.end_block_address, 4, geometry.end_block
-    yield "nextAlloc", heap.next_alloc_address, 4, engine.next_alloc
+    if isinstance(heap, BlockHeap):
+        yield "nextAlloc", heap.next_alloc_address, 4, cast("NextFitEngine", engine).next_alloc
+    else:
+        yield "freeRanges", heap.free_ranges_address, 4, cast("BestFitEngine", engine).free_list
     for name, address, expected in (
         ("gcTotalAlloc", addresses.total_alloc_bytes_address, counters.total_alloc_bytes),
         ("gcMallocs", addresses.mallocs_address, counters.mallocs),
@@ -123,10 +130,10 @@ class Verifier:
 
     def __init__(
         self,
-        facts: BlockHeap,
+        facts: ServedHeap,
         policy: Policy,
         memory: BoundMemory,
-        engine: NextFitEngine,
+        engine: Engine,
         variables: Variables,
         absent: Absent,
         guard: Guard | None,

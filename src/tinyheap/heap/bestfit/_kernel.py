@@ -72,7 +72,8 @@ from cython.cimports.tinyheap.heap.bestfit._table import (
 from tinyheap.errors import AllocationInInterruptError, GeometryError, HeapError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.bestfit import freelist
-from tinyheap.heap.contract import IN_INTERRUPT, Census, State
+from tinyheap.heap.contract import IN_INTERRUPT, Census, MarkingEnd, State
+from tinyheap.heap.contract import NO_BLOCK as NO_HEAD
 from tinyheap.ownership import SoleOwner
 
 
@@ -233,6 +234,15 @@ class Kernel:
             raise GeometryError(f"invalid block table of {len(table)} bytes: expected {self._heap.table_bytes}")
         memcpy(cython.cast(cython.p_char, self._heap.table), cython.cast(cython.p_char, table), len(table))
         build_list(cython.address(self._heap))
+
+    @property
+    def marking_end(self):
+        heap: Heap = cython.address(self._heap)
+        # Where all words may be pointers, whatever was scanned was scanned whole.
+        whole_head = heap.last_whole if heap.precise else heap.last_scanned
+        heads = (heap.last_scanned, whole_head, heap.last_inline, heap.last_outside)
+        scanned, whole, inline, outside = (NO_HEAD if head == NO_BLOCK else head for head in heads)
+        return MarkingEnd(scanned, heap.last_found, heap.last_layout, heap.scanned_several != 0, whole, inline, outside)
 
     def find_head(self, block: u64):
         self._check_block(block, self._heap.end_block)

@@ -101,6 +101,8 @@ def scan_by(heap: Heap, at: u64, stop: u64, drains: cython.bint, word_shift: u64
         # Where words overlap (AVR) none crosses the end.
         stop = body_end(heap, cython.address(marker), head)
         stop -= (cython.cast(u64, 1) << word_shift) - (cython.cast(u64, 1) << step_shift)
+        marker.last_scanned = head
+        marker.several |= (stop - at) >> marker.block_shift
     store_marker(heap, cython.address(marker))
 
 
@@ -150,7 +152,19 @@ def scan_unknown(heap: Heap, head: u64) -> cython.void:
     at = body_start(heap, cython.address(marker), head)
     stop = body_end(heap, cython.address(marker), head)
     stop -= (cython.cast(u64, 1) << heap.word_shift) - (cython.cast(u64, 1) << heap.step_shift)
+    heap.last_whole = note_scan(heap, head, stop - at)
     scan_from(heap, at, stop, False)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def note_scan(heap: Heap, head: u64, body_bytes: u64) -> u64:
+    """Note that an object is scanned that may hold pointers; returns its head."""
+    heap.last_scanned = head
+    heap.scanned_several |= body_bytes >> heap.block_shift
+    return head
 
 
 # ---- layouts ------------------------------------------------------------------------------------------------------------
@@ -195,6 +209,8 @@ def scan_pattern(heap: Heap, head: u64, layout: u64) -> cython.void:
     load_marker(heap, cython.address(marker), heap.word_shift, heap.step_shift)
     at = body_start(heap, cython.address(marker), head)
     stop = body_end(heap, cython.address(marker), head)
+    marker.last_scanned = marker.last_inline = head
+    marker.several |= (stop - at) >> marker.block_shift
     while stop - at >= element:
         scan_bits(heap, cython.address(marker), at, bits)
         marker.scanned += size
@@ -215,6 +231,9 @@ def scan_static(heap: Heap, head: u64, layout: u64) -> cython.void:
     load_marker(heap, cython.address(marker), heap.word_shift, heap.step_shift)
     at = body_start(heap, cython.address(marker), head)
     stop = body_end(heap, cython.address(marker), head)
+    marker.last_scanned = heap.last_outside = head
+    marker.several |= (stop - at) >> marker.block_shift
+    heap.last_layout = layout
     while (stop - at) >> heap.step_shift >= size:
         index = 0
         while index < size:

@@ -25,6 +25,11 @@ cdef struct Marker:
     u64 depth
     u64 peak
     u64 scanned
+    # What was done last, as `HeapState` has it.
+    u64 last_found
+    u64 last_scanned
+    u64 last_inline
+    u64 several
 
 ctypedef Marker* MarkerPointer
 
@@ -44,6 +49,10 @@ cdef inline void load_marker(Heap heap, MarkerPointer marker, u64 word_shift, u6
     marker.depth = heap.scan_depth
     marker.peak = heap.scan_peak
     marker.scanned = 0
+    marker.last_found = heap.last_found
+    marker.last_scanned = heap.last_scanned
+    marker.last_inline = heap.last_inline
+    marker.several = heap.scanned_several
 
 cdef inline void store_marker(Heap heap, MarkerPointer marker) noexcept nogil:
     """Hand back what changed."""
@@ -51,6 +60,10 @@ cdef inline void store_marker(Heap heap, MarkerPointer marker) noexcept nogil:
     heap.scan_depth = marker.depth
     heap.scan_peak = marker.peak if marker.peak > marker.depth else marker.depth
     heap.words_scanned += marker.scanned
+    heap.last_found = marker.last_found
+    heap.last_scanned = marker.last_scanned
+    heap.last_inline = marker.last_inline
+    heap.scanned_several = marker.several
 
 cdef inline u64 next_object(MarkerPointer marker) noexcept nogil:
     """The head of the object that was marked last, which is taken off the list; `NO_BLOCK` where the list ends."""
@@ -108,6 +121,8 @@ cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcep
     words = (body_end(heap, marker, head) - body_start(heap, marker, head)) >> marker.step_shift
     if size == 0 or words >= size << 1:
         return False
+    marker.last_scanned = marker.last_inline = head
+    marker.several |= words << marker.step_shift >> marker.block_shift
     if words >= size:
         scan_bits(heap, marker, body_start(heap, marker, head), layout & ((<u64>1 << size) - 1))
         marker.scanned += size
@@ -145,6 +160,7 @@ cdef inline void mark_word(Heap heap, MarkerPointer marker, u64 word) noexcept n
         mark_block(heap, marker, (word - marker.start) >> marker.block_shift)
 
 cdef inline void mark_block(Heap heap, MarkerPointer marker, u64 block) noexcept nogil:
+    cdef u64 found = block
     cdef u64 at = marker.table + (block >> 2)
     cdef u64 byte = load8(at)
     if rarely((byte >> (block & 3) & MARK_BITS) != HEAD_BITS):
@@ -157,6 +173,7 @@ cdef inline void mark_block(Heap heap, MarkerPointer marker, u64 block) noexcept
         byte = load8(at)
         if (byte >> (block & 3) & MARK_BITS) != HEAD_BITS:
             return
+    marker.last_found = marker.start + (found << marker.block_shift)
     store8(at, byte | <u64>TAIL_BITS << (block & 3))
     at = block << marker.block_shift
     if marker.back != 0:

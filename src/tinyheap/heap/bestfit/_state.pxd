@@ -68,6 +68,14 @@ cdef struct HeapState:
     u64 scan_top            # header of the object that was marked last
     u64 scan_depth
     u64 unreadable          # head of the first object whose layout cannot be read
+    # What marking did last, as contract.MarkingEnd has it.
+    u64 last_found          # the address of a block
+    u64 last_layout
+    u64 scanned_several     # not 0 where an object of several blocks was scanned
+    u64 last_scanned        # heads, as the next three
+    u64 last_whole
+    u64 last_inline
+    u64 last_outside
     # Counters, as contract.Counters names them.
     u64 total_alloc_bytes
     u64 total_blocks

@@ -42,6 +42,7 @@ def set_up(heap: Heap, memory: u64, geometry, options) -> cython.int:
     heap.poison = options.asserts
     heap.poison_byte = options.poison_byte
     heap.unreadable = NO_BLOCK
+    heap.last_scanned = heap.last_whole = heap.last_inline = heap.last_outside = NO_BLOCK
     lay_out(heap, geometry.heap_bytes)
     return 0
 

@@ -21,6 +21,7 @@ if not cython.compiled:
 
 from cython.cimports.tinyheap.heap._words import ctz64, fill, load64, reverse_bytes, store64
 from cython.cimports.tinyheap.heap.bestfit._freelist import build_list
+from cython.cimports.tinyheap.heap.bestfit._state import NO_BLOCK
 from cython.cimports.tinyheap.heap.bestfit._table import (
     FIELDS_1,
     FIELDS_2,
@@ -47,6 +48,10 @@ def sweep_table(heap: Heap) -> u64:
         poison_blocks(heap)
     build_list(heap)
     heap.collections += 1
+    heap.last_scanned = heap.last_whole = heap.last_inline = heap.last_outside = NO_BLOCK
+    heap.last_found = 0
+    heap.last_layout = 0
+    heap.scanned_several = 0
     return heap.free_blocks << heap.block_shift
 
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from tinyheap.heap.bestfit.model import BestFitModel
 from tinyheap.heap.collectors import Collector
-from tinyheap.heap.contract import NO_BLOCK, State
+from tinyheap.heap.contract import NO_BLOCK, MarkingEnd, State
 from tinyheap.heap.geometry import NIL
 
 
@@ -69,6 +69,7 @@ class BackModel(BestFitModel):
             while block > 0 and self.state(block - 1) is State.TAIL:
                 block -= 1
         self._collections += 1
+        self.marking_end = MarkingEnd()
         self._debug("free ranges after sweep:")
         self._debug_ranges()
         return free_blocks * self._geometry.block_bytes

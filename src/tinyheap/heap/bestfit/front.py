@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from tinyheap.heap.bestfit.model import BestFitModel
 from tinyheap.heap.collectors import Collector
-from tinyheap.heap.contract import State
+from tinyheap.heap.contract import MarkingEnd, State
 
 
 class FrontModel(BestFitModel):
@@ -69,4 +69,5 @@ class FrontModel(BestFitModel):
                     self._free_swept(block)
                     free_current_object = False
         self._collections += 1
+        self.marking_end = MarkingEnd()
         return self._build_list() * self._geometry.block_bytes

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.buffers import Buffer
-from tinyheap.heap.contract import NO_BLOCK, Embedder, Options, State, Statics
+from tinyheap.heap.contract import NO_BLOCK, Embedder, MarkingEnd, Options, State, Statics
 from tinyheap.heap.geometry import NIL, Geometry
 from tinyheap.heap.model_base import BaseModel
 
@@ -48,6 +48,7 @@ class BestFitModel(BaseModel):
         self.free_list = NIL
         self._scan_list: list[int] = []
         """Heads that are marked and not scanned; also chained through their link words, as the original has them."""
+        self.marking_end = MarkingEnd()
 
     # ---- the free list ----------------------------------------------------------------------------------------------
 
@@ -219,6 +220,7 @@ class BestFitModel(BaseModel):
         if head == NO_BLOCK:
             return
         self._debug(f"found unmarked pointer {root:#x}")
+        self.marking_end = self.marking_end._replace(found=self._geometry.address_of(self._geometry.block_of(root)))
         self._set_state(head, State.MARK)
         before = self._header_address(self._scan_list[-1]) if self._scan_list else NIL
         self._store(self._header_address(head), before)
@@ -251,12 +253,23 @@ class BestFitModel(BaseModel):
         step = geometry.word_alignment_bytes
         if not self._precise or self._load(self._shape.layout_address(geometry, first, end)) == 0:
             # Where words overlap (AVR) none crosses the body's end.
+            self.marking_end = self._scans(head, end - first)._replace(whole=head)
             yield from range(start, body_end - geometry.word_bytes + 1, step)
             return
         size, bitmap = self._read_layout(head)
+        layout = self._load(self._shape.layout_address(geometry, first, end))
+        if layout & 1 and bitmap:
+            self.marking_end = self._scans(head, end - first)._replace(inline=head)
+        elif layout & 1 == 0 and size:
+            self.marking_end = self._scans(head, end - first)._replace(outside=head, layout=layout)
         # Whole elements only.
         for element in range(start, body_end - size * step + 1, size * step) if bitmap else ():
             yield from (element + index * step for index in range(size) if bitmap >> index & 1)
+
+    def _scans(self, head: int, blocks: int) -> MarkingEnd:
+        """An object is scanned."""
+        end = self.marking_end
+        return end._replace(scanned=head, has_several=end.has_several or blocks > 1)
 
     def _read_layout(self, head: int) -> tuple[int, int]:
         size, bitmap = super()._read_layout(head)

@@ -32,7 +32,7 @@ from tinyheap.recognize.locate.list_alloc import added_bytes, find_allocation_co
 from tinyheap.recognize.locate.region import CollectorCode, find_region
 from tinyheap.recognize.locate.replacing import find_replacement
 from tinyheap.recognize.locate.roots import find_root_scans, find_roots
-from tinyheap.recognize.locate.stack import find_stack_pointer
+from tinyheap.recognize.locate.stack import find_stack_pointer, with_records
 from tinyheap.recognize.shapes import distance
 from tinyheap.recognize.values import Operation, Parameter, parts, sources
 
@@ -62,7 +62,7 @@ def locate_best_fit_heap(
     scan_list = find_scan_list(code, notes)
     counters = find_allocation_counters(alloc, notes)
     scans = find_root_scans(code, notes)
-    roots = find_roots(code, scans, find_stack_pointer(code, notes), notes)
+    roots = with_records(find_roots(code, scans, find_stack_pointer(code, notes), notes), alloc)
     state = bounds.addresses | {free_ranges, scan_list.head}
     finalizers = find_finalizers(code, state, notes)
     collectors = find_collectors(code, scans.functions, free_ranges)

@@ -60,6 +60,19 @@ def with_stack(
     return roots
 
 
+def with_records(roots: RootAddresses, alloc: Reading) -> RootAddresses:
+    """The roots, with the word that the allocator keeps the address of its own record of pointers in, while it runs."""
+    if roots.stack_chain_address is not None:
+        return roots
+    pointer = GlobalAtEntry(roots.stack_pointer_global)
+    found = (
+        store.address.number
+        for store in alloc.stores
+        if isinstance(store.address, Constant) and pointer in parts(store.value)
+    )
+    return replace(roots, stack_chain_address=next(found, None))
+
+
 def _stack_global(scan: Scan) -> int | None:
     """The global that a scan begins at, or at a constant distance from."""
     inside = [part.index for start in sources(scan.start) for part in parts(start) if isinstance(part, GlobalAtEntry)]

@@ -127,15 +127,15 @@ def _verdict(guest: Guest) -> tuple[str, str]:
         )
     if guest.heap is not None and guest.heap.is_replaceable:
         return "yes", "green"
+    if guest.best_fit is not None and guest.best_fit.is_replaceable:
+        return "yes, after a rehearsal", "green"
     return f"no: {_why_not(guest)}", "yellow"
 
 
 def _why_not(guest: Guest) -> str:
     if guest.runtime != "TinyGo":
         return "not TinyGo's"
-    if guest.best_fit is not None:
-        return "not offered yet from TinyGo 0.40 on"
-    if guest.heap is not None:
+    if guest.best_fit is not None or guest.heap is not None:
         return "other functions collect, too"
     return {"leaking": "it frees nothing", "boehm": "it is Boehm's"}.get(guest.collector, "not recognized")
 

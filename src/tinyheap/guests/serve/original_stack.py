@@ -1,0 +1,158 @@
+"""What a guest's own collector finds and leaves on the guest's stack, for whoever collects in its place.
+
+The original runs on that stack itself: its frames lie below the stack pointer at the call.  They can be seen, by a scan of
+the stack that they lie on, and by whoever looks at memory later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
+from tinyheap.guests.serve.tracing import Tracer
+
+if TYPE_CHECKING:
+    from tinyheap.guests.serve.memory import BoundMemory
+    from tinyheap.guests.serve.residue import Residues
+    from tinyheap.heap.contract import BestFitEngine, NextFitEngine
+    from tinyheap.recognize.facts import BestFitHeap, BlockHeap
+
+WORD_BYTES: Final = 4
+
+
+class OriginalStack(Protocol):
+    """Told what happens, in its order; says where the roots are."""
+
+    def begins(self, index: int, size_bytes: int) -> None:
+        """A function begins, by its index among the redirects: an allocation, or, of no bytes, a collection on request."""
+
+    def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """Start and end address of each range of roots, in the original's order; a collection marks from each at once."""
+
+    def marked(self) -> None:
+        """All that is reached is marked, and nothing swept."""
+
+    def swept(self, free_bytes: int) -> None:
+        """The sweep is over."""
+
+    def grows(self) -> None:
+        """The heap is to grow."""
+
+    def grown(self, *, is_larger: bool) -> None:
+        """It has grown, or could not."""
+
+    def ends(self) -> None:
+        """The function ends."""
+
+
+class MarkStackOnStack:
+    """Next-fit's: its mark stack is an array in a frame, and the engine uses that very place.
+
+    Args:
+        facts: where the guest's roots are, and where its mark stack would be.
+        memory: the guest's.
+        engine: of its heap.
+    """
+
+    def __init__(self, facts: BlockHeap, memory: BoundMemory, engine: NextFitEngine) -> None:
+        self._facts, self._memory, self._engine = facts, memory, engine
+
+    def begins(self, index: int, size_bytes: int) -> None:
+        """Nothing is left by allocations that do not collect."""
+
+    def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """The stack, then the globals; the mark stack is laid out before each."""
+        facts, stack = self._facts, self._facts.mark_stack
+        stack_pointer = self._memory.stack_pointer
+        self._use(stack_pointer - stack.root_bytes_below_alloc)
+        yield from root_ranges(facts.roots, self._memory, stack_pointer - bytes_on_stack(facts))
+        if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:
+            self._use(stack_pointer - stack.rescan_bytes_below_alloc)
+
+    def _use(self, address: int) -> None:
+        """Lay the mark stack where the original's is, if there is such a place left."""
+        if address >= 0:
+            end_address = address + WORD_BYTES * self._facts.mark_stack.entries
+            self._engine.use_mark_stack(self._memory.memory[address:end_address])
+
+    def marked(self) -> None:
+        """The mark stack is left as it is."""
+
+    def swept(self, free_bytes: int) -> None:
+        """Sweeps leave nothing."""
+
+    def grows(self) -> None:
+        """Growths leave nothing."""
+
+    def grown(self, *, is_larger: bool) -> None:
+        """Growths leave nothing."""
+
+    def ends(self) -> None:
+        """Nothing is left by allocations that do not collect."""
+
+
+class RecordOnStack:
+    """Best-fit's: all pointers are kept in records on the stack, and left there (`residue`).
+
+    Args:
+        facts: where the guest's roots and variables are.
+        residues: what its functions leave.
+        memory: the guest's.
+        engine: of its heap.
+    """
+
+    def __init__(self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine) -> None:
+        self._facts, self._residues, self._memory, self._engine = facts, residues, memory, engine
+        self._residue = next(iter(residues.values()))
+        self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
+        self._covered: list[tuple[int, int]] = []
+        """Words that the original's frames lie on while it marks: address, and what was there."""
+
+    def begins(self, index: int, size_bytes: int) -> None:
+        """Begin to follow the function's variables."""
+        self._residue = self._residues[index]
+        self._tracer.begins(size_bytes)
+
+    def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """The stack, with what is seen below its end, then the globals."""
+        memory, roots, residue = self._memory, self._facts.roots, self._residue
+        stack_pointer = memory.stack_pointer
+        task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
+        self._tracer.collects()
+        # What the original's frames lie on cannot be seen meanwhile.
+        seen = residue.seen_in_task if task else residue.seen
+        for address in (stack_pointer - below_bytes for below_bytes in residue.touched - set(seen)):
+            self._covered.append((address, memory.read(address)))
+            memory.write(address, 0)
+        if not task:
+            for below_bytes in reversed(residue.seen):
+                yield stack_pointer - below_bytes, stack_pointer - below_bytes + WORD_BYTES
+        yield from root_ranges(roots, memory, stack_pointer)
+
+    def marked(self) -> None:
+        """Follow it."""
+        self._tracer.marked()
+
+    def swept(self, free_bytes: int) -> None:
+        """Follow it."""
+        self._tracer.swept(free_bytes)
+
+    def grows(self) -> None:
+        """Follow it."""
+        self._tracer.grows()
+
+    def grown(self, *, is_larger: bool) -> None:
+        """Follow it."""
+        self._tracer.grown(is_larger=is_larger)
+
+    def ends(self) -> None:
+        """Leave the variables where the original has them."""
+        tracer, memory, geometry = self._tracer, self._memory, self._engine.geometry
+        tracer.ends()
+        stack_pointer = memory.stack_pointer
+        for address, value in self._covered:
+            memory.write(address, value)
+        self._covered.clear()
+        for word in self._residue.words.get(tracer.case, ()):
+            memory.write(stack_pointer - word.below_bytes, word.value(tracer.values, stack_pointer, geometry))

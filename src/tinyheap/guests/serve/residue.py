@@ -1,0 +1,178 @@
+"""What a call of the original's allocator leaves below the stack pointer: for each dead word, where its value comes from.
+
+::
+
+    sp ─┬──────────────────────────────
+        │ ...       alloc's frame          sp - 52   taken
+        │                                  sp - 96   take.link
+        │                                  sp - 100  24            a constant: so many words hold pointers
+        ├──────────────────────────────
+        │ ...       insertFreeRange's      sp - 116  put.inner
+        │                                  sp - 144  sp - 104      where the record above begins
+
+Compilers decide which variable (`tracing`) lies where, and which calls become part of their callers; so this is not read
+from the code but learned from what it does (`rehearsal`), and differs by what a call came to (`Case`).
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tinyheap.heap.geometry import Geometry
+
+_ADDRESS_BITS: Final = 32
+_BLOCKS_PER_BYTE: Final = 4
+_BLOCK_BYTES: Final = 16
+
+
+class Case(NamedTuple):
+    """What a call came to, as far as it decides which functions ran."""
+
+    is_empty: bool
+    """It asked for no bytes."""
+    collects: bool
+    """It ran a collection."""
+    scans: bool
+    """It scanned an object."""
+    masks: bool
+    """It scanned one by its layout."""
+    ends_masking: bool
+    """That was the last object it scanned."""
+    builds: bool
+    """That collection found something free."""
+    grows: bool
+    """The heap grew."""
+    splits: bool
+    """What was left of the range went back to the list."""
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return ", ".join(name.replace("_", " ") for name, holds in self._asdict().items() if holds) or "plain"
+
+
+class Kind(IntEnum):
+    """Where a word's value comes from."""
+
+    CONSTANT = 0
+    """From nothing: it is always the same."""
+    STACK = 1
+    """The stack pointer, plus something."""
+    VARIABLE = 2
+    """A variable, plus something; nil while the variable is nil."""
+    CELL = 3
+    """The byte of the block table that holds the state of the block at the variable's address, plus something; nil likewise."""
+
+
+class Word(NamedTuple):
+    """A word that is left."""
+
+    below_bytes: int
+    """How far below the stack pointer at the call."""
+    kind: Kind
+    variable: str
+    """The name of a variable, as `tracing.Tracer` has it; empty for other kinds."""
+    added: int
+    """What is added; the constant itself."""
+
+    def value(self, variables: Mapping[str, int], stack_pointer: int, geometry: Geometry) -> int:
+        """What is left there.
+
+        Args:
+            variables: by name; nil where one is missing.
+            stack_pointer: at the call.
+            geometry: of the heap after the call.
+        """
+        if self.kind is Kind.CONSTANT:
+            return self.added
+        if self.kind is Kind.STACK:
+            return (stack_pointer + self.added) % (1 << _ADDRESS_BITS)
+        value = variables.get(self.variable, 0)
+        if value and self.kind is Kind.CELL:
+            value = cell_of(value, geometry)
+        return (value + self.added) % (1 << _ADDRESS_BITS) if value else 0
+
+
+class Residue(NamedTuple):
+    """What the calls of one function leave, and what they leave alone that a collection sees."""
+
+    words: Mapping[Case, Sequence[Word]]
+    """By case; a case that is not there was never seen."""
+    seen: Sequence[int]
+    """How far below the stack pointer the words lie that a collection scans, though they are from before the call."""
+    seen_in_task: Sequence[int]
+    """The same where the stack is an object of the heap."""
+
+    @property
+    def touched(self) -> frozenset[int]:
+        """How far below the stack pointer the words lie that a collection's calls write to."""
+        return frozenset(word.below_bytes for case, words in self.words.items() if case.collects for word in words)
+
+
+Residues = Mapping[int, Residue]
+"""What functions leave, by their index among a heap's redirects."""
+
+
+def encode_residues(residues: Residues) -> bytes:
+    """As JSON."""
+    return json.dumps(
+        [
+            [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
+            for index, residue in residues.items()
+        ]
+    ).encode()
+
+
+def decode_residues(data: bytes) -> Residues:
+    """What was encoded."""
+    return {
+        index: Residue(
+            {
+                Case(*case): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
+                for case, found in words
+            },
+            tuple(seen),
+            tuple(seen_in_task),
+        )
+        for index, words, seen, seen_in_task in json.loads(data)
+    }
+
+
+OF_ALLOCATIONS: Final = (
+    *("chain", "table", "heap.start", "heap.end"),
+    *("take.link", "take.node", "take.met", "take.passed"),
+    *("take.inner", "take.inner_next", "take.longer", "take.following"),
+    *("put.link", "put.node", "put.met", "put.passed", "put.inner", "put.range"),
+    *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
+)
+"""The variables that allocations set which need no collection, in the order that ``_list_allocator.pxd`` gives them."""
+
+
+def left_by_allocations(residue: Residue) -> list[array[int]]:
+    """What allocations leave which need no collection, for compiled code: empty ones, plain ones, those that split a range.
+
+    Four numbers for each word, as in `Word`; a variable is its index in `OF_ALLOCATIONS`.
+    """
+    plain = Case(*[False] * len(Case._fields))
+    return [
+        array("Q", [number for word in residue.words.get(case, ()) for number in _numbers(word)])
+        for case in (plain._replace(is_empty=True), plain, plain._replace(splits=True))
+    ]
+
+
+def _numbers(word: Word) -> tuple[int, int, int, int]:
+    # A variable that such an allocation does not set is nil.
+    if word.kind >= Kind.VARIABLE and word.variable not in OF_ALLOCATIONS:
+        word = Word(word.below_bytes, Kind.CONSTANT, "", 0)
+    variable = OF_ALLOCATIONS.index(word.variable) if word.variable else 0
+    return word.below_bytes, word.kind, variable, word.added % (1 << 64)
+
+
+def cell_of(address: int, geometry: Geometry) -> int:
+    """The address of the table's byte that holds the state of the block at an address."""
+    return geometry.table_address + (address - geometry.start_address) // (_BLOCKS_PER_BYTE * _BLOCK_BYTES)
