@@ -55,7 +55,7 @@ def test_json_has_the_fields_of_the_result() -> None:
 
 def test_a_block_of_a_best_fit_heap_goes_from_owner_to_owner(tmp_path: Path) -> None:
     place, name = tmp_path / "run.tinyheap", "sh-syntax-0.7.0"
-    with Program.open(guests_modules.read(name), Grants(seed=1), recording=place) as program:
+    with Program.open(guests_modules.read(name), Grants(seed=1), gc="native", recording=place) as program:
         program.start()
         for _ in range(12):
             formatted(program.driver(), texts.kinds(name)["medium"])

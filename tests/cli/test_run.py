@@ -300,7 +300,7 @@ def test_the_heap_is_drawn(files: Path) -> None:
     assert said.stderr.startswith("0x")
 
 
-@pytest.mark.parametrize("name", ["gofmt-0.7.3", "sh-syntax-0.6.0", "micropython-1.27.0"])
+@pytest.mark.parametrize("name", ["gofmt-0.7.3", "micropython-1.27.0"])
 @pytest.mark.parametrize("option", [("--gc", "leaking"), ("--verify",), ("--engine", "kernel"), ("--heap-limit", "1M")])
 def test_a_heap_that_is_not_served_takes_no_options(files: Path, name: str, option: tuple[str, ...]) -> None:
     said = run(guests_modules.path(name), *option, "--", "a.go")

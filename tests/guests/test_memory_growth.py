@@ -197,9 +197,8 @@ def test_malloc_and_free_are_heard_whoever_calls_them() -> None:
 def test_linear_memory_through_time(tmp_path: Path) -> None:
     place = tmp_path / "run.tinyheap"
     name = "sh-syntax-0.7.0"
-    with Program.open(
-        guests_modules.read(name), Grants(seed=1, memory_limit_bytes=30 << 20), recording=place
-    ) as program:
+    grants = Grants(seed=1, memory_limit_bytes=30 << 20)
+    with Program.open(guests_modules.read(name), grants, gc="native", recording=place) as program:
         program.start()
         for _ in range(6):
             formatted(program.driver(), texts.kinds(name)["medium"])

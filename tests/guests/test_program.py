@@ -43,7 +43,7 @@ from tinyheap.wasm import Module
 
 GO = "package a\nfunc f( ){}\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(300))
 SERVED = ("sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "gofmt-0.4.9", "sh-syntax-0.5.8")
-UNSERVED = ("sh-syntax-0.6.0", "gofmt-0.7.3", "shfmt-0.2.7")
+UNSERVED = ("gofmt-0.6.1", "gofmt-0.7.3", "shfmt-0.2.7")
 WIDE = command("(call $proc_exit (i32.const 3))")
 
 
@@ -105,7 +105,7 @@ def test_a_leaking_build_may_be_asked_to_leak() -> None:
     with Program.open(guests_modules.path("gofmt-0.7.3"), gc="leaking") as program:
         assert program.heap is None
     with pytest.raises(UnsupportedGuestError):
-        Program.open(guests_modules.path("sh-syntax-0.6.0"), gc="leaking")
+        Program.open(guests_modules.path("micropython-1.27.0"), gc="leaking")
 
 
 def test_native_runs_anything_and_looks_at_nothing() -> None:

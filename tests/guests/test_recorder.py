@@ -138,7 +138,7 @@ def test_nobody_is_taken_for_dead_who_lives(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sh-syntax-0.6.0", "sh-syntax-0.7.0"])
 def test_a_best_fit_heap_shows_its_dead(name: str) -> None:
-    kept, memory, _ = record(name, texts.kinds(name)["medium"], times=12)
+    kept, memory, _ = record(name, texts.kinds(name)["medium"], gc="native", times=12)
     sizes = kept.allocations["size_bytes"][kept.allocations["size_bytes"] > 0].astype(np.int64)
     dead = kept.inferred_deaths["object_id"]
     assert len(dead) == len(set(dead.tolist())) > 50_000
@@ -152,7 +152,7 @@ def test_programs_that_keep_their_allocator_are_recorded(name: str) -> None:
     with Program.open(guests_modules.read(name), Grants(seed=1), gc="native") as program:
         program.start()
         expected = formatted(program.driver(), text)
-    kept, _, said = record(name, text)
+    kept, _, said = record(name, text, gc="native")
     assert said == expected
     assert len(kept.allocations) > 1000
     made = kept.allocations[kept.allocations["size_bytes"] > 0]

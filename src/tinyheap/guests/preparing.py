@@ -47,6 +47,7 @@ _PACKAGES_THAT_PREPARE: Final = (
     "wasm",
     "symbols",
     "recordings",
+    "heap",
     "heap/bestfit",
     "guests",
     "guests/rewrite",

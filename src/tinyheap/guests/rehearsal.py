@@ -23,7 +23,7 @@ import wasmtime
 
 from tinyheap.errors import GuestError
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.guests.serve.memory import BoundMemory
+from tinyheap.guests.serve.memory import COUNTER_BYTES, BoundMemory
 from tinyheap.guests.serve.residue import Case, Kind, Residue, Word, cell_of
 from tinyheap.guests.serve.roots import root_ranges
 from tinyheap.guests.serve.tracing import Tracer, Walk
@@ -48,8 +48,16 @@ ROUNDS: Final = 12
 """So often each kind of scene is tried at least."""
 MOST_ROUNDS: Final = 24
 LOOKS: Final = 4
+"""So often it is looked which words a collection sees."""
+FUEL: Final = 1 << 28
+"""Instructions that one call may take, as wasmtime counts them: a hundred times what the largest scene does."""
+LEAST_STACK_BYTES: Final = 2048
+LARGEST_HEAP_BYTES: Final = 65536
 NO_POINTERS: Final = 3
-"""A layout word."""
+"""A layout word: one word, and no pointer."""
+ALL_POINTERS: Final = 0x43
+TWO_OF_THREE: Final = 5 << 6 | 3 << 1 | 1
+"""A layout word: of three words the first and the last."""
 SIZES: Final = (1, 8, 8, 16, 16, 24, 40, 100, 200, 600)
 _STALE: Final = 0x7EE0_0000
 """Words that are not addresses of the heap."""
@@ -85,6 +93,28 @@ def _pages_used(module: Module, facts: BestFitHeap) -> int:
     return -(-max(ends) // WASM_PAGE_BYTES) + 1
 
 
+def _check_places(facts: BestFitHeap, memory_bytes: int) -> None:
+    """Refuse facts that lead out of memory.
+
+    Raises:
+        RehearsalError: they do.
+    """
+    roots, top = facts.roots, facts.roots.stack_top_address
+    words = [
+        *(facts.heap_start_variable_address, facts.scan_list_address, facts.collections_address),
+        *(roots.current_task_address, roots.saved_stack_pointer_address, roots.stack_chain_address),
+        *facts.state_addresses,
+        *vars(facts.counters).values(),
+        *(() if facts.finalizers is None else (item for item in vars(facts.finalizers).values())),
+    ]
+    ends = [*(word + COUNTER_BYTES for word in words if word is not None), roots.globals_end_address, top or 0]
+    start = facts.heap_start_address or 0
+    if max(ends) > memory_bytes or start % BLOCK_BYTES or start + LARGEST_HEAP_BYTES > memory_bytes:
+        raise RehearsalError(f"its variables or its heap are not in its memory of {memory_bytes} bytes")
+    if top is not None and top < LEAST_STACK_BYTES:
+        raise RehearsalError(f"its stack of {top} bytes is too small to see what is left on it")
+
+
 def _reached(module: Module, function: int) -> set[int]:
     """The functions that one calls, directly or not, and itself."""
     reached: set[int] = set()
@@ -106,21 +136,32 @@ class _Guest:
     """An instance of nothing but the guest's allocator."""
 
     def __init__(self, module: Module, facts: BestFitHeap, rng: random.Random) -> None:
-        self._rng = rng
-        self._engine = wasmtime.Engine()
+        self._rng, self._facts = rng, facts
+        config = wasmtime.Config()
+        # What does not end is not the allocator that it was taken for.
+        config.consume_fuel = True
+        self._engine = wasmtime.Engine(config)
         self._compiled = compile_module(self._engine, allocator_alone(module, facts))
-        self._facts = facts
         self.begin()
+        _check_places(facts, len(self._first_bytes))
 
     def begin(self) -> None:
-        """Begin anew, with the memory that the module begins with, and some more."""
+        """Begin anew, with the memory that the module begins with, and some more.
+
+        Raises:
+            RehearsalError: it cannot be run by itself.
+        """
         self._store = wasmtime.Store(self._engine)
+        self._store.set_fuel(FUEL)
         linker = wasmtime.Linker(self._engine)
-        linker.define_unknown_imports_as_traps(self._compiled)
-        instance = linker.instantiate(self._store, self._compiled)
+        try:
+            linker.define_unknown_imports_as_traps(self._compiled)
+            instance = linker.instantiate(self._store, self._compiled)
+            self._memory = BoundMemory(self._store, instance)
+            self._memory.grow(self._rng.randrange(2, 6))
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            raise RehearsalError(f"its allocator cannot be run by itself: {error}") from error
         exports = instance.exports(self._store)
-        self._memory = BoundMemory(self._store, instance)
-        self._memory.grow(self._rng.randrange(2, 6))
         self._memory.locate()
         self._functions = [
             cast("wasmtime.Func", exports[_EXPORT.format(index=index)]) for index in range(len(self._facts.redirects))
@@ -130,8 +171,8 @@ class _Guest:
 
     def call(self, index: int, scene: _Scene, size_bytes: int, layout: int) -> int:
         """What one of the functions returns in a scene: an address, or 0 where it makes nothing."""
-        memory = scene.memory
-        self._memory.memory[:] = bytes(memory)
+        self._store.set_fuel(FUEL)
+        self._memory.memory[:] = bytes(scene.memory)
         self._stack_pointer.set_value(self._store, scene.stack_pointer)
         facts, function = self._facts, self._functions[index]
         arguments = [0] * len(function.type(self._store).params)
@@ -179,7 +220,9 @@ class _Scene:
         if start is None:
             start = -(-(len(memory) - WASM_PAGE_BYTES) // BLOCK_BYTES) * BLOCK_BYTES
             self.write(facts.heap_start_variable_address or 0, start)
-        heap_bytes = rng.randrange(*((49152, 65536) if is_large else (8192, 16384) if in_task else (1024, 8192)))
+        heap_bytes = rng.randrange(
+            *((49152, LARGEST_HEAP_BYTES) if is_large else (8192, 16384) if in_task else (1024, 8192))
+        )
         geometry = Geometry(start, heap_bytes, WORD_BYTES, header_alignment_bytes=16)
         self._view = memoryview(self.memory)
         collector = facts.collector
@@ -190,7 +233,6 @@ class _Scene:
         self.engine.write_table(bytes(geometry.table_bytes))
         self._root_share = rng.choice((0, 0.02, 0.1, 0.3))
         self.tracer: Tracer | None = None
-        self.roots: Sequence[memoryview] = ()
         self.objects: list[int] = []
         self._kept: list[int] = []
         self.request_bytes: int | None = None
@@ -210,7 +252,6 @@ class _Scene:
         ):
             if address is not None:
                 self.write(address, value)
-        self._in_task = in_task
 
     def _new_layouts(self) -> Mapping[int, int]:
         """Layout words and the bytes of their elements: conservative, no pointers, all pointers, some, and out of line."""
@@ -219,7 +260,7 @@ class _Scene:
         address = self.stack_pointer - WORD_BYTES * WINDOW_WORDS - 64
         self.write(address, 40)
         self.write(address + WORD_BYTES, 0b1000_0001_0000_0000_0000_0000_0000_0011, 5)
-        return {0: 0, NO_POINTERS: 0, 0x43: 0, 5 << 6 | 7: 12, address: 160}
+        return {0: 0, NO_POINTERS: 0, ALL_POINTERS: 0, TWO_OF_THREE: 12, address: 160}
 
     # ---- what the engine asks -----------------------------------------------------------------------------------------
 
@@ -638,16 +679,23 @@ def _simplicity(word: Word) -> tuple[int, int, int]:
 
 
 def _fixed_request(guest: _Guest, facts: BestFitHeap, rng: random.Random) -> FixedRequest | None:
-    """What each call of the allocator asks for, where it is not told."""
+    """What each call of the allocator asks for, where it is not told.
+
+    Raises:
+        RehearsalError: it cannot be found out.
+    """
     if facts.size_parameter is not None and (facts.layout_parameter is not None or not facts.is_precise):
         return None
     total_address = facts.counters.total_alloc_bytes_address
-    assert total_address is not None, "allocations are known by what they add to it"
+    if total_address is None:
+        raise RehearsalError("nothing tells what its allocator is asked for")
     scene = _Scene(guest.fresh_bytes(), facts, rng, in_task=False, is_large=False)
     scene.publish()
     allocator = next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
     address = guest.call(allocator, scene, 1, 0)
     memory = guest.memory
+    if not scene.engine.geometry.is_on_heap(address):
+        raise RehearsalError(f"its allocator returns {address:#x}, which is not on its heap")
     size = int.from_bytes(memory[total_address : total_address + 8], "little") - scene.read(total_address, 8)
     shape, geometry = scene.engine.shape, scene.engine.geometry
     first = geometry.block_of(address - shape.body_offset_bytes)

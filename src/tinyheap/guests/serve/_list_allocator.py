@@ -16,7 +16,7 @@ if not cython.compiled:
     raise ImportError("tinyheap.guests.serve._list_allocator is not compiled")
 
 from cython.cimports.tinyheap.guests.record._recorder import EventLog, note, trap_of
-from cython.cimports.tinyheap.heap._words import ONES, load32, load64, store32, store64, u64
+from cython.cimports.tinyheap.heap._words import ONES, fill, load32, load64, store32, store64, u64
 from cython.cimports.tinyheap.heap.bestfit._allocate import alloc_object, uncount
 from cython.cimports.tinyheap.heap.bestfit._kernel import Kernel
 from cython.cimports.tinyheap.heap.bestfit._state import DAMAGED, Heap, address_of, blocks_for
@@ -53,6 +53,8 @@ def allocate(link: LinkPointer, size_bytes: u64, layout: u64, stack_pointer: u64
     address: u64
     if stack_pointer < link.deepest_bytes or stack_pointer > link.memory_bytes or size_bytes > heap.largest_bytes:
         return ask_owner(link, size_bytes, layout)
+    # Nil, until they are set.
+    fill(cython.cast(cython.size_t, cython.cast(cython.p_void, cython.address(link.values[0]))), VARIABLES << 3, 0)
     link.values[CHAIN] = load32(link.chain) if link.chain != 0 else 0
     link.values[TABLE] = heap.start + heap.pool_bytes
     link.values[HEAP_START] = heap.start

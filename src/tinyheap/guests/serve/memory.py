@@ -183,6 +183,20 @@ class Variables:
             )
         cast("NextFitEngine", engine).next_alloc = next_alloc
 
+    def _check_places(self) -> None:
+        """Refuse variables that are not in memory, before compiled code writes them.
+
+        Raises:
+            GuestError: there are such.
+        """
+        facts, size_bytes = self._facts, len(self._memory.memory)
+        addresses = (*facts.state_addresses, facts.roots.stack_chain_address, *self._counter_addresses)
+        for address in addresses:
+            if address is not None and address + COUNTER_BYTES > size_bytes:
+                raise GuestError(
+                    f"a variable of the program's allocator should be at {address:#x}, and its memory has {size_bytes} bytes"
+                )
+
     def publish_geometry(self, geometry: Geometry) -> None:
         """Leave the heap's bounds as the guest's own allocator does when the heap has grown."""
         facts, memory = self._facts, self._memory
@@ -195,6 +209,7 @@ class Variables:
         if self._allocator is None:
             return
         facts, base = self._facts, self._memory.base
+        self._check_places()
         if isinstance(facts, BlockHeap):
             places = [0 if address is None else base + address for address in self._counter_addresses]
             allocator = cast("Allocator", self._allocator)

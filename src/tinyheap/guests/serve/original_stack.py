@@ -6,7 +6,7 @@ the stack that they lie on, and by whoever looks at memory later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
@@ -122,12 +122,12 @@ class RecordOnStack:
         self._tracer.collects()
         # What the original's frames lie on cannot be seen meanwhile.
         seen = residue.seen_in_task if task else residue.seen
-        for address in (stack_pointer - below_bytes for below_bytes in residue.touched - set(seen)):
+        for address in self._places(residue.touched - set(seen)):
             self._covered.append((address, memory.read(address)))
             memory.write(address, 0)
         if not task:
-            for below_bytes in reversed(residue.seen):
-                yield stack_pointer - below_bytes, stack_pointer - below_bytes + WORD_BYTES
+            for address in self._places(reversed(residue.seen)):
+                yield address, address + WORD_BYTES
         yield from root_ranges(roots, memory, stack_pointer)
 
     def marked(self) -> None:
@@ -155,4 +155,10 @@ class RecordOnStack:
             memory.write(address, value)
         self._covered.clear()
         for word in self._residue.words.get(tracer.case, ()):
-            memory.write(stack_pointer - word.below_bytes, word.value(tracer.values, stack_pointer, geometry))
+            for address in self._places((word.below_bytes,)):
+                memory.write(address, word.value(tracer.values, stack_pointer, geometry))
+
+    def _places(self, below: Iterable[int]) -> Iterator[int]:
+        """Addresses so many bytes below the stack pointer, those that are in memory."""
+        stack_pointer, end = self._memory.stack_pointer, len(self._memory.memory) - WORD_BYTES
+        return (stack_pointer - each for each in below if 0 <= stack_pointer - each <= end)
