@@ -61,6 +61,11 @@ def run(command: Callable[[], object]) -> NoReturn:
             code, said = _work(command)
         watch.is_over = True
         code, said = _last_word(code, said)
+    if code == INTERRUPTED:
+        # The exception may have come just as something unfinished was being removed.
+        from tinyheap.files import remove_unfinished
+
+        remove_unfinished()
     if watch.successor is not None and not code:
         sys.stdin, sys.stdout, sys.stderr = streams
         sys.exit(watch.successor())

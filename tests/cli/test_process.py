@@ -85,7 +85,7 @@ def test_an_error_stream_that_takes_nothing_changes_nothing(place: str) -> None:
         (["run", "hello.wasm"], ExitCode.DONE),
         (["run", "none.wasm"], ExitCode.CANNOT_READ),
         (["run", "--no-such-option"], ExitCode.USAGE),
-        (["profile", "hello.wasm"], ExitCode.CANNOT_READ),
+        (["profile", "none.wasm"], ExitCode.CANNOT_READ),
         (["generate", "mixed", "--heap", "16K", "--steps", "9", "-o", "made"], ExitCode.DONE),
         (["report", "r.tinyheap", "--html", "page"], ExitCode.DONE),
         (["replay", "none", "t.trace"], ExitCode.CANNOT_READ),

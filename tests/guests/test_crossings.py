@@ -67,7 +67,7 @@ def test_a_collection_for_an_allocation_crosses_as_seldom_as_it_can() -> None:
         assert bound.serving is not None
         asked: Counter[str] = Counter()
         collector: Any = bound.serving._collector
-        collector._engine = Counted(collector._engine, asked)
+        collector._engine = collector._stack._engine = Counted(collector._engine, asked)
         variables: Any = bound.serving._variables
         variables._allocator = Counted(variables._allocator, asked)
         begun = len(heap.collections)

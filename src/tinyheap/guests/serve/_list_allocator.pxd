@@ -5,7 +5,7 @@ from tinyheap.heap.bestfit._kernel cimport Kernel
 from tinyheap.heap.bestfit._state cimport Heap
 from tinyheap.heap._words cimport u64
 
-# The variables of an allocation that needs no collection, in the order of `tracing.OF_ALLOCATIONS`.
+# The variables of an allocation that needs no collection, in the order of `residue.OF_ALLOCATIONS`.
 cdef enum:
     CHAIN, TABLE, HEAP_START, HEAP_END
     TAKE_LINK, TAKE_NODE, TAKE_MET, TAKE_PASSED, TAKE_INNER, TAKE_INNER_NEXT, TAKE_LONGER, TAKE_FOLLOWING
