@@ -47,7 +47,9 @@ class Tracer:
         engine: does the work, on the guest's heap.
         read: the word at an address of the guest's memory.
         read_words: all of them in a range of addresses.
-        values: takes the variables by name; nil, 0, where the original has not set one yet.
+
+    Attributes:
+        values: The variables by name; one that the original has not set yet is missing, or nil.
     """
 
     def __init__(
@@ -113,12 +115,13 @@ class Tracer:
             values["scan.first"], values["scan.end"] = geometry.address_of(first), geometry.address_of(behind)
             values["scan.header"] = self._header_of(first, behind)
             words, piece = self._last_words(first, behind)
-            values["scan.word"] = words[-1]
+            # An overwritten layout may name none.
+            values["scan.word"] = words[-1] if words else NIL
             for address in words[piece:]:
                 self._object("span", self._read(address))
         for name, head in (("whole", end.whole), ("inline", end.inline), ("outside", end.outside)):
-            if head != NO_BLOCK:
-                values[f"scan.{name}"] = self._last_words(*self._engine.extent(head))[0][-1]
+            if head != NO_BLOCK and (words := self._last_words(*self._engine.extent(head))[0]):
+                values[f"scan.{name}"] = words[-1]
         self._has_masked = end.inline != NO_BLOCK or end.outside != NO_BLOCK
         self._ends_masking = self._has_scanned and end.scanned != end.whole
         if end.has_several:
