@@ -15,7 +15,7 @@ import wasmtime
 
 from tinyheap import hosts
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.rehearsal import rehearse
+from tinyheap.guests.rehearse.rehearsal import rehearse
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
 from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
 from tinyheap.guests.serve.residue import Residues

@@ -14,7 +14,8 @@ from guests import pairs, test_equality, texts
 from tinyheap.errors import UnsupportedGuestError
 from tinyheap.guests import Program
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.rehearsal import RehearsalError, Rehearsed, rehearse
+from tinyheap.guests.rehearse.guest_alone import RehearsalError
+from tinyheap.guests.rehearse.rehearsal import Rehearsed, rehearse
 from tinyheap.guests.serve.residue import (
     Case,
     Kind,

@@ -50,6 +50,7 @@ _PACKAGES_THAT_PREPARE: Final = (
     "heap",
     "heap/bestfit",
     "guests",
+    "guests/rehearse",
     "guests/rewrite",
     "guests/serve",
 )
@@ -217,7 +218,8 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
 
 def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residues | None]:
     """A guest with a best-fit heap, and what its allocator leaves; None where it keeps it, which the guest then says."""
-    from tinyheap.guests.rehearsal import RehearsalError, rehearse
+    from tinyheap.guests.rehearse.guest_alone import RehearsalError
+    from tinyheap.guests.rehearse.rehearsal import rehearse
 
     hidden = heap.finalizers is not None and heap.finalizers.wake_function is None
     if hidden or not heap.is_replaceable:

@@ -1,0 +1,1 @@
+"""Rehearsing with a module's own allocator; see `rehearsal`."""

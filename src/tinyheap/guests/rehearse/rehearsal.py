@@ -1,0 +1,284 @@
+"""A rehearsal: the guest's own allocator is called on heaps of ours, before another takes its place.
+
+All of the module but its allocator is left out.  What is left runs on small random heaps, and so does an engine; address,
+heap and variables have to come out the same each time, and what is left below the stack pointer has to be explained by
+the variables of the algorithm (`tracing`).  So nothing is served that was not seen to be what it was taken for, and what
+only compilers know is learned.
+
+A word's explanation is what all trials agree on::
+
+    trial 1   sp-96 holds 0x120f44      take.link is 0x120f44, taken is 0x120f60: link, or taken - 28
+    trial 2   sp-96 holds 0x120c84      take.link is 0x120c84, taken is 0x121a10: link
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tinyheap.guests.rehearse.explaining import Explanation, Left, simplicity
+from tinyheap.guests.rehearse.guest_alone import Guest, RehearsalError
+from tinyheap.guests.rehearse.scenes import NO_POINTERS, SIZES, WINDOW_WORDS, WORD_BYTES, Scene, heap_of
+from tinyheap.guests.serve.residue import Case, Kind, Residue, Word
+from tinyheap.guests.serve.tracing import Tracer
+from tinyheap.recognize.facts import BestFitHeap, FixedRequest, Role
+from tinyheap.wasm import Module
+
+ENOUGH: Final = 8
+"""Trials of each case that change no explanation, before it is believed."""
+ROUNDS: Final = 12
+"""So often each kind of scene is tried at least."""
+MOST_ROUNDS: Final = 24
+LOOKS: Final = 4
+"""So often it is looked which words a collection sees."""
+_STALE: Final = 0x7EE0_0000
+"""Words that are not addresses of the heap."""
+
+
+class _Learner:
+    """Calls one of a module's functions in scenes of all kinds, until nothing new is learned.
+
+    Args:
+        guest: the module.
+        facts: where its heap's parts are.
+        index: of the function among the heap's redirects.
+        rng: chooses.
+    """
+
+    def __init__(self, guest: Guest, facts: BestFitHeap, index: int, rng: random.Random) -> None:
+        self._guest, self._facts, self._index, self._rng = guest, facts, index, rng
+        self._collects = facts.redirects[index].role is Role.COLLECT
+        self._known: dict[Case, list[Explanation]] = {}
+        self._trials: Counter[Case] = Counter()
+        self._steady: Counter[Case] = Counter()
+
+    def learn(self) -> Residue:
+        """What it leaves on the stack."""
+        for round_ in range(MOST_ROUNDS):
+            for scene in self._scenes():
+                self._try(scene)
+            if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
+                break
+        # What was hardly ever seen is not known.
+        words = {case: list(self._words(case)) for case in self._known if self._trials[case] >= ENOUGH}
+        self._agree(words)
+        has_tasks = self._facts.roots.current_task_address is not None
+        return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
+
+    def _agree(self, words: Mapping[Case, list[Word]]) -> None:
+        """A word that was always 0 in one case, and a variable in another, is that variable in both, if that was always nil.
+
+        It is the same frame, and the trials of the one case never had the variable set.
+        """
+        sources: dict[int, list[Word]] = {}
+        for word in (each for found in words.values() for each in found):
+            if word.kind >= Kind.VARIABLE and word not in sources.setdefault(word.below_bytes, []):
+                sources[word.below_bytes].append(word)
+        for case, found in words.items():
+            for index, word in enumerate(found):
+                nil = self._known[case][word.below_bytes // WORD_BYTES - 1].nil
+                others = [each for each in sources.get(word.below_bytes, ()) if (each.kind, each.variable) in nil]
+                if word.kind is Kind.CONSTANT and others:
+                    found[index] = others[0]
+
+    def _seen(self, *, in_task: bool) -> tuple[int, ...]:
+        """Which words from before a call are still there, and looked at, when it marks: those that are each time.
+
+        What is seen once may be kept by a number in the globals that happens to be its address.
+        """
+        seen = set.intersection(*(self._seen_once(in_task=in_task) for _ in range(LOOKS)))
+        return tuple(sorted(seen))
+
+    def _scenes(self) -> Iterator[Scene]:
+        """One of each kind: heaps from full to nearly empty, all alive, without layouts."""
+        for free_share in (0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):
+            scene = self._scene()
+            scene.fill(free_share)
+            yield scene
+        for layouts in ((), (), (0,)):
+            scene = self._scene()
+            scene.fill(0, layouts=layouts)
+            yield scene
+        # What is left of five blocks goes to others of two, of which there are many.
+        for free_share, kept_share in ((0.5, 0), (0.8, 0), (0, 0.5)):
+            scene = self._scene()
+            scene.fill(free_share, sizes=(16, 64))
+            if kept_share:
+                scene.keep(kept_share)
+            scene.request_bytes = 32
+            yield scene
+        has_tasks = self._facts.roots.current_task_address is not None
+        for in_task in (False, True) if has_tasks else (False,):
+            if in_task:
+                for free_share in (0, 0.2):
+                    scene = self._scene(in_task=True)
+                    scene.fill(free_share)
+                    yield scene
+            for layouts, share in (((), 1), ((0,), 1), ((), 0.9), ((), 0.8), ((), 0.7)):
+                scene = self._scene(in_task=in_task)
+                with_pointers = [layout for layout in scene.layouts if layout != NO_POINTERS]
+                scene.fill(0, layouts=layouts or with_pointers)
+                scene.keep(share)
+                yield scene
+
+    def _scene(self, *, in_task: bool = False, is_large: bool = False) -> Scene:
+        return Scene(self._guest.fresh_bytes(), self._facts, self._rng, in_task=in_task, is_large=is_large)
+
+    def _request_of(self, size_bytes: int, layout: int) -> tuple[int, int]:
+        """What the allocator makes of a request."""
+        fixed = self._facts.fixed_request
+        if fixed is None:
+            return size_bytes, layout
+        return size_bytes if self._facts.size_parameter is not None else fixed.size_bytes, fixed.layout
+
+    def _try(self, scene: Scene) -> None:
+        """One trial: the guest's allocator and the engine, on the same heap."""
+        stale = [_STALE + 8 * index for index in range(WINDOW_WORDS)]
+        scene.place_words(stale)
+        scene.publish()
+        sizes: Sequence[int] = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
+        if scene.request_bytes is not None:
+            sizes = (scene.request_bytes,)
+        size_bytes, layout = self._request_of(*scene.any_request(sizes))
+        if self._collects:
+            size_bytes = 0
+        address = self._guest.call(self._index, scene, size_bytes, layout)
+        tracer = scene.tracer = Tracer(self._facts, scene.engine, scene.read, scene.read_words)
+        tracer.begins(size_bytes)
+        if self._collects:
+            free_bytes = scene.collect()
+            expected = free_bytes if self._facts.redirects[self._index].returns_free_bytes else 0
+        else:
+            expected = scene.engine.alloc(size_bytes, layout)
+        tracer.ends()
+        self._compare(scene, size_bytes, address, expected)
+        self._learn(scene, tracer, stale)
+
+    def _compare(self, scene: Scene, size_bytes: int, address: int, expected: int) -> None:
+        geometry, memory = scene.engine.geometry, self._guest.memory
+        if address != expected:
+            found = f"it returns {address:#x} for {size_bytes} bytes, where {expected:#x} was expected"
+        elif heap_of(memory, scene) != heap_of(scene.memory, scene):
+            found = f"it leaves another heap than expected, after {size_bytes} bytes"
+        else:
+            return
+        raise RehearsalError(
+            f"it is not the collector that it was taken for: on a heap of {geometry.heap_bytes} bytes {found}"
+        )
+
+    def _learn(self, scene: Scene, tracer: Tracer, stale: Sequence[int]) -> None:
+        memory, stack_pointer, geometry = self._guest.memory, scene.stack_pointer, scene.engine.geometry
+        window = memory[stack_pointer - WINDOW_WORDS * WORD_BYTES : stack_pointer].cast("I")[::-1]
+        left = [
+            Left((index + 1) * WORD_BYTES, value, value == before, tracer.values, stack_pointer, geometry)
+            for index, (value, before) in enumerate(zip(window, stale, strict=True))
+        ]
+        self._trials[tracer.case] += 1
+        known = self._known.get(tracer.case)
+        if known is None:
+            self._known[tracer.case] = [each.begin() for each in left]
+            return
+        size = sum(each.size for each in known)
+        for each, explanation in zip(left, known, strict=True):
+            each.narrow(explanation)
+        is_steady = sum(each.size for each in known) == size
+        self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
+
+    def _words(self, case: Case) -> Iterator[Word]:
+        """The explanation of each word that a case touches: the simplest of those that are left."""
+        for index, each in enumerate(self._known[case]):
+            if not each.is_understood:
+                raise RehearsalError(
+                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
+                    f"{(index + 1) * WORD_BYTES} bytes below where it was called, that is not understood ({case.text})"
+                )
+            if not each.is_untouched:
+                yield min(each.candidates, key=simplicity)
+
+    def _seen_once(self, *, in_task: bool) -> set[int]:
+        scene = self._scene(in_task=in_task, is_large=True)
+        scene.fill(0, layouts=(0,))
+        alone = self._rng.sample(scene.objects, WINDOW_WORDS)
+        for address in scene.objects:
+            scene.write(address, 0)
+        for address in range(scene.stack_pointer, scene.stack_end, WORD_BYTES):
+            scene.write(address, 0)
+        for index, address in enumerate(alone):
+            scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
+        scene.publish()
+        made = self._guest.call(self._index, scene, *self._request_of(900, 0))
+        memory = self._guest.memory
+        table_at = self._facts.metadata_start_address
+        table = memory[int.from_bytes(memory[table_at : table_at + WORD_BYTES], "little") :]
+        return {
+            (index + 1) * WORD_BYTES
+            for index, address in enumerate(alone)
+            if _is_head(table, scene.head_of(address)) and not made <= address < made + 900
+        }
+
+
+def _is_head(table: memoryview, block: int) -> bool:
+    """Whether a block of a best-fit heap is a head, by its table."""
+    return table[block // 4] >> block % 4 & 0x11 == 1
+
+
+def _fixed_request(guest: Guest, facts: BestFitHeap, rng: random.Random) -> FixedRequest | None:
+    """What each call of the allocator asks for, where it is not told.
+
+    Raises:
+        RehearsalError: it cannot be found out.
+    """
+    if facts.size_parameter is not None and (facts.layout_parameter is not None or not facts.is_precise):
+        return None
+    total_address = facts.counters.total_alloc_bytes_address
+    if total_address is None:
+        raise RehearsalError("nothing tells what its allocator is asked for")
+    scene = Scene(guest.fresh_bytes(), facts, rng, in_task=False, is_large=False)
+    scene.publish()
+    allocator = next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
+    address = guest.call(allocator, scene, 1, 0)
+    memory = guest.memory
+    if not scene.engine.geometry.is_on_heap(address):
+        raise RehearsalError(f"its allocator returns {address:#x}, which is not on its heap")
+    size = int.from_bytes(memory[total_address : total_address + 8], "little") - scene.read(total_address, 8)
+    shape, geometry = scene.engine.shape, scene.engine.geometry
+    first = geometry.block_of(address - shape.body_offset_bytes)
+    if not facts.is_precise:
+        return FixedRequest(size, 0)
+    layout_address = shape.layout_address(geometry, first, first + shape.blocks_for(geometry, size))
+    return FixedRequest(size, int.from_bytes(memory[layout_address : layout_address + WORD_BYTES], "little"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What was learned of a module's allocator.
+
+    Args:
+        facts: where its heap's parts are, and what it asks for each time, if it always asks for the same.
+        residues: what calls leave on the stack, by the index of what is called among the heap's redirects.
+    """
+
+    facts: BestFitHeap
+    residues: Mapping[int, Residue]
+
+
+def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
+    """What the allocator of a module leaves below the stack pointer.
+
+    Args:
+        module: whose allocator it is.
+        facts: where its heap's parts are.
+        seed: of the heaps; any number will do.
+
+    Raises:
+        RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
+    """
+    rng = random.Random(seed)
+    guest = Guest(module, facts, rng)
+    facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
+    return Rehearsed(
+        facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))}
+    )
