@@ -1,0 +1,1 @@
+"""Analyses of a heap at one moment."""
