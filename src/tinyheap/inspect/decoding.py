@@ -1,8 +1,8 @@
 """What lies in memory, as text: values by their types, and the names of words.
 
-A word's name is how a program would write it, seen from what it is in: ``.next``, ``[17].body``, ``["key"]``.  Where Go follows a
-pointer without saying so (from a slice to its elements, from a map to its buckets) the name says nothing either, so that the
-names along a path make one expression: ``main.cache.entries[17].body``.
+A word's name is how a program would write it, seen from what it is in: ``.next``, ``[17].body``, ``["key"]``.  Where Go
+follows a pointer without saying so (from a slice to its elements, from a map to its buckets) the name says nothing either, so
+that the names along a path make one expression: ``main.cache.entries[17].body``.
 """
 
 from __future__ import annotations
