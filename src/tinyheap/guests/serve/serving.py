@@ -133,6 +133,8 @@ class ServingHeap(SoleOwner):
 
     def begin(self) -> None:
         """Serve from now on."""
+        if self._policy.offset_blocks:
+            self.engine.alloc(self._policy.offset_blocks * self.engine.geometry.block_bytes, 0)
         self._tie()
         if self._recording is not None:
             first_address = self.engine.geometry.start_address + self.engine.shape.body_offset_bytes
