@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tinyheap.symbols.dwarf import RELATIVE, Unit, Values, uleb
+from tinyheap.symbols.forms import ADDRESS_BYTES, RELATIVE, Values, uleb
 from tinyheap.symbols.types import Kind
 
 if TYPE_CHECKING:
-    from tinyheap.symbols.dwarf import Dwarf
+    from tinyheap.symbols.dwarf import Dwarf, Unit
 
 _VARIABLE: Final = "DW_TAG_variable"
 _ARRAY: Final = "DW_TAG_array_type"
@@ -34,7 +34,6 @@ _ENCODINGS: Final = {
     0x07: Kind.UNSIGNED, 0x08: Kind.UNSIGNED, 0x10: Kind.UNSIGNED,
 }  # fmt: skip
 """DW_ATE_*: how the bits of a base type are to be read."""
-_POINTER_BYTES: Final = 4
 _LONGEST_TYPE: Final = 64
 """Steps from a type to the one that it is another name of, and from an array to its innermost element, at most."""
 _MOST_BYTES: Final = 1 << 32
@@ -209,7 +208,7 @@ class _Reader:
             entry = self.entries[offset]
             size_bytes = _integer(entry.values, "DW_AT_byte_size")
             if size_bytes is None and entry.tag in _POINTERS:
-                size_bytes = _POINTER_BYTES
+                size_bytes = ADDRESS_BYTES
             if size_bytes is not None and not self.asked[chain[-1]].dimension:
                 return min(elements * size_bytes, _MOST_BYTES)
             count = self._elements(chain[-1]) if entry.tag == _ARRAY else None
@@ -270,8 +269,8 @@ def _address(unit: Unit, values: Values) -> int | None:
 
 def _operand(unit: Unit, place: bytes, at: int) -> tuple[int | None, int]:
     """An address in a place, and what is behind it; None where there is none."""
-    if place[at] == _ADDRESS and at + _POINTER_BYTES < len(place):
-        end = at + 1 + _POINTER_BYTES
+    if place[at] == _ADDRESS and at + ADDRESS_BYTES < len(place):
+        end = at + 1 + ADDRESS_BYTES
         return int.from_bytes(place[at + 1 : end], "little"), end
     if place[at] == _ADDRESS_BY_NUMBER:
         number, end = uleb(place, at + 1)
