@@ -14,6 +14,7 @@ from inspected_heaps import KnownHeap, facts_of, graph_of, hostile_images, known
 from tinyheap.errors import GeometryError, HeapError, InvalidAddressError
 from tinyheap.heap import Gc, Heap, Layout
 from tinyheap.inspect import Certainty, HeapGraph, RootKind, RootSource, RootTable
+from tinyheap.inspect.paths import dominators_of
 
 NO_ROOTS: Final = RootTable.join([])
 ENGINES: Final = ("kernel", "model")
@@ -66,7 +67,7 @@ def test_the_engines_agree_on_any_bytes(image: tuple[bytes, object], values: lis
     memory, facts = image
     roots = RootTable.join([(RootSource(RootKind.GLOBAL, "x"), 0, values)])
     kernel, model = (HeapGraph.of(memory, facts, roots, engine=engine) for engine in ENGINES)  # type: ignore[arg-type]
-    for name in ("first", "blocks", "certainty", "reference_starts", "targets", "offsets", "root_targets"):
+    for name in ("first", "blocks", "certainty", "reference_starts", "targets", "offsets", "root_targets", "shapes"):
         assert np.array_equal(getattr(kernel, name), getattr(model, name)), name
     assert kernel.orphan_blocks == model.orphan_blocks
     for name in ("dominator", "retained_objects", "retained_bytes", "distance", "step", "reached"):
@@ -104,7 +105,7 @@ def test_what_an_object_is() -> None:
     graph = graph_of(heap, [first])
     assert [graph.object_at(address) for address in (first, first + 39, second)] == [0, 0, 1]
     assert graph.body_of(1).tobytes()[:6] == b"hello\0"
-    assert graph.layout_word_of(0) == Layout.pattern("p.").inline_word(4)
+    assert graph.layout_words[0] == Layout.pattern("p.").inline_word(4)
     assert graph.sizes_bytes.tolist() == [48, 16]
     assert graph.holder_of(0) == 0
     assert graph.holders.tolist() == [0]
@@ -144,3 +145,16 @@ def test_an_object_with_two_references_takes_less_than_100_bytes() -> None:
 
 def vars_of(table: object) -> list[object]:
     return [getattr(table, name) for name in table.__dataclass_fields__]  # type: ignore[attr-defined]
+
+
+@engines
+@pytest.mark.property
+@given(known=known_heaps(), seed=st.integers(0, 1 << 16))
+def test_outermost_are_those_that_none_of_their_group_dominates(engine: str, known: KnownHeap, seed: int) -> None:
+    graph = graph_of(known.heap, known.table(), engine)
+    groups = np.random.default_rng(seed).integers(0, 2, len(graph)).astype(np.uint32)
+    if len(graph) < 2:
+        groups[:] = 0
+    for found, is_outermost in enumerate(graph.outermost(groups).tolist()):
+        above = {int(groups[each]) for each in dominators_of(graph, found)}
+        assert is_outermost == (not graph.is_garbage[found] and int(groups[found]) not in above)

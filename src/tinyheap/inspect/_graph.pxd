@@ -44,6 +44,15 @@ cdef enum:
     POSSIBLE = 0
     CERTAIN = 1
     UNREADABLE = 2
+    # What the bytes of an object look like.
+    ZEROS = 0
+    TEXT = 1
+    POINTERS = 2
+    SOME_POINTERS = 3
+    DOUBLES = 4
+    SINGLES = 5
+    DATA = 6
+    SHORTEST_TEXT = 4
 
 cdef struct Pool:
     u64 memory              # where block 0 lies here
@@ -136,3 +145,10 @@ cdef u64 scan_inline(Heap heap, SinkPointer sink, u64 at, u64 words, u64 layout)
 cdef void scan_bits(Heap heap, SinkPointer sink, u64 at, u64 index, u64 bits, u64 words) noexcept nogil
 cdef u64 scan_static(Heap heap, SinkPointer sink, u64 at, u64 words, u64 layout) noexcept nogil
 cdef u64 static_size(Heap heap, u64 layout) noexcept nogil
+cdef u64 shape_of(Heap heap, u64 first, u64 blocks, u64 references) noexcept nogil
+cdef u64 nonzero_words(Heap heap, u64 at, u64 end) noexcept nogil
+cdef bint is_text(Heap heap, u64 at, u64 end) noexcept nogil
+cdef u64 character_bytes(u64 at, u64 left) noexcept nogil
+cdef u64 sequence_bytes(u64 at, u64 left, u64 bytes, u64 least, u64 most) noexcept nogil
+cdef bint are_zeros(u64 at, u64 end) noexcept nogil
+cdef bint are_floats(u64 at, u64 end, u64 shift) noexcept nogil

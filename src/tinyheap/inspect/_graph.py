@@ -153,6 +153,19 @@ class GraphReader:
             for index in range(min(values.shape[0], targets.shape[0])):
                 targets[index] = target_of(cython.address(self._pool), values[index])
 
+    def classify(self, first: u32[::1], blocks: u32[::1], starts: u32[::1], shapes: u8[::1]) -> None:
+        """Write what the bytes of each object look like, a `naming.Shape`; ``starts`` is what `count_references` wrote."""
+        index: u64
+        self._check_room(min(first.shape[0], shapes.shape[0]), min(blocks.shape[0], starts.shape[0] - 1))
+        with cython.nogil:
+            for index in range(self._objects):
+                shapes[index] = cython.cast(
+                    u8,
+                    shape_of(
+                        cython.address(self._pool), first[index], blocks[index], starts[index + 1] - starts[index]
+                    ),
+                )
+
 
 # ---- objects ------------------------------------------------------------------------------------------------------------
 
@@ -349,3 +362,98 @@ def static_size(heap: Heap, layout: u64) -> u64:
     size = load_word(heap.statics + at, heap.word_shift)
     at += word_bytes
     return 0 if size > (heap.statics_bytes - at) << 3 else size
+
+
+# ---- shapes -------------------------------------------------------------------------------------------------------------
+
+
+def shape_of(heap: Heap, first: u64, blocks: u64, references: u64) -> u64:
+    """What the bytes of an object look like that has so many references."""
+    at: u64 = heap.memory + (first << heap.block_shift) + heap.body_offset
+    end: u64 = heap.memory + ((first + blocks) << heap.block_shift) - heap.trailer_bytes
+    if at >= end or are_zeros(at, end):
+        return ZEROS
+    if references != 0:
+        return POINTERS if references << 1 >= nonzero_words(heap, at, end) else SOME_POINTERS
+    if is_text(heap, at, end):
+        return TEXT
+    if are_floats(at, end, 3):
+        return DOUBLES
+    return SINGLES if are_floats(at, end, 2) else DATA
+
+
+def nonzero_words(heap: Heap, at: u64, end: u64) -> u64:
+    """How many words are not 0."""
+    count: u64 = 0
+    word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
+    while end - at >= word_bytes:
+        count += load_word(at, heap.word_shift) != 0
+        at += word_bytes
+    return count
+
+
+def is_text(heap: Heap, at: u64, end: u64) -> cython.bint:
+    """Whether bytes begin with characters, and are zeros behind those; or less than a block, which nobody may have cleared."""
+    start: u64 = at
+    bytes: u64 = 1
+    while at < end and bytes != 0:
+        bytes = character_bytes(at, end - at)
+        at += bytes
+    if at - start < SHORTEST_TEXT:
+        return False
+    return end - at < cython.cast(u64, 1) << heap.block_shift or are_zeros(at, end)
+
+
+def character_bytes(at: u64, left: u64) -> u64:
+    """How long the UTF-8 character is that begins here; 0 for none, and for control characters other than white space."""
+    byte: u64 = load8(at)
+    if byte < 0x80:
+        return byte == 9 or byte == 10 or byte == 13 or (byte >= 0x20 and byte != 0x7F)
+    if byte < 0xE0:
+        return sequence_bytes(at, left, 2, 0x80, 0xBF) if byte >= 0xC2 else 0
+    if byte < 0xF0:
+        return sequence_bytes(at, left, 3, 0xA0 if byte == 0xE0 else 0x80, 0x9F if byte == 0xED else 0xBF)
+    if byte < 0xF5:
+        return sequence_bytes(at, left, 4, 0x90 if byte == 0xF0 else 0x80, 0x8F if byte == 0xF4 else 0xBF)
+    return 0
+
+
+def sequence_bytes(at: u64, left: u64, bytes: u64, least: u64, most: u64) -> u64:
+    """The length of a character of several bytes, whose second one has bounds of its own; 0 where one is missing."""
+    index: u64
+    if left < bytes or load8(at + 1) < least or load8(at + 1) > most:
+        return 0
+    for index in range(2, bytes):
+        if load8(at + index) & 0xC0 != 0x80:
+            return 0
+    return bytes
+
+
+def are_zeros(at: u64, end: u64) -> cython.bint:
+    """Whether all bytes are 0."""
+    while end - at >= 8:
+        if load64(at) != 0:
+            return False
+        at += 8
+    while at < end:
+        if load8(at) != 0:
+            return False
+        at += 1
+    return True
+
+
+def are_floats(at: u64, end: u64, shift: u64) -> cython.bint:
+    """Whether bytes read as floating-point numbers of 4 or 8 bytes that people use: 0, or of an exponent from -32 to 31."""
+    number: u64
+    exponent: u64
+    any_: cython.bint = False
+    while end - at >= cython.cast(u64, 1) << shift:
+        number = load_word(at, shift)
+        at += cython.cast(u64, 1) << shift
+        if number == 0:
+            continue
+        any_ = True
+        exponent = (number >> 52 & 0x7FF) - (1023 - 32) if shift == 3 else (number >> 23 & 0xFF) - (127 - 32)
+        if exponent >= 64:
+            return False
+    return any_

@@ -29,3 +29,10 @@ class GraphReader:
         offsets: NDArray[np.uint32],
     ) -> int: ...
     def resolve(self, values: NDArray[np.uint64], targets: NDArray[np.uint32]) -> None: ...
+    def classify(
+        self,
+        first: NDArray[np.uint32],
+        blocks: NDArray[np.uint32],
+        starts: NDArray[np.uint32],
+        shapes: NDArray[np.uint8],
+    ) -> None: ...

@@ -1,10 +1,11 @@
 # cython: language_level=3, cdivision=True
 # Types of `_reach.py`: a graph of objects in rows, what it takes to work on it, and the arrays that are written.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from tinyheap.heap._words cimport u64
 
+ctypedef uint8_t u8
 ctypedef uint32_t u32
 ctypedef u32* Words
 
@@ -50,3 +51,4 @@ cdef void list_predecessors(GraphPointer graph, SearchPointer search) noexcept n
 cdef void find_semidominators(SearchPointer search) noexcept nogil
 cdef u32 least(SearchPointer search, u32 vertex, u32 linked) noexcept nogil
 cdef void find_dominators(SearchPointer search) noexcept nogil
+cdef void walk_tree(Words starts, Words below, Words groups, u8* flags, Words scratch, u64 objects) noexcept nogil

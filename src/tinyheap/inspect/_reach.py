@@ -308,3 +308,74 @@ def find_dominators(search: SearchPointer) -> cython.void:
         while above > search.semi[vertex]:
             above = search.parent[above]
         search.parent[vertex] = above
+
+
+def outermost(starts: u32[::1], below: u32[::1], groups: u32[::1], flags: u8[::1]) -> None:
+    """Find which objects no other of their group dominates.
+
+    Args:
+        starts: of each object where in ``below`` those begin that it dominates directly, which end where the next one's
+            begin; at last where those begin and end that only the roots dominate.
+        below: the objects, each once at most.
+        groups: of each object, less than there are objects.
+        flags: is written: 1 for such an object, 0 for others and for garbage.
+    """
+    objects: u64 = groups.shape[0]
+    index: u64
+    scratch: Words
+    if starts.shape[0] != groups.shape[0] + 2 or flags.shape[0] != groups.shape[0] or below.shape[0] != groups.shape[0]:
+        raise ValueError("the arrays are not as long as there are objects")
+    for index in range(objects + 2):
+        if starts[index] > objects or (index != objects + 1 and starts[index] > starts[index + 1]):
+            raise ValueError("the rows do not follow each other")
+    flags[:] = 0
+    for index in range(objects):
+        # What has one place only in the tree is met once only.
+        if below[index] >= objects or groups[index] >= objects or flags[below[index]]:
+            raise ValueError("an object or a group is out of range, or there twice")
+        flags[below[index]] = 1
+    flags[:] = 0
+    if objects == 0:
+        return
+    scratch = cython.cast(Words, calloc(3 * objects + 1, 4))
+    if scratch == cython.NULL:
+        raise MemoryError
+    with cython.nogil:
+        walk_tree(
+            cython.address(starts[0]),
+            cython.address(below[0]),
+            cython.address(groups[0]),
+            cython.address(flags[0]),
+            scratch,
+            objects,
+        )
+    c_free(scratch)
+
+
+def walk_tree(
+    starts: Words, below: Words, groups: Words, flags: cython.pointer(u8), scratch: Words, objects: u64
+) -> cython.void:
+    """Down the dominator tree and up again; on the way, how many objects of each group there are."""
+    on_way: Words = scratch
+    stack: Words = scratch + objects
+    following: Words = scratch + 2 * objects
+    depth: u64 = 0
+    each: u32 = cython.cast(u32, objects)
+    index: u64
+    for index in range(objects + 1):
+        following[index] = starts[index]
+    while True:
+        if following[each] < starts[each + 1]:
+            index = following[each]
+            following[each] += 1
+            stack[depth] = each
+            depth += 1
+            each = below[index]
+            flags[each] = on_way[groups[each]] == 0
+            on_way[groups[each]] += 1
+        elif depth == 0:
+            return
+        else:
+            on_way[groups[each]] -= 1
+            depth -= 1
+            each = stack[depth]

@@ -17,3 +17,6 @@ def dominate(
     retained_objects: NDArray[np.uint32],
     retained_blocks: NDArray[np.uint64],
 ) -> int: ...
+def outermost(
+    starts: NDArray[np.uint32], below: NDArray[np.uint32], groups: NDArray[np.uint32], flags: NDArray[np.uint8]
+) -> None: ...

@@ -29,12 +29,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import numpy as np
 
 from tinyheap.errors import GeometryError, HeapBusyError, HeapError, InvalidAddressError
+from tinyheap.heap.blockmap import free_runs_of
 from tinyheap.heap.engines import ENGINES, SlowEngineWarning
 from tinyheap.inspect import graph_model
 from tinyheap.inspect.root_table import RootKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from numpy.typing import NDArray
 
@@ -90,6 +91,19 @@ class Incoming:
 
     starts: NDArray[np.uint32]
     references: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Dominated:
+    """The dominator tree downward: objects in the order of their dominators, then those that retain most first."""
+
+    objects: NDArray[np.uint32]
+    dominators: NDArray[np.uint32]
+
+    def by(self, dominator: int) -> NDArray[np.uint32]:
+        """The objects whose immediate dominator is that one, or `ROOTS`; those that retain most first."""
+        start, end = (int(np.searchsorted(self.dominators, np.uint32(dominator), side)) for side in ("left", "right"))
+        return self.objects[start:end]
 
 
 @dataclass(frozen=True)
@@ -198,14 +212,28 @@ class HeapGraph:
         at = self.address_of(found) - self.facts.memory_start_address
         return self.memory[at : at + max(self.body_bytes_of(found), 0)]
 
-    def layout_word_of(self, found: int) -> int:
-        """An object's layout word; 0 where it has none, and every word may be a pointer."""
+    @property
+    def layout_words(self) -> NDArray[np.uint64]:
+        """The layout word of each object; 0 where it has none, and every word may be a pointer."""
         if not self.facts.is_precise:
-            return 0
-        geometry, first = self.facts.geometry, int(self.first[found])
-        address = self.facts.shape.layout_address(geometry, first, first + int(self.blocks[found]))
-        at = address - self.facts.memory_start_address
-        return int.from_bytes(self.memory[at : at + geometry.word_bytes], "little")
+            return np.zeros(len(self), np.uint64)
+        geometry, shape = self.facts.geometry, self.facts.shape
+        blocks = self.first.astype(np.uint64) + (self.blocks if shape.layout_offset_bytes < 0 else np.uint64(0))
+        start = geometry.start_address - self.facts.memory_start_address + shape.layout_offset_bytes
+        at = (blocks * geometry.block_bytes).astype(np.int64) + start
+        image = np.frombuffer(self.memory, np.uint8)
+        words = np.zeros(len(self), np.uint64)
+        for index in range(geometry.word_bytes):
+            words |= image[at + index].astype(np.uint64) << np.uint64(8 * index)
+        return words
+
+    @cached_property
+    def shapes(self) -> NDArray[np.uint8]:
+        """What the bytes of each object look like, a `Shape`."""
+        shapes = np.zeros(len(self), np.uint8)
+        reader = _ENGINES[self.engine_name].reader(self.memory, self.facts)
+        reader.classify(self.first, self.blocks, self.reference_starts, shapes)
+        return shapes
 
     def object_at(self, address: int) -> int:
         """The object that an address lies in, header included.
@@ -221,6 +249,21 @@ class HeapGraph:
                 f"{address:#x} lies in no object of the heap, {geometry.start_address:#x}..{geometry.table_address:#x}"
             )
         return index
+
+    @cached_property
+    def orphans(self) -> NDArray[np.uint32]:
+        """Runs of blocks that are neither free nor an object's, in rows: first block and the one past it."""
+        geometry = self.facts.geometry
+        if self.orphan_blocks == 0:
+            return np.zeros((0, 2), np.uint32)
+        at = geometry.table_address - self.facts.memory_start_address
+        table = self.memory[at : at + geometry.table_bytes].tobytes()
+        free = np.array(free_runs_of(table, self.facts.collector, geometry.end_block), np.uint32).reshape(-1, 2)
+        known = np.concatenate((free, np.stack((self.first, self.blocks), axis=1)))
+        known = known[np.argsort(known[:, 0])]
+        edges = np.concatenate(([0], (np.cumsum(known, axis=1, dtype=np.uint32)).ravel(), [geometry.end_block]))
+        gaps: NDArray[np.uint32] = edges.reshape(-1, 2).astype(np.uint32)
+        return gaps[gaps[:, 0] < gaps[:, 1]]
 
     # ---- references and roots ---------------------------------------------------------------------------------------
 
@@ -253,14 +296,20 @@ class HeapGraph:
     @cached_property
     def holding_roots(self) -> NDArray[np.uint32]:
         """What each root refers to, or `NONE`; without finalizers of objects that something else keeps anyway."""
-        kinds = np.array([source.kind is RootKind.FINALIZER for source in self.roots.sources], bool)
-        late = kinds[self.roots.source] if len(kinds) else np.zeros(len(self.roots), bool)
-        late &= self.root_targets != NONE
+        late = self._are_of({RootKind.FINALIZER}) & (self.root_targets != NONE)
         if not late.any():
             return self.root_targets
-        held = np.where(late, np.uint32(NONE), self.root_targets)
-        reached = self._shortest(held)[0] != NONE
+        reached = self.reached_from(set(RootKind) - {RootKind.FINALIZER})
         return np.where(late & reached[np.where(late, self.root_targets, 0)], np.uint32(NONE), self.root_targets)
+
+    def _are_of(self, kinds: Set[RootKind]) -> NDArray[np.bool_]:
+        """Of each root, whether it is of one of some kinds."""
+        return np.array([source.kind in kinds for source in self.roots.sources], bool)[self.roots.source]
+
+    def reached_from(self, kinds: Set[RootKind]) -> NDArray[np.bool_]:
+        """Of each object, whether roots of some kinds lead to it."""
+        roots = np.where(self._are_of(kinds), self.root_targets, np.uint32(NONE))
+        return np.not_equal(self._shortest(roots)[0], NONE)
 
     def roots_to(self, found: int) -> list[int]:
         """The roots that refer to an object."""
@@ -291,6 +340,28 @@ class HeapGraph:
         _ENGINES[self.engine_name].shortest(self.reference_starts, self.targets, roots, distance, step)
         return distance, step
 
+    @cached_property
+    def dominated(self) -> Dominated:
+        """The objects by what dominates them."""
+        dominator, retained = self.tree.dominator, self.tree.retained_bytes
+        order = np.lexsort((-retained.astype(np.int64), dominator)).astype(np.uint32)
+        return Dominated(order, dominator[order])
+
+    def outermost(self, groups: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Of each object, whether it is reached, and no object of its own group dominates it.
+
+        Args:
+            groups: of each object, any number.
+        """
+        dominated, flags = self.dominated, np.zeros(len(self), np.uint8)
+        numbers = np.unique(groups, return_inverse=True)[1].astype(np.uint32)
+        starts = np.searchsorted(dominated.dominators, np.arange(len(self), dtype=np.uint32)).astype(np.uint32)
+        ends = [np.searchsorted(dominated.dominators, np.uint32(ROOTS), side) for side in ("left", "right")]
+        _ENGINES[self.engine_name].outermost(
+            np.append(starts, ends).astype(np.uint32), dominated.objects, numbers, flags
+        )
+        return flags.astype(bool)
+
     @property
     def is_garbage(self) -> NDArray[np.bool_]:
         """Of each object, whether the next collection frees it."""
@@ -303,15 +374,18 @@ class _Engine(NamedTuple):
     reader: type[GraphReader | graph_model.GraphReader]
     shortest: Callable[[_Array, _Array, _Array, _Array, _Array], int]
     dominate: Callable[[_Array, _Array, _Array, _Array, _Array, _Array, NDArray[np.uint64]], int]
+    outermost: Callable[[_Array, _Array, _Array, NDArray[np.uint8]], None]
 
 
 def _engines() -> dict[str, _Engine]:
     """Those that are there."""
-    engines = {"model": _Engine(graph_model.GraphReader, graph_model.shortest, graph_model.dominate)}
+    engines = {
+        "model": _Engine(graph_model.GraphReader, graph_model.shortest, graph_model.dominate, graph_model.outermost)
+    }
     with suppress(ImportError):
         from tinyheap.inspect import _graph, _reach
 
-        engines["kernel"] = _Engine(_graph.GraphReader, _reach.shortest, _reach.dominate)
+        engines["kernel"] = _Engine(_graph.GraphReader, _reach.shortest, _reach.dominate, _reach.outermost)
     return engines
 
 

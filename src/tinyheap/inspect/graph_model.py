@@ -6,7 +6,9 @@ over the graph until nothing changes any more (Cooper, Harvey and Kennedy: A Sim
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.heap.contract import State
@@ -19,11 +21,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinyheap.heap.buffers import Buffer
+    from tinyheap.heap.geometry import Geometry
     from tinyheap.inspect.heap_facts import HeapFacts
 
 NONE: Final = (1 << 32) - 1
 ROOTS: Final = (1 << 32) - 2
 POSSIBLE, CERTAIN, UNREADABLE = range(3)
+SHORTEST_TEXT: Final = 4
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class Shape(IntEnum):
+    """What the bytes of an object look like."""
+
+    ZEROS = 0
+    TEXT = 1
+    """UTF-8 without control characters, four bytes or more; then zeros, or the rest of the last block."""
+    POINTERS = 2
+    """At least half of the words that are not 0 refer to objects."""
+    SOME_POINTERS = 3
+    DOUBLES = 4
+    """No references, and all numbers of eight bytes are 0 or of usual size as floating-point numbers."""
+    SINGLES = 5
+    """The same, of four bytes."""
+    DATA = 6
 
 
 class GraphReader:
@@ -182,6 +203,53 @@ class GraphReader:
             return None
         return size, int.from_bytes(bitmap, "little")
 
+    def classify(
+        self,
+        first: NDArray[np.uint32],
+        blocks: NDArray[np.uint32],
+        starts: NDArray[np.uint32],
+        shapes: NDArray[np.uint8],
+    ) -> None:
+        """Write what the bytes of each object look like, a `Shape`; ``starts`` is what `count_references` wrote."""
+        geometry = self._geometry
+        for index, (start, end) in enumerate(self._objects):
+            at = self._shape.address_of(geometry, start) - geometry.start_address
+            body = self._heap[at : at + max(self._shape.body_bytes(geometry, end - start), 0)].tobytes()
+            shapes[index] = _shape(body, int(starts[index + 1] - starts[index]), geometry)
+
+
+def _shape(body: bytes, references: int, geometry: Geometry) -> Shape:
+    width = geometry.word_bytes
+    if not any(body):
+        return Shape.ZEROS
+    if references:
+        words = sum(any(body[at : at + width]) for at in range(0, len(body) - width + 1, width))
+        return Shape.POINTERS if 2 * references >= words else Shape.SOME_POINTERS
+    text_bytes = len(_text(body))
+    # Nobody may have cleared the rest of the last block.
+    if text_bytes >= SHORTEST_TEXT and (len(body) - text_bytes < geometry.block_bytes or not any(body[text_bytes:])):
+        return Shape.TEXT
+    if _are_floats(body, 8, 52, 11):
+        return Shape.DOUBLES
+    return Shape.SINGLES if _are_floats(body, 4, 23, 8) else Shape.DATA
+
+
+def _text(body: bytes) -> bytes:
+    """The bytes up to the first that is not of a character, or of a control character other than white space."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        body = body[: error.start]
+    return _CONTROL.split(body, maxsplit=1)[0]
+
+
+def _are_floats(body: bytes, width: int, fraction_bits: int, exponent_bits: int) -> bool:
+    """Whether bytes read as floating-point numbers that people use: 0, or of an exponent from -32 to 31."""
+    numbers = [int.from_bytes(body[at : at + width], "little") for at in range(0, len(body) - width + 1, width)]
+    bias = (1 << exponent_bits - 1) - 1
+    exponents = [(number >> fraction_bits & (1 << exponent_bits) - 1) - bias for number in numbers if number]
+    return bool(exponents) and all(-32 <= exponent < 32 for exponent in exponents)
+
 
 def shortest(
     starts: NDArray[np.uint32],
@@ -283,3 +351,17 @@ def _dominators(order: list[int], place: dict[int, int], before: dict[int, list[
                 found[vertex] = nearest
                 changed = True
     return found
+
+
+def outermost(
+    starts: NDArray[np.uint32], below: NDArray[np.uint32], groups: NDArray[np.uint32], flags: NDArray[np.uint8]
+) -> None:
+    """As `_reach.outermost`."""
+    flags[:] = 0
+    todo: list[tuple[int, frozenset[int]]] = [(len(groups), frozenset())]
+    while todo:
+        each, on_way = todo.pop()
+        for found in below[starts[each] : starts[each + 1]].tolist():
+            group = int(groups[found])
+            flags[found] = group not in on_way
+            todo.append((found, on_way | {group}))
