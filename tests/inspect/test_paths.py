@@ -61,7 +61,9 @@ def test_distinct_paths_are_as_many_as_objects_must_go(known: KnownHeap) -> None
         shared = dominators(graph, found)
         inner = [each for path in paths for each in set(objects_on(path)) - shared]
         assert len(inner) == len(set(inner)), "two paths share an object"
-        assert len({(path.root.root, *((step.holder, step.offset) for step in path.steps)) for path in paths}) == len(paths)
+        assert len({(path.root.root, *((step.holder, step.offset) for step in path.steps)) for path in paths}) == len(
+            paths
+        )
         assert len(paths) == most_paths(graph, found)
 
 
@@ -120,9 +122,7 @@ def test_a_path_names_each_word() -> None:
         (first, 4, True),
         (second, 12, False),
     ]
-    assert str(path) == (
-        f"global main.kept+8 -> 32 B pointers .p at {first:#x} +4 -> 48 B pointers at {second:#x} +12"
-    )
+    assert str(path) == (f"global main.kept+8 -> 32 B pointers .p at {first:#x} +4 -> 48 B pointers at {second:#x} +12")
 
 
 def test_who_keeps_what_the_program_does_not() -> None:

@@ -83,10 +83,10 @@ def _words(named: NamedGraph, chosen: NDArray[np.bool_]) -> list[Holder]:
     keys = np.stack((named.groups.of[holders].astype(np.int64), offsets), axis=1)
     kinds, examples, kind_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(kind_of.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(kind_of.ravel(), minlength=len(kinds)))
+    rows = np.split(order, np.cumsum(np.bincount(kind_of.ravel(), minlength=len(kinds))))
     sizes = graph.sizes_bytes
     found = []
-    for (group, offset), example, row in zip(kinds.tolist(), examples, np.split(order, ends[:-1]), strict=True):
+    for (group, offset), example, row in zip(kinds.tolist(), examples, rows[: len(kinds)], strict=True):
         objects = np.unique(graph.targets[references[row]])
         found.append(
             Holder(
