@@ -32,12 +32,20 @@ from tinyheap.inspect.holes import (
     Window as Window,
     holes_for as holes_for,
 )
+from tinyheap.inspect.inspection import Inspection as Inspection
 from tinyheap.inspect.naming import (
     Groups as Groups,
     Layered as Layered,
     NamedGraph as NamedGraph,
     ObjectNames as ObjectNames,
     ShapeNames as ShapeNames,
+)
+from tinyheap.inspect.object_view import ObjectView as ObjectView, Word as Word, object_view as object_view
+from tinyheap.inspect.overview import (
+    HeldBy as HeldBy,
+    Overview as Overview,
+    objects_of as objects_of,
+    overview as overview,
 )
 from tinyheap.inspect.paths import (
     Path as Path,
