@@ -269,7 +269,8 @@ def test_the_same_path_got_257_longer() -> None:
     assert (longer.growth_objects, longer.growth_length) == (257, 257)
     assert str(longer) == "the same path got 257 longer: global main.kept: 16 B pointers -> +0: 16 B pointers"
     assert str(paths["global main.kept: text"]) == "1 fewer objects on global main.kept: text"
-    assert compare(after, after).groups == compare(after, after).paths == ()
+    same = compare(after, after)
+    assert (same.groups, same.paths) == ((), ())
 
 
 # ---- whatever the memory says -------------------------------------------------------------------------------------------

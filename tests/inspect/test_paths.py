@@ -10,6 +10,7 @@ from hypothesis import given
 
 from inspected_heaps import GLOBALS, KnownHeap, graph_of, known_heaps
 from tinyheap.heap import Gc, Heap, Layout
+from tinyheap.heap.engines import ENGINES
 from tinyheap.inspect import (
     HeapGraph,
     NamedGraph,
@@ -50,10 +51,11 @@ def test_shortest_paths_are_as_short_as_can_be(known: KnownHeap) -> None:
             assert len(path.steps) == graph.tree.distance[found]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.property
 @given(known=known_heaps())
-def test_distinct_paths_are_as_many_as_objects_must_go(known: KnownHeap) -> None:
-    graph = graph_of(known.heap, known.table())
+def test_distinct_paths_are_as_many_as_objects_must_go(engine: str, known: KnownHeap) -> None:
+    graph = graph_of(known.heap, known.table(), engine)
     for found in range(len(graph)):
         paths = distinct_paths(NamedGraph(graph), found, most=1000)
         for path in paths:
@@ -84,7 +86,7 @@ def most_paths(graph: HeapGraph, found: int) -> int:
     else:
         firsts = [int(graph.targets[each]) for each in graph.references_of(source)]
     direct, between = firsts.count(found), {each for each in firsts if each not in (found, source)}
-    cut = rustworkx.PyDiGraph()  # type: ignore[var-annotated]
+    cut = rustworkx.PyDiGraph()
     cut.add_nodes_from(range(2 * len(graph) + 1))
     start = 2 * len(graph)
     cut.add_edges_from([(start, 2 * each, 1) for each in between])

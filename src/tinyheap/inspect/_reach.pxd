@@ -43,6 +43,26 @@ cdef struct Search:
 
 ctypedef Search* SearchPointer
 
+# Paths that share no object.  A node is an object, times two, and 1 if it is entered, 0 if it is left.
+cdef struct Network:
+    Words starts            # by object: where its holders begin
+    Words holders
+    u8* flags
+    Words before            # by object: the one before it on its path, `ROOTS` for the first one; `NONE` if on no path
+    Words after             # by object: the one after it, but for the last one
+    Words came              # by node: the next one on the way to the end; itself at the end, `NONE` if not met
+    Words queue
+    u32 found
+    u32 source
+    u64 objects
+
+ctypedef Network* NetworkPointer
+
+cdef enum:
+    REACHED = 1
+    FIRST = 2
+    LAST = 4
+
 cdef bint fits(GraphPointer graph) noexcept nogil
 cdef u64 walk_breadth(GraphPointer graph, Words distance, Words step, Words queue) noexcept nogil
 cdef u64 walk_depth(GraphPointer graph, SearchPointer search) noexcept nogil
@@ -52,3 +72,7 @@ cdef void find_semidominators(SearchPointer search) noexcept nogil
 cdef u32 least(SearchPointer search, u32 vertex, u32 linked) noexcept nogil
 cdef void find_dominators(SearchPointer search) noexcept nogil
 cdef void walk_tree(Words starts, Words below, Words groups, u8* flags, Words scratch, u64 objects) noexcept nogil
+cdef bint augment(NetworkPointer network) noexcept nogil
+cdef u64 visit(NetworkPointer network, u64 count, u32 node, u32 following) noexcept nogil
+cdef u64 visit_holders(NetworkPointer network, u64 count, u32 each) noexcept nogil
+cdef void take_path(NetworkPointer network, u32 node) noexcept nogil

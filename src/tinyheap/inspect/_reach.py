@@ -379,3 +379,131 @@ def walk_tree(
             on_way[groups[each]] -= 1
             depth -= 1
             each = stack[depth]
+
+
+def disjoint(
+    starts: u32[::1], holders: u32[::1], flags: u8[::1], before: u32[::1], found: u32, source: u32, most: u64
+) -> int:
+    """Find paths to an object that share no other; returns how many.
+
+    They are searched for from the end, each by the shortest way that may take back what those before it took (Ford and
+    Fulkerson).  For that an object is two nodes, one that is entered and one that is left, so that it is on one path only.
+
+    Args:
+        starts, holders: who refers to each object, in rows.
+        flags: of each object: 1, it is reached; 2, a path may begin there; 4 is added where one ends, but for ``found``.
+        before: 2**32 - 1 everywhere; is written: of each object on a path the one before it, 2**32 - 2 for the first.
+        found: where paths end; none begins there.
+        source: an object that none leads through; 2**32 - 1 for none.
+        most: so many paths at most.
+    """
+    network: Network
+    scratch: Words
+    index: u64
+    count: u64 = 0
+    objects: u64 = flags.shape[0]
+    if starts.shape[0] != flags.shape[0] + 1 or before.shape[0] != flags.shape[0] or found >= objects:
+        raise ValueError("the arrays do not fit each other")
+    if objects >> 30 or starts[objects] != cython.cast(u64, holders.shape[0]):
+        raise ValueError("the rows do not fit")
+    for index in range(objects):
+        if starts[index] > starts[index + 1] or before[index] != NONE:
+            raise ValueError("the rows do not fit")
+    for index in range(starts[objects]):
+        if holders[index] >= objects:
+            raise ValueError("a holder is out of range")
+    scratch = cython.cast(Words, calloc(5 * objects, 4))
+    if scratch == cython.NULL:
+        raise MemoryError
+    network.starts = cython.address(starts[0])
+    network.holders = cython.address(holders[0]) if holders.shape[0] else cython.NULL
+    network.flags = cython.address(flags[0])
+    network.before = cython.address(before[0])
+    network.after = scratch
+    network.came = scratch + objects
+    network.queue = scratch + 3 * objects
+    network.found = found
+    network.source = source
+    network.objects = objects
+    with cython.nogil:
+        for index in range(objects):
+            network.after[index] = NONE
+        while count < most and augment(cython.address(network)):
+            count += 1
+    c_free(scratch)
+    return count
+
+
+def augment(network: NetworkPointer) -> cython.bint:
+    """Find one path more, if there is one."""
+    index: u64
+    count: u64 = 0
+    node: u32 = 2 * network.found + 1
+    each: u32
+    for index in range(2 * network.objects):
+        network.came[index] = NONE
+    count = visit(network, count, node, node)
+    index = 0
+    while index < count:
+        node = network.queue[index]
+        each = node >> 1
+        index += 1
+        if node & 1 == 0:
+            if network.before[each] == NONE:
+                count = visit(network, count, node + 1, node)
+            elif network.after[each] != NONE:
+                count = visit(network, count, 2 * network.after[each] + 1, node)
+            continue
+        if network.flags[each] & FIRST and network.before[each] != ROOTS:
+            take_path(network, node)
+            return True
+        if network.before[each] != NONE:
+            count = visit(network, count, node - 1, node)
+        count = visit_holders(network, count, each)
+    return False
+
+
+def visit(network: NetworkPointer, count: u64, node: u32, following: u32) -> u64:
+    """Put a node into the queue, unless it was there; returns how many were."""
+    if network.came[node] == NONE:
+        network.came[node] = following
+        network.queue[count] = node
+        return count + 1
+    return count
+
+
+def visit_holders(network: NetworkPointer, count: u64, each: u32) -> u64:
+    """Visit the objects that refer to one, by words that no path takes."""
+    index: u64
+    holder: u32
+    for index in range(network.starts[each], network.starts[each + 1]):
+        holder = network.holders[index]
+        if holder == network.found or holder == network.source or network.flags[holder] & REACHED == 0:
+            continue
+        if network.before[each] == holder or (each == network.found and network.flags[holder] & LAST != 0):
+            continue
+        count = visit(network, count, 2 * holder, 2 * each + 1)
+    return count
+
+
+def take_path(network: NetworkPointer, node: u32) -> cython.void:
+    """Make the way from a first object to the end a path, after taking back what it goes against."""
+    first: u32 = node
+    following: u32
+    while network.came[node] != node:
+        following = network.came[node]
+        if node >> 1 != following >> 1 and following & 1 == 0:
+            network.after[following >> 1] = NONE
+            network.before[node >> 1] = NONE
+        node = following
+    network.before[first >> 1] = ROOTS
+    node = first
+    while network.came[node] != node:
+        following = network.came[node]
+        if node >> 1 != following >> 1 and following & 1:
+            if following >> 1 == network.found:
+                network.flags[node >> 1] |= LAST
+            else:
+                network.before[following >> 1] = node >> 1
+                network.after[node >> 1] = following >> 1
+        node = following

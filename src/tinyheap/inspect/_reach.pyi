@@ -20,3 +20,12 @@ def dominate(
 def outermost(
     starts: NDArray[np.uint32], below: NDArray[np.uint32], groups: NDArray[np.uint32], flags: NDArray[np.uint8]
 ) -> None: ...
+def disjoint(
+    starts: NDArray[np.uint32],
+    holders: NDArray[np.uint32],
+    flags: NDArray[np.uint8],
+    before: NDArray[np.uint32],
+    found: int,
+    source: int,
+    most: int,
+) -> int: ...

@@ -16,6 +16,8 @@ import numpy as np
 from tinyheap.inspect.graph import NONE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tinyheap.inspect.naming import NamedGraph
 
 MOST_STEPS: Final = 12
@@ -107,13 +109,7 @@ class Comparison:
 
 def compare(before: NamedGraph, after: NamedGraph) -> Comparison:
     """What changed from one heap to another of the same program."""
-    old, new = _Side(before), _Side(after)
-    groups = []
-    for name in sorted(old.by_group.keys() | new.by_group.keys()):
-        were, are = old.by_group.get(name, frozenset()), new.by_group.get(name, frozenset())
-        sizes = (sum(size for _, size in were), sum(size for _, size in are))
-        groups.append(GroupDifference(name, len(were), len(are), *sizes, len(are - were), len(were - are)))
-    groups = [each for each in groups if each.new or each.gone]
+    groups = tuple(each for each in _groups(before, after) if each.new or each.gone)
     return Comparison(
         groups=tuple(sorted(groups, key=lambda each: (-each.growth_bytes, -each.new, each.group))),
         paths=_paths(_paths_of(before), _paths_of(after)),
@@ -122,15 +118,25 @@ def compare(before: NamedGraph, after: NamedGraph) -> Comparison:
     )
 
 
-class _Side:
-    """One of the two heaps."""
-
-    def __init__(self, named: NamedGraph) -> None:
-        addresses, sizes = named.graph.addresses.tolist(), named.graph.sizes_bytes.tolist()
-        found: dict[str, set[tuple[int, int]]] = {}
-        for address, size, group in zip(addresses, sizes, named.groups.of.tolist(), strict=True):
-            found.setdefault(named.groups.names[group], set()).add((address, size))
-        self.by_group: dict[str, frozenset[tuple[int, int]]] = {name: frozenset(each) for name, each in found.items()}
+def _groups(before: NamedGraph, after: NamedGraph) -> Iterator[GroupDifference]:
+    """All groups of both heaps."""
+    names = sorted({*before.groups.names, *after.groups.names})
+    numbers = {name: number for number, name in enumerate(names)}
+    old, new = (
+        np.array([numbers[name] for name in side.groups.names], np.int64)[side.groups.of] for side in (before, after)
+    )
+    _, was, now = np.intersect1d(before.graph.addresses, after.graph.addresses, assume_unique=True, return_indices=True)
+    same = (old[was] == new[now]) & (before.graph.sizes_bytes[was] == after.graph.sizes_bytes[now])
+    stayed = np.bincount(new[now[same]], minlength=len(names))
+    objects = [np.bincount(side, minlength=len(names)) for side in (old, new)]
+    # Floats are exact up to 2**53 bytes.
+    sizes = [
+        np.bincount(of, named.graph.sizes_bytes, len(names)).astype(np.int64)
+        for of, named in ((old, before), (new, after))
+    ]
+    columns = (*objects, *sizes, objects[1] - stayed, objects[0] - stayed)
+    for name, *row in zip(names, *(column.tolist() for column in columns), strict=True):
+        yield GroupDifference(name, *row)
 
 
 @dataclass(slots=True)

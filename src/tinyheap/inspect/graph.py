@@ -362,6 +362,28 @@ class HeapGraph:
         )
         return flags.astype(bool)
 
+    def disjoint(self, found: int, firsts: Set[int], source: int, most: int) -> list[list[int]]:
+        """Up to so many paths to an object that share no other: the objects on each, itself included; the shortest first.
+
+        Args:
+            found: where they end.
+            firsts: where they may begin, without ``found``.
+            source: an object that none leads through, or `NONE`.
+            most: how many at most.
+        """
+        flags = np.where(self.is_garbage, 0, graph_model.REACHED).astype(np.uint8)
+        flags[list(firsts)] |= graph_model.FIRST
+        before = np.full(len(self), NONE, np.uint32)
+        holders = self.holders[self.incoming.references]
+        _ENGINES[self.engine_name].disjoint(self.incoming.starts, holders, flags, before, found, source, most)
+        paths = []
+        for last in np.flatnonzero(flags & graph_model.LAST).tolist():
+            path = [found, last]
+            while before[path[-1]] != ROOTS:
+                path.append(int(before[path[-1]]))
+            paths.append(path[::-1])
+        return sorted(paths, key=lambda path: (len(path), path))
+
     @property
     def is_garbage(self) -> NDArray[np.bool_]:
         """Of each object, whether the next collection frees it."""
@@ -375,17 +397,20 @@ class _Engine(NamedTuple):
     shortest: Callable[[_Array, _Array, _Array, _Array, _Array], int]
     dominate: Callable[[_Array, _Array, _Array, _Array, _Array, _Array, NDArray[np.uint64]], int]
     outermost: Callable[[_Array, _Array, _Array, NDArray[np.uint8]], None]
+    disjoint: Callable[[_Array, _Array, NDArray[np.uint8], _Array, int, int, int], int]
 
 
 def _engines() -> dict[str, _Engine]:
     """Those that are there."""
+    model = graph_model
     engines = {
-        "model": _Engine(graph_model.GraphReader, graph_model.shortest, graph_model.dominate, graph_model.outermost)
+        "model": _Engine(model.GraphReader, model.shortest, model.dominate, model.outermost, model.disjoint),
     }
     with suppress(ImportError):
         from tinyheap.inspect import _graph, _reach
 
-        engines["kernel"] = _Engine(_graph.GraphReader, _reach.shortest, _reach.dominate, _reach.outermost)
+        kernel = _Engine(_graph.GraphReader, _reach.shortest, _reach.dominate, _reach.outermost, _reach.disjoint)
+        engines["kernel"] = kernel
     return engines
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NONE: Final = (1 << 32) - 1
 ROOTS: Final = (1 << 32) - 2
 POSSIBLE, CERTAIN, UNREADABLE = range(3)
+REACHED, FIRST, LAST = 1, 2, 4
+"""Flags of objects, for `disjoint`."""
 SHORTEST_TEXT: Final = 4
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -365,3 +367,91 @@ def outermost(
             group = int(groups[found])
             flags[found] = group not in on_way
             todo.append((found, on_way | {group}))
+
+
+def disjoint(
+    starts: NDArray[np.uint32],
+    holders: NDArray[np.uint32],
+    flags: NDArray[np.uint8],
+    before: NDArray[np.uint32],
+    found: int,
+    source: int,
+    most: int,
+) -> int:
+    """As `_reach.disjoint`."""
+    network = _Network(starts, holders, flags, before, found, source)
+    count = 0
+    while count < most and network.augment():
+        count += 1
+    return count
+
+
+_Node = tuple[int, bool]
+
+
+class _Network:
+    """Paths that share no object; see `_reach.disjoint`.  A node is an object, and whether it is entered."""
+
+    def __init__(
+        self,
+        starts: NDArray[np.uint32],
+        holders: NDArray[np.uint32],
+        flags: NDArray[np.uint8],
+        before: NDArray[np.uint32],
+        found: int,
+        source: int,
+    ) -> None:
+        self._starts, self._holders, self._flags, self._before = starts, holders, flags, before
+        self._found, self._source = found, source
+        self._after: dict[int, int] = {}
+
+    def augment(self) -> bool:
+        """Find one path more, if there is one: the shortest."""
+        start = (self._found, True)
+        came = {start: start}
+        queue = deque([start])
+        while queue:
+            node = queue.popleft()
+            if node[1] and self._flags[node[0]] & FIRST and self._before[node[0]] != ROOTS:
+                self._take(node, came)
+                return True
+            for other in self._residual(*node):
+                if other not in came:
+                    came[other] = node
+                    queue.append(other)
+        return False
+
+    def _residual(self, each: int, is_entered: bool) -> Iterator[_Node]:
+        """The nodes from which a path may come to a node."""
+        on_path = self._before[each] != NONE
+        if not is_entered:
+            if not on_path:
+                yield each, True
+            elif each in self._after:
+                yield self._after[each], True
+            return
+        if on_path:
+            yield each, False
+        for holder in self._holders[self._starts[each] : self._starts[each + 1]].tolist():
+            is_taken = self._flags[holder] & LAST if each == self._found else self._before[each] == holder
+            if self._flags[holder] & REACHED and holder not in (self._found, self._source) and not is_taken:
+                yield holder, False
+
+    def _take(self, node: _Node, came: dict[_Node, _Node]) -> None:
+        """Make the way from a first object to the end a path, and take back what it goes against."""
+        steps = []
+        first = node[0]
+        while (following := came[node]) != node:
+            if node[0] != following[0]:
+                steps.append((node[0], *following))
+            node = following
+        for target, holder, is_forward in steps:
+            if not is_forward:
+                self._after.pop(holder, None)
+                self._before[target] = NONE
+        self._before[first] = ROOTS
+        for holder, target, is_forward in steps:
+            if is_forward and target == self._found:
+                self._flags[holder] |= LAST
+            elif is_forward:
+                self._before[target], self._after[holder] = holder, target

@@ -80,13 +80,14 @@ def _words(named: NamedGraph, chosen: NDArray[np.bool_]) -> list[Holder]:
     references, holders = references[alive], holders[alive]
     offsets = graph.offsets[references].astype(np.int64)
     offsets[graph.blocks[holders] > LARGEST_RECORD_BLOCKS] = -1
-    keys = np.stack((named.groups.of[holders].astype(np.int64), offsets), axis=1)
-    kinds, examples, kind_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(kind_of.ravel(), kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(kind_of.ravel(), minlength=len(kinds))))
+    keys = named.groups.of[holders].astype(np.int64) << 33 | offsets + 1
+    kinds, examples, kind_of = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(kind_of, kind="stable")
+    rows = np.split(order, np.cumsum(np.bincount(kind_of, minlength=len(kinds))))
     sizes = graph.sizes_bytes
     found = []
-    for (group, offset), example, row in zip(kinds.tolist(), examples, rows[: len(kinds)], strict=True):
+    for kind, example, row in zip(kinds.tolist(), examples, rows[: len(kinds)], strict=True):
+        group, offset = kind >> 33, (kind & (1 << 33) - 1) - 1
         objects = np.unique(graph.targets[references[row]])
         found.append(
             Holder(

@@ -8,7 +8,6 @@ back from those before it (Ford and Fulkerson).
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from tinyheap.inspect.root_table import RootSource
 
 MOST_PATHS: Final = 8
-_SOURCE: Final = -1
 
 
 class Verdict(StrEnum):
@@ -202,7 +200,7 @@ def _paths_from_roots(named: NamedGraph, found: int, most: int) -> Iterator[Path
     for root in direct:
         yield Path(RootWord.of(graph, root), ())
     rooted = {int(target): root for root, target in reversed([*enumerate(graph.holding_roots.tolist())])}
-    for objects in _Flow(graph, found, rooted.keys() - {NONE, found}).paths(most - len(direct)):
+    for objects in graph.disjoint(found, rooted.keys() - {NONE, found}, NONE, most - len(direct)):
         yield Path(RootWord.of(graph, rooted[objects[0]]), _steps(named, objects))
 
 
@@ -212,7 +210,7 @@ def _paths_from_object(named: NamedGraph, source: int, found: int, most: int) ->
     for each in direct:
         yield (Step.of(named, each),)
     below = {int(graph.targets[each]) for each in graph.references_of(source)} - {source, found}
-    for objects in _Flow(graph, found, below, source).paths(most - len(direct)):
+    for objects in graph.disjoint(found, below, source, most - len(direct)):
         yield _steps(named, [source, *objects])
 
 
@@ -223,102 +221,3 @@ def _steps(named: NamedGraph, objects: list[int]) -> tuple[Step, ...]:
         Step.of(named, next(each for each in graph.references_of(holder) if graph.targets[each] == target))
         for holder, target in pairwise(objects)
     )
-
-
-class _Flow:
-    """Paths that share no object, from any of several objects to one; searched for from its end.
-
-    Each object is two nodes, one that is entered and one that is left, so that it lies on one path only::
-
-        entered <─── left of a holder          a word that no path takes
-        left    <─── entered                   an object that no path takes
-        and backward what a path takes, which takes it back
-
-    Args:
-        found: where paths end.
-        firsts: where they may begin.
-        source: an object that none leads through.
-    """
-
-    def __init__(self, graph: HeapGraph, found: int, firsts: set[int], source: int = _SOURCE) -> None:
-        self._graph, self._found, self._firsts, self._source = graph, found, firsts, source
-        self._before: dict[int, int] = {}
-        """Of each object on a path, the one before it, or `_SOURCE`."""
-        self._after: dict[int, int] = {}
-        self._lasts: set[int] = set()
-
-    def paths(self, most: int) -> list[list[int]]:
-        """Up to so many, shortest first: the objects on each, the last one included."""
-        count = 0
-        while count < most and self._augment():
-            count += 1
-        return sorted((self._path_to(last) for last in self._lasts), key=lambda path: (len(path), path))
-
-    def _path_to(self, last: int) -> list[int]:
-        path = [self._found]
-        while last != _SOURCE:
-            path.append(last)
-            last = self._before[last]
-        return path[::-1]
-
-    def _augment(self) -> bool:
-        """Find one path more, if there is one."""
-        start = (self._found, True)
-        came: dict[tuple[int, bool], tuple[int, bool] | None] = {start: None}
-        queue = deque([start])
-        while queue:
-            node = queue.popleft()
-            if node[1] and node[0] in self._firsts and self._before.get(node[0]) != _SOURCE:
-                self._take(node, came)
-                return True
-            for other in self._residual(*node):
-                if other not in came:
-                    came[other] = node
-                    queue.append(other)
-        return False
-
-    def _residual(self, each: int, is_entered: bool) -> Iterator[tuple[int, bool]]:
-        """The nodes from which a path may come to a node."""
-        on_path = each in self._before
-        if not is_entered:
-            if not on_path:
-                yield each, True
-            elif each in self._after:
-                yield self._after[each], True
-            return
-        if on_path:
-            yield each, False
-        for reference in self._graph.references_to(each):
-            holder = self._graph.holder_of(reference)
-            if holder in (self._found, self._source) or self._graph.tree.step[holder] == NONE:
-                continue
-            if each == self._found and holder in self._lasts:
-                continue
-            if self._before.get(each) != holder:
-                yield holder, False
-
-    def _take(self, node: tuple[int, bool], came: dict[tuple[int, bool], tuple[int, bool] | None]) -> None:
-        """Make the way from a first object to the end a path, and take back what it goes against."""
-        gone, new = [], [(_SOURCE, node[0])]
-        while (following := came[node]) is not None:
-            if node[0] != following[0] and following[1]:
-                new.append((node[0], following[0]))
-            elif node[0] != following[0]:
-                gone.append((following[0], node[0]))
-            node = following
-        for holder, target in gone:
-            self._unlink(holder, target)
-        for holder, target in new:
-            self._link(holder, target)
-
-    def _unlink(self, holder: int, target: int) -> None:
-        self._after.pop(holder, None)
-        self._before.pop(target, None)
-
-    def _link(self, holder: int, target: int) -> None:
-        if target == self._found:
-            self._lasts.add(holder)
-        else:
-            self._before[target] = holder
-        if holder != _SOURCE and target != self._found:
-            self._after[holder] = target
