@@ -7,7 +7,6 @@ program prints then goes to standard error.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,7 +122,7 @@ def _ran(run: CommandRun) -> Snapshot:
         SnapshotError: the moment did not come.
         TinyheapError: the program could not be run.
     """
-    run.grants = replace(run.grants, stdout=sys.stderr.buffer)
+    run.grants = replace(run.grants, stdout=run.grants.stderr)
     run.execute()
     if run.program is None:
         assert run.failure is not None, "else there would be a program"

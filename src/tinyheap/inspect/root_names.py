@@ -10,15 +10,17 @@ goroutine runs, only those who have switched to it have their frames there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.inspect.roots import Span, between, without_overlaps
+from tinyheap.inspect.nameless import nameless_spans
+from tinyheap.inspect.roots import Span, without_overlaps
 from tinyheap.recognize.system_stack import frame_bytes, system_stack
-from tinyheap.snapshots.snapshot import RootRangeKind
-from tinyheap.symbols.reading import variables_of
+from tinyheap.snapshots.snapshot import WORD_BYTES, RootRangeKind
+from tinyheap.symbols.places import Places
+from tinyheap.symbols.reading import all_variables_of, code_section, places_of
 
 if TYPE_CHECKING:
     from tinyheap.snapshots.snapshot import RootRange, Snapshot
@@ -40,8 +42,9 @@ class RootNames:
 
     def __init__(self, snapshot: Snapshot, module: Module | None, symbols: Module | None) -> None:
         self._snapshot, self._module = snapshot, module
-        found, self.problem = (None, None) if symbols is None else variables_of(symbols)
-        self._known = without_overlaps([Span(each.address, each.address + each.size_bytes, each.name) for each in found or ()])
+        found, self._unplaced, self.problem = (None, (), None) if symbols is None else all_variables_of(symbols)
+        spans = [Span(each.address, each.address + each.size_bytes, each.name) for each in found or ()]
+        self._known, self._symbols = without_overlaps(spans), symbols
 
     @cached_property
     def variables(self) -> list[Span]:
@@ -50,8 +53,29 @@ class RootNames:
         if self._module is None or not ranges:
             return self._known
         start, end = ranges[0].start_address, ranges[-1].end_address
-        mentions = sorted(set(_mentions(self._module, start, end)))
-        return without_overlaps([*self._known, *between(self._known, mentions, end)])
+        mentions = self._named(_mentions(self._module, start, end))
+        return without_overlaps(
+            [*self._known, *nameless_spans(self._known, mentions, end, self._unplaced, self._holds)]
+        )
+
+    def _named(self, mentions: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, str]]:
+        """Addresses with the functions that mention them, in the source: those that were inlined for themselves."""
+        module, symbols = self._module, self._symbols
+        assert module is not None, "mentions are a module's"
+        code = code_section(module)
+        start = 0 if code is None else code.offset
+        places = Places() if symbols is None else places_of(symbols, [offset - start for _, offset, _ in mentions])
+        for function, offset, address in mentions:
+            inlined = [place.function for place in places.chain(offset - start)[1:]][-1:]
+            yield address, (*inlined, module.function_name(function) or f"function {function}")[0]
+
+    def _holds(self, span: Span) -> bool:
+        """Whether any word of a span refers to the heap."""
+        heap = self._snapshot.heap
+        assert heap is not None, "a snapshot with a record"
+        start, end = heap.start_address, heap.geometry.table_address
+        words = range(span.start_address, span.end_address, WORD_BYTES)
+        return any(start <= self._snapshot.word_at(each) < end for each in words)
 
     @cached_property
     def frames(self) -> list[Span]:
@@ -82,12 +106,11 @@ class RootNames:
             at += size_bytes
 
 
-def _mentions(module: Module, start: int, end: int) -> Iterator[tuple[int, str]]:
-    """Addresses in a range that code mentions, with the names of the functions."""
-    for function, _, instruction in module.find("i32.const", *_ACCESSES):
-        address = _address(instruction.immediates[0])
-        if start <= address < end:
-            yield address, module.function_name(function) or f"function {function}"
+def _mentions(module: Module, start: int, end: int) -> list[tuple[int, int, int]]:
+    """Instructions that mention an address in a range: their functions, offsets in the file, and the addresses."""
+    found = module.find("i32.const", *_ACCESSES)
+    mentions = ((function, offset, _address(each.immediates[0])) for function, offset, each in found)
+    return [each for each in mentions if start <= each[2] < end]
 
 
 def _address(immediate: object) -> int:

@@ -14,8 +14,6 @@ and that it scans.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,13 +28,15 @@ if TYPE_CHECKING:
 
     from tinyheap.snapshots.snapshot import RootRange, Snapshot
 
+LENT: Final = "runtime.allocs"
+"""The variable with a map of what TinyGo's `malloc` lent to the host, or to code in C."""
 _KINDS: Final = {
-    "runtime.allocs": RootKind.HOST,
+    LENT: RootKind.HOST,
     "runtime.runqueue": RootKind.RUN_QUEUE,
     "runtime.sleepQueue": RootKind.RUN_QUEUE,
     "runtime.timerQueue": RootKind.RUN_QUEUE,
 }
-"""Variables of TinyGo's runtime that hold for somebody else: its `malloc` keeps what it lent to the host in a map."""
+"""Variables of TinyGo's runtime that hold for somebody else."""
 _FINALIZER_WORDS: Final = 4
 _MOST_FINALIZERS: Final = 1 << 24
 
@@ -138,30 +138,3 @@ def without_overlaps(spans: Sequence[Span]) -> list[Span]:
         if end > span.start_address:
             found.append(Span(span.start_address, end, span.name))
     return found
-
-
-def between(spans: Sequence[Span], mentions: Sequence[tuple[int, str]], end_address: int) -> list[Span]:
-    """Names for what lies between variables: addresses that code mentions, each up to the next one that is known.
-
-    Args:
-        spans: variables, without overlaps.
-        mentions: addresses, and the functions whose code mentions them.
-        end_address: where the globals end.
-    """
-    starts = [span.start_address for span in spans]
-    users: dict[int, list[str]] = defaultdict(list)
-    for address, function in mentions:
-        index = bisect_right(starts, address) - 1
-        if (index < 0 or address >= spans[index].end_address) and function not in users[address]:
-            users[address].append(function)
-    known = sorted({*starts, *users, end_address})
-    return [
-        Span(address, known[bisect_right(known, address)], f"at {address:#x}, used by {_list(functions)}")
-        for address, functions in sorted(users.items())
-        if address < end_address
-    ]
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = sorted(names)[:3]
-    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -169,7 +169,10 @@ def _memory(module: Module) -> memoryview:
     pages = module.memories[0].type.limits.minimum
     if not 0 < pages <= MOST_PAGES:
         raise SnapshotError(f"invalid core dump: its memory has {pages:,} pages: expected 1 to {MOST_PAGES:,}")
-    memory = memoryview(mmap.mmap(-1, pages * WASM_PAGE_BYTES))
+    try:
+        memory = memoryview(mmap.mmap(-1, pages * WASM_PAGE_BYTES))
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"no room for a memory of {pages:,} pages") from error
     for segment in module.data_segments:
         offset = None if segment.offset is None or segment.memory else segment.offset.constant
         if not isinstance(offset, int):
@@ -267,7 +270,7 @@ def _known(payload: bytes, found: Mapping[str, Any]) -> dict[str, Any]:
             "allocations": _optional(int, data["allocations"]),
             "origins": None if data["origins"] is None else _origins(data["origins"]),
         }
-    except (TypeError, KeyError, ValueError, AttributeError, RecursionError, GeometryError) as error:
+    except (TypeError, LookupError, ValueError, AttributeError, RecursionError, GeometryError) as error:
         if isinstance(error, SnapshotError):
             raise
         raise SnapshotError(f"invalid core dump: its section `{SECTION}` is damaged ({error!r})") from error

@@ -95,16 +95,25 @@ def variables_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> tuple[tuple
     Returns:
         The variables, None where the module has no debug information or it cannot be read; and why it cannot, else None.
     """
+    found, _, problem = all_variables_of(module, timeout_s=timeout_s)
+    return found, problem
+
+
+def all_variables_of(
+    module: Module, *, timeout_s: float = TIMEOUT_S
+) -> tuple[tuple[Variable, ...] | None, tuple[str, ...], str | None]:
+    """What `variables_of` returns, and between that the names of variables that have no address of their own."""
     if not has_debug_information(module):
-        return None, None
+        return None, (), None
     try:
         require("elftools", "reading debug information")
-        answer = _asked(module, None, timeout_s)["variables"]
-        return tuple(Variable(str(name)[:LONGEST_NAME], int(at), int(size)) for name, at, size in answer), None
+        answer = _asked(module, None, timeout_s)
+        found = tuple(Variable(str(name)[:LONGEST_NAME], int(at), int(size)) for name, at, size in answer["variables"])
+        return found, tuple(str(name)[:LONGEST_NAME] for name in answer["unplaced"]), None
     except MissingLibraryError as error:
-        return None, str(error)
+        return None, (), str(error)
     except _FAILURES as error:
-        return None, f"the module's debug information cannot be read: {_reason(error)}"
+        return None, (), f"the module's debug information cannot be read: {_reason(error)}"
 
 
 def _asked(module: Module, addresses: list[int] | None, timeout_s: float) -> Any:  # noqa: ANN401 - JSON

@@ -62,6 +62,21 @@ def variables(dwarf: Dwarf) -> list[Variable]:
     return sorted(by_address.values(), key=lambda each: (-each.size_bytes, each.address))
 
 
+def unplaced(dwarf: Dwarf) -> list[str]:
+    """The names of the variables of packages that debug information gives no place: constants, or parts of another object.
+
+    Raises:
+        Exception: Of many kinds, where this is no debug information.
+    """
+    found = set()
+    for unit in dwarf.units():
+        for _, offset, _, values in unit.entries(frozenset({_VARIABLE})):
+            if "DW_AT_location" not in values and "DW_AT_external" in values:
+                unit.keep_name(offset, values)
+                found.add(dwarf.name(offset) or "")
+    return sorted(found - {""})
+
+
 def _read(unit: Unit, types: dict[int, _Type]) -> Iterator[tuple[Unit, int, int, Values]]:
     """The variables of a unit that have an address; its types go to ``types``."""
     for tag, offset, around, values in unit.entries(_TAGS):

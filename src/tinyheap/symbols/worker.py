@@ -4,7 +4,7 @@ Debug information can come from anywhere: so what reads it may take so much memo
 any other way, this is the only process that is lost.  Standard input is a line of JSON (``path``, where libraries are;
 ``addresses``; ``sections``, names and sizes), and behind it the sections.  Standard output is JSON: ``chains``, for each
 address a list of (function, file, line), the outermost first; or, where ``addresses`` is null, ``variables``, a list of
-(name, address, size in bytes).
+(name, address, size in bytes), and ``unplaced``, a list of names.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def main() -> None:
 
     sections = {name: sys.stdin.buffer.read(size) for name, size in asked["sections"].items()}
     if asked["addresses"] is None:
-        from tinyheap.symbols.variables import variables
+        from tinyheap.symbols.variables import unplaced, variables
 
-        json.dump({"variables": variables(Dwarf(sections))}, sys.stdout)
+        dwarf = Dwarf(sections)
+        json.dump({"variables": variables(dwarf), "unplaced": unplaced(dwarf)}, sys.stdout)
     else:
         json.dump({"chains": Dwarf(sections).chains(asked["addresses"])}, sys.stdout)
 
