@@ -122,7 +122,7 @@ def _ran(run: CommandRun) -> Snapshot:
         SnapshotError: the moment did not come.
         TinyheapError: the program could not be run.
     """
-    run.grants = replace(run.grants, stdout=run.grants.stderr)
+    run.grants, run.says_on_stderr = replace(run.grants, stdout=run.grants.stderr), True
     run.execute()
     if run.program is None:
         assert run.failure is not None, "else there would be a program"

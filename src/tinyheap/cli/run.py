@@ -418,7 +418,12 @@ def _check(options: dict[str, Any]) -> None:
 
 
 class CommandRun:
-    """The run of a program that a command line asks for: what is done, how it ended, and the report on it."""
+    """The run of a program that a command line asks for: what is done, how it ended, and the report on it.
+
+    Attributes:
+        recorded: The whole recording of the run, once there is one, for the origins of a snapshot's objects.
+        says_on_stderr: Whether results go to standard error, since standard output is for something else.
+    """
 
     def __init__(
         self,
@@ -432,6 +437,7 @@ class CommandRun:
     ) -> None:
         self.moment = moment
         self.recorded: Path | None = None
+        self.says_on_stderr = False
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
         self.symbols = symbols
         self.exit_code = 0
@@ -585,19 +591,20 @@ class CommandRun:
             raise ArgumentError(f"{error}; write them after the module, before any --: {written}") from error
         result = program.call(name, *numbers)
         if result is not None:
-            click.echo(result)
+            click.echo(result, err=self.says_on_stderr)
         return program.exit_code or 0
 
     def _format(self, driver: Formatter) -> int:
         """Format the files that the program's arguments name, or else standard input."""
+        output = sys.stderr.buffer if self.says_on_stderr else sys.stdout.buffer
         for source in map(Input, self.task.arguments or ("-",)):
             text, name = self._text(self.task.stdin if source.is_stream else source)
             try:
                 formatted = driver.format(text, "" if source.is_stream and not name else text_of(Path(name).name))
             except DriverError as error:
                 raise DriverError(f"{name or source}: {error}") from error
-            sys.stdout.buffer.write(formatted.encode())
-        sys.stdout.buffer.flush()
+            output.write(formatted.encode())
+        output.flush()
         return 0
 
     def _text(self, source: Input) -> tuple[str, str]:

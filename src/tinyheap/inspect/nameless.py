@@ -2,7 +2,7 @@
 
 A compiler that knows what a variable points to leaves the variable out, and uses that in its place: of a map in a variable
 that is never assigned, only the map is left, and has no name.  Then the functions tell more that mention the address; and
-where all of them are of one package, of which one variable has no place any more, and no other address like it is used by
+where all of them, the runtime's apart, are of one package, of which one variable has no place any more, and no other address like it is used by
 that package, that variable is what it was.
 """
 
@@ -19,6 +19,7 @@ from tinyheap.inspect.roots import LENT, Span
 _SHOWN: Final = 3
 _LENDING: Final = frozenset({"malloc", "free", "calloc", "realloc"})
 """TinyGo's functions for C: what they lend is in a map that nothing else uses."""
+_RUNTIME: Final = "runtime"
 _PACKAGE: Final = re.compile(r"\(?\*?((?:[^()]*/)?[^./()]+)\.")
 
 
@@ -55,6 +56,7 @@ def nameless_spans(
 
 def _by_elimination(users: dict[int, set[str]], unplaced: Sequence[str]) -> dict[int, str]:
     """The addresses that can only be one variable."""
+    users = {address: _own(functions) for address, functions in users.items()}
     names = {address: LENT for address, functions in users.items() if functions <= _LENDING}
     packages = {address: {_package(each) for each in functions} for address, functions in users.items()}
     single = {address: next(iter(each)) for address, each in packages.items() if len(each) == 1 and address not in names}
@@ -65,6 +67,11 @@ def _by_elimination(users: dict[int, set[str]], unplaced: Sequence[str]) -> dict
     return names
 
 
+def _own(functions: set[str]) -> set[str]:
+    """The functions without those of the runtime that were inlined into them."""
+    return {each for each in functions if _package(each) != _RUNTIME} or functions
+
+
 def _package(name: str) -> str:
     """The package of a function or a variable, such as ``main`` of ``(*main.conn).note``; empty where it has none."""
     match = _PACKAGE.match(name)
@@ -72,6 +79,6 @@ def _package(name: str) -> str:
 
 
 def _used(span: Span, functions: set[str]) -> str:
-    shown = sorted(functions)[:_SHOWN]
-    more = f" and {len(functions) - _SHOWN} more" if len(functions) > _SHOWN else ""
+    names = sorted(_own(functions))
+    shown, more = names[:_SHOWN], f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"at {span.start_address:#x}, used by {', '.join(shown)}{more}"

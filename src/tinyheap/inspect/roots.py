@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -133,7 +134,7 @@ def without_overlaps(spans: Sequence[Span]) -> list[Span]:
     """The spans by address, each up to where the next one begins."""
     ordered = sorted(spans, key=lambda span: (span.start_address, span.end_address))
     found: list[Span] = []
-    for span, after in zip(ordered, [*ordered[1:], None], strict=True):
+    for span, after in zip_longest(ordered, ordered[1:]):
         end = span.end_address if after is None else min(span.end_address, after.start_address)
         if end > span.start_address:
             found.append(Span(span.start_address, end, span.name))
