@@ -90,7 +90,7 @@ def command(
             raise click.UsageError(f"{module} is a snapshot, which is not run: arguments and --at are for modules")
         code = None if ran is None else ran.read()
         inspection = Inspection.of(_loaded(module, data), code, symbols)
-    earlier = None if against is None else Inspection.of(_loaded(against, against.read()), _code(inspection), symbols)
+    earlier = None if against is None else _earlier(against, inspection, symbols)
     answers = answers_of(inspection, wanted, shown, holes, earlier, retained=retained)
     if as_json:
         found = {name: each for name, each in json_of(answers).items() if each is not None}
@@ -104,8 +104,16 @@ def is_module(data: bytes) -> bool:
     return data.startswith(b"\0asm") and _CORE not in data[:64]
 
 
-def _code(inspection: Inspection) -> bytes | None:
-    return None if inspection.module is None else bytes(inspection.module.data)
+def _earlier(file: Input, inspection: Inspection, symbols: bytes | None) -> Inspection:
+    """The snapshot to compare with.
+
+    Raises:
+        SnapshotError: it is of another program.
+    """
+    snapshot, later = _loaded(file, file.read()), inspection.snapshot
+    if later.module_sha256 is not None:
+        snapshot.check_module(later.module_sha256)
+    return Inspection.of(snapshot, None if inspection.module is None else bytes(inspection.module.data), symbols)
 
 
 def _loaded(file: Input, data: bytes) -> Snapshot:

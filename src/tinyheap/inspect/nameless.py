@@ -19,6 +19,8 @@ from tinyheap.inspect.roots import LENT, Span
 _SHOWN: Final = 3
 _LENDING: Final = frozenset({"malloc", "free", "calloc", "realloc"})
 """TinyGo's functions for C: what they lend is in a map that nothing else uses."""
+_MOST_BYTES: Final = 64
+"""So far an address that code mentions names what follows; a table may be long, and what is behind it is something else."""
 _RUNTIME: Final = "runtime"
 _PACKAGE: Final = re.compile(r"\(?\*?((?:[^()]*/)?[^./()]+)\.")
 
@@ -30,7 +32,7 @@ def nameless_spans(
     unplaced: Sequence[str],
     holds: Callable[[Span], bool],
 ) -> list[Span]:
-    """What lies between variables: from each address that code mentions up to the next one that is known.
+    """What lies between variables: from each address that code mentions up to the next one that is known, or some words on.
 
     Args:
         variables: those that have a place, without overlaps.
@@ -46,7 +48,8 @@ def nameless_spans(
         if (index < 0 or address >= variables[index].end_address) and address < end_address:
             users[address].add(function)
     known = sorted({*starts, *users, end_address})
-    spans = [Span(address, known[bisect_right(known, address)], "") for address in sorted(users)]
+    ends = {address: min(known[bisect_right(known, address)], address + _MOST_BYTES) for address in users}
+    spans = [Span(address, ends[address], "") for address in sorted(users)]
     names = _by_elimination({span.start_address: users[span.start_address] for span in spans if holds(span)}, unplaced)
     return [
         Span(each.start_address, each.end_address, names.get(each.start_address) or _used(each, users[each.start_address]))
@@ -81,4 +84,4 @@ def _package(name: str) -> str:
 def _used(span: Span, functions: set[str]) -> str:
     names = sorted(_own(functions))
     shown, more = names[:_SHOWN], f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"at {span.start_address:#x}, used by {', '.join(shown)}{more}"
+    return f"at {span.start_address:#x}, mentioned by {', '.join(shown)}{more}"

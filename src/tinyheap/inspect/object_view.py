@@ -88,7 +88,7 @@ def object_view(inspection: Inspection, found: int) -> ObjectView:
         int(graph.tree.retained_objects[found]),
         int(graph.tree.retained_bytes[found]),
         bool(graph.is_garbage[found]),
-        graph.layout_word_of(found),
+        int(graph.layout_words[found]),
         data,
         _text(data),
         _words(inspection, found, data),

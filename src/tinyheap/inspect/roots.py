@@ -38,6 +38,11 @@ _KINDS: Final = {
     "runtime.timerQueue": RootKind.RUN_QUEUE,
 }
 """Variables of TinyGo's runtime that hold for somebody else."""
+_UNNAMED: Final = {
+    RootRangeKind.STACK: "not known",
+    RootRangeKind.CHAIN: "not known, stack object",
+    RootRangeKind.COLLECTOR: "of the allocator",
+}
 _FINALIZER_WORDS: Final = 4
 _MOST_FINALIZERS: Final = 1 << 24
 
@@ -78,14 +83,14 @@ def _named(
         if span.end_address <= at or span.start_address >= end:
             continue
         if span.start_address > at:
-            yield _words(snapshot, _source(roots), at, min(_aligned(roots, span.start_address), end))
+            yield _words(snapshot, _source(roots, at), at, min(_aligned(roots, span.start_address), end))
             at = max(at, _aligned(roots, span.start_address))
         until = min(_aligned(roots, span.end_address + WORD_BYTES - 1), end)
         if until > at:
-            yield _words(snapshot, _source(roots, span), at, until)
+            yield _words(snapshot, _source(roots, at, span), at, until)
             at = until
     if at < end:
-        yield _words(snapshot, _source(roots), at, end)
+        yield _words(snapshot, _source(roots, at), at, end)
 
 
 def _aligned(roots: RootRange, address: int) -> int:
@@ -93,19 +98,15 @@ def _aligned(roots: RootRange, address: int) -> int:
     return address - (address - roots.start_address) % WORD_BYTES
 
 
-def _source(roots: RootRange, span: Span | None = None) -> RootSource:
+def _source(roots: RootRange, at: int, span: Span | None = None) -> RootSource:
+    """What has the words from an address on."""
     if roots.kind is RootRangeKind.GLOBALS:
         if span is None:
-            return RootSource(RootKind.GLOBAL, "without a name", 0)
+            return RootSource(RootKind.GLOBAL, f"at {at:#x}", at)
         return RootSource(_KINDS.get(span.name, RootKind.GLOBAL), span.name, span.start_address)
-    if roots.kind is RootRangeKind.COLLECTOR:
-        return RootSource(RootKind.STACK_FRAME, "of the allocator")
-    what = "" if roots.kind is RootRangeKind.STACK else "stack object"
-    return RootSource(RootKind.STACK_FRAME, what, 0) if span is None else _frame(span)
-
-
-def _frame(span: Span) -> RootSource:
-    return RootSource(RootKind.STACK_FRAME, span.name, span.start_address)
+    if span is not None:
+        return RootSource(RootKind.STACK_FRAME, span.name, span.start_address)
+    return RootSource(RootKind.STACK_FRAME, _UNNAMED[roots.kind], roots.start_address)
 
 
 def _words(
