@@ -102,7 +102,8 @@ def test_calls_are_taken_by_number() -> None:
 
 def test_a_trap_is_taken_with_its_words_and_its_stack() -> None:
     with Program.open(TRAPS, snapshot_at="trap") as program:
-        assert program.snapshot_taken is None
+        before = program.snapshot_taken
+        assert before is None
         with pytest.raises(GuestTrapError):
             program.start()
         snapshot = program.snapshot_taken

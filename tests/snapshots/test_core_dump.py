@@ -275,14 +275,14 @@ def test_damaged_files_are_refused_or_read(seed: int) -> None:
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none.core: "):
+    with pytest.raises(InputError, match=r"none\.core: "):
         Snapshot.load(tmp_path / "none.core")
     (tmp_path / "bad.core").write_bytes(b"bad")
-    with pytest.raises(SnapshotError, match="bad.core: invalid snapshot of 3 bytes"):
+    with pytest.raises(SnapshotError, match=r"bad\.core: invalid snapshot of 3 bytes"):
         Snapshot.load(tmp_path / "bad.core")
 
 
 def test_another_module_is_refused_by_its_hash() -> None:
     full().check_module("ab" * 32)
-    with pytest.raises(SnapshotError, match="SHA-256 cccccccccccccccc.*of app.wasm abababab"):
+    with pytest.raises(SnapshotError, match=r"SHA-256 cccccccccccccccc.*of app\.wasm abababab"):
         full().check_module("c" * 64)

@@ -26,8 +26,21 @@ def test_moments_are_named(text: str, moment: Moment, said: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "now", "noon", "end:1", "call", "call:", "call:0", "call:-1", "call:x", "call:1:2", "Call:1", "call:" + "9" * 19],
+    [
+        "",
+        "now",
+        "noon",
+        "end:1",
+        "call",
+        "call:",
+        "call:0",
+        "call:-1",
+        "call:x",
+        "call:1:2",
+        "Call:1",
+        "call:" + "9" * 19,
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(SnapshotError, match="invalid moment .*: expected end, peak, trap, allocation:N"):
+    with pytest.raises(SnapshotError, match=r"invalid moment .*: expected end, peak, trap, allocation:N"):
         Moment.parse(text)

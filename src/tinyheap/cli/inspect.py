@@ -50,7 +50,9 @@ def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
     type=_FILE,
     help="Read names from this module, the one that ran; needed for memory that does not say where its heap lies.",
 )
-@click.option("--why", "wanted", metavar="ADDRESS|NAME", help="Say what keeps an object alive, or the objects of a name.")
+@click.option(
+    "--why", "wanted", metavar="ADDRESS|NAME", help="Say what keeps an object alive, or the objects of a name."
+)
 @click.option("--object", "shown", metavar="ADDRESS", help="Show an object: its words, its text, who refers to it.")
 @click.option("--retained", is_flag=True, help="Show which objects would take others with them, as a tree.")
 @click.option("--holes", type=SIZE, help="Say why an object of this size has no room, and what is in the way.")

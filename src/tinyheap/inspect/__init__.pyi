@@ -40,8 +40,8 @@ from tinyheap.inspect.naming import (
     ObjectNames as ObjectNames,
     ShapeNames as ShapeNames,
 )
-from tinyheap.inspect.object_view import ObjectView as ObjectView, Word as Word, object_view as object_view
-from tinyheap.inspect.overview import (
+from tinyheap.inspect.object_views import ObjectView as ObjectView, Word as Word, object_view as object_view
+from tinyheap.inspect.overviews import (
     HeldBy as HeldBy,
     Overview as Overview,
     objects_of as objects_of,

@@ -9,8 +9,8 @@ from tinyheap.inspect.comparing import compare
 from tinyheap.inspect.dominators import retained_tree
 from tinyheap.inspect.holders import holders_of
 from tinyheap.inspect.holes import holes_for
-from tinyheap.inspect.object_view import object_view
-from tinyheap.inspect.overview import objects_of, overview
+from tinyheap.inspect.object_views import object_view
+from tinyheap.inspect.overviews import objects_of, overview
 from tinyheap.inspect.paths import why
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tinyheap.inspect.holders import Holder
     from tinyheap.inspect.holes import Holes
     from tinyheap.inspect.inspection import Inspection
-    from tinyheap.inspect.object_view import ObjectView
-    from tinyheap.inspect.overview import Overview
+    from tinyheap.inspect.object_views import ObjectView
+    from tinyheap.inspect.overviews import Overview
     from tinyheap.inspect.paths import Why
 
 MOST_WHY: Final = 3

@@ -1,9 +1,9 @@
 """Names for global words that no variable covers, by the code that mentions them.
 
 A compiler that knows what a variable points to leaves the variable out, and uses that in its place: of a map in a variable
-that is never assigned, only the map is left, and has no name.  Then the functions tell more that mention the address; and
-where all of them, the runtime's apart, are of one package, of which one variable has no place any more, and no other address like it is used by
-that package, that variable is what it was.
+that is never assigned, only the map is left, and has no name.  Then the functions tell more that mention the address.  Where
+all of them, the runtime's apart, are of one package, of which one variable has no place any more, and no other address like
+it is used by that package, that variable is what it was.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ def nameless_spans(
     spans = [Span(address, ends[address], "") for address in sorted(users)]
     names = _by_elimination({span.start_address: users[span.start_address] for span in spans if holds(span)}, unplaced)
     return [
-        Span(each.start_address, each.end_address, names.get(each.start_address) or _used(each, users[each.start_address]))
+        Span(
+            each.start_address,
+            each.end_address,
+            names.get(each.start_address) or _used(each, users[each.start_address]),
+        )
         for each in spans
     ]
 
@@ -62,7 +66,9 @@ def _by_elimination(users: dict[int, set[str]], unplaced: Sequence[str]) -> dict
     users = {address: _own(functions) for address, functions in users.items()}
     names = {address: LENT for address, functions in users.items() if functions <= _LENDING}
     packages = {address: {_package(each) for each in functions} for address, functions in users.items()}
-    single = {address: next(iter(each)) for address, each in packages.items() if len(each) == 1 and address not in names}
+    single = {
+        address: next(iter(each)) for address, each in packages.items() if len(each) == 1 and address not in names
+    }
     addresses, variables = Counter(single.values()), Counter(map(_package, unplaced))
     for address, package in single.items():
         if addresses[package] == variables[package] == 1:

@@ -34,4 +34,4 @@ def origins_of(recording: Recording, allocations: int) -> Origins:
     names = sorted({sites[each[4]] for each in found})
     numbers = {name: number for number, name in enumerate(names)}
     columns = list(zip(*((*each[:4], numbers[sites[each[4]]]) for each in found), strict=True)) or [()] * 5
-    return Origins(*columns, sites=tuple(names))
+    return Origins(*columns, tuple(names))

@@ -153,7 +153,9 @@ def decode(data: bytes) -> dict[str, Any]:
     try:
         module = Module.parse(data)
         if module.custom_section("core") is None:
-            raise SnapshotError("invalid snapshot: expected a core dump, and this is a module (it has no section `core`)")
+            raise SnapshotError(
+                "invalid snapshot: expected a core dump, and this is a module (it has no section `core`)"
+            )
         found = {"memory": _memory(module), "globals": _globals(module), "frames": _frames(module)}
         found["module_name"] = _executable(module)
         described = module.custom_section(SECTION)
@@ -257,7 +259,9 @@ def _known(payload: bytes, found: Mapping[str, Any]) -> dict[str, Any]:
     try:
         data = json.loads(payload)
         if data["format"] != FORMAT:
-            raise SnapshotError(f"invalid snapshot of format {data['format']!r}: expected {FORMAT}, which this tinyheap reads")
+            raise SnapshotError(
+                f"invalid snapshot of format {data['format']!r}: expected {FORMAT}, which this tinyheap reads"
+            )
         return {
             "moment": None if data["moment"] is None else _moment(data["moment"]),
             "trap": _optional(str, data["trap"]),

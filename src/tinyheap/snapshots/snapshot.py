@@ -23,7 +23,7 @@ from tinyheap.snapshots.moments import Moment, MomentKind
 from tinyheap.units import GIB, WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
-    from tinyheap.heap.buffers import Buffer
+    pass
 
 WORD_BYTES: Final = 4
 MOST_FILE_BYTES: Final = 4 * GIB + 256 * 1024 * 1024
@@ -279,5 +279,7 @@ def _uncompressed(data: bytes, most_bytes: int) -> bytes:
         except (OSError, EOFError, zlib.error) as error:
             raise SnapshotError(f"invalid snapshot: its compressed content is damaged ({error})") from error
     if len(data) > most_bytes:
-        raise SnapshotError(f"invalid snapshot of more than {most_bytes:,} bytes: expected no more than a memory can hold")
+        raise SnapshotError(
+            f"invalid snapshot of more than {most_bytes:,} bytes: expected no more than a memory can hold"
+        )
     return data

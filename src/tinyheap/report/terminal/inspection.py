@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tinyheap.inspect.dominators import Accumulation, TreeNode
     from tinyheap.inspect.holders import Holder
     from tinyheap.inspect.holes import Holes
-    from tinyheap.inspect.object_view import ObjectView, Word
-    from tinyheap.inspect.overview import Overview
+    from tinyheap.inspect.object_views import ObjectView, Word
+    from tinyheap.inspect.overviews import Overview
     from tinyheap.inspect.paths import Path, Why
 
 GROUPS_SHOWN: Final = 10
@@ -81,7 +81,9 @@ def _overview(found: Overview) -> Iterator[RenderableType]:
     alive_bytes = found.object_bytes - found.garbage_bytes
     yield _line(f"heap: {size_text(found.heap_bytes)} ({found.collector}), {size_text(found.free_bytes)} free")
     yield _line(f"alive: {_objects(alive_objects)}, {size_text(alive_bytes)}")
-    yield _line(f"garbage, freed by the next collection: {_objects(found.garbage_objects)}, {size_text(found.garbage_bytes)}")
+    yield _line(
+        f"garbage, freed by the next collection: {_objects(found.garbage_objects)}, {size_text(found.garbage_bytes)}"
+    )
     if found.orphan_blocks:
         yield _line(f"damaged: {found.orphan_blocks:,} blocks belong to no object", "red")
     if found.problem is not None:
@@ -209,7 +211,9 @@ def _holes(found: Holes) -> Iterator[RenderableType]:
         yield _line(f"{wanted} fit: the largest free run has {size_text(found.largest_bytes)}", "bold")
     else:
         yield _line(f"{wanted} do not fit: the largest free run has {size_text(found.largest_bytes)}", "bold")
-    yield _line(f"free in all: {size_text(found.free_bytes)}; {size_text(found.garbage_bytes)} more after a collection, then")
+    yield _line(
+        f"free in all: {size_text(found.free_bytes)}; {size_text(found.garbage_bytes)} more after a collection, then"
+    )
     yield _line(f"the largest run has {size_text(found.largest_after_bytes)}")
     cutters = _table("end", "objects", "bytes", "garbage", "what stands at the ends of free runs")
     for each in found.cutters[:GROUPS_SHOWN]:
@@ -219,7 +223,9 @@ def _holes(found: Holes) -> Iterator[RenderableType]:
     if found.window is not None:
         window = found.window
         kinds = ", ".join(f"{count:,} {group}" for group, count in window.groups[:4])
-        yield _line(f"the least in the way: {_objects(window.count)}, {size_text(window.size_bytes)}, at {window.address:#x}: {kinds}")
+        yield _line(
+            f"the least in the way: {_objects(window.count)}, {size_text(window.size_bytes)}, at {window.address:#x}: {kinds}"
+        )
 
 
 def _comparison(found: Comparison) -> Iterator[RenderableType]:

@@ -160,4 +160,6 @@ def objects_of(inspection: Inspection, wanted: str) -> list[int]:
         objects = {*np.flatnonzero(np.isin(named.groups.of, groups)).tolist(), *held[held != NONE].tolist()}
         if objects:
             return sorted(objects, key=lambda each: (-int(graph.tree.retained_bytes[each]), each))
-    raise InvalidAddressError(f"invalid name {wanted!r}: expected an address, a group or a root that the overview shows")
+    raise InvalidAddressError(
+        f"invalid name {wanted!r}: expected an address, a group or a root that the overview shows"
+    )
