@@ -23,7 +23,7 @@ from tinyheap.inspect import (
     RootSource,
     RootTable,
     accumulation,
-    compare,
+    compare_heaps,
     holders_of,
     holes_for,
     in_group,
@@ -258,7 +258,7 @@ def test_the_same_path_got_257_longer() -> None:
     before = named_of(heap, [first, gone])
     heap.free(gone)
     after = named_of(heap, [linked(heap, 257, first)])
-    found = compare(before, after)
+    found = compare_heaps(before, after)
     assert (found.new_objects, found.gone_objects) == (2 * 257, 1)
     assert {each.group: (each.objects_before, each.objects_after, each.new, each.gone) for each in found.groups} == {
         "16 B pointers": (100, 357, 257, 0),
@@ -269,7 +269,7 @@ def test_the_same_path_got_257_longer() -> None:
     assert (longer.growth_objects, longer.growth_length) == (257, 257)
     assert str(longer) == "the same path got 257 longer: global main.kept: 16 B pointers -> +0: 16 B pointers"
     assert str(paths["global main.kept: text"]) == "1 fewer objects on global main.kept: text"
-    same = compare(after, after)
+    same = compare_heaps(after, after)
     assert (same.groups, same.paths) == ((), ())
 
 
@@ -285,7 +285,7 @@ def test_analyses_bear_any_bytes(image: tuple[bytes, HeapFacts], values: list[in
     graph = named.graph
     assert sum(each.objects for each in retained_by_group(named)) == len(graph)
     assert sum(end - first for first, end in graph.orphans.tolist()) == graph.orphan_blocks
-    assert compare(named, named).new_objects == 0
+    assert compare_heaps(named, named).new_objects == 0
     found = holes_for(named, 1)
     free = found.free_bytes // facts.geometry.block_bytes
     assert free + int(graph.blocks.sum()) + graph.orphan_blocks == facts.geometry.end_block

@@ -1,8 +1,8 @@
 from tinyheap.inspect.comparing import (
-    Comparison as Comparison,
     GroupDifference as GroupDifference,
+    HeapComparison as HeapComparison,
     PathDifference as PathDifference,
-    compare as compare,
+    compare_heaps as compare_heaps,
 )
 from tinyheap.inspect.dominators import (
     Accumulation as Accumulation,

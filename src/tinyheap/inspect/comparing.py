@@ -91,7 +91,7 @@ class PathDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class HeapComparison:
     """Two heaps of one program.
 
     Args:
@@ -107,10 +107,10 @@ class Comparison:
     gone_objects: int
 
 
-def compare(before: NamedGraph, after: NamedGraph) -> Comparison:
+def compare_heaps(before: NamedGraph, after: NamedGraph) -> HeapComparison:
     """What changed from one heap to another of the same program."""
     groups = tuple(each for each in _groups(before, after) if each.new or each.gone)
-    return Comparison(
+    return HeapComparison(
         groups=tuple(sorted(groups, key=lambda each: (-each.growth_bytes, -each.new, each.group))),
         paths=_paths(_paths_of(before), _paths_of(after)),
         new_objects=sum(each.new for each in groups),
