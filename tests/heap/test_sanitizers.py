@@ -2,7 +2,7 @@
 
 It is compiled once more with the address and undefined-behavior sanitizers, and the tests of its contract, of all
 patterns of states, of random requests, and of callbacks that do anything run on it, with nothing around the heaps'
-memory: one byte too far ends them.
+memory: one byte too far ends them.  So is what reads the graph of a heap, and run on images that hold anything.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CHECKS: Final = (
     "tests/traces/test_steps.py",
     "tests/heap/test_callbacks.py",
     "tests/heap/test_reentry.py",
+    *kernel_builds.GRAPH_CHECKS,
 )
 SECONDS: Final = 900
 
@@ -50,7 +51,7 @@ def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def folder(kernel: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose compiled modules are watched."""
     folder = tmp_path_factory.mktemp("sanitized") / "copy"
-    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, *kernel_builds.PLAYERS])
+    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, *kernel_builds.PLAYERS, *kernel_builds.GRAPHS])
     return folder
 
 

@@ -24,6 +24,8 @@ KERNEL: Final = (
 )
 """The modules that the kernels are compiled from."""
 PLAYERS: Final = ("tinyheap.traces._replay", "tinyheap.traces._steps")
+GRAPHS: Final = ("tinyheap.inspect._graph", "tinyheap.inspect._reach")
+"""The modules that read the graph of a heap."""
 NEXT_FIT_CHECKS: Final = (
     "tests/heap/test_engines.py",
     "tests/heap/test_patterns.py",
@@ -38,6 +40,8 @@ BEST_FIT_CHECKS: Final = (
 )
 CHECKS: Final = NEXT_FIT_CHECKS + BEST_FIT_CHECKS
 """The tests that say whether kernels are exact."""
+GRAPH_CHECKS: Final = ("tests/inspect/test_graph.py", "tests/inspect/test_reach.py", "tests/inspect/test_analyses.py")
+"""The tests that say whether graphs are."""
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
 PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model")

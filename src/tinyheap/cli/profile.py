@@ -114,7 +114,8 @@ def command(
     recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()
-    run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
+    run.recorded = path if recorder.is_complete else None
+    run.report_as(options)
     if recorder.is_complete and not options["no_summary"]:
         for line in summary(path):
             click.echo(line, err=True)

@@ -8,7 +8,7 @@ that the names along a path make one expression: ``main.cache.entries[17].body``
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tinyheap.inspect.go_types import BUCKET_ENTRIES, Shape
@@ -33,7 +33,7 @@ _SILENT: Final = {
 _FLOATS: Final = {4: "<f", 8: "<d"}
 
 
-class Decoded(NamedTuple):
+class Value(NamedTuple):
     """A value within an object."""
 
     name: str
@@ -64,6 +64,24 @@ def word_name(heap: TypedHeap, index: int, offset_bytes: int) -> str:
     bucket = heap.go.shape(claim.type) is Shape.BUCKET
     before = "" if bucket or claim.length == 1 else f"[{element}]"
     return before + _name(heap, claim.type, heap.memory.address(index) + offset_bytes - within, within)
+
+
+def untyped(name: str) -> bool:
+    """Whether a word's name says no more than where it is."""
+    return not name or name.startswith("+")
+
+
+def expression(heap: TypedHeap, address: int, words: Iterable[tuple[int, int]]) -> str | None:
+    """What a program would write for what a path leads to; None where a part of it has no name.
+
+    Args:
+        heap: The heap.
+        address: Of the word that the path begins with, outside of the heap.
+        words: Of the objects on the path: each object, and the offset of the word in its contents.
+    """
+    name = variable_name(heap, address)
+    parts = [word_name(heap, index, offset_bytes) for index, offset_bytes in words]
+    return None if name is None or any(part.startswith("+") for part in parts) else name + "".join(parts)
 
 
 def variable_name(heap: TypedHeap, address: int) -> str | None:
@@ -125,7 +143,7 @@ def _offset(offset_bytes: int) -> str:
 # ---- values ---------------------------------------------------------------------------------------------------------
 
 
-def decoded(heap: TypedHeap, index: int, limit: int = 64) -> list[Decoded]:
+def decoded(heap: TypedHeap, index: int, limit: int = 64) -> list[Value]:
     """The values that an object consists of, as far as its type is known.
 
     Args:
@@ -136,12 +154,12 @@ def decoded(heap: TypedHeap, index: int, limit: int = 64) -> list[Decoded]:
     claim = heap.claim(index)
     if claim is None:
         return []
-    found: list[Decoded] = []
+    found: list[Value] = []
     start = heap.memory.address(index) + claim.start_bytes
     size_bytes = heap.go[claim.type].size_bytes
     if size_bytes == 1:
         text = shown(heap.memory.bytes_at(start, claim.length))
-        return [Decoded("", claim.start_bytes, heap.name(index) or "", text)]
+        return [Value("", claim.start_bytes, heap.name(index) or "", text)]
     for element in range(claim.length):
         name = f"[{element}]" if claim.length > 1 else ""
         for each in _values(heap, claim.type, start + element * size_bytes, name, _DEEPEST):
@@ -151,7 +169,7 @@ def decoded(heap: TypedHeap, index: int, limit: int = 64) -> list[Decoded]:
     return found
 
 
-def _values(heap: TypedHeap, number: int, at: int, name: str, deepest: int) -> Iterator[Decoded]:
+def _values(heap: TypedHeap, number: int, at: int, name: str, deepest: int) -> Iterator[Value]:
     """The values of a type, with their addresses in place of offsets."""
     each, shape = heap.go[number], heap.go.shape(number)
     if not deepest:
@@ -166,10 +184,10 @@ def _values(heap: TypedHeap, number: int, at: int, name: str, deepest: int) -> I
             place = at + index * heap.go[each.element].size_bytes
             yield from _values(heap, each.element, place, f"{name}[{index}]", deepest - 1)
     else:
-        yield Decoded(name, at, each.name, value_text(heap, number, at))
+        yield Value(name, at, each.name, value_text(heap, number, at))
 
 
-def _entries(heap: TypedHeap, bucket: Type, at: int, deepest: int) -> Iterator[Decoded]:
+def _entries(heap: TypedHeap, bucket: Type, at: int, deepest: int) -> Iterator[Value]:
     """The entries of a map's bucket."""
     _, chained, keys, values = bucket.fields
     key, value = heap.go[keys.type].element, heap.go[values.type].element
@@ -179,7 +197,7 @@ def _entries(heap: TypedHeap, bucket: Type, at: int, deepest: int) -> Iterator[D
             start = at + values.offset_bytes + place * heap.go[value].size_bytes
             yield from _values(heap, value, start, f"[{name}]", deepest - 1)
     if heap.memory.word(at + chained.offset_bytes):
-        yield Decoded(
+        yield Value(
             " (next bucket)",
             at + chained.offset_bytes,
             "pointer",

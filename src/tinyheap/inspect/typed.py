@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from tinyheap.inspect.go_types import TYPE_VARIABLE, GoTypes, Reference, Shape
-from tinyheap.inspect.heap_memory import NOTHING, WORD_BYTES, HeapMemory
-from tinyheap.inspect.maps import LARGEST_ENTRY, MAP, Maps
+from tinyheap.inspect.heap_memory import NOTHING, WORD_BYTES, HeapMemory, no_names
+from tinyheap.inspect.maps import LARGEST_ENTRY, Maps
 from tinyheap.symbols.types import Kind, Types
 
 _MOST_CLAIMS: Final = 4
@@ -28,11 +28,8 @@ _ROUNDING_BYTES: Final = 16
 _NESTED: Final = 4
 """How many known pieces of memory that begin before an address are looked at for one that it is in."""
 _CHANNEL: Final = "runtime.channel"
-_RUNTIME: Final = "runtime."
 _DESCRIPTIONS: Final = (TYPE_VARIABLE, "reflect/types.", "runtime/gc.layout:")
 """How the names of variables begin that describe types, and lead nowhere else."""
-_MOST_NAMES: Final = 3
-"""Of variables that something may be, which are still listed."""
 
 
 class Claim(NamedTuple):
@@ -70,9 +67,10 @@ class TypedHeap:
     Args:
         memory: Where they are.
         types: As the debug information tells.
+        name_at: A name for what lies at an address outside of the heap and is no variable; None where it has none.
     """
 
-    def __init__(self, memory: HeapMemory, types: Types) -> None:
+    def __init__(self, memory: HeapMemory, types: Types, name_at: Callable[[int], str | None] = no_names) -> None:
         self.memory = memory
         self.go = GoTypes(types)
         self.known: list[Known] = []
@@ -87,7 +85,7 @@ class TypedHeap:
         self._seen: set[tuple[int, int]] = set()
         self._names: dict[int, str] = {}
         """Of what is in ``known``, by its address."""
-        self._walk(types)
+        self._walk(types, name_at)
 
     # ---- what is known ----------------------------------------------------------------------------------------------
 
@@ -121,13 +119,13 @@ class TypedHeap:
 
     # ---- walking ----------------------------------------------------------------------------------------------------
 
-    def _walk(self, types: Types) -> None:
+    def _walk(self, types: Types, name_at: Callable[[int], str | None]) -> None:
         for name, address, _, number in types.variables:
             if not name.startswith(_DESCRIPTIONS):
                 self._take_known(address, name, number)
         self._follow()
-        for address, name in list(self._maps_without_a_variable(types)):
-            self._take_known(address, name, self._maps.type)
+        for address in list(self._maps_without_a_variable()):
+            self._take_known(address, name_at(address) or "a map", self._maps.type)
         self._follow()
         self.known.sort()
 
@@ -233,18 +231,9 @@ class TypedHeap:
         if found is not None:
             self._point(holder, found.address, found.type, found.length)
 
-    def _maps_without_a_variable(self, types: Types) -> Iterator[tuple[int, str]]:
-        """Maps outside of the heap that no variable leads to: those of variables that are constants for the compiler.
-
-        A map can be told from its parts; which variable's it is can only be said where few come into question.
-        """
-        names = [name for name, number in types.unplaced if self._is_of_map(number) and not name.startswith(_RUNTIME)]
-        name = " or ".join(names) if 0 < len(names) <= _MOST_NAMES else "a map"
+    def _maps_without_a_variable(self) -> Iterator[int]:
+        """Maps outside of the heap that no variable leads to, since the compiler knew all that their variables ever held."""
         taken = {each.start for each in self.known}
         for at in self.memory.words_into_heap():
             if at not in taken and self._maps.is_at(at):
-                yield at, name
-
-    def _is_of_map(self, number: int) -> bool:
-        each = self.go[number]
-        return each.kind is Kind.POINTER and each.element >= 0 and self.go[each.element].name == MAP
+                yield at

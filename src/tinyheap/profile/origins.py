@@ -1,0 +1,37 @@
+"""Where the objects of a snapshot come from that was taken of a recorded run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinyheap.profile.result import rows
+from tinyheap.profile.stacks import StackTree
+from tinyheap.recordings.schema import EventKind
+from tinyheap.snapshots.snapshot import Origins
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.recording import Recording
+
+_BORN: str = f"""
+SELECT address, object_id, time_ns, size_bytes, stack_id FROM events
+WHERE kind = {EventKind.ALLOCATION} AND object_id BETWEEN 1 AND $last
+QUALIFY row_number() OVER (PARTITION BY address ORDER BY object_id DESC) = 1
+ORDER BY address
+"""
+
+
+def origins_of(recording: Recording, allocations: int) -> Origins:
+    """Who allocated what was last allocated at each address, when a run had made so many allocations.
+
+    An address whose object has been freed since is among them; whoever asks knows the objects that there are.
+
+    Args:
+        recording: of the run.
+        allocations: how many it had made.
+    """
+    found = list(rows(recording, _BORN, {"last": allocations}))
+    sites = {stack: site.name for stack, site in StackTree.of(recording).sites().items()}
+    names = sorted({sites[each[4]] for each in found})
+    numbers = {name: number for number, name in enumerate(names)}
+    columns = list(zip(*((*each[:4], numbers[sites[each[4]]]) for each in found), strict=True)) or [()] * 5
+    return Origins(*columns, tuple(names))

@@ -1,0 +1,10 @@
+from tinyheap.snapshots.moments import Moment as Moment, MomentKind as MomentKind
+from tinyheap.snapshots.snapshot import (
+    Frame as Frame,
+    GlobalValue as GlobalValue,
+    HeapRecord as HeapRecord,
+    Origins as Origins,
+    RootRange as RootRange,
+    RootRangeKind as RootRangeKind,
+    Snapshot as Snapshot,
+)
