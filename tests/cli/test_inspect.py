@@ -39,7 +39,7 @@ def taken(gofmt: Path, name: str = "a.core", *options: str) -> str:
 
 
 def asked(*words: str | Path) -> dict[str, dict[str, object]]:
-    said = tinyheap("inspect", *words, "--json")
+    said = tinyheap("inspect", "--json", *words)
     assert said.exit_code == 0, said.output
     found: dict[str, dict[str, object]] = json.loads(said.stdout)
     return found
@@ -113,7 +113,8 @@ def test_who_allocated_names_the_objects_of_a_recorded_run(gofmt: Path) -> None:
         (["a.core", "--", "x"], ExitCode.USAGE, "is a snapshot, which is not run"),
         (["a.core", "--why", "0x10"], ExitCode.CANNOT_READ, "0x10 lies in no object"),
         (["a.core", "--why", "nobody"], ExitCode.CANNOT_READ, "invalid name 'nobody'"),
-        (["a.core", "--holes", "0"], ExitCode.CANNOT_READ, "invalid size 0"),
+        (["a.core", "--holes", "0"], ExitCode.USAGE, "invalid size '0'"),
+        (["a.core", "--holes", "5G"], ExitCode.CANNOT_READ, "invalid size 5368709120"),
         (["a.core", "--module", "other.wasm"], ExitCode.CANNOT_READ, "invalid module: this one has the SHA-256"),
         (["other.wasm"], ExitCode.CANNOT_READ, "the heap of this module"),
         (["other.wasm", "--at", "collection:1"], ExitCode.CANNOT_READ, "own allocator cannot be seen"),
