@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.inspect.comparing import compare
+from tinyheap.inspect.comparing import compare_heaps
 from tinyheap.inspect.dominators import retained_tree
 from tinyheap.inspect.holders import holders_of
 from tinyheap.inspect.holes import holes_for
@@ -14,7 +14,7 @@ from tinyheap.inspect.overviews import objects_of, overview
 from tinyheap.inspect.paths import why
 
 if TYPE_CHECKING:
-    from tinyheap.inspect.comparing import Comparison
+    from tinyheap.inspect.comparing import HeapComparison
     from tinyheap.inspect.dominators import TreeNode
     from tinyheap.inspect.holders import Holder
     from tinyheap.inspect.holes import Holes
@@ -53,7 +53,7 @@ class Answers:
     object: ObjectView | None = None
     retained: tuple[TreeNode, ...] | None = None
     holes: Holes | None = None
-    comparison: Comparison | None = None
+    comparison: HeapComparison | None = None
 
 
 def answers_of(
@@ -87,7 +87,7 @@ def answers_of(
         object=None if shown is None else object_view(inspection, objects_of(inspection, shown)[0]),
         retained=retained_tree(named) if retained else None,
         holes=None if holes is None else holes_for(named, holes),
-        comparison=None if earlier is None else compare(earlier.named, named),
+        comparison=None if earlier is None else compare_heaps(earlier.named, named),
     )
 
 

@@ -17,7 +17,7 @@ from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
     from tinyheap.inspect.answers import Answers, WhyAnswer
-    from tinyheap.inspect.comparing import Comparison
+    from tinyheap.inspect.comparing import HeapComparison
     from tinyheap.inspect.dominators import Accumulation, TreeNode
     from tinyheap.inspect.holders import Holder
     from tinyheap.inspect.holes import Holes
@@ -248,7 +248,7 @@ def _holes(found: Holes) -> Iterator[RenderableType]:
         )
 
 
-def _comparison(found: Comparison) -> Iterator[RenderableType]:
+def _comparison(found: HeapComparison) -> Iterator[RenderableType]:
     yield _line(f"new: {_objects(found.new_objects)}; gone: {_objects(found.gone_objects)}", "bold")
     table = _table("more", "new", "gone", "what")
     for group in found.groups[:CHANGES_SHOWN]:
