@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from tinyheap.errors import GeometryError, SnapshotError
+from tinyheap.inspect.goroutines import GoroutineNames
 from tinyheap.inspect.graph import HeapGraph
 from tinyheap.inspect.heap_facts import HeapFacts
 from tinyheap.inspect.naming import Layered, NamedGraph, ShapeNames
@@ -83,6 +84,11 @@ class Inspection:
 
 
 def _namer(snapshot: Snapshot) -> ObjectNames:
-    """What names objects: who allocated them, where the run was recorded; else what they look like."""
-    shapes = ShapeNames()
-    return shapes if snapshot.origins is None else Layered(SiteNames(snapshot.origins), shapes)
+    """What names objects: stacks are told first; then who allocated them, where the run was recorded; else their looks."""
+    namers: list[ObjectNames] = [ShapeNames()]
+    if snapshot.origins is not None:
+        namers.insert(0, SiteNames(snapshot.origins))
+    canary = None if snapshot.heap is None else snapshot.heap.stack_canary
+    if canary is not None:
+        namers.insert(0, GoroutineNames(canary))
+    return Layered(*namers)

@@ -19,7 +19,7 @@ from tinyheap.inspect.nameless import nameless_spans
 from tinyheap.inspect.roots import Span, without_overlaps
 from tinyheap.recognize.system_stack import frame_bytes, system_stack
 from tinyheap.snapshots.snapshot import WORD_BYTES, RootRangeKind
-from tinyheap.symbols.places import Places
+from tinyheap.symbols.places import AllVariables, Places
 from tinyheap.symbols.reading import all_variables_of, code_section, places_of
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ class RootNames:
 
     def __init__(self, snapshot: Snapshot, module: Module | None, symbols: Module | None) -> None:
         self._snapshot, self._module = snapshot, module
-        found, self._unplaced, self.problem = (None, (), None) if symbols is None else all_variables_of(symbols)
-        spans = [Span(each.address, each.address + each.size_bytes, each.name) for each in found or ()]
+        found = AllVariables(None) if symbols is None else all_variables_of(symbols)
+        self._unplaced, self.problem = found.unplaced, found.problem
+        known = (*(found.whole or ()), *found.parts)
+        spans = [Span(each.address, each.address + each.size_bytes, each.name) for each in known]
         self._known, self._symbols = without_overlaps(spans), symbols
 
     @cached_property

@@ -37,6 +37,19 @@ class Variable(NamedTuple):
     size_bytes: int
 
 
+class AllVariables(NamedTuple):
+    """The variables of a module."""
+
+    whole: tuple[Variable, ...] | None
+    """Those that have an address of their own, the largest first; None where nothing is known."""
+    parts: tuple[Variable, ...] = ()
+    """Parts of others, as far as these lie in memory."""
+    unplaced: tuple[str, ...] = ()
+    """The names of those that lie nowhere."""
+    problem: str | None = None
+    """Why debug information that is there cannot be read; None for no problem."""
+
+
 Chain = tuple[Place, ...]
 
 

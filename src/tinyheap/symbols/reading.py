@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tinyheap._loading import require
 from tinyheap.errors import MissingLibraryError, SymbolsError
-from tinyheap.symbols.places import LONGEST_NAME, Place, Places, Variable, checked, shortened
+from tinyheap.symbols.places import LONGEST_NAME, AllVariables, Place, Places, Variable, checked, shortened
 from tinyheap.wasm import Module
 from tinyheap.wasm.sections import Section, SectionId
 
@@ -95,25 +95,26 @@ def variables_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> tuple[tuple
     Returns:
         The variables, None where the module has no debug information or it cannot be read; and why it cannot, else None.
     """
-    found, _, problem = all_variables_of(module, timeout_s=timeout_s)
-    return found, problem
+    found = all_variables_of(module, timeout_s=timeout_s)
+    return found.whole, found.problem
 
 
-def all_variables_of(
-    module: Module, *, timeout_s: float = TIMEOUT_S
-) -> tuple[tuple[Variable, ...] | None, tuple[str, ...], str | None]:
-    """What `variables_of` returns, and between that the names of variables that have no address of their own."""
+def all_variables_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> AllVariables:
+    """The variables of a module, wherever they are, as its debug information says."""
     if not has_debug_information(module):
-        return None, (), None
+        return AllVariables(None)
     try:
         require("elftools", "reading debug information")
         answer = _asked(module, None, timeout_s)
-        found = tuple(Variable(str(name)[:LONGEST_NAME], int(at), int(size)) for name, at, size in answer["variables"])
-        return found, tuple(str(name)[:LONGEST_NAME] for name in answer["unplaced"]), None
+        whole, parts = (
+            tuple(Variable(str(name)[:LONGEST_NAME], int(at), int(size)) for name, at, size in answer[kind])
+            for kind in ("variables", "parts")
+        )
+        return AllVariables(whole, parts, tuple(str(name)[:LONGEST_NAME] for name in answer["unplaced"]))
     except MissingLibraryError as error:
-        return None, (), str(error)
+        return AllVariables(None, problem=str(error))
     except _FAILURES as error:
-        return None, (), f"the module's debug information cannot be read: {_reason(error)}"
+        return AllVariables(None, problem=f"the module's debug information cannot be read: {_reason(error)}")
 
 
 def _asked(module: Module, addresses: list[int] | None, timeout_s: float) -> Any:  # noqa: ANN401 - JSON

@@ -30,6 +30,9 @@ _POINTER_BYTES: Final = 4
 _LONGEST_TYPE: Final = 64
 """Steps from a variable to the size of its type, at most."""
 _MOST_BYTES: Final = 1 << 32
+_PIECE, _CONSTANT = 0x93, 0x10
+_COMPUTING: Final = {0x94: 1, 0x1E: 0, 0x22: 0, 0x9F: 0, **dict.fromkeys(range(0x30, 0x50), 0)}
+"""Operations by which parts are computed, with the bytes of what follows: a load, a product, a sum, constants."""
 _ADDRESS, _ADDRESS_BY_NUMBER = 0x03, 0xA1
 """Operations of a place that is one address: itself, or its number in a table."""
 
@@ -62,19 +65,50 @@ def variables(dwarf: Dwarf) -> list[Variable]:
     return sorted(by_address.values(), key=lambda each: (-each.size_bytes, each.address))
 
 
-def unplaced(dwarf: Dwarf) -> list[str]:
-    """The names of the variables of packages that debug information gives no place: constants, or parts of another object.
+def scattered(dwarf: Dwarf) -> tuple[list[Variable], list[str]]:
+    """The variables of packages that are not in one place any more: their parts in memory, and the names of those without.
+
+    A part that does not begin its variable is named by its offset, such as ``main.link+8``.
 
     Raises:
         Exception: Of many kinds, where this is no debug information.
     """
-    found = set()
+    parts: list[Variable] = []
+    unplaced = set()
     for unit in dwarf.units():
         for _, offset, _, values in unit.entries(frozenset({_VARIABLE})):
-            if "DW_AT_location" not in values and "DW_AT_external" in values:
+            if "DW_AT_external" in values:
                 unit.keep_name(offset, values)
-                found.add(dwarf.name(offset) or "")
-    return sorted(found - {""})
+                name, (_, place) = dwarf.name(offset) or "", values.get("DW_AT_location", ("", None))
+                if isinstance(place, bytes):
+                    parts += _parts(name, place)
+                elif name:
+                    unplaced.add(name)
+    return parts, sorted(unplaced)
+
+
+def _parts(name: str, place: bytes) -> Iterator[Variable]:
+    """The parts of a variable that lie in memory as they are; none of one that is in one place.
+
+    A place in parts is ``[how to find it] piece SIZE`` again and again; a part that is computed says more than an address.
+    """
+    at, offset, address, is_plain = 0, 0, 0, False
+    while at < len(place):
+        operation = place[at]
+        if operation == _ADDRESS:
+            address, is_plain = int.from_bytes(place[at + 1 : at + 1 + _POINTER_BYTES], "little"), True
+            at += 1 + _POINTER_BYTES
+        elif operation == _PIECE:
+            size_bytes, at = uleb(place, at + 1)
+            if is_plain and 0 < address < address + size_bytes <= _MOST_BYTES:
+                yield Variable(f"{name}+{offset}" if offset else name, address, size_bytes)
+            offset, is_plain = offset + size_bytes, False
+        elif operation in _COMPUTING:
+            at, is_plain = at + 1 + _COMPUTING[operation], False
+        elif operation == _CONSTANT:
+            _, at = uleb(place, at + 1)
+        else:
+            return
 
 
 def _read(unit: Unit, types: dict[int, _Type]) -> Iterator[tuple[Unit, int, int, Values]]:

@@ -4,7 +4,7 @@ Debug information can come from anywhere: so what reads it may take so much memo
 any other way, this is the only process that is lost.  Standard input is a line of JSON (``path``, where libraries are;
 ``addresses``; ``sections``, names and sizes), and behind it the sections.  Standard output is JSON: ``chains``, for each
 address a list of (function, file, line), the outermost first; or, where ``addresses`` is null, ``variables``, a list of
-(name, address, size in bytes), and ``unplaced``, a list of names.
+(name, address, size in bytes), ``parts``, the same of parts of variables, and ``unplaced``, a list of names.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def main() -> None:
 
     sections = {name: sys.stdin.buffer.read(size) for name, size in asked["sections"].items()}
     if asked["addresses"] is None:
-        from tinyheap.symbols.variables import unplaced, variables
+        from tinyheap.symbols.variables import scattered, variables
 
         dwarf = Dwarf(sections)
-        json.dump({"variables": variables(dwarf), "unplaced": unplaced(dwarf)}, sys.stdout)
+        parts, unplaced = scattered(dwarf)
+        json.dump({"variables": variables(dwarf), "parts": parts, "unplaced": unplaced}, sys.stdout)
     else:
         json.dump({"chains": Dwarf(sections).chains(asked["addresses"])}, sys.stdout)
 
