@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import needs
 from symbols import debug_builds
 from symbols.test_reading import NAMES, with_sections
-from tinyheap.symbols.reading import variables_of
+from tinyheap.symbols.reading import all_variables_of, variables_of
+from tinyheap.symbols.variables import _parts
 from tinyheap.wasm import Module
 
 SIZES = {"table": 256, "kept": 16, "audit": 4, "forgotten": 4, "mallocs": 8, "zero_sized": 1, "metadata_start": 4}
@@ -56,6 +57,36 @@ def test_both_versions_tell_of_the_same_variables() -> None:
     four, five = (variables_of(Module.parse(debug_builds.built(version)))[0] for version in debug_builds.VERSIONS)
     assert four
     assert four == five
+
+
+ADDRESS, PIECE = b"\x03" + (0x10668).to_bytes(4, "little"), b"\x93"
+
+
+@pytest.mark.parametrize(
+    ("place", "parts"),
+    [
+        (ADDRESS, []),
+        (PIECE + b"\4" + ADDRESS + PIECE + b"\4", [("v+4", 0x10668, 4)]),
+        (ADDRESS + PIECE + b"\4" + ADDRESS + PIECE + b"\x84\0", [("v", 0x10668, 4), ("v+4", 0x10668, 4)]),
+        # A part that is computed from a byte in memory lies nowhere.
+        (
+            ADDRESS + b"\x94\1\x10\x80\xa0\2\x1e\x30\x22\x9f" + PIECE + b"\4" + ADDRESS + PIECE + b"\4",
+            [("v+4", 0x10668, 4)],
+        ),
+        (b"\xff" + PIECE + b"\4" + ADDRESS + PIECE + b"\4", []),
+        (ADDRESS + PIECE + b"\0", []),
+        (b"\x03\xff\xff\xff\xff" + PIECE + b"\4", []),
+    ],
+)
+def test_parts_of_variables_are_found_where_they_lie_in_memory(place: bytes, parts: list[tuple[str, int, int]]) -> None:
+    assert list(_parts("v", place)) == parts
+
+
+def test_all_variables_are_in_one_place_or_have_a_name() -> None:
+    found = all_variables_of(Module.parse(debug_builds.built(4)))
+    assert found.whole == variables_of(Module.parse(debug_builds.built(4)))[0]
+    assert found.problem is None
+    assert not {each.name for each in found.whole or ()} & set(found.unplaced)
 
 
 def test_without_debug_information_none_are_known() -> None:
