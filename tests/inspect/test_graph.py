@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspected_heaps import KnownHeap, facts_of, graph_of, hostile_images, known_heaps
-from tinyheap.errors import GeometryError, HeapError, InvalidAddressError
+from tinyheap.errors import GeometryError, HeapError, InvalidAddressError, InvalidTypeError
 from tinyheap.heap import Gc, Heap, Layout
 from tinyheap.inspect import Certainty, HeapGraph, RootKind, RootSource, RootTable
 from tinyheap.inspect.paths import dominators_of
@@ -19,6 +21,12 @@ from tinyheap.inspect.paths import dominators_of
 NO_ROOTS: Final = RootTable.join([])
 ENGINES: Final = ("kernel", "model")
 engines = pytest.mark.parametrize("engine", ENGINES)
+
+
+def as_mmap(image: bytes) -> mmap.mmap:
+    found = mmap.mmap(-1, len(image))
+    found[:] = image
+    return found
 
 
 def edges_of(graph: HeapGraph) -> dict[int, set[tuple[int, int]]]:
@@ -123,6 +131,20 @@ def test_a_heap_that_does_not_lie_in_the_image_is_refused() -> None:
             HeapGraph.of(bytes(2047), facts, NO_ROOTS, engine=engine)
         with pytest.raises(GeometryError, match="does not lie in the memory image"):
             HeapGraph.of(bytes(2048), replace(facts, memory_start_address=1 << 20), NO_ROOTS, engine=engine)
+
+
+@pytest.mark.parametrize("image", [None, 7, memoryview(bytes(4096))[::2]])
+def test_an_image_is_bytes_in_one_piece(image: object) -> None:
+    with pytest.raises(InvalidTypeError, match="a memory image is a buffer of bytes in one piece, not this"):
+        HeapGraph.of(image, facts_of(Heap(2048, word_bytes=4)), NO_ROOTS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview, lambda image: np.frombuffer(image, np.uint32), as_mmap])
+def test_any_bytes_are_an_image(kind: Callable[[bytes], Any]) -> None:
+    heap = Heap(2048, word_bytes=4)
+    heap.store_word(heap.alloc(16), heap.alloc(16))
+    graph = HeapGraph.of(kind(bytes(heap._memory)[:2048]), facts_of(heap), NO_ROOTS)
+    assert (len(graph), len(graph.targets)) == (2, 1)
 
 
 def test_an_unknown_engine_is_refused() -> None:

@@ -24,6 +24,7 @@ from tinyheap.inspect import (
     why,
 )
 from tinyheap.inspect.graph import NONE, ROOTS
+from tinyheap.json_of import json_of
 
 
 def objects_on(path: Path) -> list[int]:
@@ -151,4 +152,6 @@ def test_who_keeps_what_the_program_does_not() -> None:
     assert reasons[nobody].paths == ()
     assert reasons[below].dominators == (host,)
     assert reasons[host].retained_bytes == 32
+    assert json_of(reasons[nobody])["verdict"] == "held by nobody: garbage, freed by the next collection"
+    assert json_of(reasons[below])["paths"][0]["root"]["source"]["kind"] == "host"
     assert [str(path.root) for path in reasons[finalized].paths] == ["finalizer table"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyheap.inspect.decoding import decoded, shown, variable_name, word_name
+from tinyheap.inspect.decoding import decoded, expression, shown, variable_name, word_name
 from tinyheap.inspect.heap_memory import HeapMemory
 from tinyheap.inspect.typed import TypedHeap
 from tinyheap.symbols.types import Field, Kind, Type, TypedVariable, Types
@@ -100,7 +100,6 @@ class World:
         self.memory = bytearray(MEMORY_BYTES)
         self.objects: list[tuple[int, int]] = []
         self.variables: list[TypedVariable] = []
-        self.unplaced: list[tuple[str, int]] = []
         self._next = HEAP
         self._next_variable = VARIABLES
 
@@ -124,10 +123,11 @@ class World:
         self.memory[address : address + len(data)] = data
         return address
 
-    def heap(self) -> TypedHeap:
+    def heap(self, names: Mapping[int, str] | None = None) -> TypedHeap:
         addresses, sizes = np.array(self.objects, np.int64).reshape(-1, 2).T
-        types = Types(TABLE, self.variables, self.unplaced)
-        return TypedHeap(HeapMemory(bytes(self.memory), addresses, sizes, FUNCTIONS.get), types)
+        types = Types(TABLE, self.variables)
+        memory = HeapMemory(bytes(self.memory), addresses, sizes, FUNCTIONS.get)
+        return TypedHeap(memory, types, (names or {}).get)
 
 
 def words(*values: int) -> bytes:
@@ -235,10 +235,25 @@ def test_a_map_that_is_a_constant_is_found_by_its_parts() -> None:
     world = World()
     buckets = world.put(bucket([words(17)], [words(world.put(b"body"), 4, 4)]))
     at = world.static(hashmap(buckets, 4, 12))
-    world.unplaced = [("main.pinned", MAP_POINTER), ("runtime.allocs", MAP_POINTER)]
-    heap = world.heap()
+    heap = world.heap({at: "main.pinned"})
     assert variable_name(heap, at) == "main.pinned"
     assert "map[uint32][]byte bucket" in names(heap)
+
+
+def test_the_names_along_a_path_make_one_expression() -> None:
+    world = World()
+    text = world.put(b"key")
+    body = world.put(b"body")
+    node = world.put(words(0, 0, 0, body, 4, 4))
+    array = world.put(words(0, node), room=32)
+    at = world.variable("main.nodes", NODES, words(array, 2, 2))
+    other = world.variable("main.text", TEXT, words(text, 3))
+    heap = world.heap()
+    assert expression(heap, at, [(3, 4), (2, 12)]) == "main.nodes[1].body"
+    assert expression(heap, other, []) == "main.text"
+    assert expression(heap, at, [(3, 4), (1, 0)]) == "main.nodes[1][0]"
+    assert expression(heap, at, [(3, 20)]) is None
+    assert expression(heap, HEAP, []) is None
 
 
 def test_a_pointer_to_the_inside_claims_no_more_than_there_is() -> None:
@@ -312,7 +327,6 @@ def test_memory_that_lies_leads_nowhere(seed: int, count: int) -> None:
     for number in (NODE, NODES, MAP, MAP_POINTER, CHANNEL, ANY, CLOSURE, PAIR):
         at = 4 * random.randrange(VARIABLES // 4)
         world.variables.append(TypedVariable(f"v{number}", at, TABLE[number].size_bytes, number))
-    world.unplaced = [("main.map", MAP_POINTER)]
     heap = world.heap()
     for index, (_, size) in enumerate(world.objects):
         claim = heap.claim(index)

@@ -61,6 +61,7 @@ def full() -> Snapshot:
             True,
             (RootRange(RootRangeKind.STACK, 64_000, 65_000), RootRange(RootRangeKind.GLOBALS, 65_000, 65_536)),
             (65_100, 65_104),
+            0x670C_1333,
         ),
         77,
         Origins((70_000,), (5,), (123,), (16,), (0,), ("main.new (main.go:5)",)),
@@ -97,6 +98,7 @@ snapshots = st.builds(
         st.booleans(),
         st.lists(ranges.map(lambda each: RootRange(*each)), max_size=3).map(tuple),
         st.none() | st.tuples(WORDS, WORDS),
+        st.none() | WORDS,
     ),
     allocations=st.none() | st.integers(0, 1 << 62),
 )
@@ -231,6 +233,7 @@ def test_4_gib_of_memory_are_claimed_and_not_taken() -> None:
         (("heap", "roots"), [{"kind": "stack", "start_address": 8, "end_address": 4}]),
         (("heap", "roots"), [{"kind": "stack", "start_address": 8, "end_address": 1 << 32}]),
         (("heap", "finalizer_lists"), [1]),
+        (("heap", "stack_canary"), "x"),
         (("moment",), {"kind": "noon", "number": 1}),
         (("frames",), ["only one"]),
         (("frames",), [1, 2]),

@@ -40,7 +40,13 @@ BEST_FIT_CHECKS: Final = (
 )
 CHECKS: Final = NEXT_FIT_CHECKS + BEST_FIT_CHECKS
 """The tests that say whether kernels are exact."""
-GRAPH_CHECKS: Final = ("tests/inspect/test_graph.py", "tests/inspect/test_reach.py", "tests/inspect/test_analyses.py")
+GRAPH_CHECKS: Final = (
+    "tests/inspect/test_graph.py",
+    "tests/inspect/test_reach.py",
+    "tests/inspect/test_naming.py",
+    "tests/inspect/test_paths.py",
+    "tests/inspect/test_analyses.py",
+)
 """The tests that say whether graphs are."""
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")

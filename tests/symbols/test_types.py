@@ -102,7 +102,30 @@ def test_each_flipped_byte_is_survived(name: str) -> None:
 
 def test_an_answer_that_refers_to_no_type_is_refused() -> None:
     with pytest.raises(ValueError, match="invalid type 1: expected one of 1"):
-        Types.of_json({"types": [["pointer", "", 4, 1, 0, []]], "variables": [], "unplaced": []})
+        Types.of_json({"types": [["pointer", "", 4, 1, 0, []]], "variables": [], "parts": [], "unplaced": []})
+
+
+def test_parts_of_a_variable_are_named_by_their_fields() -> None:
+    types = [
+        ["unsigned", "uint32", 4, -1, 0, []],
+        ["record", "string", 8, -1, 0, [["ptr", 0, 0], ["len", 4, 0]]],
+        ["record", "conn", 16, -1, 0, [["seq", 0, 0], ["history", 4, 1], ["odd", 12, 0]]],
+    ]
+    asked = [
+        ["link", 2, 0, 64, 4],
+        ["link", 2, 4, 80, 8],
+        ["link", 2, 8, 96, 4],
+        ["link", 2, 4, 112, 12],
+        ["link", 2, 2, 128, 2],
+    ]
+    parts = Types.of_json({"types": types, "variables": [], "parts": asked, "unplaced": []}).parts
+    assert [(each.name, each.address, each.type) for each in parts] == [
+        ("link.seq", 64, 0),
+        ("link.history", 80, 1),
+        ("link.history.len", 96, 0),
+        ("link.history", 112, -1),
+        ("link.seq+2", 128, -1),
+    ]
 
 
 def test_fields_are_found_by_their_names() -> None:

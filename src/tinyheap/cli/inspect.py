@@ -82,10 +82,17 @@ def command(
 
     A NAME is that of objects or of what holds them, as the overview shows them, or a part of it.
     """
+    for file in (ran, against, options["symbols"], options["host"], options["stdin"]):
+        if file is not None:
+            file.check()
     data = module.read()
     symbols = None if options["symbols"] is None else options["symbols"].read()
     if is_module(data):
-        snapshot = _ran(CommandRun.from_command_line(module, words, invoke, ctx.obj, options))
+        if ran is not None:
+            raise click.UsageError(f"{module} is a module itself: --module is for snapshots")
+        run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options)
+        run.wasm = data
+        snapshot = _ran(run)
         inspection = Inspection.of(snapshot, data, symbols)
     else:
         if words or ctx.obj or options["moment"] is not None:

@@ -422,6 +422,7 @@ class CommandRun:
 
     Attributes:
         recorded: The whole recording of the run, once there is one, for the origins of a snapshot's objects.
+        wasm: The module's bytes, where they were read before from what can be read once; None to read it.
         says_on_stderr: Whether results go to standard error, since standard output is for something else.
     """
 
@@ -438,6 +439,7 @@ class CommandRun:
         self.moment = moment
         self.recorded: Path | None = None
         self.says_on_stderr = False
+        self.wasm: bytes | None = None
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
         self.symbols = symbols
         self.exit_code = 0
@@ -516,7 +518,8 @@ class CommandRun:
         imports = None if self.host is None else self.host.imports
         with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
             try:
-                source = module.path if not module.is_stream and is_file(module.path) else module.read()
+                is_kept = not module.is_stream and is_file(module.path)
+                source = module.path if is_kept else self.wasm if self.wasm is not None else module.read()
                 symbols = None if self.symbols is None else self.symbols.read()
                 self.program = Program.open(
                     source,

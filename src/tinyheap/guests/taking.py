@@ -259,6 +259,7 @@ def record_of(
         geometry.table_counts_itself,
         tuple(each for each in roots if 0 <= each.start_address < each.end_address <= memory_bytes),
         None if words is None else (words.registered_address, words.pending_address),
+        facts.roots.stack_canary,
     )
 
 

@@ -32,7 +32,7 @@ class GraphReader:
     """Reads the objects and references of a heap in a memory image.
 
     Args:
-        memory: the image, any contiguous buffer; held until the reader is let go of.
+        memory: the image's bytes, in one piece; held until the reader is let go of.
         facts: of the heap in it (`HeapFacts`).
 
     Raises:

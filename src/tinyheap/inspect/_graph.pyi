@@ -3,12 +3,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyheap.heap.buffers import Buffer
 from tinyheap.inspect.heap_facts import HeapFacts
 
 @final
 class GraphReader:
-    def __init__(self, memory: Buffer, facts: HeapFacts) -> None: ...
+    def __init__(self, memory: memoryview, facts: HeapFacts) -> None: ...
     @property
     def objects(self) -> int: ...
     @property

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
-from tinyheap.errors import GeometryError, HeapBusyError, HeapError, InvalidAddressError
+from tinyheap.errors import GeometryError, HeapBusyError, HeapError, InvalidAddressError, InvalidTypeError
 from tinyheap.heap.blockmap import free_runs_of
+from tinyheap.heap.buffers import flat_bytes
 from tinyheap.heap.engines import ENGINES, SlowEngineWarning
 from tinyheap.inspect import graph_model
 from tinyheap.inspect.root_table import RootKind
@@ -64,7 +65,7 @@ class Certainty(IntEnum):
     """Its layout was overwritten; none of its words is followed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Tree:
     """What the roots reach: arrays by object.
 
@@ -85,7 +86,7 @@ class Tree:
     reached: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Incoming:
     """References by target: those to object i are ``references[starts[i]:starts[i + 1]]``, in the order of their numbers."""
 
@@ -93,7 +94,7 @@ class Incoming:
     references: NDArray[np.uint32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Dominated:
     """The dominator tree downward: objects in the order of their dominators, then those that retain most first."""
 
@@ -106,7 +107,7 @@ class Dominated:
         return self.objects[start:end]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeapGraph:
     """The objects of a heap, in the order of their addresses, and what refers to what.
 
@@ -153,9 +154,11 @@ class HeapGraph:
             GeometryError: the heap does not lie in the image, or has more references than are ever numbered, 2**32.
             HeapBusyError: the memory changed meanwhile.
             HeapError: there is no such engine, or it is not there.
+            InvalidTypeError: the image is not a buffer of bytes in one piece.
         """
         name = _chosen(engine)
-        reader = _ENGINES[name].reader(memory, heap)
+        image = _bytes_of(memory)
+        reader = _ENGINES[name].reader(image, heap)
         first, blocks = (np.zeros(reader.objects, np.uint32) for _ in range(2))
         reader.list_objects(first, blocks)
         starts, certainty = np.zeros(len(first) + 1, np.uint32), np.zeros(len(first), np.uint8)
@@ -168,7 +171,7 @@ class HeapGraph:
         root_targets = np.full(len(roots), NONE, np.uint32)
         reader.resolve(np.array(roots.value, np.uint64), root_targets)
         return cls(
-            memory=memoryview(memory).cast("B"),
+            memory=image,
             facts=heap,
             roots=roots,
             first=first,
@@ -388,6 +391,14 @@ class HeapGraph:
     def is_garbage(self) -> NDArray[np.bool_]:
         """Of each object, whether the next collection frees it."""
         return np.equal(self.tree.dominator, NONE)
+
+
+def _bytes_of(memory: Buffer) -> memoryview:
+    with suppress(TypeError):
+        view = memoryview(memory)
+        if view.c_contiguous:
+            return flat_bytes(view)
+    raise InvalidTypeError(f"a memory image is a buffer of bytes in one piece, not this {type(memory).__name__}")
 
 
 class _Engine(NamedTuple):

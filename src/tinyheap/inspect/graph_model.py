@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tinyheap.heap.buffers import Buffer
     from tinyheap.heap.geometry import Geometry
     from tinyheap.inspect.heap_facts import HeapFacts
 
@@ -52,12 +51,11 @@ class Shape(IntEnum):
 class GraphReader:
     """As `_graph.GraphReader`."""
 
-    def __init__(self, memory: Buffer, facts: HeapFacts) -> None:
+    def __init__(self, memory: memoryview, facts: HeapFacts) -> None:
         self._facts, self._geometry, self._shape = facts, facts.geometry, facts.shape
-        image = memoryview(memory).cast("B")
-        at = facts.offset_in(len(image))
-        self._heap = image[at : at + facts.geometry.heap_bytes]
-        self._statics = image if facts.statics is None else memoryview(facts.statics.memory)
+        at = facts.offset_in(len(memory))
+        self._heap = memory[at : at + facts.geometry.heap_bytes]
+        self._statics = memory if facts.statics is None else memoryview(facts.statics.memory)
         self._statics_start = facts.memory_start_address if facts.statics is None else facts.statics.start_address
         self.orphan_blocks = 0
         self._objects = list(self._find_objects())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import GeometryError
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tinyheap.heap.collectors import Collector, ObjectShape
     from tinyheap.heap.contract import Statics
     from tinyheap.heap.geometry import Geometry
+
+MOST_BLOCKS: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class HeapFacts:
         """Where the heap begins in an image of so many bytes.
 
         Raises:
-            GeometryError: it does not lie in it as a whole, or has more blocks than are ever numbered, 2**31.
+            GeometryError: it does not lie in it as a whole, or has more blocks than are ever numbered, 2**30.
         """
         geometry = self.geometry
         offset = geometry.start_address - self.memory_start_address
@@ -49,6 +51,6 @@ class HeapFacts:
                 f"the heap at {geometry.start_address:#x}, of {geometry.heap_bytes} bytes, does not lie in the memory image: "
                 f"it has {memory_bytes} bytes from {self.memory_start_address:#x} on"
             )
-        if geometry.end_block > 1 << 31:
-            raise GeometryError(f"invalid heap of {geometry.end_block} blocks: expected at most {1 << 31}")
+        if geometry.end_block > MOST_BLOCKS:
+            raise GeometryError(f"invalid heap of {geometry.end_block} blocks: expected at most {MOST_BLOCKS}")
         return offset

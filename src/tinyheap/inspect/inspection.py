@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from tinyheap.errors import GeometryError, SnapshotError
+from tinyheap.inspect.goroutines import GoroutineNames
 from tinyheap.inspect.graph import HeapGraph
 from tinyheap.inspect.heap_facts import HeapFacts
 from tinyheap.inspect.naming import Layered, NamedGraph, ShapeNames
@@ -89,7 +90,11 @@ class Inspection:
 
 
 def _namer(snapshot: Snapshot, typed: TypedHeap | None) -> ObjectNames:
-    """What names objects: their types, where these are known; who allocated them, where the run was recorded; their shapes."""
-    by_type = () if typed is None else (TypeNames(typed),)
-    by_site = () if snapshot.origins is None else (SiteNames(snapshot.origins),)
-    return Layered(*by_type, *by_site, ShapeNames())
+    """What names objects: stacks are told first; then types, where they are known; sites, of a recorded run; or their looks."""
+    canary = None if snapshot.heap is None else snapshot.heap.stack_canary
+    return Layered(
+        *(() if canary is None else (GoroutineNames(canary),)),
+        *(() if typed is None else (TypeNames(typed),)),
+        *(() if snapshot.origins is None else (SiteNames(snapshot.origins),)),
+        ShapeNames(),
+    )

@@ -45,7 +45,7 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Groups:
     """The objects of a graph, each in one group.
 
@@ -136,7 +136,7 @@ class Layered:
         return next(filter(None, (namer.word(graph, holder, offset) for namer in self._namers)), UNNAMED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NamedGraph:
     """A graph whose objects have names: what analyses take."""
 

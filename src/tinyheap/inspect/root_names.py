@@ -45,7 +45,9 @@ class RootNames:
     def __init__(self, snapshot: Snapshot, module: Module | None, symbols: Module | None, types: Types) -> None:
         self._snapshot, self._module = snapshot, module
         self._unplaced = [name for name, _ in types.unplaced]
-        spans = [Span(each.address, each.address + each.size_bytes, each.name) for each in types.variables]
+        spans = [
+            Span(each.address, each.address + each.size_bytes, each.name) for each in (*types.variables, *types.parts)
+        ]
         self._known, self._symbols = without_overlaps(spans), symbols
 
     @cached_property

@@ -47,7 +47,7 @@ class RootSource:
         return f"{self.kind} {self.name}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class RootTable:
     """Root words, in columns; those that lead to no object of the heap may be among them.
 

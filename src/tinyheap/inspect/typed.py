@@ -120,8 +120,8 @@ class TypedHeap:
     # ---- walking ----------------------------------------------------------------------------------------------------
 
     def _walk(self, types: Types, name_at: Callable[[int], str | None]) -> None:
-        for name, address, _, number in types.variables:
-            if not name.startswith(_DESCRIPTIONS):
+        for name, address, _, number in (*types.variables, *types.parts):
+            if number >= 0 and not name.startswith(_DESCRIPTIONS):
                 self._take_known(address, name, number)
         self._follow()
         for address in list(self._maps_without_a_variable()):

@@ -33,6 +33,6 @@ def origins_of(recording: Recording, allocations: int) -> Origins:
     sites = {stack: site.name for stack, site in StackTree.of(recording).sites().items()}
     names = sorted({sites[each[4]] for each in found})
     numbers = {name: number for number, name in enumerate(names)}
-    columns = [tuple(column) for column in zip(*found, strict=True)] or [()] * 5
-    address, number, born_ns, size_bytes, stacks = columns
-    return Origins(address, number, born_ns, size_bytes, tuple(numbers[sites[stack]] for stack in stacks), tuple(names))
+    rows_of = [(*each[:4], numbers[sites[each[4]]]) for each in found]
+    address, number, born_ns, size_bytes, site = zip(*rows_of, strict=True) if rows_of else ((),) * 5
+    return Origins(address, number, born_ns, size_bytes, site, tuple(names))

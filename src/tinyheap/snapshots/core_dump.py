@@ -330,6 +330,7 @@ def _heap(data: Mapping[str, Any], memory_bytes: int) -> HeapRecord:
         _of(bool, data["table_counts_itself"]),
         tuple(_range(each, memory_bytes) for each in data["roots"]),
         None if lists is None else (_address(lists[0]), _address(lists[1])),
+        _optional(int, data["stack_canary"]),
     )
     if record.geometry.end_address > memory_bytes:
         raise ValueError(f"a heap that ends at {record.geometry.end_address:#x}, outside of memory")

@@ -98,6 +98,7 @@ class HeapRecord:
         roots: what a collection at the moment would scan, in its order.
         finalizer_lists: addresses of the words that hold the first entries of the finalizers registered, and of those that
             are to run; None where the program has none.
+        stack_canary: the word that the stack of each goroutine begins with; None where that is not known.
     """
 
     collector: Collector
@@ -107,6 +108,7 @@ class HeapRecord:
     table_counts_itself: bool = True
     roots: tuple[RootRange, ...] = ()
     finalizer_lists: tuple[int, int] | None = None
+    stack_canary: int | None = None
 
     @property
     def geometry(self) -> Geometry:

@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tinyheap.symbols.places import LONGEST_NAME, Variable
+
+_DEEPEST: Final = 64
+"""Fields within each other, at most."""
 
 
 class Kind(StrEnum):
@@ -79,6 +82,8 @@ class Types:
     Args:
         types: By number.
         variables: The largest first.
+        parts: Of variables that a compiler has taken apart, by their own names, such as ``main.link.history``; their type is -1
+            where a part is none of the variable's fields.
         unplaced: Names and types of global variables without an address: what they held was known to the compiler, as where
             a variable always points to the same place, and is written into the code.
         problem: Why debug information that is there could not be read; None where there is none, or no problem.
@@ -86,6 +91,7 @@ class Types:
 
     types: Sequence[Type] = ()
     variables: Sequence[TypedVariable] = ()
+    parts: Sequence[TypedVariable] = ()
     unplaced: Sequence[tuple[str, int]] = ()
     problem: str | None = field(default=None)
 
@@ -119,7 +125,8 @@ class Types:
         types = [_type(*each, limit=len(data["types"])) for each in data["types"]]
         variables = [_variable(*each, limit=len(types)) for each in data["variables"]]
         unplaced = [(str(name)[:LONGEST_NAME], _within(number, len(types))) for name, number in data["unplaced"]]
-        return Types(types, variables, unplaced)
+        parts = [_part(types, *each) for each in data["parts"]]
+        return Types(types, variables, parts, unplaced)
 
 
 def _type(
@@ -140,6 +147,24 @@ def _type(
 
 def _variable(name: str, address: int, size_bytes: int, number: int, *, limit: int) -> TypedVariable:
     return TypedVariable(str(name)[:LONGEST_NAME], int(address), int(size_bytes), _within(number, limit))
+
+
+def _part(types: Sequence[Type], name: str, number: int, offset: int, address: int, size_bytes: int) -> TypedVariable:
+    """A part of a variable, by the field that begins where it does."""
+    number = _within(number, len(types))
+    name = str(name)[:LONGEST_NAME]
+    for _ in range(_DEEPEST):
+        if number < 0 or (offset == 0 and types[number].size_bytes <= size_bytes):
+            break
+        fields = [each for each in types[number].fields if each.offset_bytes <= offset]
+        if not fields:
+            break
+        field = max(fields, key=lambda each: each.offset_bytes)
+        name, number, offset = f"{name}.{field.name}", field.type, offset - field.offset_bytes
+    is_field = number >= 0 and offset == 0 and types[number].size_bytes == size_bytes
+    return TypedVariable(
+        name + (f"+{offset}" if offset else ""), int(address), int(size_bytes), number if is_field else -1
+    )
 
 
 def _within(number: int, limit: int) -> int:

@@ -8,6 +8,7 @@ an end) it is unknown, and a variable of it is left out, since its size is not k
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tinyheap.symbols.forms import ADDRESS_BYTES, RELATIVE, Values, uleb
@@ -37,8 +38,10 @@ _ENCODINGS: Final = {
 _LONGEST_TYPE: Final = 64
 """Steps from a type to the one that it is another name of, and from an array to its innermost element, at most."""
 _MOST_BYTES: Final = 1 << 32
-_ADDRESS, _ADDRESS_BY_NUMBER, _PIECE, _PLUS = 0x03, 0xA1, 0x93, 0x23
-"""Operations of a place: an address, or its number in a table; the bytes of what lies there; and of a field's offset."""
+_ADDRESS, _ADDRESS_BY_NUMBER, _PIECE, _PLUS, _CONSTANT = 0x03, 0xA1, 0x93, 0x23, 0x10
+"""Operations of a place: an address, or its number in a table; the bytes of what lies there; a field's offset; a number."""
+_COMPUTING: Final = {0x94: 1, 0x1E: 0, 0x22: 0, 0x9F: 0, **dict.fromkeys(range(0x30, 0x50), 0)}
+"""Operations by which parts are computed, with the bytes of what follows: a load, a product, a sum, constants."""
 _SHOWN_FIELDS: Final = 3
 """Of a record without a name, in the name that it gets."""
 
@@ -52,6 +55,16 @@ class _Entry(NamedTuple):
     counts: list[int | None]
     """The numbers of elements along each of its dimensions."""
     members: list[tuple[Unit, Values]]
+
+
+class _Piece(NamedTuple):
+    """A part of a variable that lies in memory."""
+
+    offset: int
+    """Where it begins in the variable."""
+    address: int
+    size_bytes: int
+    """0 for all that there is."""
 
 
 class _Asked(NamedTuple):
@@ -70,8 +83,9 @@ def variables(dwarf: Dwarf) -> dict[str, list[list[Any]]]:
 
     Returns:
         ``types``, for each its kind, name, size in bytes, element, count, and fields (name, offset, type);
-        ``variables``, for each its name, address, size in bytes and type, the largest first and each address once; and
-        ``unplaced``, name and type of the global variables without an address.
+        ``variables``, for each its name, address, size in bytes and type, the largest first and each address once;
+        ``parts`` of variables that are not in one place any more, for each the variable's name and type, and the part's offset
+        in it, address and size in bytes; and ``unplaced``, name and type of the global variables that lie nowhere.
 
     Raises:
         Exception: Of many kinds, where this is no debug information.
@@ -79,20 +93,25 @@ def variables(dwarf: Dwarf) -> dict[str, list[list[Any]]]:
     reader = _Reader(dwarf)
     found = [each for unit in dwarf.units() for each in reader.read(unit)]
     by_address: dict[int, list[Any]] = {}
-    unplaced: dict[str, int] = {}
-    for unit, offset, address, values in found:
+    parts, unplaced = [], dict[str, int]()
+    for unit, offset, pieces, values in found:
         number, name = reader.number(_referred(unit, values)), dwarf.name(offset)
-        size_bytes = reader.size(number)
-        if address is None:
+        size_bytes, address = reader.size(number), _together(pieces)
+        whole_bytes = sum(each.size_bytes for each in pieces) or size_bytes
+        if address is not None and size_bytes == whole_bytes:
+            if size_bytes and name and 0 < address < address + size_bytes <= _MOST_BYTES:
+                each = [name, address, size_bytes, number]
+                by_address[address] = max(by_address.get(address, each), each, key=lambda known: known[2])
+        elif name and pieces:
+            parts += [[name, number, *piece] for piece in pieces if piece.address + piece.size_bytes <= _MOST_BYTES]
+        elif name:
             unplaced.setdefault(name, number)
-        elif size_bytes and name and 0 < address < address + size_bytes <= _MOST_BYTES:
-            each = [name, address, size_bytes, number]
-            by_address[address] = max(by_address.get(address, each), each, key=lambda known: known[2])
     reader.number_all()
     return {
         "types": reader.described(),
         "variables": sorted(by_address.values(), key=lambda each: (-each[2], each[1])),
-        "unplaced": [[name, number] for name, number in unplaced.items() if name],
+        "parts": parts,
+        "unplaced": [[name, number] for name, number in unplaced.items()],
     }
 
 
@@ -107,14 +126,15 @@ class _Reader:
         self.sizes: dict[int, int | None] = {}
         self.asked: list[_Asked] = []
 
-    def read(self, unit: Unit) -> Iterator[tuple[Unit, int, int | None, Values]]:
-        """The variables of a unit that have an address, or are global at least; its types are kept."""
+    def read(self, unit: Unit) -> Iterator[tuple[Unit, int, list[_Piece], Values]]:
+        """The variables of a unit that lie in memory, or are global at least, with their pieces; its types are kept."""
         for tag, offset, around, values in unit.entries(_TAGS):
             if tag == _VARIABLE:
                 unit.keep_name(offset, values)
-                address = _address(unit, values)
-                if address is not None or ("DW_AT_external" in values and "DW_AT_location" not in values):
-                    yield unit, offset, address, values
+                _, place = values.get("DW_AT_location", ("", b""))
+                pieces = _pieces(unit, place) if isinstance(place, bytes) else []
+                if pieces or "DW_AT_external" in values:
+                    yield unit, offset, pieces, values
             elif tag == _MEMBER:
                 if around in self.entries:
                     self.entries[around].members.append((unit, values))
@@ -247,35 +267,43 @@ class _Reader:
         return "struct{" + ", ".join(names[:_SHOWN_FIELDS]) + (", ..." if len(names) > _SHOWN_FIELDS else "") + "}"
 
 
-def _address(unit: Unit, values: Values) -> int | None:
-    """The address that is all of a variable's place, be it in pieces that follow each other."""
-    _, place = values.get("DW_AT_location", ("", b""))
-    if not isinstance(place, bytes) or not place:
-        return None
-    first: int | None = None
-    at = expected = 0
+def _pieces(unit: Unit, place: bytes) -> list[_Piece]:
+    """Where a variable lies in memory: one piece of no size for a place that is one address, else each part that is there.
+
+    A place in parts is ``[how to find it] piece SIZE`` again and again; a part that is computed lies nowhere.
+    """
+    found: list[_Piece] = []
+    at = offset = 0
+    address: int | None = None
     while at < len(place):
-        address, at = _operand(unit, place, at)
-        if address is None or (first is not None and address != expected):
-            return None
-        first = address if first is None else first
-        if at < len(place):
-            size_bytes, at = uleb(place, at + 1) if place[at] == _PIECE else (0, at)
-            if not size_bytes:
-                return None
-            expected = address + size_bytes
-    return first
+        operation = place[at]
+        if operation == _PIECE:
+            size_bytes, at = uleb(place, at + 1)
+            if address is not None and size_bytes:
+                found.append(_Piece(offset, address, size_bytes))
+            offset, address = offset + size_bytes, None
+        elif operation == _ADDRESS and at + ADDRESS_BYTES < len(place):
+            at += 1 + ADDRESS_BYTES
+            address = int.from_bytes(place[at - ADDRESS_BYTES : at], "little")
+        elif operation == _ADDRESS_BY_NUMBER:
+            number, at = uleb(place, at + 1)
+            address = unit.address("DW_FORM_addrx", number)
+        elif operation in _COMPUTING:
+            address, at = None, at + 1 + _COMPUTING[operation]
+        elif operation == _CONSTANT:
+            address, (_, at) = None, uleb(place, at + 1)
+        else:
+            return []
+    return [*found, *([] if address is None else [_Piece(offset, address, 0)])]
 
 
-def _operand(unit: Unit, place: bytes, at: int) -> tuple[int | None, int]:
-    """An address in a place, and what is behind it; None where there is none."""
-    if place[at] == _ADDRESS and at + ADDRESS_BYTES < len(place):
-        end = at + 1 + ADDRESS_BYTES
-        return int.from_bytes(place[at + 1 : end], "little"), end
-    if place[at] == _ADDRESS_BY_NUMBER:
-        number, end = uleb(place, at + 1)
-        return unit.address("DW_FORM_addrx", number), end
-    return None, at
+def _together(pieces: list[_Piece]) -> int | None:
+    """The address that all of a variable is at, be it in pieces that follow each other; None where it is not in one place."""
+    following = all(
+        (after.offset, after.address) == (before.offset + before.size_bytes, before.address + before.size_bytes)
+        for before, after in pairwise(pieces)
+    )
+    return pieces[0].address if pieces and pieces[0].offset == 0 and following else None
 
 
 def _offset(values: Values) -> int:
