@@ -18,7 +18,7 @@ import needs
 
 pytestmark = pytest.mark.conformance
 
-FLAGS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+FLAGS: Final = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 CHECKS: Final = (
     *kernel_builds.CHECKS,
     "tests/heap/test_kernel_border.py",
@@ -40,8 +40,9 @@ def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         *arguments,
         seconds=SECONDS,
         LD_PRELOAD=library,
-        # Python itself keeps what it allocated; and only plain allocations have red zones around them.
-        ASAN_OPTIONS="detect_leaks=0",
+        # Python itself keeps what it allocated; that each allocation notes its callers takes longer than the tests
+        # themselves; and only plain allocations have red zones around them.
+        ASAN_OPTIONS="detect_leaks=0:malloc_context_size=0",
         PYTHONMALLOC="malloc",
         TINYHEAP_GUARD_BYTES="0",
     )

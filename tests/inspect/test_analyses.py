@@ -92,6 +92,16 @@ def test_the_tree_says_what_it_leaves_out() -> None:
     assert (node.below, node.more_objects) == ((), 10)
 
 
+def test_the_tree_is_as_deep_as_a_list_is_long() -> None:
+    heap = Heap(1 << 18, word_bytes=4)
+    first = linked(heap, 3000)
+    nodes, depth = retained_tree(named_of(heap, [first]), depth=1 << 60, most=1), 0
+    while nodes:
+        nodes, depth = nodes[0].below, depth + 1
+    # The last element's text is below it.
+    assert depth == 3001
+
+
 @pytest.mark.parametrize("collector", COLLECTORS)
 def test_a_slice_of_many_is_where_they_accumulate(collector: Collector) -> None:
     heap = Heap(1 << 18, word_bytes=4, collector=collector)

@@ -115,19 +115,24 @@ def top_retained(named: NamedGraph, most: int = 20) -> tuple[Retained, ...]:
 
 def retained_tree(named: NamedGraph, depth: int = 3, most: int = 10) -> tuple[TreeNode, ...]:
     """The dominator tree from the roots down: so many levels, and of each object so many below it."""
-    return tuple(_node(named, found, depth - 1, most) for found in named.graph.dominated.by(ROOTS)[:most].tolist())
+    dominated = named.graph.dominated
+    top: list[int] = dominated.by(ROOTS)[:most].tolist()
+    shown: dict[int, list[int]] = {}
+    level = top
+    while level and depth > 1:
+        depth -= 1
+        shown |= {each: dominated.by(each)[:most].tolist() for each in level}
+        level = [below for each in level for below in shown[each]]
+    nodes: dict[int, TreeNode] = {}
+    # Trees may be as deep as lists are long: from the lowest level up, not from call to call.
+    for each in reversed([*shown, *level]):
+        nodes[each] = _node(named, each, tuple(nodes[below] for below in shown.get(each, ())))
+    return tuple(nodes[each] for each in top)
 
 
-def _node(named: NamedGraph, found: int, depth: int, most: int) -> TreeNode:
-    below = named.graph.dominated.by(found)
-    shown = below[:most].tolist() if depth > 0 else []
-    rest = below[len(shown) :]
-    return TreeNode(
-        retained=Retained.of(named, found),
-        below=tuple(_node(named, each, depth - 1, most) for each in shown),
-        more_objects=len(rest),
-        more_bytes=int(named.graph.tree.retained_bytes[rest].sum()),
-    )
+def _node(named: NamedGraph, found: int, below: tuple[TreeNode, ...]) -> TreeNode:
+    rest = named.graph.dominated.by(found)[len(below) :]
+    return TreeNode(Retained.of(named, found), below, len(rest), int(named.graph.tree.retained_bytes[rest].sum()))
 
 
 def retained_by_group(named: NamedGraph) -> tuple[GroupRetained, ...]:
