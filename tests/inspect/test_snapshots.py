@@ -11,7 +11,7 @@ import pytest
 import guests_modules
 from guests import texts
 from tinyheap import formatters
-from tinyheap.errors import DriverError, GuestError, SnapshotError
+from tinyheap.errors import DriverError, GuestError, HostError, SnapshotError
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
 from tinyheap.heap.collectors import Collector
@@ -86,7 +86,8 @@ def test_garbage_is_what_the_next_collection_frees(name: str) -> None:
 def test_garbage_is_what_the_next_collection_frees_in_every_module(name: str) -> None:
     wasm = guests_modules.read(name)
     try:
-        program = Program.open(wasm, Grants(seed=1, stdin=b"", timeout_s=60), Policy(gc_every=13))
+        grants, policy = Grants(seed=1, stdin=b"", timeout_s=60), Policy(gc_every=13)
+        program = Program.open(wasm, grants, policy, stub_imports=True)
     except GuestError:
         pytest.skip("its collector is not replaced")
     with program:
@@ -96,7 +97,7 @@ def test_garbage_is_what_the_next_collection_frees_in_every_module(name: str) ->
             driver = formatters.find(program.session)
             if driver is not None:
                 driver.format(texts.kinds(name)["small"], "x.txt")
-        except (GuestError, DriverError):
+        except (GuestError, HostError, DriverError):
             pass  # whatever it did before is enough
         if not watcher.snapshots:
             pytest.skip("it allocates too little")
