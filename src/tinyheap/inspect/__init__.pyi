@@ -4,6 +4,7 @@ from tinyheap.inspect.comparing import (
     PathDifference as PathDifference,
     compare_heaps as compare_heaps,
 )
+from tinyheap.inspect.decoding import Value as Value
 from tinyheap.inspect.dominators import (
     Accumulation as Accumulation,
     Gathering as Gathering,
