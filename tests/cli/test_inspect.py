@@ -146,3 +146,24 @@ def test_a_trap_is_inspected_with_its_words() -> None:
     snapshot = Snapshot.load("a.core")
     assert snapshot.trap is not None
     assert "unreachable" in snapshot.trap
+
+
+def test_words_are_proved_by_a_second_run(gofmt: Path) -> None:
+    proof = asked(gofmt, "--prove", "--stdin", "a.go")["proof"]
+    assert isinstance(proof["pointers"], int)
+    assert proof["pointers"] > 1000
+    assert set(proof) >= {"numbers", "stale", "unknown", "false_objects", "false_bytes", "words"}
+    said = tinyheap("inspect", gofmt, "--prove", "--at", "collection:1", "--", "a.go")
+    assert said.stdout.startswith("words that hold objects, proved by a second run: "), said.output
+
+
+def test_a_snapshot_is_not_run_twice(gofmt: Path) -> None:
+    said = tinyheap("inspect", taken(gofmt), "--prove")
+    assert said.exit_code == ExitCode.USAGE
+    assert "--prove is for modules, which it runs twice" in said.stderr
+
+
+def test_what_is_not_served_is_not_proved() -> None:
+    said = tinyheap("inspect", guests_modules.path("gofmt-0.7.3"), "--prove", "--", "a.go")
+    assert said.exit_code == ExitCode.USAGE
+    assert "--prove needs a module whose heap tinyheap serves" in said.stderr

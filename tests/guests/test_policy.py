@@ -79,6 +79,7 @@ def test_an_offset_moves_all_objects() -> None:
         with gofmt(Policy(leaking=True, offset_blocks=blocks), grants=Grants(seed=1)) as program:
             program.start()
             program.driver().format(GO)
+            assert program.heap is not None
             placed.append([(each.address, each.size_bytes) for each in program.heap.objects()][1:])
             block_bytes = program.heap.geometry.block_bytes
     before, after = (objects[:10_000] for objects in placed)

@@ -7,7 +7,10 @@ program prints then goes to standard error.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,16 +18,26 @@ import click
 from tinyheap.cli.parameters import INPUT, SIZE, Input, InputFile
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import SnapshotError
+from tinyheap.guests.program import LEAKING
 from tinyheap.inspect.answers import answers_of
 from tinyheap.inspect.inspection import Inspection
+from tinyheap.inspect.proving import SecondRun
 from tinyheap.json_of import json_of
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.inspection import AnswersCard
+from tinyheap.snapshots.moments import Moment, MomentKind
 from tinyheap.snapshots.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.snapshots.snapshot import Births
+
+PROVING_SEED: Final = 1
+"""Of runs that are to be the same, where none was chosen."""
+OFFSET_BLOCKS: Final = 7
+"""By so many blocks all objects have moved in the second run of a proof."""
 _FILE: Final = InputFile("that is for the program; name a file")
 _CORE: Final = b"\x04core"
 """How the section begins that core dumps have and modules have not: its name, with its length."""
@@ -57,6 +70,13 @@ def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--retained", is_flag=True, help="Show which objects would take others with them, as a tree.")
 @click.option("--holes", type=SIZE, help="Say why an object of this size has no room, and what is in the way.")
 @click.option("--against", type=_FILE, help="Compare with this earlier snapshot of the same program.")
+@click.option(
+    "--prove",
+    "proves",
+    is_flag=True,
+    help="Run the module twice, the second time with all objects at other addresses, and say which words that hold objects are "
+    "numbers, or stale pointers, and what they alone keep alive.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
@@ -71,6 +91,7 @@ def command(
     retained: bool,
     holes: int | None,
     against: Input | None,
+    proves: bool,
     as_json: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
@@ -85,22 +106,39 @@ def command(
     for file in (ran, against, options["symbols"], options["host"], options["stdin"]):
         if file is not None:
             file.check()
-    data = module.read()
+    data, second_run = module.read(), None
     symbols = None if options["symbols"] is None else options["symbols"].read()
     if is_module(data):
         if ran is not None:
             raise click.UsageError(f"{module} is a module itself: --module is for snapshots")
-        run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options)
-        run.wasm = data
-        snapshot = _ran(run)
+        if proves and options["seed"] is None:
+            options["seed"] = PROVING_SEED
+
+        if proves:
+            options["stdin"] = _kept(ctx, options["stdin"])
+
+        def made(recorder: Recorder | None = None) -> CommandRun:
+            run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
+            run.wasm = data
+            return run
+
+        if proves:
+            (snapshot, births), (second, own_births) = _ran_twice(made)
+            second_run = SecondRun(Inspection.of(second, data, symbols), births, own_births)
+        else:
+            snapshot = _ran(made())
         inspection = Inspection.of(snapshot, data, symbols)
     else:
+        if proves:
+            raise click.UsageError(
+                f"{module} is a snapshot, which is not run: --prove is for modules, which it runs twice"
+            )
         if words or ctx.obj or options["moment"] is not None:
             raise click.UsageError(f"{module} is a snapshot, which is not run: arguments and --at are for modules")
         code = None if ran is None else ran.read()
         inspection = Inspection.of(_loaded(module, data), code, symbols)
     earlier = None if against is None else _earlier(against, inspection, symbols)
-    answers = answers_of(inspection, wanted, shown, holes, earlier, retained=retained)
+    answers = answers_of(inspection, wanted, shown, holes, earlier, second_run, retained=retained)
     if as_json:
         found = {name: each for name, each in json_of(answers).items() if each is not None}
         click.echo(json.dumps(found))
@@ -130,6 +168,57 @@ def _loaded(file: Input, data: bytes) -> Snapshot:
         return Snapshot.from_bytes(data)
     except SnapshotError as error:
         raise SnapshotError(f"{file}: {error}") from error
+
+
+def _ran_twice(
+    made: Callable[[Recorder | None], CommandRun],
+) -> tuple[tuple[Snapshot, Births], tuple[Snapshot, Births]]:
+    """A program run as it is, and then without collections and with its objects elsewhere: for both, what became of it.
+
+    Raises:
+        click.UsageError: the program's heap is not served.
+        SnapshotError: as `_ran`.
+    """
+    from tinyheap.guests.record.recorder import Recorder
+
+    with TemporaryDirectory(prefix="tinyheap-") as folder:
+        first, second = Path(folder) / "first.tinyheap", Path(folder) / "second.tinyheap"
+        run = made(Recorder.to_file(first))
+        found = _recorded(run, first)
+        again = made(Recorder.to_file(second))
+        again.moment, again.gc = _when(found[0], run.moment), LEAKING
+        again.policy = replace(run.policy, leaking=True, gc_every=None, clear_blocks=False, offset_blocks=OFFSET_BLOCKS)
+        return found, _recorded(again, second)
+
+
+def _recorded(run: CommandRun, path: Path) -> tuple[Snapshot, Births]:
+    """The snapshot of a recorded run, and all objects that it allocated."""
+    from tinyheap.profile.origins import births_of
+    from tinyheap.recordings.recording import Recording
+
+    run.recorded = path
+    snapshot = _ran(run)
+    if snapshot.heap is None or snapshot.allocations is None:
+        raise click.UsageError("--prove needs a module whose heap tinyheap serves, so that it can move its objects")
+    with Recording.open(path) as recording:
+        return snapshot, births_of(recording, snapshot.allocations)
+
+
+def _kept(ctx: click.Context, stdin: Input) -> Input:
+    """Standard input as a file that can be read twice, until the command ends."""
+    if not stdin.is_stream or sys.stdin.isatty():
+        return stdin
+    file = Path(ctx.with_resource(TemporaryDirectory(prefix="tinyheap-"))) / "stdin"
+    file.write_bytes(stdin.read())
+    return Input(str(file))
+
+
+def _when(snapshot: Snapshot, moment: Moment | None) -> Moment | None:
+    """The moment in a run without collections that a moment is in one with them."""
+    is_collection = moment is not None and moment.kind in (MomentKind.COLLECTION, MomentKind.PEAK)
+    if not is_collection or snapshot.allocations is None or snapshot.moment is None:
+        return moment
+    return Moment(MomentKind.ALLOCATION, snapshot.allocations + 1)
 
 
 def _ran(run: CommandRun) -> Snapshot:

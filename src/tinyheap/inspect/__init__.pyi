@@ -58,4 +58,11 @@ from tinyheap.inspect.paths import (
     shortest_path as shortest_path,
     why as why,
 )
+from tinyheap.inspect.proving import (
+    FalseWord as FalseWord,
+    Meaning as Meaning,
+    Proof as Proof,
+    SecondRun as SecondRun,
+    prove as prove,
+)
 from tinyheap.inspect.root_table import RootKind as RootKind, RootSource as RootSource, RootTable as RootTable

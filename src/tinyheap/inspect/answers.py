@@ -12,6 +12,7 @@ from tinyheap.inspect.holes import holes_for
 from tinyheap.inspect.object_views import object_view
 from tinyheap.inspect.overviews import objects_of, overview
 from tinyheap.inspect.paths import why
+from tinyheap.inspect.proving import prove
 
 if TYPE_CHECKING:
     from tinyheap.inspect.comparing import HeapComparison
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tinyheap.inspect.object_views import ObjectView
     from tinyheap.inspect.overviews import Overview
     from tinyheap.inspect.paths import Why
+    from tinyheap.inspect.proving import Proof, SecondRun
 
 MOST_WHY: Final = 3
 """Of the objects that a name means, so many are explained; all are counted."""
@@ -54,6 +56,7 @@ class Answers:
     retained: tuple[TreeNode, ...] | None = None
     holes: Holes | None = None
     comparison: HeapComparison | None = None
+    proof: Proof | None = None
 
 
 def answers_of(
@@ -62,6 +65,7 @@ def answers_of(
     shown: str | None,
     holes: int | None,
     earlier: Inspection | None,
+    second_run: SecondRun | None = None,
     *,
     retained: bool,
 ) -> Answers:
@@ -73,6 +77,7 @@ def answers_of(
         shown: the object to be shown, likewise.
         holes: the bytes that there is to be room for.
         earlier: the heap to be compared with.
+        second_run: the same program once more, as for `prove`.
         retained: whether to tell what would take others with it.
 
     Raises:
@@ -80,7 +85,7 @@ def answers_of(
         InvalidSizeError: there is no object of that size.
     """
     named = inspection.named
-    is_asked = retained or any(each is not None for each in (wanted, shown, holes, earlier))
+    is_asked = retained or any(each is not None for each in (wanted, shown, holes, earlier, second_run))
     return Answers(
         overview=None if is_asked else overview(inspection),
         why=None if wanted is None else _why(inspection, wanted),
@@ -88,6 +93,7 @@ def answers_of(
         retained=retained_tree(named) if retained else None,
         holes=None if holes is None else holes_for(named, holes),
         comparison=None if earlier is None else compare_heaps(earlier.named, named),
+        proof=None if second_run is None else prove(inspection, second_run),
     )
 
 

@@ -314,6 +314,18 @@ class HeapGraph:
         roots = np.where(self._are_of(kinds), self.root_targets, np.uint32(NONE))
         return np.not_equal(self._shortest(roots)[0], NONE)
 
+    def reached_without(self, references: NDArray[np.bool_], roots: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of each object, whether roots lead to it without some references and some roots.
+
+        Args:
+            references: of each one, whether it does not count.
+            roots: likewise.
+        """
+        # A reference of an object to itself leads nowhere.
+        targets = np.where(references, self.holders, self.targets).astype(np.uint32)
+        starts = np.where(roots, np.uint32(NONE), self.holding_roots).astype(np.uint32)
+        return np.not_equal(self._shortest(starts, targets)[0], NONE)
+
     def roots_to(self, found: int) -> list[int]:
         """The roots that refer to an object."""
         row: list[int] = np.flatnonzero(self.root_targets == found).tolist()
@@ -338,9 +350,12 @@ class HeapGraph:
         retained_blocks *= np.uint64(self.facts.geometry.block_bytes)
         return Tree(dominator, retained_objects, retained_blocks, *self._shortest(self.holding_roots), reached)
 
-    def _shortest(self, roots: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    def _shortest(
+        self, roots: NDArray[np.uint32], targets: NDArray[np.uint32] | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        targets = self.targets if targets is None else targets
         distance, step = (np.zeros(len(self), np.uint32) for _ in range(2))
-        _ENGINES[self.engine_name].shortest(self.reference_starts, self.targets, roots, distance, step)
+        _ENGINES[self.engine_name].shortest(self.reference_starts, targets, roots, distance, step)
         return distance, step
 
     @cached_property

@@ -49,6 +49,7 @@ class RootWord:
         offset: in what has it, in bytes; 0 if in no memory.
         value: what it holds.
         name: what a program would write for it; empty where that is not known.
+        is_number: whether its variable's type holds no pointers.
     """
 
     root: int
@@ -57,6 +58,7 @@ class RootWord:
     offset: int
     value: int
     name: str = ""
+    is_number: bool = False
 
     @classmethod
     def of(cls, named: NamedGraph, root: int) -> RootWord:
@@ -65,12 +67,21 @@ class RootWord:
         source, address = graph.roots.source_of(root), int(graph.roots.address[root])
         offset = address - source.start_address if source.start_address else 0
         name = None if typed is None else variable_name(typed, address)
-        return cls(root, source, address, offset, int(graph.roots.value[root]), name or "")
+        return cls(
+            root,
+            source,
+            address,
+            offset,
+            int(graph.roots.value[root]),
+            name or "",
+            typed is not None and typed.is_plain(address),
+        )
 
     def __str__(self) -> str:
         if self.name:
             return f"{self.source.kind} {self.name}"
-        return f"{self.source}+{self.offset}" if self.offset else str(self.source)
+        place = f"{self.source}+{self.offset}" if self.offset else str(self.source)
+        return f"{place} (a number, by its type)" if self.is_number else place
 
 
 @dataclass(frozen=True, slots=True)

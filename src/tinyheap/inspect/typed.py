@@ -75,6 +75,8 @@ class TypedHeap:
         self.go = GoTypes(types)
         self.known: list[Known] = []
         """Variables, and what lies outside of the heap and is reached from them, by address."""
+        self._plain: list[Known] = []
+        """Variables in which no word can point to anything."""
         self._numbers = np.full(memory.count, NOTHING, np.int32)
         self._counts = np.zeros(memory.count, np.int64)
         self._starts = np.zeros(memory.count, np.int64)
@@ -113,6 +115,11 @@ class TypedHeap:
         near = reversed(self.known[max(0, behind - _NESTED) : behind])
         return next((each for each in near if address < each.end), None)
 
+    def is_plain(self, address: int) -> bool:
+        """Whether what lies at an address outside of the heap is a variable that holds no pointer."""
+        behind = bisect_right(self._plain, address, key=lambda each: each.start)
+        return behind > 0 and address < self._plain[behind - 1].end
+
     def dynamic_type(self, type_code: int) -> str | None:
         """The name of the type that an interface's type code says; None where it is not known."""
         return self.go.described.get(type_code)
@@ -123,11 +130,14 @@ class TypedHeap:
         for name, address, _, number in (*types.variables, *types.parts):
             if number >= 0 and not name.startswith(_DESCRIPTIONS):
                 self._take_known(address, name, number)
+                if not self.go.references(number):
+                    self._plain.append(Known(address, address + self.go[number].size_bytes, name, number))
         self._follow()
         for address in list(self._maps_without_a_variable()):
             self._take_known(address, name_at(address) or "a map", self._maps.type)
         self._follow()
         self.known.sort()
+        self._plain.sort()
 
     def _follow(self) -> None:
         while self._waiting:

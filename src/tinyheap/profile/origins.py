@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile.result import rows
+import numpy as np
+
+from tinyheap.profile.result import columns, rows
 from tinyheap.profile.stacks import StackTree
 from tinyheap.recordings.schema import EventKind
-from tinyheap.snapshots.snapshot import Origins
+from tinyheap.snapshots.snapshot import Births, Origins
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
-_BORN: str = f"""
+_BORN: Final = f"""
 SELECT address, object_id, time_ns, size_bytes, stack_id FROM events
 WHERE kind = {EventKind.ALLOCATION} AND object_id BETWEEN 1 AND $last
 QUALIFY row_number() OVER (PARTITION BY address ORDER BY object_id DESC) = 1
 ORDER BY address
 """
+
+
+_ALLOCATED: Final = f"""
+SELECT object_id, address, size_bytes, stack_id FROM events
+WHERE kind = {EventKind.ALLOCATION} AND object_id BETWEEN 1 AND $last
+"""
+
+
+def births_of(recording: Recording, allocations: int) -> Births:
+    """All objects of a run, freed ones included.
+
+    Args:
+        recording: of the run.
+        allocations: how many it had made.
+    """
+    found = columns(recording, _ALLOCATED, {"last": allocations})
+    number = found["object_id"].astype(np.int64)
+    address, size_bytes, site = (np.zeros(allocations + 1, np.int64) for _ in range(3))
+    address[number], size_bytes[number] = found["address"].astype(np.int64), found["size_bytes"].astype(np.int64)
+    sites = {stack: each.name for stack, each in StackTree.of(recording).sites().items()}
+    names = ("", *sorted({*sites.values()}))
+    numbers = {name: at for at, name in enumerate(names)}
+    stacks, of = np.unique(found["stack_id"].astype(np.int64), return_inverse=True)
+    site[number] = np.array([numbers[sites.get(stack, "")] for stack in stacks.tolist()], np.int64)[of]
+    return Births(address, size_bytes, site, names)
 
 
 def origins_of(recording: Recording, allocations: int) -> Origins:

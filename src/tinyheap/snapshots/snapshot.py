@@ -23,7 +23,8 @@ from tinyheap.snapshots.moments import Moment, MomentKind
 from tinyheap.units import GIB, WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
-    pass
+    import numpy as np
+    from numpy.typing import NDArray
 
 WORD_BYTES: Final = 4
 MOST_FILE_BYTES: Final = 4 * GIB + 256 * 1024 * 1024
@@ -145,6 +146,23 @@ class Origins:
     size_bytes: tuple[int, ...] = ()
     site: tuple[int, ...] = ()
     sites: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Births:
+    """All objects that a recorded run allocated, freed ones included: columns, indexed by the number of the allocation.
+
+    Args:
+        address: what the program called it; 0 where that is not known, as for number 0.
+        size_bytes: what was asked for.
+        site: who allocated it, an index into ``sites``.
+        sites: call sites as text; the first one is empty.
+    """
+
+    address: NDArray[np.int64]
+    size_bytes: NDArray[np.int64]
+    site: NDArray[np.int64]
+    sites: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap.inspect.dominators import Gathering
+from tinyheap.inspect.proving import Meaning
 from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.text import printable
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tinyheap.inspect.object_views import ObjectView, Word
     from tinyheap.inspect.overviews import Overview
     from tinyheap.inspect.paths import Path, Why
+    from tinyheap.inspect.proving import Proof
 
 GROUPS_SHOWN: Final = 10
 ROOTS_SHOWN: Final = 10
@@ -56,6 +58,8 @@ class AnswersCard:
             yield from _nodes(answers.retained, "")
         if answers.holes is not None:
             yield from _holes(answers.holes)
+        if answers.proof is not None:
+            yield from _proof(answers.proof)
         if answers.comparison is not None:
             yield from _comparison(answers.comparison)
 
@@ -246,6 +250,24 @@ def _holes(found: Holes) -> Iterator[RenderableType]:
         yield _line(
             f"the least in the way: {_objects(window.count)}, {size_text(window.size_bytes)}, at {window.address:#x}: {kinds}"
         )
+
+
+def _proof(found: Proof) -> Iterator[RenderableType]:
+    kinds = (found.pointers, "pointers"), (found.numbers, "numbers"), (found.stale, "stale pointers")
+    said = ", ".join(f"{count:,} {kind}" for count, kind in kinds if count or kind == "pointers")
+    yield _line(f"words that hold objects, proved by a second run: {said}; {found.unknown:,} not known", "bold")
+    if not found.false_objects:
+        yield _line("no object is alive only because of a word that is no pointer")
+        return
+    held = f"{_objects(found.false_objects)}, {size_text(found.false_bytes)}"
+    yield _line(f"alive only because of words that are no pointers: {held}")
+    table = _table("retain", "value", "what", "word, and the object that it holds")
+    for each in found.words:
+        what = "a number" if each.meaning is Meaning.NUMBER else "stale"
+        by = f", allocated in {each.site}" if each.site else ""
+        words = f"{each.place}{by} -> {each.group} at {each.target:#x}"
+        table.add_row(size_text(each.retained_bytes), f"{each.value:#x}", what, printable(words))
+    yield table
 
 
 def _comparison(found: HeapComparison) -> Iterator[RenderableType]:
