@@ -198,6 +198,15 @@ def test_calls_within_calls_are_an_overflow_of_the_machines_stack() -> None:
     assert "descend calls itself" in "\n".join(ending.evidence)
 
 
+def test_a_panic_that_panics_as_it_prints_is_no_recursion_of_the_programs() -> None:
+    circle = ("runtime.printstring", "runtime.runtimePanicAt (panic.go:103)", "runtime.lookupPanic", "runtime.putchar")
+    canary = "the canary at the end of its goroutine's stack, 65,536 bytes from 0x10660, was overwritten"
+    ending = ending_of(GuestTrapError("trapped", 134, circle * 4, "stack overflow", canary))
+    assert ending == Ending(EndKind.STACK_OVERFLOW, (canary,))
+    ending = ending_of(GuestTrapError("trapped", 134, (*circle, "main.walk", "main.walk", "main.walk"), "x", canary))
+    assert ending.evidence == (canary, "main.walk calls itself, at least 3 levels deep")
+
+
 def test_a_heap_that_a_stack_ran_over_is_blamed_on_the_stack() -> None:
     ending = ended(faulty(stack_first=False), lambda program: program.call("recurse", 65), Policy(verify=True))
     assert ending.kind is EndKind.STACK_OVERFLOW

@@ -221,9 +221,9 @@ class ServingHeap(SoleOwner):
             self._calls_until_collection = 0
 
     def _new_object(self, number: int, size_bytes: int, layout: int) -> int:
-        if self._guard is None:
-            return self.engine.alloc(size_bytes, layout)
         with self.verifier.blaming_the_stack():
+            if self._guard is None:
+                return self.engine.alloc(size_bytes, layout)
             return self._guard.alloc(number, size_bytes, layout)
 
     def _stop(self, number: int, size_bytes: int, layout: int) -> AllocationStopError:
