@@ -18,16 +18,23 @@ from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
 from tinyheap.guests.attached.names import INSTANCES
 from tinyheap.guests.record.recorder import Recorder
+from tinyheap.hosts.frames import folded
+from tinyheap.profile.memory import LinearMemory, linear_memory
 from tinyheap.profile.sites import by_site
+from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.quantities import share_text, size_text
+from tinyheap.report.terminal.memory import fragmentation_lines
+from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SUFFIX: Final = ".tinyheap"
 PYTHON: Final = ".py"
 SITES_SHOWN: Final = 5
+DEEP: Final = 32
+"""So many levels of a recursion are worth a line."""
 
 
 class ProfileCommand(RunCommand):
@@ -125,7 +132,8 @@ def summary(path: Path) -> Iterator[str]:
     """What was recorded, who allocated most, and what to do next."""
     yield recorded(path)
     with Recording.open(path) as recording:
-        usages = by_site(recording).usages
+        usages, deepest = by_site(recording).usages, StackTree.of(recording).deepest()
+        memory = linear_memory(recording)
     total_bytes = sum(usage.own_bytes for usage in usages)
     if usages:
         yield "allocated most:"
@@ -134,7 +142,18 @@ def summary(path: Path) -> Iterator[str]:
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
         yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
+    yield from _recursion(deepest)
+    if isinstance(memory, LinearMemory):
+        yield from fragmentation_lines(memory)
     yield f"see more: tinyheap report {text_of(path)}"
+
+
+def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
+    """The recursion in the deepest call stack at an allocation; nothing where there is none to speak of."""
+    folds = folded([frame.function for frame in reversed(deepest)])
+    most = max(folds, key=lambda fold: fold.times, default=None)
+    if most is not None and most.times >= DEEP:
+        yield f"deepest recursion: {printable(str(most))}, {len(deepest):,} calls in all"
 
 
 def recorded(path: Path) -> str:
