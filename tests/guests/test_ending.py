@@ -130,6 +130,7 @@ def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.Mo
         report = json.loads(Path("end.json").read_text())
         assert report["ended"]["kind"] == ("stack overflow" if code else "finished")
         assert ("ended by: stack overflow\n  its stack pointer is " in said.stderr) is bool(code)
+        assert (f"\ndeepest recursion: {RECURSION} " in said.stderr) is (command == "profile")
         assert any(RECURSION in phrase for phrase in report["ended"]["evidence"]) is bool(code)
 
 

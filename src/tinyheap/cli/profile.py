@@ -142,6 +142,7 @@ def summary(path: Path) -> Iterator[str]:
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
         yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
+    yield from (f"{usage.name}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
     yield from _recursion(deepest)
     if isinstance(memory, LinearMemory):
         yield from fragmentation_lines(memory)
