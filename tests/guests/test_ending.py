@@ -281,18 +281,26 @@ def test_a_panic_that_prints_nothing_is_known_by_its_function(names: tuple[str, 
 # ---- everything else --------------------------------------------------------------------------------------------------
 
 
-def test_memory_that_is_out_is_told_in_numbers() -> None:
+@pytest.mark.parametrize(
+    ("functions", "body", "limit_bytes", "is_fragmentation"),
+    [(3000, "", 400 << 10, False), (3000, " g( x,1 ) ", 400 << 10, False), (300, " g( x,1 ) ", 512 << 10, True)],
+)
+def test_memory_that_is_out_is_told_in_numbers(
+    functions: int, body: str, limit_bytes: int, is_fragmentation: bool
+) -> None:
     def format_it(program: Program) -> None:
-        program.driver().format("package a\n" + "".join(f"func f{number}( x int) {{}}\n" for number in range(3000)))
+        lines = (f"func f{at}( x int) {{{body}}}\n" for at in range(functions))
+        program.driver().format("package a\n" + "".join(lines))
 
-    ending = ended(guests_modules.read("gofmt-0.4.9"), format_it, Policy(heap_limit_bytes=400 << 10))
+    ending = ended(guests_modules.read("gofmt-0.4.9"), format_it, Policy(heap_limit_bytes=limit_bytes))
     assert ending.kind is EndKind.OUT_OF_MEMORY
     asked, free, largest, growth = ending.evidence
     assert asked.startswith("asked for: ")
     assert " by " in asked
     assert free.endswith(" bytes of a heap of 393,216") or " bytes of a heap of " in free
     assert largest.startswith("largest free run: ")
-    assert growth.startswith("growth: it has reached its limit of 409600 bytes")
+    assert ("not in one piece: fragmentation" in largest) is is_fragmentation
+    assert growth.startswith(f"growth: it has reached its limit of {limit_bytes} bytes")
 
 
 @pytest.mark.parametrize(

@@ -129,24 +129,30 @@ def command(
 
 
 def summary(path: Path) -> Iterator[str]:
-    """What was recorded, who allocated most, and what to do next."""
+    """What was recorded, who allocated most, what is striking, and what to do next."""
     yield recorded(path)
     with Recording.open(path) as recording:
-        usages, deepest = by_site(recording).usages, StackTree.of(recording).deepest()
-        memory = linear_memory(recording)
+        yield from findings(recording)
+    yield f"see more: tinyheap report {text_of(path)}"
+
+
+def findings(recording: Recording) -> Iterator[str]:
+    """Who allocated most, and what of it is kept; a deep recursion; and for what a fragmented heap grew."""
+    usages = by_site(recording).usages
     total_bytes = sum(usage.own_bytes for usage in usages)
     if usages:
         yield "allocated most:"
     shown = usages[:SITES_SHOWN]
-    width = max((len(usage.name) for usage in shown), default=0)
+    width = max((len(printable(usage.name)) for usage in shown), default=0)
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
-        yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
-    yield from (f"{usage.name}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
-    yield from _recursion(deepest)
+        name = f"{printable(usage.name):{width}}"
+        yield f"  {name}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
+    yield from (f"{printable(usage.name)}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
+    yield from _recursion(StackTree.of(recording).deepest())
+    memory = linear_memory(recording)
     if isinstance(memory, LinearMemory):
         yield from fragmentation_lines(memory)
-    yield f"see more: tinyheap report {text_of(path)}"
 
 
 def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
