@@ -757,11 +757,11 @@ class HostSession(SoleOwner):
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
-        if code is TrapCode.STACK_OVERFLOW:
+        overflow = self.explain_trap()
+        if code is TrapCode.STACK_OVERFLOW and overflow is None:
             message = f"the program's stack overflowed (calls within calls) in {where}"
             return GuestTrapError(message, exit_code, frames, "stack overflow")
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
-        overflow = self.explain_trap()
         what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
         fault_address = None if fault is None else int(fault[1], 16)
         message = f"{what} trapped ({kind}) in {where}"

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 ALLOCATES: Final = "allocates"
 """What a program does while it cannot be called."""
+FULL: Final = 16
+"""A heap of which less than one part in so many is free is full, and not fragmented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +249,9 @@ class ServingHeap(SoleOwner):
         return max(left, 0) if due is None else min(due, max(left, 0))
 
     def _new_object(self, number: int, size_bytes: int, layout: int) -> int:
-        if self._guard is None:
-            return self.engine.alloc(size_bytes, layout)
         with self.verifier.blaming_the_stack():
+            if self._guard is None:
+                return self.engine.alloc(size_bytes, layout)
             return self._guard.alloc(number, size_bytes, layout)
 
     def _stop(self, number: int, size_bytes: int, layout: int) -> AllocationStopError:
@@ -342,10 +344,14 @@ class ServingHeap(SoleOwner):
         if address:
             return address
         geometry, census = self.engine.geometry, self.engine.census()
-        self._absent.lost_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
+        needed_blocks = geometry.blocks_for(size_bytes + self.facts.header_bytes)
+        self._absent.lost_blocks.append(needed_blocks)
         callers, obstacle = self._callers(), self._growing.obstacle
         free_bytes = census.free_blocks * geometry.block_bytes
         largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
+        is_enough = census.free_blocks >= max(needed_blocks, geometry.end_block // FULL)
+        is_fragmentation = is_enough and needed_blocks > census.largest_free_run_blocks
+        fragmentation = "; enough is free, but not in one piece: fragmentation" if is_fragmentation else ""
         raise GuestOutOfMemoryError(
             f"the program asked for {self._absent.wanted_bytes} bytes (by {shown(callers)}): its heap of "
             f"{geometry.heap_bytes} bytes has {free_bytes} free, at most {largest_bytes} in one piece, and cannot grow: "
@@ -354,7 +360,7 @@ class ServingHeap(SoleOwner):
             (
                 f"asked for: {self._absent.wanted_bytes:,} bytes, by {shown(callers)}",
                 f"free: {free_bytes:,} bytes of a heap of {geometry.heap_bytes:,}",
-                f"largest free run: {largest_bytes:,} bytes",
+                f"largest free run: {largest_bytes:,} bytes{fragmentation}",
                 f"growth: {obstacle}",
             ),
         )
