@@ -54,6 +54,7 @@ from tinyheap.inspect.paths import (
     Step as Step,
     Verdict as Verdict,
     Why as Why,
+    best_path as best_path,
     distinct_paths as distinct_paths,
     shortest_path as shortest_path,
     why as why,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tinyheap.inspect.graph import NONE, ROOTS
-from tinyheap.inspect.paths import shortest_path
+from tinyheap.inspect.paths import best_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,7 +178,7 @@ def accumulation(named: NamedGraph, found: int) -> Accumulation | None:
 
 
 def _accumulation(named: NamedGraph, found: int, gathering: Gathering, count: int, group: str) -> Accumulation:
-    path = shortest_path(named, found)
+    path = best_path(named, found)
     assert path is not None, "garbage has no place"
     return Accumulation(path, Retained.of(named, found), gathering, count, group)
 

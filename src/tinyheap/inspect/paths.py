@@ -212,8 +212,25 @@ def shortest_path(named: NamedGraph, found: int) -> Path | None:
     return Path.of(named, step - len(graph.targets), tuple(steps[::-1]))
 
 
+def best_path(named: NamedGraph, found: int) -> Path | None:
+    """Of some distinct paths the one that says most: by what a program would write, else by pointers, else the shortest."""
+    return next(iter(distinct_paths(named, found)), None)
+
+
 def distinct_paths(named: NamedGraph, found: int, most: int = MOST_PATHS) -> tuple[Path, ...]:
-    """Up to so many paths that share nothing but what all paths lead through; the shortest first, none for garbage."""
+    """Up to so many paths that share nothing but what all paths lead through; none for garbage.
+
+    Those come first that say most: which a program could write, then those that lead through pointers only, the shortest first.
+    """
+    return tuple(sorted(_distinct_paths(named, found, most), key=_uncertainty))
+
+
+def _uncertainty(path: Path) -> tuple[bool, bool, int]:
+    is_sure = not path.root.is_number and all(step.is_certain for step in path.steps)
+    return not path.expression, not is_sure, len(path.steps)
+
+
+def _distinct_paths(named: NamedGraph, found: int, most: int) -> tuple[Path, ...]:
     graph = named.graph
     source = int(graph.tree.dominator[found])
     if source == NONE:
