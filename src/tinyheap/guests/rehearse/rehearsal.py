@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tinyheap.guests.rehearse.explaining import Explanation, Left, simplicity
-from tinyheap.guests.rehearse.guest_alone import Guest, RehearsalError
+from tinyheap.guests.rehearse.guest_alone import Guest, RehearsalError, allocator_alone
 from tinyheap.guests.rehearse.scenes import NO_POINTERS, SIZES, WINDOW_WORDS, WORD_BYTES, Scene, heap_of
-from tinyheap.guests.serve.residue import Case, Kind, Residue, Word
+from tinyheap.guests.serve.residue import Case, Kind, Residue, Residues, Word
 from tinyheap.guests.serve.tracing import Tracer
 from tinyheap.recognize.facts import BestFitHeap, FixedRequest, Role
 from tinyheap.wasm import Module
@@ -75,7 +75,7 @@ class _Learner:
         """
         sources: dict[int, list[Word]] = {}
         for word in (each for found in words.values() for each in found):
-            if word.kind >= Kind.VARIABLE and word not in sources.setdefault(word.below_bytes, []):
+            if word.variable and word not in sources.setdefault(word.below_bytes, []):
                 sources[word.below_bytes].append(word)
         for case, found in words.items():
             for index, word in enumerate(found):
@@ -188,15 +188,21 @@ class _Learner:
         self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
 
     def _words(self, case: Case) -> Iterator[Word]:
-        """The explanation of each word that a case touches: the simplest of those that are left."""
+        """The explanation of each word that a case touches: the simplest of those that are left.
+
+        What a collection leaves can be found out again when it runs; allocations are too many for that.
+        """
         for index, each in enumerate(self._known[case]):
-            if not each.is_understood:
+            below_bytes = (index + 1) * WORD_BYTES
+            if each.is_understood and not each.is_untouched:
+                yield min(each.candidates, key=simplicity)
+            elif not each.is_understood and case.collects:
+                yield Word(below_bytes, Kind.UNKNOWN, "", 0)
+            elif not each.is_understood:
                 raise RehearsalError(
                     f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
-                    f"{(index + 1) * WORD_BYTES} bytes below where it was called, that is not understood ({case.text})"
+                    f"{below_bytes} bytes below where it was called, that is not understood ({case.text})"
                 )
-            if not each.is_untouched:
-                yield min(each.candidates, key=simplicity)
 
     def _seen_once(self, *, in_task: bool) -> set[int]:
         scene = self._scene(in_task=in_task, is_large=True)
@@ -258,11 +264,11 @@ class Rehearsed:
 
     Args:
         facts: where its heap's parts are, and what it asks for each time, if it always asks for the same.
-        residues: what calls leave on the stack, by the index of what is called among the heap's redirects.
+        residues: what calls leave on the stack.
     """
 
     facts: BestFitHeap
-    residues: Mapping[int, Residue]
+    residues: Residues
 
 
 def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
@@ -277,8 +283,8 @@ def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
         RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
     """
     rng = random.Random(seed)
-    guest = Guest(module, facts, rng)
+    alone = allocator_alone(module, facts)
+    guest = Guest(alone, facts, rng)
     facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
-    return Rehearsed(
-        facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))}
-    )
+    learned = {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))}
+    return Rehearsed(facts, Residues(learned, alone))

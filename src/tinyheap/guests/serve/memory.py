@@ -87,6 +87,10 @@ class BoundMemory:
         """Where the stack ends now, unsigned."""
         return int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
 
+    def set_stack_pointer(self, address: int) -> None:
+        """Let the stack end elsewhere."""
+        self._stack_pointer.set_value(self._store, address)
+
     @property
     def pages(self) -> int:
         """Its size."""

@@ -6,15 +6,17 @@ the stack that they lie on, and by whoever looks at memory later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tinyheap.guests.serve.replay import Replay
+from tinyheap.guests.serve.residue import Kind
 from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
 from tinyheap.guests.serve.tracing import Tracer
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
-    from tinyheap.guests.serve.residue import Residues
+    from tinyheap.guests.serve.residue import Residues, Word
     from tinyheap.heap.contract import BestFitEngine, NextFitEngine
     from tinyheap.recognize.facts import BestFitHeap, BlockHeap
 
@@ -24,7 +26,7 @@ WORD_BYTES: Final = 4
 class OriginalStack(Protocol):
     """Told what happens, in its order; says where the roots are."""
 
-    def begins(self, index: int, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """A function begins, by its index among the redirects: an allocation, or, of no bytes, a collection on request."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
@@ -45,6 +47,9 @@ class OriginalStack(Protocol):
     def ends(self) -> None:
         """The function ends."""
 
+    def woken(self) -> None:
+        """The guest has run finalizers that the function had found, or set about it, before it returns."""
+
 
 class MarkStackOnStack:
     """Next-fit's: its mark stack is an array in a frame, and the engine uses that very place.
@@ -58,7 +63,7 @@ class MarkStackOnStack:
     def __init__(self, facts: BlockHeap, memory: BoundMemory, engine: NextFitEngine) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
 
-    def begins(self, index: int, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Nothing is left by allocations that do not collect."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
@@ -91,6 +96,9 @@ class MarkStackOnStack:
     def ends(self) -> None:
         """Nothing is left by allocations that do not collect."""
 
+    def woken(self) -> None:
+        """No such program has finalizers."""
+
 
 class RecordOnStack:
     """Best-fit's: all pointers are kept in records on the stack, and left there (`residue`).
@@ -104,15 +112,19 @@ class RecordOnStack:
 
     def __init__(self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine) -> None:
         self._facts, self._residues, self._memory, self._engine = facts, residues, memory, engine
-        self._residue = next(iter(residues.values()))
+        self._residue = next(iter(residues.functions.values()))
         self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
+        self._replay = Replay(residues.allocator, facts, memory, engine)
+        self._is_called = self._has_finalizers = False
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
-    def begins(self, index: int, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Begin to follow the function's variables."""
-        self._residue = self._residues[index]
+        self._residue = self._residues.functions[index]
         self._tracer.begins(size_bytes)
+        self._replay.begins(index, size_bytes, layout)
+        self._is_called, self._has_finalizers = True, False
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
         """The stack, with what is seen below its end, then the globals."""
@@ -131,8 +143,16 @@ class RecordOnStack:
         yield from root_ranges(roots, memory, stack_pointer)
 
     def marked(self) -> None:
-        """Follow it."""
+        """Follow it; where what will be left may not be explained, keep what tells."""
         self._tracer.marked()
+        self._has_finalizers = self._looks_at_finalizers()
+        if self._is_called and (self._has_finalizers or not self._residue.explains_ends_of(self._tracer.case)):
+            self._replay.keep(self._covered)
+
+    def _looks_at_finalizers(self) -> bool:
+        words = self._facts.finalizers
+        read = self._memory.read
+        return words is not None and bool(read(words.registered_address) or read(words.pending_address))
 
     def swept(self, free_bytes: int) -> None:
         """Follow it."""
@@ -148,15 +168,35 @@ class RecordOnStack:
 
     def ends(self) -> None:
         """Leave the variables where the original has them."""
-        tracer, memory, geometry = self._tracer, self._memory, self._engine.geometry
+        tracer, memory = self._tracer, self._memory
         tracer.ends()
-        stack_pointer = memory.stack_pointer
+        self._is_called = False
         for address, value in self._covered:
             memory.write(address, value)
         self._covered.clear()
-        for word in self._residue.words.get(tracer.case, ()):
-            for address in self._places((word.below_bytes,)):
-                memory.write(address, word.value(tracer.values, stack_pointer, geometry))
+        is_explained = not self._has_finalizers and self._residue.explains(tracer.case)
+        if is_explained or not self._replay.take(self._body):
+            self._leave(self._residue.words.get(tracer.case, ()))
+
+    @property
+    def _body(self) -> slice:
+        """Where the new object's body is, if one was made."""
+        taken, shape, geometry = self._tracer.taken, self._engine.shape, self._engine.geometry
+        if taken is None:
+            return slice(0, 0)
+        address, blocks = taken
+        start = address + shape.body_offset_bytes
+        return slice(start, start + shape.body_bytes(geometry, blocks))
+
+    def _leave(self, words: Sequence[Word]) -> None:
+        values, geometry, stack_pointer = self._tracer.values, self._engine.geometry, self._memory.stack_pointer
+        for word in words:
+            for address in self._places((word.below_bytes,)) if word.kind is not Kind.UNKNOWN else ():
+                self._memory.write(address, word.value(values, stack_pointer, geometry))
+
+    def woken(self) -> None:
+        """Let the stack be as before."""
+        self._replay.woken()
 
     def _places(self, below: Iterable[int]) -> Iterator[int]:
         """Addresses so many bytes below the stack pointer, those that are in memory."""

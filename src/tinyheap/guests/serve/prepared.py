@@ -21,7 +21,7 @@ import wasmtime
 
 from tinyheap.errors import GeometryError, GuestError, PolicyError
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
+from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, WOKEN
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
 from tinyheap.guests.serve.residue import left_by_allocations
@@ -114,7 +114,7 @@ class OfferedHeap(SoleOwner):
         if residues is None:
             return Allocator(self, *facts.import_parameters)
         allocator = ListAllocator(self)
-        allocator.leave(left_by_allocations(residues[alloc_index(facts)]))
+        allocator.leave(left_by_allocations(residues.functions[alloc_index(facts)]))
         return allocator
 
     @property
@@ -156,7 +156,10 @@ class OfferedHeap(SoleOwner):
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if not isinstance(kind, wasmtime.FuncType):
             raise GuestError(f"invalid import {ALLOC_IMPORT}.{name}: expected a function")
-        role, store = self._prepared.facts.redirects[int(name)].role, self._store
+        store = self._store
+        if name == WOKEN:
+            return wasmtime.Func(store, kind, lambda: self._serving().woken())
+        role = self._prepared.facts.redirects[int(name)].role
         if role is Role.COLLECT:
             return wasmtime.Func(store, kind, lambda *_: self._collect(int(name), bool(kind.results)))
         if role is Role.REALLOC:

@@ -56,6 +56,15 @@ class Case(NamedTuple):
         return ", ".join(name.replace("_", " ") for name, holds in self._asdict().items() if holds) or "plain"
 
 
+_ENDS: Final = tuple(
+    (builds, grows, splits) for builds in (False, True) for grows in (False, True) for splits in (False, True)
+)[3:]
+"""What an allocation comes to after it has marked, as the last three of a case: it finds something free, or grows; what a
+growth alone gives is never used up by one object."""
+_REQUESTED_ENDS: Final = ((True, False, False), (False, False, False))
+"""The same for a collection on request."""
+
+
 class Kind(IntEnum):
     """Where a word's value comes from."""
 
@@ -67,6 +76,8 @@ class Kind(IntEnum):
     """A variable, plus something; nil while the variable is nil."""
     CELL = 3
     """The byte of the block table that holds the state of the block at the variable's address, plus something; nil likewise."""
+    UNKNOWN = 4
+    """No variable explains it; a replay of the call tells (`replay`)."""
 
 
 class Word(NamedTuple):
@@ -113,24 +124,49 @@ class Residue(NamedTuple):
         """How far below the stack pointer the words lie that a collection's calls write to."""
         return frozenset(word.below_bytes for case, words in self.words.items() if case.collects for word in words)
 
+    def explains(self, case: Case) -> bool:
+        """Whether all that is left in a case is known."""
+        words = self.words.get(case)
+        return words is not None and all(word.kind is not Kind.UNKNOWN for word in words)
 
-Residues = Mapping[int, Residue]
-"""What functions leave, by their index among a heap's redirects."""
+    def explains_ends_of(self, marked: Case) -> bool:
+        """The same of all that a call may come to.
+
+        Args:
+            marked: what it has come to so far: it has marked, and not swept yet.
+        """
+        ends = _REQUESTED_ENDS if marked.is_empty else _ENDS
+        return all(
+            self.explains(marked._replace(builds=builds, grows=grows, splits=splits)) for builds, grows, splits in ends
+        )
+
+
+class Residues(NamedTuple):
+    """What was learned of a module's allocator."""
+
+    functions: Mapping[int, Residue]
+    """What each leaves, by its index among the heap's redirects."""
+    allocator: bytes
+    """A module with nothing in it but the allocator, which knows what nobody learned."""
 
 
 def encode_residues(residues: Residues) -> bytes:
-    """As JSON."""
-    return json.dumps(
-        [
-            [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
-            for index, residue in residues.items()
-        ]
-    ).encode()
+    """As a line of JSON, and the allocator."""
+    functions = [
+        [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
+        for index, residue in residues.functions.items()
+    ]
+    return json.dumps(functions).encode() + b"\n" + residues.allocator
 
 
 def decode_residues(data: bytes) -> Residues:
-    """What was encoded."""
-    return {
+    """What was encoded.
+
+    Raises:
+        ValueError: nothing was.
+    """
+    line, _, allocator = data.partition(b"\n")
+    functions = {
         index: Residue(
             {
                 Case(*case): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
@@ -139,8 +175,9 @@ def decode_residues(data: bytes) -> Residues:
             tuple(seen),
             tuple(seen_in_task),
         )
-        for index, words, seen, seen_in_task in json.loads(data)
+        for index, words, seen, seen_in_task in json.loads(line)
     }
+    return Residues(functions, allocator)
 
 
 OF_ALLOCATIONS: Final = (

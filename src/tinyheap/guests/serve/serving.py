@@ -185,7 +185,7 @@ class ServingHeap(SoleOwner):
         self.verifier.check_variables()
         self._collect_if_due()
         self._serve_alone()
-        self._stack.begins(self._alloc_index, size_bytes)
+        self._stack.begins(self._alloc_index, size_bytes, layout)
         if size_bytes == 0:
             self._stack.ends()
             return self.engine.zero_size_address
@@ -235,6 +235,10 @@ class ServingHeap(SoleOwner):
             callers,
         )
 
+    def woken(self) -> None:
+        """Finalizers that a collection found were run, or set about, before the call that collected returns."""
+        self._stack.woken()
+
     def resize_in_place(self, address: int, size_bytes: int) -> tuple[bool, int]:
         """Try the guest's ``realloc`` without a new object: whether that was enough, and the bytes to be kept if not."""
         assert self._guard is not None, "only a guarded guest's realloc comes here"
@@ -257,7 +261,7 @@ class ServingHeap(SoleOwner):
         with self._binding.life.busy("collects"):
             self.verifier.check_variables()
             if not self._policy.leaking:
-                self._stack.begins(index, 0)
+                self._stack.begins(index, 0, 0)
                 free_bytes = self._collector.collect(REQUESTED, None)
                 self._stack.ends()
                 return free_bytes

@@ -76,6 +76,11 @@ class Tracer:
             self._has_split,
         )
 
+    @property
+    def taken(self) -> tuple[int, int] | None:
+        """Address and number of the blocks that an allocation took, after it; None where it took none."""
+        return (self.values["taken"], self._needed_blocks) if self._needed_blocks else None
+
     # ---- a call, from its beginning to its end ------------------------------------------------------------------------
 
     def begins(self, size_bytes: int) -> None:
