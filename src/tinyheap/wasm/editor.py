@@ -172,6 +172,11 @@ class Editor:
             function, old.type_index, _function_import(module, name, old.type_index)
         )
 
+    @property
+    def has_table(self) -> bool:
+        """Whether there is a table."""
+        return bool(self._draft.tables)
+
     # Code
 
     def replace_body(self, function: int, code: Code, local_types: Iterable[ValueType] = ()) -> None:
@@ -213,7 +218,7 @@ class Editor:
 
         The results are on the stack, and the code must leave them there.  Exceptions and traps skip it.
         """
-        edit, results = self._edit(function), self.function_type(function).results
+        edit, results = self._edit(function), self._function_type(function).results
         edit.exit += code.encoding
         if results:
             edit.block_type = results[0] if len(results) == 1 else self.add_type((), results)
@@ -222,16 +227,12 @@ class Editor:
         """The index of a new local of a function whose body is kept."""
         edit = self._edit(function)
         edit.locals.append(value_type)
-        parameters = self.function_type(function).parameters
+        parameters = self._function_type(function).parameters
         return len(parameters) + edit.body.local_count + len(edit.locals) - 1
-
-    def function_type(self, index: int) -> FunctionType:
-        """What a function takes and gives."""
-        return self._draft.types[self._function(index).type_index]
 
     def redirect_calls(self, old: int, new: int) -> None:
         """Make direct calls of `old` call `new`, except in added code; tables and exports stay as they are."""
-        old_type, new_type = self.function_type(old), self.function_type(new)
+        old_type, new_type = self._function_type(old), self._function_type(new)
         if old_type != new_type:
             raise ModuleEditError(
                 f"calls of function {old}, {old_type}, cannot go to function {new}, which is {new_type}"
@@ -262,6 +263,9 @@ class Editor:
     def _function(self, index: int) -> Function:
         self._check("function", index)
         return self._draft.functions[index]
+
+    def _function_type(self, index: int) -> FunctionType:
+        return self._draft.types[self._function(index).type_index]
 
     def _forget_body(self, function: int) -> None:
         self._draft.edits.pop(function, None)

@@ -12,8 +12,12 @@ from tinyheap.heap.geometry import Geometry
 
 VARIABLES: Final = (
     *("chain", "task", "table", "table.collected", "table.before", "table.end", "heap.start", "heap.end"),
-    *(f"{walk}.{name}" for walk in Walk for name in ("link", "node", "met", "passed", "range", "inner")),
-    *("take.inner_next", "take.longer", "take.following"),
+    *(
+        f"{walk}.{name}"
+        for walk in Walk
+        for name in ("link", "node", "met", "passed", "range", "inner", "longer", "length")
+    ),
+    *("take.inner_next", "take.following"),
     *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
     *("scan.table", "scan.several", "scan.first", "scan.end", "scan.header", "scan.layout"),
     *("scan.word", "scan.whole", "scan.inline", "scan.outside"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import wasmtime
@@ -10,7 +11,7 @@ import wasmtime
 from tinyheap.errors import GuestError
 from tinyheap.guests.rehearse.scenes import BLOCK_BYTES, LARGEST_HEAP_BYTES
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.guests.serve.alone import FUNCTION_EXPORT, WAKE_IMPORT, Alone
+from tinyheap.guests.serve.alone import FUNCTION_EXPORT, TABLE_IMPORT, Alone
 from tinyheap.guests.serve.memory import COUNTER_BYTES
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Code, Editor, Module, instructions
@@ -29,22 +30,36 @@ class RehearsalError(GuestError):
 
 
 def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
-    """The module with nothing left in it but what is to be replaced, and what that calls."""
+    """The module with nothing left in it but what is to be replaced, and what that calls.
+
+    Where finalizers are run at once, they are the guest's.
+    """
     editor = Editor(module)
     kept = set().union(*(_reached(module, redirect.function) for redirect in facts.redirects))
+    slots = {} if facts.finalizers is None else dict(_slots(module))
     for function in module.functions:
-        if function.body is not None and function.index not in kept:
+        if function.body is None or function.index in kept:
+            continue
+        if function.index in slots:
+            editor.become_import(function.index, TABLE_IMPORT, str(slots[function.index]))
+        else:
             editor.replace_body(function.index, Code().unreachable())
     for index, redirect in enumerate(facts.redirects):
         editor.export(FUNCTION_EXPORT.format(index=index), "function", redirect.function)
-    if facts.finalizers is not None and facts.finalizers.wake_function is not None:
-        editor.become_import(facts.finalizers.wake_function, *WAKE_IMPORT)
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
     if module.memories and module.memories[0].imported is None:
         # A large memory only takes time; the heap need not reach to its end.
         editor.set_minimum(0, min(module.memories[0].type.limits.minimum, _pages_used(module, facts)))
     return editor.encode()
+
+
+def _slots(module: Module) -> Iterator[tuple[int, int]]:
+    """The functions that the first table has from the start, and where."""
+    for segment in module.elements:
+        start = None if segment.offset is None or segment.table else segment.offset.constant
+        if isinstance(start, int):
+            yield from ((function, start + index) for index, function in enumerate(segment.functions or ()))
 
 
 def _pages_used(module: Module, facts: BestFitHeap) -> int:

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.recognize.facts import BestFitHeap, Role
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import FixedRequest, Redirect, ServedHeap, SystemStack
-    from tinyheap.wasm import Code, Editor, Module
+    from tinyheap.recognize.facts import FixedRequest, ServedHeap, SystemStack
+    from tinyheap.wasm import Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
 """Module name of the imports; each is named by its index among the heap's redirects."""
-WOKEN: Final = "woken"
-"""Another import from there, of programs that run finalizers: they were run, before the call that found them returns."""
 STACK_POINTER_EXPORT: Final = "tinyheap.stack_pointer"
 MEMORY_EXPORT: Final = "tinyheap.memory"
+TABLE_EXPORT: Final = "tinyheap.table"
 
 
 def rewrite(module: Module, facts: ServedHeap) -> bytes:
@@ -39,21 +38,21 @@ def expose_stack(module: Module, stack: SystemStack) -> bytes:
 
 def take_out(editor: Editor, facts: ServedHeap) -> None:
     """Take a collector out of the editor's module."""
-    waking = _waking(editor, facts) if isinstance(facts, BestFitHeap) else None
     for index, redirect in enumerate(facts.redirects):
         if isinstance(facts, BestFitHeap) and redirect.role is Role.ALLOC:
-            _ask_with_stack(editor, redirect.function, str(index), facts, waking)
-        elif waking is not None:
-            _ask_and_wake(editor, redirect, str(index), waking)
+            _ask_with_stack(editor, redirect.function, str(index), facts)
         elif redirect.role is Role.ALLOC and facts.fixed_request is not None:
             _ask_for(editor, redirect.function, str(index), facts.fixed_request)
         else:
             editor.become_import(redirect.function, ALLOC_IMPORT, str(index))
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
+    if isinstance(facts, BestFitHeap) and facts.finalizers is not None and editor.has_table:
+        # Finalizers are called by it.
+        editor.export(TABLE_EXPORT, "table", 0)
 
 
-def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap, waking: Code | None) -> None:
+def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap) -> None:
     """Make an alloc ask the host, and say where its stack ends: the host leaves there what it would have left itself."""
     from tinyheap.wasm import Code
 
@@ -64,36 +63,7 @@ def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap
         (facts.layout_parameter, 0 if fixed is None else fixed.layout),
     ):
         code = code.i32_const(value) if parameter is None else code.local_get(parameter)
-    code = code.global_get(facts.roots.stack_pointer_global).call(ask)
-    editor.replace_body(function, code + (waking or Code()))
-
-
-def _ask_and_wake(editor: Editor, redirect: Redirect, name: str, waking: Code) -> None:
-    """Make a collection on request ask the host, and run finalizers behind it."""
-    from tinyheap.wasm import Code
-
-    results = ("i32",) if redirect.returns_free_bytes else ()
-    ask = editor.add_import_function(ALLOC_IMPORT, name, (), results)
-    editor.replace_body(redirect.function, Code().call(ask) + waking)
-
-
-def _waking(editor: Editor, facts: BestFitHeap) -> Code | None:
-    """What the guest's own collections end with: where they have found finalizers to be run, it sets about running them.
-
-    The host has the stack lie as in the original meanwhile, and is told when that is over.
-    """
-    from tinyheap.wasm import Code
-
-    words = facts.finalizers
-    if words is None or words.queued_address is None or words.wake_function is None:
-        return None
-    woken = editor.add_import_function(ALLOC_IMPORT, WOKEN, (), ())
-    code = Code().i32_const(words.queued_address).i32_load8_u(0).if_(None)
-    code = code.i32_const(words.queued_address).i32_const(0).i32_store8(0)
-    # What is not optimized passes a context, which it does not use.
-    for _ in editor.function_type(words.wake_function).parameters:
-        code = code.i32_const(0)
-    return code.call(words.wake_function).call(woken).end()
+    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask))
 
 
 def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) -> None:

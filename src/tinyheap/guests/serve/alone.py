@@ -5,7 +5,9 @@ It is rehearsed before it is replaced, and a served guest asks it for what only 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import wasmtime
 
@@ -19,8 +21,14 @@ if TYPE_CHECKING:
 
 FUNCTION_EXPORT: Final = "tinyheap.{index}"
 """As what the functions are exported that are to be replaced, by their index among the heap's redirects."""
-WAKE_IMPORT: Final = ("tinyheap", "wake")
-"""In place of what sets about running finalizers."""
+TABLE_IMPORT: Final = "tinyheap.table"
+"""Module name of the functions that only the guest has, which its allocator calls by its table; each is named by its slot."""
+
+CallGuest = Callable[[int, Sequence[int]], object]
+
+
+def _nobody(slot: int, arguments: Sequence[int]) -> NoReturn:
+    raise wasmtime.Trap(f"there is no guest whose function in slot {slot} could be called")
 
 
 class Alone:
@@ -37,6 +45,7 @@ class Alone:
 
     def __init__(self, wasm: bytes, facts: BestFitHeap, fuel: int) -> None:
         self._facts, self._fuel = facts, fuel
+        self._call_guest: CallGuest = _nobody
         config = wasmtime.Config()
         config.consume_fuel = True
         self._engine = wasmtime.Engine(config)
@@ -47,11 +56,11 @@ class Alone:
         """Begin anew, with the memory that the module begins with."""
         self._store = wasmtime.Store(self._engine)
         self._store.set_fuel(self._fuel)
-        self._wakes = False
         linker = wasmtime.Linker(self._engine)
         for each in self._compiled.imports:
-            if (each.module, each.name) == WAKE_IMPORT:
-                linker.define_func(*WAKE_IMPORT, cast("wasmtime.FuncType", each.type), self._wake)
+            if each.module == TABLE_IMPORT and each.name is not None:
+                kind, slot = cast("wasmtime.FuncType", each.type), int(each.name)
+                linker.define_func(each.module, each.name, kind, partial(self._ask_guest, slot))
         linker.define_unknown_imports_as_traps(self._compiled)
         instance = linker.instantiate(self._store, self._compiled)
         exports = instance.exports(self._store)
@@ -63,9 +72,9 @@ class Alone:
             for index in range(len(self._facts.redirects))
         ]
 
-    def _wake(self, *_: int) -> None:
-        self._wakes = True
-        raise wasmtime.Trap("finalizers are to be run")
+    def _ask_guest(self, slot: int, *arguments: int) -> object:
+        self._memory.locate()
+        return self._call_guest(slot, arguments)
 
     @property
     def memory(self) -> memoryview:
@@ -89,21 +98,22 @@ class Alone:
             self._memory.grow(pages)
             self._memory.locate()
 
-    def call(self, index: int, stack_pointer: int, size_bytes: int, layout: int) -> int | None:
-        """What one of the functions returns: an address, or 0 where it makes nothing; None where finalizers were to be run.
-
-        Then all is as it was when they were.
+    def call(
+        self, index: int, stack_pointer: int, size_bytes: int, layout: int, call_guest: CallGuest = _nobody
+    ) -> int:
+        """What one of the functions returns: an address, or 0 where it makes nothing.
 
         Args:
             index: of the function among the heap's redirects.
             stack_pointer: at the call.
             size_bytes: what is asked for.
             layout: the layout word.
+            call_guest: calls a function of the guest's by its slot in the table; the memory may be changed meanwhile.
 
         Raises:
             wasmtime.Trap: it traps.
         """
-        self._wakes = False
+        self._call_guest = call_guest
         self._store.set_fuel(self._fuel)
         self._memory.set_stack_pointer(stack_pointer)
         facts, function = self._facts, self._functions[index]
@@ -113,9 +123,5 @@ class Alone:
                 arguments[parameter] = value
         try:
             return int(function(self._store, *arguments) or 0) & 0xFFFF_FFFF
-        except (wasmtime.Trap, wasmtime.WasmtimeError):
-            if not self._wakes:
-                raise
-            return None
         finally:
             self._memory.locate()

@@ -13,6 +13,7 @@ from tinyheap.guests.serve.replay import Replay
 from tinyheap.guests.serve.residue import Kind
 from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
 from tinyheap.guests.serve.tracing import Tracer
+from tinyheap.recognize.facts import alloc_index
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
@@ -46,9 +47,6 @@ class OriginalStack(Protocol):
 
     def ends(self) -> None:
         """The function ends."""
-
-    def woken(self) -> None:
-        """The guest has run finalizers that the function had found, or set about it, before it returns."""
 
 
 class MarkStackOnStack:
@@ -96,9 +94,6 @@ class MarkStackOnStack:
     def ends(self) -> None:
         """Nothing is left by allocations that do not collect."""
 
-    def woken(self) -> None:
-        """No such program has finalizers."""
-
 
 class RecordOnStack:
     """Best-fit's: all pointers are kept in records on the stack, and left there (`residue`).
@@ -115,13 +110,14 @@ class RecordOnStack:
         self._residue = next(iter(residues.functions.values()))
         self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
         self._replay = Replay(residues.allocator, facts, memory, engine)
+        self._index = self._alloc_index = alloc_index(facts)
         self._is_called = self._has_finalizers = False
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Begin to follow the function's variables."""
-        self._residue = self._residues.functions[index]
+        self._index, self._residue = index, self._residues.functions[index]
         self._tracer.begins(size_bytes)
         self._replay.begins(index, size_bytes, layout)
         self._is_called, self._has_finalizers = True, False
@@ -175,28 +171,24 @@ class RecordOnStack:
             memory.write(address, value)
         self._covered.clear()
         is_explained = not self._has_finalizers and self._residue.explains(tracer.case)
-        if is_explained or not self._replay.take(self._body):
+        if is_explained or not self._replay.take():
             self._leave(self._residue.words.get(tracer.case, ()))
+        if self._has_queued and self._index == self._alloc_index:
+            self._replay.wake(self._index)
 
     @property
-    def _body(self) -> slice:
-        """Where the new object's body is, if one was made."""
-        taken, shape, geometry = self._tracer.taken, self._engine.shape, self._engine.geometry
-        if taken is None:
-            return slice(0, 0)
-        address, blocks = taken
-        start = address + shape.body_offset_bytes
-        return slice(start, start + shape.body_bytes(geometry, blocks))
+    def _has_queued(self) -> bool:
+        """Whether finalizers are to be run, and nobody has set about it."""
+        words = self._facts.finalizers
+        return (
+            words is not None and words.queued_address is not None and bool(self._memory.read(words.queued_address, 1))
+        )
 
     def _leave(self, words: Sequence[Word]) -> None:
         values, geometry, stack_pointer = self._tracer.values, self._engine.geometry, self._memory.stack_pointer
         for word in words:
             for address in self._places((word.below_bytes,)) if word.kind is not Kind.UNKNOWN else ():
                 self._memory.write(address, word.value(values, stack_pointer, geometry))
-
-    def woken(self) -> None:
-        """Let the stack be as before."""
-        self._replay.woken()
 
     def _places(self, below: Iterable[int]) -> Iterator[int]:
         """Addresses so many bytes below the stack pointer, those that are in memory."""

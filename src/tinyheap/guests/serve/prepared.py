@@ -21,11 +21,11 @@ import wasmtime
 
 from tinyheap.errors import GeometryError, GuestError, PolicyError
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, WOKEN
+from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
 from tinyheap.guests.serve.residue import left_by_allocations
-from tinyheap.guests.serve.serving import Binding, ServingHeap, alloc_index
+from tinyheap.guests.serve.serving import Binding, ServingHeap
 from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.heap.engines import KERNEL, KERNELS, choose_engine, engine_name_of
@@ -33,7 +33,7 @@ from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import TABLE_DIVISOR, Role
+from tinyheap.recognize.facts import TABLE_DIVISOR, Role, alloc_index
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
@@ -156,10 +156,7 @@ class OfferedHeap(SoleOwner):
     def _function(self, name: str, kind: object) -> wasmtime.Func:
         if not isinstance(kind, wasmtime.FuncType):
             raise GuestError(f"invalid import {ALLOC_IMPORT}.{name}: expected a function")
-        store = self._store
-        if name == WOKEN:
-            return wasmtime.Func(store, kind, lambda: self._serving().woken())
-        role = self._prepared.facts.redirects[int(name)].role
+        role, store = self._prepared.facts.redirects[int(name)].role, self._store
         if role is Role.COLLECT:
             return wasmtime.Func(store, kind, lambda *_: self._collect(int(name), bool(kind.results)))
         if role is Role.REALLOC:

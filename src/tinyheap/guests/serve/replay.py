@@ -3,18 +3,19 @@
 A rehearsal explains what compilers leave on the stack, as far as the algorithm's variables do.  Where they do not, in cases
 that never came up in it, and where finalizers are looked at, the truth is found when it is needed: the memory is copied as
 it was before the call, the original's allocator makes the call on the copy, and if that comes to the same heap, the copy is
-what the guest has from then on.  Where the original set about running finalizers it is stopped, in the middle of its frame::
+what the guest has from then on.  Where the original runs finalizers at once, from within its frame, the guest runs them::
 
-    guest     alloc ── asks ──┐                         ┌─ wake ── said to be over ──┐
-    tinyheap                  └ collects, allocates ────┘ the frame is on the stack   └ the frame is taken off again
-    copy                          └ alloc ── up to wake
+    guest     alloc ── asks ──┐                        ┌─ finalizer, allocates ─┐              ┌── goes on
+    tinyheap                  └ collects, allocates ─┐ │ takes the copy         │ copies again │ takes the copy
+    copy                                             └─┘ alloc, up to its call  └── the rest ──┘
 
-An embedder with another idea of growth or of when to collect than the original comes to another heap; then nothing is taken.
+An embedder with another idea of growth or of when to collect than the original comes to another heap; then nothing is
+taken, and finalizers are run or woken by a further allocation of one byte, which nothing refers to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import wasmtime
@@ -34,18 +35,16 @@ _MARKS_TAKEN_BACK: Final = bytes(states & ~((states & states >> 4 & 0xF) << 4) f
 
 
 class _Call(NamedTuple):
-    index: int
+    """What is called."""
+
+    function: int
     stack_pointer: int
     size_bytes: int
     layout: int
 
 
-class _Waking(NamedTuple):
-    """A frame of the original's that is on the stack while finalizers are run."""
-
-    stack_pointer: int
-    chain: int
-    body: slice
+class _OtherHeapError(Exception):
+    """The copy's heap is not the guest's."""
 
 
 class Replay:
@@ -60,16 +59,16 @@ class Replay:
 
     def __init__(self, wasm: bytes, facts: BestFitHeap, memory: BoundMemory, engine: BestFitEngine) -> None:
         self._wasm, self._facts, self._memory, self._engine = wasm, facts, memory, engine
-        self._alone: Alone | None = None
+        self._idle: list[Alone] = []
+        """Those that do not wait for a finalizer."""
+        self._copy: Alone | None = None
+        """Has what was kept of a call."""
         self._call = _Call(0, 0, 0, 0)
         self._counts: list[tuple[int, bytes]] = []
-        self._is_kept = False
-        self._waking: list[_Waking] = []
 
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """A call begins; what is counted in it is remembered."""
         self._call = _Call(index, self._memory.stack_pointer, size_bytes, layout)
-        self._is_kept = False
         memory = self._memory.memory
         counts = [(address, COUNTER_BYTES) for address in vars(self._facts.counters).values()]
         counts.append((self._facts.collections_address, WORD_BYTES))
@@ -84,10 +83,9 @@ class Replay:
             covered: words that were overwritten since then: address, and what was there.
         """
         memory, geometry = self._memory.memory, self._engine.geometry
-        if self._alone is None:
-            self._alone = Alone(self._wasm, self._facts, FUEL)
-        self._alone.resize(len(memory))
-        copy = self._alone.memory
+        copied = self._copy or (self._idle.pop() if self._idle else Alone(self._wasm, self._facts, FUEL))
+        copied.resize(len(memory))
+        copy = copied.memory
         copy[:] = memory
         table = slice(geometry.table_address, geometry.end_address)
         copy[table] = bytes(memory[table]).translate(_MARKS_TAKEN_BACK)
@@ -95,31 +93,24 @@ class Replay:
             copy[address : address + len(value)] = value
         for address, word in covered:
             copy[address : address + WORD_BYTES] = word.to_bytes(WORD_BYTES, "little")
-        self._is_kept = True
+        self._copy = copied
 
-    def take(self, body: slice) -> bool:
-        """Leave what the original leaves; whether it came to the same heap, so that it is known.
-
-        Args:
-            body: of the new object; empty where none was made.
-        """
-        if not self._is_kept or self._alone is None:
+    def take(self) -> bool:
+        """Leave what the original leaves; whether it came to the same heap, so that it is known."""
+        copied, self._copy = self._copy, None
+        if copied is None:
             return False
-        self._is_kept = False
-        memory, copied = self._memory, self._alone
+        run = _Run(copied, self._memory, lambda: self._is_same(copied.memory))
         try:
-            is_waking = copied.call(*self._call) is None
+            copied.call(*self._call, run.call_guest)
+            run.take()
+        except _OtherHeapError:
+            return False
         except (wasmtime.Trap, wasmtime.WasmtimeError):
+            if run.guest_failed:
+                raise
             return False
-        if not self._is_same(copied.memory):
-            return False
-        chain = self._read_chain()
-        memory.memory[:] = copied.memory
-        if is_waking:
-            self._waking.append(_Waking(self._call.stack_pointer, chain, body))
-            memory.set_stack_pointer(copied.stack_pointer)
-            # The guest's own code, which the host returns to, sets about running them.
-            memory.write(self._queued_address, 1, 1)
+        self._idle.append(copied)
         return True
 
     def _is_same(self, copy: memoryview) -> bool:
@@ -128,24 +119,52 @@ class Replay:
         found = int.from_bytes(copy[free_ranges : free_ranges + WORD_BYTES], "little")
         return len(copy) == len(self._memory.memory) and found == self._engine.free_list
 
-    def _read_chain(self) -> int:
-        chain = self._facts.roots.stack_chain_address
-        return 0 if chain is None else self._memory.read(chain)
+    def wake(self, index: int) -> None:
+        """Run finalizers that are queued, or have them run, where there is room for another object.
 
-    @property
-    def _queued_address(self) -> int:
-        words = self._facts.finalizers
-        assert words is not None, "others are not woken"
-        assert words.queued_address is not None, "this is how they are woken"
-        return words.queued_address
+        Args:
+            index: of the allocator among the heap's redirects.
+        """
+        fixed, engine = self._facts.fixed_request, self._engine
+        size_bytes = 1 if fixed is None else fixed.size_bytes
+        needed_blocks = engine.shape.blocks_for(engine.geometry, size_bytes)
+        if any(blocks >= needed_blocks for _, blocks in engine.free_ranges()):
+            self.begins(index, size_bytes, 0)
+            self.keep(())
+            engine.alloc(size_bytes, 0)
+            self.take()
 
-    def woken(self) -> None:
-        """Finalizers were run, as far as that is done at once; what of the call was left to be done is done."""
-        if not self._waking:
-            return
-        frame, memory, chain = self._waking.pop(), self._memory, self._facts.roots.stack_chain_address
-        memory.set_stack_pointer(frame.stack_pointer)
-        if chain is not None:
-            memory.write(chain, frame.chain)
+
+class _Run:
+    """One call on a copy."""
+
+    def __init__(self, copied: Alone, memory: BoundMemory, is_same: Callable[[], bool]) -> None:
+        self._copied, self._memory, self._is_same = copied, memory, is_same
+        self._is_taken = False
+        self.guest_failed = False
+
+    def take(self) -> None:
+        """Let the guest have the copy.
+
+        Raises:
+            _OtherHeapError: its heap is another.
+        """
+        if not self._is_taken and not self._is_same():
+            raise _OtherHeapError
+        self._is_taken = True
+        self._memory.memory[:] = self._copied.memory
+        self._memory.set_stack_pointer(self._copied.stack_pointer)
+
+    def call_guest(self, slot: int, arguments: Sequence[int]) -> object:
+        """Call a function of the guest's, which may allocate."""
+        self.take()
+        memory = self._memory
+        try:
+            result = memory.call(slot, arguments)
+        except BaseException:
+            self.guest_failed = True
+            raise
         memory.locate()
-        memory.memory[frame.body] = bytes(frame.body.stop - frame.body.start)
+        self._copied.resize(len(memory.memory))
+        self._copied.memory[:] = memory.memory
+        return result

@@ -49,6 +49,9 @@ class Case(NamedTuple):
     """The heap grew."""
     splits: bool
     """What was left of the range went back to the list."""
+    lists: bool
+    """It was the only one of its length there.  Only allocations that do not collect are told apart by this: others can be
+    replayed where that makes a difference, and it does so only in programs that were not optimized."""
 
     @property
     def text(self) -> str:
@@ -59,7 +62,7 @@ class Case(NamedTuple):
 _ENDS: Final = tuple(
     (builds, grows, splits) for builds in (False, True) for grows in (False, True) for splits in (False, True)
 )[3:]
-"""What an allocation comes to after it has marked, as the last three of a case: it finds something free, or grows; what a
+"""What an allocation comes to after it has marked, as it finds and splits: it finds something free, or grows; what a
 growth alone gives is never used up by one object."""
 _REQUESTED_ENDS: Final = ((True, False, False), (False, False, False))
 """The same for a collection on request."""
@@ -184,21 +187,24 @@ OF_ALLOCATIONS: Final = (
     *("chain", "table", "heap.start", "heap.end"),
     *("take.link", "take.node", "take.met", "take.passed"),
     *("take.inner", "take.inner_next", "take.longer", "take.following"),
-    *("put.link", "put.node", "put.met", "put.passed", "put.inner", "put.range"),
+    *("put.link", "put.node", "put.met", "put.passed", "put.inner", "put.range", "put.longer", "put.length"),
     *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
 )
 """The variables that allocations set which need no collection, in the order that ``_list_allocator.pxd`` gives them."""
 
 
 def left_by_allocations(residue: Residue) -> list[array[int]]:
-    """What allocations leave which need no collection, for compiled code: empty ones, plain ones, those that split a range.
+    """What allocations leave which need no collection, for compiled code, in the order that ``_list_allocator.pxd`` gives them.
 
     Four numbers for each word, as in `Word`; a variable is its index in `OF_ALLOCATIONS`.
     """
     plain = Case(*[False] * len(Case._fields))
     return [
         array("Q", [number for word in residue.words.get(case, ()) for number in _numbers(word)])
-        for case in (plain._replace(is_empty=True), plain, plain._replace(splits=True))
+        for case in (
+            *(plain._replace(is_empty=True), plain),
+            *(plain._replace(splits=True), plain._replace(splits=True, lists=True)),
+        )
     ]
 
 

@@ -33,7 +33,7 @@ from tinyheap.guests.serve.verification import Absent, Verifier
 from tinyheap.heap.contract import BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import BlockHeap, alloc_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,10 +235,6 @@ class ServingHeap(SoleOwner):
             callers,
         )
 
-    def woken(self) -> None:
-        """Finalizers that a collection found were run, or set about, before the call that collected returns."""
-        self._stack.woken()
-
     def resize_in_place(self, address: int, size_bytes: int) -> tuple[bool, int]:
         """Try the guest's ``realloc`` without a new object: whether that was enough, and the bytes to be kept if not."""
         assert self._guard is not None, "only a guarded guest's realloc comes here"
@@ -343,11 +339,6 @@ class ServingHeap(SoleOwner):
             self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()
         return ()
-
-
-def alloc_index(facts: ServedHeap) -> int:
-    """The index of the allocator among a heap's redirects."""
-    return next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
 
 
 def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
