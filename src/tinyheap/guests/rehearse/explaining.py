@@ -48,11 +48,6 @@ class Explanation:
     nil: list[tuple[Kind, str]] = field(default_factory=list)
 
     @property
-    def is_understood(self) -> bool:
-        """Whether anything explains it."""
-        return self.is_untouched or bool(self.candidates)
-
-    @property
     def size(self) -> int:
         """How much may still explain it."""
         return len(self.candidates) + len(self.nil)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import wasmtime
@@ -36,7 +35,7 @@ def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
     """
     editor = Editor(module)
     kept = set().union(*(_reached(module, redirect.function) for redirect in facts.redirects))
-    slots = {} if facts.finalizers is None else dict(_slots(module))
+    slots = {} if facts.finalizers is None else {function: slot for slot, function in module.slots.items()}
     for function in module.functions:
         if function.body is None or function.index in kept:
             continue
@@ -52,14 +51,6 @@ def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
         # A large memory only takes time; the heap need not reach to its end.
         editor.set_minimum(0, min(module.memories[0].type.limits.minimum, _pages_used(module, facts)))
     return editor.encode()
-
-
-def _slots(module: Module) -> Iterator[tuple[int, int]]:
-    """The functions that the first table has from the start, and where."""
-    for segment in module.elements:
-        start = None if segment.offset is None or segment.table else segment.offset.constant
-        if isinstance(start, int):
-            yield from ((function, start + index) for index, function in enumerate(segment.functions or ()))
 
 
 def _pages_used(module: Module, facts: BestFitHeap) -> int:

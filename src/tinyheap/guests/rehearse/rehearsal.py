@@ -63,10 +63,35 @@ class _Learner:
             if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
                 break
         # What was hardly ever seen is not known.
-        words = {case: list(self._words(case)) for case in self._known if self._trials[case] >= ENOUGH}
+        words: dict[Case, list[Word]] = {case: [] for case in self._known if self._trials[case] >= ENOUGH}
+        for index in range(WINDOW_WORDS):
+            for case, word in self._chosen(index, list(words)):
+                words[case].append(word)
         self._agree(words)
+        self._complete(words)
         has_tasks = self._facts.roots.current_task_address is not None
         return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
+
+    def _chosen(self, index: int, cases: Sequence[Case]) -> Iterator[tuple[Case, Word]]:
+        """What explains one word, in each case that touches it: the simplest of what may.
+
+        Allocations that need no collection differ little, and as a rule are the same frame: for them what holds in most of
+        their cases comes first.
+        """
+        found = {case: self._known[case][index] for case in cases if not self._known[case][index].is_untouched}
+        votes = Counter(word for case, each in found.items() if not case.collects for word in each.candidates)
+        for case, each in found.items():
+            if each.candidates:
+                is_alike = not case.collects
+                yield case, min(each.candidates, key=lambda word: (-votes[word] * is_alike, *simplicity(word)))
+            elif case.collects:
+                # It can be found out again when it runs; allocations are too many for that.
+                yield case, Word((index + 1) * WORD_BYTES, Kind.UNKNOWN, "", 0)
+            else:
+                raise RehearsalError(
+                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
+                    f"{(index + 1) * WORD_BYTES} bytes below where it was called, that is not understood ({case.text})"
+                )
 
     def _agree(self, words: Mapping[Case, list[Word]]) -> None:
         """A word that was always 0 in one case, and a variable in another, is that variable in both, if that was always nil.
@@ -83,6 +108,12 @@ class _Learner:
                 others = [each for each in sources.get(word.below_bytes, ()) if (each.kind, each.variable) in nil]
                 if word.kind is Kind.CONSTANT and others:
                     found[index] = others[0]
+
+    @staticmethod
+    def _complete(words: dict[Case, list[Word]]) -> None:
+        """What is left of a range is hardly ever the first of its length with some, and with others always is."""
+        for case in [case for case in words if case.splits and not case.collects]:
+            words.setdefault(case._replace(lists=not case.lists), words[case])
 
     def _seen(self, *, in_task: bool) -> tuple[int, ...]:
         """Which words from before a call are still there, and looked at, when it marks: those that are each time.
@@ -101,6 +132,10 @@ class _Learner:
         for layouts in ((), (), (0,)):
             scene = self._scene()
             scene.fill(0, layouts=layouts)
+            yield scene
+        for _ in range(3):
+            scene = self._scene()
+            scene.comb()
             yield scene
         # What is left of five blocks goes to others of two, of which there are many.
         for free_share, kept_share in ((0.5, 0), (0.8, 0), (0, 0.5)):
@@ -186,23 +221,6 @@ class _Learner:
             each.narrow(explanation)
         is_steady = sum(each.size for each in known) == size
         self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
-
-    def _words(self, case: Case) -> Iterator[Word]:
-        """The explanation of each word that a case touches: the simplest of those that are left.
-
-        What a collection leaves can be found out again when it runs; allocations are too many for that.
-        """
-        for index, each in enumerate(self._known[case]):
-            below_bytes = (index + 1) * WORD_BYTES
-            if each.is_understood and not each.is_untouched:
-                yield min(each.candidates, key=simplicity)
-            elif not each.is_understood and case.collects:
-                yield Word(below_bytes, Kind.UNKNOWN, "", 0)
-            elif not each.is_understood:
-                raise RehearsalError(
-                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
-                    f"{below_bytes} bytes below where it was called, that is not understood ({case.text})"
-                )
 
     def _seen_once(self, *, in_task: bool) -> set[int]:
         scene = self._scene(in_task=in_task, is_large=True)

@@ -160,6 +160,21 @@ class Scene:
         while address := self.engine.alloc(*self.any_request(sizes, layouts)):
             self.objects.append(address)
 
+    def comb(self) -> None:
+        """Free ranges of up to eight blocks, or of no more than so many lengths, none beside another; the rest is full."""
+        engine, between = self.engine, []
+        lengths = self._rng.sample(range(1, 9), self._rng.randrange(1, 9))
+        for blocks in self._rng.choices(lengths, k=self._rng.randrange(1, 40)):
+            size_bytes = max(engine.shape.body_bytes(engine.geometry, blocks), 1)
+            between.append(engine.alloc(size_bytes, 0))
+            self.objects.append(engine.alloc(1, 0))
+        self.objects = [address for address in self.objects if address]
+        self._fill_with(SIZES, (0,))
+        self._fill_with((1,), (0,))
+        for address in between:
+            if address:
+                engine.free(self.head_of(address))
+
     def keep(self, share: float) -> None:
         """Let each of a share of the objects refer to the next, and the stack to the first; the others go."""
         kept = self._rng.sample(self.objects, max(1, int(len(self.objects) * share))) if self.objects else []

@@ -14,6 +14,7 @@ import wasmtime
 from tinyheap.guests.rewrite.rewriting import STACK_POINTER_EXPORT
 from tinyheap.guests.serve.memory import BoundMemory
 from tinyheap.hosts import compile_module
+from tinyheap.recognize.facts import Role
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Alone:
         facts, function = self._facts, self._functions[index]
         arguments = [0] * len(function.type(self._store).params)
         for parameter, value in ((facts.size_parameter, size_bytes), (facts.layout_parameter, layout)):
-            if parameter is not None and arguments:
+            if parameter is not None and facts.redirects[index].role is Role.ALLOC:
                 arguments[parameter] = value
         try:
             return int(function(self._store, *arguments) or 0) & 0xFFFF_FFFF

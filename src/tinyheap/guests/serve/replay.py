@@ -67,7 +67,10 @@ class Replay:
         self._counts: list[tuple[int, bytes]] = []
 
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
-        """A call begins; what is counted in it is remembered."""
+        """A call begins; what is counted in it is remembered, and nothing is kept of an earlier one."""
+        if self._copy is not None:
+            self._idle.append(self._copy)
+            self._copy = None
         self._call = _Call(index, self._memory.stack_pointer, size_bytes, layout)
         memory = self._memory.memory
         counts = [(address, COUNTER_BYTES) for address in vars(self._facts.counters).values()]
@@ -83,7 +86,7 @@ class Replay:
             covered: words that were overwritten since then: address, and what was there.
         """
         memory, geometry = self._memory.memory, self._engine.geometry
-        copied = self._copy or (self._idle.pop() if self._idle else Alone(self._wasm, self._facts, FUEL))
+        copied = self._idle.pop() if self._idle else Alone(self._wasm, self._facts, FUEL)
         copied.resize(len(memory))
         copy = copied.memory
         copy[:] = memory
