@@ -21,6 +21,7 @@ from typing import Final
 
 from tinyheap.guests.rehearse.explaining import Explanation, Left, simplicity
 from tinyheap.guests.rehearse.guest_alone import Guest, RehearsalError, allocator_alone
+from tinyheap.guests.rehearse.requests import sizes_asked_for
 from tinyheap.guests.rehearse.scenes import NO_POINTERS, SIZES, WINDOW_WORDS, WORD_BYTES, Scene, heap_of
 from tinyheap.guests.serve.residue import Case, Kind, Residue, Residues, Word
 from tinyheap.guests.serve.tracing import Tracer
@@ -45,11 +46,13 @@ class _Learner:
         guest: the module.
         facts: where its heap's parts are.
         index: of the function among the heap's redirects.
+        asked: the sizes that the module's code asks for, where all are known.
         rng: chooses.
     """
 
-    def __init__(self, guest: Guest, facts: BestFitHeap, index: int, rng: random.Random) -> None:
-        self._guest, self._facts, self._index, self._rng = guest, facts, index, rng
+    def __init__(self, guest: Guest, facts: BestFitHeap, index: int, asked: Sequence[int], rng: random.Random) -> None:
+        self._guest, self._facts, self._index, self._asked, self._rng = guest, facts, index, asked, rng
+        self._sizes = asked or (*(() if facts.zero_size_address is None else (0,)), *SIZES, 900)
         self._collects = facts.redirects[index].role is Role.COLLECT
         self._known: dict[Case, list[Explanation]] = {}
         self._trials: Counter[Case] = Counter()
@@ -143,7 +146,8 @@ class _Learner:
             scene.fill(free_share, sizes=(16, 64))
             if kept_share:
                 scene.keep(kept_share)
-            scene.request_bytes = 32
+            if not self._asked:
+                scene.request_bytes = 32
             yield scene
         has_tasks = self._facts.roots.current_task_address is not None
         for in_task in (False, True) if has_tasks else (False,):
@@ -174,7 +178,7 @@ class _Learner:
         stale = [_STALE + 8 * index for index in range(WINDOW_WORDS)]
         scene.place_words(stale)
         scene.publish()
-        sizes: Sequence[int] = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
+        sizes = self._sizes
         if scene.request_bytes is not None:
             sizes = (scene.request_bytes,)
         size_bytes, layout = self._request_of(*scene.any_request(sizes))
@@ -233,14 +237,15 @@ class _Learner:
         for index, address in enumerate(alone):
             scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
         scene.publish()
-        made = self._guest.call(self._index, scene, *self._request_of(900, 0))
+        size_bytes = self._sizes[-1]
+        made = self._guest.call(self._index, scene, *self._request_of(size_bytes, 0))
         memory = self._guest.memory
         table_at = self._facts.metadata_start_address
         table = memory[int.from_bytes(memory[table_at : table_at + WORD_BYTES], "little") :]
         return {
             (index + 1) * WORD_BYTES
             for index, address in enumerate(alone)
-            if _is_head(table, scene.head_of(address)) and not made <= address < made + 900
+            if _is_head(table, scene.head_of(address)) and not made <= address < made + size_bytes
         }
 
 
@@ -304,5 +309,6 @@ def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
     alone = allocator_alone(module, facts)
     guest = Guest(alone, facts, rng)
     facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
-    learned = {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))}
+    asked = sizes_asked_for(module, facts)
+    learned = {index: _Learner(guest, facts, index, asked, rng).learn() for index in range(len(facts.redirects))}
     return Rehearsed(facts, Residues(learned, alone))
