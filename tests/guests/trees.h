@@ -34,7 +34,9 @@ __attribute__((export_name("run"))) word run(word trees, word depth) {
         grow_tree(place, depth);
         struct tree *tree = *place;
         total += words[i & 7] + sum(tree);
-#if !ONE_SIZE
+#if SMALLEST
+        *(word *)alloc(100, 1) = i;
+#elif !ONE_SIZE
         total += *(uint8_t *)alloc(0, 0);
         *(word *)alloc(100 + i, 1) = i;
 #endif

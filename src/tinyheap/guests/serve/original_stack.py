@@ -124,25 +124,48 @@ class RecordOnStack:
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
         """The stack, with what is seen below its end, then the globals."""
-        memory, roots, residue = self._memory, self._facts.roots, self._residue
-        stack_pointer = memory.stack_pointer
+        memory, roots = self._memory, self._facts.roots
         task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
         self._tracer.collects()
-        # What the original's frames lie on cannot be seen meanwhile.
-        seen = residue.seen_in_task if task else residue.seen
-        for address in self._places(residue.touched - set(seen)):
-            self._covered.append((address, memory.read(address)))
-            memory.write(address, 0)
-        if not task:
+        if task and self._is_called and not self._residue.is_understood and self._replay.make():
+            self._mark_what_survives()
+        else:
+            yield from self._seen(is_in_task=bool(task))
+        yield from root_ranges(roots, memory, memory.stack_pointer)
+
+    def _seen(self, *, is_in_task: bool) -> Iterator[tuple[int, int]]:
+        """What is seen below the stack's end; what the original's frames lie on cannot be seen meanwhile."""
+        residue = self._residue
+        seen = residue.seen_in_task if is_in_task else residue.seen
+        self._cover(self._places(residue.touched - set(seen)))
+        if not is_in_task:
             for address in self._places(reversed(residue.seen)):
                 yield address, address + WORD_BYTES
-        yield from root_ranges(roots, memory, stack_pointer)
+
+    def _mark_what_survives(self) -> None:
+        """Mark from the dead part of a goroutine's stack what the original has marked, whatever it saw there."""
+        engine, geometry = self._engine, self._engine.geometry
+        end = self._memory.stack_pointer
+        first, _ = engine.extent(engine.find_head(geometry.block_of(end)))
+        places = range(engine.shape.address_of(geometry, first), end, WORD_BYTES)
+        words = {*map(self._memory.read, places), *map(self._replay.left, places)}
+        engine.mark_addresses(sorted(filter(self._replay.has_survived, words)))
+        self._cover(places)
+
+    def _cover(self, places: Iterable[int]) -> None:
+        for address in places:
+            self._covered.append((address, self._memory.read(address)))
+            self._memory.write(address, 0)
 
     def marked(self) -> None:
         """Follow it; where what will be left may not be explained, keep what tells."""
         self._tracer.marked()
         self._has_finalizers = self._looks_at_finalizers()
-        if self._is_called and (self._has_finalizers or not self._residue.explains_ends_of(self._tracer.case)):
+        if (
+            self._is_called
+            and not self._replay.has_kept
+            and (self._has_finalizers or not self._residue.explains_ends_of(self._tracer.case))
+        ):
             self._replay.keep(self._covered)
 
     def _looks_at_finalizers(self) -> bool:

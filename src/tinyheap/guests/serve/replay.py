@@ -22,6 +22,7 @@ import wasmtime
 
 from tinyheap.guests.serve.alone import Alone
 from tinyheap.guests.serve.memory import COUNTER_BYTES, WORD_BYTES
+from tinyheap.heap.contract import NO_BLOCK, State
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FUEL: Final = 1 << 36
 """Instructions that one call may take, as wasmtime counts them: a minute or so."""
+_BLOCKS_PER_BYTE: Final = 4
 _MARKS_TAKEN_BACK: Final = bytes(states & ~((states & states >> 4 & 0xF) << 4) for states in range(256))
 """What four blocks' states are without their marks: a mark has the bits of both a head and a tail."""
 
@@ -63,14 +65,14 @@ class Replay:
         """Those that do not wait for a finalizer."""
         self._copy: Alone | None = None
         """Has what was kept of a call."""
+        self._made: int | None = None
+        """What the call has returned there, if it was made already."""
         self._call = _Call(0, 0, 0, 0)
         self._counts: list[tuple[int, bytes]] = []
 
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """A call begins; what is counted in it is remembered, and nothing is kept of an earlier one."""
-        if self._copy is not None:
-            self._idle.append(self._copy)
-            self._copy = None
+        self._forget()
         self._call = _Call(index, self._memory.stack_pointer, size_bytes, layout)
         memory = self._memory.memory
         counts = [(address, COUNTER_BYTES) for address in vars(self._facts.counters).values()]
@@ -78,6 +80,53 @@ class Replay:
         self._counts = [
             (address, bytes(memory[address : address + size])) for address, size in counts if address is not None
         ]
+
+    def _forget(self) -> None:
+        if self._copy is not None:
+            self._idle.append(self._copy)
+        self._copy = self._made = None
+
+    def make(self) -> bool:
+        """Make the call on a copy now, before anything is marked; whether the original came to its end without the guest."""
+        self.keep(())
+        assert self._copy is not None, "it was kept just now"
+        try:
+            self._made = self._copy.call(*self._call)
+        except (wasmtime.Trap, wasmtime.WasmtimeError):
+            self._forget()
+        return self._made is not None
+
+    def has_survived(self, word: int) -> bool:
+        """Whether a word refers to an object that the original's collection left alive, in the call that was made."""
+        assert self._copy is not None, "a call was made"
+        engine, geometry, copy = self._engine, self._engine.geometry, self._copy.memory
+        block = geometry.block_of(word) if geometry.is_on_heap(word) else geometry.end_block
+        if block >= geometry.end_block or engine.state(block) is State.FREE:
+            return False
+        head = engine.find_head(block)
+        if head == NO_BLOCK or head in self._made_blocks():
+            return False
+        table_at = self._facts.metadata_start_address
+        table = int.from_bytes(copy[table_at : table_at + WORD_BYTES], "little")
+        return bool(copy[table + head // _BLOCKS_PER_BYTE] >> head % _BLOCKS_PER_BYTE & 1)
+
+    def _made_blocks(self) -> range:
+        """The blocks of the new object."""
+        geometry, shape = self._engine.geometry, self._engine.shape
+        if not self._made or not self._call.size_bytes:
+            return range(0)
+        first = geometry.block_of(self._made - shape.body_offset_bytes)
+        return range(first, first + shape.blocks_for(geometry, self._call.size_bytes))
+
+    def left(self, address: int) -> int:
+        """The word that the call that was made has left at an address."""
+        assert self._copy is not None, "a call was made"
+        return int.from_bytes(self._copy.memory[address : address + WORD_BYTES], "little")
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether there is a copy for this call."""
+        return self._copy is not None
 
     def keep(self, covered: Iterable[tuple[int, int]]) -> None:
         """Copy the memory as it was when the call began; all is marked, and nothing swept.
@@ -100,12 +149,14 @@ class Replay:
 
     def take(self) -> bool:
         """Leave what the original leaves; whether it came to the same heap, so that it is known."""
-        copied, self._copy = self._copy, None
+        copied, made = self._copy, self._made
+        self._copy = self._made = None
         if copied is None:
             return False
         run = _Run(copied, self._memory, lambda: self._is_same(copied.memory))
         try:
-            copied.call(*self._call, run.call_guest)
+            if made is None:
+                copied.call(*self._call, run.call_guest)
             run.take()
         except _OtherHeapError:
             return False
@@ -117,10 +168,13 @@ class Replay:
         return True
 
     def _is_same(self, copy: memoryview) -> bool:
-        """Whether the heap of the copy ends where the guest's does, and has the same list of free ranges."""
-        free_ranges = self._facts.free_ranges_address
+        """Whether the heap of the copy is the guest's: as large, the same blocks in use, the same list of free ranges."""
+        memory, free_ranges = self._memory.memory, self._facts.free_ranges_address
         found = int.from_bytes(copy[free_ranges : free_ranges + WORD_BYTES], "little")
-        return len(copy) == len(self._memory.memory) and found == self._engine.free_list
+        table = slice(self._engine.geometry.table_address, self._engine.geometry.end_address)
+        return (
+            len(copy) == len(memory) and found == self._engine.free_list and bytes(copy[table]) == bytes(memory[table])
+        )
 
     def wake(self, index: int) -> None:
         """Run finalizers that are queued, or have them run, where there is room for another object.

@@ -127,6 +127,11 @@ class Residue(NamedTuple):
         """How far below the stack pointer the words lie that a collection's calls write to."""
         return frozenset(word.below_bytes for case, words in self.words.items() if case.collects for word in words)
 
+    @property
+    def is_understood(self) -> bool:
+        """Whether all that was ever left is explained."""
+        return all(map(self.explains, self.words))
+
     def explains(self, case: Case) -> bool:
         """Whether all that is left in a case is known."""
         words = self.words.get(case)
