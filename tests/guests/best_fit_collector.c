@@ -250,58 +250,15 @@ __attribute__((noinline)) word on_system_stack(word context) {
 static void mark_stack(void) {
 #if INDIRECT
     mark_roots(on_system_stack(0) ? stack_pointer() : saved_stack_pointer, STACK_TOP, 0);
-    return;
 #elif SAVED
     mark_roots(current_task ? saved_stack_pointer : stack_pointer(), STACK_TOP);
-    return;
-#elif TASKS
+#else
+#if TASKS
     if (current_task) return;
 #endif
     mark_roots(stack_pointer(), STACK_TOP);
-}
-
-#if FINALIZERS
-struct entry {
-    struct entry *next;
-    word hidden_object;
-    void (*function)(word);
-    word unused;
-};
-
-static struct entry *registered, *pending;
-static word registered_count;
-static uint8_t queued, draining;
-
-static void scan_finalizers(void) {
-    struct entry **link = &registered;
-    for (struct entry *entry = *link; entry; entry = *link) {
-        word object = ~entry->hidden_object;
-        if (!on_heap(object) || state(head(block_of(object))) == MARK) {
-            link = &entry->next;
-            continue;
-        }
-        *link = entry->next;
-        registered_count--;
-        entry->next = pending;
-        pending = entry;
-        queued = 1;
-    }
-    for (struct entry *entry = pending; entry; entry = entry->next) mark_root(~entry->hidden_object);
-    finish_mark();
-}
-
-static void drain(void) {
-    queued = 0;
-    if (draining) return;
-    draining = 1;
-    while (pending) {
-        struct entry *entry = pending;
-        pending = entry->next;
-        entry->function(~entry->hidden_object);
-    }
-    draining = 0;
-}
 #endif
+}
 
 #if INDIRECT
 #define run_gc() collect(0)

@@ -68,7 +68,7 @@ def test_without_it_a_word_would_differ(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Replay, "take", lambda _: False)
     native, ours = pairs.start_native(pair_of(SECRET)), pairs.start_ours(pair_of(SECRET))
     assert exercise(native, SECRET) == exercise(ours, SECRET)
-    with pytest.raises(AssertionError, match="memory of .* differ"):
+    with pytest.raises(AssertionError, match=r"memory of .* differ"):
         pairs.assert_equal(native, ours)
 
 

@@ -35,6 +35,8 @@ ROUNDS: Final = 12
 MOST_ROUNDS: Final = 24
 LOOKS: Final = 4
 """So often it is looked which words a collection sees."""
+_FREED: Final = 5
+"""So many free ranges are there where it is looked whether that makes a difference."""
 _STALE: Final = 0x7EE0_0000
 """Words that are not addresses of the heap."""
 
@@ -73,7 +75,12 @@ class _Learner:
         self._agree(words)
         self._complete(words)
         has_tasks = self._facts.roots.current_task_address is not None
-        return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
+        return Residue(
+            words,
+            self._seen(in_task=False),
+            self._seen(in_task=True) if has_tasks else (),
+            has_tasks and self._seen(in_task=True) != self._seen(in_task=True, freed=_FREED),
+        )
 
     def _chosen(self, index: int, cases: Sequence[Case]) -> Iterator[tuple[Case, Word]]:
         """What explains one word, in each case that touches it: the simplest of what may.
@@ -118,12 +125,12 @@ class _Learner:
         for case in [case for case in words if case.splits and not case.collects]:
             words.setdefault(case._replace(lists=not case.lists), words[case])
 
-    def _seen(self, *, in_task: bool) -> tuple[int, ...]:
+    def _seen(self, *, in_task: bool, freed: int = 0) -> tuple[int, ...]:
         """Which words from before a call are still there, and looked at, when it marks: those that are each time.
 
         What is seen once may be kept by a number in the globals that happens to be its address.
         """
-        seen = set.intersection(*(self._seen_once(in_task=in_task) for _ in range(LOOKS)))
+        seen = set.intersection(*(self._seen_once(in_task=in_task, freed=freed) for _ in range(LOOKS)))
         return tuple(sorted(seen))
 
     def _scenes(self) -> Iterator[Scene]:
@@ -156,12 +163,31 @@ class _Learner:
                     scene = self._scene(in_task=True)
                     scene.fill(free_share)
                     yield scene
-            for layouts, share in (((), 1), ((0,), 1), ((), 0.9), ((), 0.8), ((), 0.7)):
-                scene = self._scene(in_task=in_task)
-                with_pointers = [layout for layout in scene.layouts if layout != NO_POINTERS]
-                scene.fill(0, layouts=layouts or with_pointers)
-                scene.keep(share)
-                yield scene
+            yield from self._chains(in_task=in_task)
+
+    def _chains(self, *, in_task: bool) -> Iterator[Scene]:
+        """Objects each of which refers to the next, so that all are scanned: of all kinds, without layouts, with some only.
+
+        Of some heaps all stay alive, of others a share; and of some all objects are as large as what is asked for, so that
+        it takes up a whole range.
+        """
+        for kind, share, is_alike in (
+            *(("any", 1, False), ("none", 1, False), ("masks", 1, False)),
+            *(("any", 0.9, False), ("any", 0.8, False), ("any", 0.7, False)),
+            *(("any", 0.5, True), ("masks", 0.5, True)),
+        ):
+            scene = self._scene(in_task=in_task)
+            kinds = {
+                "any": [layout for layout in scene.layouts if layout != NO_POINTERS],
+                "none": [0],
+                "masks": [layout for layout, element_bytes in scene.layouts.items() if element_bytes] or [0],
+            }
+            if is_alike:
+                scene.request_bytes = self._rng.choice([size for size in self._sizes if size])
+            size_bytes = self._request_of(scene.request_bytes or 0, 0)[0]
+            scene.fill(0, sizes=(size_bytes,) if is_alike else SIZES, layouts=kinds[kind])
+            scene.keep(share)
+            yield scene
 
     def _scene(self, *, in_task: bool = False, is_large: bool = False) -> Scene:
         return Scene(self._guest.fresh_bytes(), self._facts, self._rng, in_task=in_task, is_large=is_large)
@@ -226,9 +252,10 @@ class _Learner:
         is_steady = sum(each.size for each in known) == size
         self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
 
-    def _seen_once(self, *, in_task: bool) -> set[int]:
+    def _seen_once(self, *, in_task: bool, freed: int) -> set[int]:
         scene = self._scene(in_task=in_task, is_large=True)
         scene.fill(0, layouts=(0,))
+        scene.free_small(freed, self._sizes[-1])
         alone = self._rng.sample(scene.objects, WINDOW_WORDS)
         for address in scene.objects:
             scene.write(address, 0)

@@ -121,6 +121,8 @@ class Residue(NamedTuple):
     """How far below the stack pointer the words lie that a collection scans, though they are from before the call."""
     seen_in_task: Sequence[int]
     """The same where the stack is an object of the heap."""
+    seen_varies: bool
+    """Whether that is not the same for every list of free ranges."""
 
     @property
     def touched(self) -> frozenset[int]:
@@ -129,8 +131,8 @@ class Residue(NamedTuple):
 
     @property
     def is_understood(self) -> bool:
-        """Whether all that was ever left is explained."""
-        return all(map(self.explains, self.words))
+        """Whether all that was ever left, or seen, is explained."""
+        return not self.seen_varies and all(map(self.explains, self.words))
 
     def explains(self, case: Case) -> bool:
         """Whether all that is left in a case is known."""
@@ -182,8 +184,9 @@ def decode_residues(data: bytes) -> Residues:
             },
             tuple(seen),
             tuple(seen_in_task),
+            seen_varies,
         )
-        for index, words, seen, seen_in_task in json.loads(line)
+        for index, words, seen, seen_in_task, seen_varies in json.loads(line)
     }
     return Residues(functions, allocator)
 
