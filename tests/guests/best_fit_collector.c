@@ -260,6 +260,49 @@ static void mark_stack(void) {
 #endif
 }
 
+#if FINALIZERS
+struct entry {
+    struct entry *next;
+    word hidden_object;
+    void (*function)(word);
+    word unused;
+};
+
+static struct entry *registered, *pending;
+static word registered_count;
+static uint8_t queued, draining;
+
+static void scan_finalizers(void) {
+    struct entry **link = &registered;
+    for (struct entry *entry = *link; entry; entry = *link) {
+        word object = ~entry->hidden_object;
+        if (!on_heap(object) || state(head(block_of(object))) == MARK) {
+            link = &entry->next;
+            continue;
+        }
+        *link = entry->next;
+        registered_count--;
+        entry->next = pending;
+        pending = entry;
+        queued = 1;
+    }
+    for (struct entry *entry = pending; entry; entry = entry->next) mark_root(~entry->hidden_object);
+    finish_mark();
+}
+
+static void drain(void) {
+    queued = 0;
+    if (draining) return;
+    draining = 1;
+    while (pending) {
+        struct entry *entry = pending;
+        pending = entry->next;
+        entry->function(~entry->hidden_object);
+    }
+    draining = 0;
+}
+#endif
+
 #if INDIRECT
 #define run_gc() collect(0)
 __attribute__((noinline)) word collect(word context) {
@@ -365,6 +408,13 @@ __attribute__((export_name("watch"))) word watch(word count) {
 }
 #endif
 
+#if FINALIZERS
+static void collect_and_drain(void) {
+    run_gc();
+    if (queued) drain();
+}
+#define COLLECT() collect_and_drain()
+#endif
 #define SET_UP_MORE() build_free_ranges()
 
 #include "trees.h"

@@ -75,9 +75,8 @@ def test_without_it_a_word_would_differ(monkeypatch: pytest.MonkeyPatch) -> None
 def test_where_all_is_explained_nothing_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[object] = []
     monkeypatch.setattr(Replay, "keep", lambda *arguments: copies.append(arguments))
-    build = PLAIN._replace(precise=True)
-    ours = pairs.start_ours(pair_of(build))
-    exercise(ours, build)
+    ours = pairs.start_ours(pair_of(PLAIN))
+    exercise(ours, PLAIN)
     assert ours.heap is not None
     assert len(ours.heap.collections) > 1
     assert not copies

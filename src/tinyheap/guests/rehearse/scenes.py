@@ -77,7 +77,10 @@ class Scene:
         for address, value in (
             (roots.current_task_address, task),
             (roots.saved_stack_pointer_address, top - 64),
-            (roots.stack_chain_address, 0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 30, 1 << 31)),
+            (
+                roots.stack_chain_address,
+                0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 30, 1 << 31),
+            ),
         ):
             if address is not None:
                 self.write(address, value)
