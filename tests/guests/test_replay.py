@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guests import collectors, pairs
@@ -9,12 +11,15 @@ from guests.collectors import Build
 from guests.pairs import Pair, Run
 from tinyheap.errors import GuestTrapError
 from tinyheap.guests.policy import Policy
+from tinyheap.guests.program import Program
 from tinyheap.guests.rehearse.rehearsal import rehearse
 from tinyheap.guests.rehearse.requests import sizes_asked_for
 from tinyheap.guests.serve.replay import Replay
 from tinyheap.guests.serve.residue import Kind
 from tinyheap.heap.growth import FixedStep
+from tinyheap.profile.summary import totals
 from tinyheap.recognize.identify import identify
+from tinyheap.recordings import Recording
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Module
 
@@ -94,6 +99,18 @@ def test_finalizers_are_run_under_other_policies(policy: Policy) -> None:
     assert finalized > 2 * sum(range(900))
     assert ours.heap is not None
     assert not ours.heap.problems()
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(gc_every=100)], ids=str)
+def test_a_recording_has_all_that_dies(policy: Policy, tmp_path: Path) -> None:
+    path = tmp_path / "finalizers.tinyheap"
+    with Program.open(wasm_of(FINALIZERS), policy=policy, recording=path) as program:
+        program.start()
+        program.call("watch", 3000)
+        assert program.heap is not None
+        collections = program.heap.collections
+    with Recording.open(path) as recording:
+        assert totals(recording).freed_objects == sum(each.freed_objects for each in collections) > 0
 
 
 def test_a_finalizer_that_traps_ends_the_program_the_same() -> None:

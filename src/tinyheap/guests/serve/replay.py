@@ -10,7 +10,7 @@ what the guest has from then on.  Where the original runs finalizers at once, fr
     copy                                             └─┘ alloc, up to its call  └── the rest ──┘
 
 An embedder with another idea of growth or of when to collect than the original comes to another heap; then nothing is
-taken, and finalizers are run or woken by a further allocation of one byte, which nothing refers to.
+taken, and finalizers are run or woken by a further allocation of one byte, which is freed again.
 """
 
 from __future__ import annotations
@@ -188,8 +188,9 @@ class Replay:
         if any(blocks >= needed_blocks for _, blocks in engine.free_ranges()):
             self.begins(index, size_bytes, 0)
             self.keep(())
-            engine.alloc(size_bytes, 0)
+            address = engine.alloc(size_bytes, 0)
             self.take()
+            engine.free(engine.find_head(engine.geometry.block_of(address - engine.shape.body_offset_bytes)))
 
 
 class _Run:
