@@ -103,6 +103,11 @@ residues = st.builds(
     st.lists(st.integers(4, 1024)).map(tuple),
     st.lists(st.integers(4, 1024)).map(tuple),
     st.booleans(),
+    st.dictionaries(
+        st.tuples(*[st.booleans()] * len(Case._fields)).map(Case._make),
+        st.lists(st.lists(words).map(tuple)).map(tuple),
+        max_size=2,
+    ),
 )
 
 
@@ -126,7 +131,11 @@ def test_values_come_from_variables() -> None:
 
 def test_compiled_code_gets_four_numbers_a_word() -> None:
     residue = Residue(
-        {PLAIN: (Word(52, Kind.VARIABLE, "taken", -4), Word(56, Kind.VARIABLE, f"{Walk.BUILD}.link", 0))}, (), (), False
+        {PLAIN: (Word(52, Kind.VARIABLE, "taken", -4), Word(56, Kind.VARIABLE, f"{Walk.BUILD}.link", 0))},
+        (),
+        (),
+        False,
+        {},
     )
     empty, plain, splits, lists = left_by_allocations(residue)
     assert (list(empty), list(splits), list(lists)) == ([], [], [])

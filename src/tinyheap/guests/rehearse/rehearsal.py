@@ -80,6 +80,7 @@ class _Learner:
             self._seen(in_task=False),
             self._seen(in_task=True) if has_tasks else (),
             has_tasks and self._seen(in_task=True) != self._seen(in_task=True, freed=_FREED),
+            {case: list(self._doubts(case, words[case])) for case in words if case.collects},
         )
 
     def _chosen(self, index: int, cases: Sequence[Case]) -> Iterator[tuple[Case, Word]]:
@@ -124,6 +125,20 @@ class _Learner:
         """What is left of a range is hardly ever the first of its length with some, and with others always is."""
         for case in [case for case in words if case.splits and not case.collects]:
             words.setdefault(case._replace(lists=not case.lists), words[case])
+
+    def _doubts(self, case: Case, words: Sequence[Word]) -> Iterator[list[Word]]:
+        """What else may explain a word that one of the marking's variables explains, or that was always 0."""
+        for word in words:
+            known = self._known[case][word.below_bytes // WORD_BYTES - 1]
+            others = [each for each in known.candidates if _is_early(each.variable)]
+            if word.kind is Kind.CONSTANT and not word.added:
+                others += [
+                    Word(word.below_bytes, kind, name, 1)
+                    for kind, name in known.nil
+                    if kind is Kind.VARIABLE and _is_early(name)
+                ]
+            if others and word.kind is not Kind.UNKNOWN and (not word.variable or _is_early(word.variable)):
+                yield [word, *(each for each in others if each != word)]
 
     def _seen(self, *, in_task: bool, freed: int = 0) -> tuple[int, ...]:
         """Which words from before a call are still there, and looked at, when it marks: those that are each time.
@@ -274,6 +289,11 @@ class _Learner:
             for index, address in enumerate(alone)
             if _is_head(table, scene.head_of(address)) and not made <= address < made + size_bytes
         }
+
+
+def _is_early(variable: str) -> bool:
+    """Whether marking sets a variable."""
+    return variable.startswith(("scan.", "mark.", "span.", "found.", "table.collected"))
 
 
 def _is_head(table: memoryview, block: int) -> bool:

@@ -157,7 +157,7 @@ class Scene:
             engine.free(self.head_of(address))
         for address in self.objects:
             if rng.random() < pointer_share:
-                self.write(address, self._any_word())
+                self.write(address + self._any_place(address), self._any_word())
 
     def _fill_with(self, sizes: Sequence[int], layouts: Sequence[int]) -> None:
         while address := self.engine.alloc(*self.any_request(sizes, layouts)):
@@ -216,9 +216,17 @@ class Scene:
         for index, value in enumerate(below):
             self.write(self.stack_pointer - (index + 1) * WORD_BYTES, value)
 
+    def _any_place(self, address: int) -> int:
+        """How far one of an object's first words is from its start."""
+        first, end = self.engine.extent(self.head_of(address))
+        words = self.engine.shape.body_bytes(self.engine.geometry, end - first) // WORD_BYTES
+        return WORD_BYTES * self._rng.randrange(min(max(words, 1), 4))
+
     def _any_word(self) -> int:
-        """A word that refers to an object, or into one."""
-        return self._rng.choice(self.objects) + self._rng.choice((0, 0, 0, 4, 16)) if self.objects else 0
+        """A word that refers to an object, or into one; some are numbers that are larger than any address of the heap."""
+        if not self.objects or self._rng.random() < 0.1:
+            return self.engine.geometry.end_address + self._rng.randrange(1 << 30)
+        return self._rng.choice(self.objects) + self._rng.choice((0, 0, 0, 4, 16))
 
     def publish(self) -> None:
         """Leave the variables as the guest's own set-up would."""

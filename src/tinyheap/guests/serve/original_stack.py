@@ -111,7 +111,7 @@ class RecordOnStack:
         self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
         self._replay = Replay(residues.allocator, facts, memory, engine)
         self._index = self._alloc_index = alloc_index(facts)
-        self._is_called = self._has_finalizers = False
+        self._is_called = self._is_in_doubt = False
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
@@ -120,7 +120,7 @@ class RecordOnStack:
         self._index, self._residue = index, self._residues.functions[index]
         self._tracer.begins(size_bytes)
         self._replay.begins(index, size_bytes, layout)
-        self._is_called, self._has_finalizers = True, False
+        self._is_called, self._is_in_doubt = True, False
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
         """The stack, with what is seen below its end, then the globals."""
@@ -159,13 +159,12 @@ class RecordOnStack:
 
     def marked(self) -> None:
         """Follow it; where what will be left may not be explained, keep what tells."""
-        self._tracer.marked()
-        self._has_finalizers = self._looks_at_finalizers()
-        if (
-            self._is_called
-            and not self._replay.has_kept
-            and (self._has_finalizers or not self._residue.explains_ends_of(self._tracer.case))
-        ):
+        tracer = self._tracer
+        tracer.marked()
+        self._is_in_doubt = self._looks_at_finalizers() or not self._residue.explains_ends_of(
+            tracer.case, tracer.values, self._memory.stack_pointer, self._engine.geometry
+        )
+        if self._is_called and self._is_in_doubt and not self._replay.has_kept:
             self._replay.keep(self._covered)
 
     def _looks_at_finalizers(self) -> bool:
@@ -193,7 +192,7 @@ class RecordOnStack:
         for address, value in self._covered:
             memory.write(address, value)
         self._covered.clear()
-        is_explained = not self._has_finalizers and self._residue.explains(tracer.case)
+        is_explained = not self._is_in_doubt and self._residue.explains(tracer.case)
         if is_explained or not self._replay.take():
             self._leave(self._residue.words.get(tracer.case, ()))
         if self._has_queued and self._index == self._alloc_index:

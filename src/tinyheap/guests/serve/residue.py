@@ -20,7 +20,7 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from tinyheap.heap.geometry import Geometry
@@ -123,6 +123,8 @@ class Residue(NamedTuple):
     """The same where the stack is an object of the heap."""
     seen_varies: bool
     """Whether that is not the same for every list of free ranges."""
+    doubts: Mapping[Case, Sequence[Sequence[Word]]]
+    """By case, what several variables of the marking explain alike, so far as it was rehearsed."""
 
     @property
     def touched(self) -> frozenset[int]:
@@ -139,16 +141,25 @@ class Residue(NamedTuple):
         words = self.words.get(case)
         return words is not None and all(word.kind is not Kind.UNKNOWN for word in words)
 
-    def explains_ends_of(self, marked: Case) -> bool:
-        """The same of all that a call may come to.
+    def explains_ends_of(
+        self, marked: Case, variables: Mapping[str, int], stack_pointer: int, geometry: Geometry
+    ) -> bool:
+        """The same of all that a call may come to, and that what explains it agrees.
 
         Args:
             marked: what it has come to so far: it has marked, and not swept yet.
+            variables: what its variables hold so far.
+            stack_pointer: at the call.
+            geometry: of the heap.
         """
-        ends = _REQUESTED_ENDS if marked.is_empty else _ENDS
-        return all(
-            self.explains(marked._replace(builds=builds, grows=grows, splits=splits)) for builds, grows, splits in ends
-        )
+        for builds, grows, splits in _REQUESTED_ENDS if marked.is_empty else _ENDS:
+            end = marked._replace(builds=builds, grows=grows, splits=splits)
+            for words in self.doubts.get(end, ()):
+                if len({word.value(variables, stack_pointer, geometry) for word in words}) > 1:
+                    return False
+            if not self.explains(end):
+                return False
+        return True
 
 
 class Residues(NamedTuple):
@@ -163,7 +174,12 @@ class Residues(NamedTuple):
 def encode_residues(residues: Residues) -> bytes:
     """As a line of JSON, and the allocator."""
     functions = [
-        [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
+        [
+            index,
+            [[case, list(map(list, words))] for case, words in residue.words.items()],
+            *residue[1:-1],
+            [[case, [list(map(list, words)) for words in doubts]] for case, doubts in residue.doubts.items()],
+        ]
         for index, residue in residues.functions.items()
     ]
     return json.dumps(functions).encode() + b"\n" + residues.allocator
@@ -178,17 +194,20 @@ def decode_residues(data: bytes) -> Residues:
     line, _, allocator = data.partition(b"\n")
     functions = {
         index: Residue(
-            {
-                Case(*case): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
-                for case, found in words
-            },
+            {Case(*case): tuple(map(_word, found)) for case, found in words},
             tuple(seen),
             tuple(seen_in_task),
             seen_varies,
+            {Case(*case): tuple(tuple(map(_word, each)) for each in found) for case, found in doubts},
         )
-        for index, words, seen, seen_in_task, seen_varies in json.loads(line)
+        for index, words, seen, seen_in_task, seen_varies, doubts in json.loads(line)
     }
     return Residues(functions, allocator)
+
+
+def _word(fields: Sequence[Any]) -> Word:
+    below_bytes, kind, variable, added = fields
+    return Word(below_bytes, Kind(kind), variable, added)
 
 
 OF_ALLOCATIONS: Final = (
