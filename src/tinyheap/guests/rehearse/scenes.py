@@ -77,7 +77,10 @@ class Scene:
         for address, value in (
             (roots.current_task_address, task),
             (roots.saved_stack_pointer_address, top - 64),
-            (roots.stack_chain_address, 0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 31)),
+            (
+                roots.stack_chain_address,
+                0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 30, 1 << 31),
+            ),
         ):
             if address is not None:
                 self.write(address, value)
@@ -154,11 +157,36 @@ class Scene:
             engine.free(self.head_of(address))
         for address in self.objects:
             if rng.random() < pointer_share:
-                self.write(address, self._any_word())
+                self.write(address + self._any_place(address), self._any_word())
 
     def _fill_with(self, sizes: Sequence[int], layouts: Sequence[int]) -> None:
         while address := self.engine.alloc(*self.any_request(sizes, layouts)):
             self.objects.append(address)
+
+    def free_small(self, count: int, size_bytes: int) -> None:
+        """Free up to so many objects that together are too small for a size."""
+        engine, left = self.engine, self.engine.shape.blocks_for(self.engine.geometry, size_bytes) - 1
+        for address in self._rng.sample(self.objects, len(self.objects)):
+            first, end = engine.extent(self.head_of(address))
+            if count and end - first <= left:
+                engine.free(self.head_of(address))
+                self.objects.remove(address)
+                count, left = count - 1, left - (end - first)
+
+    def comb(self) -> None:
+        """Free ranges of up to eight blocks, or of no more than so many lengths, none beside another; the rest is full."""
+        engine, between = self.engine, []
+        lengths = self._rng.sample(range(1, 9), self._rng.randrange(1, 9))
+        for blocks in self._rng.choices(lengths, k=self._rng.randrange(1, 40)):
+            size_bytes = max(engine.shape.body_bytes(engine.geometry, blocks), 1)
+            between.append(engine.alloc(size_bytes, 0))
+            self.objects.append(engine.alloc(1, 0))
+        self.objects = [address for address in self.objects if address]
+        self._fill_with(SIZES, (0,))
+        self._fill_with((1,), (0,))
+        for address in between:
+            if address:
+                engine.free(self.head_of(address))
 
     def keep(self, share: float) -> None:
         """Let each of a share of the objects refer to the next, and the stack to the first; the others go."""
@@ -188,9 +216,17 @@ class Scene:
         for index, value in enumerate(below):
             self.write(self.stack_pointer - (index + 1) * WORD_BYTES, value)
 
+    def _any_place(self, address: int) -> int:
+        """How far one of an object's first words is from its start."""
+        first, end = self.engine.extent(self.head_of(address))
+        words = self.engine.shape.body_bytes(self.engine.geometry, end - first) // WORD_BYTES
+        return WORD_BYTES * self._rng.randrange(min(max(words, 1), 4))
+
     def _any_word(self) -> int:
-        """A word that refers to an object, or into one."""
-        return self._rng.choice(self.objects) + self._rng.choice((0, 0, 0, 4, 16)) if self.objects else 0
+        """A word that refers to an object, or into one; some are numbers that are larger than any address of the heap."""
+        if not self.objects or self._rng.random() < 0.1:
+            return self.engine.geometry.end_address + self._rng.randrange(1 << 30)
+        return self._rng.choice(self.objects) + self._rng.choice((0, 0, 0, 4, 16))
 
     def publish(self) -> None:
         """Leave the variables as the guest's own set-up would."""
