@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
+from tinyheap.guests.serve.roots import root_ranges
 from tinyheap.guests.serve.tracing import Tracer
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MarkStackOnStack:
         facts, stack = self._facts, self._facts.mark_stack
         stack_pointer = self._memory.stack_pointer
         self._use(stack_pointer - stack.root_bytes_below_alloc)
-        yield from root_ranges(facts.roots, self._memory, stack_pointer - bytes_on_stack(facts))
+        yield from root_ranges(facts.roots, self._memory, stack_pointer - facts.frame_bytes_scanned)
         if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:
             self._use(stack_pointer - stack.rescan_bytes_below_alloc)
 
