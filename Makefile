@@ -12,7 +12,7 @@ STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
 COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo web test lint format types api generated layers docs dist bench bench-guests bench-profile lock clean
+.PHONY: help setup guests readers demo kernel web test lint format types api generated layers docs dist bench bench-guests bench-profile lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -96,6 +96,17 @@ web/node_modules: web/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed; the code of the HTML report is built with it" >&2; exit 1; }
 	@npm ci --prefix web --silent
 	@touch $@
+
+TRANSPLANT := src/tinyheap/transplanting/kernel
+CLANG ?= clang-14
+WASM_LD ?= wasm-ld-14
+
+kernel: ## Compile the collector that is written into modules (needs clang-14 and lld-14)
+	@mkdir -p build
+	@$(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default -Wall -Wextra -Werror -Wno-unused-parameter \
+	  -c $(TRANSPLANT)/next_fit.c -o build/next_fit.o
+	@$(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 build/next_fit.o -o build/next_fit.wasm
+	@cp build/next_fit.wasm $(TRANSPLANT)/next_fit.wasm && chmod 644 $(TRANSPLANT)/next_fit.wasm
 
 web: web/node_modules ## Build the code of the HTML report from web/ into the package (needs npm)
 	@npm run --prefix web --silent build
