@@ -9,6 +9,7 @@ from tinyheap import (
     recordings as recordings,
     report as report,
     traces as traces,
+    transplanting as transplanting,
     units as units,
     wasm as wasm,
 )
@@ -57,6 +58,7 @@ from tinyheap.traces.trace import (
     read_trace as read_trace,
     write_trace as write_trace,
 )
+from tinyheap.transplanting.transplant import transplant as transplant
 from tinyheap.units import GIB as GIB, KIB as KIB, MIB as MIB
 from tinyheap.wasm.module import Module as Module
 

@@ -83,9 +83,27 @@ _FOREIGN_RUNTIMES = (
 """Runtime, a text in its data (as a pattern), its collector, and what to do."""
 
 _FACTS = (
-    *("alloc", "header", "zero_size", "heap_start", "heap_end", "metadata_start", "end_block", "next_alloc"),
-    *("total_alloc_bytes", "mallocs", "frees", "total_blocks", "freed_blocks"),
-    *("mark_roots", "globals", "stack", "stack_pointer", "stack_top", "current_task", "mark_stack", "collector"),
+    "alloc",
+    "header",
+    "zero_size",
+    "heap_start",
+    "heap_end",
+    "metadata_start",
+    "end_block",
+    "next_alloc",
+    "total_alloc_bytes",
+    "mallocs",
+    "frees",
+    "total_blocks",
+    "freed_blocks",
+    "mark_roots",
+    "globals",
+    "stack",
+    "stack_pointer",
+    "stack_top",
+    "current_task",
+    "mark_stack",
+    "collector",
 )
 """What is known of the collector of TinyGo up to 0.39, by the names of the evidence."""
 

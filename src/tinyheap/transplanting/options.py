@@ -41,6 +41,11 @@ class Options:
     keep_names: bool = False
     stats: bool = False
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the heap is run as the original runs it, to the byte."""
+        return self.growth is None and self.limit_bytes is None and not self.clear_blocks
+
     def __post_init__(self) -> None:
         growth = self.growth
         if growth is not None and not isinstance(growth, _WRITABLE):
@@ -51,4 +56,6 @@ class Options:
         if growth is not None and growth.limit_bytes and not isinstance(growth, NoGrowth):
             raise PolicyError(f"growth {growth_text(growth)}: expected a policy without a limit; use limit_bytes")
         if self.limit_bytes is not None and self.limit_bytes < WASM_PAGE_BYTES:
-            raise PolicyError(f"invalid limit of {self.limit_bytes} bytes: expected a page of {WASM_PAGE_BYTES} or more")
+            raise PolicyError(
+                f"invalid limit of {self.limit_bytes} bytes: expected a page of {WASM_PAGE_BYTES} or more"
+            )

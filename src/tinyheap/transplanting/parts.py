@@ -15,8 +15,6 @@ from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tinyheap.heap.growth import Growth
     from tinyheap.recognize.facts import BlockHeap
     from tinyheap.wasm import Editor
@@ -77,7 +75,9 @@ def constants(heap: BlockHeap, *, clear_blocks: bool) -> dict[str, int]:
     return {name: value or 0 for name, value in found.items()}
 
 
-def parts_of(editor: Editor, heap: BlockHeap, state: Globals, *, growth: Growth | None, clear_blocks: bool) -> dict[str, Code]:
+def parts_of(
+    editor: Editor, heap: BlockHeap, state: Globals, *, growth: Growth | None, clear_blocks: bool
+) -> dict[str, Code]:
     """The code for every import that depends on the heap alone."""
     numbers = constants(heap, clear_blocks=clear_blocks)
     parts = {name: Code().i32_const(signed(value)) for name, value in numbers.items()}
@@ -86,7 +86,9 @@ def parts_of(editor: Editor, heap: BlockHeap, state: Globals, *, growth: Growth 
     for name, index in (("extra_pages", state.extra_pages), ("bitmap_address", state.bitmap_address)):
         parts[name] = Code().global_get(index)
         parts[f"set_{name}"] = Code().global_set(index)
-    parts["next_pages"] = Code().call(_next_pages(editor, growth)) if growth else Code().drop().drop().i32_const(1).i32_shl()
+    parts["next_pages"] = (
+        Code().call(_next_pages(editor, growth)) if growth else Code().drop().drop().i32_const(1).i32_shl()
+    )
     return parts
 
 
@@ -155,4 +157,3 @@ def check(heap: BlockHeap) -> None:
         raise UnsupportedGuestError(
             "how this module finds the roots on its stack was not recognized, so that no collector can be written into it"
         )
-

@@ -53,6 +53,7 @@ class Transplant:
     wasm: bytes = field(repr=False)
     heap: BlockHeap = field(repr=False)
     """Where its heap's parts are, which holds for both modules."""
+    options: Options
     original_bytes: int
     """The size of the module before."""
     replaced: tuple[int, ...]
@@ -99,6 +100,7 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
     return Transplant(
         wasm,
         heap,
+        options,
         len(module),
         tuple(redirect.function for redirect in heap.redirects),
         len(after.functions) - len(parsed.functions),
@@ -154,9 +156,7 @@ class _Operation:
 
     def _merger(self) -> Merger:
         editor, options = self._editor, self._options
-        code = parts.parts_of(
-            editor, self._heap, self._state, growth=options.growth, clear_blocks=options.clear_blocks
-        )
+        code = parts.parts_of(editor, self._heap, self._state, growth=options.growth, clear_blocks=options.clear_blocks)
         code |= parts.counted(editor) if options.stats else parts.uncounted()
         code["original_alloc"] = self._ask_original()
         merger = Merger(editor, kernel(), code, self._prefix)
@@ -192,9 +192,7 @@ class _Operation:
             if instruction.name == "memory.size":
                 code += self._less_extra_pages
         name = None if self._prefix is None else f"{self._prefix}original_alloc"
-        copied = self._editor.add_function(
-            declared.parameters, declared.results, code, local_types_of(body), name
-        )
+        copied = self._editor.add_function(declared.parameters, declared.results, code, local_types_of(body), name)
         return Code(Code().drop().encoding * (2 - len(declared.parameters))).call(copied)
 
     def _replace_alloc(self, merger: Merger) -> None:

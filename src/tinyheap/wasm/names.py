@@ -109,7 +109,8 @@ def write_producers(fields: Mapping[str, Mapping[str, str]]) -> bytes:
     """The payload of a producers section."""
     return write_vector(
         [
-            write_name(field) + write_vector([write_name(tool) + write_name(version) for tool, version in tools.items()])
+            write_name(field)
+            + write_vector([write_name(tool) + write_name(version) for tool, version in tools.items()])
             for field, tools in fields.items()
         ]
     )
