@@ -119,8 +119,8 @@ def _outcome(
         except HostError:
             raise
         except TinyheapError as error:
-            # A trap, or whatever the program says: the other one has to do the same.
-            result = f"{type(error).__name__}: {error}"
+            # A trap, or whatever the program says: the other one has to do the same, but functions may have other numbers.
+            result = f"{type(error).__name__}: {str(error).partition(' in ')[0]}"
         run_s = time.perf_counter() - begun_s
         memory, read = program.memory, program.session.read_global
         counters = {
