@@ -118,42 +118,37 @@ INLINE u32 scan_bits(u32 at, u32 stop, u64 bits, u32 length, PLACES) {
     return length;
 }
 
-/* A layout word of its own: {1, size (5 bits), that many bits}, again and again. */
-INLINE u32 scan_pattern(u32 at, u32 stop, u32 layout, u32 length, PLACES) {
-    u32 words = (stop - at) >> 2, period = layout >> 1 & 31;
-    u64 bits = layout >> 6, all = ONES >> (64 - period);
-    if (period == 0) {
-        /* Its bits do not come again. */
-        period = words | 64;
-    } else if ((bits &= all) == all) {
-        return scan_words(at, stop, length, SAME_PLACES);
-    }
-    for (; period < words && period <= 32; period <<= 1)
-        bits |= bits << period;
-    for (; at < stop; at += period << 2)
-        length = scan_bits(at, stop, bits, length, SAME_PLACES);
-    return length;
-}
-
-/* A layout among the program's constants: {number of bits, the bits}, again and again. */
-INLINE u32 scan_by_constant(u32 at, u32 stop, u32 layout, u32 length, PLACES) {
-    u32 size = load32(layout), index = 0;
-    while (at < stop) {
-        u32 left = size - index, piece = left - 1 < 7 ? left : 8;
-        u64 bits = load8(layout + 4 + (index >> 3)) & 0xffu >> (8 - piece);
-        length = scan_bits(at, stop, bits, length, SAME_PLACES);
-        at += piece << 2;
-        index = left == piece ? 0 : index + piece;
-    }
-    return length;
-}
-
+/* The words of an object that its layout calls pointers.
+ *
+ * A layout is 0, and all words may be pointers; or a word of its own, {1, size (5 bits), that many bits}; or the address of
+ * such among the program's constants, {size, that many bits}.  The bits come again and again. */
 INLINE u32 scan_by_layout(u32 at, u32 stop, u32 layout, u32 length, PLACES) {
-    if (layout == 0)
+    u32 words = (stop - at) >> 2, is_constant = !(layout & 1), size = layout >> 1 & 31, index = 0;
+    u64 bits = layout >> 6, all = ONES >> (64 - size);
+    if (layout == 0 || (!is_constant && size != 0 && (bits & all) == all))
         return scan_words(at, stop, length, SAME_PLACES);
-    if (layout & 1)
-        return scan_pattern(at, stop, layout, length, SAME_PLACES);
-    return scan_by_constant(at, stop, layout, length, SAME_PLACES);
+    if (is_constant) {
+        size = load32(layout);
+    } else if (size == 0) {
+        /* Its bits do not come again. */
+        size = words | 64;
+    } else {
+        /* As many at a time as there is room for. */
+        for (bits &= all; size < words && size <= 32; size <<= 1)
+            bits |= bits << size;
+    }
+    while (at < stop) {
+        u32 step = size;
+        if (is_constant) {
+            u32 left = size - index;
+            step = left - 1 < 7 ? left : 8;
+            bits = load8(layout + 4 + (index >> 3)) & 0xffu >> (8 - step);
+            index = left == step ? 0 : index + step;
+        }
+        length = scan_bits(at, stop, bits, length, SAME_PLACES);
+        at += step << 2;
+    }
+    return length;
 }
 
 /* Scan a marked object, and all that it leads to, as far as the mark stack holds it. */
@@ -296,9 +291,12 @@ INLINE void finish_marking(u32 stack, u32 is_precise) {
             note_dropped(bitmap, around);
         last = scan_dropped(bitmap, last, is_precise, SAME_PLACES);
     }
+    if (last == NO_BLOCK)
+        return;
     /* The original's last scan is that of the last marked object, and finds nothing. */
-    if (last != NO_BLOCK && last != last_marked(table, heap_end))
-        scan_marked(last_marked(table, heap_end), is_precise, SAME_PLACES);
+    u32 final = last_marked(table, heap_end);
+    if (final != last)
+        scan_marked(final, is_precise, SAME_PLACES);
 }
 
 #endif
