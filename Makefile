@@ -12,7 +12,7 @@ STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
 COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo kernel web test lint format types api generated layers docs dist bench bench-guests bench-profile lock clean
+.PHONY: help setup guests readers demo kernel web test lint format types api generated layers docs dist bench bench-guests bench-profile bench-transplant lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -153,6 +153,9 @@ bench-guests: setup guests ## Measure real programs on tinyheap's collector agai
 
 bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
+
+bench-transplant: setup guests ## Measure transplanted programs against what they were (ARGS="..." goes along)
+	@$(BIN)/python -m benchmarks.transplant $(ARGS)
 
 lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --group dev --output-file requirements/dev.txt

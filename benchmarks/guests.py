@@ -143,16 +143,25 @@ def main(only: str, n: int) -> None:
 
 def load(name: str) -> Guest:
     """A program in all its forms; compiled code is kept in the build folder."""
+    module = Module.parse(path_of(name).read_bytes())
+    facts = block_heap(identify(module))
+    engine = hosts.new_engine()
+    forms = module.encode(), rewrite(module, facts), bump_allocated(module, facts)
+    return Guest(name, facts, engine, *(compiled(engine, form) for form in forms))
+
+
+def path_of(name: str) -> Path:
+    """The file of a program's module.
+
+    Raises:
+        click.ClickException: It is not installed.
+    """
     package, _, release = name.rpartition("@")
     file = "gofmt.wasm" if name == GOFMT else "main.wasm"
     path = INSTALLED / f"{package.rpartition('/')[2]}-{release}" / file
     if not path.exists():
         raise click.ClickException(f"{name} is not at {path}: `make guests` installs it")
-    module = Module.parse(path.read_bytes())
-    facts = block_heap(identify(module))
-    engine = hosts.new_engine()
-    forms = module.encode(), rewrite(module, facts), bump_allocated(module, facts)
-    return Guest(name, facts, engine, *(compiled(engine, form) for form in forms))
+    return path
 
 
 def compiled(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
@@ -206,7 +215,7 @@ def shell_reference() -> str:
 def shell_formatter(file: str) -> Callable[[], hosts.HostSession]:
     """Makes new sessions of a shell formatter."""
     engine = hosts.new_engine()
-    return partial(_started, engine, compiled(engine, (INSTALLED / file).read_bytes()))
+    return partial(started, engine, compiled(engine, (INSTALLED / file).read_bytes()))
 
 
 def takes(formatter: Callable[[], hosts.HostSession], text: str) -> bool:
@@ -234,9 +243,9 @@ def measure(guest: Guest, kind: str, text: str, n: int) -> Row:
         return formatted(session, text, heap)
 
     ways: list[tuple[list[int], Callable[[], str]]] = [
-        (row.native_ns, lambda: formatted(_started(guest.engine, guest.native), text)),
+        (row.native_ns, lambda: formatted(started(guest.engine, guest.native), text)),
         (row.ours_ns, ours),
-        (row.floor_ns, lambda: formatted(_started(guest.engine, guest.floor), text)),
+        (row.floor_ns, lambda: formatted(started(guest.engine, guest.floor), text)),
     ]
     for turn in range(n + 1):
         first = turn % len(ways)
@@ -264,7 +273,8 @@ def timed(action: Callable[[], str]) -> tuple[int, str]:
     return time_ns, result
 
 
-def _started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSession:
+def started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSession:
+    """A started session of a module, on its own collector."""
     store, linker = wasmtime.Store(engine), wasmtime.Linker(engine)
     session = hosts.offer(store, linker, module, hosts.Grants(seed=1))
     session.instantiate(module)
