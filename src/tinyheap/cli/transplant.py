@@ -13,6 +13,7 @@ from tinyheap.cli.parameters import HOST, INPUT, OUTPUT, SIZE, Input, OutputTarg
 from tinyheap.cli.run import FolderType, GrowthType, RunCommand
 from tinyheap.errors import InputError, UnsupportedGuestError
 from tinyheap.files import text_of
+from tinyheap.hosts.host_file import HostFile
 from tinyheap.report.quantities import size_text
 from tinyheap.transplanting.options import Options
 from tinyheap.transplanting.transplant import Transplant, perform
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tinyheap.guests.program import Program
-    from tinyheap.hosts.host_file import HostFile
     from tinyheap.transplanting.verifying import Verification
 
 
@@ -89,7 +89,7 @@ def command(
     What comes out is an ordinary module: it runs wherever MODULE did, gives the same results, leaves the same bytes in memory,
     and spends less time on it.
     """
-    arguments = (*words, *ctx.obj)
+    arguments, own = (*words, *ctx.obj), None if host is None else HostFile.load(host.path)
     if not verify and (arguments or host or options["folders"]):
         raise click.UsageError("arguments, --host and --dir are for a run of both modules: add --verify", ctx)
     if as_json and output.is_stream:
@@ -99,7 +99,7 @@ def command(
         made = perform(original, _options(options))
     except UnsupportedGuestError as error:
         raise UnsupportedGuestError(f"{module}: {error}") from error
-    found = _verified(original, made, arguments, host, options["folders"]) if verify else None
+    found = _verified(original, made, arguments, own, options["folders"]) if verify else None
     if found is None or not found.differences:
         output.write(made.wasm)
     if as_json:
@@ -122,13 +122,11 @@ def _options(options: dict[str, Any]) -> Options:
 
 
 def _verified(
-    original: bytes, made: Transplant, arguments: tuple[str, ...], host: Input | None, folders: tuple[Any, ...]
+    original: bytes, made: Transplant, arguments: tuple[str, ...], own: HostFile | None, folders: tuple[Any, ...]
 ) -> Verification:
     from tinyheap.hosts import Grants
-    from tinyheap.hosts.host_file import HostFile
     from tinyheap.transplanting.verifying import verify
 
-    own = None if host is None else HostFile.load(host.path)
     grants = Grants(arguments=("program", *arguments), folders=folders)
     return verify(
         original,
