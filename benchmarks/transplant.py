@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import guests
-from tinyheap.transplanting.transplant import perform
+from tinyheap.transplanting.operation import perform
 
 WARM_RUNS: Final = 3
 SMALL_WARM_RUNS: Final = 60

@@ -58,7 +58,7 @@ from tinyheap.traces.trace import (
     read_trace as read_trace,
     write_trace as write_trace,
 )
-from tinyheap.transplanting.transplant import transplant as transplant
+from tinyheap.transplanting.operation import transplant as transplant
 from tinyheap.units import GIB as GIB, KIB as KIB, MIB as MIB
 from tinyheap.wasm.module import Module as Module
 

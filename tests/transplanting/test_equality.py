@@ -18,8 +18,8 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
 from tinyheap.hosts import Grants
 from tinyheap.recognize.identify import block_heap, identify
+from tinyheap.transplanting.operation import perform
 from tinyheap.transplanting.options import Options
-from tinyheap.transplanting.transplant import perform
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Module
 from transplanting import twins

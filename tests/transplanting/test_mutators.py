@@ -15,8 +15,8 @@ from tinyheap.errors import GuestTrapError
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import NATIVE, Program
 from tinyheap.heap.growth import ByRatio, FixedStep, Growth, Pages
+from tinyheap.transplanting.operation import perform
 from tinyheap.transplanting.options import Options
-from tinyheap.transplanting.transplant import perform
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Editor, Module
 from transplanting import twins

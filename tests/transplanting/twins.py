@@ -11,8 +11,8 @@ import wasmtime
 from guests import pairs
 from guests.pairs import Pair, Run
 from tinyheap import hosts
+from tinyheap.transplanting.operation import perform
 from tinyheap.transplanting.options import Options
-from tinyheap.transplanting.transplant import perform
 from tinyheap.wasm import Module
 
 

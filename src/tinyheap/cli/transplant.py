@@ -15,8 +15,8 @@ from tinyheap.errors import InputError, UnsupportedGuestError
 from tinyheap.files import text_of
 from tinyheap.hosts.host_file import HostFile
 from tinyheap.report.quantities import size_text
+from tinyheap.transplanting.operation import Transplant, perform
 from tinyheap.transplanting.options import Options
-from tinyheap.transplanting.transplant import Transplant, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,10 +173,10 @@ def _verdict(found: Verification) -> Iterator[str]:
     for difference in found.differences:
         yield f"differs in {difference}"
     if not found.differences:
-        output_bytes = len(before.output) + len(before.result.encode())
+        output_bytes, memory_bytes = len(before.output) + len(before.result.encode()), len(before.memory)
         yield (
-            f"verified: {after.allocations:,} allocations, {output_bytes:,} bytes of output and {len(before.memory):,} bytes of "
-            f"memory are the same; {before.run_s:.3g} s before, {after.run_s:.3g} s now"
+            f"verified: {after.allocations:,} allocations, {output_bytes:,} bytes of output and {memory_bytes:,} bytes of memory "
+            f"are the same; {before.run_s:.3g} s before, {after.run_s:.3g} s now"
         )
 
 

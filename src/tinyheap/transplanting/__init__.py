@@ -1,6 +1,6 @@
 """Writes tinyheap's collector into a module itself: what comes out is an ordinary module, which runs in every host.
 
-**Read `transplant.py` first**: what is changed in a module, from top to bottom.  `parts.py` says what stands for each fact that
+**Read `operation.py` first**: what is changed in a module, from top to bottom.  `parts.py` says what stands for each fact that
 the kernel asks for, and `merging.py` puts the kernel's functions into a module.  The kernel is C (`kernel/`), compiled by
 ``make kernel`` into `kernel/next_fit.wasm`.
 """

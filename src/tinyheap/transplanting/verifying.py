@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tinyheap.hosts import Grants
     from tinyheap.hosts.functions import Imports
     from tinyheap.recognize.facts import BlockHeap
-    from tinyheap.transplanting.transplant import Transplant
+    from tinyheap.transplanting.operation import Transplant
 
 CALLS: Final = "tinyheap.witness.calls"
 TRACE: Final = "tinyheap.witness.trace"
