@@ -98,15 +98,16 @@ web/node_modules: web/package-lock.json
 	@touch $@
 
 TRANSPLANT := src/tinyheap/transplanting/kernel
+BUILD := build
 CLANG ?= clang-14
 WASM_LD ?= wasm-ld-14
 
 kernel: ## Compile the collector that is written into modules (needs clang-14 and lld-14)
-	@mkdir -p build
-	@$(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default -Wall -Wextra -Werror -Wno-unused-parameter \
-	  -c $(TRANSPLANT)/next_fit.c -o build/next_fit.o
-	@$(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 build/next_fit.o -o build/next_fit.wasm
-	@cp build/next_fit.wasm $(TRANSPLANT)/next_fit.wasm && chmod 644 $(TRANSPLANT)/next_fit.wasm
+	@mkdir -p $(BUILD)
+	@$(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default \
+	  -Wall -Wextra -Werror -Wno-unused-parameter -c $(TRANSPLANT)/next_fit.c -o $(BUILD)/next_fit.o
+	@$(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 $(BUILD)/next_fit.o -o $(BUILD)/next_fit.wasm
+	@cp $(BUILD)/next_fit.wasm $(TRANSPLANT)/ && chmod 644 $(TRANSPLANT)/next_fit.wasm
 
 web: web/node_modules ## Build the code of the HTML report from web/ into the package (needs npm)
 	@npm run --prefix web --silent build

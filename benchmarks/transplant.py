@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import guests
+from tinyheap.guests.serve.prepared import PreparedHeap
 from tinyheap.transplanting.operation import perform
 
 WARM_RUNS: Final = 3
@@ -107,7 +108,7 @@ def in_wasmtime(guest: guests.Guest, kind: str, text: str, n: int) -> Row:
     transplanted = guests.compiled(guest.engine, perform(guests.path_of(guest.name).read_bytes()).wasm)
 
     def served() -> str:
-        session, heap = guests.served(guest, guests.PreparedHeap(guest.facts))
+        session, heap = guests.served(guest, PreparedHeap(guest.facts))
         return guests.formatted(session, text, heap)
 
     ways: dict[str, Callable[[], str]] = {

@@ -175,8 +175,8 @@ def _verdict(found: Verification) -> Iterator[str]:
     if not found.differences:
         output_bytes, memory_bytes = len(before.output) + len(before.result.encode()), len(before.memory)
         yield (
-            f"verified: {after.allocations:,} allocations, {output_bytes:,} bytes of output and {memory_bytes:,} bytes of memory "
-            f"are the same; {before.run_s:.3g} s before, {after.run_s:.3g} s now"
+            f"verified: {after.allocations:,} allocations, {output_bytes:,} bytes of output and {memory_bytes:,} bytes of "
+            f"memory are the same; {before.run_s:.3g} s before, {after.run_s:.3g} s now"
         )
 
 
