@@ -92,7 +92,9 @@ def main(only: str, n: int, node: bool) -> None:
         guest = guests.load(name)
         rows += [in_wasmtime(guest, kind, text, n) for kind, text in inputs.items()]
         if node and shutil.which("node"):
-            rows += [row for kind, text in inputs.items() for row in in_node(guest, kind, text, n)]
+            # The others end with an error there on texts of that size, by themselves.
+            kinds = inputs if name in GOALS else ["small"]
+            rows += [row for kind in kinds for row in in_node(guest, kind, inputs[kind], n)]
     Console().print(table_of(rows))
     for row in rows:
         click.echo(json.dumps(row.as_json()))

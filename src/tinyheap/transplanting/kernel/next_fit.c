@@ -27,12 +27,14 @@ u32 collect_precise(u32 bytes_below_alloc) { return collect(stack_pointer() + by
 APART u32 grow(void) {
     u32 start = heap_start(), table = load32(metadata_start_at()), heap_end = load32(heap_end_at());
     u32 there = memory_pages(), pages = there - extra_pages(), wanted = next_pages(pages, start, heap_end - start);
-    if (wanted <= pages || wanted > MOST_PAGES || (wanted > there && grow_memory(wanted - there) == REFUSED))
+    if (wanted <= heap_end >> PAGE_SHIFT || wanted > MOST_PAGES)
+        return 0;
+    if (wanted > there && grow_memory(wanted - there) == REFUSED)
         return 0;
     count_growth();
-    /* The bitmap's zeros are the heap's from now on. */
-    set_extra_pages(wanted > there ? 0 : there - wanted);
-    set_bitmap_address(0);
+    if (wanted > pages)
+        /* The bitmap's zeros are the heap's from now on. */
+        set_extra_pages(wanted > there ? 0 : there - wanted);
     u32 new_end = wanted << PAGE_SHIFT, new_table = new_end - (new_end - start + table_slack()) / table_divisor();
     u32 copied_end = new_table + heap_end - table;
     store32(heap_end_at(), new_end);
