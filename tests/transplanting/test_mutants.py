@@ -43,7 +43,7 @@ MUTANTS: Final = {
     "marks replace the state of a neighbour": Edit(TABLE, "", "load8(at) | MARK <<", "MARK <<"),
     "full blocks take one more": Edit(WHOLE, "", "(bytes + BLOCK_BYTES - 1)", "(bytes + BLOCK_BYTES)"),
     "the headroom is never seen to": Edit(WHOLE, "", "keeps_headroom() &&", "0 &&"),
-    "the headroom is a quarter": Edit(WHOLE, "", "heap_start()) / 3", "heap_start()) / 4"),
+    "the headroom is a half": Edit(WHOLE, "", "heap_start()) / 3", "heap_start()) / 2"),
     "what memory was out for stays counted": Edit(WHOLE, "", "needed, -1ull", "needed, 0ull"),
     "a run's end is past the heap": Edit(ALLOCATE, "", "if (end > load32(end_block_at()))", "if (0)"),
     "a long run begins one block early": Edit(ALLOCATE, "", "run = end - taken - 1", "run = end - taken"),

@@ -20,7 +20,7 @@ from tinyheap.transplanting.options import Options
 from tinyheap.wasm import Editor, Module
 
 ALLOC, COLLECT = "test.alloc", "test.collect"
-LIMITED: Final = Grants(seed=1, timeout_s=20, memory_limit_bytes=8 << 20)
+LIMITED: Final = Grants(seed=1, timeout_s=20, memory_limit_bytes=12 << 20)
 REQUESTS: Final = 1500
 LAYOUTS: Final = (0, 0, 1 << 1 | 1, 4 << 6 | 3 << 1 | 1, 3 << 6 | 2 << 1 | 1, 1 << 6 | 1 << 1 | 1, 5 << 6 | 1)
 """Of precise objects: anything, no pointers, every third word from the third on, all words three ways, two words once."""
