@@ -12,7 +12,7 @@ STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
 COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo web test lint format types api generated layers docs dist bench bench-guests bench-profile lock clean
+.PHONY: help setup guests readers demo kernel web test lint format types api generated layers docs dist bench bench-guests bench-profile bench-transplant lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -97,6 +97,18 @@ web/node_modules: web/package-lock.json
 	@npm ci --prefix web --silent
 	@touch $@
 
+TRANSPLANT := src/tinyheap/transplanting/kernel
+BUILD := build
+CLANG ?= clang-14
+WASM_LD ?= wasm-ld-14
+
+kernel: ## Compile the collector that is written into modules (needs clang-14 and lld-14)
+	@mkdir -p $(BUILD)
+	@$(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default \
+	  -Wall -Wextra -Werror -Wno-unused-parameter -c $(TRANSPLANT)/next_fit.c -o $(BUILD)/next_fit.o
+	@$(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 $(BUILD)/next_fit.o -o $(BUILD)/next_fit.wasm
+	@cp $(BUILD)/next_fit.wasm $(TRANSPLANT)/ && chmod 644 $(TRANSPLANT)/next_fit.wasm
+
 web: web/node_modules ## Build the code of the HTML report from web/ into the package (needs npm)
 	@npm run --prefix web --silent build
 
@@ -142,6 +154,9 @@ bench-guests: setup guests ## Measure real programs on tinyheap's collector agai
 
 bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
+
+bench-transplant: setup guests ## Measure transplanted programs against what they were (ARGS="..." goes along)
+	@$(BIN)/python -m benchmarks.transplant $(ARGS)
 
 lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --group dev --output-file requirements/dev.txt

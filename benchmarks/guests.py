@@ -148,15 +148,24 @@ def main(only: str, n: int) -> None:
 
 def load(name: str) -> Guest:
     """A program in all its forms; compiled code is kept in the build folder."""
+    module = Module.parse(path_of(name).read_bytes())
+    heap, engine = prepared(module), hosts.new_engine()
+    forms = module.encode(), rewrite(module, heap.facts), bump_allocated(module, heap.facts)
+    return Guest(name, heap, engine, *(compiled(engine, form) for form in forms))
+
+
+def path_of(name: str) -> Path:
+    """The file of a program's module.
+
+    Raises:
+        click.ClickException: It is not installed.
+    """
     package, _, release = name.rpartition("@")
     file = "gofmt.wasm" if name == GOFMT else "main.wasm"
     path = INSTALLED / f"{package.rpartition('/')[2]}-{release}" / file
     if not path.exists():
         raise click.ClickException(f"{name} is not at {path}: `make guests` installs it")
-    module = Module.parse(path.read_bytes())
-    heap, engine = prepared(module), hosts.new_engine()
-    forms = module.encode(), rewrite(module, heap.facts), bump_allocated(module, heap.facts)
-    return Guest(name, heap, engine, *(compiled(engine, form) for form in forms))
+    return path
 
 
 def prepared(module: Module) -> PreparedHeap:
@@ -219,7 +228,7 @@ def shell_reference() -> str:
 def shell_formatter(file: str) -> Callable[[], hosts.HostSession]:
     """Makes new sessions of a shell formatter."""
     engine = hosts.new_engine()
-    return partial(_started, engine, compiled(engine, (INSTALLED / file).read_bytes()))
+    return partial(started, engine, compiled(engine, (INSTALLED / file).read_bytes()))
 
 
 def takes(formatter: Callable[[], hosts.HostSession], text: str) -> bool:
@@ -247,9 +256,9 @@ def measure(guest: Guest, kind: str, text: str, n: int) -> Row:
         return formatted(session, text, heap)
 
     ways: list[tuple[list[int], Callable[[], str]]] = [
-        (row.native_ns, lambda: formatted(_started(guest.engine, guest.native), text)),
+        (row.native_ns, lambda: formatted(started(guest.engine, guest.native), text)),
         (row.ours_ns, ours),
-        (row.floor_ns, lambda: formatted(_started(guest.engine, guest.floor), text)),
+        (row.floor_ns, lambda: formatted(started(guest.engine, guest.floor), text)),
     ]
     for turn in range(n + 1):
         first = turn % len(ways)
@@ -277,7 +286,8 @@ def timed(action: Callable[[], str]) -> tuple[int, str]:
     return time_ns, result
 
 
-def _started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSession:
+def started(engine: wasmtime.Engine, module: wasmtime.Module) -> hosts.HostSession:
+    """A started session of a module, on its own collector."""
     store, linker = wasmtime.Store(engine), wasmtime.Linker(engine)
     session = hosts.offer(store, linker, module, hosts.Grants(seed=1))
     session.instantiate(module)

@@ -106,7 +106,7 @@ class TestSdist:
 class TestWheel:
     def test_has_the_package_and_nothing_else(self, wheel: Path) -> None:
         package = {path.relative_to("src/tinyheap") for path in project_files() if path.is_relative_to("src/tinyheap")}
-        wanted = {PurePosixPath(path) for path in package if path.suffix not in {".pxd", ".h"}}
+        wanted = {PurePosixPath(path) for path in package if path.suffix not in {".pxd", ".h", ".c"}}
         assert {file for file in module_files(wheel) if file.suffix not in BINARY} == wanted
         folders = {PurePosixPath(name).parts[0] for name in zipfile.ZipFile(wheel).namelist()}
         assert folders == {"tinyheap", f"{NAME}.dist-info"}

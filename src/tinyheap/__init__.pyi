@@ -11,6 +11,7 @@ from tinyheap import (
     report as report,
     snapshots as snapshots,
     traces as traces,
+    transplanting as transplanting,
     units as units,
     wasm as wasm,
 )
@@ -61,6 +62,7 @@ from tinyheap.traces.trace import (
     read_trace as read_trace,
     write_trace as write_trace,
 )
+from tinyheap.transplanting.operation import transplant as transplant
 from tinyheap.units import GIB as GIB, KIB as KIB, MIB as MIB
 from tinyheap.wasm.module import Module as Module
 

@@ -21,6 +21,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+import needs
+from guests import collectors
+from guests.collectors import Build
 from hosts.programs import command, module_bytes
 from recordings_made import make_recording
 from tinyheap import cli
@@ -73,6 +76,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of all kinds."""
     folder = tmp_path_factory.mktemp("walk")
     (folder / "app.wasm").write_bytes(ALLOCATING)
+    if shutil.which("clang-14"):
+        build = Build("2", link_time=False, precise=True, tasks=False, explicit=False)
+        (folder / "heap.wasm").write_bytes(collectors.compiled(build))
     program = TraceBuilder(4096)
     program.root(0, program.alloc(16))
     write_trace(folder / "t.trace", program.build())
@@ -112,10 +118,14 @@ def contents(folder: Path) -> dict[str, str]:
 
 def base(name: str, folder: Path) -> dict[str, list[str]]:
     """A command line that works: the words for each parameter that there must be."""
+    if name == "transplant":
+        # Its program has a collector, which the tests compile.
+        needs.tool("clang-14")
     good = {
         "replay": {"traces": [str(folder / "t.trace")]},
         "generate": {"workload": ["mixed"], "output": ["--output", "out"], "heap": ["--heap", "16K"]},
         "identify": {"modules": [str(folder / "app.wasm")]},
+        "transplant": {"module": [str(folder / "heap.wasm")], "output": ["--output", "out"]},
         "report": {"file": [str(folder / "r.tinyheap")]},
         "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
         "inspect": {"module": [str(folder / "s.core")]},

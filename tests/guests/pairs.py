@@ -30,6 +30,7 @@ LOG, LOG_END = "witness", "witness_end"
 WORD_BYTES = 4
 _LOG_STEP_PAGES = 16
 _PAGE_BITS = 16
+SEEDED = hosts.Grants(seed=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +140,10 @@ def witnessed(module: Module, allocator: int) -> bytes:
     return editor.encode()
 
 
-def start_native(pair: Pair) -> Run:
+def start_native(pair: Pair, grants: hosts.Grants = SEEDED) -> Run:
     """The program on its own collector."""
     store, linker = wasmtime.Store(pair.engine), _linker(pair.engine, pair.native)
-    session = hosts.offer(store, linker, pair.native, hosts.Grants(seed=1))
+    session = hosts.offer(store, linker, pair.native, grants)
     log = _log(session, session.instantiate(pair.native))
     session.start()
     return Run(session, log, pair.facts)

@@ -17,7 +17,8 @@ from typing import Final
 Span = tuple[int, int]
 """Where a piece of source begins and ends, in bytes."""
 
-COMMENTS: Final = {".h": rb"/\*.*?\*/|//[^\n]*", ".pxd": rb"#[^\n]*"}
+_C_COMMENT: Final = rb"/\*.*?\*/|//[^\n]*"
+COMMENTS: Final = {".h": _C_COMMENT, ".c": _C_COMMENT, ".pxd": rb"#[^\n]*"}
 STRINGS: Final = rb"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 OPERATORS: Final = rb"<<=|>>=|[-+*/%&|^=!<>]=|<<|>>|->|&&|\|\|"
 

@@ -10,6 +10,7 @@ import guests_modules
 from tinyheap.errors import ModuleEditError
 from tinyheap.wasm import Catch, Code, Editor, MemoryArgument, Module, sections
 from tinyheap.wasm.entities import Import, Limits
+from tinyheap.wasm.names import write_producers
 from tinyheap.wasm.sections import SectionId
 from wasm import oracles, samples
 
@@ -373,6 +374,39 @@ def test_custom_sections_stay_unless_code_moved_under_them(ladder: Module) -> No
     assert [section.name for section in changed.custom_sections] == ["name", "note"]
     assert changed.custom_section("note") is not None
     assert _bodies(changed).keys() == _bodies(ladder).keys()
+
+
+def test_custom_sections_are_added_and_replaced(ladder: Module) -> None:
+    editor = Editor(ladder)
+    editor.set_custom_section("own", b"first")
+    once = editor.build()
+    assert [section.name for section in once.custom_sections] == [
+        *(section.name for section in ladder.custom_sections),
+        "own",
+    ]
+    again = Editor(once)
+    again.set_custom_section("own", b"longer than before")
+    again.set_custom_section("producers", write_producers({"processed-by": {"a tool": "1.2", "another": ""}}))
+    twice = again.build()
+    section = twice.custom_section("own")
+    assert section is not None
+    assert section.payload == b"longer than before"
+    assert twice.producers == {"processed-by": {"a tool": "1.2", "another": ""}}
+    assert [each.id for each in twice.sections if each.id is not SectionId.CUSTOM] == [
+        each.id for each in ladder.sections if each.id is not SectionId.CUSTOM
+    ]
+    with pytest.raises(ModuleEditError, match="give those to add_function"):
+        editor.set_custom_section("name", b"")
+
+
+def test_a_memory_gets_a_maximum(ladder: Module) -> None:
+    editor = Editor(ladder)
+    editor.set_maximum(0, 7)
+    assert editor.build().memories[0].type.limits == Limits(1, 7)
+    imported = Editor(ladder)
+    memory = imported.add_import_memory("host", "memory", 1)
+    with pytest.raises(ModuleEditError, match="is for its exporter to say"):
+        imported.set_maximum(memory, 7)
 
 
 def test_new_sections_go_to_their_places(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final = {
     ExitCode.DONE: "done; `run`, `profile` and `live` end with the program's own code, 0 to 255",
-    ExitCode.FAILED: "failed: a replay is not as expected, a formatter refuses the text, or a host file raises an exception",
+    ExitCode.FAILED: "failed: a replay is not as expected, a formatter refuses the text, a host file raises an exception, or a "
+    "transplanted module does something else",
     ExitCode.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
     ExitCode.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
     ExitCode.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",

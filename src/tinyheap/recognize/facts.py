@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 from typing import ClassVar
 
 from tinyheap.heap.collectors import Collector
@@ -208,6 +209,16 @@ class BlockHeap:
     def is_precise(self) -> bool:
         """Whether objects have a layout."""
         return self.header_bytes > 0
+
+    @property
+    def frame_bytes_scanned(self) -> int:
+        """The frames of alloc, and of what it calls to collect, which are on the stack when it is scanned."""
+        return self.frame_bytes_above(self.functions.get("markRoots"))
+
+    def frame_bytes_above(self, function: int | None) -> int:
+        """How far the stack pointer is below alloc's where a function begins that a collection of alloc's comes to."""
+        above = takewhile(lambda frame: frame.function != function, self.mark_stack.root_chain[:-1])
+        return sum(frame.size_bytes for frame in above)
 
     @property
     def import_parameters(self) -> tuple[int, int | None]:

@@ -25,26 +25,26 @@ def decode_guest(data: bytes) -> Guest:
         ValueError: It is not one that `encode_guest` wrote.
     """
     try:
-        guest: Guest = _read(Guest, json.loads(data))
+        guest: Guest = read_fact(Guest, json.loads(data))
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"these are not a guest's facts: {error}") from error
     return guest
 
 
-def _read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value
+def read_fact(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value
     """``value``, from JSON, as what the annotation ``kind`` says."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{name: _read(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+        return kind(**{name: read_fact(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         some = next(argument for argument in arguments if argument is not types.NoneType)
-        return None if value is None else _read(some, value)
+        return None if value is None else read_fact(some, value)
     if origin is tuple:
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
-        return tuple(_read(one, item) for one, item in zip(kinds, value, strict=True))
+        return tuple(read_fact(one, item) for one, item in zip(kinds, value, strict=True))
     if origin is Mapping:
-        return {key: _read(arguments[1], item) for key, item in value.items()}
+        return {key: read_fact(arguments[1], item) for key, item in value.items()}
     if issubclass(kind, Enum):
         return kind(value)
     if type(value) is not kind:

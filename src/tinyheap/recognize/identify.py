@@ -34,6 +34,7 @@ from tinyheap.recognize.locate.block_heap import locate_block_heap
 from tinyheap.recognize.locate.bounds import HeapBounds, find_bounds
 from tinyheap.recognize.memory_layout import memory_layout
 from tinyheap.recognize.system_stack import system_stack
+from tinyheap.recognize.transplanted import SECTION, Transplanted, transplanted
 from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, linear, sources
 from tinyheap.wasm import Module
 from tinyheap.wasm.component import core_modules, is_component
@@ -41,6 +42,10 @@ from tinyheap.wasm.entities import FunctionReference
 from tinyheap.wasm.leb128 import encode_unsigned
 
 _SERVED = "runs, and its collector can be replaced: by tinyheap's (kernel or model), or by none (--gc leaking)"
+_TRANSPLANTED = (
+    "has the collector of tinyheap {version} in it; that can be replaced like the one that it had, by tinyheap's (kernel or"
+    " model), or by none (--gc leaking)"
+)
 _PARTLY = (
     "runs with its own collector; it cannot be replaced: functions {functions} collect or change the heap's state"
     " themselves, beside other work"
@@ -77,6 +82,31 @@ _FOREIGN_RUNTIMES = (
 )
 """Runtime, a text in its data (as a pattern), its collector, and what to do."""
 
+_FACTS = (
+    "alloc",
+    "header",
+    "zero_size",
+    "heap_start",
+    "heap_end",
+    "metadata_start",
+    "end_block",
+    "next_alloc",
+    "total_alloc_bytes",
+    "mallocs",
+    "frees",
+    "total_blocks",
+    "freed_blocks",
+    "mark_roots",
+    "globals",
+    "stack",
+    "stack_pointer",
+    "stack_top",
+    "current_task",
+    "mark_stack",
+    "collector",
+)
+"""What is known of the collector of TinyGo up to 0.39, by the names of the evidence."""
+
 _TINYGO_TEXTS = (b"panic: runtime error: ", b"heap alloc in interrupt", b"fatal error: ")
 
 
@@ -89,6 +119,9 @@ def identify(module: Module) -> Guest:
     search, notes = CodeSearch(module), Notes()
     names = _function_names(module)
     state_global = _asyncify_state(module, search, notes)
+    before = transplanted(module)
+    if before is not None:
+        return _transplanted_guest(module, before, state_global, notes)
     walker = Walker(module, {} if state_global is None else {state_global: 0})
     bounds = find_bounds(search, walker, notes)
     version, stated = _version(module)
@@ -179,6 +212,24 @@ def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler
         collector,
         scheduler,
         served,
+        notes,
+        heap=heap,
+    )
+
+
+def _transplanted_guest(module: Module, before: Transplanted, state_global: int | None, notes: Notes) -> Guest:
+    """A module that tinyheap has written its collector into: what is known of it was recognized then."""
+    for fact in _FACTS:
+        notes.found(fact, f"recognized by tinyheap {before.version}, which left it in the section {SECTION}")
+    heap, (version, stated) = before.heap, _version(module)
+    return _guest(
+        module,
+        "TinyGo",
+        version or _version_by_shape(heap),
+        stated,
+        "precise" if heap.is_precise else "conservative",
+        "none" if state_global is None else "asyncify",
+        _TRANSPLANTED.format(version=before.version),
         notes,
         heap=heap,
     )

@@ -70,6 +70,8 @@ class Draft:
     """Where direct calls in the module's own code go, by function."""
     names: dict[int, str]
     """Names of functions that were added."""
+    custom: dict[str, bytes]
+    """Payloads of custom sections that are added, or replaced, by name."""
 
     @staticmethod
     def of(module: Module) -> Draft:
@@ -87,6 +89,7 @@ class Draft:
             bodies={},
             redirected={},
             names={},
+            custom={},
         )
 
     @property
@@ -174,7 +177,18 @@ class _Writer:
         for section_id, payload in self._payloads.items():
             if section_id not in present:
                 sections.insert(_place(sections, section_id), s.make_section(section_id, payload))
-        return self._name(sections)
+        return self._customized(self._name(sections))
+
+    def _customized(self, sections: list[Section]) -> list[Section]:
+        """The same sections with the custom sections that are added behind them, or in their old place."""
+        left = dict(self._draft.custom)
+        replaced = [
+            _with_payload(section, left.pop(section.name))
+            if section.id is SectionId.CUSTOM and section.name in left
+            else section
+            for section in sections
+        ]
+        return replaced + [s.make_section(SectionId.CUSTOM, payload, name) for name, payload in left.items()]
 
     def _payloads_put_into(self, section: Section) -> Section:
         payload = self._payloads.get(section.id)

@@ -164,6 +164,14 @@ class Editor:
         limits = replace(old.type.limits, minimum=pages)
         self._draft.memories[memory] = replace(old, type=replace(old.type, limits=limits))
 
+    def set_maximum(self, memory: int, pages: int) -> None:
+        """Let a memory that is defined here grow to so many pages of 64 KiB at most."""
+        old = self._draft.memories[memory]
+        if old.imported is not None:
+            raise ModuleEditError(f"memory {memory} is imported; how large it may be, is for its exporter to say")
+        limits = replace(old.type.limits, maximum=pages)
+        self._draft.memories[memory] = replace(old, type=replace(old.type, limits=limits))
+
     def become_import(self, function: int, module: str, name: str) -> None:
         """Turn a function into an import, without its body; all references to the function then mean the import."""
         old = self._function(function)
@@ -176,6 +184,15 @@ class Editor:
     def has_table(self) -> bool:
         """Whether there is a table."""
         return bool(self._draft.tables)
+
+    def set_custom_section(self, name: str, payload: bytes) -> None:
+        """Give the first custom section called `name` another payload, or add one at the end.
+
+        The name section is the editor's own: `add_function` names what it adds.
+        """
+        if name == "name":
+            raise ModuleEditError("the name section follows from the names of functions; give those to add_function")
+        self._draft.custom[name] = payload
 
     # Code
 

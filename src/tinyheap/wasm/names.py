@@ -105,6 +105,17 @@ def read_producers(reader: Reader) -> dict[str, dict[str, str]]:
     return dict(fields)
 
 
+def write_producers(fields: Mapping[str, Mapping[str, str]]) -> bytes:
+    """The payload of a producers section."""
+    return write_vector(
+        [
+            write_name(field)
+            + write_vector([write_name(tool) + write_name(version) for tool, version in tools.items()])
+            for field, tools in fields.items()
+        ]
+    )
+
+
 def _read_name_map(reader: Reader) -> dict[int, str]:
     return dict(reader.vector(lambda item: (item.u32(), item.name())))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tinyheap.guests.serve.replay import Replay
 from tinyheap.guests.serve.residue import Kind
-from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
+from tinyheap.guests.serve.roots import root_ranges
 from tinyheap.guests.serve.tracing import Tracer
 from tinyheap.recognize.facts import alloc_index
 
@@ -80,7 +80,7 @@ class MarkStackOnStack:
     def root_ranges(self) -> Iterator[tuple[int, int]]:
         """The stack, then the globals."""
         facts = self._facts
-        return root_ranges(facts.roots, self._memory, self._memory.stack_pointer - bytes_on_stack(facts))
+        return root_ranges(facts.roots, self._memory, self._memory.stack_pointer - facts.frame_bytes_scanned)
 
     def hidden(self) -> Iterator[int]:
         """None: the mark stack lies where the original's does."""

@@ -9,7 +9,7 @@ from tinyheap.guests.serve.memory import WORD_BYTES
 from tinyheap.recognize.facts import StackScan
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import BlockHeap, Frame, RootAddresses
+    from tinyheap.recognize.facts import RootAddresses
 
 
 class Memory(Protocol):
@@ -29,11 +29,6 @@ def root_ranges(roots: RootAddresses, memory: Memory, scanned_from: int) -> Iter
     yield roots.globals_start_address, roots.globals_end_address
 
 
-def bytes_on_stack(facts: BlockHeap) -> int:
-    """The frames of alloc, and of what it calls to collect, which are on the stack when it is scanned."""
-    return sum(frame.size_bytes for frame in _frames_in_scan(facts))
-
-
 def _stack_ranges(roots: RootAddresses, memory: Memory, scanned_from: int) -> Iterator[tuple[int, int]]:
     task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
     top = roots.stack_top_address or 0
@@ -44,15 +39,6 @@ def _stack_ranges(roots: RootAddresses, memory: Memory, scanned_from: int) -> It
     elif roots.stack_scan is StackScan.SYSTEM_OR_SAVED:
         saved = memory.read(roots.saved_stack_pointer_address or 0)
         yield (saved if task else scanned_from), top
-
-
-def _frames_in_scan(facts: BlockHeap) -> Iterator[Frame]:
-    """Frames between alloc's entry and the function that scans a range of roots."""
-    mark_roots = facts.functions.get("markRoots")
-    for frame in facts.mark_stack.root_chain[:-1]:
-        if frame.function == mark_roots:
-            return
-        yield frame
 
 
 def _chain_ranges(memory: Memory, first_address: int) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,196 @@
+"""`tinyheap transplant`: writes tinyheap's collector into a module, and shows on request that it does the same, faster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyheap.cli.exits import ExitCode
+from tinyheap.cli.parameters import HOST, INPUT, OUTPUT, SIZE, Input, OutputTarget
+from tinyheap.cli.run import FolderType, GrowthType, RunCommand
+from tinyheap.errors import InputError, UnsupportedGuestError
+from tinyheap.files import text_of
+from tinyheap.hosts.host_file import HostFile
+from tinyheap.report.quantities import size_text
+from tinyheap.transplanting.operation import Transplant, perform
+from tinyheap.transplanting.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tinyheap.guests.program import Program
+    from tinyheap.transplanting.verifying import Verification
+
+
+@click.command(
+    cls=RunCommand,
+    short_help="Write tinyheap's collector into a module.",
+    context_settings={"ignore_unknown_options": True},
+    epilog="The exit code is 1 where --verify finds a difference; nothing is written then.",
+)
+@click.argument("module", type=INPUT)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]...")
+@click.option("-o", "--output", type=OUTPUT, required=True, help="Write the new module to this file.")
+@click.option(
+    "--growth",
+    type=GrowthType(),
+    metavar="none|double|pages|step:SIZE|ratio:N/M",
+    help="Choose how the heap grows; by default it grows until the memory has doubled, as with TinyGo's collector.",
+)
+@click.option("--limit", type=SIZE, help="Let the module's memory grow up to this size, and no further.")
+@click.option("--clear-blocks", is_flag=True, help="Zero every block of a new object, including the padding.")
+@click.option(
+    "--no-bulk-memory",
+    is_flag=True,
+    help="Use no memory.fill and memory.copy, even where the module has them; for engines without these instructions.",
+)
+@click.option("--keep-names", is_flag=True, help="Name the added functions even in a module that has no names.")
+@click.option(
+    "--stats", is_flag=True, help="Count collections and growths in exported globals, such as tinyheap.collections."
+)
+@click.option(
+    "--report", "as_json", flag_value=False, default=None, help="Say what was replaced, and how much was added."
+)
+@click.option("--json", "as_json", flag_value=True, help="Say the same as one JSON object on standard output.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Run both modules, with the arguments behind `--`, and write the new one only if it does the same: equal output, "
+    "equal addresses of all objects, equal memory.",
+)
+@click.option(
+    "--host", type=HOST, metavar="FILE.py", help="With --verify: offer the program what this Python file defines."
+)
+@click.option(
+    "--dir",
+    "folders",
+    type=FolderType(),
+    multiple=True,
+    metavar="HOST[:GUEST][:ro|:rw]",
+    help="With --verify: let the program read the folder HOST as GUEST; may be repeated.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    module: Input,
+    words: tuple[str, ...],
+    output: OutputTarget,
+    verify: bool,
+    host: Input | None,
+    as_json: bool | None,
+    **options: Any,  # noqa: ANN401 - see `_options`
+) -> None:
+    """Write tinyheap's collector into MODULE, in place of TinyGo's.
+
+    What comes out is an ordinary module: it runs wherever MODULE did, gives the same results, leaves the same bytes in memory,
+    and spends less time on it.
+    """
+    arguments, own = (*words, *ctx.obj), None if host is None else HostFile.load(host.path)
+    if not verify and (arguments or host or options["folders"]):
+        raise click.UsageError("arguments, --host and --dir are for a run of both modules: add --verify", ctx)
+    if as_json and output.is_stream:
+        raise click.UsageError("--json and -o - exclude each other: both write to standard output", ctx)
+    original = module.read()
+    try:
+        made = perform(original, _options(options))
+    except UnsupportedGuestError as error:
+        raise UnsupportedGuestError(f"{module}: {error}") from error
+    found = _verified(original, made, arguments, own, options["folders"]) if verify else None
+    if found is None or not found.differences:
+        output.write(made.wasm)
+    if as_json:
+        click.echo(json.dumps(_summary(made, found)))
+    elif as_json is False or found is not None:
+        for line in (*(_lines(made) if as_json is False else ()), *(_verdict(found) if found else ())):
+            click.echo(line, err=True)
+    ctx.exit(ExitCode.FAILED if found is not None and found.differences else ExitCode.DONE)
+
+
+def _options(options: dict[str, Any]) -> Options:
+    return Options(
+        growth=options["growth"],
+        limit_bytes=options["limit"],
+        clear_blocks=options["clear_blocks"],
+        bulk_memory=False if options["no_bulk_memory"] else None,
+        keep_names=options["keep_names"],
+        stats=options["stats"],
+    )
+
+
+def _verified(
+    original: bytes, made: Transplant, arguments: tuple[str, ...], own: HostFile | None, folders: tuple[Any, ...]
+) -> Verification:
+    from tinyheap.hosts import Grants
+    from tinyheap.transplanting.verifying import verify
+
+    grants = Grants(arguments=("program", *arguments), folders=folders)
+    return verify(
+        original,
+        made,
+        lambda program: _work(program, arguments, own),
+        grants,
+        None if own is None else own.imports,
+    )
+
+
+def _work(program: Program, arguments: tuple[str, ...], host: HostFile | None) -> str:
+    """Let a program do what `tinyheap run` would: its host's work, or format the files that are named, or just start."""
+    from tinyheap.formatters import find
+
+    program.start()
+    if host is not None and host.drive is not None:
+        return f"exit code {host.driven(program)}"
+    driver = None if program.exit_code else find(program.session)
+    if driver is None:
+        program.session.run_timers()
+        return ""
+    return "".join([driver.format(_text(name), text_of(Path(name).name)) for name in arguments])
+
+
+def _text(name: str) -> str:
+    try:
+        return Input(name).read().decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{text_of(name)}: the text is not UTF-8 at byte {error.start}") from error
+
+
+def _lines(made: Transplant) -> Iterator[str]:
+    yield f"replaced: functions {', '.join(map(str, made.replaced))}, which allocate or collect"
+    yield f"added: {made.added_functions} functions; {size_text(made.original_bytes)} are {size_text(len(made.wasm))} now"
+    yield "left: the original allocator and its collector, for when memory is out"
+    if made.dropped_sections:
+        yield f"dropped, since code has moved: {', '.join(made.dropped_sections)}"
+    needs = "bulk memory, as before" if made.uses_bulk_memory else "no more than WebAssembly 1.0 for memory"
+    yield f"needs: {needs}"
+
+
+def _verdict(found: Verification) -> Iterator[str]:
+    before, after = found.original, found.transplanted
+    for difference in found.differences:
+        yield f"differs in {difference}"
+    if not found.differences:
+        output_bytes, memory_bytes = len(before.output) + len(before.result.encode()), len(before.memory)
+        yield (
+            f"verified: {after.allocations:,} allocations, {output_bytes:,} bytes of output and {memory_bytes:,} bytes of "
+            f"memory are the same; {before.run_s:.3g} s before, {after.run_s:.3g} s now"
+        )
+
+
+def _summary(made: Transplant, found: Verification | None) -> dict[str, object]:
+    summary: dict[str, object] = {
+        "original_bytes": made.original_bytes,
+        "bytes": len(made.wasm),
+        "replaced": made.replaced,
+        "added_functions": made.added_functions,
+        "dropped_sections": made.dropped_sections,
+        "uses_bulk_memory": made.uses_bulk_memory,
+    }
+    if found is not None:
+        summary["differences"] = found.differences
+        summary["allocations"] = found.transplanted.allocations
+        summary["original_s"], summary["transplanted_s"] = found.original.run_s, found.transplanted.run_s
+    return summary

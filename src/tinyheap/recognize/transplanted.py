@@ -1,0 +1,73 @@
+"""Modules that tinyheap has put its own collector into: the custom section that says so, and what it tells of the heap.
+
+The section holds the facts of the heap as they were recognized before.  They hold for the changed module, too: no function,
+global or variable moves, and what allocated and collected before does so now, only faster.  Payload: JSON, compressed by zlib.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.json_of import json_of
+from tinyheap.recognize.facts import BlockHeap
+from tinyheap.recognize.facts_json import read_fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tinyheap.wasm import Module
+
+SECTION: Final = "tinyheap.transplant"
+_LONGEST_BYTES: Final = 1 << 20
+"""Facts take some thousand bytes; what claims to be longer was not written here."""
+
+
+@dataclass(frozen=True)
+class Transplanted:
+    """What a transplanted module says of itself."""
+
+    version: str
+    """Of the tinyheap that did it."""
+    heap: BlockHeap
+
+
+def encode_transplanted(transplanted: Transplanted) -> bytes:
+    """The payload of the section."""
+    return zlib.compress(json.dumps(json_of(transplanted), separators=(",", ":")).encode(), 9)
+
+
+def transplanted(module: Module) -> Transplanted | None:
+    """What a module says of a transplant; None where it has none, or what it says cannot be true of it."""
+    section = module.custom_section(SECTION)
+    if section is None:
+        return None
+    try:
+        text = zlib.decompressobj().decompress(section.payload, _LONGEST_BYTES)
+        found: Transplanted = read_fact(Transplanted, json.loads(text))
+    except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError):
+        return None
+    return found if _fits(module, found.heap) else None
+
+
+def _fits(module: Module, heap: BlockHeap) -> bool:
+    """Whether a module has the functions and the global that the facts of a heap speak of."""
+    functions = {heap.alloc_function, *(redirect.function for redirect in heap.redirects)}
+    first, count = module.imported_function_count, len(module.functions)
+    stack_pointer = heap.roots.stack_pointer_global
+    return (
+        all(first <= function < count for function in functions)
+        and module.function_type(heap.alloc_function).results == ("i32",)
+        and 0 <= stack_pointer < len(module.globals)
+        and module.globals[stack_pointer].type.value == "i32"
+        and all(0 <= address < 1 << 32 for address in _addresses(heap))
+    )
+
+
+def _addresses(heap: BlockHeap) -> Iterator[int]:
+    yield from heap.state_addresses
+    for name, value in {**vars(heap), **vars(heap.counters), **vars(heap.roots), **vars(heap.mark_stack)}.items():
+        if name.endswith("_address") and value is not None:
+            yield value

@@ -1,0 +1,180 @@
+"""`tinyheap transplant`, as its users meet it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import guests_modules
+from guests import collectors, texts
+from guests.collectors import Build
+from tinyheap import cli, transplant
+from tinyheap.cli.exits import ExitCode
+from tinyheap.errors import PolicyError, UnsupportedGuestError
+from tinyheap.guests.program import NATIVE, Program
+from tinyheap.heap.growth import FixedStep
+from tinyheap.hosts import Grants
+from tinyheap.recognize.facts import BlockHeap
+from tinyheap.transplanting import Options, parts
+from tinyheap.wasm import Module
+
+BUILD = Build("2", link_time=False, precise=True, tasks=False, explicit=True)
+HOST = """
+def drive(program):
+    print(program.call("mutate", 3, 500))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def gofmt(tmp_path: Path) -> str:
+    (tmp_path / "gofmt.wasm").write_bytes(guests_modules.read("gofmt-0.4.9"))
+    (tmp_path / "x.go").write_text(texts.GO["medium"])
+    return "gofmt.wasm"
+
+
+@pytest.fixture
+def mutator(tmp_path: Path) -> str:
+    (tmp_path / "mutator.wasm").write_bytes(collectors.compiled(BUILD, "mutator.c", dwarf=4))
+    (tmp_path / "host.py").write_text(HOST)
+    return "mutator.wasm"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli.main, ["transplant", *words])
+
+
+def test_says_nothing_unless_it_is_asked(gofmt: str) -> None:
+    done = run(gofmt, "-o", "fast.wasm")
+    assert (done.exit_code, done.output) == (0, "")
+    assert Path("fast.wasm").read_bytes() == transplant(Path(gofmt).read_bytes())
+
+
+def test_writes_to_standard_output(gofmt: str) -> None:
+    done = run(gofmt, "-o", "-", "--report")
+    assert done.stdout_bytes == transplant(Path(gofmt).read_bytes())
+    assert "replaced: functions 17" in done.stderr
+
+
+def test_verifies_a_formatter_on_the_files_that_are_named(gofmt: str) -> None:
+    done = run(gofmt, "-o", "fast.wasm", "--verify", "--json", "--", "x.go", "x.go")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["differences"] == []
+    assert said["allocations"] > 50_000
+    assert said["bytes"] - said["original_bytes"] == Path("fast.wasm").stat().st_size - Path(gofmt).stat().st_size
+
+
+def test_verifies_a_program_that_a_host_file_drives(mutator: str) -> None:
+    done = run(mutator, "-o", "fast.wasm", "--verify", "--report", "--host", "host.py")
+    assert done.exit_code == 0, done.output
+    assert "bytes of memory are the same" in done.stderr
+    assert "dropped, since code has moved: .debug_" in done.stderr
+
+
+def test_a_difference_is_said_and_nothing_written(mutator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(heap: BlockHeap, *, clear_blocks: bool) -> dict[str, int]:
+        return right(heap, clear_blocks=clear_blocks) | {"mallocs_at": 0}
+
+    right = parts.constants
+    monkeypatch.setattr(parts, "constants", wrong)
+    done = run(mutator, "-o", "fast.wasm", "--verify", "--host", "host.py")
+    assert done.exit_code == ExitCode.FAILED
+    assert "differs in mallocs: " in done.stderr
+    assert "differs in memory: " in done.stderr
+    assert not Path("fast.wasm").exists()
+
+
+def test_other_growth_is_verified_by_output_alone(mutator: str) -> None:
+    done = run(mutator, "-o", "fast.wasm", "--verify", "--host", "host.py", "--growth", "step:64K", "--clear-blocks")
+    assert done.exit_code == 0, done.output
+
+
+def test_what_is_for_a_run_needs_one(gofmt: str) -> None:
+    done = run(gofmt, "-o", "fast.wasm", "--", "x.go")
+    assert done.exit_code == ExitCode.USAGE
+    assert "add --verify" in done.stderr
+
+
+def test_two_things_on_standard_output_exclude_each_other(gofmt: str) -> None:
+    assert run(gofmt, "-o", "-", "--json").exit_code == ExitCode.USAGE
+
+
+def test_a_module_that_cannot_be_transplanted_is_named(gofmt: str) -> None:
+    run(gofmt, "-o", "fast.wasm")
+    done = run("fast.wasm", "-o", "faster.wasm")
+    assert done.exit_code == ExitCode.CANNOT_READ
+    assert done.stderr.startswith("Error: fast.wasm: tinyheap ")
+    assert not Path("faster.wasm").exists()
+
+
+def test_identify_knows_it(gofmt: str) -> None:
+    run(gofmt, "-o", "fast.wasm")
+    done = CliRunner().invoke(cli.main, ["identify", "fast.wasm"])
+    assert "has the collector of tinyheap" in done.stdout
+    assert Module.parse(Path("fast.wasm").read_bytes()).producers["processed-by"].keys() >= {"TinyGo", "tinyheap"}
+
+
+def test_names_are_those_that_were_there_or_are_asked_for(mutator: str) -> None:
+    stripped = collectors.transformed(Path(mutator).read_bytes(), "wasm-strip")
+    for wasm, options, there in (
+        (Path(mutator).read_bytes(), Options(), True),
+        (stripped, Options(), False),
+        (stripped, Options(keep_names=True), True),
+    ):
+        names = Module.parse(transplant(wasm, options)).function_indices
+        assert ("tinyheap.drop" in names) is there
+        assert ("mutate" in names) is (wasm is not stripped)
+
+
+def test_statistics_are_exported(mutator: str) -> None:
+    done = run(mutator, "-o", "fast.wasm", "--stats")
+    assert done.exit_code == 0
+    with Program.open("fast.wasm", Grants(seed=1), gc=NATIVE) as program:
+        program.start()
+        program.call("mutate", 3, 3000)
+        counted = {name: program.session.read_global(f"tinyheap.{name}s") for name in parts.EVENTS}
+    assert all(counted.values()), counted
+
+
+def test_options_that_make_no_sense_are_refused(mutator: str) -> None:
+    with pytest.raises(PolicyError, match="cannot be written into a module: expected one of ByRatio"):
+        Options(growth=object())  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match="expected a policy without a limit; use limit_bytes"):
+        Options(growth=FixedStep(65536, limit_bytes=1 << 20))
+    with pytest.raises(PolicyError, match="expected a page of 65536 or more"):
+        Options(limit_bytes=100)
+    with pytest.raises(UnsupportedGuestError, match="the module's memory begins with 131072; expected as much or more"):
+        transplant(Path(mutator).read_bytes(), Options(limit_bytes=65536))
+
+
+@pytest.mark.parametrize("damage", ["cut", "not compressed", "not JSON", "functions", "global"])
+def test_a_section_that_lies_is_not_believed(mutator: str, damage: str) -> None:
+    import zlib
+
+    from tinyheap.recognize.identify import identify
+    from tinyheap.recognize.transplanted import SECTION
+    from tinyheap.wasm import Editor
+
+    wasm = transplant(Path(mutator).read_bytes())
+    section = Module.parse(wasm).custom_section(SECTION)
+    assert section is not None
+    text = zlib.decompress(section.payload)
+    payload = {
+        "cut": section.payload[:-20],
+        "not compressed": text,
+        "not JSON": zlib.compress(text[:-1]),
+        "functions": zlib.compress(text.replace(b'"alloc_function":', b'"alloc_function":99')),
+        "global": zlib.compress(text.replace(b'"stack_pointer_global":', b'"stack_pointer_global":99')),
+    }[damage]
+    editor = Editor(Module.parse(wasm))
+    editor.set_custom_section(SECTION, payload)
+    guest = identify(editor.build())
+    assert guest.heap is None or "has the collector of tinyheap" not in guest.served
