@@ -42,6 +42,8 @@ COMMANDS = {
     "live": Entry("tinyheap.cli.live", "Run a program and watch its heap while it runs.", "profile"),
     "report": Entry("tinyheap.cli.report", "Show what a recorded run did to its heap.", "profile"),
     "at": Entry("tinyheap.cli.at", "Say who an address belonged to in a recorded run.", "profile"),
+    "lab": Entry("tinyheap.cli.lab", "Run a program under many conditions and compare.", "profile"),
+    "fit": Entry("tinyheap.cli.fit", "Find the smallest heap in which a program passes.", "profile"),
     "sql": Entry("tinyheap.cli.sql", "Query a recorded run in SQL.", "profile"),
 }
 
