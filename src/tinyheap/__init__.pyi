@@ -4,6 +4,7 @@ from tinyheap import (
     guests as guests,
     heap as heap,
     hosts as hosts,
+    lab as lab,
     profile as profile,
     recognize as recognize,
     recordings as recordings,

@@ -77,8 +77,9 @@ def _declared() -> Iterator[tuple[str, Callable[..., Any]]]:
             yield parameter.name, decorate
 
 
-_SHARED: Final = dict(_declared())
-_OPTIONS: Final = frozenset({*_SHARED, "stdin"} - {"words"})
+SHARED: Final = dict(_declared())
+"""What declares a parameter of a run that goes to each run, by the parameter's name."""
+_OPTIONS: Final = frozenset({*SHARED, "stdin"} - {"words"})
 _OWN: Final = (
     click.option(
         "--stdin",
@@ -104,7 +105,7 @@ def takes_subject(module: Callable[..., Any]) -> Callable[[Callable[..., None]],
     """Give a command a program, the options of its runs, and what varies; `module` declares the argument for it."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        for each in reversed((module, *_SHARED.values(), *_OWN)):
+        for each in reversed((module, *SHARED.values(), *_OWN)):
             function = each(function)
         return function
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import duckdb
 
 from tinyheap.errors import SweepFileError
-from tinyheap.files import text_of
+from tinyheap.files import is_utf8, text_of
 from tinyheap.lab.outcome import Outcome
 from tinyheap.ownership import SoleOwner
 
@@ -46,8 +46,9 @@ class SweepFile(SoleOwner):
 
     def __init__(self, path: Path | None, subject: Subject) -> None:
         self._name = "the results" if path is None else text_of(path)
+        place = _IN_MEMORY if path is None else _place(path)
         with self._explaining():
-            self._connection = duckdb.connect(_IN_MEMORY if path is None else path, config={"threads": 1})
+            self._connection = duckdb.connect(place, config={"threads": 1})
         try:
             self._check(subject)
         except BaseException:
@@ -115,3 +116,23 @@ class SweepFile(SoleOwner):
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
             raise SweepFileError(f"{self._name}: cannot be used as the file of a sweep: {reason}") from error
+
+
+def _place(path: Path) -> Path:
+    """Where a file lies that DuckDB can take: an absolute path, since it means other things by names like ``:memory:``.
+
+    Raises:
+        SweepFileError: It cannot take it.
+    """
+    try:
+        place, is_other = path.resolve(), path.exists() and not path.is_file()
+    except (OSError, ValueError) as error:
+        raise SweepFileError(
+            f"{text_of(path)}: {getattr(error, 'strerror', None) or error}; choose another file"
+        ) from error
+    if is_other or not is_utf8(place) or "?" in str(place):
+        raise SweepFileError(
+            f"{text_of(path)}: cannot be used as the file of a sweep: DuckDB takes only files, with paths in UTF-8 and without "
+            "question marks; choose another file"
+        )
+    return place

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from tinyheap.report.quantities import count_text, pages_text, size_text, time_text
+from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
 GOOD, BAD = "green", "bold red"
 UNKNOWN: Final = "-"
 HOLES_SHOWN: Final = 8
+WIDE_COLUMNS: Final = 132
+"""Of the console, from which all columns are shown."""
+NARROW: Final = ("peak", "memory", "longest", "would fit")
+"""Those that are always shown."""
 
 
 def _known(text: Callable[[int], str], value: int | None) -> str:
     return UNKNOWN if value is None else text(value)
 
 
-def _columns(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    """What is shown of an outcome, by the heads of its columns."""
+def _columns(outcome: Outcome, width: int) -> list[tuple[str, str]]:
+    """What is shown of an outcome on a console of that width, by the heads of its columns."""
+    return [each for each in _all_columns(outcome) if width >= WIDE_COLUMNS or each[0] in NARROW]
+
+
+def _all_columns(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "peak", _known(size_text, outcome.peak_bytes)
     yield "heap", _known(size_text, outcome.heap_bytes)
     yield "memory", _known(lambda pages: size_text(pages * WASM_PAGE_BYTES), outcome.memory_pages)
@@ -52,11 +60,11 @@ class SweepTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table and the sentences below it."""
         outcomes = self.sweep.outcomes
-        table = _table("condition", "ended", *(head for head, _ in _columns(outcomes[0])))
+        table = _table("condition", "ended", *(head for head, _ in _columns(outcomes[0], options.max_width)))
         for each in outcomes:
             ended = Text(each.ended if each.exit_code in (0, None) else f"{each.ended} ({each.exit_code})")
             ended.stylize(GOOD if each.passed else BAD)
-            table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each)))
+            table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
         yield table
         yield from self._failures()
         yield from self._comparability()
@@ -120,12 +128,13 @@ def _holes(edge: Edge) -> str:
 
 
 def _units(fit: Fit, units: int) -> str:
-    return pages_text(units) if fit.unit_bytes == WASM_PAGE_BYTES else f"{units:,} blocks"
+    unit = "page" if fit.unit_bytes == WASM_PAGE_BYTES else "block"
+    return f"{units:,} {unit}{'s' * (units != 1)}"
 
 
 def _table(*heads: str) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for number, _ in enumerate(heads):
-        table.add_column(justify="left" if number < 2 else "right", no_wrap=True)
+        table.add_column(justify="left" if number < 2 else "right", no_wrap=number > 0)
     table.add_row(*(Text(head, "dim") for head in heads))
     return table
