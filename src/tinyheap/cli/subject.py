@@ -113,8 +113,15 @@ def takes_subject(module: Callable[..., Any]) -> Callable[[Callable[..., None]],
 
 
 def subject_of(ctx: click.Context) -> Subject:
-    """The program that a command line names, and what is the same in all of its runs."""
+    """The program that a command line names, and what is the same in all of its runs.
+
+    Raises:
+        InputError: A file that each run would read cannot be read.
+    """
     module: Input = ctx.params["module"]
+    for source in (module, ctx.params["stdin"], ctx.params["host"]):
+        if source is not None:
+            source.check()
     words: tuple[str, ...] = ctx.params["words"]
     arguments: tuple[str, ...] = ctx.obj
     if ctx.params["invoke"] is not None:

@@ -96,7 +96,7 @@ def fit(
     for condition in conditions:
         free = _run(subject, condition)
         if not free.passed:
-            raise LabError(f"it does not pass even without a smaller limit ({condition}): {_ending(free)}")
+            raise LabError(f"it does not pass even without a smaller limit ({condition}): {'; '.join(_ending(free))}")
         for limit in limits:
             found.append(_fit_pages(subject, condition, limit, _taken_pages(free, limit), scan))
             if told is not None:
