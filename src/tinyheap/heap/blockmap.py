@@ -44,6 +44,12 @@ def free_runs_of(table: bytes, collector: Collector, end_block: int) -> list[tup
     return [(run.start(), run.end() - run.start()) for run in runs]
 
 
+def lowest_free_run_of(table: bytes, collector: Collector, end_block: int) -> tuple[int, int] | None:
+    """The first of `free_runs_of`, without looking for the others; None where no block is free."""
+    run = FREE_RUN.search(unpack_states(table, end_block, collector))
+    return None if run is None else (run.start(), run.end() - run.start())
+
+
 @dataclass(frozen=True, slots=True)
 class BlockMap:
     """The states of all blocks at one moment.
