@@ -5,6 +5,7 @@ from tinyheap import (
     heap as heap,
     hosts as hosts,
     inspect as inspect,
+    lab as lab,
     profile as profile,
     recognize as recognize,
     recordings as recordings,

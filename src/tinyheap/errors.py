@@ -274,6 +274,22 @@ class QueryError(RecordingError, ValueError):
     """A query in SQL that is invalid for the recording: its syntax, or the tables and columns that it names."""
 
 
+class LabError(TinyheapError):
+    """Runs under other conditions cannot be made, or their results not be kept."""
+
+
+class ConditionError(LabError, ValueError):
+    """A condition, or a grid of conditions, that is invalid: an unknown dimension, a value out of range, a contradiction."""
+
+
+class SweepFileError(LabError, OSError):
+    """The file of a sweep cannot be read or written, or holds the sweep of something else."""
+
+
+class BudgetError(LabError, ValueError):
+    """A budget that is invalid: not TOML, an unknown key, or a value of a wrong type or unit."""
+
+
 class MissingLibraryError(TinyheapError, ImportError):
     """A library that is needed is not installed, or does not load; says how to install it.
 

@@ -32,6 +32,7 @@ from tinyheap.cli.parameters import Input, InputFile, NumberRange, OutputFile, O
 from tinyheap.cli.replay import MarkStackType
 from tinyheap.cli.report import ExportType
 from tinyheap.cli.run import FolderType
+from tinyheap.cli.subject import SHARED, SubjectCommand
 from tinyheap.files import text_of
 from tinyheap.heap import Collector
 from tinyheap.snapshots import HeapRecord, Snapshot
@@ -68,7 +69,13 @@ ALLOCATING: Final = module_bytes(
 )
 """A program that can be recorded, and ends at once."""
 COMMANDS: Final = {name: cli.load(name, entry) for name, entry in cli.COMMANDS.items()}
-PARAMETERS: Final = [(name, parameter) for name, each in COMMANDS.items() for parameter in each.params]
+PARAMETERS: Final = [
+    (name, parameter)
+    for name, each in COMMANDS.items()
+    for parameter in each.params
+    # Options that are handed on to `tinyheap run` are walked there.
+    if not (isinstance(each, SubjectCommand) and parameter.name in SHARED)
+]
 
 
 @pytest.fixture(scope="module")

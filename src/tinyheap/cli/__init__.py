@@ -44,6 +44,8 @@ COMMANDS = {
     "report": Entry("tinyheap.cli.report", "Show what a recorded run did to its heap.", "profile"),
     "inspect": Entry("tinyheap.cli.inspect", "Say what is alive in a heap, and what keeps it alive.", "profile"),
     "at": Entry("tinyheap.cli.at", "Say who an address belonged to in a recorded run.", "profile"),
+    "lab": Entry("tinyheap.cli.lab", "Run a program under many conditions and compare.", "profile"),
+    "fit": Entry("tinyheap.cli.fit", "Find the smallest heap in which a program passes.", "profile"),
     "sql": Entry("tinyheap.cli.sql", "Query a recorded run in SQL.", "profile"),
 }
 

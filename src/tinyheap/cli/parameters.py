@@ -17,21 +17,18 @@ from typing import Any, BinaryIO, ClassVar, Final
 
 import click
 
-from tinyheap.errors import HeapError, InputError, OutputError, RecordingWriteError, SnapshotError
+from tinyheap.errors import HeapError, InputError, InvalidSizeError, OutputError, RecordingWriteError, SnapshotError
 from tinyheap.files import check_writable, identity_of, reason_of, text_of, write_whole
 from tinyheap.heap.collectors import Collector, named_collector
 from tinyheap.snapshots.moments import Moment
-from tinyheap.units import GIB, KIB, MIB
+from tinyheap.units import GIB, MIB, parse_size
 
 STREAM: Final = "-"
 PIECE_BYTES: Final = MIB
 DEVICE_LIMIT_BYTES: Final = MIB
 """What is read of a device: most have nothing (/dev/null), or no end (/dev/zero)."""
 STREAM_LIMIT_BYTES: Final = 4 * GIB
-UNITS_BYTES: Final = {"": 1, "b": 1, "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB}
-"""Powers of two only: `KB`, which means two things, is refused."""
 ADDRESS_LIMIT: Final = (1 << 32) - 1
-SIZE_LIMIT_BYTES: Final = (1 << 63) - 1
 NUMBER_LIMIT: Final = (1 << 63) - 1
 """The largest number of anything that is counted, and the largest seed."""
 
@@ -323,12 +320,10 @@ class SizeType(click.ParamType[int]):
         """The size in bytes; a usage error where the text says none, or one out of range."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"([0-9]{1,19}) ?([a-z]*)", value.strip().lower())
-        unit_bytes = UNITS_BYTES.get(match[2]) if match else None
-        size_bytes = int(match[1]) * unit_bytes if match and unit_bytes else 0
-        if not 1 <= size_bytes <= SIZE_LIMIT_BYTES:
-            self.fail(f"invalid size {value!r}: expected a number and a unit, such as 512, 64KiB or 16M", param, ctx)
-        return size_bytes
+        try:
+            return parse_size(value)
+        except InvalidSizeError as error:
+            self.fail(str(error), param, ctx)
 
 
 SIZE: Final = SizeType()

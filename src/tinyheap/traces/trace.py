@@ -34,6 +34,7 @@ from tinyheap.heap.arguments import shown
 from tinyheap.units import GIB, KIB, MIB
 
 MAGIC: Final = 0x54434742
+GZIP_MAGIC: Final = b"\x1f\x8b"
 WORD_SIZES_BYTES: Final = (2, 4, 8)
 HEADER_WORDS: Final = 8
 STEP_WORDS: Final = 4
@@ -545,13 +546,18 @@ def read_trace(path: Path | str) -> Trace:
     return unpacked(Path(path).read_bytes())
 
 
+def begins_as_trace(data: bytes) -> bool:
+    """Whether a file that begins with these bytes can be a trace, and nothing else that tinyheap reads."""
+    return data.startswith((GZIP_MAGIC, MAGIC.to_bytes(4, "little")))
+
+
 def unpacked(data: bytes) -> Trace:
     """The trace in the bytes of a file, compressed or not; its steps are not looked at yet.
 
     Raises:
         TraceError: As `Trace.from_bytes`; also where gzip data is damaged or unpacks to too much.
     """
-    return Trace.from_bytes(_unpack(data) if data[:2] == b"\x1f\x8b" else data)
+    return Trace.from_bytes(_unpack(data) if data.startswith(GZIP_MAGIC) else data)
 
 
 def write_trace(path: Path | str, trace: Trace) -> None:

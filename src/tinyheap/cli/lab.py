@@ -1,0 +1,80 @@
+"""`tinyheap lab`: runs a program under many conditions and compares what became of its heap.
+
+The table goes to standard output, what the program writes nowhere.  That a program ends badly under some condition is a
+result, not an error.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import click
+
+from tinyheap.cli.parameters import NUMBER_LIMIT, InputFile, OutputFile, OutputTarget
+from tinyheap.cli.progress import progress_bar
+from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
+from tinyheap.json_of import json_of
+from tinyheap.lab.outcome import Outcome
+from tinyheap.lab.sweeping import Sweep, sweep
+from tinyheap.report.consoles import result_console
+from tinyheap.report.terminal.lab_tables import SweepTable
+from tinyheap.report.text import printable
+
+MODULE: Final = click.argument("module", type=InputFile("each run reads the module again; name a file"))
+
+
+@click.command(
+    cls=SubjectCommand,
+    short_help="Run a program under many conditions and compare.",
+    context_settings={"ignore_unknown_options": True},
+)
+@takes_subject(MODULE)
+@click.option(
+    "--file",
+    "kept",
+    type=OutputFile(OutputTarget, "it is a database, which cannot be written as a stream"),
+    help="Keep the outcomes in this DuckDB file as they come; a sweep that was interrupted goes on where it was.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, NUMBER_LIMIT),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Make up to N runs at the same time, which makes pauses longer.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.pass_context
+def command(ctx: click.Context, /, kept: OutputTarget | None, jobs: int, *, as_json: bool, **_: Any) -> None:  # noqa: ANN401
+    """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
+
+    The words after `--` are the program's arguments.  One condition is run twice, to see whether the program does the
+    same each time.
+    """
+    subject, conditions = subject_of(ctx), conditions_of(ctx)
+    errors = result_console(stderr=True)
+    with progress_bar(errors, "running", len(conditions) + 1) as progress:
+        count = 0
+
+        def tell(outcome: Outcome) -> None:
+            nonlocal count
+            count += 1
+            if progress is not None:
+                progress(count)
+                errors.print(printable(f"{outcome.condition}: {outcome.ended}"))
+
+        found = sweep(subject, conditions, file=None if kept is None else kept.path, jobs=jobs, told=tell)
+    if as_json:
+        click.echo(json.dumps(sweep_json(found)))
+    else:
+        result_console().print(SweepTable(found))
+
+
+def sweep_json(found: Sweep) -> dict[str, Any]:
+    """A sweep as JSON: each outcome by the names of `Outcome`, and what differed when a run was repeated."""
+    rows = [
+        {**json_of(each), "passed": each.passed, "changes_output": found.changes_output(each)}
+        for each in found.outcomes
+    ]
+    return {"module": str(found.subject.module), "outcomes": rows, "differences": json_of(found.differences)}

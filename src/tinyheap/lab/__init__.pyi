@@ -1,0 +1,6 @@
+from tinyheap.lab.conditions import Condition as Condition, grid as grid
+from tinyheap.lab.edges import Edge as Edge
+from tinyheap.lab.fitting import Fit as Fit, Limit as Limit, fit as fit, fit_trace as fit_trace
+from tinyheap.lab.outcome import Outcome as Outcome, OutcomeDifference as OutcomeDifference
+from tinyheap.lab.running import Subject as Subject
+from tinyheap.lab.sweeping import Sweep as Sweep, sweep as sweep

@@ -1,0 +1,216 @@
+"""Conditions: choices of options of ``tinyheap run``, and grids of them.
+
+A *dimension* is an option, by its name there.  Its values are written as there, and kept in one spelling, so that the same
+condition is the same text; ``default`` leaves the option out.  A grid is the product of its dimensions, without the
+conditions that ``tinyheap run`` refuses as contradictions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Final
+
+from tinyheap.errors import ConditionError, GeometryError, InvalidSizeError
+from tinyheap.guests.opening import COLLECTORS, LEAKING, NATIVE
+from tinyheap.guests.policy import MOST
+from tinyheap.heap.engines import ENGINES
+from tinyheap.heap.growth import growth_text, parse_growth
+from tinyheap.units import parse_size
+
+DEFAULT: Final = "default"
+"""The value of a dimension whose option is left out."""
+MOST_VALUES: Final = 100_000
+"""Of one dimension."""
+
+
+def _size(text: str) -> str:
+    return str(parse_size(text))
+
+
+def _growth(text: str) -> str:
+    return growth_text(parse_growth(text, parse_size))
+
+
+def _count(text: str) -> str:
+    if not (re.fullmatch("[0-9]{1,19}", text) and 1 <= int(text) <= MOST):
+        raise ConditionError(f"invalid number {text!r}: expected a whole number from 1 to {MOST}")
+    return str(int(text))
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise ConditionError(f"invalid choice {text!r}: expected {', '.join(names)}")
+        return text
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """An option that may vary."""
+
+    read: Callable[[str], str]
+    """The one spelling of a value; raises `ConditionError`, `InvalidSizeError` or `GeometryError` where there is none."""
+    is_of_collector: bool = True
+    """Whether it means nothing for a module that keeps its own collector."""
+    is_flag: bool = False
+
+
+DIMENSIONS: Final[Mapping[str, Dimension]] = {
+    "gc": Dimension(_one_of(*COLLECTORS), is_of_collector=False),
+    "growth": Dimension(_growth),
+    "heap-limit": Dimension(_size),
+    "memory-limit": Dimension(_size, is_of_collector=False),
+    "gc-every": Dimension(_count),
+    "clear-blocks": Dimension(_one_of("yes", "no"), is_flag=True),
+    "engine": Dimension(_one_of(*ENGINES)),
+}
+"""By the names of the options."""
+_OF_COLLECTIONS: Final = ("gc-every", "clear-blocks")
+"""What means nothing for a heap that is never collected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A choice of options of ``tinyheap run``; made by `Condition.of` and `grid`.
+
+    As text it is ``growth=double heap-limit=1048576``, and ``default`` where there is no choice.
+    """
+
+    values: tuple[tuple[str, str], ...] = ()
+    """Names of dimensions, none twice, and their values, those that are left out apart."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, str | int]) -> Condition:
+        """The condition with these values, by the names of dimensions.
+
+        Raises:
+            ConditionError: A dimension is unknown, a value is invalid, or two contradict each other.
+        """
+        made = cls(tuple((name, read_value(name, str(value))) for name, value in values.items()))._reduced()
+        if contradiction := made.contradiction:
+            raise ConditionError(f"invalid condition '{made}': {contradiction}")
+        return made
+
+    def _reduced(self) -> Condition:
+        return Condition(tuple((name, value) for name, value in self.values if value not in (DEFAULT, "no")))
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value}" for name, value in self.values) or DEFAULT
+
+    def value(self, name: str) -> str:
+        """The value of a dimension; ``default`` where it is left out."""
+        return dict(self.values).get(name, DEFAULT)
+
+    def changed(self, name: str, value: str | int) -> Condition:
+        """This condition, but for the value of one dimension."""
+        return Condition.of({**dict(self.values), name: value})
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The words of a command line of ``tinyheap run``."""
+        return tuple(f"--{name}" if DIMENSIONS[name].is_flag else f"--{name}={value}" for name, value in self.values)
+
+    @property
+    def contradiction(self) -> str | None:
+        """Why ``tinyheap run`` refuses it, a phrase; None where it does not."""
+        gc, given = self.value("gc"), [name for name, _ in self.values]
+        if gc == LEAKING and (idle := [name for name in given if name in _OF_COLLECTIONS]):
+            return f"a leaking heap is never collected, so that {idle[0]} means nothing"
+        if gc == NATIVE and (idle := [name for name in given if DIMENSIONS[name].is_of_collector]):
+            return f"a native module keeps its own collector, so that {idle[0]} means nothing"
+        return None
+
+
+def read_value(name: str, text: str) -> str:
+    """The one spelling of a value of a dimension.
+
+    Raises:
+        ConditionError: There is no such dimension, or the value is not one of it.
+    """
+    if name not in DIMENSIONS:
+        raise ConditionError(f"invalid dimension {name!r}: expected {', '.join(DIMENSIONS)}")
+    if text == DEFAULT:
+        return DEFAULT
+    try:
+        return DIMENSIONS[name].read(text)
+    except (ConditionError, GeometryError, InvalidSizeError) as error:
+        raise ConditionError(f"{name}: {error}") from error
+
+
+def read_values(name: str, text: str) -> tuple[str, ...]:
+    """The values of a dimension, each once: ``double,step:64KiB``, ``1MiB..8MiB/x2`` or ``1MiB..2MiB/+64KiB``.
+
+    Raises:
+        ConditionError: There is no such dimension, a value is not one of it, or there are too many.
+    """
+    values = (value for part in text.split(",") for value in _part(name, part.strip()))
+    return tuple(dict.fromkeys(values))
+
+
+def _part(name: str, text: str) -> Iterator[str]:
+    span = re.fullmatch(r"(.+)\.\.(.+)/([x+])(.+)", text)
+    if span is None:
+        yield read_value(name, text)
+        return
+    first, last = (_number(name, read_value(name, word)) for word in (span[1], span[2]))
+    step = int(_count(span[4])) if span[3] == "x" else _number(name, read_value(name, span[4]))
+    if last < first or (span[3] == "x" and step < 2):
+        raise ConditionError(
+            f"{name}: invalid range {text!r}: expected FIRST..LAST/xN with N of 2 or more, or FIRST..LAST/+STEP, from small "
+            "to large"
+        )
+    yield from (read_value(name, str(each)) for each in _steps(name, first, last, step, is_factor=span[3] == "x"))
+
+
+def _number(name: str, value: str) -> int:
+    if not value.isdecimal():
+        raise ConditionError(f"{name}: {value!r} is not a number, which a range needs: name the values one by one")
+    return int(value)
+
+
+def _steps(name: str, first: int, last: int, step: int, *, is_factor: bool) -> Iterator[int]:
+    count = 0 if is_factor else (last - first) // step + 1
+    if count > MOST_VALUES:
+        raise ConditionError(f"{name}: invalid range: it has {count:,} values; expected {MOST_VALUES:,} at most")
+    value = first
+    while value <= last:
+        yield value
+        value = value * step if is_factor else value + step
+
+
+def grid(dimensions: Mapping[str, str]) -> tuple[Condition, ...]:
+    """All conditions of some dimensions, contradictions apart; one, without any choice, where there are no dimensions.
+
+    Args:
+        dimensions: The values, as `read_values` takes them, by the names of dimensions.
+
+    Raises:
+        ConditionError: A dimension or a value is invalid, or every condition contradicts itself.
+    """
+    return expanded({name: read_values(name, text) for name, text in dimensions.items()})
+
+
+def size_of(values: Mapping[str, Sequence[str]]) -> int:
+    """How many conditions a grid has at most."""
+    return prod(len(each) for each in values.values())
+
+
+def expanded(values: Mapping[str, Sequence[str]]) -> tuple[Condition, ...]:
+    """The conditions of a grid whose values were read.
+
+    Raises:
+        ConditionError: Every condition contradicts itself.
+    """
+    made = [Condition(tuple(zip(values, each, strict=True)))._reduced() for each in product(*values.values())]
+    kept = tuple(dict.fromkeys(each for each in made if each.contradiction is None))
+    if not kept:
+        raise ConditionError(
+            f"invalid grid: every condition contradicts itself, as '{made[0]}': {made[0].contradiction}"
+        )
+    return kept

@@ -1,0 +1,115 @@
+"""What became of a program under one condition: a row of statistics, all of them as ``tinyheap run --json`` has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from tinyheap.guests.ending import EndKind
+from tinyheap.profile.pausing import percentile
+from tinyheap.profile.summary import fragmentation
+from tinyheap.units import WASM_PAGE_BYTES
+
+if TYPE_CHECKING:
+    from tinyheap.lab.conditions import Condition
+
+WORKER_DIED: Final = "worker died"
+"""How a run ended whose process was killed from outside, or by a fault of its own, each time that it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The run of a program under one condition.  Sizes are in bytes, durations in nanoseconds.
+
+    What is not known is None: of a module that keeps its own collector nearly all, of pauses where there was none.
+    """
+
+    condition: str
+    """As `Condition` is written."""
+    run: int
+    """Which run under this condition, from 1."""
+    ended: str
+    """An `EndKind`, or ``worker died``."""
+    evidence: tuple[str, ...]
+    """What shows how it ended, a phrase each."""
+    exit_code: int | None
+    """The command's; None where there is none."""
+    output_sha256: str | None
+    """Of what the program wrote to standard output, in hexadecimal."""
+    run_ns: int | None = None
+    allocations: int | None = None
+    allocated_bytes: int | None = None
+    peak_bytes: int | None = None
+    """The most that was in use at once, as far as it was seen: at the end, or when a collection began."""
+    live_bytes: int | None = None
+    """In use at the end."""
+    heap_bytes: int | None = None
+    """Of the heap at the end, which is its greatest."""
+    memory_pages: int | None = None
+    """Of the linear memory at the end, 64 KiB each."""
+    collections: int | None = None
+    pause_50_ns: int | None = None
+    """Half of the pauses are not longer."""
+    pause_99_ns: int | None = None
+    longest_pause_ns: int | None = None
+    collector_ns: int | None = None
+    """In all collections together."""
+    fragmentation: float | None = None
+    """At the end: 1 - largest free run / free memory; None where nothing is free."""
+    largest_free_bytes: int | None = None
+    """At the end: the largest request that would still fit, its header included."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program came to its end, with exit code 0."""
+        return self.exit_code == 0 and self.ended in (EndKind.FINISHED, EndKind.EXITED)
+
+
+SAME_IN_EACH_RUN: Final = tuple(
+    each.name for each in fields(Outcome) if each.name not in ("condition", "run") and not each.name.endswith("_ns")
+)
+"""What two runs of a deterministic program have in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeDifference:
+    """A statistic that two runs under the same condition do not share."""
+
+    name: str
+    first: object
+    second: object
+
+
+def differences(first: Outcome, second: Outcome) -> tuple[OutcomeDifference, ...]:
+    """What differs between two runs of one condition, durations apart; nothing where the program is deterministic."""
+    pairs = ((name, getattr(first, name), getattr(second, name)) for name in SAME_IN_EACH_RUN)
+    return tuple(OutcomeDifference(*pair) for pair in pairs if pair[1] != pair[2])
+
+
+def outcome_of(condition: Condition, run: int, report: dict[str, Any], output_sha256: str) -> Outcome:
+    """The outcome of a run, by what ``tinyheap run --json`` wrote of it."""
+    memory_bytes = report["memory_bytes"]
+    return Outcome(
+        str(condition),
+        run,
+        report["ended"]["kind"],
+        tuple(report["ended"]["evidence"]),
+        report["exit_code"],
+        output_sha256,
+        report["run_ns"],
+        memory_pages=None if memory_bytes is None else memory_bytes // WASM_PAGE_BYTES,
+        **({} if report["heap"] is None else _of_heap(report["heap"])),
+    )
+
+
+def _of_heap(heap: dict[str, Any]) -> dict[str, Any]:
+    pauses = sorted(each["pause_ns"] for each in heap["collections"])
+    same = ("allocations", "allocated_bytes", "peak_bytes", "live_bytes", "heap_bytes", "largest_free_bytes")
+    return {name: heap[name] for name in same} | {
+        "collections": len(pauses),
+        "pause_50_ns": percentile(pauses, 50) if pauses else None,
+        "pause_99_ns": percentile(pauses, 99) if pauses else None,
+        "longest_pause_ns": pauses[-1] if pauses else None,
+        "collector_ns": heap["pause_ns"],
+        "fragmentation": fragmentation(heap["mem_stats"]["HeapIdle"], heap["largest_free_bytes"]),
+    }

@@ -1,0 +1,138 @@
+"""The file of a sweep: one DuckDB file, to which each outcome is added as it comes.
+
+An outcome is a transaction, so that whatever ends the sweep leaves a file with which it can be resumed.  Table ``sweep``
+has one row, what the sweep is of; table ``outcomes`` a row for each run, with the columns of `Outcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import duckdb
+
+from tinyheap.errors import SweepFileError
+from tinyheap.files import is_utf8, text_of
+from tinyheap.lab.outcome import Outcome
+from tinyheap.ownership import SoleOwner
+
+if TYPE_CHECKING:
+    from tinyheap.lab.running import Subject
+
+FORMAT: Final = "tinyheap sweep 1"
+_TYPES: Final = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "tuple[str, ...]": "VARCHAR[]"}
+_COLUMNS: Final = {each.name: _TYPES[str(each.type).removesuffix(" | None")] for each in fields(Outcome)}
+_DDL: Final = (
+    "CREATE TABLE sweep (format VARCHAR, identity VARCHAR, module VARCHAR, options VARCHAR[], arguments VARCHAR[])",
+    f"CREATE TABLE outcomes ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())}, PRIMARY KEY (condition, run))",
+)
+_IN_MEMORY: Final = ":memory:"
+
+
+class SweepFile(SoleOwner):
+    """The outcomes of a sweep so far; to be closed, best by ``with``.
+
+    Args:
+        path: The file, which is made where there is none; None for outcomes that are not kept.
+        subject: What the sweep is of.
+
+    Raises:
+        SweepFileError: It cannot be opened, or holds something else.
+        InputError: The module cannot be read.
+    """
+
+    def __init__(self, path: Path | None, subject: Subject) -> None:
+        self._name = "the results" if path is None else text_of(path)
+        place = _IN_MEMORY if path is None else _place(path)
+        with self._explaining():
+            self._connection = duckdb.connect(place, config={"threads": 1})
+        try:
+            self._check(subject)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def put(self, outcome: Outcome) -> None:
+        """Add an outcome.
+
+        Raises:
+            SweepFileError: It cannot be written.
+        """
+        row = [getattr(outcome, name) for name in _COLUMNS]
+        with self._explaining():
+            self._connection.execute(f"INSERT INTO outcomes VALUES ({', '.join('?' * len(row))})", row)
+
+    def outcomes(self) -> dict[tuple[str, int], Outcome]:
+        """All that are there, by condition and run."""
+        with self._explaining():
+            rows = self._connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM outcomes").fetchall()
+        found = (dict(zip(_COLUMNS, row, strict=True)) for row in rows)
+        made = (Outcome(**{**each, "evidence": tuple(each["evidence"])}) for each in found)
+        return {(each.condition, each.run): each for each in made}
+
+    def _check(self, subject: Subject) -> None:
+        """Begin an empty file; of any other see that it belongs to the same sweep."""
+        with self._explaining():
+            tables = {name for (name,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+            if not tables:
+                self._begin(subject)
+                return
+        if tables != {"sweep", "outcomes"}:
+            raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
+        with self._explaining():
+            found = self._connection.execute("SELECT format, identity FROM sweep").fetchone()
+        if found != (FORMAT, subject.identity):
+            raise SweepFileError(
+                f"{self._name}: holds the sweep of another program, or with other arguments, options or version of tinyheap; "
+                "choose another file, or remove this one"
+            )
+
+    def _begin(self, subject: Subject) -> None:
+        row = [FORMAT, subject.identity, text_of(subject.module), list(subject.options), list(subject.arguments)]
+        self._connection.begin()
+        for statement in _DDL:
+            self._connection.execute(statement)
+        self._connection.execute("INSERT INTO sweep VALUES (?, ?, ?, ?, ?)", row)
+        self._connection.commit()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Turns errors of DuckDB into tinyheap's."""
+        try:
+            yield
+        except duckdb.Error as error:
+            reason = str(error).partition("\n")[0]
+            raise SweepFileError(f"{self._name}: cannot be used as the file of a sweep: {reason}") from error
+
+
+def _place(path: Path) -> Path:
+    """Where a file lies that DuckDB can take: an absolute path, since it means other things by names like ``:memory:``.
+
+    Raises:
+        SweepFileError: It cannot take it.
+    """
+    try:
+        place, is_other = path.resolve(), path.exists() and not path.is_file()
+    except (OSError, ValueError) as error:
+        raise SweepFileError(
+            f"{text_of(path)}: {getattr(error, 'strerror', None) or error}; choose another file"
+        ) from error
+    if is_other or not is_utf8(place) or "?" in str(place):
+        raise SweepFileError(
+            f"{text_of(path)}: cannot be used as the file of a sweep: DuckDB takes only files, with paths in UTF-8 and without "
+            "question marks; choose another file"
+        )
+    return place

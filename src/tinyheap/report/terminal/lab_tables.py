@@ -1,0 +1,140 @@
+"""Results of the lab as tables: a line per condition, and below them what went wrong where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from tinyheap.report.quantities import count_text, size_text, time_text
+from tinyheap.report.text import printable
+from tinyheap.units import WASM_PAGE_BYTES
+
+if TYPE_CHECKING:
+    from tinyheap.lab.edges import Edge
+    from tinyheap.lab.fitting import Fit
+    from tinyheap.lab.outcome import Outcome
+    from tinyheap.lab.sweeping import Sweep
+
+GOOD, BAD = "green", "bold red"
+UNKNOWN: Final = "-"
+HOLES_SHOWN: Final = 8
+WIDE_COLUMNS: Final = 132
+"""Of the console, from which all columns are shown."""
+NARROW: Final = ("peak", "memory", "longest", "would fit")
+"""Those that are always shown."""
+
+
+def _known(text: Callable[[int], str], value: int | None) -> str:
+    return UNKNOWN if value is None else text(value)
+
+
+def _columns(outcome: Outcome, width: int) -> list[tuple[str, str]]:
+    """What is shown of an outcome on a console of that width, by the heads of its columns."""
+    return [each for each in _all_columns(outcome) if width >= WIDE_COLUMNS or each[0] in NARROW]
+
+
+def _all_columns(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    yield "peak", _known(size_text, outcome.peak_bytes)
+    yield "heap", _known(size_text, outcome.heap_bytes)
+    yield "memory", _known(lambda pages: size_text(pages * WASM_PAGE_BYTES), outcome.memory_pages)
+    yield "collections", _known(count_text, outcome.collections)
+    yield "pauses: 99%", _known(time_text, outcome.pause_99_ns)
+    yield "longest", _known(time_text, outcome.longest_pause_ns)
+    yield "all", _known(time_text, outcome.collector_ns)
+    scattered = outcome.fragmentation
+    yield "fragmented", UNKNOWN if scattered is None else f"{100 * scattered:.0f}%"
+    yield "would fit", _known(size_text, outcome.largest_free_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTable:
+    """A renderable: an outcome a line, then how those ended that did not pass, and whether runs can be compared."""
+
+    sweep: Sweep
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table and the sentences below it."""
+        outcomes = self.sweep.outcomes
+        table = _table("condition", "ended", *(head for head, _ in _columns(outcomes[0], options.max_width)))
+        for each in outcomes:
+            ended = Text(each.ended if each.exit_code in (0, None) else f"{each.ended} ({each.exit_code})")
+            ended.stylize(GOOD if each.passed else BAD)
+            table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
+        yield table
+        yield from self._failures()
+        yield from self._comparability()
+
+    def _failures(self) -> Iterator[Text]:
+        for each in self.sweep.outcomes:
+            if not each.passed:
+                yield Text(f"\n{printable(each.condition)}: {each.ended}", BAD)
+                yield from (Text(f"  {printable(phrase)}") for phrase in each.evidence)
+
+    def _comparability(self) -> Iterator[Text]:
+        changed = [each.condition for each in self.sweep.outcomes if self.sweep.changes_output(each)]
+        if changed:
+            yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
+        if self.sweep.differences:
+            named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in self.sweep.differences)
+            yield Text(
+                f"\nnot deterministic: two runs under the same condition ({self.sweep.repeated.condition}) differ in {named}; "
+                "outcomes cannot be compared, unless --seed makes runs the same",
+                BAD,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FitTable:
+    """A renderable: the smallest size for each condition and limit, and what stands in the way below it."""
+
+    fits: Sequence[Fit]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table and the sentences below it."""
+        table = _table("condition", "limit", "smallest", "in bytes", "passes from", "runs")
+        for fit in self.fits:
+            edge = fit.edge
+            smallest = Text(UNKNOWN, BAD) if edge.smallest is None else Text(_units(fit, edge.smallest), GOOD)
+            size = _known("{:,}".format, fit.smallest_bytes)
+            safe = _known(lambda units, fit=fit: _units(fit, units), edge.safe_from)  # type: ignore[misc]  # mypy: defaults
+            table.add_row(printable(fit.condition), fit.limit, smallest, size, safe, f"{len(edge.tried):,}")
+        yield table
+        for fit in self.fits:
+            yield from _remarks(fit)
+
+
+def _remarks(fit: Fit) -> Iterator[Text]:
+    edge = fit.edge
+    if edge.smallest is None:
+        head = f"does not pass in {_units(fit, edge.tried[-1])} either"
+    else:
+        head = "nothing smaller can be tried" if not fit.obstacle else f"with {_units(fit, edge.smallest - 1)}"
+    yield Text(f"\n{printable(fit.condition)}, {fit.limit}: {head}", "bold")
+    yield from (Text(f"  {printable(phrase)}") for phrase in fit.obstacle)
+    if edge.failing_above:
+        yield Text(f"  not monotone: it passes with {edge.smallest:,}, and fails with {_holes(edge)}", BAD)
+
+
+def _holes(edge: Edge) -> str:
+    """Sizes that fail above the smallest one that passes, as many as fit into a line."""
+    shown = ", ".join(f"{size:,}" for size in edge.failing_above[:HOLES_SHOWN])
+    more = len(edge.failing_above) - HOLES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _units(fit: Fit, units: int) -> str:
+    unit = "page" if fit.unit_bytes == WASM_PAGE_BYTES else "block"
+    return f"{units:,} {unit}{'s' * (units != 1)}"
+
+
+def _table(*heads: str) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for number, _ in enumerate(heads):
+        table.add_column(justify="left" if number < 2 else "right", no_wrap=number > 0)
+    table.add_row(*(Text(head, "dim") for head in heads))
+    return table

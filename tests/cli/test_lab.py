@@ -1,0 +1,134 @@
+"""`tinyheap lab` and `tinyheap fit` as their users meet them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hosts.programs import command, say
+from tinyheap import cli
+from tinyheap.cli.exits import ExitCode
+from tinyheap.traces.trace import TraceBuilder, write_trace
+
+ECHO = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
+SPIN = command("(loop (br 0))")
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("app.wasm").write_bytes(ECHO)
+    Path("spin.wasm").write_bytes(SPIN)
+    made = TraceBuilder(4096)
+    made.root(0, made.alloc(512))
+    write_trace(Path("t.trace"), made.build())
+
+
+def tinyheap(*words: str) -> Result:
+    return CliRunner().invoke(cli.main, words)
+
+
+def test_a_line_per_condition_and_why_some_did_not_pass() -> None:
+    said = tinyheap("lab", "app.wasm", "--vary", "gc=default,native", "--vary", "heap-limit=default,1M")
+    assert said.exit_code == 0
+    head, *lines = said.stdout.splitlines()
+    assert head.split()[:2] == ["condition", "ended"]
+    assert [line.split()[:2] for line in lines[:3]] == [
+        ["default", "finished"],
+        ["heap-limit=1048576", "failed"],
+        ["gc=native", "finished"],
+    ]
+    assert "heap-limit=1048576: failed" in lines
+    assert "is not a TinyGo program" in said.stdout
+    assert "hello" not in said.output
+
+
+def test_json_has_the_outcomes() -> None:
+    said = tinyheap("lab", "app.wasm", "--json", "--seed", "1")
+    found = json.loads(said.stdout)
+    assert set(found) == {"module", "outcomes", "differences"}
+    assert [each["condition"] for each in found["outcomes"]] == ["default"]
+    assert (found["outcomes"][0]["passed"], found["outcomes"][0]["changes_output"]) == (True, False)
+    assert found["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--vary", "color=red"], "invalid dimension 'color': expected gc, growth"),
+        (["--vary", "growth"], "invalid variation 'growth': expected NAME=VALUE,VALUE..."),
+        (["--vary", "gc=native", "--vary", "gc=leaking"], "--vary gc is given twice"),
+        (["--gc", "native", "--vary", "gc=leaking"], "--gc and --vary gc exclude each other"),
+        (["--vary", "gc=leaking", "--vary", "gc-every=5"], "every condition contradicts itself"),
+        (
+            ["--vary", "gc-every=1..300/+1"],
+            "these are 300 combinations, a run each: vary less, or confirm them with --yes",
+        ),
+        (["--jobs", "0"], "0 is not in the range"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(words: list[str], why: str) -> None:
+    said = tinyheap("lab", "app.wasm", *words)
+    assert said.exit_code == ExitCode.USAGE
+    assert why in " ".join(said.stderr.split())
+
+
+def test_options_of_a_run_go_to_each_run() -> None:
+    said = tinyheap("lab", "spin.wasm", "--timeout", "0.1", "--env", "A=1", "--env", "B=2", "--json", "--no-driver")
+    assert [each["ended"] for each in json.loads(said.stdout)["outcomes"]] == ["timed out"]
+
+
+def test_a_file_of_something_else_is_said() -> None:
+    Path("notes").write_text("mine")
+    said = tinyheap("lab", "app.wasm", "--file", "notes")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert said.stderr.startswith("Error: notes: cannot be used as the file of a sweep")
+    assert Path("notes").read_text() == "mine"
+
+
+def test_ctrl_c_ends_the_runs_and_leaves_a_file_to_go_on_with() -> None:
+    line = [sys.executable, "-m", "tinyheap", "lab", "spin.wasm", "--file", "s.duckdb", "--vary", "memory-limit=64K,1M"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not Path("s.duckdb").exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (ExitCode.INTERRUPTED, b"")
+    assert errors == b"Error: interrupted\n"
+    said = tinyheap("lab", "spin.wasm", "--file", "s.duckdb", "--timeout", "0.1")
+    assert "holds the sweep of another program, or with other arguments, options" in said.stderr
+
+
+def test_the_fit_of_a_trace_is_in_blocks() -> None:
+    said = tinyheap("fit", "t.trace")
+    assert said.exit_code == 0
+    assert "next-fit conservative" in said.stdout
+    assert "32 blocks" in said.stdout
+    assert "out of memory in step 0 (ALLOC id=1 size=512" in said.stdout
+    found = json.loads(tinyheap("fit", "t.trace", "--json", "--precise").stdout)["fits"]
+    assert [each["condition"] for each in found] == [
+        f"{name} precise" for name in ("next-fit", "best-fit-front", "best-fit-back")
+    ]
+    assert {each["unit_bytes"] for each in found} == {16}
+
+
+@pytest.mark.parametrize("words", [["--seed", "1"], ["--vary", "growth=pages"], ["--", "file"]])
+def test_a_trace_is_not_run(words: list[str]) -> None:
+    said = tinyheap("fit", "t.trace", *words)
+    assert said.exit_code == ExitCode.USAGE
+    assert "a trace is replayed, not run" in said.stderr
+
+
+def test_a_module_whose_heap_cannot_be_seen_has_no_fit() -> None:
+    said = tinyheap("fit", "app.wasm")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert "nothing is known of its heap" in said.stderr
+    assert tinyheap("fit", "app.wasm", "--precise").exit_code == ExitCode.USAGE

@@ -1,0 +1,205 @@
+"""A sweep gives what `tinyheap run` gives, keeps it as it comes, goes on where it was, and bears processes that die."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import guests_modules
+import project_files
+from hosts.programs import command, say
+from tinyheap.errors import InputError, SweepFileError
+from tinyheap.lab import Condition, Outcome, Subject, Sweep, grid, sweep
+from tinyheap.lab.outcome import SAME_IN_EACH_RUN, WORKER_DIED
+from tinyheap.lab.running import ATTEMPTS, Workers
+
+HELLO = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
+DICE = command(
+    f"(drop (call $random_get (i32.const 64) (i32.const 6))) {say(64, '(i32.const 6)')}", uses=["random_get"]
+)
+"""It writes what it draws."""
+
+SOURCE = project_files.ROOT / "examples" / "input" / "unformatted.go"
+"""Whose formatting needs more than 192 KiB."""
+
+
+@pytest.fixture
+def gofmt() -> Subject:
+    return Subject(guests_modules.path("gofmt-0.4.9"), (str(SOURCE),), ("--seed=1",))
+
+
+def written(folder: Path, module: bytes) -> Subject:
+    (folder / "app.wasm").write_bytes(module)
+    return Subject(folder / "app.wasm")
+
+
+def comparable(outcomes: tuple[Outcome, ...]) -> list[list[Any]]:
+    """All but durations."""
+    return [[each.condition, *(getattr(each, name) for name in SAME_IN_EACH_RUN)] for each in outcomes]
+
+
+@pytest.mark.parametrize("options", [(), ("--growth=pages",), ("--heap-limit=196608",), ("--gc=native",)])
+def test_an_outcome_has_the_statistics_of_the_command(options: tuple[str, ...], gofmt: Subject, tmp_path: Path) -> None:
+    place = tmp_path / "run.json"
+    line = [sys.executable, "-m", "tinyheap", "run", *gofmt.options, *options, f"--json={place}", str(gofmt.module)]
+    done = subprocess.run([*line, "--", *gofmt.arguments], capture_output=True, check=False)
+    report = json.loads(place.read_text())
+    condition = Condition.of(dict(word.removeprefix("--").split("=") for word in options))
+    outcome = sweep(gofmt, [condition]).outcomes[0]
+    assert (outcome.exit_code, outcome.output_sha256) == (done.returncode, hashlib.sha256(done.stdout).hexdigest())
+    assert (outcome.ended, list(outcome.evidence)) == (report["ended"]["kind"], report["ended"]["evidence"])
+    assert outcome.memory_pages == report["memory_bytes"] // 65536
+    heap = report["heap"]
+    names = ("allocations", "allocated_bytes", "peak_bytes", "live_bytes", "heap_bytes", "largest_free_bytes")
+    assert [getattr(outcome, name) for name in names] == [None if heap is None else heap[name] for name in names]
+    assert outcome.collections == (None if heap is None else len(heap["collections"]))
+
+
+def test_outcomes_come_in_the_order_of_the_conditions_whoever_is_first(gofmt: Subject) -> None:
+    conditions = grid({"growth": "default,pages", "heap-limit": "192K,64M"})
+    told: list[Outcome] = []
+    found = sweep(gofmt, conditions, jobs=3, told=told.append)
+    assert [each.condition for each in found.outcomes] == [str(each) for each in conditions]
+    assert [each.ended for each in found.outcomes] == ["out of memory", "finished"] * 2
+    assert sorted(told, key=str) == sorted([*found.outcomes, found.repeated], key=str)
+    assert found.differences == ()
+    assert not any(map(found.changes_output, found.outcomes))
+    assert comparable(found.outcomes) == comparable(sweep(gofmt, conditions).outcomes)
+
+
+def test_a_program_that_is_not_deterministic_is_seen(tmp_path: Path) -> None:
+    subject = written(tmp_path, DICE)
+    assert [each.name for each in sweep(subject, grid({})).differences] == ["output_sha256"]
+    seeded = Subject(subject.module, options=("--seed=1",))
+    assert sweep(seeded, grid({})).differences == ()
+
+
+def test_a_condition_that_changes_the_output_is_marked() -> None:
+    first, same, other, failed = (
+        Outcome(name, 1, ended, (), code, output)
+        for name, ended, code, output in [
+            ("a", "finished", 0, "x"),
+            ("b", "finished", 0, "x"),
+            ("c", "exited", 0, "y"),
+            ("d", "out of memory", 137, "z"),
+        ]
+    )
+    found = Sweep(Subject(Path("m")), (failed, first, same, other), failed)
+    assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["c"]
+
+
+def test_what_cannot_be_run_is_an_outcome(tmp_path: Path) -> None:
+    subject = Subject(written(tmp_path, HELLO).module, options=("--seed=x",))
+    assert sweep(subject, grid({})).outcomes[0].ended == "failed"
+    refused = sweep(written(tmp_path, HELLO), grid({"heap-limit": "64K"})).outcomes[0]
+    assert refused.ended == "failed"
+    assert "is not a TinyGo program" in refused.evidence[0]
+
+
+# ---- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+    subject, conditions, place = written(tmp_path, HELLO), grid({"memory-limit": "64K..512K/x2"}), tmp_path / "s.duckdb"
+    seen: list[Outcome] = []
+
+    def interrupt(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(subject, conditions, file=place, told=interrupt)
+    again: list[Outcome] = []
+    found = sweep(subject, conditions, file=place, told=again.append)
+    assert again[:2] == seen
+    assert len(again) == len(conditions) + 1
+    whole = sweep(subject, conditions, file=tmp_path / "whole.duckdb")
+    assert comparable(found.outcomes) == comparable(whole.outcomes)
+    query = "SELECT condition, run FROM outcomes ORDER BY ALL"
+    rows = [duckdb.connect(each).sql(query).fetchall() for each in (place, tmp_path / "whole.duckdb")]
+    assert rows[0] == rows[1]
+
+
+def test_a_file_is_of_one_sweep(tmp_path: Path) -> None:
+    subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
+    sweep(subject, grid({}), file=place)
+    with pytest.raises(SweepFileError, match="holds the sweep of another program, or with other arguments"):
+        sweep(Subject(subject.module, ("word",)), grid({}), file=place)
+    subject.module.write_bytes(DICE)
+    with pytest.raises(SweepFileError, match="holds the sweep of another program"):
+        sweep(Subject(subject.module), grid({}), file=place)
+
+
+def test_a_file_that_is_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    subject, text, database = written(tmp_path, HELLO), tmp_path / "text", tmp_path / "other.duckdb"
+    text.write_text("my notes, which nobody may lose\n" * 99)
+    with duckdb.connect(database) as connection:
+        connection.execute("CREATE TABLE mine AS SELECT 1 AS one")
+    for place, why in ((text, "cannot be used as the file of a sweep"), (database, "is not the file of a sweep")):
+        before = place.read_bytes()
+        with pytest.raises(SweepFileError, match=why):
+            sweep(subject, grid({}), file=place)
+        assert place.read_bytes() == before
+
+
+def test_a_module_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.wasm: is not a file that can be read"):
+        sweep(Subject(tmp_path / "none.wasm"), grid({}))
+
+
+# ---- processes that die -----------------------------------------------------------------------------------------------
+
+
+class Storm(Workers):
+    """Kills the first processes of each run, each at a moment of its own."""
+
+    def __init__(self, times: int = ATTEMPTS - 1) -> None:
+        super().__init__()
+        self._times, self._moments, self._run = times, random.Random(1), threading.local()
+
+    def run(self, subject: Subject, condition: Condition, run: int = 1) -> Outcome | None:
+        self._run.begun = 0
+        return super().run(subject, condition, run)
+
+    def _begin(self, process: subprocess.Popen[bytes]) -> None:
+        super()._begin(process)
+        self._run.begun += 1
+        if self._run.begun <= self._times:
+            # None is done so soon that it is missed: Python alone takes as long to begin.
+            threading.Timer(self._moments.uniform(0, 0.05), process.kill).start()
+
+
+def test_the_third_death_of_a_process_is_a_result(tmp_path: Path) -> None:
+    dead = Storm(ATTEMPTS).run(written(tmp_path, HELLO), Condition())
+    assert dead is not None
+    assert (dead.ended, dead.passed, dead.exit_code) == (WORKER_DIED, False, None)
+    assert dead.evidence == ("its process was ended by SIGKILL, 3 times out of 3",)
+
+
+def test_twenty_killed_processes_lose_and_double_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, place, conditions = (
+        written(tmp_path, HELLO),
+        tmp_path / "s.duckdb",
+        grid({"memory-limit": "64K..576K/+64K"}),
+    )
+    calm = sweep(subject, conditions)
+    monkeypatch.setattr("tinyheap.lab.sweeping.Workers", Storm)
+    found = sweep(subject, conditions, file=place, jobs=2)
+    assert comparable(found.outcomes) == comparable(calm.outcomes)
+    assert duckdb.connect(place).execute("SELECT count(*) FROM outcomes").fetchone() == (len(conditions) + 1,)
+
+
+def test_stopped_workers_start_nothing(tmp_path: Path) -> None:
+    workers = Workers()
+    workers.stop()
+    assert workers.run(written(tmp_path, HELLO), Condition()) is None
