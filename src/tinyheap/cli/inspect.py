@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinyheap.cli.parameters import INPUT, SIZE, Input, InputFile
+from tinyheap.cli.exporting import export_options
+from tinyheap.cli.parameters import INPUT, SIZE, Input, InputFile, OutputTarget
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import SnapshotError
 from tinyheap.inspect.answers import answers_of
 from tinyheap.inspect.inspection import Inspection
 from tinyheap.json_of import json_of
 from tinyheap.report.consoles import result_console
+from tinyheap.report.exports.formats import HEAP_FORMATS, export_heap
 from tinyheap.report.terminal.inspection import AnswersCard
 from tinyheap.snapshots.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tinyheap.inspect.answers import Answers
 
 _FILE: Final = InputFile("that is for the program; name a file")
 _CORE: Final = b"\x04core"
@@ -58,6 +62,7 @@ def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--holes", type=SIZE, help="Say why an object of this size has no room, and what is in the way.")
 @click.option("--against", type=_FILE, help="Compare with this earlier snapshot of the same program.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@export_options(HEAP_FORMATS, "the heap")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -72,6 +77,7 @@ def command(
     holes: int | None,
     against: Input | None,
     as_json: bool,
+    exports: tuple[tuple[str, OutputTarget], ...],
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Say what is alive in the heap of FILE, what keeps it alive, and what will be freed.
@@ -82,6 +88,8 @@ def command(
 
     A NAME is that of objects or of what holds them, as the overview shows them, or a part of it.
     """
+    if as_json and any(output.is_stream for _, output in exports):
+        raise click.UsageError("--json is printed on standard output: name a file for --export")
     for file in (ran, against, options["symbols"], options["host"], options["stdin"]):
         if file is not None:
             file.check()
@@ -101,11 +109,23 @@ def command(
         inspection = Inspection.of(_loaded(module, data), code, symbols)
     earlier = None if against is None else _earlier(against, inspection, symbols)
     answers = answers_of(inspection, wanted, shown, holes, earlier, retained=retained)
+    _write(inspection, answers, exports)
     if as_json:
         found = {name: each for name, each in json_of(answers).items() if each is not None}
         click.echo(json.dumps(found))
-    else:
+    elif not exports:
         result_console().print(AnswersCard(answers))
+
+
+def _write(inspection: Inspection, answers: Answers, exports: tuple[tuple[str, OutputTarget], ...]) -> None:
+    """Write every file that was asked for."""
+    for name, output in exports:
+        content = HEAP_FORMATS[name].content
+        if content is None:
+            export_heap(inspection, name, output.path)
+        else:
+            output.write(content(inspection, answers.why))
+        click.echo(f"wrote {output}", err=True)
 
 
 def is_module(data: bytes) -> bool:
