@@ -91,7 +91,8 @@ def assert_same(shown: dict[int, Shown], named: NamedGraph) -> None:
     expected: dict[int, list[tuple[int, str, bool]]] = {each: [] for each in addresses}
     for reference, holder in enumerate(graph.holders.tolist()):
         weak = bool(graph.is_garbage[holder])
-        word = names.names[names.of[reference]] or f"{'+' if weak else ''}{graph.offsets[reference]}"
+        named_word = names.names[names.of[reference]] if names.are_named[reference] else None
+        word = named_word or f"{'+' if weak else ''}{graph.offsets[reference]}"
         expected[addresses[graph.targets[reference]]].append((addresses[holder], word, weak))
     for found, address in enumerate(addresses):
         node = shown[address]
@@ -127,7 +128,7 @@ def test_devtools_opens_the_heap_of_a_real_program(code: Path, inspection: Inspe
 def test_words_have_the_names_that_they_have_one_by_one(inspection: Inspection) -> None:
     typed = typed_nodes()
     names = word_names(typed)
-    found = [names.names[each] for each in names.of]
+    found = [names.names[each] if is_named else "" for each, is_named in zip(names.of, names.are_named, strict=True)]
     assert found == [typed.word_of(reference).partition("+")[0] for reference in range(len(found))]
     assert {".next", ".name", "[1].next"} <= set(found)
     assert set(word_names(inspection.named).of) == {0}, "no debug information, no names"

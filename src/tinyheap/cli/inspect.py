@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tinyheap.cli.exporting import export_options
-from tinyheap.cli.parameters import INPUT, SIZE, Input, InputFile, OutputTarget
+from tinyheap.cli.parameters import INPUT, OUTPUT, SIZE, Input, InputFile, OutputTarget
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import SnapshotError
 from tinyheap.inspect.answers import answers_of
@@ -21,6 +21,7 @@ from tinyheap.inspect.inspection import Inspection
 from tinyheap.json_of import json_of
 from tinyheap.report.consoles import result_console
 from tinyheap.report.exports.formats import HEAP_FORMATS, export_heap
+from tinyheap.report.html.heap_page import heap_page
 from tinyheap.report.terminal.inspection import AnswersCard
 from tinyheap.snapshots.snapshot import Snapshot
 
@@ -62,6 +63,7 @@ def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--holes", type=SIZE, help="Say why an object of this size has no room, and what is in the way.")
 @click.option("--against", type=_FILE, help="Compare with this earlier snapshot of the same program.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=OUTPUT, help="Write all that there is to see as one HTML page to this file.")
 @export_options(HEAP_FORMATS, "the heap")
 @click.pass_context
 def command(
@@ -77,6 +79,7 @@ def command(
     holes: int | None,
     against: Input | None,
     as_json: bool,
+    html: OutputTarget | None,
     exports: tuple[tuple[str, OutputTarget], ...],
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
@@ -88,8 +91,8 @@ def command(
 
     A NAME is that of objects or of what holds them, as the overview shows them, or a part of it.
     """
-    if as_json and any(output.is_stream for _, output in exports):
-        raise click.UsageError("--json is printed on standard output: name a file for --export")
+    if as_json and any(output.is_stream for output in (html, *(output for _, output in exports)) if output):
+        raise click.UsageError("--json is printed on standard output: name a file for --html and --export")
     for file in (ran, against, options["symbols"], options["host"], options["stdin"]):
         if file is not None:
             file.check()
@@ -109,15 +112,18 @@ def command(
         inspection = Inspection.of(_loaded(module, data), code, symbols)
     earlier = None if against is None else _earlier(against, inspection, symbols)
     answers = answers_of(inspection, wanted, shown, holes, earlier, retained=retained)
-    _write(inspection, answers, exports)
+    if html:
+        html.write(heap_page(inspection, earlier).encode())
+        click.echo(f"wrote {html}", err=True)
+    _export(inspection, answers, exports)
     if as_json:
         found = {name: each for name, each in json_of(answers).items() if each is not None}
         click.echo(json.dumps(found))
-    elif not exports:
+    elif not html and not exports:
         result_console().print(AnswersCard(answers))
 
 
-def _write(inspection: Inspection, answers: Answers, exports: tuple[tuple[str, OutputTarget], ...]) -> None:
+def _export(inspection: Inspection, answers: Answers, exports: tuple[tuple[str, OutputTarget], ...]) -> None:
     """Write every file that was asked for."""
     for name, output in exports:
         content = HEAP_FORMATS[name].content

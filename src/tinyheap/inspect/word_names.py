@@ -13,7 +13,6 @@ import numpy as np
 
 from tinyheap.inspect.decoding import untyped, word_name
 from tinyheap.inspect.go_types import Shape
-from tinyheap.inspect.naming import UNNAMED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from tinyheap.inspect.naming import NamedGraph
     from tinyheap.inspect.typed import TypedHeap
 
+UNKNOWN: Final = "+"
+"""The name of words of which no more is known than where they are."""
 _DEPENDS: Final = ".("
 """In a name that depends on an interface's value."""
 _OFFSET_BITS: Final = 33
@@ -32,16 +33,21 @@ class WordNames:
 
     Args:
         of: each reference's name, an index into ``names``.
-        names: the first is that of words of which no more is known than where they are, `UNNAMED`.
+        names: the first is `UNKNOWN`; that of a word that programs do not write is empty.
     """
 
     of: NDArray[np.uint32]
     names: tuple[str, ...]
 
+    @property
+    def are_named(self) -> NDArray[np.bool_]:
+        """Of each reference, whether its word has a name."""
+        return np.array([not untyped(name) for name in self.names], bool)[self.of]
+
 
 def word_names(named: NamedGraph) -> WordNames:
     """The names of all references of a graph."""
-    numbers = {UNNAMED: 0}
+    numbers = {UNKNOWN: 0}
     of = np.zeros(len(named.graph.targets), np.uint32)
     if named.typed is not None:
         _fill(of, numbers, named, named.typed)
@@ -61,7 +67,7 @@ def _fill(of: NDArray[np.uint32], numbers: dict[str, int], named: NamedGraph, ty
 
     def number(reference: int) -> int:
         name = word_name(typed, int(holders[reference]), int(graph.offsets[reference]))
-        return numbers.setdefault(UNNAMED if untyped(name) else name, len(numbers))
+        return numbers.setdefault(UNKNOWN if name.startswith(UNKNOWN) else name, len(numbers))
 
     found = np.array([number(int(known[each])) for each in examples], np.uint32)
     of[known] = found[inverse]

@@ -2,7 +2,8 @@
 import { Button, Facts } from "../parts";
 import { addressText, countText, shareText, sizeText, timeText } from "../format";
 import type { Objects, Recording } from "../recording";
-import { highlighted, object as chosen, time } from "../state";
+import { object as chosen } from "../choices";
+import { highlighted, time } from "../state";
 import { lookAt, type Raster } from "./raster";
 
 interface Props {

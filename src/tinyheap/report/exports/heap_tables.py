@@ -107,7 +107,7 @@ def _words(named: NamedGraph) -> _Columns:
     return {
         "holder": graph.addresses[graph.holders],
         "offset_bytes": graph.offsets,
-        "name": _texts(words.names)[words.of],
+        "name": np.where(words.are_named, np.array(words.names, object)[words.of], None),
         "target": graph.addresses[graph.targets],
         "reference": _certainties(graph.certainty[graph.holders]),
     }

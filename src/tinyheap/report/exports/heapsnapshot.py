@@ -134,18 +134,18 @@ class _File:
     def _edges_of_objects(self) -> _Rows:
         """A row for each reference."""
         graph, words = self._graph, word_names(self._named)
-        holders = graph.holders
+        holders, is_named = graph.holders, words.are_named
         strings = np.array([self._string(name) for name in words.names], np.int64)
         rows = np.empty((len(graph.targets), 1 + len(_EDGE_FIELDS)), np.int64)
         rows[:, 0] = self._of(holders)
-        rows[:, 1] = np.where(words.of == 0, _ELEMENT, _PROPERTY)
-        rows[:, 2] = np.where(words.of == 0, graph.offsets, strings[words.of])
+        rows[:, 1] = np.where(is_named, _PROPERTY, _ELEMENT)
+        rows[:, 2] = np.where(is_named, strings[words.of], graph.offsets)
         rows[:, 3] = self._of(graph.targets)
         weak = np.flatnonzero(graph.is_garbage[holders])
         offsets, inverse = np.unique(graph.offsets[weak], return_inverse=True)
         places = np.array([self._string(f"+{offset}") for offset in offsets.tolist()], np.int64)[inverse]
         rows[weak, 1] = _WEAK
-        rows[weak, 2] = np.where(words.of[weak] == 0, places, strings[words.of[weak]])
+        rows[weak, 2] = np.where(is_named[weak], strings[words.of[weak]], places)
         return rows
 
     def _of(self, objects: NDArray[np.uint32] | NDArray[np.int64]) -> _Rows:
