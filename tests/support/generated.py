@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from project_files import ROOT
+from tinyheap.inspect.comparing import GroupDifference, PathDifference
+from tinyheap.inspect.overviews import HeldBy
 from tinyheap.profile.histograms import Bucket
 from tinyheap.profile.summary import Peak, Totals
 from tinyheap.recordings import schema
@@ -66,10 +68,10 @@ INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
 """Classes with facts of the page, and which fields of them it gets where that is not all."""
 HEAP_INTERFACES: Final = (
     heap_contents.Source,
-    heap_contents.HeldBy,
+    HeldBy,
     heap_contents.Suspect,
-    heap_contents.GroupChange,
-    heap_contents.PathChange,
+    GroupDifference,
+    PathDifference,
     heap_contents.Changes,
     heap_contents.HeapSummary,
     heap_contents.Field,

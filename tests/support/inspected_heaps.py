@@ -14,8 +14,10 @@ from tinyheap.heap import Geometry, Heap, Layout
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Gc
 from tinyheap.inspect import HeapFacts, HeapGraph, NamedGraph, RootKind, RootSource, RootTable, ShapeNames
+from tinyheap.inspect.inspection import Inspection
 from tinyheap.inspect.naming import Layered
 from tinyheap.inspect.type_names import TypeNames, typed_heap
+from tinyheap.snapshots import Moment, MomentKind, Snapshot
 from tinyheap.symbols.types import Field, Kind, Type, TypedVariable, Types
 
 GLOBALS: Final = RootSource(RootKind.GLOBAL, "main.kept", 0x1000)
@@ -237,3 +239,8 @@ def million_objects(count: int = 1_000_000) -> HeapGraph:
     return HeapGraph.of(
         image, HeapFacts(geometry, Collector.NEXT_FIT, False), RootTable.join([(GLOBALS, 0x1000, start)])
     )
+
+
+def inspected(named: NamedGraph, *, module_name: str = "nodes.wasm") -> Inspection:
+    """A snapshot of a program that never was, whose heap is that one."""
+    return Inspection(Snapshot(named.graph.memory, Moment(MomentKind.END), module_name=module_name), None, named)

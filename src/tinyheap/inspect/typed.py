@@ -110,8 +110,9 @@ class TypedHeap:
     def is_within(self, indices: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Of words of objects, by the objects and the offsets in them, whether they are part of values of a known type."""
         places = offsets.astype(np.int64) - self._starts[indices]
-        covered: NDArray[np.int64] = np.asarray(self._covered)[indices]
-        return (self._numbers[indices] != NOTHING) & (places >= 0) & (places < covered)
+        ends = np.asarray(self._covered)[indices]
+        within: NDArray[np.bool_] = (self._numbers[indices] != NOTHING) & (places >= 0) & (places < ends)
+        return within
 
     def claim(self, index: int) -> Claim | None:
         """What an object consists of; None where that is not known."""

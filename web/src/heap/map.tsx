@@ -1,14 +1,14 @@
 /** The heap map: what lies in which block, and the holes. */
 import { useMemo } from "preact/hooks";
 import { object as chosen } from "../choices";
-import { CATEGORIES, css, OTHERS, scaleColor } from "../colors";
+import { CATEGORIES, css, mix, OTHERS, scaleColor } from "../colors";
 import { addressText, countText, shareText, sizeText } from "../format";
 import { BlockMap } from "../heapmap/block_map";
 import { gradient, type Scheme } from "../heapmap/colorings";
 import { lookAt, type Raster } from "../heapmap/raster";
 import { Button, Choice, Facts } from "../parts";
 import { dark } from "../theme";
-import { groupKinds, topGroups } from "./colors";
+import { groupColors, groupKinds, topGroups } from "./colors";
 import type { Graph, Heap } from "./heap";
 import { coloring, type Coloring, marked, show } from "./state";
 
@@ -21,8 +21,11 @@ const SHARES = [0, 0.25, 0.5, 0.75, 1];
 
 export function HeapMap({ heap, graph }: { heap: Heap; graph: Graph }) {
   const { blocks, block_bytes, heap_start_address } = heap.summary;
-  const colors = useMemo(() => scheme(coloring.value, heap, graph), [graph, coloring.value, dark.value]);
   const group = marked.value;
+  const colors = useMemo(
+    () => (group < 0 ? scheme(coloring.value, heap, graph) : bringingOut(group, heap, graph)),
+    [graph, coloring.value, group, dark.value],
+  );
   return (
     <BlockMap
       objects={graph}
@@ -32,8 +35,8 @@ export function HeapMap({ heap, graph }: { heap: Heap; graph: Graph }) {
       blockBytes={block_bytes}
       startAddress={heap_start_address}
       colors={colors}
-      brought={group < 0 ? null : (object) => graph.objects.group[object] === group}
-      broughtKey={group}
+      brought={null}
+      broughtKey={null}
       isChosenThere={chosen.value >= 0 && chosen.value < graph.count}
       choices={
         <>
@@ -72,6 +75,18 @@ function scheme(by: Coloring, heap: Heap, graph: Graph): Scheme {
     weigh: (object) => Math.max(Math.log2(amount(object) || 1) - low, 0) / (high - low),
     color: scaleColor,
     legend: { scale: gradient(scaleColor), words: SHARES.map((share) => sizeText(2 ** Math.round(low + share * (high - low)))) },
+  };
+}
+
+/** One group in its color, all others faint; a cell is the stronger the more of it is the group's. */
+function bringingOut(group: number, heap: Heap, graph: Graph): Scheme {
+  const faint = mix(OTHERS, dark.value ? [24, 27, 33] : [255, 255, 255], 0.75);
+  const strong = groupColors(heap)(group);
+  return {
+    ...scheme("group", heap, graph),
+    kinds: 0,
+    weigh: (object) => Number(graph.objects.group[object] === group),
+    color: (share) => (share ? mix(faint, strong, 0.3 + 0.7 * share) : faint),
   };
 }
 

@@ -21,11 +21,18 @@ export interface Source {
   start_address: number;
 }
 
-/** What the words of one source of roots hold. */
+/**
+ * What the words of one source of roots hold.
+ *
+ * Args:
+ *     source: what has the words: a variable, a function's frame.
+ *     words: how many of its words refer to objects.
+ *     objects: how many objects it holds that no other source leads to.
+ *     retained_bytes: of these.
+ */
 export interface HeldBy {
   source: string;
   words: number;
-  /** That no other source leads to. */
   objects: number;
   retained_bytes: number;
 }
@@ -42,8 +49,19 @@ export interface Suspect {
   retained_bytes: number;
 }
 
-/** Objects of one group, before and after. */
-export interface GroupChange {
+/**
+ * Objects of one group, before and after.
+ *
+ * Args:
+ *     group: its name.
+ *     objects_before: how many there were.
+ *     objects_after: how many there are.
+ *     bytes_before: what they took.
+ *     bytes_after: what they take.
+ *     new: how many are there that were not, by address.
+ *     gone: how many were there that are not.
+ */
+export interface GroupDifference {
   group: string;
   objects_before: number;
   objects_after: number;
@@ -53,8 +71,19 @@ export interface GroupChange {
   gone: number;
 }
 
-/** Objects on one path, before and after. */
-export interface PathChange {
+/**
+ * Objects on one path, before and after.
+ *
+ * Args:
+ *     path: what it leads through.
+ *     objects_before: how many there were on it: at its end, or all of those that repeat there.
+ *     objects_after: how many there are.
+ *     bytes_before: what they took.
+ *     bytes_after: what they take.
+ *     length_before: the most words from a root to one of them.
+ *     length_after: the same now.
+ */
+export interface PathDifference {
   path: string;
   objects_before: number;
   objects_after: number;
@@ -70,8 +99,8 @@ export interface Changes {
   moment: string;
   new_objects: number;
   gone_objects: number;
-  groups: GroupChange[];
-  paths: PathChange[];
+  groups: GroupDifference[];
+  paths: PathDifference[];
 }
 
 /** The facts that are there at once. */

@@ -12,6 +12,7 @@ import { Button } from "../parts";
 import { dark } from "../theme";
 import { groupColors } from "./colors";
 import type { Graph } from "./heap";
+import { ObjectLink } from "./object";
 import { ALL_ROOTS } from "./schema";
 import { inside, show } from "./state";
 
@@ -46,17 +47,20 @@ export function Treemap({ graph }: { graph: Graph }) {
   const at = (event: MouseEvent) => {
     const { left, top } = canvas.current!.getBoundingClientRect();
     const [x, y] = [event.clientX - left, event.clientY - top];
-    let object = -1;
     // What is inside of a box stands behind it.
-    for (const box of boxes) if (x >= box.x && x < box.x + box.width && y >= box.y && y < box.y + box.height) object = box.object;
-    return object;
+    return boxes.findLastIndex((box) => x >= box.x && x < box.x + box.width && y >= box.y && y < box.y + box.height);
   };
+  const choose = (box: Box | undefined) => {
+    if (box?.hasInside) inside.value = box.object;
+    else if (box) show(box.object);
+  };
+  const told = boxes[pointed]?.object;
   return (
     <figure class="treemap">
       <div class="toolbar">
         <Button label="Everything" onClick={() => (inside.value = -1)} disabled={root === ALL_ROOTS} />
-        {root !== ALL_ROOTS && <span>inside of {graph.name(root)}, {sizeText(graph.retained(root))}</span>}
-        <span class="quiet">A click shows an object, a double click what is inside of it.</span>
+        {root !== ALL_ROOTS && <span>inside of <ObjectLink graph={graph} object={root} />, {sizeText(graph.retained(root))}</span>}
+        <span class="quiet">A click goes into an object; where there is nothing inside, it shows the object.</span>
       </div>
       <div ref={place} style={{ height: `${HEIGHT}px` }}>
         <canvas
@@ -65,11 +69,10 @@ export function Treemap({ graph }: { graph: Graph }) {
           aria-label="Treemap of what objects retain; the tree below has the same"
           onPointerMove={(event) => setPointed(at(event))}
           onPointerLeave={() => setPointed(-1)}
-          onClick={(event) => event.detail === 1 && at(event) >= 0 && (show(at(event)))}
-          onDblClick={(event) => at(event) >= 0 && (inside.value = at(event))}
+          onClick={(event) => choose(boxes[at(event)])}
         />
       </div>
-      <figcaption>{pointed < 0 ? "\u00a0" : `${graph.name(pointed)}: ${sizeText(graph.retained(pointed))}, itself ${sizeText(graph.size(pointed))}`}</figcaption>
+      <figcaption>{told === undefined ? "\u00a0" : `${graph.name(told)}: ${sizeText(graph.retained(told))}, itself ${sizeText(graph.size(told))}`}</figcaption>
     </figure>
   );
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyheap.inspect.graph import NONE, ROOTS, Certainty
 from tinyheap.inspect.paths import RootWord
-from tinyheap.inspect.word_names import word_names
+from tinyheap.inspect.word_names import UNKNOWN, word_names
 from tinyheap.report.exports.tables import copy_tables
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _words(named: NamedGraph) -> _Columns:
     return {
         "holder": graph.addresses[graph.holders],
         "offset_bytes": graph.offsets,
-        "name": np.where(words.are_named, np.array(words.names, object)[words.of], None),
+        "name": _texts([name.removeprefix(UNKNOWN) for name in words.names])[words.of],
         "target": graph.addresses[graph.targets],
         "reference": _certainties(graph.certainty[graph.holders]),
     }

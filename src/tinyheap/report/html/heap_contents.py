@@ -7,7 +7,10 @@ types give, each once: a million objects have a few hundred of them.
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict
+
+from tinyheap.inspect.comparing import GroupDifference, PathDifference
+from tinyheap.inspect.overviews import HeldBy
 
 NOTHING: Final = 2**32 - 1
 """In a column of objects: none."""
@@ -39,16 +42,6 @@ class Source(TypedDict):
     """Where its memory begins; 0 if it is no memory."""
 
 
-class HeldBy(TypedDict):
-    """What the words of one source of roots hold."""
-
-    source: str
-    words: int
-    objects: int
-    """That no other source leads to."""
-    retained_bytes: int
-
-
 class Suspect(TypedDict):
     """Where much has accumulated."""
 
@@ -62,30 +55,6 @@ class Suspect(TypedDict):
     retained_bytes: int
 
 
-class GroupChange(TypedDict):
-    """Objects of one group, before and after."""
-
-    group: str
-    objects_before: int
-    objects_after: int
-    bytes_before: int
-    bytes_after: int
-    new: int
-    gone: int
-
-
-class PathChange(TypedDict):
-    """Objects on one path, before and after."""
-
-    path: str
-    objects_before: int
-    objects_after: int
-    bytes_before: int
-    bytes_after: int
-    length_before: int
-    length_after: int
-
-
 class Changes(TypedDict):
     """What an earlier heap of the program was compared for."""
 
@@ -93,8 +62,8 @@ class Changes(TypedDict):
     """Of the earlier one."""
     new_objects: int
     gone_objects: int
-    groups: list[GroupChange]
-    paths: list[PathChange]
+    groups: list[Annotated[dict[str, Any], GroupDifference]]
+    paths: list[Annotated[dict[str, Any], PathDifference]]
 
 
 class HeapSummary(TypedDict):
@@ -125,7 +94,7 @@ class HeapSummary(TypedDict):
     orphan_blocks: int
     """Blocks that belong to no object and are not free; 0 in a sound heap."""
     groups: list[str]
-    held_by: list[HeldBy]
+    held_by: list[Annotated[dict[str, Any], HeldBy]]
     suspects: list[Suspect]
     changes: Changes | None
     """None where nothing was compared."""

@@ -6,6 +6,7 @@ may come from anywhere, so names are cut off at `LONGEST_NAME`.  What is left ou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -104,15 +105,7 @@ def _summary(
         "typed_bytes": found.typed_bytes,
         "orphan_blocks": found.orphan_blocks,
         "groups": [shortened(name) for name in inspection.named.groups.names],
-        "held_by": [
-            {
-                "source": shortened(each.source),
-                "words": each.words,
-                "objects": each.objects,
-                "retained_bytes": each.retained_bytes,
-            }
-            for each in found.held_by
-        ],
+        "held_by": json_of([replace(each, source=shortened(each.source)) for each in found.held_by]),
         "suspects": [
             {
                 "object": each.place.object,
@@ -212,11 +205,13 @@ def _origins(inspection: Inspection, objects: list[int]) -> list[contents.Origin
 def _changes(inspection: Inspection, earlier: Inspection | None) -> contents.Changes | None:
     if earlier is None:
         return None
-    found = json_of(compare_heaps(earlier.named, inspection.named))
+    found = compare_heaps(earlier.named, inspection.named)
+    groups = [replace(each, group=shortened(each.group)) for each in found.groups[:MOST_CHANGES]]
+    paths = [replace(each, path=shortened(each.path)) for each in found.paths[:MOST_CHANGES]]
     return {
         "moment": shortened(earlier.snapshot.when),
-        "new_objects": found["new_objects"],
-        "gone_objects": found["gone_objects"],
-        "groups": [{**each, "group": shortened(each["group"])} for each in found["groups"][:MOST_CHANGES]],
-        "paths": [{**each, "path": shortened(each["path"])} for each in found["paths"][:MOST_CHANGES]],
+        "new_objects": found.new_objects,
+        "gone_objects": found.gone_objects,
+        "groups": json_of(groups),
+        "paths": json_of(paths),
     }
