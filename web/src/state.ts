@@ -24,7 +24,6 @@ export const hidden = signal<readonly string[]>(["free", "largest"]);
 const TABLES = ["functions", "sites", "source", "collections", "flame"] as const;
 
 const ENTRIES: Record<string, Entry> = {
-  ...COMMON,
   t: numeric(time),
   period: {
     write: () => period.value && period.value.map(Math.round).join("-"),
@@ -41,6 +40,7 @@ const ENTRIES: Record<string, Entry> = {
   zoom: numeric(flameRoot),
   lines: words(hidden),
   ...Object.fromEntries(TABLES.map((name) => [name, table(name)])),
+  ...COMMON,
 };
 
 /** What changes bit by bit. */

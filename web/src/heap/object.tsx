@@ -88,7 +88,7 @@ export function Way({ graph, object }: { graph: Graph; object: number }) {
   const cut = references.length > STEPS ? references.length - STEPS : 0;
   return (
     <div class="way">
-      {expression && <p class="expression"><code>{expression.length > 400 ? `${expression.slice(0, 200)} … ${expression.slice(-200)}` : expression}</code></p>}
+      {expression && <p class="expression"><code>{shortened(expression)}</code></p>}
       <ol>
         <li>{graph.rootText(root)}</li>
         {references.slice(0, STEPS / 2).map((reference) => <Step key={reference} graph={graph} reference={reference} />)}
@@ -97,6 +97,14 @@ export function Way({ graph, object }: { graph: Graph; object: number }) {
       </ol>
     </div>
   );
+}
+
+const LONGEST = 400;
+
+/** An expression in which what is repeated, as along a list, is counted. */
+function shortened(expression: string): string {
+  const counted = expression.replaceAll(/(\.[^.[]+?)\1{3,}/g, (all, word: string) => `${word}… (${countText(all.length / word.length)} times)`);
+  return counted.length > LONGEST ? `${counted.slice(0, LONGEST / 2)} … ${counted.slice(-LONGEST / 2)}` : counted;
 }
 
 function Step({ graph, reference }: { graph: Graph; reference: number }) {

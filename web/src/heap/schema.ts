@@ -43,7 +43,7 @@ export interface Suspect {
   /** How the many hang on it, a verb with its object. */
   gathering: string;
   count: number;
-  /** Of most of these. */
+  /** The name of these, of most if they have several. */
   group: string;
   retained_objects: number;
   retained_bytes: number;

@@ -12,11 +12,11 @@ export const inside = signal(-1);
 
 const TABLES = ["types", "roots", "groups", "paths"] as const;
 const ENTRIES: Record<string, Entry> = {
-  ...COMMON,
   color: choice(coloring, ["group", "size", "retained"]),
   mark: numeric(marked),
   inside: numeric(inside),
   ...Object.fromEntries(TABLES.map((name) => [name, table(name)])),
+  ...COMMON,
 };
 const GRADUAL = new Set<string>(["blocks", ...TABLES]);
 

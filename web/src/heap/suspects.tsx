@@ -27,6 +27,6 @@ export function Suspects({ heap, graph }: { heap: Heap; graph: Graph }) {
 }
 
 function sentence(graph: Graph, { object, gathering, count, group }: Suspect): string {
-  const what = count ? `: ${countText(count)}, mostly ${group}` : "";
+  const what = count ? `: ${countText(count)} objects, ${group}` : "";
   return `${graph.name(object)} ${gathering}${what}.`;
 }

@@ -50,7 +50,7 @@ class Suspect(TypedDict):
     """How the many hang on it, a verb with its object."""
     count: int
     group: str
-    """Of most of these."""
+    """The name of these, of most if they have several."""
     retained_objects: int
     retained_bytes: int
 
