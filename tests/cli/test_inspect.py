@@ -12,6 +12,7 @@ import guests_modules
 from hosts.programs import command, module_bytes
 from tinyheap import cli
 from tinyheap.cli.exits import ExitCode
+from tinyheap.report import HEAP_FORMATS
 from tinyheap.snapshots import Snapshot
 
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(200))
@@ -146,3 +147,38 @@ def test_a_trap_is_inspected_with_its_words() -> None:
     snapshot = Snapshot.load("a.core")
     assert snapshot.trap is not None
     assert "unreachable" in snapshot.trap
+
+
+def test_files_are_written_and_nothing_else_is_printed(gofmt: Path) -> None:
+    taken(gofmt, "early.core", "--at", "allocation:1000")
+    taken(gofmt)
+    exports = [f"--export={name}={name}.out" for name in HEAP_FORMATS]
+    said = tinyheap("inspect", "a.core", "--against", "early.core", "--why", "zeros", "--html", "a.html", *exports)
+    assert said.exit_code == 0, said.output
+    assert said.stdout == ""
+    assert said.stderr.splitlines() == ["wrote a.html", *(f"wrote {name}.out" for name in HEAP_FORMATS)]
+    assert "what is alive</title>" in Path("a.html").read_text(encoding="utf-8")
+    assert json.loads(Path("heapsnapshot.out").read_text(encoding="utf-8"))["snapshot"]["node_count"] > 0
+    assert Path("dot.out").read_text(encoding="utf-8").startswith("digraph why {")
+    assert sorted(path.name for path in Path("csv.out").iterdir()) == ["objects.csv", "roots.csv", "words.csv"]
+
+
+def test_a_file_may_go_to_standard_output(gofmt: Path) -> None:
+    taken(gofmt)
+    assert tinyheap("inspect", "a.core", "--html", "-").stdout.startswith("<!doctype html>")
+    said = tinyheap("inspect", "a.core", "--json", "--export", "heapsnapshot=-")
+    assert said.exit_code == ExitCode.USAGE
+    assert "--json is printed on standard output" in said.stderr
+
+
+def test_a_graph_needs_a_question(gofmt: Path) -> None:
+    taken(gofmt)
+    said = tinyheap("inspect", "a.core", "--export", "dot=a.dot")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert "name them (--why)" in said.stderr
+    assert not Path("a.dot").exists()
+
+
+def test_formats_are_listed() -> None:
+    said = tinyheap("inspect", "--list-formats")
+    assert [line.split()[0] for line in said.stdout.splitlines()] == list(HEAP_FORMATS)
