@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from project_files import ROOT
 from tinyheap.inspect.comparing import GroupDifference, PathDifference
+from tinyheap.inspect.holes import Cutter
 from tinyheap.inspect.overviews import HeldBy
 from tinyheap.profile.histograms import Bucket
 from tinyheap.profile.summary import Peak, Totals
@@ -73,6 +74,8 @@ HEAP_INTERFACES: Final = (
     GroupDifference,
     PathDifference,
     heap_contents.Changes,
+    Bucket,
+    Cutter,
     heap_contents.HeapSummary,
     heap_contents.Field,
     heap_contents.Decoded,

@@ -16,7 +16,7 @@ from browser_fixtures import processor_s
 from inspected_heaps import graph_of, inspected, million_objects, typed_nodes
 from tinyheap.guests.program import Program
 from tinyheap.heap import Heap
-from tinyheap.inspect import Inspection, NamedGraph, compare_heaps, overview, shortest_path
+from tinyheap.inspect import Inspection, NamedGraph, compare_heaps, holes_for, overview, shortest_path
 from tinyheap.inspect.naming import Groups, ShapeNames
 from tinyheap.inspect.overviews import objects_of
 from tinyheap.report.html import heap_data
@@ -227,6 +227,15 @@ class TestMap:
         page.keyboard.press("Home")
         free = (int(graph.first[holes[0] + 1]) - hole) * graph.facts.geometry.block_bytes
         expect(page.get_by_role("complementary", name="What lies there")).to_contain_text(f"Free run{size_text(free)}")
+
+    def test_holes_are_those_of_the_analysis(self, heap: Inspection, real_file: Path, open_page: OpenPage) -> None:
+        page, found = open_page(real_file), holes_for(heap.named, 1)
+        rows = page.locator(".holes tbody tr")
+        assert lines(rows.locator("td:nth-child(2)")) == [f"{each.runs:,}" for each in found.lengths]
+        grid = page.get_by_role("grid", name="Ends of holes")
+        expect(grid).to_have_attribute("aria-rowcount", str(len(found.cutters) + 1))
+        shown = lines(grid.get_by_role("row").nth(1).locator("> div"))
+        assert (shown[0], shown[2]) == (found.cutters[0].group, f"{found.cutters[0].objects:,}")
 
     @pytest.mark.parametrize("coloring", ["Size", "Retained"])
     def test_colors_stand_for_what_is_chosen(self, coloring: str, real_file: Path, open_page: OpenPage) -> None:

@@ -10,7 +10,7 @@ import { ObjectSection } from "./object";
 import { RetainedTree } from "./retained";
 import { Suspects } from "./suspects";
 import { Treemap } from "./treemap";
-import { Roots, Types } from "./tables";
+import { Holes, Roots, Types } from "./tables";
 
 export function App({ heap, graph }: { heap: Heap; graph: Signal<Graph | null> }) {
   const { changes, suspects, moment } = heap.summary;
@@ -51,6 +51,7 @@ export function App({ heap, graph }: { heap: Heap; graph: Signal<Graph | null> }
         </Section>
         <Section id="map" title="Heap map" lead={`All blocks at ${moment}: what lies where, and the holes between.`}>
           {found ? <HeapMap heap={heap} graph={found} /> : waiting}
+          <Holes heap={heap} />
         </Section>
         <Section id="roots" title="Roots" lead="From where a collection begins, and what only this leads to.">
           <Roots heap={heap} />

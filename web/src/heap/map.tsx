@@ -80,7 +80,7 @@ function scheme(by: Coloring, heap: Heap, graph: Graph): Scheme {
 
 /** One group in its color, all others faint; a cell is the stronger the more of it is the group's. */
 function bringingOut(group: number, heap: Heap, graph: Graph): Scheme {
-  const faint = mix(OTHERS, dark.value ? [24, 27, 33] : [255, 255, 255], 0.75);
+  const faint = mix(OTHERS, dark.value ? [24, 27, 33] : [255, 255, 255], 0.45);
   const strong = groupColors(heap)(group);
   return {
     ...scheme("group", heap, graph),

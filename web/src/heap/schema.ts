@@ -103,6 +103,32 @@ export interface Changes {
   paths: PathDifference[];
 }
 
+/** The objects whose value is in ``[low, high)``. */
+export interface Bucket {
+  low: number;
+  high: number;
+  objects: number;
+  bytes: number;
+}
+
+/**
+ * Objects of one group that stand at the end of a free run.
+ *
+ * Args:
+ *     group: their name.
+ *     objects: how many there are.
+ *     size_bytes: of these.
+ *     free_bytes: of the runs that they end.
+ *     garbage: how many of them the next collection frees.
+ */
+export interface Cutter {
+  group: string;
+  objects: number;
+  size_bytes: number;
+  free_bytes: number;
+  garbage: number;
+}
+
 /** The facts that are there at once. */
 export interface HeapSummary {
   module: string;
@@ -132,6 +158,10 @@ export interface HeapSummary {
   groups: string[];
   held_by: HeldBy[];
   suspects: Suspect[];
+  /** Runs of free blocks by their length in bytes. */
+  free_runs: Bucket[];
+  /** What stands at their ends. */
+  cutters: Cutter[];
   /** null where nothing was compared. */
   changes: Changes | null;
   /** What the page does not show, or could not be read, in sentences. */

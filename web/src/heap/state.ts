@@ -10,7 +10,7 @@ export const marked = signal(-1);
 /** The object that the treemap shows the inside of; -1 for all. */
 export const inside = signal(-1);
 
-const TABLES = ["types", "roots", "groups", "paths"] as const;
+const TABLES = ["types", "roots", "cutters", "groups", "paths"] as const;
 const ENTRIES: Record<string, Entry> = {
   color: choice(coloring, ["group", "size", "retained"]),
   mark: numeric(marked),

@@ -1,4 +1,5 @@
 /** Objects by group, and roots by what has them. */
+import { Bars } from "../bars";
 import { countText, sizeText } from "../format";
 import { DataTable, type TableColumn } from "../table";
 import type { Heap } from "./heap";
@@ -28,6 +29,31 @@ export function Types({ heap }: { heap: Heap }) {
         document.getElementById("map")?.scrollIntoView();
       }}
     />
+  );
+}
+
+/** The free runs by length, and what stands at their ends. */
+export function Holes({ heap }: { heap: Heap }) {
+  const { free_runs, cutters } = heap.summary;
+  return (
+    <div class="halves holes">
+      <Bars label="Holes: runs of free blocks by their length" word="Runs" buckets={free_runs} value={sizeText} bytes />
+      <div>
+        <h3>What stands at the ends of holes</h3>
+        <DataTable
+          name="cutters"
+          label="Ends of holes"
+          rows={cutters.length}
+          columns={[
+            { title: "What", value: (row) => cutters[row]!.group, text: true },
+            { title: "End", value: (row) => cutters[row]!.free_bytes, format: sizeText, hint: "Free bytes of the runs that they end", bar: cutters[0]?.free_bytes ?? 0 },
+            { title: "Objects", value: (row) => cutters[row]!.objects, format: countText },
+            { title: "Garbage", value: (row) => cutters[row]!.garbage, format: countText },
+          ]}
+          initialSort={1}
+        />
+      </div>
+    </div>
   );
 }
 

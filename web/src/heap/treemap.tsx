@@ -60,7 +60,7 @@ export function Treemap({ graph }: { graph: Graph }) {
       <div class="toolbar">
         <Button label="Everything" onClick={() => (inside.value = -1)} disabled={root === ALL_ROOTS} />
         {root !== ALL_ROOTS && <span>inside of <ObjectLink graph={graph} object={root} />, {sizeText(graph.retained(root))}</span>}
-        <span class="quiet">A click goes into an object; where there is nothing inside, it shows the object.</span>
+        <span class="quiet">A click goes into an object; where there is nothing inside, it shows the object. What is too small to be seen is left out.</span>
       </div>
       <div ref={place} style={{ height: `${HEIGHT}px` }}>
         <canvas

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, TypedDict
 
 from tinyheap.inspect.comparing import GroupDifference, PathDifference
+from tinyheap.inspect.holes import Cutter
 from tinyheap.inspect.overviews import HeldBy
+from tinyheap.profile.histograms import Bucket
 
 NOTHING: Final = 2**32 - 1
 """In a column of objects: none."""
@@ -96,6 +98,10 @@ class HeapSummary(TypedDict):
     groups: list[str]
     held_by: list[Annotated[dict[str, Any], HeldBy]]
     suspects: list[Suspect]
+    free_runs: list[Annotated[dict[str, Any], Bucket]]
+    """Runs of free blocks by their length in bytes."""
+    cutters: list[Annotated[dict[str, Any], Cutter]]
+    """What stands at their ends."""
     changes: Changes | None
     """None where nothing was compared."""
     notes: list[str]

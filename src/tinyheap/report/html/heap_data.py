@@ -16,10 +16,12 @@ from tinyheap.inspect.comparing import compare_heaps
 from tinyheap.inspect.decoding import decoded
 from tinyheap.inspect.dominators import group_sums
 from tinyheap.inspect.graph import Certainty
+from tinyheap.inspect.holes import holes_for
 from tinyheap.inspect.overviews import overview
 from tinyheap.inspect.paths import RootWord
 from tinyheap.inspect.word_names import word_names
 from tinyheap.json_of import json_of
+from tinyheap.profile.histograms import Bucket
 from tinyheap.report.html import heap_contents as contents
 from tinyheap.report.html.data import NameTable, shortened
 from tinyheap.units import MIB
@@ -82,6 +84,8 @@ def _summary(
 ) -> contents.HeapSummary:
     graph = inspection.graph
     geometry, shape = graph.facts.geometry, graph.facts.shape
+    # Of any size: what is asked here does not depend on it.
+    holes, block_bytes = holes_for(inspection.named, 1), geometry.block_bytes
     return {
         "module": shortened(found.module),
         "moment": shortened(found.moment),
@@ -93,7 +97,7 @@ def _summary(
         "free_bytes": found.free_bytes,
         "heap_start_address": geometry.start_address,
         "blocks": geometry.end_block,
-        "block_bytes": geometry.block_bytes,
+        "block_bytes": block_bytes,
         "word_bytes": geometry.word_bytes,
         "body_offset_bytes": shape.body_offset_bytes,
         "header_bytes": shape.header_bytes,
@@ -117,6 +121,13 @@ def _summary(
             }
             for each in found.suspects
         ],
+        "free_runs": json_of(
+            [
+                Bucket(each.least_blocks * block_bytes, 2 * each.least_blocks * block_bytes, each.runs, each.free_bytes)
+                for each in holes.lengths
+            ]
+        ),
+        "cutters": json_of([replace(each, group=shortened(each.group)) for each in holes.cutters]),
         "changes": changes,
         "notes": notes,
         "tinyheap_version": __version__,
