@@ -1,5 +1,5 @@
-// Builds the page's code into the Python package: one script, one style sheet, and the licenses of what is in them.
-// `tinyheap.report.html.page` puts them, with the data, into one file.
+// Builds a page's code: one script, one style sheet, and the licenses of what is in them.
+// `tinyheap.report.html.assembly` puts them, with the data, into one file.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
@@ -25,17 +25,18 @@ function notice(folder: string): string {
   return `${heading}\n${"=".repeat(heading.length)}\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
 }
 
-export default defineConfig({
+/** Where the code of each page begins; `build.mjs` names the page as mode. */
+const PAGES: Record<string, string> = { recording: "src/main.tsx", heap: "src/heap/main.tsx" };
+
+export default defineConfig(({ mode }) => ({
   plugins: [licenses()],
   build: {
-    outDir: "../src/tinyheap/report/page",
-    emptyOutDir: true,
     target: "es2022",
     cssCodeSplit: false,
     modulePreload: false,
     rollupOptions: {
-      input: "src/main.tsx",
+      input: PAGES[mode]!,
       output: { format: "iife", entryFileNames: "page.js", assetFileNames: "page[extname]" },
     },
   },
-});
+}));

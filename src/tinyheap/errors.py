@@ -286,10 +286,6 @@ class SweepFileError(LabError, OSError):
     """The file of a sweep cannot be read or written, or holds the sweep of something else."""
 
 
-class BudgetError(LabError, ValueError):
-    """A budget that is invalid: not TOML, an unknown key, or a value of a wrong type or unit."""
-
-
 class MissingLibraryError(TinyheapError, ImportError):
     """A library that is needed is not installed, or does not load; says how to install it.
 

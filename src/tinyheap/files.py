@@ -10,7 +10,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -82,19 +82,26 @@ def check_writable(path: Path) -> None:
             made.touch()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file, all of it or nothing; through a link, its target.
+
+    Args:
+        path: the file.
+        content: all of it, or its pieces.
 
     Raises:
         OutputError: It cannot be written.
     """
+    pieces = (content,) if isinstance(content, bytes) else content
     with _explaining(path):
         if _is_written_in_place(path):
-            path.write_bytes(content)
+            with path.open("wb") as file:
+                file.writelines(pieces)
             return
         place = _place_of(path)
         with temporary(place.parent) as made:
-            made.write_bytes(content)
+            with made.open("wb") as file:
+                file.writelines(pieces)
             if place.exists():
                 made.chmod(stat.S_IMODE(place.stat().st_mode))
             made.replace(place)

@@ -12,6 +12,7 @@ import guests_modules
 from hosts.programs import command, module_bytes
 from tinyheap import cli
 from tinyheap.cli.exits import ExitCode
+from tinyheap.report import HEAP_FORMATS
 from tinyheap.snapshots import Snapshot
 
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(200))
@@ -160,10 +161,45 @@ def test_words_are_proved_by_a_second_run(gofmt: Path) -> None:
 def test_a_snapshot_is_not_run_twice(gofmt: Path) -> None:
     said = tinyheap("inspect", taken(gofmt), "--prove")
     assert said.exit_code == ExitCode.USAGE
-    assert "--prove is for modules, which it runs twice" in said.stderr
+    assert "arguments, --at and --prove are for modules" in said.stderr
 
 
 def test_what_is_not_served_is_not_proved() -> None:
     said = tinyheap("inspect", guests_modules.path("gofmt-0.7.3"), "--prove", "--", "a.go")
     assert said.exit_code == ExitCode.USAGE
     assert "--prove needs a module whose heap tinyheap serves" in said.stderr
+
+
+def test_files_are_written_and_nothing_else_is_printed(gofmt: Path) -> None:
+    taken(gofmt, "early.core", "--at", "allocation:1000")
+    taken(gofmt)
+    exports = [f"--export={name}={name}.out" for name in HEAP_FORMATS]
+    said = tinyheap("inspect", "a.core", "--against", "early.core", "--why", "zeros", "--html", "a.html", *exports)
+    assert said.exit_code == 0, said.output
+    assert said.stdout == ""
+    assert said.stderr.splitlines() == ["wrote a.html", *(f"wrote {name}.out" for name in HEAP_FORMATS)]
+    assert "what is alive</title>" in Path("a.html").read_text(encoding="utf-8")
+    assert json.loads(Path("heapsnapshot.out").read_text(encoding="utf-8"))["snapshot"]["node_count"] > 0
+    assert Path("dot.out").read_text(encoding="utf-8").startswith("digraph why {")
+    assert sorted(path.name for path in Path("csv.out").iterdir()) == ["objects.csv", "roots.csv", "words.csv"]
+
+
+def test_a_file_may_go_to_standard_output(gofmt: Path) -> None:
+    taken(gofmt)
+    assert tinyheap("inspect", "a.core", "--html", "-").stdout.startswith("<!doctype html>")
+    said = tinyheap("inspect", "a.core", "--json", "--export", "heapsnapshot=-")
+    assert said.exit_code == ExitCode.USAGE
+    assert "--json is printed on standard output" in said.stderr
+
+
+def test_a_graph_needs_a_question(gofmt: Path) -> None:
+    taken(gofmt)
+    said = tinyheap("inspect", "a.core", "--export", "dot=a.dot")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert "name them (--why)" in said.stderr
+    assert not Path("a.dot").exists()
+
+
+def test_formats_are_listed() -> None:
+    said = tinyheap("inspect", "--list-formats")
+    assert [line.split()[0] for line in said.stdout.splitlines()] == list(HEAP_FORMATS)

@@ -28,9 +28,9 @@ from hosts.programs import command, module_bytes
 from recordings_made import make_recording
 from tinyheap import cli
 from tinyheap.cli.exits import ExitCode
+from tinyheap.cli.exporting import ExportType
 from tinyheap.cli.parameters import Input, InputFile, NumberRange, OutputFile, OutputTarget, SizeType
 from tinyheap.cli.replay import MarkStackType
-from tinyheap.cli.report import ExportType
 from tinyheap.cli.run import FolderType
 from tinyheap.cli.subject import SHARED, SubjectCommand
 from tinyheap.files import text_of
@@ -163,8 +163,8 @@ def values(parameter: click.Parameter, folder: Path) -> Iterator[str]:
     match parameter.type:
         case click.Choice():
             yield from (*parameter.type.choices, "", "-", BAD_NAME)
-        case ExportType():
-            yield from (f"{form}={place}" for form in ("pprof", "csv", "") for place in places)
+        case ExportType(formats=formats):
+            yield from (f"{form}={place}" for form in (next(iter(formats)), "csv", "") for place in places)
         case FolderType():
             yield from (
                 f"{place}{more}" for place in (*places, ".") for more in ("", ":ro", ":", ":x", ":/x:rw", ":/:y")
@@ -305,7 +305,7 @@ OUTPUTS: Final = [
 
 
 def option_of(parameter: click.Parameter, place: str) -> list[str]:
-    value = f"pprof={place}" if isinstance(parameter.type, ExportType) else place
+    value = f"{next(iter(parameter.type.formats))}={place}" if isinstance(parameter.type, ExportType) else place
     return [parameter.opts[-1], value]
 
 

@@ -39,6 +39,7 @@ from tinyheap.report.live.statistics import LiveStatistics
 from tinyheap.report.notebook.forms import html_of
 from tinyheap.report.terminal.recording_report import comparison, report
 from tinyheap.report.terminal.results import renderable_of
+from tinyheap.results import Result
 
 SAID = re.compile(
     r"\b0 collections|none ran|no collection|none yet|no pause|% taken|in the collector|--gc-every|"
@@ -126,7 +127,7 @@ def test_no_analysis_makes_a_statistic_of_what_was_not_observed(
     assert plain(silent) == plain(noisy), f"{name} takes what it cannot know for known"
     text = shown(renderable_of(silent)) if dataclasses.is_dataclass(silent) else ""
     assert SAID.findall(text) == []
-    if isinstance(silent, profile.result.Result):
+    if isinstance(silent, Result):
         assert SAID.findall(re.sub("<[^>]*>", "", html_of(silent))) == []
 
 

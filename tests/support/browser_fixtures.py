@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -36,3 +38,16 @@ def launch(playwright: Playwright) -> Iterator[Launch]:
     yield start
     for browser in launched:
         browser.close()
+
+
+def processor_s(browser: Browser) -> float:
+    """The seconds that the browser's processes have worked, those of the kernel for them included."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    ticks = 0
+    for process in processes:
+        # The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
+        fields = Path(f"/proc/{process['id']}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

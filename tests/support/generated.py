@@ -1,22 +1,25 @@
 """Files, and parts of files, that are written from what the project says in one place; `make generated` writes them.
 
 From the schema of recordings: the classes of rows, and the tables of docs/recordings.md.  From the contents of the HTML
-page: what its code knows of them.
+pages: what their code knows of them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from project_files import ROOT
+from tinyheap.inspect.comparing import GroupDifference, PathDifference
+from tinyheap.inspect.holes import Cutter
+from tinyheap.inspect.overviews import HeldBy
 from tinyheap.profile.histograms import Bucket
 from tinyheap.profile.summary import Peak, Totals
 from tinyheap.recordings import schema
 from tinyheap.recordings.tables import Column, Table
-from tinyheap.report.html import contents
+from tinyheap.report.html import contents, heap_contents
 from typescript import interface
 
 RECORDINGS: Final = ROOT / "src" / "tinyheap" / "recordings"
@@ -64,6 +67,23 @@ INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.ObjectsHead, ()),
 )
 """Classes with facts of the page, and which fields of them it gets where that is not all."""
+HEAP_INTERFACES: Final = (
+    heap_contents.Source,
+    HeldBy,
+    heap_contents.Suspect,
+    GroupDifference,
+    PathDifference,
+    heap_contents.Changes,
+    Bucket,
+    Cutter,
+    heap_contents.HeapSummary,
+    heap_contents.Field,
+    heap_contents.Decoded,
+    heap_contents.Origin,
+    heap_contents.HeapObjectsHead,
+    heap_contents.HeapMemoryHead,
+)
+"""The same of the page of a heap."""
 ROW_TYPES: Final = '''"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
 
 from __future__ import annotations
@@ -117,18 +137,31 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def page_schema(_: str) -> str:
-    """What the page's code knows of its data."""
-    lines = [
-        "/** Facts and columns of a page, written from `tinyheap.report.html.contents` by `make generated`: change that. */\n"
-    ]
-    lines += ["/** The names of columns, by the table that they are in. */", "export const COLUMNS = {"]
-    lines += [f"  {table}: {json.dumps(names)}," for table, names in contents.COLUMNS.items()]
-    lines += ["} as const;\n"]
+    """What the code of a recording's page knows of its data."""
+    lines = [*_schema_head(contents.__name__, contents.COLUMNS)]
     lines += [f"export type ObjectColumn = {_one_of(contents.OBJECT_COLUMNS)};"]
     lines += ["/** What stacks are weighed by, in which units. */", f"export type What = {_one_of(contents.WEIGHTS)};"]
     units = dict.fromkeys(measure.unit for measures in contents.WEIGHTS.values() for measure in measures)
     lines += [f"export type Unit = {_one_of(units)};\n"]
     return "\n".join([*lines, *(interface(*each) for each in INTERFACES)])
+
+
+def heap_page_schema(_: str) -> str:
+    """What the code of a heap's page knows of its data."""
+    lines = [*_schema_head(heap_contents.__name__, heap_contents.COLUMNS)]
+    lines += ["/** In a column of objects: none. */", f"export const NOTHING = {heap_contents.NOTHING};"]
+    lines += [
+        "/** In a column of dominators: the roots together. */",
+        f"export const ALL_ROOTS = {heap_contents.ALL_ROOTS};\n",
+    ]
+    return "\n".join([*lines, *map(interface, HEAP_INTERFACES)])
+
+
+def _schema_head(module: str, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    yield f"/** Facts and columns of a page, written from `{module}` by `make generated`: change that. */\n"
+    yield from ["/** The names of columns, by the table that they are in. */", "export const COLUMNS = {"]
+    yield from (f"  {table}: {json.dumps(names)}," for table, names in columns.items())
+    yield "} as const;\n"
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -139,6 +172,7 @@ FILES: Final[dict[Path, Callable[[str], str]]] = {
     RECORDINGS / "row_types.py": row_types,
     ROOT / "docs" / "recordings.md": recordings_page,
     ROOT / "web" / "src" / "schema.ts": page_schema,
+    ROOT / "web" / "src" / "heap" / "schema.ts": heap_page_schema,
 }
 """What each file is to be, given what it is."""
 

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from tinyheap.heap import Geometry, Heap, Layout
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Gc
-from tinyheap.inspect import HeapFacts, HeapGraph, RootKind, RootSource, RootTable
+from tinyheap.inspect import HeapFacts, HeapGraph, NamedGraph, RootKind, RootSource, RootTable, ShapeNames
+from tinyheap.inspect.inspection import Inspection
+from tinyheap.inspect.naming import Layered
+from tinyheap.inspect.type_names import TypeNames, typed_heap
+from tinyheap.snapshots import Moment, MomentKind, Snapshot
+from tinyheap.symbols.types import Field, Kind, Type, TypedVariable, Types
 
 GLOBALS: Final = RootSource(RootKind.GLOBAL, "main.kept", 0x1000)
 WORD_SHAPES: Final = ((2, 1), (2, 2), (4, 4), (8, 8))
@@ -165,3 +170,77 @@ def _sprinkle(image: NDArray[np.uint8], geometry: Geometry, random: np.random.Ge
             )
     for at in range(geometry.table_address, geometry.end_address):
         image[at] = random.choice([image[at], 0, 0xAA, 0xF0, image[at]])
+
+
+# ---- heaps that are the same each time ----------------------------------------------------------------------------------
+
+(_BYTE, _LENGTH, _BYTES, _NODE, _NODE_POINTER, _NODES, _NODE_POINTERS, _BYTE_POINTER, _STRING) = range(9)
+_TYPES: Final = [
+    Type(Kind.UNSIGNED, "uint8", 1),
+    Type(Kind.UNSIGNED, "uint32", 4),
+    Type(Kind.RECORD, "[]byte", 12, fields=(Field("ptr", 0, 7), Field("len", 4, 1), Field("cap", 8, 1))),
+    Type(Kind.RECORD, "main.node", 24, fields=(Field("next", 0, 4), Field("name", 4, 8), Field("body", 12, 2))),
+    Type(Kind.POINTER, "*main.node", 4, _NODE),
+    Type(Kind.RECORD, "[]main.node", 12, fields=(Field("ptr", 0, 4), Field("len", 4, 1), Field("cap", 8, 1))),
+    Type(Kind.POINTER, "**main.node", 4, _NODE_POINTER),
+    Type(Kind.POINTER, "*uint8", 4, _BYTE),
+    Type(Kind.RECORD, "string", 8, fields=(Field("ptr", 0, 7), Field("len", 4, 1))),
+]
+HEAD, MANY = 0x100, 0x110
+"""Where the variables ``main.head``, a pointer to a node, and ``main.many``, a slice of nodes, lie."""
+
+
+def typed_nodes(count: int = 5) -> NamedGraph:
+    """A list of nodes, of which debug information knows the types, and a slice of two nodes that lead into it."""
+    start = 0x1000
+    heap = Heap(64 * 1024, word_bytes=4, start_address=start, clear_blocks=True)
+    nodes: list[int] = []
+    for number in range(count):
+        node, name, text = heap.alloc(24), heap.alloc(16), f"node {number}".encode()
+        _store(heap, node, nodes[-1] if nodes else 0, name, len(text))
+        heap.write(name, text)
+        nodes.append(node)
+    array = heap.alloc(48)
+    _store(heap, array, nodes[0], 0, 0)
+    _store(heap, array + 24, nodes[-1], 0, 0)
+    image = bytearray(start) + bytes(heap._memory)
+    for at, word in ((HEAD, nodes[-1]), (MANY, array), (MANY + 4, 2), (MANY + 8, 2)):
+        image[at : at + 4] = word.to_bytes(4, "little")
+    variables = [TypedVariable("main.head", HEAD, 4, _NODE_POINTER), TypedVariable("main.many", MANY, 12, _NODES)]
+    roots = RootTable.join(
+        (RootSource(RootKind.GLOBAL, each.name, each.address), [each.address], [word])
+        for each, word in zip(variables, (nodes[-1], array), strict=True)
+    )
+    graph = HeapGraph.of(image, HeapFacts(heap.geometry, heap.collector, False), roots)
+    typed = typed_heap(graph, Types(_TYPES, variables), None, list)
+    assert typed is not None
+    return NamedGraph(graph, Layered(TypeNames(typed), ShapeNames()), typed)
+
+
+def _store(heap: Heap, node: int, link: int, name: int, length: int) -> None:
+    for offset, word in ((0, link), (4, name), (8, length)):
+        heap.store_word(node + offset, word)
+
+
+def million_objects(count: int = 1_000_000) -> HeapGraph:
+    """A heap of that many objects of one block each, with twice as many references."""
+    start, random = 0x1_0000, np.random.default_rng(3)
+    geometry = Geometry(start, count * 16 + count // 4 + 16, 4)
+    words = np.zeros((geometry.end_block, 4), np.uint32)
+    # A binary tree, whose every object also refers to one that lies before it.
+    for word in range(2):
+        children = 2 * np.arange(count) + 1 + word
+        words[:count, word] = np.where(children < count, start + 16 * children, 0)
+    words[1:count, 2] = start + 16 * random.integers(0, np.arange(1, count))
+    table = np.zeros(geometry.table_bytes, np.uint8)
+    table[: count // 4] = 0x55
+    image = bytes(start) + words.tobytes()
+    image += bytes(geometry.table_address - len(image)) + table.tobytes()
+    return HeapGraph.of(
+        image, HeapFacts(geometry, Collector.NEXT_FIT, False), RootTable.join([(GLOBALS, 0x1000, start)])
+    )
+
+
+def inspected(named: NamedGraph, *, module_name: str = "nodes.wasm") -> Inspection:
+    """A snapshot of a program that never was, whose heap is that one."""
+    return Inspection(Snapshot(named.graph.memory, Moment(MomentKind.END), module_name=module_name), None, named)

@@ -1,6 +1,6 @@
 /** The page: its sections, the way between them, and what stands above and below. */
 import type { Signal } from "@preact/signals";
-import { useEffect, useState } from "preact/hooks";
+import { Bar } from "./bar";
 import { Bars } from "./bars";
 import { FlameGraph } from "./flame/view";
 import { sizeText, timeText } from "./format";
@@ -8,12 +8,11 @@ import { Head } from "./head";
 import { HeapMap } from "./heapmap/view";
 import { Keys } from "./keys";
 import { Leaks } from "./leaks";
-import { Choice, Dialog, Empty, Section, Unknown } from "./parts";
+import { Dialog, Empty, Section, Unknown } from "./parts";
 import { Collections, Pauses } from "./pauses";
 import type { Objects, Recording } from "./recording";
 import { Scrubber } from "./scrubber";
 import { Lines } from "./source";
-import { theme } from "./state";
 import { TimeLine } from "./timeline";
 import { Functions, Sites } from "./usages";
 
@@ -29,17 +28,15 @@ const SECTIONS = [
   ["sizes", "Sizes and lifetimes"],
 ] as const;
 
-const THEMES = [
-  ["auto", "Auto"],
-  ["light", "Light"],
-  ["dark", "Dark"],
-] as const;
-
 export function App({ recording, objects }: { recording: Recording; objects: Signal<Objects | null> }) {
   const { run, sizes, lifetimes, leaks } = recording.summary;
+  const suspects = "unknown" in leaks ? 0 : leaks.suspects.length;
+  const sections = SECTIONS.map(([id, title]) => [id, title, id === "leaks" ? suspects : 0] as const);
   return (
     <>
-      <Bar suspects={"unknown" in leaks ? 0 : leaks.suspects.length} />
+      <Bar sections={sections}>
+        <Keys />
+      </Bar>
       <main>
         <Head recording={recording} />
         <Section id="heap" title="Heap through time" lead={`Drag across the time line to look closer, click it to choose a moment${run.unseen_heap === null ? "; the map shows the heap at that moment" : ""}.`}>
@@ -110,51 +107,6 @@ function Moment({ recording, objects: { value: objects } }: { recording: Recordi
       )}
     </>
   );
-}
-
-function Bar({ suspects }: { suspects: number }) {
-  const current = useCurrent();
-  return (
-    <div class="bar-top">
-      <a class="skip" href="#heap" onClick={jump("heap")}>To the content</a>
-      <span class="brand" aria-hidden="true"><i /><i /><i /><i /> tinyheap</span>
-      <nav aria-label="Sections">
-        {SECTIONS.map(([id, title]) => (
-          <a key={id} href={`#${id}`} aria-current={current === id ? "location" : undefined} onClick={jump(id)}>
-            {title}
-            {id === "leaks" && suspects > 0 && <span class="count">{suspects}</span>}
-          </a>
-        ))}
-      </nav>
-      <Keys />
-      <Choice label="Theme" value={theme} options={THEMES} />
-    </div>
-  );
-}
-
-/** Goes to a section and leaves the address alone, whose fragment holds what was chosen. */
-function jump(id: string) {
-  return (event: MouseEvent) => {
-    event.preventDefault();
-    const section = document.getElementById(id)!;
-    section.scrollIntoView();
-    section.tabIndex = -1;
-    section.focus({ preventScroll: true });
-  };
-}
-
-/** The section that is being read. */
-function useCurrent(): string {
-  const [current, setCurrent] = useState<string>("");
-  useEffect(() => {
-    const observer = new IntersectionObserver(
-      (entries) => entries.forEach((entry) => entry.isIntersecting && setCurrent(entry.target.id)),
-      { rootMargin: "-30% 0px -65% 0px" },
-    );
-    for (const [id] of SECTIONS) observer.observe(document.getElementById(id)!);
-    return () => observer.disconnect();
-  }, []);
-  return current;
 }
 
 function Foot({ recording }: { recording: Recording }) {

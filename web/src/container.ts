@@ -9,7 +9,7 @@
 type Coding = "plain" | "differences";
 
 interface Place {
-  type: "u32" | "f64";
+  type: "u32" | "f64" | "u8";
   coding: Coding;
   offset: number;
   length: number;
@@ -25,6 +25,8 @@ export interface Container<Json> {
   has(name: string): boolean;
   /** The column of that name; an error names one that is not there. */
   column(name: string): Column;
+  /** A column of bytes. */
+  bytes(name: string): Uint8Array;
 }
 
 /** The container in the script tag of that id. */
@@ -35,13 +37,18 @@ export async function read<Json>(id: string): Promise<Container<Json>> {
   const json = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + jsonBytes)));
   const columns: Record<string, Place> = json.columns;
   const start = Math.ceil((4 + jsonBytes) / ALIGNMENT) * ALIGNMENT;
+  const placed = (name: string): Place => {
+    const place = columns[name];
+    if (!place) throw new Error(`the page's data has no column ${name}`);
+    return { ...place, offset: start + place.offset };
+  };
   return {
     json,
     has: (name) => name in columns,
-    column(name) {
-      const place = columns[name];
-      if (!place) throw new Error(`the page's data has no column ${name}`);
-      return decode(bytes, { ...place, offset: start + place.offset });
+    column: (name) => decode(bytes, placed(name)),
+    bytes(name) {
+      const { offset, length } = placed(name);
+      return bytes.subarray(offset, offset + length);
     },
   };
 }

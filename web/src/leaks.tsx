@@ -1,5 +1,6 @@
 /** Leak suspects: allocation sites whose live bytes grow from collection to collection. */
 import { addressText, countText, sizeText } from "./format";
+import { Inspecting } from "./inspecting";
 import { Button, Empty, Unknown } from "./parts";
 import type { Recording } from "./recording";
 import type { Leaks as Found, Suspect } from "./schema";
@@ -23,6 +24,7 @@ export function Leaks({ recording }: { recording: Recording }) {
           </li>
         ))}
       </ol>
+      <Inspecting recording={recording} question="What keeps the objects alive?" />
       {leaks.suspects.length > SHOWN && <p class="quiet">And {countText(leaks.suspects.length - SHOWN)} more, with lower scores.</p>}
     </>
   );

@@ -4,13 +4,13 @@ import { render } from "preact";
 import "./style.css";
 import { App } from "./app";
 import { type Objects, readObjects, readRecording } from "./recording";
-import { followFragment } from "./state";
+import { followRecording } from "./state";
 import { followTheme } from "./theme";
 
 async function show(): Promise<void> {
   followTheme();
   const recording = await readRecording();
-  followFragment(recording.summary.totals.peak?.time_ns ?? recording.summary.run.duration_ns);
+  followRecording(recording.summary.totals.peak?.time_ns ?? recording.summary.run.duration_ns);
   const objects = signal<Objects | null>(null);
   render(<App recording={recording} objects={objects} />, document.getElementById("page")!);
   objects.value = await readObjects(recording);

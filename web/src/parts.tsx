@@ -2,7 +2,7 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
-import { opened, withWord } from "./state";
+import { opened, withWord } from "./choices";
 
 export function Section(props: { id: string; title: string; lead?: ComponentChildren; children: ComponentChildren }) {
   return (

@@ -7,7 +7,7 @@
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import { useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { countText } from "./format";
-import { type Arrangement, type TableName, tables } from "./state";
+import { type Arrangement, tables } from "./choices";
 
 export interface TableColumn {
   title: string;
@@ -25,7 +25,7 @@ export interface TableColumn {
 
 interface Props {
   /** What its arrangement is called in a link. */
-  name: TableName;
+  name: string;
   label: string;
   rows: number;
   columns: TableColumn[];

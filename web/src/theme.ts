@@ -1,6 +1,6 @@
 /** Light or dark: as the system has it, or as the reader wants it. */
 import { computed, effect, signal } from "@preact/signals";
-import { theme } from "./state";
+import { theme } from "./choices";
 
 const query = matchMedia("(prefers-color-scheme: dark)");
 const systemDark = signal(query.matches);

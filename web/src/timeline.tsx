@@ -11,7 +11,8 @@ import { useSize } from "./canvas";
 import { property } from "./colors";
 import { shareText, sizeText, timeText } from "./format";
 import type { Recording } from "./recording";
-import { hidden, period, time, withWord } from "./state";
+import { withWord } from "./choices";
+import { hidden, period, time } from "./state";
 import { dark } from "./theme";
 
 interface Line {

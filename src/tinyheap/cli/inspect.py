@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinyheap.cli.parameters import INPUT, SIZE, Input, InputFile
+from tinyheap.cli.exporting import export_options
+from tinyheap.cli.parameters import INPUT, OUTPUT, SIZE, Input, InputFile, OutputTarget
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import SnapshotError
 from tinyheap.guests.program import LEAKING
@@ -24,6 +25,8 @@ from tinyheap.inspect.inspection import Inspection
 from tinyheap.inspect.proving import SecondRun
 from tinyheap.json_of import json_of
 from tinyheap.report.consoles import result_console
+from tinyheap.report.exports.formats import HEAP_FORMATS, export_heap
+from tinyheap.report.html.heap_page import heap_page
 from tinyheap.report.terminal.inspection import AnswersCard
 from tinyheap.snapshots.moments import Moment, MomentKind
 from tinyheap.snapshots.snapshot import Snapshot
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tinyheap.guests.record.recorder import Recorder
+    from tinyheap.inspect.answers import Answers
     from tinyheap.snapshots.snapshot import Births
 
 PROVING_SEED: Final = 1
@@ -78,6 +82,8 @@ def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
     "numbers, or stale pointers, and what they alone keep alive.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=OUTPUT, help="Write all that there is to see as one HTML page to this file.")
+@export_options(HEAP_FORMATS, "the heap")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -93,6 +99,8 @@ def command(
     against: Input | None,
     proves: bool,
     as_json: bool,
+    html: OutputTarget | None,
+    exports: tuple[tuple[str, OutputTarget], ...],
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Say what is alive in the heap of FILE, what keeps it alive, and what will be freed.
@@ -103,47 +111,71 @@ def command(
 
     A NAME is that of objects or of what holds them, as the overview shows them, or a part of it.
     """
+    if as_json and any(output.is_stream for output in (html, *(output for _, output in exports)) if output):
+        raise click.UsageError("--json is printed on standard output: name a file for --html and --export")
     for file in (ran, against, options["symbols"], options["host"], options["stdin"]):
         if file is not None:
             file.check()
-    data, second_run = module.read(), None
+    data = module.read()
     symbols = None if options["symbols"] is None else options["symbols"].read()
     if is_module(data):
         if ran is not None:
             raise click.UsageError(f"{module} is a module itself: --module is for snapshots")
-        if proves and options["seed"] is None:
-            options["seed"] = PROVING_SEED
-
-        if proves:
-            options["stdin"] = _kept(ctx, options["stdin"])
 
         def made(recorder: Recorder | None = None) -> CommandRun:
             run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
             run.wasm = data
             return run
 
-        if proves:
-            (snapshot, births), (second, own_births) = _ran_twice(made)
-            second_run = SecondRun(Inspection.of(second, data, symbols), births, own_births)
-        else:
-            snapshot = _ran(made())
-        inspection = Inspection.of(snapshot, data, symbols)
+        inspection, second_run = _opened(ctx, made, data, symbols, options, proves=proves)
     else:
-        if proves:
+        if proves or words or ctx.obj or options["moment"] is not None:
             raise click.UsageError(
-                f"{module} is a snapshot, which is not run: --prove is for modules, which it runs twice"
+                f"{module} is a snapshot, which is not run: arguments, --at and --prove are for modules"
             )
-        if words or ctx.obj or options["moment"] is not None:
-            raise click.UsageError(f"{module} is a snapshot, which is not run: arguments and --at are for modules")
         code = None if ran is None else ran.read()
-        inspection = Inspection.of(_loaded(module, data), code, symbols)
+        inspection, second_run = Inspection.of(_loaded(module, data), code, symbols), None
     earlier = None if against is None else _earlier(against, inspection, symbols)
     answers = answers_of(inspection, wanted, shown, holes, earlier, second_run, retained=retained)
+    if html:
+        html.write(heap_page(inspection, earlier).encode())
+        click.echo(f"wrote {html}", err=True)
+    _export(inspection, answers, exports)
     if as_json:
         found = {name: each for name, each in json_of(answers).items() if each is not None}
         click.echo(json.dumps(found))
-    else:
+    elif not html and not exports:
         result_console().print(AnswersCard(answers))
+
+
+def _opened(
+    ctx: click.Context,
+    made: Callable[..., CommandRun],
+    data: bytes,
+    symbols: bytes | None,
+    options: dict[str, Any],
+    *,
+    proves: bool,
+) -> tuple[Inspection, SecondRun | None]:
+    """The heap of a module that is run now; where words are to be proved, a second run, too."""
+    if not proves:
+        return Inspection.of(_ran(made()), data, symbols), None
+    options["seed"] = PROVING_SEED if options["seed"] is None else options["seed"]
+    options["stdin"] = _kept(ctx, options["stdin"])
+    (snapshot, births), (second, own_births) = _ran_twice(made)
+    second_run = SecondRun(Inspection.of(second, data, symbols), births, own_births)
+    return Inspection.of(snapshot, data, symbols), second_run
+
+
+def _export(inspection: Inspection, answers: Answers, exports: tuple[tuple[str, OutputTarget], ...]) -> None:
+    """Write every file that was asked for."""
+    for name, output in exports:
+        content = HEAP_FORMATS[name].content
+        if content is None:
+            export_heap(inspection, name, output.path)
+        else:
+            output.write(content(inspection, answers.why))
+        click.echo(f"wrote {output}", err=True)
 
 
 def is_module(data: bytes) -> bool:

@@ -60,6 +60,7 @@ def command(
     """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
 
     The words after `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
+    What then is still alive, and why, `tinyheap inspect` tells of the file that --snapshot writes.
     """
     watched = Watched(None if output is None else output.path, overwrite=force)
     with contextlib.ExitStack() as shown:

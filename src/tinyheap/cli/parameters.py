@@ -127,15 +127,15 @@ class OutputTarget(_NamedFile):
         if not self.is_stream:
             check_writable(self.path)
 
-    def write(self, content: bytes) -> None:
-        """Write it, all of it or nothing.
+    def write(self, content: bytes | Iterable[bytes]) -> None:
+        """Write it, all of it or nothing, in one piece or several.
 
         Raises:
             OutputError: It cannot be written.
         """
         if self.is_stream:
             sys.stdout.flush()
-            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.writelines((content,) if isinstance(content, bytes) else content)
             sys.stdout.buffer.flush()
         else:
             write_whole(self.path, content)

@@ -14,7 +14,8 @@ from typing import Final
 
 import click
 
-from tinyheap.cli.parameters import FOLDER, OUTPUT, RECORDING, Command, Input, OutputTarget
+from tinyheap.cli.exporting import export_options
+from tinyheap.cli.parameters import OUTPUT, RECORDING, Command, Input, OutputTarget
 from tinyheap.files import is_folder, text_of
 from tinyheap.profile import Measure
 from tinyheap.recordings.recording import Recording
@@ -28,25 +29,6 @@ TOP: Final = 15
 TOP_LIMIT: Final = 100_000
 
 
-class ExportType(click.ParamType[tuple[str, OutputTarget]]):
-    """A format and where to: `FORMAT=PATH`."""
-
-    name = "export"
-
-    def convert(
-        self, value: str | tuple[str, OutputTarget], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, OutputTarget]:
-        """Format and path; a usage error where there is no such format."""
-        if isinstance(value, tuple):
-            return value
-        format_name, equals, path = value.partition("=")
-        if format_name not in FORMATS:
-            self.fail(f"invalid format {text_of(format_name)!r}: expected one of {', '.join(FORMATS)}", param, ctx)
-        if not equals or not path:
-            self.fail(f"invalid export {text_of(value)!r}: expected {format_name}=PATH", param, ctx)
-        return format_name, (OUTPUT if FORMATS[format_name].content else FOLDER).convert(path, param, ctx)
-
-
 class SourceType(click.ParamType[Path]):
     """A folder of source files."""
 
@@ -57,15 +39,6 @@ class SourceType(click.ParamType[Path]):
         if not is_folder(Path(value)):
             self.fail(f"invalid folder {text_of(value)!r}: there is no such folder", param, ctx)
         return Path(value)
-
-
-def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
-    """Print what there is to export to, and end."""
-    if is_asked and not ctx.resilient_parsing:
-        width = max(map(len, FORMATS))
-        for name, described in FORMATS.items():
-            click.echo(f"{name:{width}}  {described.description}")
-        ctx.exit()
 
 
 @click.command(cls=Command)
@@ -99,22 +72,7 @@ def list_formats(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object.")
 @click.option("--html", type=OUTPUT, help="Write the report as one HTML page to this file.")
-@click.option(
-    "--export",
-    "exports",
-    type=ExportType(),
-    multiple=True,
-    metavar="FORMAT=PATH",
-    help="Write the recording to PATH in a format of another tool; may be repeated.",
-)
-@click.option(
-    "--list-formats",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=list_formats,
-    help="List the formats that --export can write, and exit.",
-)
+@export_options(FORMATS, "the recording")
 def command(
     file: Input,
     against: Input | None,

@@ -13,6 +13,7 @@ from tinyheap.inspect.object_views import object_view
 from tinyheap.inspect.overviews import objects_of, overview
 from tinyheap.inspect.paths import why
 from tinyheap.inspect.proving import prove
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.inspect.comparing import HeapComparison
@@ -30,7 +31,7 @@ MOST_WHY: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class WhyAnswer:
+class WhyAnswer(Result):
     """Why the objects are alive that a name or an address means.
 
     Args:
@@ -47,7 +48,7 @@ class WhyAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Result):
     """What was asked of a heap; None for what was not."""
 
     overview: Overview | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tinyheap.inspect.graph import NONE
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ class PathDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class HeapComparison:
+class HeapComparison(Result):
     """Two heaps of one program.
 
     Args:

@@ -137,9 +137,15 @@ def _node(named: NamedGraph, found: int, below: tuple[TreeNode, ...]) -> TreeNod
 
 def retained_by_group(named: NamedGraph) -> tuple[GroupRetained, ...]:
     """All groups, by what they retain; the most first."""
+    rows = zip(named.groups.names, *group_sums(named).values(), strict=True)
+    found = [GroupRetained(name, *row) for name, *row in rows if row[0]]
+    return tuple(sorted(found, key=lambda each: (-each.retained_bytes, -each.size_bytes, each.group)))
+
+
+def group_sums(named: NamedGraph) -> dict[str, list[int]]:
+    """What `GroupRetained` has of each group, by its fields; 0 for a group without objects."""
     graph, groups = named.graph, named.groups
     sizes, garbage = graph.sizes_bytes, graph.is_garbage
-    outermost = graph.outermost(groups.of)
 
     def sums(values: NDArray[np.uint64], chosen: NDArray[np.bool_]) -> list[int]:
         # Floats are exact up to 2**53 bytes.
@@ -147,15 +153,13 @@ def retained_by_group(named: NamedGraph) -> tuple[GroupRetained, ...]:
         return counts
 
     ones, every = np.ones(len(graph), np.uint64), np.ones(len(graph), bool)
-    columns = (
-        sums(ones, every),
-        sums(sizes, every),
-        sums(ones, garbage),
-        sums(sizes, garbage),
-        sums(graph.tree.retained_bytes, outermost),
-    )
-    found = [GroupRetained(name, *row) for name, *row in zip(groups.names, *columns, strict=True) if row[0]]
-    return tuple(sorted(found, key=lambda each: (-each.retained_bytes, -each.size_bytes, each.group)))
+    return {
+        "objects": sums(ones, every),
+        "size_bytes": sums(sizes, every),
+        "garbage_objects": sums(ones, garbage),
+        "garbage_bytes": sums(sizes, garbage),
+        "retained_bytes": sums(graph.tree.retained_bytes, graph.outermost(groups.of)),
+    }
 
 
 def accumulation(named: NamedGraph, found: int) -> Accumulation | None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from tinyheap.errors import InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -81,7 +82,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Holes:
+class Holes(Result):
     """The free runs of a heap, for a request.
 
     Args:

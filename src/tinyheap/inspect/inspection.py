@@ -15,6 +15,7 @@ from tinyheap.inspect.goroutines import GoroutineNames
 from tinyheap.inspect.graph import HeapGraph
 from tinyheap.inspect.heap_facts import HeapFacts
 from tinyheap.inspect.naming import Layered, NamedGraph, ShapeNames
+from tinyheap.inspect.overviews import overview
 from tinyheap.inspect.recognized import recognized
 from tinyheap.inspect.root_names import RootNames
 from tinyheap.inspect.roots import root_table
@@ -82,6 +83,10 @@ class Inspection:
             raise SnapshotError(f"invalid snapshot: its heap makes no sense: {error}") from error
         typed = typed_heap(graph, types, parsed, lambda: names.variables)
         return cls(snapshot, parsed, NamedGraph(graph, _namer(snapshot, typed), typed), types.problem)
+
+    def _repr_html_(self) -> str:
+        """The overview, for notebooks."""
+        return overview(self)._repr_html_()
 
     @property
     def graph(self) -> HeapGraph:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.inspect.decoding import decoded
 from tinyheap.inspect.graph import Certainty
 from tinyheap.inspect.holders import holders_of
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.inspect.decoding import Value
@@ -42,7 +43,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectView:
+class ObjectView(Result):
     """An object.
 
     Args:

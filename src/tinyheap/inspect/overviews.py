@@ -10,6 +10,7 @@ import numpy as np
 from tinyheap.errors import InvalidAddressError
 from tinyheap.inspect.dominators import accumulation, retained_by_group, top_retained
 from tinyheap.inspect.graph import NONE, ROOTS
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.inspect.dominators import Accumulation, GroupRetained, Retained
@@ -41,7 +42,7 @@ class HeldBy:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Result):
     """A heap at one moment.
 
     Args:

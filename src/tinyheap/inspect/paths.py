@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.inspect.decoding import expression, variable_name
 from tinyheap.inspect.graph import NONE, ROOTS, Certainty
 from tinyheap.inspect.root_table import RootKind
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,7 +148,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Why(Result):
     """Why an object is alive, or that it is not.
 
     Args:

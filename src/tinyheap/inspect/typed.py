@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tinyheap.inspect.go_types import TYPE_VARIABLE, GoTypes, Reference, Shape
 from tinyheap.inspect.heap_memory import NOTHING, WORD_BYTES, HeapMemory, no_names
 from tinyheap.inspect.maps import LARGEST_ENTRY, Maps
 from tinyheap.symbols.types import Kind, Types
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _MOST_CLAIMS: Final = 4
 """By how many an object's type may become better, until it stays."""
@@ -95,6 +98,23 @@ class TypedHeap:
     def numbers(self) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         """The number of each object's type, or of that of its elements; `NOTHING` where it is not known."""
         return self._numbers
+
+    @property
+    def starts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Where in each object the values begin, in bytes."""
+        return self._starts
+
+    @property
+    def lengths(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Of how many values each object's type is known."""
+        return self._counts
+
+    def is_within(self, indices: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Of words of objects, by the objects and the offsets in them, whether they are part of values of a known type."""
+        places = offsets.astype(np.int64) - self._starts[indices]
+        ends = np.asarray(self._covered)[indices]
+        within: NDArray[np.bool_] = (self._numbers[indices] != NOTHING) & (places >= 0) & (places < ends)
+        return within
 
     def claim(self, index: int) -> Claim | None:
         """What an object consists of; None where that is not known."""

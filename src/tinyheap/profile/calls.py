@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.census import SITES, take_census
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of, live_series
-from tinyheap.profile.result import Result, Unknown, row, rows, unless_collections
+from tinyheap.profile.result import Unknown, row, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
 from tinyheap.recordings.schema import EventKind
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

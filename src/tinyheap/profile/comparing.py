@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.pausing import PERCENTS, Pauses, pauses
-from tinyheap.profile.result import Result, Unknown
+from tinyheap.profile.result import Unknown
 from tinyheap.profile.sites import Usage, by_function, by_site
 from tinyheap.profile.summary import Peak, Totals, totals
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

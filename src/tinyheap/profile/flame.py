@@ -12,10 +12,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, rows, unless_allocations, unless_collections, unless_lives
+from tinyheap.profile.result import Unknown, rows, unless_allocations, unless_collections, unless_lives
 from tinyheap.profile.stacks import StackTree
 from tinyheap.profile.summary import Peak, peak
 from tinyheap.recordings.observed import Lives
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, rows, unless_collections, unless_lives
+from tinyheap.profile.result import Unknown, rows, unless_collections, unless_lives
 from tinyheap.recordings.observed import Lives
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording

@@ -21,8 +21,9 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, SITES, take_census
-from tinyheap.profile.result import Result, Unknown, row, rows, unless_collections
+from tinyheap.profile.result import Unknown, row, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.census import SITES, take_census
-from tinyheap.profile.result import Result, Unknown, rows
+from tinyheap.profile.result import Unknown, rows
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.recordings.schema import BY_COLLECTOR
+from tinyheap.results import Result
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import SITES, take_census
-from tinyheap.profile.result import Result, Unknown, columns, row, rows, unless_lives
+from tinyheap.profile.result import Unknown, columns, row, rows, unless_lives
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     import numpy as np

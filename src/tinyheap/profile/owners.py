@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from tinyheap.profile.census import take_census
 from tinyheap.profile.moments import extent, object_of
-from tinyheap.profile.result import Result, Unknown, row, rows, unless_allocations
+from tinyheap.profile.result import Unknown, row, rows, unless_allocations
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.profile.moments import ObjectAt

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tinyheap.profile.result import Result, Unknown, rows, unless_collections
+from tinyheap.profile.result import Unknown, rows, unless_collections
 from tinyheap.profile.summary import wall_ns
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,17 +1,17 @@
-"""What all results of analyses have in common, and how analyses query a recording."""
+"""The result of an analysis of which nothing was observed, and how analyses query a recording."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import QueryError, RecordingCorruptError
 from tinyheap.json_of import json_of
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.rows import asking
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 Parameters = list[Any] | dict[str, Any]
-
-
-class Result:
-    """Base of every result; results are frozen, and a notebook shows them as a table or a chart."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        # By its name, since forms stand above analyses, which know nothing of them.
-        html: str = import_module("tinyheap.report.notebook.forms").html_of(self)
-        return html
 
 
 @dataclass(frozen=True, slots=True)

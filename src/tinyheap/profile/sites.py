@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tinyheap.profile.census import CENSUS, SITES, take_census
-from tinyheap.profile.result import Result, rows
+from tinyheap.profile.result import rows
 from tinyheap.profile.stacks import NO_STACK, Key, StackFrame, StackTree
 from tinyheap.profile.trends import Trend, trends
 from tinyheap.recordings.observed import Lives
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, Unknown, row, rows, unless_lives
+from tinyheap.profile.result import Unknown, row, rows, unless_lives
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.recordings.observed import Observed

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import CENSUS, take_census
-from tinyheap.profile.result import Result, rows
+from tinyheap.profile.result import rows
 from tinyheap.profile.summary import fragmentation, wall_ns
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.recordings.observed import Observed

@@ -23,8 +23,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.profile.census import SITES, take_census
-from tinyheap.profile.result import Result, rows
+from tinyheap.profile.result import rows
 from tinyheap.recordings.observed import Lives
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording

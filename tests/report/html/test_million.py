@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import recordings_made
+from browser_fixtures import processor_s
 from recordings_made import Shape
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
@@ -87,19 +87,6 @@ def test_it_opens_in_less_than_three_seconds(page_file: Path, browser: Browser, 
         if taken_s[-1] < 3:
             break
     assert min(taken_s) < 3
-
-
-def processor_s(browser: Browser) -> float:
-    """The seconds that the browser's processes have worked, those of the kernel for them included."""
-    session = browser.new_browser_cdp_session()
-    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    session.detach()
-    ticks = 0
-    for process in processes:
-        # The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
-        fields = Path(f"/proc/{process['id']}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_only_what_is_in_sight_is_on_the_page(page_file: Path, open_page: OpenPage) -> None:

@@ -97,7 +97,7 @@ function byFate(recording: Recording, objects: Objects, time: number): Scheme {
   return { kinds: FATES.length, weigh, color: (kind) => FATES[kind]![1], legend: { entries } };
 }
 
-function gradient(color: (share: number) => Color): string {
+export function gradient(color: (share: number) => Color): string {
   const stops = Array.from({ length: 11 }, (_, i) => css(color(i / 10)));
   return `linear-gradient(to right, ${stops.join(", ")})`;
 }

@@ -1,8 +1,10 @@
 /** What there is to say of a place in the heap: its object with its life and its call stack, or the free run. */
+import { Inspecting } from "../inspecting";
 import { Button, Facts } from "../parts";
 import { addressText, countText, shareText, sizeText, timeText } from "../format";
 import type { Objects, Recording } from "../recording";
-import { highlighted, object as chosen, time } from "../state";
+import { object as chosen } from "../choices";
+import { highlighted, time } from "../state";
 import { lookAt, type Raster } from "./raster";
 
 interface Props {
@@ -39,6 +41,7 @@ export function Details(props: Props & { object: number }) {
           onClick={() => (highlighted.value = highlighted.value === site ? -1 : site)}
         />
       </div>
+      <Inspecting recording={recording} question="Why is it alive?" options={` --why 0x${objects.address[object]!.toString(16)}`} />
       <Stack recording={recording} stack={objects.stack[object]!} />
     </>
   );

@@ -1,6 +1,5 @@
 /** Draws a raster of the heap, and over it what is pointed at. */
 import { type Color, css, mix, property } from "../colors";
-import type { Objects } from "../recording";
 import { prevailing, type Grid, type Raster } from "./raster";
 import type { Scheme } from "./colorings";
 
@@ -136,9 +135,4 @@ export function outline(context: CanvasRenderingContext2D, grid: Grid, firstBloc
     context.strokeRect(x - 1, row * cellHeight - 1, width + 1, cellHeight + 1);
     at = until;
   }
-}
-
-/** The blocks of an object. */
-export function blocksOf(objects: Objects, object: number): [number, number] {
-  return [objects.first[object]!, objects.end[object]!];
 }

@@ -4,7 +4,7 @@
  * A cell is one block where there is room for it, and else several blocks.  Cells of one block know their object;
  * cells of several know how many of their blocks are taken, and whose color prevails.
  */
-import type { Span } from "../state";
+import type { Span } from "../choices";
 import type { Objects } from "../recording";
 
 export interface Grid {
@@ -63,8 +63,11 @@ export interface Weighing {
   weigh(object: number): number;
 }
 
+/** What is needed of objects to find those that live at a moment, and where they lie. */
+export type Living = Pick<Objects, "first" | "end" | "deathCollection" | "deaths" | "bornUntil">;
+
 /** All objects that live at a moment, in their cells. */
-export function rasterize(objects: Objects, time: number, grid: Grid, weighing: Weighing): Raster {
+export function rasterize(objects: Living, time: number, grid: Grid, weighing: Weighing): Raster {
   const { span, blocksPerCell } = grid;
   const cells = grid.columns * grid.rows;
   const raster: Raster = {
@@ -114,7 +117,7 @@ export interface Place {
 }
 
 /** The object at a block, and the nearest objects on both sides. */
-export function lookAt(objects: Objects, time: number, block: number): Place {
+export function lookAt(objects: Living, time: number, block: number): Place {
   const place: Place = { object: -1, before: -1, after: -1 };
   const { first, end, deathCollection, deaths } = objects;
   for (let object = objects.bornUntil(time) - 1; object >= 0; object--) {

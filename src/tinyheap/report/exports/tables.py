@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,31 @@ def write_tables(recording: Recording, folder: Path, extension: str) -> None:
     (source,) = row(recording, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
     queries = {table.name: f"FROM {table.name}" for table in schema.TABLES}
     queries[schema.OBJECTS.name] = schema.OBJECTS.query
+    copy_tables(folder, extension, queries, lambda connection: _attach(connection, source))
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Open the recording, with all tables that one may have."""
+    connection.execute(f"ATTACH {_quoted(source)} AS source (READ_ONLY); USE source.main")
+    found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    for table in schema.lacking({name for (name,) in found}):
+        connection.execute(table.temporary_sql)
+
+
+def copy_tables(
+    folder: Path, extension: str, queries: Mapping[str, str], prepare: Callable[[duckdb.DuckDBPyConnection], None]
+) -> None:
+    """Write what queries give, each into a file of its own; those that are there are replaced once all are written.
+
+    Args:
+        folder: Where to; made if it is not there.
+        extension: ``csv`` or ``parquet``.
+        queries: By the names of the files.
+        prepare: Gives a connection what the queries ask for.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoload_known_extensions": False,
         "autoinstall_known_extensions": False,
@@ -47,10 +73,7 @@ def write_tables(recording: Recording, folder: Path, extension: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary(folder.absolute()) as made, duckdb.connect(":memory:", config=config) as connection:
             made.mkdir()
-            connection.execute(f"ATTACH {_quoted(source)} AS source (READ_ONLY); USE source.main")
-            found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-            for table in schema.lacking({name for (name,) in found}):
-                connection.execute(table.temporary_sql)
+            prepare(connection)
             for name, query in queries.items():
                 connection.execute(
                     f"COPY ({query}) TO {_quoted(str(made / f'{name}.{extension}'))} ({OPTIONS[extension]})"

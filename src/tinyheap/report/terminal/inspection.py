@@ -11,21 +11,24 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from tinyheap.inspect.answers import Answers, WhyAnswer
+from tinyheap.inspect.comparing import HeapComparison
 from tinyheap.inspect.dominators import Gathering
+from tinyheap.inspect.holes import Holes
+from tinyheap.inspect.object_views import ObjectView
+from tinyheap.inspect.overviews import Overview
+from tinyheap.inspect.paths import Why
 from tinyheap.inspect.proving import Meaning
 from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
-    from tinyheap.inspect.answers import Answers, WhyAnswer
-    from tinyheap.inspect.comparing import HeapComparison
     from tinyheap.inspect.dominators import Accumulation, TreeNode
     from tinyheap.inspect.holders import Holder
-    from tinyheap.inspect.holes import Holes
-    from tinyheap.inspect.object_views import ObjectView, Word
-    from tinyheap.inspect.overviews import Overview
-    from tinyheap.inspect.paths import Path, Why
+    from tinyheap.inspect.object_views import Word
+    from tinyheap.inspect.paths import Path
     from tinyheap.inspect.proving import Proof
+    from tinyheap.results import Result
 
 GROUPS_SHOWN: Final = 10
 ROOTS_SHOWN: Final = 10
@@ -62,6 +65,27 @@ class AnswersCard:
             yield from _proof(answers.proof)
         if answers.comparison is not None:
             yield from _comparison(answers.comparison)
+
+
+def heap_card(result: Result) -> AnswersCard | None:
+    """What shows a result of `tinyheap.inspect`; None for that of anything else."""
+    match result:
+        case Answers():
+            return AnswersCard(result)
+        case Overview():
+            return AnswersCard(Answers(overview=result))
+        case WhyAnswer():
+            return AnswersCard(Answers(why=result))
+        case Why():
+            return AnswersCard(Answers(why=WhyAnswer(f"{result.address:#x}", 1, (result,), ())))
+        case ObjectView():
+            return AnswersCard(Answers(object=result))
+        case Holes():
+            return AnswersCard(Answers(holes=result))
+        case HeapComparison():
+            return AnswersCard(Answers(comparison=result))
+        case _:
+            return None
 
 
 def _table(*columns: str) -> Table:

@@ -359,6 +359,7 @@ class SuspectRows:
         rest = len(self.found.suspects) - self.most
         if rest > 0:
             yield Text(f"and {rest:,} more", "dim")
+        yield Text("what keeps their objects alive: `--snapshot FILE`, then `tinyheap inspect FILE`", "dim")
 
 
 # ---- any result -------------------------------------------------------------------------------------------------------
