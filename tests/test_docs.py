@@ -91,7 +91,7 @@ def test_every_name_at_the_front_door_is_in_the_reference() -> None:
 def test_the_demo_leaves_its_program_where_the_examples_look_for_it() -> None:
     command = [str(needs.tool("make")), "--dry-run", "demo-program"]
     steps = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert f"cp {console_blocks.GOFMT.relative_to(ROOT)} {console_blocks.DEMO_PROGRAM}" in steps
+    assert f"cp {guests_modules.place('gofmt-0.4.9').relative_to(ROOT)} build/gofmt.wasm" in steps
 
 
 def test_commands_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

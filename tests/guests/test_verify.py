@@ -178,6 +178,16 @@ def test_the_overwritten_layout_of_sh_syntax_is_found() -> None:
             finish(program)
 
 
+def test_what_cannot_be_guarded_is_not_to_be_run_with_a_guard() -> None:
+    with running(guests_modules.read("gofeatureflag-1.1.0"), Policy(verify=True)) as program:
+        address = program.call("malloc", 32)
+        assert isinstance(address, int)
+        program.memory.write(address, b"a" * 400)
+        with pytest.raises(HeapCorruptError, match="something wrote to it after it was freed") as caught:
+            finish(program)
+        assert "--guard" not in str(caught.value)
+
+
 @pytest.mark.parametrize("module", ["gofmt-0.4.9", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"])
 @pytest.mark.parametrize("lines", [50, pytest.param(4000, marks=pytest.mark.slow)])
 def test_nothing_is_found_in_sound_real_programs(module: str, lines: int) -> None:

@@ -41,9 +41,14 @@ NAMES = tuple(_FILES)
 """Every module there is, for ``pytest.mark.parametrize``."""
 
 
+def place(name: str) -> Path:
+    """Where the file of a module in ``NAMES`` lies, once it is installed."""
+    return INSTALLED / _FILES[name]
+
+
 def path(name: str) -> Path:
     """The file of a module in ``NAMES``; where it is not installed the test is skipped, or fails when CI=true."""
-    return needs.path(INSTALLED / _FILES[name], f"the program {name} (`make guests` installs it)")
+    return needs.path(place(name), f"the program {name} (`make guests` installs it)")
 
 
 def read(name: str) -> bytes:

@@ -201,5 +201,7 @@ class Verifier:
             raise StackOverflowError(message, overflow) from error
 
     def _advised(self, problems: list[str]) -> str:
-        advice = "" if self._policy.guard else "; run with --guard to find out who overran its object"
+        # Only heaps of TinyGo up to 0.39 can be guarded.
+        can_guard = isinstance(self._facts, BlockHeap) and not self._policy.guard
+        advice = "; run with --guard to find out who overran its object" if can_guard else ""
         return "; ".join(problems) + advice
