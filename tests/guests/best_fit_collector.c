@@ -3,6 +3,10 @@
  *   PRECISE=1      headers hold a layout                    BACK=1       headers lie behind objects, as from 0.42 on
  *   TASKS=1        a current task decides about the stack   EXPLICIT=1   the program itself asks for collections too
  *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
+ *   SECRET=1       a collection leaves a word on the stack that is none of its variables
+ *   FINALIZERS=1   objects may have a finalizer, which an allocation that collects runs at once, from within its own frame
+ *   SMALLEST=12    no object is smaller, and the allocator relies on it
+ *   INDIRECT=1     as without optimization: functions take a context, and others by their place in the table
  */
 #include "freestanding.h"
 
@@ -148,7 +152,18 @@ static void scan(word from, word bytes) {
     for (; bytes >= 4; from += 4, bytes -= 4) mark_root(*(word *)(uintptr_t)from);
 }
 
+#if INDIRECT
+__attribute__((noinline)) void mark_roots(word from, word to, word context) {
+    (void)context;
+    scan(from, to - from);
+}
+__attribute__((noinline)) void find_globals(void (*found)(word, word, word)) {
+    void (*volatile with)(word, word, word) = found;
+    with(GLOBALS_START, HEAP_START, 0);
+}
+#else
 static void mark_roots(word from, word to) { scan(from, to - from); }
+#endif
 
 #if PRECISE
 static void scan_layout(word from, word bytes, word layout) {
@@ -156,10 +171,14 @@ static void scan_layout(word from, word bytes, word layout) {
         scan(from, bytes);
         return;
     }
-    word size = (layout >> 1 & 31) * 4, mask = layout >> 6;
+    /* Few words have their bits in the layout; many, behind their number. */
+    word inside = layout >> 6;
+    const word *outside = (const word *)(uintptr_t)layout;
+    word size = (layout & 1 ? layout >> 1 & 31 : outside[0]) * 4;
+    const uint8_t *bits = (const uint8_t *)(layout & 1 ? &inside : outside + 1);
     for (; bytes >= size; from += size, bytes -= size)
         for (word i = 0; i * 4 < size; i++)
-            if (mask >> i & 1) mark_root(*(word *)(uintptr_t)(from + i * 4));
+            if (bits[i / 8] >> i % 8 & 1) mark_root(*(word *)(uintptr_t)(from + i * 4));
 }
 #endif
 
@@ -220,29 +239,99 @@ static word sweep(void) {
 word saved_stack_pointer = STACK_TOP;
 #endif
 
+#if INDIRECT
+__attribute__((noinline)) word on_system_stack(word context) {
+    volatile word frame = context;
+    (void)frame;
+    return !current_task;
+}
+#endif
+
 static void mark_stack(void) {
-#if SAVED
+#if INDIRECT
+    mark_roots(on_system_stack(0) ? stack_pointer() : saved_stack_pointer, STACK_TOP, 0);
+#elif SAVED
     mark_roots(current_task ? saved_stack_pointer : stack_pointer(), STACK_TOP);
-    return;
-#elif TASKS
+#else
+#if TASKS
     if (current_task) return;
 #endif
     mark_roots(stack_pointer(), STACK_TOP);
+#endif
 }
 
+#if FINALIZERS
+struct entry {
+    struct entry *next;
+    word hidden_object;
+    void (*function)(word);
+    word unused;
+};
+
+static struct entry *registered, *pending;
+static word registered_count;
+static uint8_t queued, draining;
+
+static void scan_finalizers(void) {
+    struct entry **link = &registered;
+    for (struct entry *entry = *link; entry; entry = *link) {
+        word object = ~entry->hidden_object;
+        if (!on_heap(object) || state(head(block_of(object))) == MARK) {
+            link = &entry->next;
+            continue;
+        }
+        *link = entry->next;
+        registered_count--;
+        entry->next = pending;
+        pending = entry;
+        queued = 1;
+    }
+    for (struct entry *entry = pending; entry; entry = entry->next) mark_root(~entry->hidden_object);
+    finish_mark();
+}
+
+static void drain(void) {
+    queued = 0;
+    if (draining) return;
+    draining = 1;
+    while (pending) {
+        struct entry *entry = pending;
+        pending = entry->next;
+        entry->function(~entry->hidden_object);
+    }
+    draining = 0;
+}
+#endif
+
+#if INDIRECT
+#define run_gc() collect(0)
+__attribute__((noinline)) word collect(word context) {
+    (void)context;
+    mark_stack();
+    find_globals(mark_roots);
+#else
 static word run_gc(void) {
     mark_stack();
     mark_roots(GLOBALS_START, HEAP_START);
+#endif
     finish_mark();
+#if FINALIZERS
+    if (registered_count || pending) scan_finalizers();
+#endif
     word free_bytes = sweep();
 #if BACK
     collections++;
+#endif
+#if SECRET
+    volatile word secret = free_bytes * 2654435761u ^ (word)total_alloc_bytes;
+    (void)secret;
 #endif
     return free_bytes;
 }
 
 __attribute__((noinline)) void *alloc(word size, word layout) {
     if (size == 0) return &zero_sized;
+    if (size < SMALLEST) PANIC();
     word asked = size;
     size += HEADER_BYTES + 15;
     if (size < asked) PANIC();
@@ -281,10 +370,51 @@ __attribute__((noinline)) void *alloc(word size, word layout) {
     (void)header;
     (void)layout;
 #endif
+#if FINALIZERS
+    /* Seen by collections meanwhile. */
+    uint8_t *volatile made = pointer;
+    if (queued) drain();
+    pointer = made;
+#endif
     memset(pointer, 0, size);
     return pointer;
 }
 
+#if FINALIZERS
+static word finalized;
+
+static word is_broken;
+
+__attribute__((export_name("break_finalizers"))) void break_finalizers(void) { is_broken = 1; }
+
+static void finalize(word object) {
+    if (is_broken) PANIC();
+    finalized += *(word *)(uintptr_t)object;
+    kept[finalized % 3] = (word)(uintptr_t)alloc(40 + finalized % 5 * 16, 1);
+}
+
+/* Makes objects with finalizers, of which it keeps a few; the sum of the numbers of those that were finalized so far. */
+__attribute__((export_name("watch"))) word watch(word count) {
+    for (word i = 1; i <= count; i++) {
+        word *volatile object = alloc(20 + i % 7 * 16, 0);
+        *object = i;
+        struct entry *entry = alloc(sizeof *entry, 0);
+        *entry = (struct entry){registered, ~(word)(uintptr_t)object, finalize, 0};
+        registered = entry;
+        registered_count++;
+        if (i % 10 == 0) kept[3] = (word)(uintptr_t)object;
+    }
+    return finalized;
+}
+#endif
+
+#if FINALIZERS
+static void collect_and_drain(void) {
+    run_gc();
+    if (queued) drain();
+}
+#define COLLECT() collect_and_drain()
+#endif
 #define SET_UP_MORE() build_free_ranges()
 
 #include "trees.h"

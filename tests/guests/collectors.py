@@ -30,6 +30,10 @@ class Build(NamedTuple):
     one_size: bool = False
     old_table: bool = False
     back: bool = False
+    secret: bool = False
+    finalizers: bool = False
+    smallest: bool = False
+    indirect: bool = False
 
     @property
     def entries(self) -> int:
@@ -53,6 +57,10 @@ class Build(NamedTuple):
             "one_size",
             "old_table",
             "back",
+            "secret",
+            "finalizers",
+            "smallest",
+            "indirect",
         )
         words = [name for name in names if getattr(self, name)]
         return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
@@ -86,6 +94,10 @@ def compiled(
         "ONE_SIZE": build.one_size,
         "OLD_TABLE": build.old_table,
         "BACK": build.back,
+        "SECRET": build.secret,
+        "FINALIZERS": build.finalizers,
+        "SMALLEST": 12 * build.smallest,
+        "INDIRECT": build.indirect,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

@@ -105,8 +105,6 @@ def _allocator(rewritten: Module, facts: ServedHeap) -> int:
     found = next(f.index for f in imported if f.imported and (f.imported.module, f.imported.name) == wanted)
     if not isinstance(facts, BlockHeap):
         # Imports come first: those that were added, and what has become one.
-        if facts.finalizers is not None:
-            return facts.alloc_function + len(facts.redirects)
         moved = (redirect.function > facts.alloc_function for redirect in facts.redirects)
         return facts.alloc_function + 1 + sum(moved)
     if facts.fixed_request is None:

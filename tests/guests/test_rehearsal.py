@@ -17,9 +17,11 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.rehearse.guest_alone import RehearsalError
 from tinyheap.guests.rehearse.rehearsal import Rehearsed, rehearse
 from tinyheap.guests.serve.residue import (
+    OF_ALLOCATIONS,
     Case,
     Kind,
     Residue,
+    Residues,
     Word,
     decode_residues,
     encode_residues,
@@ -51,7 +53,7 @@ def rehearsed(name: str) -> Rehearsed:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_allocators_of_real_modules_are_what_they_are_taken_for(name: str) -> None:
-    residue = rehearsed(name).residues[0]
+    residue = rehearsed(name).residues.functions[0]
     assert {PLAIN, PLAIN._replace(splits=True)} <= set(residue.words)
     assert any(case.collects and case.grows for case in residue.words)
     found = {(word.kind, word.variable) for words in residue.words.values() for word in words}
@@ -67,9 +69,9 @@ def test_a_rehearsal_is_the_same_each_time() -> None:
 
 
 def test_another_seed_explains_the_usual_allocations_in_the_same_way() -> None:
-    other = rehearse(*heap_of("eu-licence-validator-0.1.27"), seed=7).residues[0]
+    other = rehearse(*heap_of("eu-licence-validator-0.1.27"), seed=7).residues.functions[0]
     for case in (PLAIN, PLAIN._replace(splits=True)):
-        assert other.words[case] == rehearsed("eu-licence-validator-0.1.27").residues[0].words[case]
+        assert other.words[case] == rehearsed("eu-licence-validator-0.1.27").residues.functions[0].words[case]
 
 
 def wrong_facts(heap: BestFitHeap) -> dict[str, BestFitHeap]:
@@ -100,11 +102,12 @@ residues = st.builds(
     st.dictionaries(st.tuples(*[st.booleans()] * len(Case._fields)).map(Case._make), st.lists(words).map(tuple)),
     st.lists(st.integers(4, 1024)).map(tuple),
     st.lists(st.integers(4, 1024)).map(tuple),
+    st.booleans(),
 )
 
 
-@given(st.dictionaries(st.integers(0, 3), residues))
-def test_what_is_learned_survives_being_written(learned: dict[int, Residue]) -> None:
+@given(st.builds(Residues, st.dictionaries(st.integers(0, 3), residues), st.binary()))
+def test_what_is_learned_survives_being_written(learned: Residues) -> None:
     assert decode_residues(encode_residues(learned)) == learned
 
 
@@ -123,12 +126,12 @@ def test_values_come_from_variables() -> None:
 
 def test_compiled_code_gets_four_numbers_a_word() -> None:
     residue = Residue(
-        {PLAIN: (Word(52, Kind.VARIABLE, "taken", -4), Word(56, Kind.VARIABLE, f"{Walk.BUILD}.link", 0))}, (), ()
+        {PLAIN: (Word(52, Kind.VARIABLE, "taken", -4), Word(56, Kind.VARIABLE, f"{Walk.BUILD}.link", 0))}, (), (), False
     )
-    empty, plain, splits = left_by_allocations(residue)
-    assert (list(empty), list(splits)) == ([], [])
+    empty, plain, splits, lists = left_by_allocations(residue)
+    assert (list(empty), list(splits), list(lists)) == ([], [], [])
     # What only collections set is nil.
-    assert list(plain) == [52, 2, 18, (1 << 64) - 4, 56, 0, 0, 0]
+    assert list(plain) == [52, 2, OF_ALLOCATIONS.index("taken"), (1 << 64) - 4, 56, 0, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["sh-syntax-0.6.0", "sh-syntax-0.7.0"])

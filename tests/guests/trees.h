@@ -1,4 +1,8 @@
 /* A program around a collector of the tests' own: it grows trees, and forgets most of them. */
+#ifndef COLLECT
+#define COLLECT() run_gc()
+#endif
+
 struct tree {
     struct tree *left, *right;
     word value;
@@ -34,7 +38,9 @@ __attribute__((export_name("run"))) word run(word trees, word depth) {
         grow_tree(place, depth);
         struct tree *tree = *place;
         total += words[i & 7] + sum(tree);
-#if !ONE_SIZE
+#if SMALLEST
+        *(word *)alloc(100, 1) = i;
+#elif !ONE_SIZE
         total += *(uint8_t *)alloc(0, 0);
         *(word *)alloc(100 + i, 1) = i;
 #endif
@@ -42,7 +48,7 @@ __attribute__((export_name("run"))) word run(word trees, word depth) {
         current_task = 0;
 #endif
 #if EXPLICIT
-        if (i % 8 == 7) run_gc();
+        if (i % 8 == 7) COLLECT();
 #endif
     }
     return total;

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tinyheap.wasm import Module
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Of what is cached; another number makes all of it be prepared anew."""
 MODULE_LIMIT_BYTES: Final = 512 * MIB
 _OWN: Final = "runs with its own collector, TinyGo's from 0.40 on, because it could not be replaced: {why}"
@@ -221,10 +221,8 @@ def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, 
     from tinyheap.guests.rehearse.guest_alone import RehearsalError
     from tinyheap.guests.rehearse.rehearsal import rehearse
 
-    hidden = heap.finalizers is not None and heap.finalizers.wake_function is None
-    if hidden or not heap.is_replaceable:
-        why = "how it runs finalizers was not found" if hidden else "some of its functions would still change the heap"
-        return replace(guest, served=_OWN.format(why=why)), None
+    if not heap.is_replaceable:
+        return replace(guest, served=_OWN.format(why="some of its functions would still change the heap")), None
     try:
         rehearsed = rehearse(module, heap)
     except RehearsalError as error:

@@ -348,6 +348,11 @@ ServedHeap = BlockHeap | BestFitHeap
 """A heap whose collector another can replace."""
 
 
+def alloc_index(facts: ServedHeap) -> int:
+    """The index of the allocator among a heap's redirects."""
+    return next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
+
+
 @dataclass(frozen=True)
 class LeakingHeap:
     """The heap of a program compiled by TinyGo with `-gc=leaking`: a bump pointer, nothing is freed."""

@@ -172,6 +172,11 @@ class Editor:
             function, old.type_index, _function_import(module, name, old.type_index)
         )
 
+    @property
+    def has_table(self) -> bool:
+        """Whether there is a table."""
+        return bool(self._draft.tables)
+
     # Code
 
     def replace_body(self, function: int, code: Code, local_types: Iterable[ValueType] = ()) -> None:

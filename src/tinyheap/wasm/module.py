@@ -115,6 +115,16 @@ class Module:
         return self.types[self.functions[index].type_index]
 
     @cached_property
+    def slots(self) -> Mapping[int, int]:
+        """The functions that the first table has from the start, by their places in it."""
+        found: dict[int, int] = {}
+        for segment in self.elements:
+            start = None if segment.offset is None or segment.table else segment.offset.constant
+            if isinstance(start, int):
+                found |= enumerate(segment.functions or (), start)
+        return found
+
+    @cached_property
     def _exports(self) -> Mapping[str, Export]:
         return {export.name: export for export in self.exports}
 

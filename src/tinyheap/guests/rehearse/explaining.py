@@ -12,8 +12,12 @@ from tinyheap.heap.geometry import Geometry
 
 VARIABLES: Final = (
     *("chain", "task", "table", "table.collected", "table.before", "table.end", "heap.start", "heap.end"),
-    *(f"{walk}.{name}" for walk in Walk for name in ("link", "node", "met", "passed", "range", "inner")),
-    *("take.inner_next", "take.longer", "take.following"),
+    *(
+        f"{walk}.{name}"
+        for walk in Walk
+        for name in ("link", "node", "met", "passed", "range", "inner", "longer", "length")
+    ),
+    *("take.inner_next", "take.following"),
     *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
     *("scan.table", "scan.several", "scan.first", "scan.end", "scan.header", "scan.layout"),
     *("scan.word", "scan.whole", "scan.inline", "scan.outside"),
@@ -42,11 +46,6 @@ class Explanation:
     is_untouched: bool
     candidates: list[Word] = field(default_factory=list)
     nil: list[tuple[Kind, str]] = field(default_factory=list)
-
-    @property
-    def is_understood(self) -> bool:
-        """Whether anything explains it."""
-        return self.is_untouched or bool(self.candidates)
 
     @property
     def size(self) -> int:

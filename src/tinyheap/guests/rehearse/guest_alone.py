@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
 from tinyheap.errors import GuestError
 from tinyheap.guests.rehearse.scenes import BLOCK_BYTES, LARGEST_HEAP_BYTES
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
-from tinyheap.guests.serve.memory import COUNTER_BYTES, BoundMemory
-from tinyheap.hosts import compile_module
+from tinyheap.guests.serve.alone import FUNCTION_EXPORT, TABLE_IMPORT, Alone
+from tinyheap.guests.serve.memory import COUNTER_BYTES
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Code, Editor, Module, instructions
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tinyheap.guests.rehearse.scenes import Scene
     from tinyheap.recognize.facts import BestFitHeap
 
-_EXPORT: Final = "tinyheap.{index}"
-"""As what the functions are exported that are to be replaced, by their index among the heap's redirects."""
 FUEL: Final = 1 << 28
 """Instructions that one call may take, as wasmtime counts them: a hundred times what the largest scene does."""
 LEAST_STACK_BYTES: Final = 2048
@@ -31,14 +29,22 @@ class RehearsalError(GuestError):
 
 
 def allocator_alone(module: Module, facts: BestFitHeap) -> bytes:
-    """The module with nothing left in it but what is to be replaced, and what that calls."""
+    """The module with nothing left in it but what is to be replaced, and what that calls.
+
+    Where finalizers are run at once, they are the guest's.
+    """
     editor = Editor(module)
     kept = set().union(*(_reached(module, redirect.function) for redirect in facts.redirects))
+    slots = {} if facts.finalizers is None else {function: slot for slot, function in module.slots.items()}
     for function in module.functions:
-        if function.body is not None and function.index not in kept:
+        if function.body is None or function.index in kept:
+            continue
+        if function.index in slots:
+            editor.become_import(function.index, TABLE_IMPORT, str(slots[function.index]))
+        else:
             editor.replace_body(function.index, Code().unreachable())
     for index, redirect in enumerate(facts.redirects):
-        editor.export(_EXPORT.format(index=index), "function", redirect.function)
+        editor.export(FUNCTION_EXPORT.format(index=index), "function", redirect.function)
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
     if module.memories and module.memories[0].imported is None:
@@ -93,66 +99,42 @@ def _reached(module: Module, function: int) -> set[int]:
 
 
 class Guest:
-    """An instance of nothing but the guest's allocator."""
+    """The guest's allocator by itself, in scenes."""
 
-    def __init__(self, module: Module, facts: BestFitHeap, rng: random.Random) -> None:
-        self._rng, self._facts = rng, facts
-        config = wasmtime.Config()
-        # What does not end is not the allocator that it was taken for.
-        config.consume_fuel = True
-        self._engine = wasmtime.Engine(config)
-        self._compiled = compile_module(self._engine, allocator_alone(module, facts))
-        self.begin()
-        _check_places(facts, len(self._first_bytes))
-
-    def begin(self) -> None:
-        """Begin anew, with the memory that the module begins with, and some more.
-
-        Raises:
-            RehearsalError: it cannot be run by itself.
-        """
-        self._store = wasmtime.Store(self._engine)
-        self._store.set_fuel(FUEL)
-        linker = wasmtime.Linker(self._engine)
+    def __init__(self, wasm: bytes, facts: BestFitHeap, rng: random.Random) -> None:
+        self._rng = rng
         try:
-            linker.define_unknown_imports_as_traps(self._compiled)
-            instance = linker.instantiate(self._store, self._compiled)
-            self._memory = BoundMemory(self._store, instance)
-            self._memory.grow(self._rng.randrange(2, 6))
+            self._alone = Alone(wasm, facts, FUEL)
+            self._begin()
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             raise RehearsalError(f"its allocator cannot be run by itself: {error}") from error
-        exports = instance.exports(self._store)
-        self._memory.locate()
-        self._functions = [
-            cast("wasmtime.Func", exports[_EXPORT.format(index=index)]) for index in range(len(self._facts.redirects))
-        ]
-        self._stack_pointer = cast("wasmtime.Global", exports[STACK_POINTER_EXPORT])
-        self._first_bytes = bytes(self._memory.memory)
+        _check_places(facts, len(self._first_bytes))
+
+    def _begin(self) -> None:
+        """With the memory that the module begins with, and some more."""
+        self._alone.grow(self._rng.randrange(2, 6))
+        self._first_bytes = bytes(self.memory)
 
     def call(self, index: int, scene: Scene, size_bytes: int, layout: int) -> int:
-        """What one of the functions returns in a scene: an address, or 0 where it makes nothing."""
-        self._store.set_fuel(FUEL)
-        self._memory.memory[:] = bytes(scene.memory)
-        self._stack_pointer.set_value(self._store, scene.stack_pointer)
-        facts, function = self._facts, self._functions[index]
-        arguments = [0] * len(function.type(self._store).params)
-        for parameter, value in ((facts.size_parameter, size_bytes), (facts.layout_parameter, layout)):
-            if parameter is not None and arguments:
-                arguments[parameter] = value
+        """What one of the functions returns in a scene: an address, or 0 where it makes nothing.
+
+        Raises:
+            RehearsalError: it traps.
+        """
+        self.memory[:] = bytes(scene.memory)
         try:
-            address = int(function(self._store, *arguments) or 0) & 0xFFFF_FFFF
+            return self._alone.call(index, scene.stack_pointer, size_bytes, layout) or 0
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             raise RehearsalError(f"it traps on a heap of ours: {error}") from error
-        self._memory.locate()
-        return address
 
     def fresh_bytes(self) -> bytes:
         """Its memory as it begins with it; in an instance of another size after a growth, which is not taken back."""
         if len(self.memory) != len(self._first_bytes):
-            self.begin()
+            self._alone.begin()
+            self._begin()
         return self._first_bytes
 
     @property
     def memory(self) -> memoryview:
         """Its memory now."""
-        return self._memory.memory
+        return self._alone.memory

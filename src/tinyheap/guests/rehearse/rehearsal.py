@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tinyheap.guests.rehearse.explaining import Explanation, Left, simplicity
-from tinyheap.guests.rehearse.guest_alone import Guest, RehearsalError
+from tinyheap.guests.rehearse.guest_alone import Guest, RehearsalError, allocator_alone
+from tinyheap.guests.rehearse.requests import sizes_asked_for
 from tinyheap.guests.rehearse.scenes import NO_POINTERS, SIZES, WINDOW_WORDS, WORD_BYTES, Scene, heap_of
-from tinyheap.guests.serve.residue import Case, Kind, Residue, Word
+from tinyheap.guests.serve.residue import Case, Kind, Residue, Residues, Word
 from tinyheap.guests.serve.tracing import Tracer
 from tinyheap.recognize.facts import BestFitHeap, FixedRequest, Role
 from tinyheap.wasm import Module
@@ -34,6 +35,8 @@ ROUNDS: Final = 12
 MOST_ROUNDS: Final = 24
 LOOKS: Final = 4
 """So often it is looked which words a collection sees."""
+_FREED: Final = 5
+"""So many free ranges are there where it is looked whether that makes a difference."""
 _STALE: Final = 0x7EE0_0000
 """Words that are not addresses of the heap."""
 
@@ -45,11 +48,13 @@ class _Learner:
         guest: the module.
         facts: where its heap's parts are.
         index: of the function among the heap's redirects.
+        asked: the sizes that the module's code asks for, where all are known.
         rng: chooses.
     """
 
-    def __init__(self, guest: Guest, facts: BestFitHeap, index: int, rng: random.Random) -> None:
-        self._guest, self._facts, self._index, self._rng = guest, facts, index, rng
+    def __init__(self, guest: Guest, facts: BestFitHeap, index: int, asked: Sequence[int], rng: random.Random) -> None:
+        self._guest, self._facts, self._index, self._asked, self._rng = guest, facts, index, asked, rng
+        self._sizes = asked or (*(() if facts.zero_size_address is None else (0,)), *SIZES, 900)
         self._collects = facts.redirects[index].role is Role.COLLECT
         self._known: dict[Case, list[Explanation]] = {}
         self._trials: Counter[Case] = Counter()
@@ -63,10 +68,40 @@ class _Learner:
             if round_ >= ROUNDS and all(self._steady[case] >= ENOUGH for case in self._known):
                 break
         # What was hardly ever seen is not known.
-        words = {case: list(self._words(case)) for case in self._known if self._trials[case] >= ENOUGH}
+        words: dict[Case, list[Word]] = {case: [] for case in self._known if self._trials[case] >= ENOUGH}
+        for index in range(WINDOW_WORDS):
+            for case, word in self._chosen(index, list(words)):
+                words[case].append(word)
         self._agree(words)
+        self._complete(words)
         has_tasks = self._facts.roots.current_task_address is not None
-        return Residue(words, self._seen(in_task=False), self._seen(in_task=True) if has_tasks else ())
+        return Residue(
+            words,
+            self._seen(in_task=False),
+            self._seen(in_task=True) if has_tasks else (),
+            has_tasks and self._seen(in_task=True) != self._seen(in_task=True, freed=_FREED),
+        )
+
+    def _chosen(self, index: int, cases: Sequence[Case]) -> Iterator[tuple[Case, Word]]:
+        """What explains one word, in each case that touches it: the simplest of what may.
+
+        Allocations that need no collection differ little, and as a rule are the same frame: for them what holds in most of
+        their cases comes first.
+        """
+        found = {case: self._known[case][index] for case in cases if not self._known[case][index].is_untouched}
+        votes = Counter(word for case, each in found.items() if not case.collects for word in each.candidates)
+        for case, each in found.items():
+            if each.candidates:
+                is_alike = not case.collects
+                yield case, min(each.candidates, key=lambda word: (-votes[word] * is_alike, *simplicity(word)))
+            elif case.collects:
+                # It can be found out again when it runs; allocations are too many for that.
+                yield case, Word((index + 1) * WORD_BYTES, Kind.UNKNOWN, "", 0)
+            else:
+                raise RehearsalError(
+                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
+                    f"{(index + 1) * WORD_BYTES} bytes below where it was called, that is not understood ({case.text})"
+                )
 
     def _agree(self, words: Mapping[Case, list[Word]]) -> None:
         """A word that was always 0 in one case, and a variable in another, is that variable in both, if that was always nil.
@@ -75,7 +110,7 @@ class _Learner:
         """
         sources: dict[int, list[Word]] = {}
         for word in (each for found in words.values() for each in found):
-            if word.kind >= Kind.VARIABLE and word not in sources.setdefault(word.below_bytes, []):
+            if word.variable and word not in sources.setdefault(word.below_bytes, []):
                 sources[word.below_bytes].append(word)
         for case, found in words.items():
             for index, word in enumerate(found):
@@ -84,12 +119,18 @@ class _Learner:
                 if word.kind is Kind.CONSTANT and others:
                     found[index] = others[0]
 
-    def _seen(self, *, in_task: bool) -> tuple[int, ...]:
+    @staticmethod
+    def _complete(words: dict[Case, list[Word]]) -> None:
+        """What is left of a range is hardly ever the first of its length with some, and with others always is."""
+        for case in [case for case in words if case.splits and not case.collects]:
+            words.setdefault(case._replace(lists=not case.lists), words[case])
+
+    def _seen(self, *, in_task: bool, freed: int = 0) -> tuple[int, ...]:
         """Which words from before a call are still there, and looked at, when it marks: those that are each time.
 
         What is seen once may be kept by a number in the globals that happens to be its address.
         """
-        seen = set.intersection(*(self._seen_once(in_task=in_task) for _ in range(LOOKS)))
+        seen = set.intersection(*(self._seen_once(in_task=in_task, freed=freed) for _ in range(LOOKS)))
         return tuple(sorted(seen))
 
     def _scenes(self) -> Iterator[Scene]:
@@ -102,13 +143,18 @@ class _Learner:
             scene = self._scene()
             scene.fill(0, layouts=layouts)
             yield scene
+        for _ in range(3):
+            scene = self._scene()
+            scene.comb()
+            yield scene
         # What is left of five blocks goes to others of two, of which there are many.
         for free_share, kept_share in ((0.5, 0), (0.8, 0), (0, 0.5)):
             scene = self._scene()
             scene.fill(free_share, sizes=(16, 64))
             if kept_share:
                 scene.keep(kept_share)
-            scene.request_bytes = 32
+            if not self._asked:
+                scene.request_bytes = 32
             yield scene
         has_tasks = self._facts.roots.current_task_address is not None
         for in_task in (False, True) if has_tasks else (False,):
@@ -117,12 +163,31 @@ class _Learner:
                     scene = self._scene(in_task=True)
                     scene.fill(free_share)
                     yield scene
-            for layouts, share in (((), 1), ((0,), 1), ((), 0.9), ((), 0.8), ((), 0.7)):
-                scene = self._scene(in_task=in_task)
-                with_pointers = [layout for layout in scene.layouts if layout != NO_POINTERS]
-                scene.fill(0, layouts=layouts or with_pointers)
-                scene.keep(share)
-                yield scene
+            yield from self._chains(in_task=in_task)
+
+    def _chains(self, *, in_task: bool) -> Iterator[Scene]:
+        """Objects each of which refers to the next, so that all are scanned: of all kinds, without layouts, with some only.
+
+        Of some heaps all stay alive, of others a share; and of some all objects are as large as what is asked for, so that
+        it takes up a whole range.
+        """
+        for kind, share, is_alike in (
+            *(("any", 1, False), ("none", 1, False), ("masks", 1, False)),
+            *(("any", 0.9, False), ("any", 0.8, False), ("any", 0.7, False)),
+            *(("any", 0.5, True), ("masks", 0.5, True)),
+        ):
+            scene = self._scene(in_task=in_task)
+            kinds = {
+                "any": [layout for layout in scene.layouts if layout != NO_POINTERS],
+                "none": [0],
+                "masks": [layout for layout, element_bytes in scene.layouts.items() if element_bytes] or [0],
+            }
+            if is_alike:
+                scene.request_bytes = self._rng.choice([size for size in self._sizes if size])
+            size_bytes = self._request_of(scene.request_bytes or 0, 0)[0]
+            scene.fill(0, sizes=(size_bytes,) if is_alike else SIZES, layouts=kinds[kind])
+            scene.keep(share)
+            yield scene
 
     def _scene(self, *, in_task: bool = False, is_large: bool = False) -> Scene:
         return Scene(self._guest.fresh_bytes(), self._facts, self._rng, in_task=in_task, is_large=is_large)
@@ -139,7 +204,7 @@ class _Learner:
         stale = [_STALE + 8 * index for index in range(WINDOW_WORDS)]
         scene.place_words(stale)
         scene.publish()
-        sizes: Sequence[int] = (*SIZES, 900) if self._facts.zero_size_address is None else (0, *SIZES, 900)
+        sizes = self._sizes
         if scene.request_bytes is not None:
             sizes = (scene.request_bytes,)
         size_bytes, layout = self._request_of(*scene.any_request(sizes))
@@ -187,20 +252,10 @@ class _Learner:
         is_steady = sum(each.size for each in known) == size
         self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
 
-    def _words(self, case: Case) -> Iterator[Word]:
-        """The explanation of each word that a case touches: the simplest of those that are left."""
-        for index, each in enumerate(self._known[case]):
-            if not each.is_understood:
-                raise RehearsalError(
-                    f"its function {self._facts.redirects[self._index].function} leaves a word on the stack, "
-                    f"{(index + 1) * WORD_BYTES} bytes below where it was called, that is not understood ({case.text})"
-                )
-            if not each.is_untouched:
-                yield min(each.candidates, key=simplicity)
-
-    def _seen_once(self, *, in_task: bool) -> set[int]:
+    def _seen_once(self, *, in_task: bool, freed: int) -> set[int]:
         scene = self._scene(in_task=in_task, is_large=True)
         scene.fill(0, layouts=(0,))
+        scene.free_small(freed, self._sizes[-1])
         alone = self._rng.sample(scene.objects, WINDOW_WORDS)
         for address in scene.objects:
             scene.write(address, 0)
@@ -209,14 +264,15 @@ class _Learner:
         for index, address in enumerate(alone):
             scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
         scene.publish()
-        made = self._guest.call(self._index, scene, *self._request_of(900, 0))
+        size_bytes = self._sizes[-1]
+        made = self._guest.call(self._index, scene, *self._request_of(size_bytes, 0))
         memory = self._guest.memory
         table_at = self._facts.metadata_start_address
         table = memory[int.from_bytes(memory[table_at : table_at + WORD_BYTES], "little") :]
         return {
             (index + 1) * WORD_BYTES
             for index, address in enumerate(alone)
-            if _is_head(table, scene.head_of(address)) and not made <= address < made + 900
+            if _is_head(table, scene.head_of(address)) and not made <= address < made + size_bytes
         }
 
 
@@ -258,11 +314,11 @@ class Rehearsed:
 
     Args:
         facts: where its heap's parts are, and what it asks for each time, if it always asks for the same.
-        residues: what calls leave on the stack, by the index of what is called among the heap's redirects.
+        residues: what calls leave on the stack.
     """
 
     facts: BestFitHeap
-    residues: Mapping[int, Residue]
+    residues: Residues
 
 
 def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
@@ -277,8 +333,9 @@ def rehearse(module: Module, facts: BestFitHeap, seed: int = 1) -> Rehearsed:
         RehearsalError: it is not the allocator that it was taken for, or leaves something that is not understood.
     """
     rng = random.Random(seed)
-    guest = Guest(module, facts, rng)
+    alone = allocator_alone(module, facts)
+    guest = Guest(alone, facts, rng)
     facts = replace(facts, fixed_request=_fixed_request(guest, facts, rng))
-    return Rehearsed(
-        facts, {index: _Learner(guest, facts, index, rng).learn() for index in range(len(facts.redirects))}
-    )
+    asked = sizes_asked_for(module, facts)
+    learned = {index: _Learner(guest, facts, index, asked, rng).learn() for index in range(len(facts.redirects))}
+    return Rehearsed(facts, Residues(learned, alone))

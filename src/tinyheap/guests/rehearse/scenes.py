@@ -77,7 +77,10 @@ class Scene:
         for address, value in (
             (roots.current_task_address, task),
             (roots.saved_stack_pointer_address, top - 64),
-            (roots.stack_chain_address, 0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 31)),
+            (
+                roots.stack_chain_address,
+                0 if roots.stack_scan is StackScan.CHAIN else self._rng.randrange(1 << 30, 1 << 31),
+            ),
         ):
             if address is not None:
                 self.write(address, value)
@@ -159,6 +162,31 @@ class Scene:
     def _fill_with(self, sizes: Sequence[int], layouts: Sequence[int]) -> None:
         while address := self.engine.alloc(*self.any_request(sizes, layouts)):
             self.objects.append(address)
+
+    def free_small(self, count: int, size_bytes: int) -> None:
+        """Free up to so many objects that together are too small for a size."""
+        engine, left = self.engine, self.engine.shape.blocks_for(self.engine.geometry, size_bytes) - 1
+        for address in self._rng.sample(self.objects, len(self.objects)):
+            first, end = engine.extent(self.head_of(address))
+            if count and end - first <= left:
+                engine.free(self.head_of(address))
+                self.objects.remove(address)
+                count, left = count - 1, left - (end - first)
+
+    def comb(self) -> None:
+        """Free ranges of up to eight blocks, or of no more than so many lengths, none beside another; the rest is full."""
+        engine, between = self.engine, []
+        lengths = self._rng.sample(range(1, 9), self._rng.randrange(1, 9))
+        for blocks in self._rng.choices(lengths, k=self._rng.randrange(1, 40)):
+            size_bytes = max(engine.shape.body_bytes(engine.geometry, blocks), 1)
+            between.append(engine.alloc(size_bytes, 0))
+            self.objects.append(engine.alloc(1, 0))
+        self.objects = [address for address in self.objects if address]
+        self._fill_with(SIZES, (0,))
+        self._fill_with((1,), (0,))
+        for address in between:
+            if address:
+                engine.free(self.head_of(address))
 
     def keep(self, share: float) -> None:
         """Let each of a share of the objects refer to the next, and the stack to the first; the others go."""

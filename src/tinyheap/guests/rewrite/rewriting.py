@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.recognize.facts import BestFitHeap, Role
 
 if TYPE_CHECKING:
-    from tinyheap.recognize.facts import FixedRequest, Redirect, ServedHeap, SystemStack
-    from tinyheap.wasm import Code, Editor, Module
+    from tinyheap.recognize.facts import FixedRequest, ServedHeap, SystemStack
+    from tinyheap.wasm import Editor, Module
 
 ALLOC_IMPORT: Final = "tinyheap"
 """Module name of the imports; each is named by its index among the heap's redirects."""
 STACK_POINTER_EXPORT: Final = "tinyheap.stack_pointer"
 MEMORY_EXPORT: Final = "tinyheap.memory"
+TABLE_EXPORT: Final = "tinyheap.table"
 
 
 def rewrite(module: Module, facts: ServedHeap) -> bytes:
@@ -40,14 +41,15 @@ def take_out(editor: Editor, facts: ServedHeap) -> None:
     for index, redirect in enumerate(facts.redirects):
         if isinstance(facts, BestFitHeap) and redirect.role is Role.ALLOC:
             _ask_with_stack(editor, redirect.function, str(index), facts)
-        elif isinstance(facts, BestFitHeap) and facts.finalizers is not None:
-            _ask_and_wake(editor, redirect, str(index), facts)
         elif redirect.role is Role.ALLOC and facts.fixed_request is not None:
             _ask_for(editor, redirect.function, str(index), facts.fixed_request)
         else:
             editor.become_import(redirect.function, ALLOC_IMPORT, str(index))
     editor.export(STACK_POINTER_EXPORT, "global", facts.roots.stack_pointer_global)
     editor.export(MEMORY_EXPORT, "memory", 0)
+    if isinstance(facts, BestFitHeap) and facts.finalizers is not None and editor.has_table:
+        # Finalizers are called by it.
+        editor.export(TABLE_EXPORT, "table", 0)
 
 
 def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap) -> None:
@@ -61,28 +63,7 @@ def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap
         (facts.layout_parameter, 0 if fixed is None else fixed.layout),
     ):
         code = code.i32_const(value) if parameter is None else code.local_get(parameter)
-    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask) + _waking(facts))
-
-
-def _ask_and_wake(editor: Editor, redirect: Redirect, name: str, facts: BestFitHeap) -> None:
-    """Make a collection on request ask the host, and run finalizers behind it."""
-    from tinyheap.wasm import Code
-
-    results = ("i32",) if redirect.returns_free_bytes else ()
-    ask = editor.add_import_function(ALLOC_IMPORT, name, (), results)
-    editor.replace_body(redirect.function, Code().call(ask) + _waking(facts))
-
-
-def _waking(facts: BestFitHeap) -> Code:
-    """What the guest's own collections end with: where they have found finalizers to be run, it sets about running them."""
-    from tinyheap.wasm import Code
-
-    words = facts.finalizers
-    if words is None or words.queued_address is None or words.wake_function is None:
-        return Code()
-    code = Code().i32_const(words.queued_address).i32_load8_u(0).if_(None)
-    code = code.i32_const(words.queued_address).i32_const(0).i32_store8(0)
-    return code.call(words.wake_function).end()
+    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask))
 
 
 def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) -> None:

@@ -9,13 +9,13 @@ from tinyheap.heap._words cimport u64
 cdef enum:
     CHAIN, TABLE, HEAP_START, HEAP_END
     TAKE_LINK, TAKE_NODE, TAKE_MET, TAKE_PASSED, TAKE_INNER, TAKE_INNER_NEXT, TAKE_LONGER, TAKE_FOLLOWING
-    PUT_LINK, PUT_NODE, PUT_MET, PUT_PASSED, PUT_INNER, PUT_RANGE
+    PUT_LINK, PUT_NODE, PUT_MET, PUT_PASSED, PUT_INNER, PUT_RANGE, PUT_LONGER, PUT_LENGTH
     TAKEN, TAKEN_SEVERAL, TAKEN_TABLE, TAKEN_SECOND, TAKEN_BEFORE_LAST, TAKEN_LAST
     VARIABLES
 
 # What such an allocation comes to, as `residue.Case` has it.
 cdef enum:
-    EMPTY, PLAIN, SPLITS
+    EMPTY, PLAIN, SPLITS, LISTS
     CASES
 
 # One word that is left on the guest's stack; `residue.Word`.
@@ -56,7 +56,7 @@ cdef u64 allocate(Link* link, u64 size_bytes, u64 layout, u64 stack_pointer) noe
 cdef u64 ask_owner(Link* link, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 walk(Link* link, u64 blocks, u64 first) noexcept nogil
 cdef u64 follow_take(Link* link, u64 blocks) noexcept nogil
-cdef void follow_put(Link* link, u64 block, u64 blocks) noexcept nogil
+cdef bint follow_put(Link* link, u64 block, u64 blocks) noexcept nogil
 cdef void write_words(Link* link, u64 which, u64 stack_pointer) noexcept nogil
 cdef void write_variables(Link* link) noexcept nogil
 cdef bint holds_variables(Link* link) noexcept nogil

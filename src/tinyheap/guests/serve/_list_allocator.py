@@ -71,9 +71,11 @@ def allocate(link: LinkPointer, size_bytes: u64, layout: u64, stack_pointer: u64
         uncount(heap, size_bytes)
         return ask_owner(link, size_bytes, layout)
     write_variables(link)
+    came_to: u64 = PLAIN
     if left != 0:
-        follow_put(link, (link.values[TAKEN] - heap.start >> heap.block_shift) + blocks, left)
-    write_words(link, SPLITS if left != 0 else PLAIN, stack_pointer)
+        rest: u64 = (link.values[TAKEN] - heap.start >> heap.block_shift) + blocks
+        came_to = LISTS if follow_put(link, rest, left) else SPLITS
+    write_words(link, came_to, stack_pointer)
     return address
 
 
@@ -137,19 +139,23 @@ def follow_take(link: LinkPointer, blocks: u64) -> u64:
     return load32(link.base + node) - blocks
 
 
-def follow_put(link: LinkPointer, block: u64, blocks: u64) -> cython.void:
-    """Set the variables of inserting a range, which is in the list now."""
+def follow_put(link: LinkPointer, block: u64, blocks: u64) -> cython.bint:
+    """Set the variables of inserting a range, which is in the list now; whether it is the first of its length there."""
     at: u64 = address_of(link.heap, block)
     node: u64 = walk(link, blocks, PUT_LINK)
     link.values[PUT_RANGE] = at
     link.values[PUT_INNER] = 0
+    link.values[PUT_LONGER] = 0
+    link.values[PUT_LENGTH] = blocks
     if node == at:
         # It is an outer node itself, and was put in front of the next.
         node = load32(link.base + at + 4)
         link.values[PUT_NODE] = node
+        link.values[PUT_LONGER] = node
         link.values[PUT_MET] = node if node != 0 else link.values[PUT_PASSED]
-    else:
-        link.values[PUT_INNER] = load32(link.base + at)
+        return True
+    link.values[PUT_INNER] = load32(link.base + at)
+    return False
 
 
 def write_words(link: LinkPointer, which: u64, stack_pointer: u64) -> cython.void:
@@ -236,10 +242,10 @@ class ListAllocator:
         return cython.cast(cython.size_t, cython.cast(cython.p_void, cython.address(self._link)))
 
     def leave(self, words):
-        """What is left on the guest's stack, by allocations of no bytes, plain ones, and those that split a range.
+        """What is left on the guest's stack, by allocations of each kind.
 
         Args:
-            words: an array of 64-bit numbers for each of the three, as `residue.left_by_allocations` makes them.
+            words: an array of 64-bit numbers for each kind, as `residue.left_by_allocations` makes them.
         """
         index: cython.int
         at: u64

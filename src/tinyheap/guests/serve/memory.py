@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 import wasmtime
 
 from tinyheap.errors import GuestError
-from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
+from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT, TABLE_EXPORT
 from tinyheap.heap.contract import BestFitEngine, Counters, Engine, NextFitEngine
 from tinyheap.recognize.facts import BlockHeap
 
@@ -34,7 +34,7 @@ _WRITABLE: Final = 0x200
 
 
 class BoundMemory:
-    """An instance's memory and its stack pointer.
+    """An instance's memory and its stack pointer, and the functions of its table.
 
     Args:
         store: of the instance.
@@ -54,6 +54,7 @@ class BoundMemory:
                 "the module was not rewritten to be served by tinyheap: its memory or stack pointer is not exported"
             )
         self._store, self._memory, self._stack_pointer = store, memory, stack_pointer
+        self._table = exports.get(TABLE_EXPORT)
         self.base = 0
         """Where it begins on this machine."""
         self.memory = memoryview(b"")
@@ -86,6 +87,21 @@ class BoundMemory:
     def stack_pointer(self) -> int:
         """Where the stack ends now, unsigned."""
         return int(self._stack_pointer.value(self._store)) & 0xFFFF_FFFF
+
+    def set_stack_pointer(self, address: int) -> None:
+        """Let the stack end elsewhere."""
+        self._stack_pointer.set_value(self._store, address)
+
+    def call(self, slot: int, arguments: Sequence[int]) -> object:
+        """What a function of the module's table returns.
+
+        Raises:
+            GuestError: none is there.
+        """
+        function = self._table.get(self._store, slot) if isinstance(self._table, wasmtime.Table) else None
+        if not isinstance(function, wasmtime.Func):
+            raise GuestError(f"the program's allocator calls function {slot} of its table, where none is")
+        return function(self._store, *arguments)
 
     @property
     def pages(self) -> int:

@@ -6,15 +6,18 @@ the stack that they lie on, and by whoever looks at memory later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tinyheap.guests.serve.replay import Replay
+from tinyheap.guests.serve.residue import Kind
 from tinyheap.guests.serve.roots import bytes_on_stack, root_ranges
 from tinyheap.guests.serve.tracing import Tracer
+from tinyheap.recognize.facts import alloc_index
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
-    from tinyheap.guests.serve.residue import Residues
+    from tinyheap.guests.serve.residue import Residues, Word
     from tinyheap.heap.contract import BestFitEngine, NextFitEngine
     from tinyheap.recognize.facts import BestFitHeap, BlockHeap
 
@@ -24,7 +27,7 @@ WORD_BYTES: Final = 4
 class OriginalStack(Protocol):
     """Told what happens, in its order; says where the roots are."""
 
-    def begins(self, index: int, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """A function begins, by its index among the redirects: an allocation, or, of no bytes, a collection on request."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
@@ -58,7 +61,7 @@ class MarkStackOnStack:
     def __init__(self, facts: BlockHeap, memory: BoundMemory, engine: NextFitEngine) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
 
-    def begins(self, index: int, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Nothing is left by allocations that do not collect."""
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
@@ -104,35 +107,71 @@ class RecordOnStack:
 
     def __init__(self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine) -> None:
         self._facts, self._residues, self._memory, self._engine = facts, residues, memory, engine
-        self._residue = next(iter(residues.values()))
+        self._residue = next(iter(residues.functions.values()))
         self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
+        self._replay = Replay(residues.allocator, facts, memory, engine)
+        self._index = self._alloc_index = alloc_index(facts)
+        self._is_called = self._has_finalizers = False
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
-    def begins(self, index: int, size_bytes: int) -> None:
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Begin to follow the function's variables."""
-        self._residue = self._residues[index]
+        self._index, self._residue = index, self._residues.functions[index]
         self._tracer.begins(size_bytes)
+        self._replay.begins(index, size_bytes, layout)
+        self._is_called, self._has_finalizers = True, False
 
     def root_ranges(self) -> Iterator[tuple[int, int]]:
         """The stack, with what is seen below its end, then the globals."""
-        memory, roots, residue = self._memory, self._facts.roots, self._residue
-        stack_pointer = memory.stack_pointer
+        memory, roots = self._memory, self._facts.roots
         task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
         self._tracer.collects()
-        # What the original's frames lie on cannot be seen meanwhile.
-        seen = residue.seen_in_task if task else residue.seen
-        for address in self._places(residue.touched - set(seen)):
-            self._covered.append((address, memory.read(address)))
-            memory.write(address, 0)
-        if not task:
+        if task and self._is_called and not self._residue.is_understood and self._replay.make():
+            self._mark_what_survives()
+        else:
+            yield from self._seen(is_in_task=bool(task))
+        yield from root_ranges(roots, memory, memory.stack_pointer)
+
+    def _seen(self, *, is_in_task: bool) -> Iterator[tuple[int, int]]:
+        """What is seen below the stack's end; what the original's frames lie on cannot be seen meanwhile."""
+        residue = self._residue
+        seen = residue.seen_in_task if is_in_task else residue.seen
+        self._cover(self._places(residue.touched - set(seen)))
+        if not is_in_task:
             for address in self._places(reversed(residue.seen)):
                 yield address, address + WORD_BYTES
-        yield from root_ranges(roots, memory, stack_pointer)
+
+    def _mark_what_survives(self) -> None:
+        """Mark from the dead part of a goroutine's stack what the original has marked, whatever it saw there."""
+        engine, geometry = self._engine, self._engine.geometry
+        end = self._memory.stack_pointer
+        first, _ = engine.extent(engine.find_head(geometry.block_of(end)))
+        places = range(engine.shape.address_of(geometry, first), end, WORD_BYTES)
+        words = {*map(self._memory.read, places), *map(self._replay.left, places)}
+        engine.mark_addresses(sorted(filter(self._replay.has_survived, words)))
+        self._cover(places)
+
+    def _cover(self, places: Iterable[int]) -> None:
+        for address in places:
+            self._covered.append((address, self._memory.read(address)))
+            self._memory.write(address, 0)
 
     def marked(self) -> None:
-        """Follow it."""
+        """Follow it; where what will be left may not be explained, keep what tells."""
         self._tracer.marked()
+        self._has_finalizers = self._looks_at_finalizers()
+        if (
+            self._is_called
+            and not self._replay.has_kept
+            and (self._has_finalizers or not self._residue.explains_ends_of(self._tracer.case))
+        ):
+            self._replay.keep(self._covered)
+
+    def _looks_at_finalizers(self) -> bool:
+        words = self._facts.finalizers
+        read = self._memory.read
+        return words is not None and bool(read(words.registered_address) or read(words.pending_address))
 
     def swept(self, free_bytes: int) -> None:
         """Follow it."""
@@ -148,15 +187,31 @@ class RecordOnStack:
 
     def ends(self) -> None:
         """Leave the variables where the original has them."""
-        tracer, memory, geometry = self._tracer, self._memory, self._engine.geometry
+        tracer, memory = self._tracer, self._memory
         tracer.ends()
-        stack_pointer = memory.stack_pointer
+        self._is_called = False
         for address, value in self._covered:
             memory.write(address, value)
         self._covered.clear()
-        for word in self._residue.words.get(tracer.case, ()):
-            for address in self._places((word.below_bytes,)):
-                memory.write(address, word.value(tracer.values, stack_pointer, geometry))
+        is_explained = not self._has_finalizers and self._residue.explains(tracer.case)
+        if is_explained or not self._replay.take():
+            self._leave(self._residue.words.get(tracer.case, ()))
+        if self._has_queued and self._index == self._alloc_index:
+            self._replay.wake(self._index)
+
+    @property
+    def _has_queued(self) -> bool:
+        """Whether finalizers are to be run, and nobody has set about it."""
+        words = self._facts.finalizers
+        return (
+            words is not None and words.queued_address is not None and bool(self._memory.read(words.queued_address, 1))
+        )
+
+    def _leave(self, words: Sequence[Word]) -> None:
+        values, geometry, stack_pointer = self._tracer.values, self._engine.geometry, self._memory.stack_pointer
+        for word in words:
+            for address in self._places((word.below_bytes,)) if word.kind is not Kind.UNKNOWN else ():
+                self._memory.write(address, word.value(values, stack_pointer, geometry))
 
     def _places(self, below: Iterable[int]) -> Iterator[int]:
         """Addresses so many bytes below the stack pointer, those that are in memory."""

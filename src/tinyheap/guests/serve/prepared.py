@@ -25,7 +25,7 @@ from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT
 from tinyheap.guests.serve.callstack import CallStack
 from tinyheap.guests.serve.memory import WORD_BYTES, BoundMemory
 from tinyheap.guests.serve.residue import left_by_allocations
-from tinyheap.guests.serve.serving import Binding, ServingHeap, alloc_index
+from tinyheap.guests.serve.serving import Binding, ServingHeap
 from tinyheap.guests.serve.stack_overflow import stack_overflow
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.heap.engines import KERNEL, KERNELS, choose_engine, engine_name_of
@@ -33,7 +33,7 @@ from tinyheap.heap.geometry import Geometry
 from tinyheap.hosts.frames import plain_names
 from tinyheap.hosts.phases import Life
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import TABLE_DIVISOR, Role
+from tinyheap.recognize.facts import TABLE_DIVISOR, Role, alloc_index
 
 if KERNEL is not None:
     from tinyheap.guests.serve._allocator import Allocator
@@ -114,7 +114,7 @@ class OfferedHeap(SoleOwner):
         if residues is None:
             return Allocator(self, *facts.import_parameters)
         allocator = ListAllocator(self)
-        allocator.leave(left_by_allocations(residues[alloc_index(facts)]))
+        allocator.leave(left_by_allocations(residues.functions[alloc_index(facts)]))
         return allocator
 
     @property

@@ -49,11 +49,23 @@ class Case(NamedTuple):
     """The heap grew."""
     splits: bool
     """What was left of the range went back to the list."""
+    lists: bool
+    """It was the only one of its length there.  Only allocations that do not collect are told apart by this: others can be
+    replayed where that makes a difference, and it does so only in programs that were not optimized."""
 
     @property
     def text(self) -> str:
         """In words."""
         return ", ".join(name.replace("_", " ") for name, holds in self._asdict().items() if holds) or "plain"
+
+
+_ENDS: Final = tuple(
+    (builds, grows, splits) for builds in (False, True) for grows in (False, True) for splits in (False, True)
+)[3:]
+"""What an allocation comes to after it has marked, as it finds and splits: it finds something free, or grows; what a
+growth alone gives is never used up by one object."""
+_REQUESTED_ENDS: Final = ((True, False, False), (False, False, False))
+"""The same for a collection on request."""
 
 
 class Kind(IntEnum):
@@ -67,6 +79,8 @@ class Kind(IntEnum):
     """A variable, plus something; nil while the variable is nil."""
     CELL = 3
     """The byte of the block table that holds the state of the block at the variable's address, plus something; nil likewise."""
+    UNKNOWN = 4
+    """No variable explains it; a replay of the call tells (`replay`)."""
 
 
 class Word(NamedTuple):
@@ -107,30 +121,62 @@ class Residue(NamedTuple):
     """How far below the stack pointer the words lie that a collection scans, though they are from before the call."""
     seen_in_task: Sequence[int]
     """The same where the stack is an object of the heap."""
+    seen_varies: bool
+    """Whether that is not the same for every list of free ranges."""
 
     @property
     def touched(self) -> frozenset[int]:
         """How far below the stack pointer the words lie that a collection's calls write to."""
         return frozenset(word.below_bytes for case, words in self.words.items() if case.collects for word in words)
 
+    @property
+    def is_understood(self) -> bool:
+        """Whether all that was ever left, or seen, is explained."""
+        return not self.seen_varies and all(map(self.explains, self.words))
 
-Residues = Mapping[int, Residue]
-"""What functions leave, by their index among a heap's redirects."""
+    def explains(self, case: Case) -> bool:
+        """Whether all that is left in a case is known."""
+        words = self.words.get(case)
+        return words is not None and all(word.kind is not Kind.UNKNOWN for word in words)
+
+    def explains_ends_of(self, marked: Case) -> bool:
+        """The same of all that a call may come to.
+
+        Args:
+            marked: what it has come to so far: it has marked, and not swept yet.
+        """
+        ends = _REQUESTED_ENDS if marked.is_empty else _ENDS
+        return all(
+            self.explains(marked._replace(builds=builds, grows=grows, splits=splits)) for builds, grows, splits in ends
+        )
+
+
+class Residues(NamedTuple):
+    """What was learned of a module's allocator."""
+
+    functions: Mapping[int, Residue]
+    """What each leaves, by its index among the heap's redirects."""
+    allocator: bytes
+    """A module with nothing in it but the allocator, which knows what nobody learned."""
 
 
 def encode_residues(residues: Residues) -> bytes:
-    """As JSON."""
-    return json.dumps(
-        [
-            [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
-            for index, residue in residues.items()
-        ]
-    ).encode()
+    """As a line of JSON, and the allocator."""
+    functions = [
+        [index, [[case, list(map(list, words))] for case, words in residue.words.items()], *residue[1:]]
+        for index, residue in residues.functions.items()
+    ]
+    return json.dumps(functions).encode() + b"\n" + residues.allocator
 
 
 def decode_residues(data: bytes) -> Residues:
-    """What was encoded."""
-    return {
+    """What was encoded.
+
+    Raises:
+        ValueError: nothing was.
+    """
+    line, _, allocator = data.partition(b"\n")
+    functions = {
         index: Residue(
             {
                 Case(*case): tuple(Word(below, Kind(kind), name, added) for below, kind, name, added in found)
@@ -138,30 +184,35 @@ def decode_residues(data: bytes) -> Residues:
             },
             tuple(seen),
             tuple(seen_in_task),
+            seen_varies,
         )
-        for index, words, seen, seen_in_task in json.loads(data)
+        for index, words, seen, seen_in_task, seen_varies in json.loads(line)
     }
+    return Residues(functions, allocator)
 
 
 OF_ALLOCATIONS: Final = (
     *("chain", "table", "heap.start", "heap.end"),
     *("take.link", "take.node", "take.met", "take.passed"),
     *("take.inner", "take.inner_next", "take.longer", "take.following"),
-    *("put.link", "put.node", "put.met", "put.passed", "put.inner", "put.range"),
+    *("put.link", "put.node", "put.met", "put.passed", "put.inner", "put.range", "put.longer", "put.length"),
     *("taken", "taken.several", "taken.table", "taken.second", "taken.before_last", "taken.last"),
 )
 """The variables that allocations set which need no collection, in the order that ``_list_allocator.pxd`` gives them."""
 
 
 def left_by_allocations(residue: Residue) -> list[array[int]]:
-    """What allocations leave which need no collection, for compiled code: empty ones, plain ones, those that split a range.
+    """What allocations leave which need no collection, for compiled code, in the order that ``_list_allocator.pxd`` gives them.
 
     Four numbers for each word, as in `Word`; a variable is its index in `OF_ALLOCATIONS`.
     """
     plain = Case(*[False] * len(Case._fields))
     return [
         array("Q", [number for word in residue.words.get(case, ()) for number in _numbers(word)])
-        for case in (plain._replace(is_empty=True), plain, plain._replace(splits=True))
+        for case in (
+            *(plain._replace(is_empty=True), plain),
+            *(plain._replace(splits=True), plain._replace(splits=True, lists=True)),
+        )
     ]
 
 

@@ -33,7 +33,7 @@ from tinyheap.guests.serve.verification import Absent, Verifier
 from tinyheap.heap.contract import BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import BlockHeap, alloc_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +185,7 @@ class ServingHeap(SoleOwner):
         self.verifier.check_variables()
         self._collect_if_due()
         self._serve_alone()
-        self._stack.begins(self._alloc_index, size_bytes)
+        self._stack.begins(self._alloc_index, size_bytes, layout)
         if size_bytes == 0:
             self._stack.ends()
             return self.engine.zero_size_address
@@ -257,7 +257,7 @@ class ServingHeap(SoleOwner):
         with self._binding.life.busy("collects"):
             self.verifier.check_variables()
             if not self._policy.leaking:
-                self._stack.begins(index, 0)
+                self._stack.begins(index, 0, 0)
                 free_bytes = self._collector.collect(REQUESTED, None)
                 self._stack.ends()
                 return free_bytes
@@ -339,11 +339,6 @@ class ServingHeap(SoleOwner):
             self._calls = self._calls or CallStack(self._binding.store, self._binding.name_frames)
             return self._calls.names()
         return ()
-
-
-def alloc_index(facts: ServedHeap) -> int:
-    """The index of the allocator among a heap's redirects."""
-    return next(index for index, redirect in enumerate(facts.redirects) if redirect.role is Role.ALLOC)
 
 
 def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:

@@ -75,6 +75,7 @@ class Tracer:
             self._has_built,
             self._has_grown,
             self._has_split,
+            self._has_listed,
         )
 
     # ---- a call, from its beginning to its end ------------------------------------------------------------------------
@@ -85,7 +86,7 @@ class Tracer:
         self.values: dict[str, int] = {}
         self._is_empty = not size_bytes
         self._has_collected = self._has_scanned = self._has_masked = self._ends_masking = False
-        self._has_built = self._has_grown = self._has_split = False
+        self._has_built = self._has_grown = self._has_split = self._has_listed = False
         self._needed_blocks = self._engine.shape.blocks_for(geometry, size_bytes) if size_bytes else 0
         if roots.stack_chain_address is not None:
             self.values["chain"] = self._read(roots.stack_chain_address)
@@ -172,7 +173,8 @@ class Tracer:
         left = values.pop("take.blocks") - needed
         self._has_split = left > 0
         if self._has_split:
-            self._inserted(Walk.PUT, geometry.block_of(taken) + needed, left)
+            is_first = self._inserted(Walk.PUT, geometry.block_of(taken) + needed, left)
+            self._has_listed = is_first and not self._has_collected
         if needed > 1:
             values["taken.several"] = taken
             values["taken.table"] = geometry.table_address
@@ -226,14 +228,14 @@ class Tracer:
             self._inserted(walk, *lowest)
         return lowest is not None
 
-    def _inserted(self, walk: Walk, first: int, blocks: int) -> None:
-        """A range was inserted; what its insertion saw is told by where it is now."""
+    def _inserted(self, walk: Walk, first: int, blocks: int) -> bool:
+        """A range was inserted; what its insertion saw is told by where it is now: whether it is the first of its length."""
         values, at = self.values, self._engine.geometry.address_of(first)
         node = self._walk(walk, blocks)
-        values[f"{walk}.range"] = at
+        values[f"{walk}.range"], values[f"{walk}.length"] = at, blocks
         if node == at:
             # It is an outer node itself, and was put in front of the next.
-            values[f"{walk}.node"] = following = self._read(at + WORD_BYTES)
+            values[f"{walk}.node"] = values[f"{walk}.longer"] = following = self._read(at + WORD_BYTES)
             if following:
                 values[f"{walk}.met"] = following
             elif f"{walk}.passed" in values:
@@ -242,6 +244,7 @@ class Tracer:
                 del values[f"{walk}.met"]
         else:
             values[f"{walk}.inner"] = self._read(at)
+        return node == at
 
     # ---- objects --------------------------------------------------------------------------------------------------------
 

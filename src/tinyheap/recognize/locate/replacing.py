@@ -45,7 +45,7 @@ def find_replacement(
     touching += [reading for reading in code.region if constant_addresses(reading.stores) & flags]
     initializers = _initializers(code, touching)
     entries = [code.alloc.function, *(each for each in collectors if each != code.alloc.function)]
-    public = _public(code.module)
+    public = _public(code.module) - _callbacks(code)
     redirects, misfits = _redirects(code, entries, public)
     gates = {*entries, *initializers, *code.bounds.functions}
     inside = gates | _reached_only_through(code, gates, public)
@@ -89,12 +89,20 @@ def _redirects(
         is_only_alloc_s = code.search.callers(function) <= {code.alloc.function}
         if is_only_alloc_s and function not in public:
             continue
-        signature = code.module.function_type(function)
-        if signature.parameters or signature.results not in ((), ("i32",)):
+        results = code.module.function_type(function).results
+        if _uses_parameters(code.module, function) or results not in ((), ("i32",)):
             misfits.append(function)
         else:
-            redirects.append(Redirect(function, Role.COLLECT, bool(signature.results)))
+            redirects.append(Redirect(function, Role.COLLECT, bool(results)))
     return tuple(redirects), misfits
+
+
+def _uses_parameters(module: Module, function: int) -> bool:
+    """Whether a function looks at what it is given; where nothing is optimized it is given a context that it does not use."""
+    count, body = len(module.function_type(function).parameters), module.functions[function].body
+    return body is not None and any(
+        instruction.immediates[0] < count for _, instruction in body.find("local.get", "local.set", "local.tee")
+    )
 
 
 def _reached_only_through(code: CollectorCode, gates: set[int], public: frozenset[int]) -> set[int]:
@@ -107,6 +115,17 @@ def _reached_only_through(code: CollectorCode, gates: set[int], public: frozense
 
 def _is_reached_from_outside(function: int, inside: set[int], public: frozenset[int], search: CodeSearch) -> bool:
     return function in public or not search.callers(function) <= inside
+
+
+def _callbacks(code: CollectorCode) -> frozenset[int]:
+    """Functions of the collector that one of its functions has another one call by the table.
+
+    Where nothing is optimized, the search for globals is told like that what to do with them.
+    """
+    slots = {Constant(slot): function for slot, function in code.module.slots.items() if function in code.functions}
+    indirect = {reading.function for reading in code.region if any(call.function is None for call in reading.calls)}
+    calls = (call for reading in code.region for call in reading.calls if call.function in indirect)
+    return frozenset(slots[argument] for call in calls for argument in call.arguments if argument in slots)
 
 
 def _public(module: Module) -> frozenset[int]:

@@ -12,7 +12,7 @@ from tinyheap.recognize.interpret import Reading
 from tinyheap.recognize.locate.region import CollectorCode
 from tinyheap.recognize.locate.scanning import Scan, chain_variable
 from tinyheap.recognize.shapes import tested_word, values_of, zero_word
-from tinyheap.recognize.values import Constant, GlobalAtEntry, Loaded, Merge, linear, parts, sources
+from tinyheap.recognize.values import CallResult, Constant, GlobalAtEntry, Loaded, Merge, linear, parts, sources
 
 _WORD = 1 << 32
 
@@ -90,7 +90,7 @@ def _with_range(
 ) -> RootAddresses:
     """The roots, with a stack that is scanned from the stack pointer up to a constant."""
     saved = _saved_stack_pointer(scan)
-    kind, task = _scan_kind(scan, of_globals, saved)
+    kind, task = _scan_kind(code, scan, of_globals, saved)
     notes.found("stack", "scanned from the stack pointer to a constant")
     notes.check("stack", stack_global == roots.stack_pointer_global, "the same global makes the frames")
     notes.found("stack_pointer", "the stack's scan begins there")
@@ -119,22 +119,26 @@ def _saved_stack_pointer(scan: Scan) -> int | None:
     return None
 
 
-def _scan_kind(scan: Scan, of_globals: Scan, saved: int | None) -> tuple[StackScan, int | None]:
+def _scan_kind(code: CollectorCode, scan: Scan, of_globals: Scan, saved: int | None) -> tuple[StackScan, int | None]:
     """What decides how the stack is scanned, and the word of the current task, if that does."""
     if saved is not None:
-        return StackScan.SYSTEM_OR_SAVED, _word_that_decides(scan, saved)
+        return StackScan.SYSTEM_OR_SAVED, _word_that_decides(code, scan, saved)
     shared = set(of_globals.conditions)
     own = [condition for condition in scan.conditions if condition not in shared]
     task = next((address for address in map(zero_word, own) if address is not None), None)
     return StackScan.SYSTEM if task is None else StackScan.SYSTEM_UNLESS_TASK, task
 
 
-def _word_that_decides(scan: Scan, saved: int) -> int | None:
+def _word_that_decides(code: CollectorCode, scan: Scan, saved: int) -> int | None:
     """The word that decides whether a scan begins at the saved stack pointer."""
     chosen = [scan.start.condition] if isinstance(scan.start, Merge) and scan.start.condition else []
     for load in scan.reading.loads:
         if load.address == Constant(saved):
             chosen += [condition for condition, _ in load.conditions[::-1]]
+    # Where nothing is optimized, a function tells.
+    asked = [part.function for condition in chosen for part in parts(condition) if isinstance(part, CallResult)]
+    told = (event.value for function in asked if function is not None for event in code.walker.read(function).returns)
+    chosen += [value for value in told if value is not None]
     return next((address for address in map(tested_word, chosen) if address is not None), None)
 
 
