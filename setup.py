@@ -30,6 +30,8 @@ COMPILED_MODULES = [
     "tinyheap.heap.bestfit._kernel",
     "tinyheap.traces._replay",
     "tinyheap.traces._steps",
+    "tinyheap.inspect._graph",
+    "tinyheap.inspect._reach",
     "tinyheap.guests.record._recorder",
     "tinyheap.guests.serve._allocator",
     "tinyheap.guests.serve._list_allocator",

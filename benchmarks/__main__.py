@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import peers
+from benchmarks import object_graph, peers
 from benchmarks.cases import all_cases
 from benchmarks.measure import Outcome, Row, measure, measure_python_calls
 
@@ -24,7 +24,7 @@ FILE_WIDTH: Final = 240
 @click.option("--only", metavar="TEXT", default="", help="Only rows whose name contains this.")
 @click.option("--n", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each side; medians count.")
 def main(quick: bool, only: str, n: int) -> None:
-    """Measure the kernel against a literal C port of the algorithm and against bdwgc, on the same programs."""
+    """Measure the kernel against a literal C port of the algorithm and against bdwgc, on the same programs; and heap graphs."""
     errors = Console(stderr=True)
     outcomes = []
     try:
@@ -37,6 +37,8 @@ def main(quick: bool, only: str, n: int) -> None:
         raise click.ClickException(str(error)) from error
     if only in "python-alloc-many":
         outcomes.append(measure_python_calls(n))
+    if only in object_graph.NAME:
+        outcomes.append(object_graph.measure_object_graph(n, quick=quick))
     show(outcomes)
 
 

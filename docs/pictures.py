@@ -63,7 +63,9 @@ def report(recording_file: Path, page: Path) -> int:
         assert isinstance(heap, HeapMoment), "gofmt's collector is replaced, so its heap is known"
         grown = [place for place, size_bytes in enumerate(heap.sizes_bytes) if 2000 < size_bytes < 5000]
         largest = int(heap.object_ids[grown[len(grown) // 2]])
-        query = "SELECT count(*) FROM events WHERE kind = 0 AND id < (SELECT id FROM events WHERE kind = 0 AND object_id = ?)"
+        # The page lists objects by their births; allocations of no bytes are none.
+        births = "FROM events WHERE kind = 0 AND object_id > 0"
+        query = f"SELECT count(*) {births} AND id < (SELECT id {births} AND object_id = ?)"
         [(before,)] = recording.sql(query, [largest]).fetch(1)
     return int(before)
 

@@ -4,10 +4,12 @@ from tinyheap import (
     guests as guests,
     heap as heap,
     hosts as hosts,
+    inspect as inspect,
     profile as profile,
     recognize as recognize,
     recordings as recordings,
     report as report,
+    snapshots as snapshots,
     traces as traces,
     units as units,
     wasm as wasm,
@@ -22,6 +24,7 @@ from tinyheap.errors import (
     MissingLibraryError as MissingLibraryError,
     OutOfMemoryError as OutOfMemoryError,
     RecordingError as RecordingError,
+    SnapshotError as SnapshotError,
     TinyheapError as TinyheapError,
     TraceError as TraceError,
     UnsupportedGuestError as UnsupportedGuestError,
@@ -50,6 +53,7 @@ from tinyheap.hosts.grants import Folder as Folder, Grants as Grants
 from tinyheap.recognize.facts import Guest as Guest
 from tinyheap.recognize.identify import identify as identify
 from tinyheap.recordings.recording import Recording as Recording
+from tinyheap.snapshots.snapshot import Snapshot as Snapshot
 from tinyheap.traces.replay import Replay as Replay, replay as replay
 from tinyheap.traces.trace import (
     Trace as Trace,

@@ -238,6 +238,10 @@ class RecordingError(TinyheapError):
     """A recording of a run cannot be written, opened or queried."""
 
 
+class SnapshotError(TinyheapError, ValueError):
+    """A snapshot that is damaged, of another module, or cannot be taken or inspected as asked; or no such moment."""
+
+
 class RecordingAccessError(RecordingError, OSError):
     """A recording is not there, is not a file (a folder, a pipe, a device), or may not be read."""
 

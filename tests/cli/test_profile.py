@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 
 import guests_modules
 from hosts.programs import module_bytes
+from small_recordings import Rows, opened
 from tinyheap import cli
+from tinyheap.cli.profile import findings
 from tinyheap.profile import totals
 from tinyheap.recordings.recording import Recording
 
@@ -216,3 +218,36 @@ def await_file(path: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"{path} never appeared")
+
+
+# ---- what is said of a recording --------------------------------------------------------------------------------------
+
+
+def test_what_is_striking_is_said_at_once() -> None:
+    rows = Rows()
+    deep = rows.path("main.main", *["main.read"] * 40)
+    pinned = rows.path("main.pin")
+    kept = [rows.allocate(100, pinned) for _ in range(8)]
+    rows.allocate(16, deep)
+    rows.collect(kept[3])
+    with opened(rows) as recording:
+        assert [*findings(recording)] == [
+            "allocated most:",
+            "  main.pin+0x2a0       800 B   98%  8 objects",
+            "  main.read+0x290       16 B    2%  1 objects",
+            "main.pin+0x2a0: 7 of 8 kept, each of 100 bytes",
+            "deepest recursion: main.read 40 times, 41 calls in all",
+        ]
+
+
+def test_where_nothing_is_striking_nothing_more_is_said() -> None:
+    rows = Rows()
+    shallow = rows.path("main.main", *["main.read"] * 31)
+    rows.collect(*[rows.allocate(100, shallow) for _ in range(8)])
+    with opened(rows) as recording:
+        assert [line for line in findings(recording) if not line.startswith(("allocated most:", "  "))] == []
+
+
+def test_a_recording_with_no_stack_has_no_recursion() -> None:
+    with opened(Rows()) as recording:
+        assert [*findings(recording)] == []

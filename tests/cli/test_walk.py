@@ -30,7 +30,10 @@ from tinyheap.cli.replay import MarkStackType
 from tinyheap.cli.report import ExportType
 from tinyheap.cli.run import FolderType
 from tinyheap.files import text_of
+from tinyheap.heap import Collector
+from tinyheap.snapshots import HeapRecord, Snapshot
 from tinyheap.traces.trace import TraceBuilder, write_trace
+from tinyheap.units import WASM_PAGE_BYTES
 
 HANG_S: Final = 60
 BAD_NAME: Final = "b\udcffad"
@@ -74,6 +77,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.root(0, program.alloc(16))
     write_trace(folder / "t.trace", program.build())
     make_recording(folder / "r.tinyheap", events=200)
+    record = HeapRecord(Collector.NEXT_FIT, False, WASM_PAGE_BYTES, WASM_PAGE_BYTES)
+    Snapshot(memoryview(bytes(2 * WASM_PAGE_BYTES)), heap=record).save(folder / "s.core")
     (folder / "empty").touch()
     (folder / "garbage").write_bytes(bytes(range(1, 256)) * 9)
     (folder / "unreadable").write_text("secret")
@@ -113,6 +118,7 @@ def base(name: str, folder: Path) -> dict[str, list[str]]:
         "identify": {"modules": [str(folder / "app.wasm")]},
         "report": {"file": [str(folder / "r.tinyheap")]},
         "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
+        "inspect": {"module": [str(folder / "s.core")]},
         "sql": {"file": [str(folder / "r.tinyheap")], "query": ["SELECT 1"]},
     }
     return good.get(name, {"module": [str(folder / "app.wasm")]}) | (

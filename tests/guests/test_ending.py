@@ -130,6 +130,7 @@ def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.Mo
         report = json.loads(Path("end.json").read_text())
         assert report["ended"]["kind"] == ("stack overflow" if code else "finished")
         assert ("ended by: stack overflow\n  its stack pointer is " in said.stderr) is bool(code)
+        assert (f"\ndeepest recursion: {RECURSION} " in said.stderr) is (command == "profile")
         assert any(RECURSION in phrase for phrase in report["ended"]["evidence"]) is bool(code)
 
 
@@ -196,6 +197,15 @@ def test_calls_within_calls_are_an_overflow_of_the_machines_stack() -> None:
     assert ending.kind is EndKind.STACK_OVERFLOW
     assert ending.evidence[0] == "calls within calls took all of the machine's stack that WebAssembly may have"
     assert "descend calls itself" in "\n".join(ending.evidence)
+
+
+def test_a_panic_that_panics_as_it_prints_is_no_recursion_of_the_programs() -> None:
+    circle = ("runtime.printstring", "runtime.runtimePanicAt (panic.go:103)", "runtime.lookupPanic", "runtime.putchar")
+    canary = "the canary at the end of its goroutine's stack, 65,536 bytes from 0x10660, was overwritten"
+    ending = ending_of(GuestTrapError("trapped", 134, circle * 4, "stack overflow", canary))
+    assert ending == Ending(EndKind.STACK_OVERFLOW, (canary,))
+    ending = ending_of(GuestTrapError("trapped", 134, (*circle, "main.walk", "main.walk", "main.walk"), "x", canary))
+    assert ending.evidence == (canary, "main.walk calls itself, at least 3 levels deep")
 
 
 def test_a_heap_that_a_stack_ran_over_is_blamed_on_the_stack() -> None:
@@ -271,18 +281,26 @@ def test_a_panic_that_prints_nothing_is_known_by_its_function(names: tuple[str, 
 # ---- everything else --------------------------------------------------------------------------------------------------
 
 
-def test_memory_that_is_out_is_told_in_numbers() -> None:
+@pytest.mark.parametrize(
+    ("functions", "body", "limit_bytes", "is_fragmentation"),
+    [(3000, "", 400 << 10, False), (3000, " g( x,1 ) ", 400 << 10, False), (300, " g( x,1 ) ", 512 << 10, True)],
+)
+def test_memory_that_is_out_is_told_in_numbers(
+    functions: int, body: str, limit_bytes: int, is_fragmentation: bool
+) -> None:
     def format_it(program: Program) -> None:
-        program.driver().format("package a\n" + "".join(f"func f{number}( x int) {{}}\n" for number in range(3000)))
+        lines = (f"func f{at}( x int) {{{body}}}\n" for at in range(functions))
+        program.driver().format("package a\n" + "".join(lines))
 
-    ending = ended(guests_modules.read("gofmt-0.4.9"), format_it, Policy(heap_limit_bytes=400 << 10))
+    ending = ended(guests_modules.read("gofmt-0.4.9"), format_it, Policy(heap_limit_bytes=limit_bytes))
     assert ending.kind is EndKind.OUT_OF_MEMORY
     asked, free, largest, growth = ending.evidence
     assert asked.startswith("asked for: ")
     assert " by " in asked
     assert free.endswith(" bytes of a heap of 393,216") or " bytes of a heap of " in free
     assert largest.startswith("largest free run: ")
-    assert growth.startswith("growth: it has reached its limit of 409600 bytes")
+    assert ("not in one piece: fragmentation" in largest) is is_fragmentation
+    assert growth.startswith(f"growth: it has reached its limit of {limit_bytes} bytes")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ def test_numbers_are_whole_and_from_1_on(name: str, value: object) -> None:
         ("verify", "yes"),
         ("guard", None),
         ("clear_blocks", 0),
+        ("offset_blocks", -1),
+        ("offset_blocks", 4097),
+        ("offset_blocks", True),
         ("engine", "boehm"),
         ("growth", 5),
         ("growth", "double"),
@@ -63,9 +66,24 @@ def test_what_contradicts_leaking_is_refused() -> None:
         Policy(leaking=True, gc_every=5)
     with pytest.raises(PolicyError, match="leave one of them out"):
         Policy(leaking=True, clear_blocks=True)
+    with pytest.raises(PolicyError, match="a collection would free the object that offset_blocks asks for"):
+        Policy(offset_blocks=5)
     for policy in ({"gc_every": 5}, {"clear_blocks": True}):
         with pytest.raises(PolicyError):
             gofmt(Policy(**policy), gc="leaking")
+
+
+def test_an_offset_moves_all_objects() -> None:
+    placed = []
+    for blocks in (1, 8):
+        with gofmt(Policy(leaking=True, offset_blocks=blocks), grants=Grants(seed=1)) as program:
+            program.start()
+            program.driver().format(GO)
+            assert program.heap is not None
+            placed.append([(each.address, each.size_bytes) for each in program.heap.objects()][1:])
+            block_bytes = program.heap.geometry.block_bytes
+    before, after = (objects[:10_000] for objects in placed)
+    assert [(address + 7 * block_bytes, size_bytes) for address, size_bytes in before] == after
 
 
 @pytest.mark.parametrize("gc", ["leaking", "native"])

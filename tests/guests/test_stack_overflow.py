@@ -9,10 +9,12 @@ import pytest
 import guests_modules
 from guests import collectors
 from guests.texts import GO, SHELL
-from tinyheap.errors import GuestTrapError, HeapCorruptError, TinyheapError
+from tinyheap.errors import GuestTrapError, HeapCorruptError, StackOverflowError, TinyheapError
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
+from tinyheap.guests.serve import verification
 from tinyheap.guests.serve.stack_overflow import stack_overflow
+from tinyheap.heap.nextfit.model import Model
 from tinyheap.hosts import Grants
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Module
@@ -24,7 +26,8 @@ POLICIES = {
     "often": Policy(verify=True, gc_every=10),
 }
 AMONG_VARIABLES = r"its stack pointer is at 0x[0-9a-f]+, among the program's variables"
-CANARY = r"the canary at the end of its goroutine's stack, 0x[0-9a-f]+ to 0x[0-9a-f]+, was overwritten"
+CANARY = r"the canary at the end of its goroutine's stack, [\d,]+ bytes from 0x[0-9a-f]+, was overwritten"
+TOO_SMALL = r"its stack pointer is at 0x[0-9a-f]+, in an object too small to be a goroutine's stack"
 BELOW = r"its stack pointer is [\d,]+ bytes below the start of its memory"
 
 
@@ -54,7 +57,7 @@ def formatting(name: str, text: str, policy: Policy) -> str:
 @pytest.mark.parametrize("depth", [60, 200, 1000])
 def test_a_goroutine_that_recurses_too_deep_is_named_whatever_it_wrote_over(policy: str, depth: int) -> None:
     words = formatting("gofmt-0.4.9", nested(depth), POLICIES[policy])
-    evidence = f"the program's stack overflowed \\(({AMONG_VARIABLES}|{CANARY}|{BELOW})\\)"
+    evidence = f"the program's stack overflowed \\(({AMONG_VARIABLES}|{CANARY}|{TOO_SMALL}|{BELOW})\\)"
     assert re.match(f"(GuestTrapError|StackOverflowError): {evidence}", words), words
     if words.startswith("StackOverflowError"):
         assert "wrote over its heap or its variables: " in words
@@ -119,6 +122,27 @@ def test_a_stack_behind_the_variables_is_seen_among_them(policy: str) -> None:
         evidence = rf"the program's stack overflowed \({AMONG_VARIABLES}|{BELOW}\)"
         with pytest.raises((HeapCorruptError, GuestTrapError), match=evidence):
             program.call("recurse", 65)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (None, r"^a node leads nowhere$"),
+        ("its canary is gone", r"the program's stack overflowed \(its canary is gone\) .*: a node leads nowhere$"),
+    ],
+)
+def test_damage_that_an_allocation_meets_is_blamed_on_a_stack_that_overflowed(
+    evidence: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meet_damage(*_: object) -> int:
+        raise HeapCorruptError("a node leads nowhere")
+
+    monkeypatch.setattr(Model, "alloc", meet_damage)
+    monkeypatch.setattr(verification, "stack_overflow", lambda *_: evidence)
+    with Program.open(faulty(), policy=Policy(engine="model")) as program:
+        program.start()
+        with pytest.raises(HeapCorruptError if evidence is None else StackOverflowError, match=words):
+            program.call("make", 64, 3, 0)
 
 
 def test_what_is_no_evidence_is_none() -> None:

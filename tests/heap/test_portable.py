@@ -1,7 +1,7 @@
 """The kernel is as exact on machines without SSE2, where its primitives compare one word at a time.
 
 It is compiled once more with the portable forms of `_words.h`; the tests of its contract, of all patterns of states,
-of random requests and of the recordings run on it.
+of random requests, of the recordings and of heap graphs run on it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ FAULTS: Final = {
 
 @pytest.mark.slow
 def test_the_portable_kernel_passes(kernel: object, tmp_path: Path) -> None:
-    kernel_builds.build(tmp_path / "copy", FLAGS)
-    assert kernel_builds.check(tmp_path / "copy") == "passed"
+    kernel_builds.build(tmp_path / "copy", FLAGS, modules=[*kernel_builds.KERNEL, *kernel_builds.GRAPHS])
+    checks = (*kernel_builds.CHECKS, *kernel_builds.GRAPH_CHECKS)
+    assert kernel_builds.check(tmp_path / "copy", checks) == "passed"
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 It is compiled once more with the address and undefined-behavior sanitizers, and the tests of its contract, of all
 patterns of states, of random requests, and of callbacks that do anything run on it, with nothing around the heaps'
-memory: one byte too far ends them.
+memory: one byte too far ends them.  So is what reads the graph of a heap, and run on images that hold anything.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import needs
 
 pytestmark = pytest.mark.conformance
 
-FLAGS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+FLAGS: Final = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 CHECKS: Final = (
     *kernel_builds.CHECKS,
     "tests/heap/test_kernel_border.py",
     "tests/traces/test_steps.py",
     "tests/heap/test_callbacks.py",
     "tests/heap/test_reentry.py",
+    *kernel_builds.GRAPH_CHECKS,
 )
 SECONDS: Final = 900
 
@@ -39,8 +40,9 @@ def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         *arguments,
         seconds=SECONDS,
         LD_PRELOAD=library,
-        # Python itself keeps what it allocated; and only plain allocations have red zones around them.
-        ASAN_OPTIONS="detect_leaks=0",
+        # Python itself keeps what it allocated; that each allocation notes its callers takes longer than the tests
+        # themselves; and only plain allocations have red zones around them.
+        ASAN_OPTIONS="detect_leaks=0:malloc_context_size=0",
         PYTHONMALLOC="malloc",
         TINYHEAP_GUARD_BYTES="0",
     )
@@ -50,7 +52,7 @@ def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def folder(kernel: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose compiled modules are watched."""
     folder = tmp_path_factory.mktemp("sanitized") / "copy"
-    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, *kernel_builds.PLAYERS])
+    kernel_builds.build(folder, FLAGS, modules=[*kernel_builds.KERNEL, *kernel_builds.PLAYERS, *kernel_builds.GRAPHS])
     return folder
 
 

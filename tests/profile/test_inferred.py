@@ -16,10 +16,11 @@ from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile import Measure
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.recording import Recording
-from tinyheap.recordings.row_types import MemoryGrowthRow, MemoryRow
+from tinyheap.recordings.row_types import GrowthRow, MemoryGrowthRow, MemoryRow, SampleRow
 from tinyheap.report.exports.formats import export
 from tinyheap.report.exports.report_json import report_json
 from tinyheap.report.html.data import page_data
+from tinyheap.report.terminal.memory import fragmentation_lines
 from tinyheap.report.terminal.recording_report import comparison, report
 
 
@@ -199,6 +200,36 @@ def test_a_growth_of_a_stack_that_is_not_there_has_none() -> None:
     with opened(rows) as recording:
         [growth] = known(profile.linear_memory(recording)).growths
     assert (growth.stack, growth.site.function) == ((), profile.NO_STACK)
+
+
+@pytest.mark.parametrize(("largest_bytes", "is_fragmentation"), [(256, True), (512, False)])
+def test_a_growth_is_of_fragmentation_where_enough_was_free_but_not_in_one_piece(
+    largest_bytes: int, is_fragmentation: bool
+) -> None:
+    rows = Rows()
+    rows.memories = [MemoryRow(2, None, None)]
+    stack = rows.path("ask", "hold")
+    rows.samples = [
+        SampleRow(5, 0, 1 << 17, 0, 1 << 16, 1, 1 << 16, 0, 0, 0, 0),
+        SampleRow(9, 0, 1 << 17, 512, 2048, 8, largest_bytes, 4, 0, 0, 0),
+        SampleRow(12, 0, 1 << 18, 512, 1 << 16, 8, 1 << 16, 4, 0, 0, 0),
+    ]
+    rows.memory_growths = [
+        MemoryGrowthRow(10, 0, "collector", 2, 2, 4, None, stack),
+        MemoryGrowthRow(20, 3, "program", 4, 1, 5, None, stack),
+    ]
+    rows.growths = [GrowthRow(11, 0, 1 << 17, 1 << 18, 512)]
+    with opened(rows) as recording:
+        memory = known(profile.linear_memory(recording))
+    heaps, programs = memory.growths
+    assert (heaps.wanted_bytes, heaps.free_bytes, heaps.largest_free_bytes) == (512, 2048, largest_bytes)
+    assert (programs.wanted_bytes, programs.free_bytes, programs.largest_free_bytes) == (None,) * 3
+    assert (heaps.is_fragmentation, programs.is_fragmentation) == (is_fragmentation, False)
+    words = (
+        "fragmentation: for 512 B asked for in hold+0x20 the heap grew, since of its 2 KiB free at most 256 B were in one "
+        "piece"
+    )
+    assert [*fragmentation_lines(memory)] == ([words] if is_fragmentation else [])
 
 
 def test_of_a_recording_made_before_memory_was_noted_nothing_is_claimed() -> None:

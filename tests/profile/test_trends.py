@@ -44,8 +44,10 @@ def one_site(sizes: Sequence[int], kept: Sequence[int], *, after: int = 0) -> Ro
     [
         ((30, 100, 300, 900, 2000, 3735), (5,), "one object, always replaced by a larger one, 30 to 3,735 bytes", True),
         ((8, 8, 16, 16, 32, 32), (5,), "one object, always replaced by one that is no smaller, 8 to 32 bytes", True),
-        ((64,) * 6, (5,), "one object, always replaced by another of 64 bytes", True),
-        ((64, 8, 32, 16, 8, 9), (5,), "one object, always replaced by another, 8 to 64 bytes", True),
+        ((64,) * 6, (5,), "only the last of 6 kept, each of 64 bytes", False),
+        ((64, 8, 32, 16, 8, 9), (5,), "only the last of 6 kept, 8 to 64 bytes", False),
+        ((64, 8, 32, 16, 8, 9, 7, 8), (0, 1, 2, 3, 4, 5), "6 of 8 kept, 7 to 64 bytes", True),
+        ((64, 8, 32, 16, 8, 9, 7, 8), (0, 1, 2, 3, 4), "5 of 8 kept, 7 to 64 bytes", False),
         ((64,) * 6, range(6), "all 6 kept, each of 64 bytes", True),
         ((1, 2, 3, 4, 5, 6), (0, 1, 5), "3 of 6 kept, each larger than the one before, 1 to 6 bytes", True),
         ((64,) * 6, (), "none of 6 kept, each of 64 bytes", False),

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,8 @@ KERNEL: Final = (
 )
 """The modules that the kernels are compiled from."""
 PLAYERS: Final = ("tinyheap.traces._replay", "tinyheap.traces._steps")
+GRAPHS: Final = ("tinyheap.inspect._graph", "tinyheap.inspect._reach")
+"""The modules that read the graph of a heap."""
 NEXT_FIT_CHECKS: Final = (
     "tests/heap/test_engines.py",
     "tests/heap/test_patterns.py",
@@ -38,6 +40,14 @@ BEST_FIT_CHECKS: Final = (
 )
 CHECKS: Final = NEXT_FIT_CHECKS + BEST_FIT_CHECKS
 """The tests that say whether kernels are exact."""
+GRAPH_CHECKS: Final = (
+    "tests/inspect/test_graph.py",
+    "tests/inspect/test_reach.py",
+    "tests/inspect/test_naming.py",
+    "tests/inspect/test_paths.py",
+    "tests/inspect/test_analyses.py",
+)
+"""The tests that say whether graphs are."""
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
 PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model")
@@ -46,13 +56,17 @@ SECONDS: Final = 300
 SOME_TEST_FAILED: Final = 1
 
 
-def build(folder: Path, flags: Iterable[str], edits: Iterable[Edit] = (), modules: Iterable[str] = KERNEL) -> None:
+def build(folder: Path, flags: Sequence[str], edits: Iterable[Edit] = (), modules: Iterable[str] = KERNEL) -> None:
     """Copy the package to a folder, edit the copy's kernel, and compile its modules again."""
     shutil.copytree(ROOT / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     for edit in edits:
         edit.apply(folder / HEAP)
-    for module in modules:
-        compile_module(folder / "src", module, list(flags))
+    stems = [folder.joinpath("src", *module.split(".")) for module in modules]
+    # All at once: that Cython starts, and reads declarations, takes longer than to translate a module.
+    sources = [f"{stem}.py" for stem in stems]
+    subprocess.run([sys.executable, "-m", "cython", "-3", *sources], cwd=folder / "src", check=True)
+    for stem in stems:
+        compile_module(stem, flags, folder / HEAP)
 
 
 def modules_of(edit: Edit) -> list[str]:
@@ -79,15 +93,12 @@ def named_in(module: Path, stem: str) -> bool:
     return any(f"._{stem.strip('_')} " in module.with_suffix(kind).read_text() for kind in (".py", ".pxd"))
 
 
-def compile_module(source_folder: Path, module: str, flags: list[str]) -> None:
-    """Translate a module to C and compile it, in place."""
-    stem = source_folder.joinpath(*module.split("."))
-    cython = [sys.executable, "-m", "cython", "-3", "--module-name", module, f"{stem}.py", "-o", f"{stem}.c"]
-    subprocess.run(cython, cwd=source_folder, check=True)
-    include = [f"-I{source_folder / 'tinyheap' / 'heap'}", f"-I{sysconfig.get_path('include')}"]
-    library = f"{stem}{sysconfig.get_config_var('EXT_SUFFIX')}"
+def compile_module(stem: Path, flags: Sequence[str], headers: Path) -> None:
+    """Compile a module that is translated to C, in place."""
+    library = Path(f"{stem}{sysconfig.get_config_var('EXT_SUFFIX')}")
     # Replaced, not written over: the old one may be a file that this process has open.
-    Path(library).unlink(missing_ok=True)
+    library.unlink(missing_ok=True)
+    include = [f"-I{headers}", f"-I{sysconfig.get_path('include')}"]
     compiler = needs.tool("gcc")
     subprocess.run([compiler, "-shared", "-fPIC", "-w", *flags, *include, f"{stem}.c", "-o", library], check=True)
 

@@ -18,9 +18,21 @@ import pytest
 IN_CI: Final = os.environ.get("CI") == "true"
 
 LIBRARIES: Final = frozenset(
-    {"duckdb", "elftools", "numpy", "pandas", "perfetto", "platformdirs", "playwright", "polars", "pyarrow", "wasmtime"}
+    {
+        "duckdb",
+        "elftools",
+        "numpy",
+        "pandas",
+        "perfetto",
+        "platformdirs",
+        "playwright",
+        "polars",
+        "pyarrow",
+        "rustworkx",
+        "wasmtime",
+    }
 )
-"""Modules that only some tests need: what the extras bring, and what reads tinyheap's exports."""
+"""Modules that only some tests need: what the extras bring, what reads tinyheap's exports, and oracles."""
 
 # Debian keeps versioned tools out of the usual path.
 _FURTHER_FOLDERS: Final = ("/usr/lib/go-1.19/bin",)

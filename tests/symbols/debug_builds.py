@@ -26,6 +26,17 @@ def built(version: int, source: str = "inlined.c", build: collectors.Build = BUI
     return collectors.compiled(build, source, dwarf=version)
 
 
+def built_types(version: int) -> bytes:
+    """A module with variables of all kinds of types."""
+    compiler, linker = needs.tool("clang-14"), needs.tool("wasm-ld-14")
+    with TemporaryDirectory() as name:
+        objects, program = Path(name) / "types.o", Path(name) / "types.wasm"
+        options = ["--target=wasm32", "-ffreestanding", "-O1", "-g", f"-gdwarf-{version}"]
+        collectors.run(str(compiler), "-c", *options, str(Path(__file__).with_name("types.c")), "-o", str(objects))
+        collectors.run(str(linker), "--no-entry", str(objects), "-o", str(program))
+        return program.read_bytes()
+
+
 def without(wasm: bytes, *beginnings: str) -> bytes:
     """A module without the custom sections whose names begin so."""
     sections = Module.parse(wasm).sections

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,11 @@ import needs
 from symbols import debug_builds
 from symbols.test_reading import NAMES, with_sections
 from tinyheap.symbols.reading import variables_of
+from tinyheap.symbols.variables import _Piece, _pieces, _together
 from tinyheap.wasm import Module
+
+if TYPE_CHECKING:
+    from tinyheap.symbols.dwarf import Unit
 
 SIZES = {"table": 256, "kept": 16, "audit": 4, "forgotten": 4, "mallocs": 8, "zero_sized": 1, "metadata_start": 4}
 """Of variables of the sources, as C has them."""
@@ -56,6 +61,43 @@ def test_both_versions_tell_of_the_same_variables() -> None:
     four, five = (variables_of(Module.parse(debug_builds.built(version)))[0] for version in debug_builds.VERSIONS)
     assert four
     assert four == five
+
+
+ADDRESS, PIECE = b"\x03" + (0x10668).to_bytes(4, "little"), b"\x93"
+
+
+@pytest.mark.parametrize(
+    ("place", "pieces"),
+    [
+        (ADDRESS, [(0, 0x10668, 0)]),
+        (PIECE + b"\4" + ADDRESS + PIECE + b"\4", [(4, 0x10668, 4)]),
+        (ADDRESS + PIECE + b"\4" + ADDRESS + PIECE + b"\x84\0", [(0, 0x10668, 4), (4, 0x10668, 4)]),
+        # A part that is computed from a byte in memory lies nowhere.
+        (
+            ADDRESS + b"\x94\1\x10\x80\xa0\2\x1e\x30\x22\x9f" + PIECE + b"\4" + ADDRESS + PIECE + b"\4",
+            [(4, 0x10668, 4)],
+        ),
+        (b"\xff" + PIECE + b"\4" + ADDRESS + PIECE + b"\4", []),
+        (ADDRESS + PIECE + b"\0", []),
+        (b"", []),
+    ],
+)
+def test_variables_lie_in_pieces(place: bytes, pieces: list[tuple[int, int, int]]) -> None:
+    assert _pieces(cast("Unit", None), place) == pieces
+
+
+@pytest.mark.parametrize(
+    ("pieces", "address"),
+    [
+        ([(0, 64, 0)], 64),
+        ([(0, 64, 4), (4, 68, 4)], 64),
+        ([(0, 64, 4), (4, 72, 4)], None),
+        ([(4, 64, 4)], None),
+        ([], None),
+    ],
+)
+def test_pieces_that_follow_each_other_are_one_place(pieces: list[tuple[int, int, int]], address: int | None) -> None:
+    assert _together([_Piece(*each) for each in pieces]) == address
 
 
 def test_without_debug_information_none_are_known() -> None:

@@ -41,6 +41,7 @@ COMMANDS = {
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
     "live": Entry("tinyheap.cli.live", "Run a program and watch its heap while it runs.", "profile"),
     "report": Entry("tinyheap.cli.report", "Show what a recorded run did to its heap.", "profile"),
+    "inspect": Entry("tinyheap.cli.inspect", "Say what is alive in a heap, and what keeps it alive.", "profile"),
     "at": Entry("tinyheap.cli.at", "Say who an address belonged to in a recorded run.", "profile"),
     "sql": Entry("tinyheap.cli.sql", "Query a recorded run in SQL.", "profile"),
 }

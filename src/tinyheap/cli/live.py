@@ -68,7 +68,7 @@ def command(
         recorder = Recorder(watched.begin, full_paths=options["full_paths"])
         run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
         run.execute()
-    run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
+    run.report_as(options)
     ctx.exit(run.exit_code)
 
 

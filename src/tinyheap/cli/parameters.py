@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, ClassVar, Final
 
 import click
 
-from tinyheap.errors import HeapError, InputError, OutputError, RecordingWriteError
+from tinyheap.errors import HeapError, InputError, OutputError, RecordingWriteError, SnapshotError
 from tinyheap.files import check_writable, identity_of, reason_of, text_of, write_whole
 from tinyheap.heap.collectors import Collector, named_collector
+from tinyheap.snapshots.moments import Moment
 from tinyheap.units import GIB, KIB, MIB
 
 STREAM: Final = "-"
@@ -354,6 +355,25 @@ ADDRESS: Final = AddressType()
 
 
 # ---- collectors -------------------------------------------------------------------------------------------------------
+
+
+class MomentType(click.ParamType[Moment]):
+    """A moment of a run: ``end``, ``peak``, ``trap``, ``allocation:N``, ``collection:N`` or ``call:N``."""
+
+    name = "moment"
+
+    def convert(self, value: str | Moment, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        """The moment; a usage error where the text names none."""
+        if isinstance(value, Moment):
+            return value
+        try:
+            return Moment.parse(value)
+        except SnapshotError as error:
+            self.fail(str(error), param, ctx)
+
+
+MOMENT: Final = MomentType()
+MOMENTS: Final = "end|peak|trap|allocation:N|collection:N|call:N"
 
 
 class CollectorType(click.ParamType[Collector]):

@@ -18,16 +18,23 @@ from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
 from tinyheap.guests.attached.names import INSTANCES
 from tinyheap.guests.record.recorder import Recorder
+from tinyheap.hosts.frames import folded
+from tinyheap.profile.memory import LinearMemory, linear_memory
 from tinyheap.profile.sites import by_site
+from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.quantities import share_text, size_text
+from tinyheap.report.terminal.memory import fragmentation_lines
+from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SUFFIX: Final = ".tinyheap"
 PYTHON: Final = ".py"
 SITES_SHOWN: Final = 5
+DEEP: Final = 32
+"""So many levels of a recursion are worth a line."""
 
 
 class ProfileCommand(RunCommand):
@@ -114,7 +121,8 @@ def command(
     recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()
-    run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
+    run.recorded = path if recorder.is_complete else None
+    run.report_as(options)
     if recorder.is_complete and not options["no_summary"]:
         for line in summary(path):
             click.echo(line, err=True)
@@ -122,19 +130,38 @@ def command(
 
 
 def summary(path: Path) -> Iterator[str]:
-    """What was recorded, who allocated most, and what to do next."""
+    """What was recorded, who allocated most, what is striking, and what to do next."""
     yield recorded(path)
     with Recording.open(path) as recording:
-        usages = by_site(recording).usages
+        yield from findings(recording)
+    yield f"see more: tinyheap report {text_of(path)}"
+
+
+def findings(recording: Recording) -> Iterator[str]:
+    """Who allocated most, and what of it is kept; a deep recursion; and for what a fragmented heap grew."""
+    usages = by_site(recording).usages
     total_bytes = sum(usage.own_bytes for usage in usages)
     if usages:
         yield "allocated most:"
     shown = usages[:SITES_SHOWN]
-    width = max((len(usage.name) for usage in shown), default=0)
+    width = max((len(printable(usage.name)) for usage in shown), default=0)
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
-        yield f"  {usage.name:{width}}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
-    yield f"see more: tinyheap report {text_of(path)}"
+        name = f"{printable(usage.name):{width}}"
+        yield f"  {name}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
+    yield from (f"{printable(usage.name)}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
+    yield from _recursion(StackTree.of(recording).deepest())
+    memory = linear_memory(recording)
+    if isinstance(memory, LinearMemory):
+        yield from fragmentation_lines(memory)
+
+
+def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
+    """The recursion in the deepest call stack at an allocation; nothing where there is none to speak of."""
+    folds = folded([frame.function for frame in reversed(deepest)])
+    most = max(folds, key=lambda fold: fold.times, default=None)
+    if most is not None and most.times >= DEEP:
+        yield f"deepest recursion: {printable(str(most))}, {len(deepest):,} calls in all"
 
 
 def recorded(path: Path) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 OF_MODULES: Final = frozenset(
     {"invoke", "timeout", "memory_limit", "env", "folders", "stdin", "host", "stubs", "seed", "symbols", "no_driver"}
-    | {"draws_map", "json_file"}
+    | {"draws_map", "json_file", "moment", "snapshot_file"}
 )
 """The parameters of the command that mean nothing to a Python program, which is a host itself."""
 RAISED: Final = 1

@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,6 +25,8 @@ from tinyheap.cli.parameters import (
     COUNT,
     HOST,
     INPUT,
+    MOMENT,
+    MOMENTS,
     OUTPUT,
     SEED,
     SIZE,
@@ -59,6 +61,8 @@ from tinyheap.hosts.grants import TIMEOUT_LIMIT_S
 from tinyheap.hosts.host_file import HostFile
 from tinyheap.process import on_interrupt
 from tinyheap.report.text import printable
+from tinyheap.snapshots.moments import Moment, MomentKind
+from tinyheap.snapshots.snapshot import COMPRESSED
 
 if TYPE_CHECKING:
     from tinyheap.guests.guest_heap import GuestHeap
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from tinyheap.heap.growth import Growth
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.report.terminal.run_summary import RunReport
+    from tinyheap.snapshots.snapshot import Snapshot
 
 ALWAYS_COLLECTED: Final = {"gc_every": "--gc-every", "clear_blocks": "--clear-blocks"}
 """Options that mean nothing for a heap that is never collected."""
@@ -318,18 +323,36 @@ RUN_PARAMETERS: Final = (
         is_flag=True,
         help="Run a module that formats texts like any other module, without passing texts to it.",
     ),
+    click.option(
+        "--at",
+        "moment",
+        type=MOMENT,
+        metavar=MOMENTS,
+        help="Choose the moment of the snapshot: the end of the run (by default), the collection that leaves most in use, a "
+        "trap, or allocation, collection or call number N.",
+    ),
+)
+"""The parameters of every command that runs a program, whatever it tells of the run."""
+REPORT_PARAMETERS: Final = (
+    click.option(
+        "--snapshot",
+        "snapshot_file",
+        type=OUTPUT,
+        help="Write a snapshot of the program to this file, for `tinyheap inspect`: a WebAssembly core dump, compressed if "
+        "the name ends in .gz.",
+    ),
     click.option("-q", "--no-summary", is_flag=True, help="Print no summary of the heap."),
     click.option("--map", "draws_map", is_flag=True, help="Draw the heap's blocks at the end, on standard error."),
     click.option(
         "--json", "json_file", type=OUTPUT, help="Write the summary of the run and its heap to this file, as JSON."
     ),
 )
-"""The parameters of every command that runs a program."""
+"""The parameters of every command that runs a program and then reports on the run."""
 
 
 def takes_run_parameters(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the parameters of a run, in their order."""
-    for decorate in reversed(RUN_PARAMETERS):
+    for decorate in reversed((*RUN_PARAMETERS, *REPORT_PARAMETERS)):
         function = decorate(function)
     return function
 
@@ -350,7 +373,7 @@ def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke
     """
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options)
     run.execute()
-    run.report(options["json_file"], says=not options["no_summary"], draws_map=options["draws_map"])
+    run.report_as(options)
     ctx.exit(run.exit_code)
 
 
@@ -390,10 +413,18 @@ def _check(options: dict[str, Any]) -> None:
     for name, option in ALWAYS_COLLECTED.items():
         if options["gc"] == LEAKING and options[name]:
             raise click.UsageError(f"--gc leaking and {option} exclude each other: a leaking heap is never collected")
+    if options["moment"] is not None and options.get("snapshot_file", True) is None:
+        raise click.UsageError("--at is the moment of a snapshot; name its file, too (--snapshot FILE)")
 
 
 class CommandRun:
-    """The run of a program that a command line asks for: what is done, how it ended, and the report on it."""
+    """The run of a program that a command line asks for: what is done, how it ended, and the report on it.
+
+    Attributes:
+        recorded: The whole recording of the run, once there is one, for the origins of a snapshot's objects.
+        wasm: The module's bytes, where they were read before from what can be read once; None to read it.
+        says_on_stderr: Whether results go to standard error, since standard output is for something else.
+    """
 
     def __init__(
         self,
@@ -403,7 +434,12 @@ class CommandRun:
         gc: str,
         recorder: Recorder | None = None,
         symbols: Input | None = None,
+        moment: Moment | None = None,
     ) -> None:
+        self.moment = moment
+        self.recorded: Path | None = None
+        self.says_on_stderr = False
+        self.wasm: bytes | None = None
         self.task, self.grants, self.policy, self.gc, self.recorder = task, grants, policy, gc, recorder
         self.symbols = symbols
         self.exit_code = 0
@@ -435,7 +471,10 @@ class CommandRun:
         own = (*(() if invoke else words), *arguments)
         may_drive, host, stubs = not options["no_driver"], options["host"], options["stubs"]
         task = Task(module, own, invoke, numbers, options["stdin"], may_drive, host, stubs)
-        return cls(task, _grants(task, options), policy_of(options), options["gc"], recorder, options["symbols"])
+        wanted = options.get("snapshot_file", True)
+        moment = None if wanted is None else options["moment"] or Moment(MomentKind.END)
+        grants, policy = _grants(task, options), policy_of(options)
+        return cls(task, grants, policy, options["gc"], recorder, options["symbols"], moment)
 
     def execute(self) -> None:
         """Prepare the program, run it, and keep how it ended."""
@@ -479,7 +518,8 @@ class CommandRun:
         imports = None if self.host is None else self.host.imports
         with _timed() as prepared, warnings.catch_warnings(record=True) as warned:
             try:
-                source = module.path if not module.is_stream and is_file(module.path) else module.read()
+                is_kept = not module.is_stream and is_file(module.path)
+                source = module.path if is_kept else self.wasm if self.wasm is not None else module.read()
                 symbols = None if self.symbols is None else self.symbols.read()
                 self.program = Program.open(
                     source,
@@ -490,6 +530,7 @@ class CommandRun:
                     imports=imports,
                     stub_imports=self.task.stubs,
                     symbols=symbols,
+                    snapshot_at=self.moment,
                 )
             except InputError as error:
                 if self.task.invoked is None:
@@ -553,19 +594,20 @@ class CommandRun:
             raise ArgumentError(f"{error}; write them after the module, before any --: {written}") from error
         result = program.call(name, *numbers)
         if result is not None:
-            click.echo(result)
+            click.echo(result, err=self.says_on_stderr)
         return program.exit_code or 0
 
     def _format(self, driver: Formatter) -> int:
         """Format the files that the program's arguments name, or else standard input."""
+        output = sys.stderr.buffer if self.says_on_stderr else sys.stdout.buffer
         for source in map(Input, self.task.arguments or ("-",)):
             text, name = self._text(self.task.stdin if source.is_stream else source)
             try:
                 formatted = driver.format(text, "" if source.is_stream and not name else text_of(Path(name).name))
             except DriverError as error:
                 raise DriverError(f"{name or source}: {error}") from error
-            sys.stdout.buffer.write(formatted.encode())
-        sys.stdout.buffer.flush()
+            output.write(formatted.encode())
+        output.flush()
         return 0
 
     def _text(self, source: Input) -> tuple[str, str]:
@@ -591,6 +633,37 @@ class CommandRun:
         self.error = (
             "the program's output is not read any more" if self.exit_code == ExitCode.BROKEN_PIPE else str(error)
         )
+
+    def report_as(self, options: dict[str, Any]) -> None:
+        """Say how it ended, and what became of the heap, as a command line asks for it.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        snapshot_file: OutputTarget | None = options["snapshot_file"]
+        says, draws_map = not options["no_summary"], options["draws_map"]
+        if snapshot_file is not None and self.program is not None:
+            self._write_snapshot(snapshot_file, self.program)
+        self.report(options["json_file"], says=says, draws_map=draws_map)
+
+    def _write_snapshot(self, file: OutputTarget, program: Program) -> None:
+        """Write the snapshot, or say why there is none."""
+        snapshot = self.snapshot_of(program)
+        if snapshot is None:
+            click.echo(f"--at {self.moment}: not reached, so that there is no snapshot", err=True)
+            return
+        file.write(snapshot.to_bytes(compressed=file.name.endswith(COMPRESSED)))
+
+    def snapshot_of(self, program: Program) -> Snapshot | None:
+        """The snapshot of the moment that was asked for, with the origins of objects where the run was recorded."""
+        snapshot = program.snapshot_taken
+        if snapshot is None or self.recorded is None or snapshot.allocations is None:
+            return snapshot
+        from tinyheap.profile.origins import origins_of
+        from tinyheap.recordings.recording import Recording
+
+        with Recording.open(self.recorded) as recording:
+            return replace(snapshot, origins=origins_of(recording, snapshot.allocations))
 
     def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:
         """Say how it ended, and what became of the heap.

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _RECURSIVE: Final = 3
 """So many rounds of the same calls are a recursion."""
+_GOROUTINE: Final = "goroutine"
+"""What evidence mentions that is not of the system's stack (`stack_overflow`)."""
 _BELOW: Final = 1 << 31
 """From here on an address is one below 0, where a memory does not reach as far."""
 
@@ -92,6 +94,7 @@ _BY_FUNCTION: Final = {
     "runtime.runtimePanicAt": EndKind.PANIC,
     _ALLOC: EndKind.OUT_OF_MEMORY,
 }
+_PANICKING: Final = _BY_FUNCTION.keys() - {_ALLOC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,20 +191,31 @@ def _overflow_without_pointer(error: GuestTrapError) -> str | None:
 
 
 def _recursion(frames: tuple[str, ...]) -> Fold | None:
-    """The calls that go round and round, if any do."""
-    most = max(folded(frames), key=lambda fold: fold.times * len(fold.functions), default=None)
+    """The calls that go round and round, if any do.
+
+    Not those of a panic that panics while it prints: they are what an overflow did to the runtime's variables.
+    """
+    folds = (fold for fold in folded(frames) if not any(_is_panicking(name) for name in fold.functions))
+    most = max(folds, key=lambda fold: fold.times * len(fold.functions), default=None)
     return most if most is not None and most.times >= _RECURSIVE else None
+
+
+def _is_panicking(frame: str) -> bool:
+    """Whether a frame, with or without its source line, is of one of the runtime's functions that panic."""
+    return frame.split(" ", 1)[0] in _PANICKING
 
 
 def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | None) -> Iterator[str]:
     yield overflow
     stack = None if program is None or program.guest is None else program.guest.stack
-    if stack is not None:
+    is_system = stack is not None and _GOROUTINE not in overflow
+    if is_system:
         yield str(stack)
     recursion = _recursion(frames)
     if recursion is not None:
         level_bytes = None if program is None or stack is None else _level_bytes(program, stack, recursion)
-        yield _recursion_text(recursion, stack, level_bytes, _levels(recursion, program))
+        size_bytes = stack.size_bytes if stack is not None and is_system else None
+        yield _recursion_text(recursion, size_bytes, level_bytes, _levels(recursion, program))
     heap = None if program is None else program.heap
     # One that is closed cannot be looked at.
     with suppress(GuestError, HeapError):
@@ -224,16 +238,16 @@ def _levels(recursion: Fold, program: Program | None) -> int:
     return min(callers.count(name) for name in recursion.functions)
 
 
-def _recursion_text(recursion: Fold, stack: SystemStack | None, level_bytes: int | None, levels: int) -> str:
+def _recursion_text(recursion: Fold, stack_bytes: int | None, level_bytes: int | None, levels: int) -> str:
     who = " < ".join(recursion.functions)
     calls = f"{who} calls itself" if len(recursion.functions) == 1 else f"({who}) call each other in a circle"
     text = f"{calls}, {levels:,} levels deep" if levels else f"{calls}, at least {recursion.times} levels deep"
-    if not level_bytes or stack is None:
+    if not level_bytes:
         return text
     level = f"{text}; a level takes {level_bytes:,} bytes of the stack"
     if levels:
         return f"{level}, all of them {levels * level_bytes:,}"
-    return f"{level}, so that {stack.size_bytes // level_bytes:,} at most fit"
+    return level if stack_bytes is None else f"{level}, so that {stack_bytes // level_bytes:,} at most fit"
 
 
 def _level_bytes(program: Program, stack: SystemStack, recursion: Fold) -> int | None:

@@ -33,6 +33,7 @@ from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants
 from tinyheap.hosts.functions import OwnImports
 from tinyheap.recognize.facts import BestFitHeap
+from tinyheap.snapshots.moments import Moment
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Wish:
     own: OwnImports
     symbols: bytes | None = None
     full_paths: bool = False
+    moment: Moment | None = None
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class Wish:
         symbols: object = None,
         *,
         full_paths: bool = False,
+        snapshot_at: Moment | str | None = None,
     ) -> Self:
         """The arguments of `Program.open`, which says what is raised, with what stands for None."""
         _check_types(grants=grants, policy=policy, cache=cache, listener=listener)
@@ -96,7 +99,8 @@ class Wish:
         recorder = _recorder_for(recording, grants, full_paths=full_paths)
         debug = None if symbols is None else _bytes_of(symbols, "symbols")
         cache = cache or Cache.of_user()
-        return cls(module, wasm, grants, policy, gc, cache, listener, recorder, own, debug, full_paths)
+        moment = Moment.parse(snapshot_at) if isinstance(snapshot_at, str) else snapshot_at
+        return cls(module, wasm, grants, policy, gc, cache, listener, recorder, own, debug, full_paths, moment)
 
     @property
     def form(self) -> Form:

@@ -9,6 +9,7 @@ from wasmtime import Linker, Store
 
 from tinyheap.errors import HostError
 from tinyheap.guests.guest_heap import GuestHeap
+from tinyheap.guests.taking import Taker
 from tinyheap.hosts import HostSession, new_engine, offer
 from tinyheap.hosts.session import is_stoppable
 
@@ -26,11 +27,13 @@ class HostedRun:
         run: what is run.
         session: its host.
         heap: its heap; None where it is not served here.
+        taker: takes snapshots of it.
     """
 
     run: PreparedRun
     session: HostSession
     heap: GuestHeap | None
+    taker: Taker
 
 
 def host(wish: Wish) -> HostedRun:
@@ -46,7 +49,8 @@ def host(wish: Wish) -> HostedRun:
     instance = session.instantiate(run.prepared.compiled)
     bound = offered.bind(instance, session.life, wish.grants.memory_limit_bytes)
     _tell(session, bound)
-    return HostedRun(run, session, None if bound.heap is None else GuestHeap(bound.heap))
+    taker = Taker(bound, session, wish.moment)
+    return HostedRun(run, session, None if bound.heap is None else GuestHeap(bound.heap), taker)
 
 
 def _session(offered: OfferedRun, store: Store, engine: Engine) -> HostSession:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST: Final = (1 << 63) - 1
 """Of whatever is counted."""
+MOST_OFFSET_BLOCKS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Policy:
             variables at each allocation.
         guard: keep a red zone behind each object, and check all that ``verify`` does (see `guard`).  Addresses are not the
             native run's then.  A module must be rewritten with the facts that `resizing.with_realloc` gives.
+        offset_blocks: begin with an object of so many blocks, and its header's, that nobody asked for, so that all others
+            have other addresses; for a heap that is leaking.
         stop_at_allocation: stop the program at this allocation, counted from 1 without those of size 0, and say who made
             it; None for never.
 
@@ -50,6 +53,7 @@ class Policy:
     gc_every: int | None = None
     verify: bool = False
     guard: bool = False
+    offset_blocks: int = 0
     stop_at_allocation: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +64,10 @@ class Policy:
             number = getattr(self, name)
             if number is not None and not (type(number) is int and 1 <= number <= MOST):
                 raise PolicyError(f"invalid {name} {number!r}: expected None or a whole number from 1 to {MOST}")
+        if type(self.offset_blocks) is not int or not 0 <= self.offset_blocks <= MOST_OFFSET_BLOCKS:
+            raise PolicyError(
+                f"invalid offset_blocks {self.offset_blocks!r}: expected a whole number from 0 to {MOST_OFFSET_BLOCKS}"
+            )
         if self.engine is not None and self.engine not in ENGINES:
             raise PolicyError(f"invalid engine {self.engine!r}: expected None, {' or '.join(ENGINES)}")
         if self.growth is not None and not callable(getattr(self.growth, "next_bytes", None)):
@@ -67,7 +75,11 @@ class Policy:
         self._check_leaking()
 
     def _check_leaking(self) -> None:
-        """Refuse what only collections do, where there are none."""
+        """Refuse what only collections do, where there are none, and what they would undo, where there are."""
+        if self.offset_blocks and not self.leaking:
+            raise PolicyError(
+                "a collection would free the object that offset_blocks asks for; set leaking, too, or leave it out"
+            )
         if self.leaking and self.gc_every is not None:
             raise PolicyError("a heap that only grows (leaking) is never collected; leave gc_every out, or leaking")
         if self.leaking and self.clear_blocks:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.opening import COLLECTORS, DEFAULT, LEAKING, NATIVE, Wish
 from tinyheap.guests.own_host import host
+from tinyheap.guests.taking import NOW
 from tinyheap.ownership import SoleOwner
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tinyheap.hosts.functions import Imports
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.recognize.facts import Guest
+    from tinyheap.snapshots.moments import Moment
+    from tinyheap.snapshots.snapshot import Snapshot
 
 __all__ = ["COLLECTORS", "DEFAULT", "LEAKING", "NATIVE", "Program"]
 
@@ -58,6 +61,7 @@ class Program(SoleOwner):
         self.heap = hosted.heap
         self.was_cached = prepared.was_cached
         self.wasm = hosted.run.wish.wasm
+        self._taker = hosted.taker
 
     @classmethod
     def open(
@@ -74,6 +78,7 @@ class Program(SoleOwner):
         stub_imports: bool | Collection[str] = False,
         symbols: str | Path | bytes | bytearray | memoryview | None = None,
         full_paths: bool = False,
+        snapshot_at: Moment | str | None = None,
     ) -> Self:
         """A program, instantiated and not yet started.
 
@@ -98,6 +103,8 @@ class Program(SoleOwner):
                 byte; None to read what the module itself has.
             full_paths: Whether the recording names source files by their full paths on the machine that compiled them;
                 by default they are shortened (`tinyheap.symbols.paths`).
+            snapshot_at: A moment of the run at which to take a snapshot, which `snapshot_taken` has then: ``end``, ``peak``,
+                ``trap``, ``allocation:N``, ``collection:N`` or ``call:N``, or a `Moment`.
 
         Raises:
             GuestError: The module cannot be read or run; or an argument is of a wrong type.
@@ -109,6 +116,7 @@ class Program(SoleOwner):
             RecordingError: The recording cannot be made.
             MissingLibraryError: A recording was asked for, and the extra `profile` is not installed.
             HostError: It has imports that no host offers, or what is offered does not fit.
+            SnapshotError: There is no such moment, or nobody sees it in this program.
         """
         wish = Wish.of(
             module,
@@ -122,6 +130,7 @@ class Program(SoleOwner):
             stub_imports,
             symbols,
             full_paths=full_paths,
+            snapshot_at=snapshot_at,
         )
         return cls(host(wish))
 
@@ -175,6 +184,32 @@ class Program(SoleOwner):
     def stub_calls(self) -> Mapping[str, int]:
         """How often each stub was called, by the name of its import (``env.log``)."""
         return self.session.stub_calls
+
+    def snapshot(self) -> Snapshot:
+        """A snapshot of the program as it is, between two calls or after its end.
+
+        Raises:
+            GuestPhaseError: It runs, or was closed.
+            SnapshotError: It exports no memory.
+        """
+        wish = "take a snapshot"
+        self.session.life.check_open(wish)
+        with self.session.life.idle(wish):
+            return self._taker.take(NOW)
+
+    @property
+    def snapshot_taken(self) -> Snapshot | None:
+        """The snapshot of the moment that was asked for; None where that has not come.
+
+        The end is whenever this is asked, and so is a trap, once the program has trapped; so is the peak of a program that has
+        not collected.
+
+        Raises:
+            GuestPhaseError: It runs, or was closed.
+            SnapshotError: It exports no memory.
+        """
+        with self.session.life.idle("take a snapshot"):
+            return self._taker.taken
 
     def start(self) -> None:
         """Run ``_start`` or ``_initialize``; see `HostSession.start` for what is raised."""

@@ -41,6 +41,27 @@ def namer_of(
     return _Namer(wasm, symbols, prepared, form, full_paths=full_paths) if has_lines else plain_names
 
 
+def origins_of(module: Module, prepared: Prepared, form: Form) -> Origins:
+    """Where the code that was compiled comes from.
+
+    Args:
+        module: The program's, as it was given.
+        prepared: What was made of it.
+        form: What was to be made of it.
+    """
+    from tinyheap.guests.rewrite.instrumenting import edited
+    from tinyheap.guests.rewrite.rewriting import take_out
+    from tinyheap.wasm import Editor
+
+    guest, served = prepared.guest, prepared.served
+    if form.is_recorded and guest is not None:
+        return edited(module, guest, served)[0].origins()
+    editor = Editor(module)
+    if served is not None:
+        take_out(editor, served)
+    return editor.origins()
+
+
 class _Namer:
     def __init__(self, wasm: bytes, symbols: bytes | None, prepared: Prepared, form: Form, *, full_paths: bool) -> None:
         self._wasm, self._symbols, self._prepared, self._form = wasm, symbols, prepared, form
@@ -67,17 +88,7 @@ class _Namer:
     @cached_property
     def _origins(self) -> Origins:
         """Where the code that was compiled comes from."""
-        from tinyheap.guests.rewrite.instrumenting import edited
-        from tinyheap.guests.rewrite.rewriting import take_out
-        from tinyheap.wasm import Editor
-
-        guest, served = self._prepared.guest, self._prepared.served
-        if self._form.is_recorded and guest is not None:
-            return edited(self._module, guest, served)[0].origins()
-        editor = Editor(self._module)
-        if served is not None:
-            take_out(editor, served)
-        return editor.origins()
+        return origins_of(self._module, self._prepared, self._form)
 
     def _address(self, frame: GuestFrame) -> int | None:
         """Where a frame's instruction is in the module as it was given, as debug information counts."""

@@ -17,6 +17,7 @@ Source: ``calculateHeapAddresses`` and the constants of TinyGo's ``gc_blocks.go`
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from tinyheap.errors import GeometryError
@@ -33,7 +34,7 @@ NIL: Final = 0
 NUMBERS: Final = ("start_address", "heap_bytes", "word_bytes", "word_alignment_bytes", "header_alignment_bytes")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
     """Where the parts of a heap lie; a heap that grows gets another geometry.
 
@@ -97,23 +98,23 @@ class Geometry:
                 f" cover {covered_bytes} of {self.pool_bytes} bytes"
             )
 
-    @property
+    @cached_property
     def address_space_bytes(self) -> int:
         """Number of addresses that a word can hold."""
         return 1 << (8 * self.word_bytes)
 
-    @property
+    @cached_property
     def block_bytes(self) -> int:
         """Bytes of one block."""
         return WORDS_PER_BLOCK * self.word_bytes
 
-    @property
+    @cached_property
     def header_bytes(self) -> int:
         """Bytes that the layout word takes in front of a precise object of next-fit; see `ObjectShape` for any."""
         align = max(self.header_alignment_bytes, self.word_bytes)
         return -(-self.word_bytes // align) * align
 
-    @property
+    @cached_property
     def table_bytes(self) -> int:
         """Bytes of the block table: one for each four blocks and itself, rounded up."""
         if not self.has_table:
@@ -121,22 +122,22 @@ class Geometry:
         share = BLOCKS_PER_TABLE_BYTE * self.block_bytes
         return (self.heap_bytes + share) // (1 + share) if self.table_counts_itself else self.heap_bytes // share
 
-    @property
+    @cached_property
     def pool_bytes(self) -> int:
         """Bytes in front of the table; an address is on the heap when it lies in them."""
         return self.heap_bytes - self.table_bytes
 
-    @property
+    @cached_property
     def end_block(self) -> int:
         """Number of blocks: the block just past the last."""
         return self.pool_bytes // self.block_bytes if self.has_table else 0
 
-    @property
+    @cached_property
     def table_address(self) -> int:
         """Address of the block table's first byte."""
         return self.start_address + self.pool_bytes
 
-    @property
+    @cached_property
     def end_address(self) -> int:
         """Address just past the heap."""
         return self.start_address + self.heap_bytes

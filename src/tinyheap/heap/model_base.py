@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import ClassVar, Final
 
 from tinyheap.errors import AllocationInInterruptError, HeapCorruptError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.blockmap import free_runs_of
 from tinyheap.heap.buffers import Buffer, writable_bytes
-from tinyheap.heap.collectors import Collector, ObjectShape
+from tinyheap.heap.collectors import Collector, Encoding, ObjectShape
 from tinyheap.heap.contract import (
     IN_INTERRUPT,
     NO_BLOCK,
@@ -33,6 +34,12 @@ from tinyheap.ownership import SoleOwner
 
 SIZE_LIMIT_BYTES: Final = 1 << 62
 """Sizes stay below it even where words have 64 bits, so that sums of them do not wrap."""
+
+
+@cache
+def _states_at(encoding: Encoding) -> tuple[tuple[State, ...], ...]:
+    """For each place in a byte of the table, the state there by the byte."""
+    return tuple(tuple(map(State, encoding.states(place))) for place in range(BLOCKS_PER_TABLE_BYTE))
 
 
 class BaseModel(SoleOwner, ABC):
@@ -63,6 +70,7 @@ class BaseModel(SoleOwner, ABC):
         self._is_debugging = debug is not None
         self._precise = options.gc is Gc.PRECISE
         self._shape = self.COLLECTOR.shape(geometry, precise=self._precise)
+        self._states_at = _states_at(self.COLLECTOR.encoding)
         self._unreadable_layout = NO_BLOCK
         self._bump_address = geometry.start_address
         self.in_interrupt = False
@@ -161,8 +169,7 @@ class BaseModel(SoleOwner, ABC):
 
     def state(self, block: int) -> State:
         self._table_reads += 1
-        states = self.COLLECTOR.encoding.states(block % BLOCKS_PER_TABLE_BYTE)
-        return State(states[self._memory[self._table_byte(block)]])
+        return self._states_at[block % BLOCKS_PER_TABLE_BYTE][self._memory[self._table_byte(block)]]
 
     def _set_state(self, block: int, state: State) -> None:
         """Set a state that has more bits than the present one: free to any, head to mark."""

@@ -219,6 +219,8 @@ class HostSession(SoleOwner):
         """Says after a trap, in a phrase, by what the program's stack is seen to have overflowed; None where it is not."""
         self.name_frames: Callable[[Sequence[GuestFrame]], tuple[str, ...]] = plain_names
         """Makes the text of a call stack, innermost first."""
+        self.trap_frames: tuple[GuestFrame, ...] = ()
+        """The calls that had not returned when the program trapped, innermost first; empty where it did not."""
         self.life = Life()
         self.world = world_of(grants.seed)
         self._interrupted = threading.Event()
@@ -234,6 +236,7 @@ class HostSession(SoleOwner):
         self._memory: GuestMemory | None = None
         self._functions: dict[str, Func] = {}
         self._globals: dict[str, Global] = {}
+        self._memories: dict[str, Memory] = {}
         self._realm: Realm | None = None
         self._bridge: Bridge | None = None
         self._wasi: Wasi | None = None
@@ -329,6 +332,16 @@ class HostSession(SoleOwner):
         with self.life.using(wish):
             value: int | float = self._globals[name].value(self.store)
         return value
+
+    @property
+    def exported_globals(self) -> Mapping[str, Global]:
+        """The globals that the program exports, by name."""
+        return self._globals
+
+    @property
+    def exported_memories(self) -> Mapping[str, Memory]:
+        """The memories that the program exports, by name."""
+        return self._memories
 
     def offer(self, module: Module, makers: Mapping[str, Maker] | None = None) -> None:
         """Define every import of ``module`` that the linker lacks; see `tinyheap.hosts.offer`."""
@@ -442,6 +455,7 @@ class HostSession(SoleOwner):
         self.life.load(has_entry=any(name in functions for name in _ENTRIES))
         self._functions = functions
         self._globals = {name: item for name, item in items.items() if isinstance(item, Global)}
+        self._memories = {name: item for name, item in items.items() if isinstance(item, Memory)}
         memory = items.get("memory")
         self._memory = GuestMemory(self.store, memory, self.life) if isinstance(memory, Memory) else None
 
@@ -737,16 +751,17 @@ class HostSession(SoleOwner):
         if not isinstance(error, Trap):
             return GuestError(f"the program cannot run: {_last_cause(error)}")
         code, fault = error.trap_code, _FAULT.search(str(error))
-        frames = self.name_frames([_frame(each) for each in error.frames])
+        self.trap_frames = tuple(_frame(each) for each in error.frames)
+        frames = self.name_frames(self.trap_frames)
         where = shown(frames) if frames else "its start"
         if code is TrapCode.INTERRUPT:
             return self._stopped(where)
         exit_code = _PANIC_EXIT_CODE if code is TrapCode.UNREACHABLE else 134
-        if code is TrapCode.STACK_OVERFLOW:
+        overflow = self.explain_trap()
+        if code is TrapCode.STACK_OVERFLOW and overflow is None:
             message = f"the program's stack overflowed (calls within calls) in {where}"
             return GuestTrapError(message, exit_code, frames, "stack overflow")
         kind = code.name.lower().replace("_", " ") if code is not None else _last_cause(error)
-        overflow = self.explain_trap()
         what = "the program" if overflow is None else f"the program's stack overflowed ({overflow}), and it"
         fault_address = None if fault is None else int(fault[1], 16)
         message = f"{what} trapped ({kind}) in {where}"

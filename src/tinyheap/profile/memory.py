@@ -14,6 +14,7 @@ from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.census import SITES, take_census
 from tinyheap.profile.result import Result, Unknown, rows
 from tinyheap.profile.stacks import StackFrame, StackTree
+from tinyheap.recordings.schema import BY_COLLECTOR
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -39,10 +40,23 @@ class MemoryGrowth(Result):
     """After; as before where it was refused."""
     refused_by: str | None
     """What refused it (`tinyheap.recordings.refusals.Refusal`); None where it grew."""
+    wanted_bytes: int | None
+    """Size of the object for which a served heap was to grow; None for any other growth."""
+    free_bytes: int | None
+    """What was free on that heap then, after a collection; None where there was none."""
+    largest_free_bytes: int | None
+    """The most of it in one piece."""
     site: StackFrame
     """The innermost call outside of the Go runtime, as of objects (`tinyheap.profile.sites`)."""
     stack: tuple[StackFrame, ...]
     """Outermost first."""
+
+    @property
+    def is_fragmentation(self) -> bool:
+        """Whether enough was free for the object, but not in one piece."""
+        if self.wanted_bytes is None or self.free_bytes is None or self.largest_free_bytes is None:
+            return False
+        return self.largest_free_bytes < self.wanted_bytes <= self.free_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +106,24 @@ WHERE time_ns < 0 OR asked_pages < 0 OR old_pages < 0 OR new_pages < old_pages O
 LIMIT 1
 """
 _GROWTHS: Final = f"""
+WITH wanted AS (
+    SELECT last_event_id, max(wanted_bytes) AS wanted_bytes
+    FROM (
+        SELECT last_event_id, wanted_bytes FROM growths
+        UNION ALL SELECT last_event_id, wanted_bytes FROM collections WHERE wanted_bytes IS NOT NULL
+    )
+    GROUP BY last_event_id
+),
+grown AS (SELECT rowid AS place, *, asked_by = '{BY_COLLECTOR}' AS is_for_heap FROM memory_growths)
 SELECT
-    time_ns, last_event_id, asked_by, old_pages, asked_pages, new_pages, refused_by,
-    coalesce({SITES}.frame_id, 0), if({SITES}.frame_id IS NULL, 0, memory_growths.stack_id)
-FROM memory_growths LEFT JOIN {SITES} USING (stack_id) ORDER BY memory_growths.rowid
+    grown.time_ns, grown.last_event_id, asked_by, old_pages, asked_pages, new_pages, refused_by,
+    if(is_for_heap, wanted_bytes, NULL), if(is_for_heap, free_bytes, NULL), if(is_for_heap, largest_free_run_bytes, NULL),
+    coalesce({SITES}.frame_id, 0), if({SITES}.frame_id IS NULL, 0, grown.stack_id)
+FROM grown
+LEFT JOIN {SITES} USING (stack_id)
+LEFT JOIN wanted ON wanted.last_event_id = grown.last_event_id
+ASOF LEFT JOIN samples ON samples.time_ns <= grown.time_ns
+ORDER BY place
 """
 _CALLS: Final = """
 WITH called AS (

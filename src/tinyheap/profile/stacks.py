@@ -161,6 +161,13 @@ class StackTree:
             path.append(frame)
         return tuple(reversed(path))
 
+    def deepest(self) -> tuple[StackFrame, ...]:
+        """The frames of the stack that has most, the first of such, outermost first; none where there is no stack."""
+        depths = {0: 0}
+        for stack_id, parent_id, _ in self.stacks.values():
+            depths[stack_id] = depths[parent_id] + 1
+        return self.path(max(depths, key=lambda stack_id: depths[stack_id]))
+
     def sites(self) -> dict[int, StackFrame]:
         """The allocation site of each stack: its innermost frame outside of the runtime, or else its innermost frame.
 

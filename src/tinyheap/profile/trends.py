@@ -6,13 +6,14 @@ Of a site's objects, in the order of their births, two things are said.
 first; or none of this: they are *mixed*.
 
 *Kept.*  Judged are the objects that there was a chance to see dead: those born before the last collection began; where
-deaths are inferred, or nothing is ever freed, all.  Of them *all* live, *none* does, only the *last* does, so that there is one
-object at a time which the next replaces, or *some* do.  Beside the last one another may live, where `FEWEST` or more are
+deaths are inferred, or nothing is ever freed, all.  Of them *all* live, *none* does, only the *last* does, *most* do, which is
+three of four, or *some*.  Where only the last lives and sizes grow, it is one object that the next replaces; garbage of which
+the newest piece was in use looks the same but for its sizes.  Beside the last one another may live, where `FEWEST` or more are
 judged: the one that was being replaced when the collection came, or that a conservative collector kept for a stray word.
 Where deaths are inferred, what lives is an upper bound, and so is what is kept; *last* and *none* are certain even so.
 
 A trend is *telling* if it is of `FEWEST` objects or more, which rarely have it by chance, and either the sizes grow to
-`MATERIAL` times the first or more, or all of them or only the last one is kept.
+`MATERIAL` times the first or more, or all or most of them are kept.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Kept(Enum):
 
     ALL = "all"
     LAST = "last"
+    MOST = "most"
     SOME = "some"
     NONE = "none"
 
@@ -73,7 +75,7 @@ class Trend(Result):
     def is_telling(self) -> bool:
         """Whether it says more than chance would."""
         grows = self.sizes in (Sizes.LARGER, Sizes.NO_SMALLER) and self.most_bytes >= MATERIAL * self.least_bytes
-        is_kept = self.kept in (Kept.ALL, Kept.LAST) and self.judged >= FEWEST
+        is_kept = self.kept in (Kept.ALL, Kept.MOST) and self.judged >= FEWEST
         return self.objects >= FEWEST and (grows or is_kept)
 
     @property
@@ -81,7 +83,7 @@ class Trend(Result):
         """The trend in a phrase."""
         if self.objects == 1:
             return f"one object of {self.least_bytes:,} bytes"
-        if self.kept is Kept.LAST:
+        if self.kept is Kept.LAST and self.sizes in _REPLACED:
             return f"one object, always replaced by {_REPLACED[self.sizes]}{self._range}"
         sizes = f"{_FOLLOWING[self.sizes]}{self._range}"
         if self.kept is None:
@@ -90,6 +92,8 @@ class Trend(Result):
             return f"all {self.judged:,} kept{sizes}"
         if self.kept is Kept.NONE:
             return f"none of {self.judged:,} kept{sizes}"
+        if self.kept is Kept.LAST:
+            return f"only the last of {self.judged:,} kept{sizes}"
         most = "at most " if self.is_upper_bound else ""
         return f"{most}{self.living:,} of {self.judged:,} kept{sizes}"
 
@@ -101,10 +105,8 @@ class Trend(Result):
 
 
 _REPLACED: Final = {
-    Sizes.SAME: "another",
     Sizes.LARGER: "a larger one",
     Sizes.NO_SMALLER: "one that is no smaller",
-    Sizes.MIXED: "another",
 }
 _FOLLOWING: Final = {
     Sizes.SAME: ", each",
@@ -175,4 +177,6 @@ def _kept(judged: int, living: int, lives_last: bool) -> Kept | None:
     if living == judged:
         return Kept.ALL
     most = 2 if judged >= FEWEST else 1
-    return Kept.LAST if lives_last and living <= most else Kept.SOME
+    if lives_last and living <= most:
+        return Kept.LAST
+    return Kept.MOST if 4 * living >= 3 * judged and judged >= FEWEST else Kept.SOME

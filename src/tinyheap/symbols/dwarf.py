@@ -1,8 +1,8 @@
 """Reads DWARF 4 and 5: what stands at addresses of a module's code.
 
 The structures are pyelftools' (units, abbreviations, headers of line programs, lists of ranges).  What there are hundreds
-of thousands of is read here, without an object for each: entries of units, of which only functions and inlined calls
-matter, and line programs, which are run for the rows that are asked for.
+of thousands of is read here, without an object for each: entries of units (`forms`), of which only functions and inlined
+calls matter, and line programs (`line_program`), which are run for the rows that are asked for.
 
 What stands at an address is the entry that begins nearest before it, of those whose ranges contain it, and all entries
 around that one.  Where entries lie within each other this is the innermost.  But optimizers that come after the compiler
@@ -21,11 +21,13 @@ import posixpath
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
 from elftools.dwarf.ranges import BaseAddressEntry
+
+from tinyheap.symbols.forms import ADDRESS_BYTES, RELATIVE, Plan, Values, uleb
+from tinyheap.symbols.line_program import Program
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
@@ -49,7 +51,6 @@ SECTIONS: Final = (
 )
 """As pyelftools names them; in a module their names begin with ``.debug_``."""
 
-_ADDRESS_BYTES: Final = 4
 _FUNCTION: Final = "DW_TAG_subprogram"
 _INLINED: Final = "DW_TAG_inlined_subroutine"
 _NAMES: Final = ("DW_AT_linkage_name", "DW_AT_name")
@@ -61,55 +62,10 @@ _MANGLED: Final = ("_Z", "_R")
 _LONGEST_ORIGIN: Final = 16
 """Steps from an entry to the one that has its name, at most."""
 
-_FIXED: Final = {
-    "DW_FORM_flag_present": 0, "DW_FORM_implicit_const": 0,
-    "DW_FORM_data1": 1, "DW_FORM_ref1": 1, "DW_FORM_flag": 1, "DW_FORM_strx1": 1, "DW_FORM_addrx1": 1,
-    "DW_FORM_data2": 2, "DW_FORM_ref2": 2, "DW_FORM_strx2": 2, "DW_FORM_addrx2": 2,
-    "DW_FORM_strx3": 3, "DW_FORM_addrx3": 3,
-    "DW_FORM_data4": 4, "DW_FORM_ref4": 4, "DW_FORM_strx4": 4, "DW_FORM_addrx4": 4, "DW_FORM_addr": _ADDRESS_BYTES,
-    "DW_FORM_ref_sup4": 4,
-    "DW_FORM_data8": 8, "DW_FORM_ref8": 8, "DW_FORM_ref_sig8": 8, "DW_FORM_ref_sup8": 8,
-    "DW_FORM_data16": 16,
-}  # fmt: skip
-"""Bytes of the forms that always take so many."""
-_OFFSETS: Final = frozenset(
-    {"DW_FORM_strp", "DW_FORM_line_strp", "DW_FORM_sec_offset", "DW_FORM_ref_addr", "DW_FORM_strp_sup"}
-)
-"""Forms that take four bytes, or eight in a unit of 64-bit DWARF."""
-_ULEB: Final = frozenset(
-    {"DW_FORM_udata", "DW_FORM_sdata", "DW_FORM_ref_udata", "DW_FORM_strx", "DW_FORM_addrx"}
-    | {"DW_FORM_rnglistx", "DW_FORM_loclistx"}
-)
-_BLOCKS: Final = {"DW_FORM_block1": 1, "DW_FORM_block2": 2, "DW_FORM_block4": 4}
-_COUNTED: Final = frozenset({"DW_FORM_block", "DW_FORM_exprloc"})
-RELATIVE: Final = frozenset({"DW_FORM_ref1", "DW_FORM_ref2", "DW_FORM_ref4", "DW_FORM_ref8", "DW_FORM_ref_udata"})
-"""References that count from their unit's beginning."""
-
-_COPY, _ADVANCE_PC, _ADVANCE_LINE, _SET_FILE, _CONST_ADD_PC, _FIXED_ADVANCE_PC = 1, 2, 3, 4, 8, 9
-"""Standard instructions of line programs."""
-_END_SEQUENCE, _SET_ADDRESS = 1, 2
-"""Extended ones."""
-
 Found = tuple[str, str, int]
 """Function, file, line."""
-Values = dict[str, tuple[str, int | bytes]]
-"""Attributes of an entry, each with its form and its value."""
 Ranges = list[tuple[int, int]]
 """Pairs of a first address and the one behind the last."""
-
-
-def uleb(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 number, and what is behind it."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 70:
-            raise ValueError(f"a number at {at:#x} is longer than 64 bits")
 
 
 class Entry(NamedTuple):
@@ -155,18 +111,6 @@ class _Name(NamedTuple):
     values: dict[str, tuple[str, int | bytes]]
 
 
-@dataclass(slots=True)
-class _Plan:
-    """How an entry of one abbreviation is read."""
-
-    tag: str
-    has_children: bool
-    specs: tuple[tuple[str, str], ...]
-    """Attributes and forms."""
-    fixed_bytes: int | None
-    """What all of it takes, where that is always the same."""
-
-
 class Dwarf:
     """The debug information of a module.
 
@@ -177,7 +121,7 @@ class Dwarf:
     def __init__(self, sections: Mapping[str, bytes]) -> None:
         self.sections = sections
         parts: dict[str, Any] = {f"debug_{name}_sec": _section(name, sections.get(name)) for name in SECTIONS}
-        config = DwarfConfig(little_endian=True, machine_arch="wasm", default_address_size=_ADDRESS_BYTES)
+        config = DwarfConfig(little_endian=True, machine_arch="wasm", default_address_size=ADDRESS_BYTES)
         self.info = DWARFInfo(config=config, eh_frame_sec=None, gnu_debugaltlink_sec=None, **parts)
         self.entries: list[_Entry] = []
         self.names: dict[int, _Name] = {}
@@ -273,7 +217,7 @@ class Unit:
     folder: str = ""
     str_offsets_base: int = 0
     addr_base: int = 0
-    plans: dict[int, _Plan] = field(default_factory=dict)
+    plans: dict[int, Plan] = field(default_factory=dict)
     line_header: Any = None
     files: dict[int, str] = field(default_factory=dict)
 
@@ -310,7 +254,7 @@ class Unit:
             plan = self.plans.get(code) or self._plan(code)
             here = around[-1]
             if plan.tag in (_FUNCTION, _INLINED):
-                values, at = self._values(plan, data, at)
+                values, at = plan.values(data, at)
                 ranges = self._ranges(values)
                 caller = -1 if plan.tag == _FUNCTION else here.number
                 number = self._take(offset, caller, values)
@@ -318,7 +262,7 @@ class Unit:
                 for low, high in ranges:
                     self._find(low, high, _Nearest(low, len(around), number), here.ranges, wanted, nearest)
             else:
-                at = at + plan.fixed_bytes if plan.fixed_bytes is not None else self._behind(plan, data, at)
+                at = plan.behind(data, at)
             if plan.has_children:
                 around.append(here)
 
@@ -336,10 +280,10 @@ class Unit:
                 continue
             plan = self.plans.get(code) or self._plan(code)
             if plan.tag in tags:
-                values, at = self._values(plan, data, at)
+                values, at = plan.values(data, at)
                 yield Entry(plan.tag, offset, around[-1], values)
             else:
-                at = at + plan.fixed_bytes if plan.fixed_bytes is not None else self._behind(plan, data, at)
+                at = plan.behind(data, at)
             if plan.has_children:
                 around.append(offset)
 
@@ -432,69 +376,19 @@ class Unit:
         number = _number((form, value))
         if form == "DW_FORM_addr":
             return number
-        at = self.addr_base + number * _ADDRESS_BYTES
-        return int.from_bytes(self.dwarf.sections.get("addr", b"")[at : at + _ADDRESS_BYTES], "little")
+        at = self.addr_base + number * ADDRESS_BYTES
+        return int.from_bytes(self.dwarf.sections.get("addr", b"")[at : at + ADDRESS_BYTES], "little")
 
-    # ---- abbreviations and forms ------------------------------------------------------------------------------------
+    # ---- abbreviations and texts ------------------------------------------------------------------------------------
 
-    def _plan(self, code: int) -> _Plan:
+    def _plan(self, code: int) -> Plan:
         declared = self.cu.get_abbrev_table().get_abbrev(code)
-        specs = tuple((str(name), str(form)) for name, form in declared.iter_attr_specs())
-        sizes = [self._size(form) for _, form in specs]
-        known = [size for size in sizes if size is not None]
-        plan = _Plan(
-            str(declared["tag"]), declared.has_children(), specs, sum(known) if len(known) == len(sizes) else None
+        attributes = [(str(name), str(form)) for name, form in declared.iter_attr_specs()]
+        has_children = declared.has_children()
+        plan = self.plans[code] = Plan.of(
+            str(declared["tag"]), attributes, self.offset_bytes, has_children=has_children
         )
-        self.plans[code] = plan
         return plan
-
-    def _size(self, form: str) -> int | None:
-        """The bytes of a form; None where it depends."""
-        return self.offset_bytes if form in _OFFSETS else _FIXED.get(form)
-
-    def _behind(self, plan: _Plan, data: bytes, at: int) -> int:
-        """What is behind an entry of which nothing is wanted."""
-        for _, form in plan.specs:
-            size = self._size(form)
-            at = at + size if size is not None else self._behind_form(form, data, at)
-        return at
-
-    def _behind_form(self, form: str, data: bytes, at: int) -> int:
-        """What is behind a value whose size depends on itself."""
-        if form in _ULEB:
-            while data[at] >= 0x80:
-                at += 1
-            return at + 1
-        if form in _COUNTED:
-            size, at = uleb(data, at)
-            return at + size
-        if form == "DW_FORM_string":
-            return data.index(0, at) + 1
-        if form in _BLOCKS:
-            return at + _BLOCKS[form] + int.from_bytes(data[at : at + _BLOCKS[form]], "little")
-        raise ValueError(f"unknown form {form} of an attribute")
-
-    def _values(self, plan: _Plan, data: bytes, at: int) -> tuple[dict[str, tuple[str, int | bytes]], int]:
-        """The attributes of an entry, and what is behind it."""
-        values: dict[str, tuple[str, int | bytes]] = {}
-        for name, form in plan.specs:
-            size = self._size(form)
-            if size is not None:
-                values[name] = form, int.from_bytes(data[at : at + size], "little")
-                at += size
-            elif form == "DW_FORM_string":
-                end = data.index(0, at)
-                values[name] = form, data[at:end]
-                at = end + 1
-            elif form in _COUNTED:
-                size, at = uleb(data, at)
-                values[name] = form, data[at : at + size]
-                at += size
-            else:
-                if form in _ULEB:
-                    values[name] = form, uleb(data, at)[0]
-                at = self._behind_form(form, data, at)
-        return values, at
 
     def text(self, form: str, value: int | bytes) -> str:
         """A string by its form."""
@@ -539,7 +433,7 @@ class Unit:
         self.line_header = program.header
         data = self.dwarf.sections["line"]
         end = min(program.program_end_offset, len(data))
-        for table in _Program(program.header, data, program.program_start_offset, end).tables():
+        for table in Program(program.header, data, program.program_start_offset, end).tables():
             low, high = table.addresses[0], table.end_address
             if low == 0:
                 continue
@@ -555,108 +449,3 @@ def _text(value: object) -> str:
 
 def _number(value: tuple[str, int | bytes] | None) -> int:
     return value[1] if value is not None and isinstance(value[1], int) else 0
-
-
-@dataclass(slots=True)
-class _Table:
-    """The rows of one sequence."""
-
-    addresses: list[int] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    end_address: int = 0
-
-
-class _Program:
-    """A line program as it runs; its state is that of DWARF's machine, as far as it matters here.
-
-    Args:
-        header: Of the program.
-        data: The section.
-        at: Where the program's first instruction is.
-        end: Where it ends.
-    """
-
-    def __init__(self, header: Any, data: bytes, at: int, end: int) -> None:  # noqa: ANN401 - pyelftools' containers
-        self._data, self._at, self._end = data, at, end
-        self._base, self._range = header["line_base"], header["line_range"] or 1
-        self._opcode_base, self._step = header["opcode_base"], header["minimum_instruction_length"]
-        self._operands = header["standard_opcode_lengths"]
-        self._begin()
-
-    def _begin(self) -> None:
-        self._table = _Table()
-        self._address, self._file, self._line = 0, 1, 1
-
-    def tables(self) -> Iterator[_Table]:
-        """The table of each sequence that has rows."""
-        while self._at < self._end:
-            code = self._data[self._at]
-            self._at += 1
-            if code >= self._opcode_base:
-                code -= self._opcode_base
-                self._address += code // self._range * self._step
-                self._line += self._base + code % self._range
-                self._append()
-            elif code:
-                self._do_standard(code)
-            elif self._is_end():
-                if self._table.addresses:
-                    yield _sorted(self._table, self._address)
-                self._begin()
-
-    def _append(self) -> None:
-        self._table.addresses.append(self._address)
-        self._table.files.append(self._file)
-        self._table.lines.append(self._line)
-
-    def _do_standard(self, code: int) -> None:
-        if code == _COPY:
-            self._append()
-        elif code == _ADVANCE_PC:
-            self._address += self._uleb() * self._step
-        elif code == _ADVANCE_LINE:
-            self._line += self._sleb()
-        elif code == _SET_FILE:
-            self._file = self._uleb()
-        elif code == _CONST_ADD_PC:
-            self._address += (255 - self._opcode_base) // self._range * self._step
-        elif code == _FIXED_ADVANCE_PC:
-            self._address += int.from_bytes(self._data[self._at : self._at + 2], "little")
-            self._at += 2
-        else:
-            for _ in range(self._operands[code - 1]):
-                self._uleb()
-
-    def _is_end(self) -> bool:
-        """Do an extended instruction; whether it ends the sequence."""
-        size = self._uleb()
-        kind, behind = self._data[self._at] if size else 0, self._at + size
-        if kind == _SET_ADDRESS:
-            self._address = int.from_bytes(self._data[self._at + 1 : behind], "little")
-        self._at = behind
-        return kind == _END_SEQUENCE
-
-    def _uleb(self) -> int:
-        value = self._data[self._at]
-        if value < 0x80:
-            self._at += 1
-        else:
-            value, self._at = uleb(self._data, self._at)
-        return value
-
-    def _sleb(self) -> int:
-        first = self._at
-        value = self._uleb()
-        return value - (1 << 7 * (self._at - first)) if self._data[self._at - 1] & 0x40 else value
-
-
-def _sorted(table: _Table, end_address: int) -> _Table:
-    """A table that is over; its rows in the order of their addresses, in which compilers write them."""
-    table.end_address = end_address
-    addresses = table.addresses
-    if any(after < before for before, after in pairwise(addresses)):
-        order = sorted(range(len(addresses)), key=addresses.__getitem__)
-        for column in (table.addresses, table.files, table.lines):
-            column[:] = [column[at] for at in order]
-    return table

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from tinyheap._loading import require
 from tinyheap.errors import MissingLibraryError, SymbolsError
-from tinyheap.symbols.places import LONGEST_NAME, Place, Places, Variable, checked, shortened
+from tinyheap.symbols.places import Place, Places, Variable, checked, shortened
+from tinyheap.symbols.types import Types
 from tinyheap.wasm import Module
 from tinyheap.wasm.sections import Section, SectionId
 
@@ -85,6 +86,27 @@ def places_of(module: Module, addresses: Sequence[int], *, timeout_s: float = TI
         return Places(problem=f"the module's debug information cannot be read: {_reason(error)}")
 
 
+def types_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> Types:
+    """The types of a module, and the variables that have an address of their own, as its debug information says.
+
+    Args:
+        module: The module with the debug information.
+        timeout_s: How long reading may take.
+
+    Returns:
+        What is known; nothing where the module has no debug information.  Where that cannot be read, `problem` says why.
+    """
+    if not has_debug_information(module):
+        return Types()
+    try:
+        require("elftools", "reading debug information")
+        return Types.of_json(_asked(module, None, timeout_s))
+    except MissingLibraryError as error:
+        return Types(problem=str(error))
+    except _FAILURES as error:
+        return Types(problem=f"the module's debug information cannot be read: {_reason(error)}")
+
+
 def variables_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> tuple[tuple[Variable, ...] | None, str | None]:
     """The variables that have an address of their own, as the module's debug information says, the largest first.
 
@@ -95,16 +117,8 @@ def variables_of(module: Module, *, timeout_s: float = TIMEOUT_S) -> tuple[tuple
     Returns:
         The variables, None where the module has no debug information or it cannot be read; and why it cannot, else None.
     """
-    if not has_debug_information(module):
-        return None, None
-    try:
-        require("elftools", "reading debug information")
-        answer = _asked(module, None, timeout_s)["variables"]
-        return tuple(Variable(str(name)[:LONGEST_NAME], int(at), int(size)) for name, at, size in answer), None
-    except MissingLibraryError as error:
-        return None, str(error)
-    except _FAILURES as error:
-        return None, f"the module's debug information cannot be read: {_reason(error)}"
+    types = types_of(module, timeout_s=timeout_s)
+    return types.sizes if has_debug_information(module) and not types.problem else None, types.problem
 
 
 def _asked(module: Module, addresses: list[int] | None, timeout_s: float) -> Any:  # noqa: ANN401 - JSON

@@ -3,8 +3,8 @@
 Debug information can come from anywhere: so what reads it may take so much memory and time and no more, and if it ends in
 any other way, this is the only process that is lost.  Standard input is a line of JSON (``path``, where libraries are;
 ``addresses``; ``sections``, names and sizes), and behind it the sections.  Standard output is JSON: ``chains``, for each
-address a list of (function, file, line), the outermost first; or, where ``addresses`` is null, ``variables``, a list of
-(name, address, size in bytes).
+address a list of (function, file, line), the outermost first; or, where ``addresses`` is null, what
+`variables.variables` finds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     if asked["addresses"] is None:
         from tinyheap.symbols.variables import variables
 
-        json.dump({"variables": variables(Dwarf(sections))}, sys.stdout)
+        json.dump(variables(Dwarf(sections)), sys.stdout)
     else:
         json.dump({"chains": Dwarf(sections).chains(asked["addresses"])}, sys.stdout)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory, Variables
     from tinyheap.guests.serve.original_stack import OriginalStack
     from tinyheap.guests.serve.verification import Verifier
+    from tinyheap.guests.serve.watch import Watch
 
 REQUESTED: Final = "requested"
 EXHAUSTED: Final = "exhausted"
@@ -34,6 +35,7 @@ class Collector:
         verifier: checks the heap before, as the policy asks.
         guard: of the heap, if it has one.
         recording: takes collections and deaths, if there is one.
+        watch: waits for a moment, if there is one.
         listener: called after each collection, with it, if there is one.
         collections: takes each collection.
     """
@@ -48,12 +50,14 @@ class Collector:
         verifier: Verifier,
         guard: Guard | None,
         recording: RunningRecorder | None,
+        watch: Watch | None,
         listener: Callable[[Collection], object] | None,
         collections: list[Collection],
     ) -> None:
         self._memory, self._engine, self._stack, self._finalizers = memory, engine, stack, finalizers
         self._variables, self._verifier, self._guard = variables, verifier, guard
-        self._recording, self._listener, self._collections = recording, listener, collections
+        self._recording, self._watch = recording, watch
+        self._listener, self._collections = listener, collections
 
     def collect(self, reason: str, wanted_bytes: int | None) -> int:
         """Run a whole collection; returns the free bytes.
@@ -96,10 +100,14 @@ class Collector:
         return roots_bytes
 
     def _mark_from_roots(self) -> int:
-        memory, roots_bytes = self._memory, 0
-        for start, end in self._stack.root_ranges():
+        memory, stack, roots_bytes = self._memory, self._stack, 0
+        stack.collects()
+        if self._watch is not None:
+            self._watch.collection_begins(len(self._collections) + 1)
+        for start, end in stack.root_ranges():
             roots_bytes += end - start
             self._engine.mark_roots(memory.memory[start:end])
+        stack.roots_marked()
         return roots_bytes
 
     def _note_deaths(self) -> int:
@@ -137,5 +145,7 @@ class Collector:
         if self._recording is not None:
             block_bytes = self._engine.geometry.block_bytes
             self._recording.note_collection(collection, begun_ns, wanted_bytes, roots_bytes, block_bytes)
+        if self._watch is not None:
+            self._watch.collection_ended(collection)
         if self._listener is not None:
             self._listener(collection)

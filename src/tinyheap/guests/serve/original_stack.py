@@ -30,8 +30,17 @@ class OriginalStack(Protocol):
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """A function begins, by its index among the redirects: an allocation, or, of no bytes, a collection on request."""
 
+    def collects(self) -> None:
+        """A collection begins."""
+
     def root_ranges(self) -> Iterator[tuple[int, int]]:
-        """Start and end address of each range of roots, in the original's order; a collection marks from each at once."""
+        """Start and end address of each range of roots, in the original's order; looking changes nothing."""
+
+    def hidden(self) -> Iterator[int]:
+        """Addresses of words that a collection cannot see, since the original's own frames lie on them meanwhile."""
+
+    def roots_marked(self) -> None:
+        """All roots are marked, and nothing that follows from it."""
 
     def marked(self) -> None:
         """All that is reached is marked, and nothing swept."""
@@ -64,14 +73,24 @@ class MarkStackOnStack:
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Nothing is left by allocations that do not collect."""
 
+    def collects(self) -> None:
+        """Lay out the mark stack for roots."""
+        self._use(self._memory.stack_pointer - self._facts.mark_stack.root_bytes_below_alloc)
+
     def root_ranges(self) -> Iterator[tuple[int, int]]:
-        """The stack, then the globals; the mark stack is laid out before each."""
-        facts, stack = self._facts, self._facts.mark_stack
-        stack_pointer = self._memory.stack_pointer
-        self._use(stack_pointer - stack.root_bytes_below_alloc)
-        yield from root_ranges(facts.roots, self._memory, stack_pointer - bytes_on_stack(facts))
+        """The stack, then the globals."""
+        facts = self._facts
+        return root_ranges(facts.roots, self._memory, self._memory.stack_pointer - bytes_on_stack(facts))
+
+    def hidden(self) -> Iterator[int]:
+        """None: the mark stack lies where the original's does."""
+        return iter(())
+
+    def roots_marked(self) -> None:
+        """Lay out the mark stack for rescans, where that is another place."""
+        stack = self._facts.mark_stack
         if stack.rescan_bytes_below_alloc != stack.root_bytes_below_alloc:
-            self._use(stack_pointer - stack.rescan_bytes_below_alloc)
+            self._use(self._memory.stack_pointer - stack.rescan_bytes_below_alloc)
 
     def _use(self, address: int) -> None:
         """Lay the mark stack where the original's is, if there is such a place left."""
@@ -122,25 +141,35 @@ class RecordOnStack:
         self._replay.begins(index, size_bytes, layout)
         self._is_called, self._has_finalizers = True, False
 
-    def root_ranges(self) -> Iterator[tuple[int, int]]:
-        """The stack, with what is seen below its end, then the globals."""
-        memory, roots = self._memory, self._facts.roots
-        task = memory.read(roots.current_task_address) if roots.current_task_address is not None else 0
+    def collects(self) -> None:
+        """Follow it, and hide what the original's frames lie on."""
         self._tracer.collects()
-        if task and self._is_called and not self._residue.is_understood and self._replay.make():
+        if self._in_task and self._is_called and not self._residue.is_understood and self._replay.make():
             self._mark_what_survives()
         else:
-            yield from self._seen(is_in_task=bool(task))
-        yield from root_ranges(roots, memory, memory.stack_pointer)
+            self._cover(self.hidden())
 
-    def _seen(self, *, is_in_task: bool) -> Iterator[tuple[int, int]]:
-        """What is seen below the stack's end; what the original's frames lie on cannot be seen meanwhile."""
-        residue = self._residue
-        seen = residue.seen_in_task if is_in_task else residue.seen
-        self._cover(self._places(residue.touched - set(seen)))
-        if not is_in_task:
-            for address in self._places(reversed(residue.seen)):
+    def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """The stack, with what is seen below its end, then the globals."""
+        if not self._in_task:
+            for address in self._places(reversed(self._residue.seen)):
                 yield address, address + WORD_BYTES
+        yield from root_ranges(self._facts.roots, self._memory, self._memory.stack_pointer)
+
+    def hidden(self) -> Iterator[int]:
+        """What the frames touch and is not seen."""
+        residue = self._residue
+        seen = residue.seen_in_task if self._in_task else residue.seen
+        return self._places(residue.touched - set(seen))
+
+    def roots_marked(self) -> None:
+        """Nothing changes."""
+
+    @property
+    def _in_task(self) -> bool:
+        """Whether a goroutine runs."""
+        address = self._facts.roots.current_task_address
+        return address is not None and self._memory.read(address) != 0
 
     def _mark_what_survives(self) -> None:
         """Mark from the dead part of a goroutine's stack what the original has marked, whatever it saw there."""

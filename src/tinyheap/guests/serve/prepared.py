@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.residue import Residues
+    from tinyheap.guests.serve.watch import Watch
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import ServedHeap
@@ -219,6 +220,7 @@ class BoundHeap(SoleOwner):
         life: Of the program whose heap it is.
         collections: All so far, in order.
         recording: Takes what happens on it, if the run is recorded.
+        watch: Waits for a moment of it, if anybody does.
         serving: The heap while an engine serves it; None before the guest's first allocation, and after the end.
     """
 
@@ -227,6 +229,7 @@ class BoundHeap(SoleOwner):
         self.facts, self.policy, self.life = binding.facts, binding.policy, binding.life
         self.collections = binding.collections
         self.recording: RunningRecorder | None = None
+        self.watch: Watch | None = None
         self.serving: ServingHeap | None = None
         self._is_closed = False
 
@@ -234,6 +237,12 @@ class BoundHeap(SoleOwner):
     def engine_name(self) -> str:
         """``kernel`` or ``model``."""
         return engine_name_of(choose_engine(self.policy.engine, self.facts.collector))
+
+    @property
+    def bound_memory(self) -> BoundMemory:
+        """The instance's memory and stack pointer, located anew."""
+        self._binding.memory.locate()
+        return self._binding.memory
 
     @property
     def memory(self) -> memoryview:
@@ -281,7 +290,7 @@ class BoundHeap(SoleOwner):
         geometry = _geometry_of(start_address, heap_bytes, table_counts_itself=facts.table_divisor == TABLE_DIVISOR)
         self._check_table(geometry)
         self._check_limit(heap_bytes)
-        return ServingHeap(self._binding, geometry, self.recording)
+        return ServingHeap(self._binding, geometry, self.recording, self.watch)
 
     def _check_table(self, geometry: Geometry) -> None:
         facts, memory = self.facts, self._binding.memory

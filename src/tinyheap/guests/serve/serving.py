@@ -36,7 +36,7 @@ from tinyheap.ownership import SoleOwner
 from tinyheap.recognize.facts import BlockHeap, alloc_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from wasmtime import Store
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.guests.serve.original_stack import OriginalStack
     from tinyheap.guests.serve.residue import Residues
+    from tinyheap.guests.serve.watch import Watch
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.phases import Life
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 ALLOCATES: Final = "allocates"
 """What a program does while it cannot be called."""
+FULL: Final = 16
+"""A heap of which less than one part in so many is free is full, and not fragmented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,15 @@ class ServingHeap(SoleOwner):
         binding: what the heap lies in.
         geometry: where it lies.
         recording: takes what happens on it; None where the run is not recorded.
+        watch: waits for a moment of it; None for nobody.
     """
 
-    def __init__(self, binding: Binding, geometry: Geometry, recording: RunningRecorder | None) -> None:
+    def __init__(
+        self, binding: Binding, geometry: Geometry, recording: RunningRecorder | None, watch: Watch | None
+    ) -> None:
         facts, policy, memory = binding.facts, binding.policy, binding.memory
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
-        self._recording = recording
+        self._recording, self._watch = recording, watch
         view = memory.memory[geometry.start_address : geometry.end_address]
         engine_type = choose_engine(policy.engine, facts.collector)
         self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
@@ -126,6 +132,7 @@ class ServingHeap(SoleOwner):
             self.verifier,
             self._guard,
             recording,
+            watch,
             binding.listener,
             binding.collections,
         )
@@ -133,6 +140,8 @@ class ServingHeap(SoleOwner):
 
     def begin(self) -> None:
         """Serve from now on."""
+        if self._policy.offset_blocks:
+            self.engine.alloc(self._policy.offset_blocks * self.engine.geometry.block_bytes, 0)
         self._tie()
         if self._recording is not None:
             first_address = self.engine.geometry.start_address + self.engine.shape.body_offset_bytes
@@ -157,6 +166,14 @@ class ServingHeap(SoleOwner):
     def counters(self) -> Counters:
         """What was counted, as the guest is to see it."""
         return self._variables.counters
+
+    def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """What a collection would scan now; looking changes nothing."""
+        return self._stack.root_ranges()
+
+    def hidden(self) -> Iterator[int]:
+        """Addresses of words that a collection would not see now."""
+        return self._stack.hidden()
 
     def _new_guard(self) -> Guard:
         from tinyheap.guests.serve.guard import Guard
@@ -190,6 +207,8 @@ class ServingHeap(SoleOwner):
             self._stack.ends()
             return self.engine.zero_size_address
         number = self.engine.counters.mallocs + 1
+        if self._watch is not None and number == self._watch.allocation:
+            self._watch.allocation_begins()
         if number == self._policy.stop_at_allocation:
             raise self._stop(number, size_bytes, layout)
         self._absent.wanted_bytes = size_bytes
@@ -216,14 +235,23 @@ class ServingHeap(SoleOwner):
         """Let the C function serve what needs no look from here, until the next collection is due."""
         if self._binding.allocator is None or self._policy.looks_at_each_allocation:
             return
-        self._binding.allocator.serve_alone(self._calls_until_collection)
-        if self._calls_until_collection is not None:
-            self._calls_until_collection = 0
+        calls = self._calls_alone()
+        self._binding.allocator.serve_alone(calls)
+        if self._calls_until_collection is not None and calls is not None:
+            self._calls_until_collection -= calls
+
+    def _calls_alone(self) -> int | None:
+        """How many calls after this one need no look; None for all."""
+        due, watched = self._calls_until_collection, None if self._watch is None else self._watch.allocation
+        left = None if watched is None else watched - self.engine.counters.mallocs - 2
+        if left is None or left < -1:  # it is over
+            return due
+        return max(left, 0) if due is None else min(due, max(left, 0))
 
     def _new_object(self, number: int, size_bytes: int, layout: int) -> int:
-        if self._guard is None:
-            return self.engine.alloc(size_bytes, layout)
         with self.verifier.blaming_the_stack():
+            if self._guard is None:
+                return self.engine.alloc(size_bytes, layout)
             return self._guard.alloc(number, size_bytes, layout)
 
     def _stop(self, number: int, size_bytes: int, layout: int) -> AllocationStopError:
@@ -316,10 +344,14 @@ class ServingHeap(SoleOwner):
         if address:
             return address
         geometry, census = self.engine.geometry, self.engine.census()
-        self._absent.lost_blocks.append(geometry.blocks_for(size_bytes + self.facts.header_bytes))
+        needed_blocks = geometry.blocks_for(size_bytes + self.facts.header_bytes)
+        self._absent.lost_blocks.append(needed_blocks)
         callers, obstacle = self._callers(), self._growing.obstacle
         free_bytes = census.free_blocks * geometry.block_bytes
         largest_bytes = census.largest_free_run_blocks * geometry.block_bytes
+        is_enough = census.free_blocks >= max(needed_blocks, geometry.end_block // FULL)
+        is_fragmentation = is_enough and needed_blocks > census.largest_free_run_blocks
+        fragmentation = "; enough is free, but not in one piece: fragmentation" if is_fragmentation else ""
         raise GuestOutOfMemoryError(
             f"the program asked for {self._absent.wanted_bytes} bytes (by {shown(callers)}): its heap of "
             f"{geometry.heap_bytes} bytes has {free_bytes} free, at most {largest_bytes} in one piece, and cannot grow: "
@@ -328,7 +360,7 @@ class ServingHeap(SoleOwner):
             (
                 f"asked for: {self._absent.wanted_bytes:,} bytes, by {shown(callers)}",
                 f"free: {free_bytes:,} bytes of a heap of {geometry.heap_bytes:,}",
-                f"largest free run: {largest_bytes:,} bytes",
+                f"largest free run: {largest_bytes:,} bytes{fragmentation}",
                 f"growth: {obstacle}",
             ),
         )

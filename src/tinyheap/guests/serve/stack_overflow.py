@@ -13,7 +13,8 @@ in front of it, or into the globals, where the allocator's own variables are.  T
 where it is, so that it can be read:
 
 * among the globals, below address 0 or in free memory there is no stack, so one has overflowed;
-* an object that it lies in is the stack of the goroutine that runs.  TinyGo puts a *canary* into its first word, and
+* nor in an object that is too small for one;
+* a larger object that it lies in is the stack of the goroutine that runs.  TinyGo puts a *canary* into its first word, and
   looks at it itself only when goroutines switch.  (The canary of a goroutine that waits is overwritten on purpose.)
 """
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tinyheap.recognize.facts import ServedHeap
 
 WORD_BYTES: Final = 4
+_LEAST_STACK_BYTES: Final = 1 << 10
+"""No goroutine has a smaller stack: TinyGo's smallest are 1 KiB, and 64 KiB where it compiles to WebAssembly."""
 _HALF: Final = 1 << 31
 
 
@@ -78,4 +81,7 @@ def _overflow_on_heap(facts: ServedHeap, memory: memoryview, engine: Engine, sta
     if int.from_bytes(memory[start_address : start_address + WORD_BYTES], "little") == canary:
         return None
     end_address = geometry.address_of(engine.extent(head)[1])
-    return f"the canary at the end of its goroutine's stack, {start_address:#x} to {end_address:#x}, was overwritten"
+    if end_address - start_address < _LEAST_STACK_BYTES:
+        return f"its stack pointer is at {stack_pointer:#x}, in an object too small to be a goroutine's stack"
+    size = f"{end_address - start_address:,} bytes from {start_address:#x}"
+    return f"the canary at the end of its goroutine's stack, {size}, was overwritten"

@@ -47,6 +47,7 @@ class LinearMemoryCard:
             rest = len(memory.growths) - GROWTHS_SHOWN
             if rest > 0:
                 yield Text(f"and {rest:,} before", "dim")
+            yield from map(Text, fragmentation_lines(memory))
         else:
             yield Text("it never grew", "dim")
         if memory.allocator_calls:
@@ -64,6 +65,17 @@ class LinearMemoryCard:
             sizes = size_text(each.old_pages * WASM_PAGE_BYTES), to, f"+{size_text(each.asked_pages * WASM_PAGE_BYTES)}"
             table.add_row(time_text(each.time_ns), *sizes, name, style=_BAD if each.refused_by else "")
         return table
+
+
+def fragmentation_lines(memory: LinearMemory) -> Iterator[str]:
+    """Of the last growth that enough memory was free for, but not in one piece: what was asked for, and what there was."""
+    for each in [each for each in memory.growths if each.is_fragmentation][-1:]:
+        came = "was to grow" if each.refused_by else "grew"
+        name = printable(each.site.name)
+        yield (
+            f"fragmentation: for {size_text(each.wanted_bytes or 0)} asked for in {name} the heap {came}, since of its "
+            f"{size_text(each.free_bytes or 0)} free at most {size_text(each.largest_free_bytes or 0)} were in one piece"
+        )
 
 
 def limits_text(memory: LinearMemory) -> str:
