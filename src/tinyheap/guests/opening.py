@@ -32,7 +32,7 @@ from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants
 from tinyheap.hosts.functions import OwnImports
-from tinyheap.recognize.facts import BestFitHeap
+from tinyheap.recognize.facts import TABLE_DIVISOR, BestFitHeap
 from tinyheap.snapshots.moments import Moment
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -418,6 +418,8 @@ def _check_other_collector(served: ServedHeap, policy: Policy) -> None:
     elif served.format_readers:
         functions = ", ".join(map(str, served.format_readers))
         why = f"it looks itself at what only its own keeps up (function {functions})"
+    elif served.table_divisor != TABLE_DIVISOR:
+        why = "its block table is of the size that TinyGo's had before 0.23, and no other collector has such"
     elif policy.guard:
         why = "a guard needs the program's own"
     if why is not None:

@@ -26,9 +26,6 @@ class Policy:
 
     Args:
         leaking: never collect; let the heap grow instead.
-        collector: the collector that serves, by whatever name `tinyheap.heap.Heap` takes; None for the program's own.  By
-            another one addresses are not the native run's, and each allocation is served in Python, which takes longer.  It
-            serves programs that have no finalizers, and do not look into the block table themselves.
         engine: ``kernel`` or ``model``; the kernel where it is there, by default.
         clear_blocks: zero every block of a new object, padding included (see `tinyheap.heap.Heap`).
         heap_limit_bytes: the size in bytes that the heap may grow to, at least its initial size; None for as much as
@@ -44,6 +41,9 @@ class Policy:
             have other addresses; for a heap that is leaking.
         stop_at_allocation: stop the program at this allocation, counted from 1 without those of size 0, and say who made
             it; None for never.
+        collector: the collector that serves, by whatever name `tinyheap.heap.Heap` takes; None for the program's own.  By
+            another one addresses are not the native run's, and each allocation is served in Python, which takes longer.  It
+            serves programs that have no finalizers, and do not look into the block table themselves.
 
     Raises:
         PolicyError: a field is of a wrong type or out of its range (numbers are whole, from 1 on), or two contradict
@@ -51,7 +51,6 @@ class Policy:
     """
 
     leaking: bool = False
-    collector: Collector | str | None = None
     engine: str | None = None
     clear_blocks: bool = False
     heap_limit_bytes: int | None = None
@@ -61,6 +60,7 @@ class Policy:
     guard: bool = False
     offset_blocks: int = 0
     stop_at_allocation: int | None = None
+    collector: Collector | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("leaking", "clear_blocks", "verify", "guard"):
