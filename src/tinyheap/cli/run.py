@@ -22,6 +22,7 @@ import click
 
 from tinyheap.cli.exits import ExitCode, code_of, code_of_trap, say_error, write_exit_codes
 from tinyheap.cli.parameters import (
+    COLLECTOR,
     COUNT,
     HOST,
     INPUT,
@@ -215,6 +216,14 @@ RUN_PARAMETERS: Final = (
         "`leaking` is tinyheap without collections, so that the heap only grows; `native` is the module as it is.",
     ),
     click.option(
+        "--collector",
+        type=COLLECTOR,
+        metavar="NAME",
+        help="Serve the heap by another collector than the program's own: next-fit, best-fit-front, best-fit-back, best-fit "
+        "or a release of TinyGo from 0.20 to 0.42. Addresses are others then, and the program runs slower, since no compiled "
+        "code serves its allocations. Programs that depend on their own collector are refused.",
+    ),
+    click.option(
         "--engine",
         type=click.Choice(ENGINES),
         help="Choose the implementation of tinyheap's collector; by default the kernel, where it was compiled.",
@@ -380,6 +389,7 @@ def command(ctx: click.Context, /, module: Input, words: tuple[str, ...], invoke
 def policy_of(options: dict[str, Any]) -> Policy:
     """How the options of a run say that heaps are run."""
     return Policy(
+        collector=options["collector"],
         engine=options["engine"],
         clear_blocks=options["clear_blocks"],
         heap_limit_bytes=options["heap_limit"],

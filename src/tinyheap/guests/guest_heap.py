@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.policy import Policy
     from tinyheap.guests.serve.prepared import BoundHeap
     from tinyheap.heap.blockmap import BlockMap
+    from tinyheap.heap.collectors import Collector
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.layout import Layout
     from tinyheap.heap.stats import Collection
@@ -92,6 +93,16 @@ class GuestHeap(SoleOwner):
     def gc(self) -> Gc:
         """The collector that was replaced: precise or conservative."""
         return Gc.PRECISE if self.facts.is_precise else Gc.CONSERVATIVE
+
+    @property
+    def collector(self) -> Collector:
+        """The collector that serves; addresses are those of a native run only where it is the program's own."""
+        return self._open().collector
+
+    @property
+    def is_own_collector(self) -> bool:
+        """Whether the program's own collector would be the same."""
+        return self.collector is self.facts.collector
 
     @property
     def engine_name(self) -> str:

@@ -32,7 +32,7 @@ from tinyheap.guests.source_frames import namer_of
 from tinyheap.heap.growth import growth_text
 from tinyheap.hosts import Grants
 from tinyheap.hosts.functions import OwnImports
-from tinyheap.recognize.facts import BestFitHeap
+from tinyheap.recognize.facts import TABLE_DIVISOR, BestFitHeap
 from tinyheap.snapshots.moments import Moment
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -108,7 +108,7 @@ class Wish:
         is_recorded = self.recorder is not None
         if self.gc == NATIVE:
             return Form.INJECTED if is_recorded else Form.NATIVE
-        if self.policy.guard:
+        if self.policy.serves_realloc:
             return Form.GUARDED_AND_RECORDED if is_recorded else Form.GUARDED
         return Form.RECORDED if is_recorded else Form.SERVED
 
@@ -351,13 +351,20 @@ def _row_of(run: PreparedRun, heap: BoundHeap | None) -> RunRow:
         arguments=wish.grants.arguments[1:],
         runtime=guest.runtime,
         runtime_version=guest.version,
-        collector=LEAKING if policy.leaking else guest.collector,
+        collector=LEAKING if policy.leaking else guest.collector + _other_collector(heap),
         source=run.own_source if heap is None else heap.engine_name,
         options=options,
         started_at=datetime.now(UTC),
         block_bytes=BLOCK_BYTES,
         heap_start_address=0 if heap is None else heap.heap_start_address,
     )
+
+
+def _other_collector(heap: BoundHeap | None) -> str:
+    """How a recording says that another collector than the program's own serves; empty where none does."""
+    if heap is None or heap.collector is heap.facts.collector:
+        return ""
+    return f", served by {heap.collector} at other addresses"
 
 
 def _check_listened(policy: Policy, guest: Guest | None, served: ServedHeap | None) -> None:
@@ -385,6 +392,8 @@ def _check_served(prepared: Prepared, policy: Policy) -> None:
         UnsupportedGuestError: Says what the guest is and what does work.
     """
     guest, served = prepared.guest, prepared.served
+    if served is not None:
+        _check_other_collector(served, policy)
     if isinstance(served, BestFitHeap) and policy.guard:
         raise UnsupportedGuestError("a guard needs the collector of TinyGo up to 0.39; run this module without it")
     if guest is None or served is not None or (guest.leaking is not None and policy == Policy(leaking=True)):
@@ -392,3 +401,26 @@ def _check_served(prepared: Prepared, policy: Policy) -> None:
     from tinyheap.recognize.identify import block_heap
 
     block_heap(guest)
+
+
+def _check_other_collector(served: ServedHeap, policy: Policy) -> None:
+    """Refuse to serve a program by another collector than its own where it would notice more than other addresses.
+
+    Raises:
+        UnsupportedGuestError: Says what stands in the way.
+    """
+    collector, own = policy.serving(served.collector), served.collector
+    if collector is own:
+        return
+    why = None
+    if isinstance(served, BestFitHeap) and served.finalizers is not None:
+        why = "it has finalizers, in a table that only its own sees to"
+    elif served.format_readers:
+        functions = ", ".join(map(str, served.format_readers))
+        why = f"it looks itself at what only its own keeps up (function {functions})"
+    elif served.table_divisor != TABLE_DIVISOR:
+        why = "its block table is of the size that TinyGo's had before 0.23, and no other collector has such"
+    elif policy.guard:
+        why = "a guard needs the program's own"
+    if why is not None:
+        raise UnsupportedGuestError(f"this module cannot be served by {collector} in place of {own}: {why}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.errors import PolicyError
+from tinyheap.errors import HeapError, PolicyError
+from tinyheap.heap.collectors import named_collector
 from tinyheap.heap.engines import ENGINES
 
 if TYPE_CHECKING:
+    from tinyheap.heap.collectors import Collector
     from tinyheap.heap.growth import Growth
 
 MOST: Final = (1 << 63) - 1
@@ -34,11 +36,14 @@ class Policy:
         verify: check the heap at each collection (without any, whenever it is full) and at the end, and the guest's own
             variables at each allocation.
         guard: keep a red zone behind each object, and check all that ``verify`` does (see `guard`).  Addresses are not the
-            native run's then.  A module must be rewritten with the facts that `resizing.with_realloc` gives.
+            native run's then.  It is for programs of TinyGo up to 0.39 on their own collector.
         offset_blocks: begin with an object of so many blocks, and its header's, that nobody asked for, so that all others
             have other addresses; for a heap that is leaking.
         stop_at_allocation: stop the program at this allocation, counted from 1 without those of size 0, and say who made
             it; None for never.
+        collector: the collector that serves, by whatever name `tinyheap.heap.Heap` takes; None for the program's own.  By
+            another one addresses are not the native run's, and each allocation is served in Python, which takes longer.  It
+            serves programs that have no finalizers, and do not look into the block table themselves.
 
     Raises:
         PolicyError: a field is of a wrong type or out of its range (numbers are whole, from 1 on), or two contradict
@@ -55,6 +60,7 @@ class Policy:
     guard: bool = False
     offset_blocks: int = 0
     stop_at_allocation: int | None = None
+    collector: Collector | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("leaking", "clear_blocks", "verify", "guard"):
@@ -72,7 +78,17 @@ class Policy:
             raise PolicyError(f"invalid engine {self.engine!r}: expected None, {' or '.join(ENGINES)}")
         if self.growth is not None and not callable(getattr(self.growth, "next_bytes", None)):
             raise PolicyError(f"invalid growth {self.growth!r}: expected None or an object of tinyheap.heap.growth")
+        self._take_collector()
         self._check_leaking()
+
+    def _take_collector(self) -> None:
+        """Let the collector be one, whatever it was named by."""
+        if self.collector is None:
+            return
+        try:
+            object.__setattr__(self, "collector", named_collector(self.collector))
+        except HeapError as error:
+            raise PolicyError(str(error)) from error
 
     def _check_leaking(self) -> None:
         """Refuse what only collections do, where there are none, and what they would undo, where there are."""
@@ -87,6 +103,15 @@ class Policy:
                 "clear_blocks keeps stale words from a collection, and a heap that only grows (leaking) has none; leave "
                 "one of them out"
             )
+
+    @property
+    def serves_realloc(self) -> bool:
+        """Whether a guest's own ``realloc`` is to be served, too (see `tinyheap.recognize.locate.resizing`)."""
+        return self.guard or self.collector is not None
+
+    def serving(self, own: Collector) -> Collector:
+        """The collector that serves a program whose own is ``own``."""
+        return own if self.collector is None else named_collector(self.collector)
 
     @property
     def looks_at_each_allocation(self) -> bool:

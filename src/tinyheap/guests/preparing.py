@@ -68,7 +68,7 @@ class Form(Enum):
     SERVED = "served"
     """With its collector taken out, where that can be."""
     GUARDED = "guarded"
-    """The same with its ``realloc``, if it has one, for a heap with red zones."""
+    """The same with its ``realloc``, if it has one, for a heap with red zones, or another collector."""
     RECORDED = "recorded"
     """As SERVED, with what a recording needs; where its collector stays, its allocations tell of themselves."""
     GUARDED_AND_RECORDED = "guarded and recorded"

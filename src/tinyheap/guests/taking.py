@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.opening import BoundRun, PreparedRun
     from tinyheap.guests.serve.roots import Memory as ReadableMemory
     from tinyheap.guests.serve.serving import ServingHeap
+    from tinyheap.heap.collectors import Collector
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts import HostSession
@@ -195,7 +196,9 @@ class Taker:
         memory = self._heap.bound_memory
         ranges = serving.root_ranges() if is_waiting else root_ranges(serving.facts.roots, memory, memory.stack_pointer)
         pointer = memory.stack_pointer
-        return record_of(serving.facts, serving.engine.geometry, ranges, pointer, memory_bytes)
+        return record_of(
+            serving.facts, serving.engine.geometry, ranges, pointer, memory_bytes, serving.engine.collector
+        )
 
 
 class _Places:
@@ -238,7 +241,12 @@ class _Places:
 
 
 def record_of(
-    facts: ServedHeap, geometry: Geometry, ranges: Iterator[tuple[int, int]], stack_pointer: int, memory_bytes: int
+    facts: ServedHeap,
+    geometry: Geometry,
+    ranges: Iterator[tuple[int, int]],
+    stack_pointer: int,
+    memory_bytes: int,
+    collector: Collector | None = None,
 ) -> HeapRecord:
     """Where a heap and its roots lie.
 
@@ -248,11 +256,12 @@ def record_of(
         ranges: what a collection would scan.
         stack_pointer: where the stack ends.
         memory_bytes: the size of memory; what lies outside is left out.
+        collector: the one that serves; None for its own.
     """
     words = None if isinstance(facts, BlockHeap) else facts.finalizers
     roots = (RootRange(_kind_of(facts, start, end, stack_pointer), start, end) for start, end in ranges)
     return HeapRecord(
-        facts.collector,
+        collector or facts.collector,
         facts.is_precise,
         geometry.start_address,
         geometry.heap_bytes,

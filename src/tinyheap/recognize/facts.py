@@ -204,6 +204,8 @@ class BlockHeap:
     """Functions that set the heap up, at the program's start."""
     functions: Mapping[str, int] = field(default_factory=dict)
     """The collector's functions by what they do, as far as they are functions of their own."""
+    format_readers: tuple[int, ...] = ()
+    """Those of the readers that look into the block table, or at where room is searched, and so depend on this collector."""
 
     @property
     def is_precise(self) -> bool:
@@ -329,6 +331,8 @@ class BestFitHeap:
     """Functions that set the heap up, at the program's start."""
     functions: Mapping[str, int] = field(default_factory=dict)
     """The collector's functions by what they do, as far as they are functions of their own."""
+    format_readers: tuple[int, ...] = ()
+    """Those of the readers that look into the block table, or at where room is searched, and so depend on this collector."""
     fixed_request: FixedRequest | None = None
     """What each call of alloc asks for, where it lacks a parameter that says so; found out by a rehearsal."""
     table_divisor: ClassVar[int] = TABLE_DIVISOR

@@ -19,7 +19,7 @@ class RunColumns:
     arguments: tuple[str, ...]
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
-    collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
+    collector: str  # its kind, e.g. conservative, precise, and which other one serves it; leaking never frees
     source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
@@ -40,7 +40,7 @@ class RunRow:
     arguments: tuple[str, ...]
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
-    collector: str  # its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees
+    collector: str  # its kind, e.g. conservative, precise, and which other one serves it; leaking never frees
     source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC

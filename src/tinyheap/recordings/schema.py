@@ -79,7 +79,7 @@ RUN_BEGINNING: Final = (
     Column(
         "collector",
         VARCHAR,
-        "its kind, as `tinyheap identify` says, e.g. conservative, precise; leaking never frees",
+        "its kind, e.g. conservative, precise, and which other one serves it; leaking never frees",
     ),
     Column(
         "source",

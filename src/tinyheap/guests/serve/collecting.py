@@ -58,6 +58,8 @@ class Collector:
         self._variables, self._verifier, self._guard = variables, verifier, guard
         self._recording, self._watch = recording, watch
         self._listener, self._collections = listener, collections
+        self.held_address = 0
+        """An address that a collection marks from, too; 0 for none."""
 
     def collect(self, reason: str, wanted_bytes: int | None) -> int:
         """Run a whole collection; returns the free bytes.
@@ -104,6 +106,7 @@ class Collector:
         stack.collects()
         if self._watch is not None:
             self._watch.collection_begins(len(self._collections) + 1)
+        self._engine.mark_addresses((self.held_address,) if self.held_address else ())
         for start, end in stack.root_ranges():
             roots_bytes += end - start
             self._engine.mark_roots(memory.memory[start:end])

@@ -140,6 +140,7 @@ class Variables:
     ) -> None:
         self._facts, self._memory, self._engine = facts, memory, engine
         self._guard, self._allocator = guard, allocator
+        self._is_own = engine.collector == facts.collector
         counters = facts.counters
         self._counter_addresses = (
             counters.total_alloc_bytes_address,
@@ -174,6 +175,8 @@ class Variables:
     def search_words(self) -> Sequence[tuple[int, int]]:
         """The words that say where room is searched, and what else the allocator keeps: address and value of each."""
         facts, engine = self._facts, self._engine
+        if not self._is_own:
+            return []
         if isinstance(facts, BlockHeap):
             return [(facts.next_alloc_address, cast("NextFitEngine", engine).next_alloc)]
         words = [(facts.free_ranges_address, cast("BestFitEngine", engine).free_list), (facts.scan_list_address, 0)]
@@ -182,12 +185,15 @@ class Variables:
         return words
 
     def take_over(self) -> None:
-        """Let the engine search where the guest would.
+        """Let the engine search where the guest would; another collector begins on an empty heap.
 
         Raises:
-            GuestError: that is not on its heap.
+            GuestError: that is not on its heap, or the heap is not empty.
         """
         facts, engine, memory = self._facts, self._engine, self._memory
+        if not self._is_own:
+            self._begin_empty()
+            return
         if not isinstance(facts, BlockHeap):
             cast("BestFitEngine", engine).free_list = memory.read(facts.free_ranges_address)
             return
@@ -198,6 +204,15 @@ class Variables:
                 f"the program's heap is damaged: nextAlloc is block {next_alloc}, and the heap has {end_block} blocks"
             )
         cast("NextFitEngine", engine).next_alloc = next_alloc
+
+    def _begin_empty(self) -> None:
+        engine, table = self._engine, self._engine.read_table()
+        if any(table):
+            raise GuestError(
+                f"the program's heap holds objects from before it began, which {engine.collector} cannot take over from "
+                f"{self._facts.collector}; leave the collector out, so that the program's own serves"
+            )
+        engine.write_table(table)
 
     def _check_places(self) -> None:
         """Refuse variables that are not in memory, before compiled code writes them.

@@ -13,15 +13,17 @@ from tinyheap.guests.serve.replay import Replay
 from tinyheap.guests.serve.residue import Kind
 from tinyheap.guests.serve.roots import root_ranges
 from tinyheap.guests.serve.tracing import Tracer
-from tinyheap.recognize.facts import alloc_index
+from tinyheap.recognize.facts import BlockHeap, alloc_index
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.guests.serve.residue import Residues, Word
     from tinyheap.heap.contract import BestFitEngine, NextFitEngine
-    from tinyheap.recognize.facts import BestFitHeap, BlockHeap
+    from tinyheap.recognize.facts import BestFitHeap, ServedHeap
 
 WORD_BYTES: Final = 4
+WORD: Final = 0xFFFF_FFFF
+"""The greatest."""
 
 
 class OriginalStack(Protocol):
@@ -112,6 +114,53 @@ class MarkStackOnStack:
 
     def ends(self) -> None:
         """Nothing is left by allocations that do not collect."""
+
+
+class OtherCollector:
+    """Another collector than the program's own has no frames there, finds what the program left, and leaves nothing.
+
+    Args:
+        facts: where the guest's roots are.
+        memory: the guest's.
+    """
+
+    def __init__(self, facts: ServedHeap, memory: BoundMemory) -> None:
+        self._facts, self._memory = facts, memory
+
+    def begins(self, index: int, size_bytes: int, layout: int) -> None:
+        """Nothing is left."""
+
+    def collects(self) -> None:
+        """Nothing is hidden."""
+
+    def root_ranges(self) -> Iterator[tuple[int, int]]:
+        """The stack, then the globals."""
+        return root_ranges(self._facts.roots, self._memory, self._memory.stack_pointer)
+
+    def hidden(self) -> Iterator[int]:
+        """None."""
+        return iter(())
+
+    def roots_marked(self) -> None:
+        """Nothing changes."""
+
+    def marked(self) -> None:
+        """Nothing is left."""
+
+    def swept(self, free_bytes: int) -> None:
+        """Count the collection, where the program has a counter for them."""
+        address = None if isinstance(self._facts, BlockHeap) else self._facts.collections_address
+        if address is not None:
+            self._memory.write(address, self._memory.read(address) + 1 & WORD)
+
+    def grows(self) -> None:
+        """Nothing is left."""
+
+    def grown(self, *, is_larger: bool) -> None:
+        """Nothing is left."""
+
+    def ends(self) -> None:
+        """Nothing is left."""
 
 
 class RecordOnStack:

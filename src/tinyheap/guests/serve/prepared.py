@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.callstack import NameFrames
     from tinyheap.guests.serve.residue import Residues
     from tinyheap.guests.serve.watch import Watch
+    from tinyheap.heap.collectors import Collector
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.imports import Maker
     from tinyheap.recognize.facts import ServedHeap
@@ -104,7 +105,8 @@ class OfferedHeap(SoleOwner):
         facts, policy = prepared.facts, prepared.policy
         self._bound: BoundHeap | None = None
         self._allocator: Allocator | ListAllocator | None = None
-        if choose_engine(policy.engine, facts.collector) in KERNELS.values():
+        is_own = policy.serving(facts.collector) is facts.collector
+        if is_own and choose_engine(policy.engine, facts.collector) in KERNELS.values():
             self._allocator = self._new_allocator()
             if log is not None:
                 self._allocator.record(log)
@@ -202,7 +204,8 @@ class OfferedHeap(SoleOwner):
         is_done, kept_bytes = serving.resize_in_place(address, size_bytes)
         if is_done:
             return _signed(address)
-        made = self._noted(size_bytes, 0)
+        with serving.holding(address):
+            made = self._noted(size_bytes, 0)
         serving.copy(address, made, kept_bytes)
         return _signed(made)
 
@@ -236,7 +239,12 @@ class BoundHeap(SoleOwner):
     @property
     def engine_name(self) -> str:
         """``kernel`` or ``model``."""
-        return engine_name_of(choose_engine(self.policy.engine, self.facts.collector))
+        return engine_name_of(choose_engine(self.policy.engine, self.collector))
+
+    @property
+    def collector(self) -> Collector:
+        """The one that serves."""
+        return self._binding.collector
 
     @property
     def bound_memory(self) -> BoundMemory:

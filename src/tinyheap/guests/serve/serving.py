@@ -18,19 +18,20 @@ There is one way in, `ServingHeap.allocate`, whatever the engine and the policy.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryError
 from tinyheap.guests.serve.callstack import CallStack, shown
-from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collector
+from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED
+from tinyheap.guests.serve.collecting import Collector as Collecting
 from tinyheap.guests.serve.growing import Growing
 from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables
-from tinyheap.guests.serve.original_stack import MarkStackOnStack, RecordOnStack
+from tinyheap.guests.serve.original_stack import MarkStackOnStack, OtherCollector, RecordOnStack
 from tinyheap.guests.serve.verification import Absent, Verifier
-from tinyheap.heap.contract import BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options
+from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options, State
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
 from tinyheap.recognize.facts import BlockHeap, alloc_index
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.original_stack import OriginalStack
     from tinyheap.guests.serve.residue import Residues
     from tinyheap.guests.serve.watch import Watch
+    from tinyheap.heap.collectors import Collector
     from tinyheap.heap.geometry import Geometry
     from tinyheap.heap.stats import Collection
     from tinyheap.hosts.phases import Life
@@ -93,6 +95,16 @@ class Binding:
     memory_limit_bytes: int | None
     collections: list[Collection]
 
+    @property
+    def collector(self) -> Collector:
+        """The one that serves."""
+        return self.policy.serving(self.facts.collector)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether that is the program's own."""
+        return self.collector is self.facts.collector
+
 
 class ServingHeap(SoleOwner):
     """Serves one guest's heap by an engine, whose callbacks it answers.
@@ -111,8 +123,8 @@ class ServingHeap(SoleOwner):
         self.facts, self._policy, self._memory, self._binding = facts, policy, memory, binding
         self._recording, self._watch = recording, watch
         view = memory.memory[geometry.start_address : geometry.end_address]
-        engine_type = choose_engine(policy.engine, facts.collector)
-        self.engine: Engine = engine_type(view, geometry, _options(facts, policy), memory, self)
+        engine_type = choose_engine(policy.engine, binding.collector)
+        self.engine: Engine = engine_type(view, geometry, _options(binding), memory, self)
         self.engine.zero_size_address = facts.zero_size_address or 0
         self._calls = binding.calls
         self._guard = self._new_guard() if policy.guard else None
@@ -123,7 +135,7 @@ class ServingHeap(SoleOwner):
         self._variables.take_over()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
         self._growing = Growing(policy, memory, binding.memory_limit_bytes, recording)
-        self._collector = Collector(
+        self._collector = Collecting(
             memory,
             self.engine,
             self._stack,
@@ -265,10 +277,32 @@ class ServingHeap(SoleOwner):
 
     def resize_in_place(self, address: int, size_bytes: int) -> tuple[bool, int]:
         """Try the guest's ``realloc`` without a new object: whether that was enough, and the bytes to be kept if not."""
-        assert self._guard is not None, "only a guarded guest's realloc comes here"
+        if self._guard is None:
+            room_bytes = self._room_bytes(address)
+            return size_bytes <= room_bytes, room_bytes
         with self.verifier.blaming_the_stack():
             is_done = self._guard.resize(address, size_bytes)
         return is_done, self._guard.room_bytes(address)
+
+    def _room_bytes(self, address: int) -> int:
+        """How many bytes of its object lie at an address and behind it; 0 where there is no object."""
+        engine, geometry = self.engine, self.engine.geometry
+        if not geometry.is_on_heap(address):
+            return 0
+        head = engine.find_head(geometry.block_of(address))
+        if head == NO_BLOCK or engine.state(head) is State.FREE:
+            return 0
+        first, end = engine.extent(head)
+        return engine.shape.address_of(geometry, first) + engine.shape.body_bytes(geometry, end - first) - address
+
+    @contextmanager
+    def holding(self, address: int) -> Iterator[None]:
+        """Around an allocation: let the object at an address live, to which only a function that waits refers."""
+        self._collector.held_address = address
+        try:
+            yield
+        finally:
+            self._collector.held_address = 0
 
     def copy(self, address: int, made: int, kept_bytes: int) -> None:
         """Copy what a resized object held to its new place."""
@@ -302,7 +336,7 @@ class ServingHeap(SoleOwner):
                 self.verifier.look("the growth")
                 return 0
             free_bytes = self._collector.collect(EXHAUSTED, self._absent.wanted_bytes)
-        if self.facts.keeps_headroom:
+        if self.facts.keeps_headroom or not self._binding.is_own:
             return free_bytes
         # Enough for the engine: older programs grow only when a second search finds nothing, either.
         return self.engine.geometry.pool_bytes
@@ -344,7 +378,7 @@ class ServingHeap(SoleOwner):
         if address:
             return address
         geometry, census = self.engine.geometry, self.engine.census()
-        needed_blocks = geometry.blocks_for(size_bytes + self.facts.header_bytes)
+        needed_blocks = self.engine.shape.blocks_for(geometry, size_bytes)
         self._absent.lost_blocks.append(needed_blocks)
         callers, obstacle = self._callers(), self._growing.obstacle
         free_bytes = census.free_blocks * geometry.block_bytes
@@ -375,6 +409,8 @@ class ServingHeap(SoleOwner):
 
 def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
     facts, residues = binding.facts, binding.residues
+    if not binding.is_own:
+        return OtherCollector(facts, binding.memory)
     if isinstance(facts, BlockHeap):
         return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine))
     assert residues is not None, "such a heap is served with it"
@@ -388,10 +424,11 @@ def _finalizers_of(binding: Binding, engine: Engine) -> GuestFinalizers | None:
     return GuestFinalizers(facts.finalizers, binding.memory, engine)
 
 
-def _options(facts: ServedHeap, policy: Policy) -> Options:
+def _options(binding: Binding) -> Options:
+    facts, policy = binding.facts, binding.policy
     gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
-    if not isinstance(facts, BlockHeap):
-        return Options(gc, clear_blocks=policy.clear_blocks, collector=facts.collector)
+    if not (isinstance(facts, BlockHeap) and binding.is_own):
+        return Options(gc, clear_blocks=policy.clear_blocks, collector=binding.collector)
     stack = facts.mark_stack
     options = Options(gc, stack.entries, stack.zeroed, policy.clear_blocks)
     if not policy.guard:

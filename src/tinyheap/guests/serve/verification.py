@@ -35,7 +35,7 @@ def heap_problems(heap: ServedHeap, engine: Engine, absent_blocks: list[int]) ->
         engine: on the guest's memory, while no collection runs.
         absent_blocks: for each allocation that was counted and has made no object, its blocks.
     """
-    problems = [wrong_block(engine, block) + _culprit(heap, engine, block) for block in engine.check_table(PROBLEMS)]
+    problems = [wrong_block(engine, block) + _culprit(engine, block) for block in engine.check_table(PROBLEMS)]
     if engine.collector.has_free_list:
         problems += freelist.problems(cast("BestFitEngine", engine), PROBLEMS)
     if problems:
@@ -49,10 +49,10 @@ def heap_problems(heap: ServedHeap, engine: Engine, absent_blocks: list[int]) ->
 
 def layout_problem(heap: ServedHeap, engine: Engine, block: int) -> str:
     """An unreadable layout word, and which object may have been overrun."""
-    return unreadable_layout(engine, block) + _culprit(heap, engine, block)
+    return unreadable_layout(engine, block) + _culprit(engine, block)
 
 
-def _culprit(heap: ServedHeap, engine: Engine, block: int) -> str:
+def _culprit(engine: Engine, block: int) -> str:
     """The object in front of a block of which something was overwritten."""
     geometry = engine.geometry
     before = min(block, geometry.end_block) - 1
@@ -61,8 +61,11 @@ def _culprit(heap: ServedHeap, engine: Engine, block: int) -> str:
     head = engine.find_head(before)
     if head == NO_BLOCK or engine.state(head) is State.FREE:
         return ""
-    address = geometry.address_of(head) + heap.header_bytes
-    return f" (in front of it lies the object at {address:#x}, {before + 1 - head} blocks, which may have been overrun)"
+    first, _ = engine.extent(head)
+    address = engine.shape.address_of(geometry, first)
+    return (
+        f" (in front of it lies the object at {address:#x}, {before + 1 - first} blocks, which may have been overrun)"
+    )
 
 
 def variable_problems(
@@ -87,7 +90,9 @@ def _variables(heap: ServedHeap, engine: Engine, counters: Counters) -> Iterator
     yield "heapEnd", heap.heap_end_address, 4, geometry.end_address
     yield "metadataStart", heap.metadata_start_address, 4, geometry.table_address
     yield "endBlock", heap.end_block_address, 4, geometry.end_block
-    if isinstance(heap, BlockHeap):
+    if engine.collector != heap.collector:
+        pass
+    elif isinstance(heap, BlockHeap):
         yield "nextAlloc", heap.next_alloc_address, 4, cast("NextFitEngine", engine).next_alloc
     else:
         yield "freeRanges", heap.free_ranges_address, 4, cast("BestFitEngine", engine).free_list
@@ -157,7 +162,7 @@ class Verifier:
         absent, wanted_bytes = list(self._absent.lost_blocks), self._absent.wanted_bytes
         if wanted_bytes is not None:
             zone_bytes = 0 if self._guard is None else self._guard.bytes_per_zone
-            absent.append(self._engine.geometry.blocks_for(wanted_bytes + self._facts.header_bytes + zone_bytes))
+            absent.append(self._engine.shape.blocks_for(self._engine.geometry, wanted_bytes + zone_bytes))
         return heap_problems(self._facts, self._engine, absent)
 
     def look(self, until: str) -> None:

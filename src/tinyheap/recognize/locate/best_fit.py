@@ -63,7 +63,8 @@ def locate_best_fit_heap(
     counters = find_allocation_counters(alloc, notes)
     scans = find_root_scans(code, notes)
     roots = with_records(find_roots(code, scans, find_stack_pointer(code, notes), notes), alloc)
-    state = bounds.addresses | {free_ranges, scan_list.head}
+    search_words = {free_ranges, scan_list.head}
+    state = bounds.addresses | search_words
     finalizers = find_finalizers(code, state, notes)
     collectors = find_collectors(code, scans.functions, free_ranges)
     queued = None if finalizers is None else finalizers.queued_address
@@ -72,7 +73,7 @@ def locate_best_fit_heap(
     notes.found("heap_start", "blocks that headers are chained in lie behind it")
     _confirm_names(names, code, notes)
     words = {*vars(counters).values(), collections} - {None}
-    replacement = find_replacement(code, state | words, collectors, frozenset())
+    replacement = find_replacement(code, state | words, search_words, collectors, frozenset())
     header_bytes = _find_header(alloc, scan_list, notes)
     return BestFitHeap(
         alloc_function=alloc.function,
@@ -98,6 +99,7 @@ def locate_best_fit_heap(
         readers=replacement.readers,
         initializers=replacement.initializers,
         functions=_functions(code, collectors, finalizers),
+        format_readers=replacement.format_readers,
     )
 
 

@@ -73,7 +73,7 @@ def locate_block_heap(
     notes.check("heap_start", any(True for _ in pointers(alloc, bounds)), "alloc adds it")
     _confirm_names(names, {"alloc": alloc.function, "mark_roots": scans.mark_roots}, notes)
     state = heap_state(code, next_alloc, counters)
-    replacement = find_replacement(code, state, scans.collectors, arrays.flags)
+    replacement = find_replacement(code, state, {next_alloc}, scans.collectors, arrays.flags)
     parameters = search.module.function_type(alloc.function).parameters
     fixed = None if parameters else find_fixed_request(alloc, bounds, counters.total_alloc_bytes_address)
     if not parameters and fixed is None:
@@ -101,6 +101,7 @@ def locate_block_heap(
         readers=replacement.readers,
         initializers=replacement.initializers,
         functions=_functions(code, scans, arrays),
+        format_readers=replacement.format_readers,
     )
 
 

@@ -21,6 +21,7 @@ class Replacement:
     redirects: tuple[Redirect, ...]
     uncovered: tuple[int, ...]
     readers: tuple[int, ...]
+    format_readers: tuple[int, ...]
     initializers: tuple[int, ...]
 
 
@@ -31,13 +32,14 @@ def heap_state(code: CollectorCode, next_alloc: int, counters: CounterAddresses)
 
 
 def find_replacement(
-    code: CollectorCode, state: frozenset[int], collectors: Iterable[int], flags: Set[int]
+    code: CollectorCode, state: frozenset[int], search_words: Set[int], collectors: Iterable[int], flags: Set[int]
 ) -> Replacement:
     """What to redirect, what stays uncovered, who reads the state, who sets it up.
 
     Args:
         code: the collector's functions.
         state: addresses of the words that the collector keeps its state in.
+        search_words: those of them that say where room is searched, and what is yet to be scanned.
         collectors: the functions that hold a collection.
         flags: addresses of the bytes that say that a mark stack overflowed.
     """
@@ -45,7 +47,7 @@ def find_replacement(
     touching += [reading for reading in code.region if constant_addresses(reading.stores) & flags]
     initializers = _initializers(code, touching)
     entries = [code.alloc.function, *(each for each in collectors if each != code.alloc.function)]
-    public = _public(code.module) - _callbacks(code)
+    public = public_functions(code.module) - _callbacks(code)
     redirects, misfits = _redirects(code, entries, public)
     gates = {*entries, *initializers, *code.bounds.functions}
     inside = gates | _reached_only_through(code, gates, public)
@@ -53,10 +55,12 @@ def find_replacement(
     writers = {reading.function for reading in touching if _writes(reading, state | flags, table)}
     readers = {reading.function for reading in touching if constant_addresses(reading.loads) & state}
     uncovered = {*misfits, *(writers - inside)}
+    readers -= inside | uncovered
     return Replacement(
         redirects,
         tuple(sorted(uncovered)),
-        tuple(sorted(readers - inside - uncovered)),
+        tuple(sorted(readers)),
+        tuple(each.function for each in touching if each.function in readers and _reads(each, search_words, table)),
         tuple(sorted(initializers)),
     )
 
@@ -77,6 +81,13 @@ def _writes(reading: Reading, state: frozenset[int], table: int) -> bool:
     """Whether a function stores to the heap's state, or into the block table that a word points at."""
     return bool(constant_addresses(reading.stores) & state) or any(
         is_made_from(store.address, table) for store in reading.stores
+    )
+
+
+def _reads(reading: Reading, words: Set[int], table: int) -> bool:
+    """Whether a function loads one of these words, or looks into the block table that a word points at."""
+    return bool(constant_addresses(reading.loads) & words) or any(
+        is_made_from(load.address, table) for load in reading.loads
     )
 
 
@@ -128,7 +139,7 @@ def _callbacks(code: CollectorCode) -> frozenset[int]:
     return frozenset(slots[argument] for call in calls for argument in call.arguments if argument in slots)
 
 
-def _public(module: Module) -> frozenset[int]:
+def public_functions(module: Module) -> frozenset[int]:
     """Functions that are exported, in a table, or the start function."""
     public = {export.index for export in module.exports if export.kind == "function"}
     public |= {function for segment in module.elements for function in segment.functions or ()}

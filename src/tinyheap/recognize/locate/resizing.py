@@ -1,7 +1,8 @@
 """Finding a guest's ``realloc``, which takes an object to be as large as its blocks.
 
 What lies between an object's requested size and the end of its last block is the object's own for TinyGo's ``realloc``:
-where the new size fits it returns the same pointer.  So whoever keeps data there must replace ``realloc``, too.  Modules
+where the new size fits it returns the same pointer.  So whoever keeps data there must replace ``realloc``, too, and whoever
+keeps the block table otherwise than TinyGo's collector did.  Modules
 whose ``malloc`` family makes new objects only (all of TinyGo's wasm targets from 0.27 on) have none.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.facts import BlockHeap, Redirect, Role
 from tinyheap.recognize.interpret import Walker
+from tinyheap.recognize.locate.replacing import public_functions
 from tinyheap.recognize.values import CallResult, Parameter, sources
 from tinyheap.wasm import Module
 
@@ -23,7 +26,25 @@ def with_realloc(module: Module, heap: BlockHeap) -> BlockHeap:
     """
     walker = Walker(module)
     found = [function for function in heap.readers if _resizes(module, walker, function, heap.alloc_function)]
-    return replace(heap, redirects=heap.redirects + tuple(Redirect(function, Role.REALLOC) for function in found))
+    redirects = heap.redirects + tuple(Redirect(function, Role.REALLOC) for function in found)
+    gone = {redirect.function for redirect in redirects} | {*heap.initializers}
+    left = tuple(function for function in heap.format_readers if _is_reached(module, function, gone))
+    return replace(heap, redirects=redirects, format_readers=left)
+
+
+def _is_reached(module: Module, function: int, gone: set[int]) -> bool:
+    """Whether a function is still called by others than those that are gone."""
+    search, public = CodeSearch(module), public_functions(module)
+    reached, ahead = {*gone}, [function]
+    while ahead:
+        at = ahead.pop()
+        if at in reached:
+            continue
+        if at in public:
+            return True
+        reached.add(at)
+        ahead += search.callers(at)
+    return False
 
 
 def _resizes(module: Module, walker: Walker, function: int, alloc: int) -> bool:

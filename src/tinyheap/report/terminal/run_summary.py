@@ -20,6 +20,8 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
 ``heap``            null where the module ran as it is, so that nothing was seen of its heap, else:
 
     ``engine``                ``kernel`` or ``model``
+    ``collector``             the one that served, such as ``next-fit``
+    ``is_own_collector``      false where that is not the program's own, so that addresses are not those of a native run
     ``allocations``, ``allocated_bytes``, ``freed_objects``
     ``heap_bytes``            its size at the end, which is its greatest
     ``peak_bytes``            the most that was in use at once, in whole blocks
@@ -41,6 +43,7 @@ from tinyheap.report.quantities import share_text, size_text, time_text
 if TYPE_CHECKING:
     from tinyheap.guests.ending import Ending
     from tinyheap.guests.guest_heap import GuestHeap
+    from tinyheap.heap.collectors import Collector
     from tinyheap.heap.stats import Collection, MemStats
     from tinyheap.hosts.memory import GuestMemory
     from tinyheap.recognize.facts import Guest
@@ -53,6 +56,8 @@ class HeapReport:
     """The statistics of one heap at its end."""
 
     engine: str
+    collector: Collector
+    is_own_collector: bool
     mem_stats: MemStats
     collections: tuple[Collection, ...]
     live_objects: int
@@ -65,7 +70,16 @@ class HeapReport:
         block_bytes = heap.geometry.block_bytes if heap.is_begun else 0
         census = heap.census()
         largest_bytes = census.largest_free_run_blocks * block_bytes
-        return cls(heap.engine_name, heap.stats(), heap.collections, census.heads, largest_bytes, block_bytes)
+        return cls(
+            heap.engine_name,
+            heap.collector,
+            heap.is_own_collector,
+            heap.stats(),
+            heap.collections,
+            census.heads,
+            largest_bytes,
+            block_bytes,
+        )
 
     @property
     def live_bytes(self) -> int:
@@ -92,6 +106,8 @@ class HeapReport:
         """What `json.dumps` takes; the keys are described above."""
         return {
             "engine": self.engine,
+            "collector": str(self.collector),
+            "is_own_collector": self.is_own_collector,
             "allocations": self.mem_stats.mallocs,
             "allocated_bytes": self.mem_stats.total_alloc,
             "freed_objects": self.mem_stats.frees,
@@ -195,7 +211,8 @@ class RunReport:
             yield f"It ran for {time_text(self.run_ns)}{self._memory()}; what its heap did is unknown."
             return
         collector = "never collected" if self.gc == "leaking" else "replaced"
-        yield f"{what}, {collector} ({self.heap.engine})"
+        other = "" if self.heap.is_own_collector else f" by {self.heap.collector}, so that addresses differ"
+        yield f"{what}, {collector}{other} ({self.heap.engine})"
         statistics = list(self.heap.lines(self.run_ns))
         width = max(len(name) for name, _ in statistics)
         for name, statistic in statistics:
