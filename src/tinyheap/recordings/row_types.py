@@ -179,5 +179,5 @@ class MemoryGrowthRow:
 class SamplingRow:
     """See the table ``sampling``."""
 
-    mean_bytes: int  # allocated between two sampled bytes; an object of s bytes was chosen with probability 1 - exp(-s / mean_bytes)
+    mean_bytes: int  # mean distance of sampled bytes; s bytes are chosen with probability 1 - exp(-s / mean_bytes)
     seed: int  # what the choice follows from

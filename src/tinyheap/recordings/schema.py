@@ -321,7 +321,7 @@ SAMPLING: Final = Table(
         Column(
             "mean_bytes",
             BIGINT,
-            "allocated between two sampled bytes; an object of s bytes was chosen with probability 1 - exp(-s / mean_bytes)",
+            "mean distance of sampled bytes; s bytes are chosen with probability 1 - exp(-s / mean_bytes)",
         ),
         Column("seed", UBIGINT, "what the choice follows from"),
     ),
