@@ -59,7 +59,8 @@ class Totals(Result):
     """None where allocations were not observed, like the next."""
     allocated_bytes: int | None
     reallocations: int
-    """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations."""
+    """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations.
+    In a sample only those of its objects are known, as for the next."""
     frees: int
     """Asked for of one named free; TinyGo's collector ignores them."""
 
