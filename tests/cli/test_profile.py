@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import guests_modules
+import recordings_sound
 from hosts.programs import module_bytes
 from small_recordings import Rows, opened
 from tinyheap import cli
@@ -91,6 +92,38 @@ def test_options_are_those_of_run() -> None:
         ).fetch()
     assert len(collections) == len(statistics["heap"]["collections"]) > 5
     assert sum(row[1] for row in collections) == statistics["heap"]["freed_objects"]
+
+
+@pytest.mark.parametrize("module", ["gofmt-0.4.9", "gofmt-0.7.3", "sh-syntax-0.6.0"])
+def test_a_sample_is_recorded_by_its_seed_and_marked(module: str) -> None:
+    Path("a.sh").write_text("f() { echo $1; }\n" * 300)
+    text = "a.sh" if module.startswith("sh") else "a.go"
+    runs = ("first", "1"), ("again", "1"), ("other", "2")
+    for name, seed in runs:
+        chosen = ("--sample", "2K", "--sample-seed", seed, "--seed", "1")
+        result = profile(guests_modules.path(module), *chosen, "-o", name, "--", text)
+        assert result.exit_code == 0
+        assert "allocated most, estimated from a sample:" in result.stderr
+        assert ", sampled every 2 KiB, in " in result.stderr
+        assert " B +- " in result.stderr or " KiB +- " in result.stderr
+    found = {}
+    for name, seed in runs:
+        with Recording.open(name) as recording:
+            assert recordings_sound.problems(recording) == []
+            assert recording.sql("FROM sampling").fetch() == [(2048, int(seed))]
+            assert recording.run.sample_bytes == 2048
+            found[name] = recording.sql("SELECT kind, address, size_bytes, layout FROM events ORDER BY id").fetch()
+            assert totals(recording).allocated_bytes_error
+    assert found["first"] == found["again"] != found["other"]
+    assert len(found["first"]) > 20
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "3GiB", "some", "1.5"])
+def test_a_sample_that_cannot_be_is_refused(size: str) -> None:
+    result = profile(exits_with(0), "--sample", size)
+    assert result.exit_code == 2
+    assert "Invalid value for '--sample'" in result.stderr
+    assert not Path("app.tinyheap").exists()
 
 
 def test_the_exit_code_is_the_programs_and_is_kept() -> None:

@@ -276,3 +276,11 @@ def test_the_example_of_a_service_is_recorded_store_by_store() -> None:
             assert rows == [(name, counts[-1]) for name in ("allocate", "handle", "release")]
             assert recording.sql("SELECT count(*) FROM events").one() == (2 * counts[-1],)
     assert sum(counts) == 100
+
+
+def test_instances_are_sampled() -> None:
+    result = profile("--sample", "1", written("made()()"))
+    assert result.returncode == 0, result.stderr
+    with Recording.open("app-1.tinyheap") as recording:
+        assert recording.run.sample_bytes == 1
+        assert recording.sql("SELECT size_bytes FROM events").fetch() == [(24,)]

@@ -134,7 +134,13 @@ def test_every_medium_says_that_it_is_an_upper_bound(tmp_path: Path) -> None:
         "live, at most lifetime, at most where",
     ):
         assert words in text, words
-    assert found["observed"] == {"allocations": True, "collections": False, "heap": False, "lives": "at most"}
+    assert found["observed"] == {
+        "allocations": True,
+        "collections": False,
+        "heap": False,
+        "lives": "at most",
+        "sample_bytes": None,
+    }
     assert found["totals"]["observed"]["lives"] == "at most"
     assert page.summary["run"]["lives"] == "at most"
     assert b"bytes live at the end, at most" in contents["speedscope"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import io
+import math
+import operator
 import os
 import pty
 import re
@@ -28,7 +30,7 @@ from tinyheap import cli
 from tinyheap.cli import live as live_command
 from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
-from tinyheap.recordings.row_types import FrameRow, RunRow
+from tinyheap.recordings.row_types import FrameRow, RunRow, SamplingRow
 from tinyheap.report.live.screen import LiveScreen, line
 from tinyheap.report.live.statistics import LiveStatistics
 
@@ -77,6 +79,39 @@ def test_statistics_are_the_sums_of_all_batches() -> None:
     assert {each.name: each.size_bytes for each in view.owners} == owners
     assert [each.size_bytes for each in view.owners] == sorted(owners.values(), reverse=True)
     assert statistics.view(3).owners == view.owners[:3]
+
+
+def test_statistics_of_a_sample_are_sums_of_weights_and_say_so() -> None:
+    made = make_run(Shape(events=3000))
+    statistics = LiveStatistics(made.run, made.frames)
+    sizes: list[int] = []
+    for number, batch in enumerate(made.batches):
+        batch.events = batch.events[batch.events["size_bytes"] > 0]
+        batch.samplings = [] if number else [SamplingRow(1000, 0)]
+        statistics.take(batch)
+        sizes += batch.events["size_bytes"][batch.events["kind"] == 0].tolist()
+    view = statistics.view(100)
+    weights = [1 / (1 - math.exp(-size / 1000)) for size in sizes]
+    assert view.objects == pytest.approx(sum(weights), abs=1)
+    assert view.allocated_bytes == pytest.approx(sum(map(operator.mul, sizes, weights)), abs=1)
+    assert sum(owner.size_bytes for owner in view.owners) == pytest.approx(view.allocated_bytes, abs=len(view.owners))
+    assert ": about " in line(view)
+    assert "/s), sampled every 1,000 bytes" in line(view)
+    screen = Console(file=io.StringIO(), width=160, height=60, record=True)
+    screen.print(LiveScreen(lambda: statistics))
+    shown = screen.export_text()
+    assert "about allocated" in shown
+    assert "sampled every 1,000 bytes" in shown
+
+
+def test_live_records_a_sample(tmp_path: Path) -> None:
+    (tmp_path / "a.go").write_text("package main\n" + "func f(a,b int)int{ return a+b }\n" * 200)
+    words = ["live", "--sample", "1K", "-o", str(tmp_path / "a.tinyheap"), str(guests_modules.path("gofmt-0.4.9"))]
+    result = CliRunner().invoke(cli.main, [*words, "--", str(tmp_path / "a.go")])
+    assert result.exit_code == 0, result.stderr
+    with Recording.open(tmp_path / "a.tinyheap") as recording:
+        assert recording.run.sample_bytes == 1024
+        assert recordings_sound.problems(recording) == []
 
 
 def test_what_the_runtime_allocates_is_its_callers() -> None:

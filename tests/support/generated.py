@@ -51,6 +51,7 @@ ROW_CLASSES: Final = (
     RowClass("CallRow", "See the table ``calls``.", schema.CALLS.columns),
     RowClass("MemoryRow", "See the table ``memories``.", schema.MEMORIES.columns),
     RowClass("MemoryGrowthRow", "See the table ``memory_growths``.", schema.MEMORY_GROWTHS.columns),
+    RowClass("SamplingRow", "See the table ``sampling``.", schema.SAMPLING.columns),
 )
 INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.Run, ()),

@@ -70,7 +70,14 @@ QUERIES: Final = {
     """,
     "a collection freed who died of it": """
         SELECT number FROM collections LEFT JOIN deaths ON deaths.collection = number
-        GROUP BY number, freed_objects HAVING count(deaths.object_id) <> freed_objects
+        GROUP BY number, freed_objects HAVING count(deaths.object_id) > freed_objects
+        OR (count(deaths.object_id) < freed_objects AND (SELECT count(*) FROM sampling) = 0)
+    """,
+    "a sample has one row, and notes only what it was chosen for": """
+        SELECT 1 WHERE (SELECT count(*) FROM sampling) > 1
+        UNION ALL SELECT id FROM events, sampling WHERE kind < 3 AND object_id = 0
+        UNION ALL SELECT events.id FROM events LEFT JOIN inferred_deaths ON event_id = events.id
+        WHERE kind = 3 AND inferred_deaths.object_id IS NULL
     """,
     "collections are numbered from 1": "SELECT number FROM collections EXCEPT SELECT row_number() OVER () FROM collections",
     "calls are numbered from 1, as they began": """

@@ -67,6 +67,7 @@ class Rows:
     memory_growths: list[MemoryGrowthRow] = field(default_factory=list)
     infers_deaths: bool = True
     """Whether there is a table of them."""
+    sample_bytes: int | None = None
     state: str = "finished"
     source: str = "kernel"
     collector: str = "conservative"
@@ -169,6 +170,7 @@ def opened(rows: Rows) -> Iterator[Recording]:
     insert(connection, "stacks", rows.stacks)
     for table in ("frames", "collections", "samples", "growths", "calls", "memories", "memory_growths"):
         insert(connection, table, [tuple(vars_of(row)) for row in getattr(rows, table)])
+    insert(connection, "sampling", [] if rows.sample_bytes is None else [(rows.sample_bytes, 0)])
     insert(connection, "batches", [(1, rows.time_ns, rows.events)])
     yield Recording(Path("small.tinyheap"), connection, run_info(rows))
     _IDLE.append(connection)
@@ -214,6 +216,7 @@ def run_info(rows: Rows) -> RunInfo:
         batches=1,
         events=rows.events,
         last_ns=rows.time_ns,
+        sample_bytes=rows.sample_bytes,
         infers_deaths=rows.infers_deaths,
     )
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from rich.live import Live
 
-from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput
+from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.guests.record.running_recorder import Sink
@@ -46,6 +46,7 @@ LINE_EVERY_S: Final = 2.0
 @takes_run_parameters
 @click.option("-o", "--output", type=NEW_RECORDING, help="Record the run in this file, too.")
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
+@takes_sample
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -55,6 +56,8 @@ def command(
     invoke: str | None,
     output: RecordingOutput | None,
     force: bool,
+    sample: int | None,
+    sample_seed: int,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
@@ -66,7 +69,9 @@ def command(
     with contextlib.ExitStack() as shown:
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
-        recorder = Recorder(watched.begin, full_paths=options["full_paths"])
+        recorder = Recorder(
+            watched.begin, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
+        )
         run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
         run.execute()
     run.report_as(options)

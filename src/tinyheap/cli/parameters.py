@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Final
@@ -20,6 +20,7 @@ import click
 from tinyheap.errors import HeapError, InputError, InvalidSizeError, OutputError, RecordingWriteError, SnapshotError
 from tinyheap.files import check_writable, identity_of, reason_of, text_of, write_whole
 from tinyheap.heap.collectors import Collector, named_collector
+from tinyheap.recordings.schema import LARGEST_SAMPLE_BYTES
 from tinyheap.snapshots.moments import Moment
 from tinyheap.units import GIB, MIB, parse_size
 
@@ -327,6 +328,36 @@ class SizeType(click.ParamType[int]):
 
 
 SIZE: Final = SizeType()
+
+
+class SampleType(SizeType):
+    """The mean distance of two sampled bytes: a size up to 2 GiB."""
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The distance in bytes; a usage error where the text says none, or one out of range."""
+        mean_bytes = super().convert(value, param, ctx)
+        if mean_bytes > LARGEST_SAMPLE_BYTES:
+            self.fail(f"invalid sample {value!r}: expected 1 byte to 2GiB", param, ctx)
+        return mean_bytes
+
+
+def takes_sample(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that records a run the options of a sample, ``sample`` and ``sample_seed``."""
+    sample = click.option(
+        "--sample",
+        type=SampleType(),
+        metavar="BYTES",
+        help="Record about one object for so many BYTES allocated, which costs less; statistics of objects are estimates then.",
+    )
+    seed = click.option(
+        "--sample-seed",
+        type=SEED,
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Choose the sampled objects by this number: the same run has the same sample.",
+    )
+    return sample(seed(function))
 
 
 class AddressType(click.ParamType[int]):

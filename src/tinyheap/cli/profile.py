@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinyheap.cli.parameters import COUNT, NEW_RECORDING, Input, NumberedRecordings, RecordingOutput
+from tinyheap.cli.parameters import COUNT, NEW_RECORDING, Input, NumberedRecordings, RecordingOutput, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
 from tinyheap.guests.attached.names import INSTANCES
@@ -78,6 +78,7 @@ class ProfileCommand(RunCommand):
     help="Write the recording to this file; by default to the module's name with .tinyheap, in the current folder.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
+@takes_sample
 @click.option(
     "--instances",
     type=COUNT,
@@ -96,6 +97,8 @@ def command(
     output: RecordingOutput,
     force: bool,
     instances: int,
+    sample: int | None,
+    sample_seed: int,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and record what happens on its heap in one file.
@@ -107,6 +110,9 @@ def command(
     Where the module's own collector stays (it cannot be replaced, or --gc native), only allocations and calls are
     recorded: collections, and the objects that they free, cannot be seen.
 
+    With --sample, objects are chosen at random, large ones rather than small ones: collections, growths and calls are recorded
+    as ever, and statistics of objects are estimates, with their standard errors.
+
     Standard output and the exit code are the program's.  The words after `--` are its arguments.
 
     MODULE may be a Python program (FILE.py) that runs WebAssembly by wasmtime. All words behind it are its own. Each
@@ -116,9 +122,12 @@ def command(
     if isinstance(output, NumberedRecordings):
         from tinyheap.cli.python_program import start
 
-        start(ctx, module, path, overwrite=force, instances=instances, options=options)
+        sampled = {"sample_bytes": sample, "sample_seed": sample_seed}
+        start(ctx, module, path, overwrite=force, instances=instances, options={**options, **sampled})
         return
-    recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
+    recorder = Recorder.to_file(
+        path, overwrite=force, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
+    )
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()
     run.recorded = path if recorder.is_complete else None
@@ -139,16 +148,17 @@ def summary(path: Path) -> Iterator[str]:
 
 def findings(recording: Recording) -> Iterator[str]:
     """Who allocated most, and what of it is kept; a deep recursion; and for what a fragmented heap grew."""
-    usages = by_site(recording).usages
+    observed, usages = recording.run.observed, by_site(recording).usages
     total_bytes = sum(usage.own_bytes for usage in usages)
     if usages:
-        yield "allocated most:"
+        yield "allocated most:" if observed.sampled is None else "allocated most, estimated from a sample:"
     shown = usages[:SITES_SHOWN]
     width = max((len(printable(usage.name)) for usage in shown), default=0)
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
         name = f"{printable(usage.name):{width}}"
-        yield f"  {name}  {size_text(usage.own_bytes):>9}  {share:>4}  {usage.own_objects:,} objects"
+        error = "" if usage.own_bytes_error is None else f" +- {size_text(round(usage.own_bytes_error)):>8}"
+        yield f"  {name}  {size_text(usage.own_bytes):>9}{error}  {share:>4}  {usage.own_objects:,} objects"
     yield from (f"{printable(usage.name)}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
     yield from _recursion(StackTree.of(recording).deepest())
     memory = linear_memory(recording)
@@ -167,5 +177,6 @@ def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
 def recorded(path: Path) -> str:
     """How much was recorded."""
     with Recording.open(path) as recording:
-        events = recording.sql("SELECT count(*) FROM events").one()[0]
-    return f"recorded {events:,} events in {text_of(path)} ({size_text(path.stat().st_size)})"
+        events, sample_bytes = recording.run.events, recording.run.sample_bytes
+    sampled = "" if sample_bytes is None else f", sampled every {size_text(sample_bytes)},"
+    return f"recorded {events:,} events{sampled} in {text_of(path)} ({size_text(path.stat().st_size)})"

@@ -59,6 +59,8 @@ def start(
         gc=options["gc"],
         overwrite=overwrite,
         full_paths=options["full_paths"],
+        sample_bytes=options["sample_bytes"],
+        sample_seed=options["sample_seed"],
         instances=instances,
         say=_say,
     )

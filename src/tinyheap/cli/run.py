@@ -673,6 +673,8 @@ class CommandRun:
         from tinyheap.recordings.recording import Recording
 
         with Recording.open(self.recorded) as recording:
+            if recording.run.sample_bytes is not None:  # it has few of the objects
+                return snapshot
             return replace(snapshot, origins=origins_of(recording, snapshot.allocations))
 
     def report(self, json_file: OutputTarget | None, *, says: bool, draws_map: bool) -> None:

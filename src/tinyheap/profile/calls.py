@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import RecordingCorruptError
-from tinyheap.profile.census import SITES, take_census
+from tinyheap.profile.census import BIRTHS, SITES, take_census
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of, live_series
 from tinyheap.profile.result import Unknown, row, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
@@ -171,9 +171,8 @@ WITH bounds AS (
     SELECT first_event_id - 1 AS event_id FROM calls UNION SELECT last_event_id FROM calls
 ),
 born AS (
-    SELECT bounds.event_id, count(*) AS objects, sum(events.size_bytes) AS bytes
-    FROM events ASOF JOIN bounds ON events.id <= bounds.event_id
-    WHERE events.kind = {EventKind.ALLOCATION} AND events.object_id > 0 GROUP BY ALL
+    SELECT bounds.event_id, sum(births.objects) AS objects, sum(births.bytes) AS bytes
+    FROM {BIRTHS} AS births ASOF JOIN bounds ON births.id <= bounds.event_id GROUP BY ALL
 ),
 upto AS (
     SELECT
@@ -227,9 +226,10 @@ GROUP BY begun.place ORDER BY begun.place
 _LENT: Final = f"""
 CREATE OR REPLACE TEMP TABLE tinyheap_lent AS
 SELECT
-    births.object_id, made.export, births.size_bytes, made.place, made.begun_ns, made.first_event_id, made.last_event_id
+    births.object_id, made.export, births.size_bytes, births.objects AS stands_for, births.bytes, made.place, made.begun_ns,
+    made.first_event_id, made.last_event_id
 FROM tinyheap_calls AS made
-JOIN events AS births ON births.object_id = made.result_object_id AND births.kind = {EventKind.ALLOCATION}
+JOIN {BIRTHS} AS births ON births.object_id = made.result_object_id
 WHERE made.result_object_id > 0 AND contains(lower(export), 'alloc') AND NOT contains(lower(export), 'dealloc')
 AND made.result_object_id NOT IN (SELECT object_id FROM events WHERE kind <> {EventKind.ALLOCATION})
 AND made.result_object_id NOT IN (SELECT argument_object_id FROM calls WHERE {_FREEING})
@@ -237,11 +237,11 @@ AND NOT ($knows_collections AND made.result_object_id IN (SELECT object_id FROM 
 AND made.result_object_id NOT IN (SELECT object_id FROM inferred_deaths)
 """
 _LENT_BY_SITE: Final = f"""
-SELECT frame_id, sum(births.size_bytes)::BIGINT
-FROM events AS births
+SELECT frame_id, sum(births.bytes)::BIGINT
+FROM {BIRTHS} AS births
 ASOF JOIN tinyheap_lent AS lent ON births.id >= lent.first_event_id
 JOIN {SITES} USING (stack_id)
-WHERE births.kind = {EventKind.ALLOCATION} AND births.object_id > 0 AND births.id <= lent.last_event_id
+WHERE births.id <= lent.last_event_id
 AND births.object_id NOT IN (SELECT object_id FROM deaths)
 GROUP BY frame_id
 """
@@ -275,7 +275,9 @@ def host_calls(recording: Recording) -> HostCalls | Unknown:
 
 
 def _lent(recording: Recording, own: int) -> Lent:
-    objects, size_bytes = row(recording, "SELECT count(*), coalesce(sum(size_bytes), 0)::BIGINT FROM tinyheap_lent")
+    objects, size_bytes = row(
+        recording, "SELECT coalesce(sum(stands_for), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT FROM tinyheap_lent"
+    )
     oldest = rows(
         recording,
         """

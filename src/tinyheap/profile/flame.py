@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile.census import CENSUS, take_census
+from tinyheap.profile.census import BIRTHS, CENSUS, take_census
 from tinyheap.profile.result import Unknown, rows, unless_allocations, unless_collections, unless_lives
 from tinyheap.profile.stacks import StackTree
 from tinyheap.profile.summary import Peak, peak
@@ -102,11 +102,13 @@ class FlameGraph(Result):
     """The source files of functions, by name, as far as they are known."""
     is_upper_bound: bool = False
     """Whether it is of what may have lived, since deaths were inferred."""
+    mark: str = ""
+    """What stands behind its title where it was estimated from a sample."""
 
     @property
     def title(self) -> str:
-        """The measure in words, and whether it is an upper bound."""
-        return f"{self.measure.title}, at most" if self.is_upper_bound else self.measure.title
+        """The measure in words, and whether it is an upper bound, or estimated from a sample."""
+        return f"{self.measure.title}{', at most' if self.is_upper_bound else ''}{self.mark}"
 
     def stacks(self, mark: str = "") -> Iterator[tuple[tuple[str, ...], int]]:
         """Every path of functions that has weight of its own, outermost first and without the root, and that weight.
@@ -138,7 +140,7 @@ def flame_graph(recording: Recording, measure: Measure = Measure.ALLOCATED_BYTES
         if frame.file is not None:
             files.setdefault(frame.function, frame.file)
     is_upper_bound = measure.is_live and recording.run.observed.lives is Lives.AT_MOST
-    return FlameGraph(measure, tree.root(), files, is_upper_bound)
+    return FlameGraph(measure, tree.root(), files, is_upper_bound, recording.run.observed.mark)
 
 
 def folded(graph: FlameGraph) -> FlameGraph:
@@ -197,10 +199,10 @@ def _at_peak(recording: Recording, unit: str) -> dict[int, int]:
     if moment is not None:
         condition = f"generation < {moment} AND (death_collection IS NULL OR death_collection >= {moment})"
         return _weights(recording, unit, condition)
-    weight = "sum(size_bytes)::BIGINT" if unit == "bytes" else "count(*)"
     query = f"""
-        SELECT stack_id, {weight} AS w FROM objects
-        WHERE birth_event_id <= $peak AND (death_event_id IS NULL OR death_event_id > $peak) GROUP BY ALL HAVING w > 0
+        SELECT stack_id, sum({unit})::BIGINT AS w FROM {BIRTHS}
+        WHERE id <= $peak AND object_id NOT IN (SELECT object_id FROM inferred_deaths WHERE event_id <= $peak)
+        GROUP BY ALL HAVING w > 0
     """
     return dict(rows(recording, query, {"peak": fullest.event_id}))
 

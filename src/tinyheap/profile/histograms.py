@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile.census import CENSUS, take_census
+from tinyheap.profile.census import BIRTHS, CENSUS, take_census
 from tinyheap.profile.result import Unknown, rows, unless_collections, unless_lives
 from tinyheap.recordings.observed import Lives
 from tinyheap.results import Result
@@ -115,9 +115,11 @@ def _layout_usage(layout: int, sizes: Histogram, lifetimes: Histogram | None) ->
 def _by_layout(recording: Recording, value: str, unit: str, layout: str) -> dict[int, Histogram]:
     """A histogram of `value` for each `layout`; both are expressions over the columns of objects."""
     bits = _BITS.format(value=f"({value})")
+    take_census(recording)
     query = f"""
-        SELECT {layout} AS key, {bits} AS bits, count(*), sum(size_bytes)::BIGINT
-        FROM objects GROUP BY key, bits
+        WITH born AS (SELECT object_id AS id, objects AS stands_for, bytes FROM {BIRTHS})
+        SELECT {layout} AS key, {bits} AS bits, sum(stands_for)::BIGINT, sum(bytes)::BIGINT
+        FROM objects JOIN born USING (id) GROUP BY key, bits
     """
     return _histograms(rows(recording, query), unit)
 

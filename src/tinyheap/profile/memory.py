@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import RecordingCorruptError
-from tinyheap.profile.census import SITES, take_census
+from tinyheap.profile.census import BIRTHS, SITES, take_census
 from tinyheap.profile.result import Unknown, rows
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.recordings.schema import BY_COLLECTOR
@@ -126,13 +126,13 @@ LEFT JOIN wanted ON wanted.last_event_id = grown.last_event_id
 ASOF LEFT JOIN samples ON samples.time_ns <= grown.time_ns
 ORDER BY place
 """
-_CALLS: Final = """
+_CALLS: Final = f"""
 WITH called AS (
     SELECT number, export, first_event_id, last_event_id FROM calls
     WHERE contains(lower(export), 'alloc') OR contains(lower(export), 'free')
 )
-SELECT export, count(DISTINCT number), coalesce(sum(size_bytes), 0)::BIGINT
-FROM called LEFT JOIN events ON kind = 0 AND events.id BETWEEN first_event_id AND last_event_id
+SELECT export, count(DISTINCT number), coalesce(sum(bytes), 0)::BIGINT
+FROM called LEFT JOIN {BIRTHS} AS births ON births.id BETWEEN first_event_id AND last_event_id
 GROUP BY export ORDER BY 2 DESC, export
 """
 

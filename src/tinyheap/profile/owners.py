@@ -43,6 +43,8 @@ class Owners(Result):
     """The last of them, in the order of their births."""
     lives: Lives
     """What is known of deaths."""
+    sample_bytes: int | None = None
+    """In a sample, which has some of the objects only, bytes between two sampled ones; None where all was recorded."""
 
 
 def owners_of(recording: Recording, address: int, most: int = 20) -> Owners | Unknown:
@@ -66,7 +68,7 @@ def owners_of(recording: Recording, address: int, most: int = 20) -> Owners | Un
         {"address": address, "most": most},
     )
     owners = (_owner(recording, address, object_of(recording, object_id)) for (object_id,) in reversed(found))
-    return Owners(address, count, tuple(owners), recording.run.observed.lives)
+    return Owners(address, count, tuple(owners), recording.run.observed.lives, recording.run.sample_bytes)
 
 
 def _owner(recording: Recording, address: int, found: ObjectAt) -> Owner:

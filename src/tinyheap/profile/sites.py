@@ -47,6 +47,10 @@ class Usage(Result):
     where none did."""
     mean_survived: float | None
     """Collections that an object survived; of those that one freed."""
+    own_objects_error: float | None
+    """The standard error of its own objects, which are an estimate; None where all was recorded, like the next two."""
+    own_bytes_error: float | None
+    live_bytes_error: float | None
 
     @property
     def name(self) -> str:
@@ -90,6 +94,8 @@ class UsageTable(Result, Generic[AnyUsage]):
     usages: tuple[AnyUsage, ...]
     lives: Lives = Lives.EXACT
     """What is known of what lives, and for how long it did."""
+    sample_bytes: int | None = None
+    """In a sample, bytes between two sampled ones on average; None where all was recorded."""
 
     def __len__(self) -> int:
         return len(self.usages)
@@ -124,20 +130,46 @@ WITH counted AS (
         coalesce(sum(bytes) FILTER (NOT is_dead), 0) AS live_bytes,
         coalesce(sum(objects) FILTER (death_collection = generation + 1), 0) AS dead_young_objects,
         sum(objects * (death_collection - generation - 1)) / sum(objects) FILTER (death_collection IS NOT NULL)
-            AS mean_survived
+            AS mean_survived,
+        sqrt(sum(objects_variance)) AS own_objects_error,
+        sqrt(sum(bytes_variance)) AS own_bytes_error,
+        sqrt(coalesce(sum(bytes_variance) FILTER (NOT is_dead), 0)) AS live_bytes_error
     FROM {CENSUS} JOIN {_OWNERS} USING (stack_id) GROUP BY key
 ),
-measured AS (
+measured AS ({{medians}})
+SELECT
+    key, own_objects::BIGINT, own_bytes::BIGINT, live_objects::BIGINT, live_bytes::BIGINT,
+    own_bytes::DOUBLE / own_objects, median_size_bytes, dead_young_objects::BIGINT, median_lifetime_ns, mean_survived,
+    own_objects_error, own_bytes_error, live_bytes_error
+FROM counted JOIN measured USING (key)
+"""
+_MEDIANS: Final = f"""
     SELECT
         key,
         quantile_disc(size_bytes, 0.5) AS median_size_bytes,
         quantile_disc(death_ns - birth_ns, 0.5) AS median_lifetime_ns
     FROM objects JOIN {_OWNERS} USING (stack_id) GROUP BY key
-)
-SELECT
-    key, own_objects::BIGINT, own_bytes::BIGINT, live_objects::BIGINT, live_bytes::BIGINT,
-    own_bytes::DOUBLE / own_objects, median_size_bytes, dead_young_objects::BIGINT, median_lifetime_ns, mean_survived
-FROM counted JOIN measured USING (key)
+"""
+# The first value up to which there is half of all that the objects stand for.
+_WEIGHTED_MEDIANS: Final = f"""
+    WITH valued AS (
+        SELECT key, size_bytes, death_ns - birth_ns AS lifetime_ns, weight
+        FROM objects JOIN {_OWNERS} USING (stack_id)
+    ),
+    placed AS (
+        SELECT
+            *,
+            sum(weight) OVER (PARTITION BY key ORDER BY size_bytes) >= 0.5 * sum(weight) OVER (PARTITION BY key)
+                AS is_half_of_sizes,
+            sum(weight) OVER (PARTITION BY key, lifetime_ns IS NULL ORDER BY lifetime_ns)
+                >= 0.5 * sum(weight) OVER (PARTITION BY key, lifetime_ns IS NULL) AS is_half_of_lifetimes
+        FROM valued
+    )
+    SELECT
+        key,
+        min(size_bytes) FILTER (is_half_of_sizes) AS median_size_bytes,
+        min(lifetime_ns) FILTER (is_half_of_lifetimes) AS median_lifetime_ns
+    FROM placed GROUP BY key
 """
 _OWN_FIELDS: Final = (
     "own_objects",
@@ -149,13 +181,18 @@ _OWN_FIELDS: Final = (
     "dead_young_objects",
     "median_lifetime_ns",
     "mean_survived",
+    "own_objects_error",
+    "own_bytes_error",
+    "live_bytes_error",
 )
 """What the columns of `_OWN` behind the key are in `Usage`."""
-_OF_LIVES: Final = ("live_objects", "live_bytes", "median_lifetime_ns")
+_OF_LIVES: Final = ("live_objects", "live_bytes", "median_lifetime_ns", "live_bytes_error")
 """Those of them that say what died."""
 _OF_COLLECTIONS: Final = ("dead_young_objects", "mean_survived")
 """Those that say in which collection."""
-_OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None)
+_ERRORS: Final = ("own_objects_error", "own_bytes_error", "live_bytes_error")
+"""Those of them that an estimate has."""
+_OWNS_NOTHING: Final = (0, 0, 0, 0, None, None, 0, None, None, 0.0, 0.0, 0.0)
 
 
 def by_function(recording: Recording) -> UsageTable[FunctionUsage]:
@@ -184,15 +221,21 @@ def metrics_by(recording: Recording, owner: str, key: Callable[[StackFrame], Key
     """
     take_census(recording)
     rows(recording, _KEYED.format(key=owner))
-    own = {found[0]: found[1:] for found in rows(recording, _OWN)}
+    own = {found[0]: found[1:] for found in rows(recording, _own(recording))}
     observed = recording.run.observed
     unknown = dict.fromkeys(_OF_LIVES if observed.lives is Lives.UNKNOWN else ())
     unknown |= dict.fromkeys(() if observed.collections else _OF_COLLECTIONS)
+    unknown |= dict.fromkeys(_ERRORS if observed.sample_bytes is None else ())
     metrics = {}
     for each, (objects, size_bytes) in _totals(recording, key).items():
         metrics[each] = dict(zip(_OWN_FIELDS, own.get(each, _OWNS_NOTHING), strict=True)) | unknown
         metrics[each] |= {"total_objects": objects, "total_bytes": size_bytes}
     return metrics
+
+
+def _own(recording: Recording) -> str:
+    """The query for what keys own; its medians are of all that the objects stand for."""
+    return _OWN.format(medians=_MEDIANS if recording.run.sample_bytes is None else _WEIGHTED_MEDIANS)
 
 
 def _totals(recording: Recording, key: Callable[[StackFrame], Key]) -> dict[Key, tuple[int, int]]:
@@ -213,4 +256,5 @@ def _totals(recording: Recording, key: Callable[[StackFrame], Key]) -> dict[Key,
 def sorted_usages(recording: Recording, usages: list[AnyUsage]) -> UsageTable[AnyUsage]:
     """Usages in the order of a table."""
     ordered = sorted(usages, key=lambda each: (-each.own_bytes, -each.total_bytes, each.name))
-    return UsageTable(tuple(ordered), recording.run.observed.lives)
+    observed = recording.run.observed
+    return UsageTable(tuple(ordered), observed.lives, observed.sample_bytes)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
-from tinyheap.profile.census import CENSUS, take_census
+from tinyheap.profile.census import BIRTHS, CENSUS, take_census
 from tinyheap.profile.result import Unknown, row, rows, unless_lives
 from tinyheap.recordings.observed import Lives
 from tinyheap.recordings.schema import EventKind
@@ -59,7 +60,8 @@ class Totals(Result):
     """None where allocations were not observed, like the next."""
     allocated_bytes: int | None
     reallocations: int
-    """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations."""
+    """Asked for of a function that the module names or exports as realloc; what that allocates is among the allocations.
+    In a sample only those of its objects are known, as for the next."""
     frees: int
     """Asked for of one named free; TinyGo's collector ignores them."""
 
@@ -82,6 +84,10 @@ class Totals(Result):
     """At the end, in whole blocks."""
     fragmentation: float | None
     """At the end: 1 - largest run of free blocks / all free blocks.  0 is one run; None where nothing is free."""
+    allocations_error: float | None = None
+    """The standard error of ``allocations``, which is an estimate; None where all was recorded, like the next two."""
+    allocated_bytes_error: float | None = None
+    live_bytes_error: float | None = None
 
 
 def fragmentation(free_bytes: int | None, largest_free_run_bytes: int | None) -> float | None:
@@ -157,11 +163,9 @@ def _peak_between_events(recording: Recording) -> Peak:
         recording,
         f"""
         WITH changes AS (
-            SELECT id, 1 AS objects, size_bytes AS bytes FROM events
-            WHERE kind = {EventKind.ALLOCATION} AND object_id > 0
+            SELECT id, objects, bytes FROM {BIRTHS}
             UNION ALL
-            SELECT event_id, -1, -size_bytes FROM inferred_deaths
-            JOIN events AS births ON births.object_id = inferred_deaths.object_id AND births.kind = {EventKind.ALLOCATION}
+            SELECT event_id, -objects, -bytes FROM inferred_deaths JOIN {BIRTHS} USING (object_id)
         ),
         net AS (SELECT id, sum(objects) AS objects, sum(bytes) AS bytes FROM changes GROUP BY id),
         lived AS (
@@ -178,14 +182,17 @@ def totals(recording: Recording) -> Totals:
     """The recording in a few statistics."""
     run = recording.run
     take_census(recording)
-    allocations, allocated, live_objects, live_bytes = row(
+    allocations, allocated, live_objects, live_bytes, *variances = row(
         recording,
         f"""
         SELECT
             coalesce(sum(objects), 0)::BIGINT,
             coalesce(sum(bytes), 0)::BIGINT,
             coalesce(sum(objects) FILTER (NOT is_dead), 0)::BIGINT,
-            coalesce(sum(bytes) FILTER (NOT is_dead), 0)::BIGINT
+            coalesce(sum(bytes) FILTER (NOT is_dead), 0)::BIGINT,
+            coalesce(sum(objects_variance), 0),
+            coalesce(sum(bytes_variance), 0),
+            coalesce(sum(bytes_variance) FILTER (NOT is_dead), 0)
         FROM {CENSUS}
         """,
     )
@@ -195,6 +202,7 @@ def totals(recording: Recording) -> Totals:
     (growths,) = row(recording, "SELECT count(*) FROM growths")
     observed, fullest = run.observed, peak(recording)
     knows_lives = observed.lives is not Lives.UNKNOWN
+    errors = [None if observed.sample_bytes is None else sqrt(variance) for variance in variances]
     heap_bytes, used_bytes, scattered = _last_sample(recording) if observed.heap else (None, None, None)
     return Totals(
         module=run.module,
@@ -223,6 +231,9 @@ def totals(recording: Recording) -> Totals:
         heap_bytes=heap_bytes,
         used_bytes=used_bytes,
         fragmentation=scattered,
+        allocations_error=errors[0],
+        allocated_bytes_error=errors[1],
+        live_bytes_error=errors[2] if knows_lives else None,
     )
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile.census import CENSUS, take_census
+from tinyheap.profile.census import BIRTHS, CENSUS, take_census
 from tinyheap.profile.result import rows
 from tinyheap.profile.summary import fragmentation, wall_ns
 from tinyheap.recordings.observed import Lives
-from tinyheap.recordings.schema import EventKind
 from tinyheap.results import Result
 
 if TYPE_CHECKING:
@@ -105,9 +104,8 @@ moments AS (
 ),
 bounds AS (SELECT DISTINCT event_id FROM moments),
 born AS (
-    SELECT bounds.event_id, count(*) AS objects, sum(events.size_bytes) AS bytes
-    FROM events ASOF JOIN bounds ON events.id <= bounds.event_id
-    WHERE events.kind = {EventKind.ALLOCATION} AND events.object_id > 0 GROUP BY ALL
+    SELECT bounds.event_id, sum(births.objects) AS objects, sum(births.bytes) AS bytes
+    FROM {BIRTHS} AS births ASOF JOIN bounds ON births.id <= bounds.event_id GROUP BY ALL
 ),
 born_upto AS (
     SELECT
@@ -128,9 +126,8 @@ died_upto AS (
     FROM died
 ),
 lost AS (
-    SELECT bounds.event_id, count(*) AS objects, sum(births.size_bytes) AS bytes
-    FROM inferred_deaths
-    JOIN events AS births ON births.object_id = inferred_deaths.object_id AND births.kind = {EventKind.ALLOCATION}
+    SELECT bounds.event_id, sum(births.objects) AS objects, sum(births.bytes) AS bytes
+    FROM inferred_deaths JOIN {BIRTHS} AS births USING (object_id)
     ASOF JOIN bounds ON inferred_deaths.event_id <= bounds.event_id GROUP BY ALL
 ),
 lost_upto AS (

@@ -18,7 +18,7 @@ A trend is *telling* if it is of `FEWEST` objects or more, which rarely have it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +71,8 @@ class Trend(Result):
     """None where nothing is known, or no object was judged."""
     is_upper_bound: bool
     """Whether fewer may be kept, since deaths were inferred."""
+    is_sampled: bool = False
+    """Whether it is of those objects only that a sample has."""
 
     @property
     def is_telling(self) -> bool:
@@ -82,6 +84,10 @@ class Trend(Result):
     @property
     def explanation(self) -> str:
         """The trend in a phrase."""
+        return f"of those sampled: {self._phrase}" if self.is_sampled else self._phrase
+
+    @property
+    def _phrase(self) -> str:
         if self.objects == 1:
             return f"one object of {self.least_bytes:,} bytes"
         if self.kept is Kept.LAST and self.sizes in _REPLACED:
@@ -144,7 +150,8 @@ def trends(recording: Recording) -> dict[int, Trend]:
     lives = recording.run.observed.lives
     judges_all = lives is Lives.AT_MOST or recording.run.never_frees
     found = rows(recording, _TRENDS, {"judges_all": judges_all})
-    return {frame_id: _trend(lives, *values) for frame_id, *values in found}
+    is_sampled = recording.run.sample_bytes is not None
+    return {frame_id: replace(_trend(lives, *values), is_sampled=is_sampled) for frame_id, *values in found}
 
 
 def _trend(

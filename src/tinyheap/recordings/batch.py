@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         MemoryGrowthRow,
         MemoryRow,
         SampleRow,
+        SamplingRow,
         SnapshotRow,
     )
 
@@ -65,3 +66,4 @@ class Batch:
     calls: list[CallRow] = field(default_factory=list)
     memories: list[MemoryRow] = field(default_factory=list)
     memory_growths: list[MemoryGrowthRow] = field(default_factory=list)
+    samplings: list[SamplingRow] = field(default_factory=list)

@@ -50,15 +50,18 @@ class Observed:
     """The heap as a whole: its size, growths, what of it is in use and what is free."""
     lives: Lives
     """What lives at any moment, and how long it did."""
+    sample_bytes: int | None = None
+    """In a sample, how many bytes were allocated between two sampled ones, on average; None where all was recorded."""
 
     @classmethod
-    def of(cls, source: str, collector: str, *, infers_deaths: bool = True) -> Self:
+    def of(cls, source: str, collector: str, *, infers_deaths: bool = True, sample_bytes: int | None = None) -> Self:
         """What is known of a run with these columns in the table ``run``.
 
         Args:
             source: who served its heap.
             collector: what freed its objects.
             infers_deaths: whether deaths were inferred where they could not be seen; not so in older recordings.
+            sample_bytes: the mean of a sample; None where all was recorded.
         """
         if source == UNSEEN:
             return cls(allocations=False, collections=False, heap=False, lives=Lives.UNKNOWN)
@@ -70,6 +73,7 @@ class Observed:
             collections=sees_collections,
             heap=is_served,
             lives=Lives.EXACT if sees_collections else inferred,
+            sample_bytes=sample_bytes,
         )
 
     @property
@@ -93,7 +97,26 @@ class Observed:
 
     @property
     def unknown(self) -> str | None:
-        """One or two sentences on what is not known, or not exactly; None where everything is."""
+        """A few sentences on what is not known, or not exactly; None where everything is."""
+        return " ".join(filter(None, (self._unseen, self.sampled))) or None
+
+    @property
+    def sampled(self) -> str | None:
+        """A sentence on the sample that the statistics were estimated from; None where all was recorded."""
+        if self.sample_bytes is None:
+            return None
+        return (
+            f"Sampled: about one object for each {self.sample_bytes:,} bytes allocated was recorded, and statistics of"
+            " objects are estimates."
+        )
+
+    @property
+    def mark(self) -> str:
+        """What stands behind the title of an estimate; empty where all was recorded."""
+        return "" if self.sample_bytes is None else f", sampled every {self.sample_bytes:,} bytes"
+
+    @property
+    def _unseen(self) -> str | None:
         if self.heap:
             return None
         if not self.allocations:

@@ -70,6 +70,8 @@ class RunInfo(RunColumns):
     """Whether calls into the program were noted; not so where it was recorded before there was a table of them."""
     knows_memory: bool = True
     """Whether growths of linear memory were noted; not so where it was recorded before there was a table of them."""
+    sample_bytes: int | None = None
+    """The mean distance of two sampled bytes; None where all objects were recorded."""
     infers_deaths: bool = True
     """Whether deaths that nobody saw were inferred; not so where it was recorded before there was a table of them."""
 
@@ -81,7 +83,9 @@ class RunInfo(RunColumns):
     @property
     def observed(self) -> Observed:
         """Which statistics are known."""
-        return Observed.of(self.source, self.collector, infers_deaths=self.infers_deaths)
+        return Observed.of(
+            self.source, self.collector, infers_deaths=self.infers_deaths, sample_bytes=self.sample_bytes
+        )
 
     @property
     def never_frees(self) -> bool:
@@ -338,10 +342,20 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
         batches=batches,
         events=events,
         last_ns=last_ns,
+        sample_bytes=_sample_bytes(path, connection),
         knows_calls=schema.CALLS not in lacking,
         knows_memory=schema.MEMORIES not in lacking,
         infers_deaths=schema.INFERRED_DEATHS not in lacking,
     )
+
+
+def _sample_bytes(path: Path, connection: duckdb.DuckDBPyConnection) -> int | None:
+    found = connection.execute("SELECT mean_bytes FROM sampling LIMIT 2").fetchall()
+    if len(found) > 1 or (found and found[0][0] < 1):
+        raise RecordingCorruptError(
+            f"{path}: is damaged: invalid sampling: expected one row at most, with a mean of 1 or more"
+        )
+    return found[0][0] if found else None
 
 
 def _options(path: Path, text: str) -> dict[str, Any]:

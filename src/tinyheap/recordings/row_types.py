@@ -173,3 +173,11 @@ class MemoryGrowthRow:
     new_pages: int  # after; as before where it was refused
     refused_by: str | None  # maximum, memory limit, heap limit, growth policy, address space, host; NULL: it grew
     stack_id: int  # who asked
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRow:
+    """See the table ``sampling``."""
+
+    mean_bytes: int  # mean distance of sampled bytes; s bytes are chosen with probability 1 - exp(-s / mean_bytes)
+    seed: int  # what the choice follows from

@@ -64,6 +64,8 @@ class EventKind(IntEnum):
     """Asked for, by a call; what it allocates is an event of its own."""
     FREE = 2
     """Asked for, by a call."""
+    REUSE = 3
+    """In a sample: an allocation that was not chosen, and was given bytes of a chosen object."""
 
 
 _RUN_WRITER: Final = (
@@ -147,13 +149,14 @@ EVENTS: Final = Table(
         Column(
             "kind",
             UTINYINT,
-            "{} allocation, {} reallocation asked for, {} free asked for".format(*EventKind),
+            "{} allocation, {} reallocation asked for, {} free asked for, {} in a sample: reuse, an allocation that was not"
+            " chosen, and was given bytes of an object that was".format(*EventKind),
             field=Field(32, "<u8"),
         ),
         Column(
             "object_id",
             BIGINT,
-            "made ({}), or named by the call ({}, {}); 0 for none, as of no bytes".format(*EventKind),
+            "made ({}), or named by the call ({}, {}); 0 for none, as of no bytes".format(*list(EventKind)[:3]),
             field=Field(8, "<i8"),
         ),
         Column("address", UBIGINT, "as the program sees it", field=Field(16, "<u4")),
@@ -308,6 +311,23 @@ MEMORY_GROWTHS: Final = Table(
     is_added=True,
 )
 
+LARGEST_SAMPLE_BYTES: Final = 1 << 31
+"""The largest mean distance of two sampled bytes."""
+
+SAMPLING: Final = Table(
+    "sampling",
+    "how objects were chosen, where not all were recorded; else no row",
+    (
+        Column(
+            "mean_bytes",
+            BIGINT,
+            "mean distance of sampled bytes; s bytes are chosen with probability 1 - exp(-s / mean_bytes)",
+        ),
+        Column("seed", UBIGINT, "what the choice follows from"),
+    ),
+    is_added=True,
+)
+
 TABLES: Final = (
     RUN,
     BATCHES,
@@ -323,6 +343,7 @@ TABLES: Final = (
     CALLS,
     MEMORIES,
     MEMORY_GROWTHS,
+    SAMPLING,
 )
 
 
@@ -333,7 +354,7 @@ def lacking(names: Collection[str]) -> tuple[Table, ...]:
 
 OBJECTS: Final = View(
     "objects",
-    "each object with its birth and its death",
+    "each object with its birth, its death, and how many it stands for",
     f"""\
 SELECT
     birth.object_id AS id,
@@ -345,13 +366,15 @@ SELECT
     birth.time_ns AS birth_ns,
     deaths.collection AS death_collection,      -- NULL where no recorded collection freed it
     inferred.event_id AS death_event_id,        -- NULL where no recorded event shows that it was dead
-    coalesce(collections.begun_ns + collections.pause_ns, inferred.time_ns) AS death_ns    -- by then it was
+    coalesce(collections.begun_ns + collections.pause_ns, inferred.time_ns) AS death_ns,   -- by then it was
+    coalesce(1 / (1 - exp(-birth.size_bytes / sampling.mean_bytes)), 1) AS weight   -- 1; in a sample, how many it stands for
 FROM events AS birth
 LEFT JOIN deaths ON deaths.object_id = birth.object_id
 LEFT JOIN collections ON collections.number = deaths.collection
 LEFT JOIN (
     SELECT inferred_deaths.object_id, event_id, time_ns FROM inferred_deaths JOIN events ON events.id = event_id
 ) AS inferred ON inferred.object_id = birth.object_id
+LEFT JOIN sampling ON true
 WHERE birth.kind = {EventKind.ALLOCATION} AND birth.object_id > 0""",
 )
 STACK_FRAMES: Final = View(

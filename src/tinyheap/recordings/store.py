@@ -130,6 +130,7 @@ class RecordingStore(SoleOwner):
         self._insert_rows("calls", [row for batch in batches for row in batch.calls])
         self._insert_rows("memories", [row for batch in batches for row in batch.memories])
         self._insert_rows("memory_growths", [row for batch in batches for row in batch.memory_growths])
+        self._insert_rows("sampling", [row for batch in batches for row in batch.samplings])
         rows = [(number, each.time_ns, len(each.events)) for number, each in enumerate(batches, start=self.batches + 1)]
         self._connection.executemany("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", rows)
 

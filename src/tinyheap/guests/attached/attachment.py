@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -39,6 +40,8 @@ from tinyheap.ownership import SoleOwner
 
 with library_for("recording a run"):
     from tinyheap.guests.attached.observing import RecordingObserver
+    from tinyheap.guests.record.journal import check_sample
+    from tinyheap.guests.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
     from tinyheap.guests.attached.modules import CompiledModule
     from tinyheap.guests.cache import Cache
     from tinyheap.guests.policy import Policy
-    from tinyheap.guests.record.recorder import Recorder
 
 
 def attach(
@@ -57,6 +59,8 @@ def attach(
     cache: Cache | None = None,
     overwrite: bool = False,
     full_paths: bool = False,
+    sample_bytes: int | None = None,
+    sample_seed: int = 0,
     instances: int = INSTANCES,
     say: Callable[[str], object] | None = None,
 ) -> Attachment:
@@ -69,12 +73,15 @@ def attach(
         cache: Where prepared modules are kept; the user's if None.
         overwrite: Whether recordings of these names may be replaced.
         full_paths: Whether recordings name source files by their full paths on the machine that compiled them.
+        sample_bytes: To record about one object for so many bytes allocated, as for a `Recorder`; None to record all.
+        sample_seed: What the choice follows from.
         instances: So many are recorded, from 1 on; further ones run as they are.
         say: Gets a sentence where something is not recorded, or a program is stopped; prints it on standard error if None.
 
     Raises:
         AttachmentError: tinyheap is attached to this process already; or an argument is of a wrong type.
         RecordingWriteError: There are such recordings already, and ``overwrite`` is not set; or none can be made there.
+        RecordingError: ``sample_bytes`` or ``sample_seed`` is out of range.
         PolicyError, UnsupportedGuestError: Policy and collector contradict each other.
         MissingLibraryError: The extra `profile` is not installed.
     """
@@ -82,6 +89,8 @@ def attach(
         raise AttachmentError(f"invalid recordings {recordings!r}: expected a path")
     if type(instances) is not int or instances < 1:
         raise AttachmentError(f"invalid instances {instances!r}: expected a whole number from 1 on")
+    if sample_bytes is not None:
+        check_sample(sample_bytes, sample_seed)
     # Refuses what no module could be run by.
     Wish.of(b"", None, policy, gc, cache, None, None, None, False)
     names = RecordingNames(Path(recordings), instances, overwrite=overwrite)
@@ -91,7 +100,8 @@ def attach(
         wish = Wish.of(module.wasm, None, policy, gc, cache, None, recorder, None, False, full_paths=full_paths)
         return wish if module.path is None else replace(wish, source=module.path)
 
-    return Attachment(RecordingObserver(names, wish_for, full_paths=full_paths, say=say or _print))
+    recorder = partial(Recorder, full_paths=full_paths, sample_bytes=sample_bytes, sample_seed=sample_seed)
+    return Attachment(RecordingObserver(names, wish_for, recorder=recorder, say=say or _print))
 
 
 class Attachment(SoleOwner):

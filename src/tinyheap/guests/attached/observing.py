@@ -43,7 +43,7 @@ class RecordingObserver:
     Args:
         names: Of the recordings.
         wish_for: How a module is to be run.
-        full_paths: Whether recordings name source files by their full paths on the machine that compiled them.
+        recorder: Makes what records an instance, from what opens its file and ``on_failure``.
         say: Tells the user of what cannot be told the program.
     """
 
@@ -52,11 +52,11 @@ class RecordingObserver:
         names: RecordingNames,
         wish_for: Callable[[CompiledModule, Recorder], Wish],
         *,
-        full_paths: bool,
+        recorder: Callable[..., Recorder],
         say: Callable[[str], object],
     ) -> None:
         self.names = names
-        self._wish_for, self._full_paths, self._say = wish_for, full_paths, say
+        self._wish_for, self._make_recorder, self._say = wish_for, recorder, say
         self._modules: weakref.WeakKeyDictionary[Module, CompiledModule] = weakref.WeakKeyDictionary()
         self._stores: dict[int, AttachedStore] = {}
         self._files: list[RecordingFile] = []
@@ -176,7 +176,7 @@ class RecordingObserver:
         def fail(error: BaseException) -> None:
             self._say(f"{module.name}: {error}; the program goes on without")
 
-        return Recorder(file.open, full_paths=self._full_paths, on_failure=fail)
+        return self._make_recorder(file.open, on_failure=fail)
 
     def _instance(
         self, offered: OfferedRun, natively: Callable[[], Instance], changed: Callable[[], Instance]

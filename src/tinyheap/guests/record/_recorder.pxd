@@ -5,8 +5,13 @@ from tinyheap.heap._words cimport u64
 cdef extern from *:
     """
     #define TH_GOLDEN 0x9E3779B97F4A7C15ULL
+    #define TH_FIRST_MIX 0xBF58476D1CE4E5B9ULL
+    #define TH_SECOND_MIX 0x94D049BB133111EBULL
     """
     const u64 GOLDEN "TH_GOLDEN"    # 2**64 by the golden ratio
+    const u64 GAMMA "TH_GOLDEN"     # SplitMix64's step, which is the same
+    const u64 FIRST_MIX "TH_FIRST_MIX"      # and its multipliers
+    const u64 SECOND_MIX "TH_SECOND_MIX"
 
 # What is noted of a run.  Addresses are of this machine unless they are said to be the guest's; `*_count` is how many
 # records lie in a buffer, `*_room` how many it can take.
@@ -21,6 +26,9 @@ cdef struct Log:
     u64 first_address           # the guest's address of the first object there can be
     u64 granule_shift           # log2 of the bytes of which no two objects share any
     bint infers                 # whether deaths are inferred
+    u64 mean_bytes              # between two sampled bytes; 0 where every object is noted
+    u64 countdown               # bytes up to the next one to be sampled
+    u64 random_state
     u64 births                  # 32 bits a granule: the number of the object that begins there, or, where deaths are
                                 # inferred, that it is part of
     u64 births_room
@@ -46,6 +54,8 @@ cdef enum:
     FAILED = 2
     ALLOCATION = 0              # kinds of events, as the schema numbers them
     FREE = 2
+    REUSE = 3
+    NOTHING = 4                 # not to be noted
     EVENT_BYTES = 40
     STACK_BYTES = 16
     DEATH_BYTES = 16
@@ -58,6 +68,11 @@ cdef enum:
     OBJECTS_LIMIT = 0xFFFFFFFF
 
 cdef u64 note(Log* log, u64 kind, u64 address, u64 size_bytes, u64 layout) noexcept nogil
+cdef u64 uniform(Log* log) noexcept nogil
+cdef u64 bytes_to_sample(Log* log) noexcept nogil
+cdef u64 sampled_kind(Log* log, u64 kind, u64 address, u64 size_bytes) noexcept nogil
+cdef bint is_owned(Log* log, u64 first, u64 last) noexcept nogil
+cdef void vacate(Log* log, u64 first, u64 last) noexcept nogil
 cdef u64 trap_of(Log* log) noexcept nogil
 cdef u64 object_of(Log* log, u64 kind, u64 address, u64 size_bytes) noexcept nogil
 cdef void hand_over(Log* log) noexcept nogil

@@ -19,6 +19,11 @@ Where nobody sees collections, deaths are *inferred*: whoever is handed bytes pr
 array then holds an object's number at all granules of it, and an allocation that finds another number there, at any of its
 own, has found somebody dead.  That one is taken off all its granules, so that nobody dies twice; what an allocation costs
 grows with its bytes, as clearing it does.  An object that is freed by a call is taken off at once.
+
+A *sample* notes some objects only: bytes are counted as they are allocated, and an object is noted if the next byte of a
+Poisson process is one of its own.  The process begins anew behind each object that is noted, which its lack of memory
+allows, so that an object of s bytes is noted with probability 1 - exp(-s / mean), whatever became of others.  All that
+happens to an object that was noted is noted, too; of an allocation that was not, that it was given such an object's bytes.
 """
 
 import cython
@@ -155,6 +160,69 @@ def grow_children(log: LogPointer) -> cython.bint:
     return True
 
 
+# ---- sampling ---------------------------------------------------------------------------------------------------------
+
+
+def uniform(log: LogPointer) -> u64:
+    """The next of the numbers from 0 to 2**32 - 1 that follow from the seed: SplitMix64 (Steele, Lea, Flood 2014)."""
+    log.random_state += GAMMA
+    mixed: u64 = (log.random_state ^ log.random_state >> 30) * FIRST_MIX
+    mixed = (mixed ^ mixed >> 27) * SECOND_MIX
+    return (mixed ^ mixed >> 31) >> 32
+
+
+def bytes_to_sample(log: LogPointer) -> u64:
+    """How many bytes on the next one to be sampled is, 1 or more: an exponential distribution, rounded up.
+
+    By von Neumann's method (1951), which compares uniform numbers and nothing else, so that no machine rounds otherwise:
+    the first of a falling run of odd length is the fraction; each of even length before it is a whole.
+    """
+    whole: u64 = 0
+    while True:
+        first: u64 = uniform(log)
+        last: u64 = first
+        following: u64 = uniform(log)
+        length: u64 = 1
+        while following < last:
+            last = following
+            following = uniform(log)
+            length += 1
+        if length & 1:
+            return whole * log.mean_bytes + (first * log.mean_bytes >> 32) + 1
+        whole += 1
+
+
+def sampled_kind(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
+    """What an event is in a sample: itself, `REUSE` where it only shows that sampled objects are dead, or `NOTHING`."""
+    if kind != ALLOCATION:
+        return kind if beginning_at(log, address) != 0 else NOTHING
+    if size_bytes >= log.countdown:
+        log.countdown = bytes_to_sample(log)
+        return ALLOCATION
+    log.countdown -= size_bytes
+    if log.infers and size_bytes != 0 and address >= log.first_address:
+        if is_owned(log, granule_of(log, address), granule_of(log, address + size_bytes - 1)):
+            return REUSE
+    return NOTHING
+
+
+def is_owned(log: LogPointer, first: u64, last: u64) -> cython.bint:
+    """Whether the array has an object at any granule from one to another."""
+    granule: u64
+    for granule in range(first, last + 1):
+        if owner_of(log, granule) != 0:
+            return True
+    return False
+
+
+def vacate(log: LogPointer, first: u64, last: u64) -> cython.void:
+    """Bury whoever is at any granule from one to another."""
+    granule: u64
+    for granule in range(first, last + 1):
+        if owner_of(log, granule) != 0:
+            bury(log, owner_of(log, granule), granule)
+
+
 # ---- events -----------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +235,10 @@ def note(log: LogPointer, kind: u64, address: u64, size_bytes: u64, layout: u64)
     """
     if log.state != RUNNING:
         return log.state == FAILED
+    if log.mean_bytes != 0:
+        kind = sampled_kind(log, kind, address, size_bytes)
+        if kind == NOTHING:
+            return 0
     if log.event_count == EVENT_ROOM:
         hand_over(log)
     stack: u64 = current_stack(log)
@@ -203,6 +275,9 @@ def object_of(log: LogPointer, kind: u64, address: u64, size_bytes: u64) -> u64:
             log.state = FAILED
             return 0
         log.objects += 1
+    if kind == REUSE:
+        vacate(log, granule_of(log, address), granule_of(log, address + size_bytes - 1))
+        return 0
     if kind != ALLOCATION:
         number: u64 = beginning_at(log, address)
         if log.infers and number != 0:
@@ -480,6 +555,17 @@ class EventLog:
     def infer_deaths(self):
         """Take an object whose bytes are handed out again, or that is freed by a call, for dead; before any event."""
         self._log.infers = True
+
+    def sample(self, mean_bytes: u64, seed: u64):
+        """Note about one object for so many bytes that are allocated; before any event.
+
+        Args:
+            mean_bytes: the mean distance of two sampled bytes, 1 to 2**31.
+            seed: what the chosen objects follow from.
+        """
+        self._log.mean_bytes = mean_bytes
+        self._log.random_state = seed
+        self._log.countdown = bytes_to_sample(cython.address(self._log))
 
     def note_event(self, kind: u64, address: u64, size_bytes: u64, layout: u64):
         """Note an event, as injected code does; returns whether the recording goes on."""

@@ -11,7 +11,8 @@ from tinyheap.errors import RecordingError
 from tinyheap.guests.serve.unchecked import trap_for
 from tinyheap.recordings.batch import DEATH, EVENT, INFERRED_DEATH, STACK, Batch
 from tinyheap.recordings.refusals import Refusal
-from tinyheap.recordings.row_types import MemoryGrowthRow, MemoryRow
+from tinyheap.recordings.row_types import MemoryGrowthRow, MemoryRow, SamplingRow
+from tinyheap.recordings.schema import LARGEST_SAMPLE_BYTES
 
 try:
     from tinyheap.guests.record._recorder import EventLog
@@ -32,6 +33,16 @@ class Taker(Protocol):
 
     def wake(self) -> int:
         """Look around; returns when to be called next, in nanoseconds of the log's time."""
+
+
+def check_sample(mean_bytes: int, seed: int) -> None:
+    """Raises RecordingError if there is no sample with so many bytes between two sampled ones, from such a seed."""
+    for name, value, least, most in (
+        ("sample_bytes", mean_bytes, 1, LARGEST_SAMPLE_BYTES),
+        ("sample_seed", seed, 0, 2**64 - 1),
+    ):
+        if type(value) is not int or not least <= value <= most:
+            raise RecordingError(f"invalid {name} {value!r}: expected a whole number from {least:,} to {most:,}")
 
 
 class Journal:
@@ -55,7 +66,18 @@ class Journal:
         """Who takes what is noted; None before the recording began, when it is kept here."""
         self._early: list[Batch] = []
         self._memory_growths: list[MemoryGrowthRow] = []
+        self._samplings: list[SamplingRow] = []
         self._is_over = False
+
+    def sample(self, mean_bytes: int, seed: int) -> None:
+        """Note some objects only, before any event; see `Recorder`.
+
+        Raises:
+            RecordingError: a number is out of range.
+        """
+        check_sample(mean_bytes, seed)
+        self.log.sample(mean_bytes, seed)
+        self._samplings = [SamplingRow(mean_bytes, seed)]
 
     def note_memory_growth(
         self, asked_by: str, old_pages: int, asked_pages: int, new_pages: int, refused_by: Refusal | None
@@ -86,6 +108,7 @@ class Journal:
         else:
             batch.deaths = np.frombuffer(deaths, DEATH)
         batch.memory_growths, self._memory_growths = self._memory_growths, []
+        batch.samplings, self._samplings = self._samplings, []
         if self.memory is not None:
             batch.memories, self.memory = [self.memory], None
         early, self._early = self._early, []

@@ -19,7 +19,11 @@ only: its collections happen unseen, and deaths are inferred from who is handed 
 A run's time begins with the program's first instruction and ends with its last: when its host first called it, and when its
 last call returned.  What lies between two calls is part of it.
 
-An allocation of no bytes is an event and makes no object.  One that found no memory is not an event: the run ends with it.
+A *sample* has some of the objects only (`_recorder` says which), and all that happens to these; statistics of the heap as a
+whole, collections, growths and calls are all there.
+
+An allocation of no bytes is an event and makes no object; a sample leaves it out.
+One that found no memory is not an event: the run ends with it.
 
 When a batch cannot be taken, because the disk is full for instance, the program ends at its next event with the sink's
 error: a recording never silently misses a part of its run.  Where the program is somebody else's (`attached`), it goes on, and
@@ -71,9 +75,13 @@ class Recorder(SoleOwner):
         full_paths: whether source files are named by their full paths on the machine that compiled them.
         on_failure: called where the recording cannot go on, and must not raise; the program goes on without it.  None where
             the program is to end then.
+        sample_bytes: to record about one object for so many bytes that are allocated (1 to 2 GiB), so that what is said of
+            objects is an estimate; None to record all.
+        sample_seed: what the choice follows from (0 to 2**64 - 1): the same run with the same seed has the same sample.
 
     Raises:
         MemoryError: there is no memory for its buffers.
+        RecordingError: ``sample_bytes`` or ``sample_seed`` is out of range.
     """
 
     def __init__(
@@ -82,27 +90,41 @@ class Recorder(SoleOwner):
         *,
         full_paths: bool = False,
         on_failure: Callable[[BaseException], object] | None = None,
+        sample_bytes: int | None = None,
+        sample_seed: int = 0,
     ) -> None:
         self._open_sink, self._full_paths = open_sink, full_paths
         self._journal = Journal(on_failure)
+        if sample_bytes is not None:
+            self._journal.sample(sample_bytes, sample_seed)
         self._is_offered = False
         self._recording: RunningRecorder | None = None
 
     @classmethod
-    def to_file(cls, path: str | Path, *, overwrite: bool = False, full_paths: bool = False) -> Self:
+    def to_file(
+        cls,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        full_paths: bool = False,
+        sample_bytes: int | None = None,
+        sample_seed: int = 0,
+    ) -> Self:
         """A recorder into a new file.
 
         Args:
             path: where to write it; the file is made when the program is instantiated.
             overwrite: whether to replace what is there.
             full_paths: whether source files are named by their full paths on the machine that compiled them.
+            sample_bytes: to record about one object for so many bytes, as for a `Recorder`; None to record all.
+            sample_seed: what the choice follows from.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
         def open_sink(run: RunRow, frames: Sequence[FrameRow]) -> Sink:
             return RecordingWriter.create(path, run, frames, overwrite=overwrite)
 
-        return cls(open_sink, full_paths=full_paths)
+        return cls(open_sink, full_paths=full_paths, sample_bytes=sample_bytes, sample_seed=sample_seed)
 
     @property
     def error(self) -> BaseException | None:

@@ -42,6 +42,8 @@ COUNTERS: Final = (
     ("live objects", "live_objects", COUNT_UNIT),
 )
 """Counters: their names, the fields of `TimePoint` that they show, their units."""
+OF_OBJECTS: Final = ("allocated_bytes", "live_bytes", "live_objects")
+"""Those of them that are estimates in a sample."""
 NOTES: Final = schema.COLLECTIONS.names(without={"reason", "begun_ns", "pause_ns", "last_event_id", "stack_id"})
 """What a collection's slice says of it, beside its name and its place in time: columns of the table ``collections``."""
 MOST_POINTS: Final = 20_000
@@ -72,7 +74,10 @@ def _tracks(recording: Recording, line: TimeLine) -> Iterator[bytes]:
             continue
         counter = message(COUNTER, number(3, unit))
         most = ", at most" if field.startswith("live") and line.observed.lives is Lives.AT_MOST else ""
-        yield _packet(message(TRACK_DESCRIPTOR, number(UUID, track), text(NAME, name + most), parent, counter))
+        estimated = line.observed.mark if field in OF_OBJECTS else ""
+        yield _packet(
+            message(TRACK_DESCRIPTOR, number(UUID, track), text(NAME, name + most + estimated), parent, counter)
+        )
 
 
 def _event(time_ns: int, kind: int, track: int, *fields: bytes) -> bytes:

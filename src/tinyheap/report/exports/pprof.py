@@ -3,7 +3,8 @@
 The format is github.com/google/pprof, ``proto/profile.proto``; the numbers below are its fields.  The sample types are
 those of Go's own heap profile: objects and bytes allocated, objects and bytes in use, which here means not freed by any
 collection when the recording ended.  Where deaths were inferred, a comment says that what is in use is an upper bound; where
-nothing is known of them, there are only the first two.
+nothing is known of them, there are only the first two.  Of a sample the period is the mean distance of two sampled bytes, and
+a comment says that values are estimates.
 """
 
 from __future__ import annotations
@@ -86,10 +87,13 @@ def _profile(recording: Recording) -> Iterator[bytes]:
         yield message(FUNCTION, number(1, function), *names)
     yield number(TIME_NS, _unix_ns(recording))
     yield number(DURATION_NS, wall_ns(recording))
-    yield message(PERIOD_TYPE, *_value_type(strings, "space", "bytes")) + number(PERIOD, 1)
+    observed = recording.run.observed
+    yield message(PERIOD_TYPE, *_value_type(strings, "space", "bytes")) + number(PERIOD, observed.sample_bytes or 1)
     yield number(DEFAULT_TYPE, strings.id(DEFAULT_SAMPLE_TYPE))
-    if recording.run.observed.lives is Lives.AT_MOST:
+    if observed.lives is Lives.AT_MOST:
         yield number(COMMENT, strings.id(UPPER_BOUND))
+    if observed.sampled is not None:
+        yield number(COMMENT, strings.id(observed.sampled))
     yield from strings.fields()
 
 

@@ -340,6 +340,8 @@ class _Objects:
         births = np.asarray(found["time_ns"], np.int64)
         tick_ns = int(births.max(initial=0)) // _U32 + 1
         self.notes: list[str] = []
+        if recording.run.sample_bytes is not None:
+            self.notes.append("The heap map and the objects are those that were sampled, each counted once.")
         if total > len(births):
             self.notes.append(
                 f"The heap map holds {len(births):,} of {total:,} objects, "

@@ -61,13 +61,19 @@ class LiveScreen:
 
 def line(view: LiveView) -> str:
     """The statistics of now in one line, where there is no terminal."""
-    parts = [f"{view.objects:,} objects, {size_text(view.allocated_bytes)} allocated ({size_text(view.rate_bytes)}/s)"]
+    allocated = f"{size_text(view.allocated_bytes)} allocated ({size_text(view.rate_bytes)}/s)"
+    parts = [f"{_about(view)}{view.objects:,} objects, {allocated}{view.observed.mark}"]
     if view.sample is not None:
         parts.append(f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}")
     if view.collections is not None:
         longest = "" if view.longest_pause_ns is None else f", longest pause {time_text(view.longest_pause_ns)}"
         parts.append(f"{view.collections:,} collections{longest}")
     return f"{view.elapsed_ns / 1e9:.1f} s: {'; '.join(parts)}"
+
+
+def _about(view: LiveView) -> str:
+    """What stands before an estimate."""
+    return "" if view.sample_bytes is None else "about "
 
 
 class _Drawing:
@@ -89,7 +95,8 @@ class _Drawing:
             used = f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}"
             yield self.metric("heap", self.bar(view.sample), f"{used}, peak {size_text(view.peak_bytes)}")
         allocated = f"{size_text(view.allocated_bytes)} in {count_text(view.objects)} objects"
-        yield self.metric("allocated", self.rates(), f"{allocated}, {size_text(view.rate_bytes)}/s")
+        rate = f"{size_text(view.rate_bytes)}/s{view.observed.mark}"
+        yield self.metric("allocated", self.rates(), f"{_about(view)}{allocated}, {rate}")
         yield self.metric("collections", self.pauses(), "")
         if view.observed.heap:
             yield ""
@@ -165,8 +172,8 @@ class _Drawing:
         return table
 
     def owners(self) -> Table:
-        """Who allocated most so far."""
-        table = self.table("function", "allocated", "share", "objects", left={0})
+        """Who allocated most so far; estimates say so."""
+        table = self.table("function", f"{_about(self.view)}allocated", "share", "objects", left={0})
         for each in self.view.owners:
             share = share_text(each.size_bytes, self.view.allocated_bytes)
             table.add_row(Text(printable(each.name)), size_text(each.size_bytes), share, count_text(each.objects))

@@ -73,26 +73,28 @@ class LiveView:
     """The last snapshot of the block table."""
     owners: tuple[Owner, ...]
     """Who allocated most bytes so far, in that order."""
+    sample_bytes: int | None = None
+    """In a sample, from which objects and bytes are estimated, bytes between two sampled ones; None where all is recorded."""
 
     @property
     def observed(self) -> Observed:
         """What is known of the run."""
-        return Observed.of(self.run.source, self.run.collector)
+        return Observed.of(self.run.source, self.run.collector, sample_bytes=self.sample_bytes)
 
 
 @dataclass(slots=True)
 class _Totals:
     """What adds up."""
 
-    objects: int = 0
-    allocated_bytes: int = 0
+    objects: float = 0
+    allocated_bytes: float = 0
     peak_bytes: int = 0
     collections: int = 0
     pause_ns: int = 0
     longest_pause_ns: int = 0
     last_ns: int = 0
     rates_bytes: deque[int] = field(default_factory=lambda: deque(maxlen=RATES))
-    window: deque[tuple[int, int]] = field(default_factory=lambda: deque([(0, 0)]))
+    window: deque[tuple[int, float]] = field(default_factory=lambda: deque([(0, 0)]))
     """Times, and what was allocated up to then."""
     recent: deque[CollectionRow] = field(default_factory=lambda: deque(maxlen=RECENT_COLLECTIONS))
 
@@ -115,12 +117,15 @@ class LiveStatistics:
         self._snapshot: SnapshotRow | None = None
         self._names = {NO_STACK: 0}
         self._owner_of_stack = np.zeros(1, np.int64)
-        self._owned = np.zeros((2, 1), np.int64)  # objects and bytes, by owner
+        self._owned = np.zeros((2, 1))  # objects and bytes, by owner
+        self._sample_bytes: int | None = None
 
     def take(self, batch: Batch) -> None:
         """Add a batch."""
         with self._lock:
             self._begun_ns = time.monotonic_ns() - batch.time_ns
+            for each in batch.samplings:
+                self._sample_bytes = each.mean_bytes
             self._take_stacks(batch.stacks)
             self._take_events(batch)
             if self._observed.collections:
@@ -142,8 +147,8 @@ class LiveStatistics:
                 run=self._run,
                 elapsed_ns=elapsed_ns,
                 state=state,
-                objects=totals.objects,
-                allocated_bytes=totals.allocated_bytes,
+                objects=round(totals.objects),
+                allocated_bytes=round(totals.allocated_bytes),
                 rate_bytes=self._rate_bytes(),
                 rates_bytes=tuple(totals.rates_bytes),
                 sample=self._sample,
@@ -154,6 +159,7 @@ class LiveStatistics:
                 recent=tuple(totals.recent),
                 snapshot=self._snapshot,
                 owners=self._first_owners(owners),
+                sample_bytes=self._sample_bytes,
             )
 
     def _take_stacks(self, stacks: NDArray[np.void]) -> None:
@@ -179,18 +185,20 @@ class LiveStatistics:
 
     def _take_events(self, batch: Batch) -> None:
         births = batch.events[batch.events["kind"] == EventKind.ALLOCATION]
-        totals, sizes = self._totals, births["size_bytes"].astype(np.int64)
-        size_bytes = int(sizes.sum())
+        totals, sizes = self._totals, births["size_bytes"].astype(np.float64)
+        weights = np.ones(len(sizes)) if self._sample_bytes is None else -1 / np.expm1(-sizes / self._sample_bytes)
+        sizes *= weights
+        size_bytes = float(sizes.sum())
         owners = self._owner_of_stack[births["stack_id"]]
-        owned = np.zeros((2, len(self._names)), np.int64)
+        owned = np.zeros((2, len(self._names)))
         owned[:, : self._owned.shape[1]] = self._owned
-        np.add.at(owned[0], owners, 1)
+        np.add.at(owned[0], owners, weights)
         np.add.at(owned[1], owners, sizes)
         self._owned = owned
-        totals.objects += len(births)
+        totals.objects += float(weights.sum())
         totals.allocated_bytes += size_bytes
         took_ns = max(batch.time_ns - totals.last_ns, 1)
-        totals.rates_bytes.append(size_bytes * 1_000_000_000 // took_ns)
+        totals.rates_bytes.append(round(size_bytes * 1_000_000_000 / took_ns))
         totals.last_ns = batch.time_ns
         totals.window.append((batch.time_ns, totals.allocated_bytes))
         while len(totals.window) > 2 and totals.window[0][0] < batch.time_ns - RATE_WINDOW_NS:
@@ -212,10 +220,10 @@ class LiveStatistics:
 
     def _rate_bytes(self) -> int:
         (from_ns, from_bytes), (to_ns, to_bytes) = self._totals.window[0], self._totals.window[-1]
-        return (to_bytes - from_bytes) * 1_000_000_000 // max(to_ns - from_ns, 1)
+        return round((to_bytes - from_bytes) * 1_000_000_000 / max(to_ns - from_ns, 1))
 
     def _first_owners(self, count: int) -> tuple[Owner, ...]:
         names = list(self._names)
         objects, sizes = self._owned
         order = np.argsort(-sizes, kind="stable")[:count].tolist()
-        return tuple(Owner(names[at], int(objects[at]), int(sizes[at])) for at in order if objects[at])
+        return tuple(Owner(names[at], round(objects[at]), round(sizes[at])) for at in order if objects[at])

@@ -31,6 +31,8 @@ class OwnersCard:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """How many there were, and the last of them."""
         found = self.found
+        if found.sample_bytes is not None:
+            yield Text("a sample was recorded: objects that it does not have may have been there, too", "dim")
         if not found.count:
             yield Text(f"no object that was recorded had the byte at {found.address:#x}", "dim")
             return

@@ -64,9 +64,14 @@ def _of_heap(recording: Recording, measure: Measure, top: int, sources: Sources 
     if sources:
         yield from section("Source", SourceListing(profile.by_line(recording), sources, top))
     yield from section("Pauses", renderable_of(profile.pauses(recording)))
-    sizes = Group(Text("objects by size", "dim"), HistogramRows(profile.size_histogram(recording)))
+    sizes = Group(
+        Text(f"objects by size{recording.run.observed.mark}", "dim"), HistogramRows(profile.size_histogram(recording))
+    )
     bounded = ", at most" if sites.lives is Lives.AT_MOST else ""
-    lives = Group(Text(f"objects by lifetime{bounded}", "dim"), renderable_of(profile.lifetime_histogram(recording)))
+    lives = Group(
+        Text(f"objects by lifetime{bounded}{recording.run.observed.mark}", "dim"),
+        renderable_of(profile.lifetime_histogram(recording)),
+    )
     yield from section("Objects", SideBySide(sizes, lives))
     yield from section("Leak suspects", renderable_of(profile.leak_suspects(recording)))
 

@@ -100,7 +100,9 @@ def _warnings(totals: Totals) -> Iterator[Text]:
 def _statistics(totals: Totals) -> Iterator[tuple[str, str]]:
     ended = "" if totals.exit_code is None else f", exit code {totals.exit_code}"
     yield "recorded for" if totals.state == RUNNING else "ran for", f"{time_text(totals.wall_ns)}{ended}"
-    allocated = _sized(totals.allocated_bytes, totals.allocations)
+    allocated = _sized(
+        totals.allocated_bytes, totals.allocations, totals.allocated_bytes_error, totals.allocations_error
+    )
     if totals.allocated_bytes is not None and totals.allocations:
         allocated += f", {size_text(round(totals.allocated_bytes / totals.allocations))} on average"
     yield "allocated", allocated
@@ -112,7 +114,7 @@ def _of_collections(totals: Totals) -> Iterator[tuple[str, str]]:
     peak, most = totals.peak, totals.observed.lives.prefix
     after = "" if peak is None else f"{most}{_sized(peak.bytes, peak.objects)}, after {time_text(peak.time_ns)}"
     yield "peak", after or UNKNOWN
-    live = _sized(totals.live_bytes, totals.live_objects)
+    live = _sized(totals.live_bytes, totals.live_objects, totals.live_bytes_error)
     yield f"live at {_end(totals)}", live if live == UNKNOWN else most + live
     if totals.collections is None or totals.collector_ns is None:
         yield "collections", UNKNOWN
@@ -141,8 +143,18 @@ def _end(totals: Totals) -> str:
     return "its last batch" if totals.state == RUNNING else "the end"
 
 
-def _sized(size_bytes: int | None, objects: int | None) -> str:
-    return UNKNOWN if size_bytes is None or objects is None else f"{size_text(size_bytes)} in {objects:,} objects"
+def _sized(
+    size_bytes: int | None, objects: int | None, bytes_error: float | None = None, objects_error: float | None = None
+) -> str:
+    """Bytes and objects, each with its standard error where it is an estimate."""
+    if size_bytes is None or objects is None:
+        return UNKNOWN
+    more = "" if objects_error is None else f" +- {round(objects_error):,}"
+    return f"{size_text(size_bytes)}{_error_text(bytes_error)} in {objects:,}{more} objects"
+
+
+def _error_text(error_bytes: float | None) -> str:
+    return "" if error_bytes is None else f" +- {size_text(round(error_bytes))}"
 
 
 # ---- sites and functions ----------------------------------------------------------------------------------------------
@@ -163,6 +175,8 @@ class UsageRows:
             return
         columns = [each for each in _COLUMNS if each.is_basic or options.max_width >= NARROW]
         columns = [each for each in columns if self.usages.lives in each.known_where]
+        if self.usages.sample_bytes is None:
+            columns = [each for each in columns if not each.is_error]
         table = Table.grid(padding=(0, 2, 0, 0))
         titles = [column.title_of(self.usages.lives) for column in columns]
         for title in titles:
@@ -235,6 +249,8 @@ class UsageColumn:
     is_basic: bool = False
     known_where: tuple[Lives, ...] = tuple(Lives)
     """What has to be known of lives, so that it is."""
+    is_error: bool = False
+    """Whether it says how far off an estimate may be; nothing where all was recorded."""
 
     def title_of(self, lives: Lives) -> str:
         """Its title, which says whether it is an upper bound."""
@@ -250,6 +266,7 @@ def _or_none(value: float | None, text: Callable[[int], str]) -> str:
 _BOUNDED: Final = (Lives.EXACT, Lives.AT_MOST)
 _COLUMNS: Final = (
     UsageColumn("allocated", lambda usage, _: size_text(usage.own_bytes), is_basic=True),
+    UsageColumn("+-", lambda usage, _: _or_none(usage.own_bytes_error, size_text), is_basic=True, is_error=True),
     UsageColumn("share", lambda usage, whole: share_text(usage.own_bytes, whole), is_basic=True),
     UsageColumn("objects", lambda usage, _: count_text(usage.own_objects), is_basic=True),
     UsageColumn("median size", lambda usage, _: _or_none(usage.median_size_bytes, size_text)),
