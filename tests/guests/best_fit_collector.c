@@ -6,6 +6,7 @@
  *   SECRET=1       a collection leaves a word on the stack that is none of its variables
  *   FINALIZERS=1   objects may have a finalizer, which an allocation that collects runs at once, from within its own frame
  *   SMALLEST=12    no object is smaller, and the allocator relies on it
+ *   ONE_SIZE=1   all objects are trees; compiled at link time, the allocator has no parameters left
  *   INDIRECT=1     as without optimization: functions take a context, and others by their place in the table
  */
 #include "freestanding.h"
@@ -370,10 +371,12 @@ __attribute__((noinline)) void *alloc(word size, word layout) {
     (void)header;
     (void)layout;
 #endif
-#if FINALIZERS
-    /* Seen by collections meanwhile. */
+#if FINALIZERS || ONE_SIZE
+    /* Collections see what was here before. */
     uint8_t *volatile made = pointer;
+#if FINALIZERS
     if (queued) drain();
+#endif
     pointer = made;
 #endif
     memset(pointer, 0, size);

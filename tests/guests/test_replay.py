@@ -18,6 +18,7 @@ from tinyheap.guests.serve.replay import Replay
 from tinyheap.guests.serve.residue import Kind
 from tinyheap.heap.growth import FixedStep
 from tinyheap.profile.summary import totals
+from tinyheap.recognize.facts import FixedRequest
 from tinyheap.recognize.identify import identify
 from tinyheap.recordings import Recording
 from tinyheap.units import WASM_PAGE_BYTES
@@ -26,6 +27,7 @@ from tinyheap.wasm import Module
 PLAIN = Build("2", link_time=False, precise=False, tasks=False, explicit=False, back=True)
 SECRET = PLAIN._replace(secret=True)
 FINALIZERS = PLAIN._replace(finalizers=True)
+ONE_SIZE = PLAIN._replace(link_time=True, one_size=True, back=False)
 BUILDS = [
     SECRET,
     SECRET._replace(precise=True, tasks=True, back=False),
@@ -34,6 +36,7 @@ BUILDS = [
     FINALIZERS._replace(explicit=True),
     FINALIZERS._replace(precise=True, tasks=True, optimization="s"),
     PLAIN._replace(smallest=True),
+    ONE_SIZE,
     PLAIN._replace(indirect=True, tasks=True, saved=True, explicit=True, optimization="1"),
     PLAIN._replace(indirect=True, tasks=True, saved=True, explicit=True, precise=True, back=False),
 ]
@@ -134,3 +137,14 @@ def test_an_allocator_that_relies_on_sizes_is_asked_for_those() -> None:
     assert others is not None
     # What one of the calls asks for is computed.
     assert not sizes_asked_for(other, others)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_collections_see_is_found_where_all_objects_are_of_one_size(seed: int) -> None:
+    module = Module.parse(wasm_of(ONE_SIZE))
+    facts = identify(module).best_fit
+    assert facts is not None
+    rehearsed = rehearse(module, facts, seed)
+    assert rehearsed.facts.fixed_request == FixedRequest(12, 0)
+    # The end of its frame, where nothing is written before it collects.
+    assert rehearsed.residues.functions[0].seen == (4, 8, 12, 16)

@@ -270,7 +270,8 @@ class _Learner:
     def _seen_once(self, *, in_task: bool, freed: int) -> set[int]:
         scene = self._scene(in_task=in_task, is_large=True)
         scene.fill(0, layouts=(0,))
-        scene.free_small(freed, self._sizes[-1])
+        size_bytes, layout = self._request_of(self._sizes[-1], 0)
+        scene.free_small(freed, size_bytes)
         alone = self._rng.sample(scene.objects, WINDOW_WORDS)
         for address in scene.objects:
             scene.write(address, 0)
@@ -279,8 +280,7 @@ class _Learner:
         for index, address in enumerate(alone):
             scene.write(scene.stack_pointer - (index + 1) * WORD_BYTES, address)
         scene.publish()
-        size_bytes = self._sizes[-1]
-        made = self._guest.call(self._index, scene, *self._request_of(size_bytes, 0))
+        made = self._guest.call(self._index, scene, size_bytes, layout)
         memory = self._guest.memory
         table_at = self._facts.metadata_start_address
         table = memory[int.from_bytes(memory[table_at : table_at + WORD_BYTES], "little") :]

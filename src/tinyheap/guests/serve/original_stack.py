@@ -239,8 +239,13 @@ class RecordOnStack:
         """Follow it; where what will be left may not be explained, keep what tells."""
         tracer = self._tracer
         tracer.marked()
-        self._is_in_doubt = self._looks_at_finalizers() or not self._residue.explains_ends_of(
-            tracer.case, tracer.values, self._memory.stack_pointer, self._engine.geometry
+        # Where the call was made already, objects were not marked in the original's order, which variables tell of.
+        self._is_in_doubt = (
+            self._replay.has_kept
+            or self._looks_at_finalizers()
+            or not self._residue.explains_ends_of(
+                tracer.case, tracer.values, self._memory.stack_pointer, self._engine.geometry
+            )
         )
         if self._is_called and self._is_in_doubt and not self._replay.has_kept:
             self._replay.keep(self._covered)
