@@ -65,7 +65,8 @@ MODULES = {"pyelftools": "elftools"}
 
 def test_libraries_are_those_of_the_extras_and_of_the_readers() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"].values()
-    wanted = [*PYPROJECT["dependency-groups"]["readers"], *(text for extra in extras for text in extra)]
+    groups = PYPROJECT["dependency-groups"]
+    wanted = [*groups["readers"], *groups["oracles"], *(text for extra in extras for text in extra)]
     names = {Requirement(text).name for text in wanted} - {"tinyheap"}
     assert {MODULES.get(name, name) for name in names} == needs.LIBRARIES
 

@@ -211,10 +211,11 @@ def _fit_blocks(trace: Trace, collector: Collector, gc: Gc, scan: int) -> Fit:
 
 def _most_blocks(trace: Trace, largest: Geometry, attempt: Callable[[int], _Trial]) -> int:
     """A size that passes: the trace's, or a multiple of it, since another collector may need more for the same objects."""
+    blocks = max(largest.end_block, 1)
     for factor in _FACTORS:
-        if trace.word_bytes > 2 and attempt(factor * largest.end_block).passed:
-            return factor * largest.end_block
-    return largest.end_block
+        if trace.word_bytes > 2 and attempt(factor * blocks).passed:
+            return factor * blocks
+    return blocks
 
 
 def _heap_bytes(like: Geometry, blocks: int) -> int:

@@ -32,7 +32,7 @@ _PRIME: Final = 0x100000001B3
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramRun:
     """What a run came to."""
 
     result: str
@@ -51,8 +51,8 @@ class Outcome:
 class Verification:
     """Two runs, and in what they differ."""
 
-    original: Outcome
-    transplanted: Outcome
+    original: ProgramRun
+    transplanted: ProgramRun
     differences: tuple[str, ...]
     """Each in a phrase; none, and they did the same."""
 
@@ -106,7 +106,7 @@ def witnessed(module: Module, alloc: int) -> bytes:
 
 def _outcome(
     wasm: bytes, heap: BlockHeap, work: Callable[[Program], str], grants: Grants, imports: Imports | None
-) -> Outcome:
+) -> ProgramRun:
     output = io.BytesIO()
     granted = replace(
         grants, stdout=output, stderr=io.BytesIO(), seed=1 if grants.seed is None else grants.seed, interruptible=True
@@ -126,7 +126,7 @@ def _outcome(
         counters = {
             name: memory.read_u64(address) for name, address in vars(heap.counters).items() if address is not None
         }
-        return Outcome(
+        return ProgramRun(
             result,
             output.getvalue(),
             program.exit_code,
@@ -138,7 +138,7 @@ def _outcome(
         )
 
 
-def _visible_differences(before: Outcome, after: Outcome) -> Iterator[str]:
+def _visible_differences(before: ProgramRun, after: ProgramRun) -> Iterator[str]:
     if before.result != after.result:
         yield f"results: {_shortened(before.result)}, and {_shortened(after.result)}"
     if before.output != after.output:
@@ -147,7 +147,7 @@ def _visible_differences(before: Outcome, after: Outcome) -> Iterator[str]:
         yield f"exit codes: {before.exit_code}, and {after.exit_code}"
 
 
-def _inner_differences(before: Outcome, after: Outcome) -> Iterator[str]:
+def _inner_differences(before: ProgramRun, after: ProgramRun) -> Iterator[str]:
     if (before.allocations, before.trace) != (after.allocations, after.trace):
         yield f"allocations: {before.allocations}, and {after.allocations} at other addresses"
     for name, count in before.counters.items():

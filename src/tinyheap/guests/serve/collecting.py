@@ -106,7 +106,8 @@ class Collector:
         stack.collects()
         if self._watch is not None:
             self._watch.collection_begins(len(self._collections) + 1)
-        self._engine.mark_addresses((self.held_address,) if self.held_address else ())
+        if self.held_address:
+            self._engine.mark_addresses((self.held_address,))
         for start, end in stack.root_ranges():
             roots_bytes += end - start
             self._engine.mark_roots(memory.memory[start:end])
