@@ -118,7 +118,9 @@ def _fit_pages(subject: Subject, condition: Condition, limit: Limit, most_pages:
         outcome = _run(subject, condition.changed(limit, pages * WASM_PAGE_BYTES))
         return _Trial(outcome.passed, _ending(outcome))
 
-    return _fitted(str(condition), limit, WASM_PAGE_BYTES, range(1, most_pages + 1), scan, attempt, _pages_bytes)
+    # A program that allocates nothing takes no page, and passes in one.
+    sizes = range(1, max(most_pages, 1) + 1)
+    return _fitted(str(condition), limit, WASM_PAGE_BYTES, sizes, scan, attempt, _pages_bytes)
 
 
 def _pages_bytes(pages: int) -> int:
