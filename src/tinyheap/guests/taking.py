@@ -30,7 +30,6 @@ from tinyheap.snapshots.snapshot import Frame, GlobalValue, HeapRecord, RootRang
 
 if TYPE_CHECKING:
     from tinyheap.guests.opening import BoundRun, PreparedRun
-    from tinyheap.guests.serve.roots import Memory as ReadableMemory
     from tinyheap.guests.serve.serving import ServingHeap
     from tinyheap.heap.collectors import Collector
     from tinyheap.heap.geometry import Geometry
@@ -279,8 +278,3 @@ def _kind_of(facts: BlockHeap | BestFitHeap, start: int, end: int, stack_pointer
         return RootRangeKind.CHAIN
     is_whole = end > stack_pointer or end == facts.roots.stack_top_address
     return RootRangeKind.STACK if is_whole else RootRangeKind.COLLECTOR
-
-
-def ranges_of(facts: ServedHeap, memory: ReadableMemory, stack_pointer: int) -> Iterator[tuple[int, int]]:
-    """What a collection would scan that begins with nothing more on the stack."""
-    return root_ranges(facts.roots, memory, stack_pointer)

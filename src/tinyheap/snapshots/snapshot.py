@@ -19,7 +19,7 @@ from tinyheap.errors import InputError, SnapshotError
 from tinyheap.files import reason_of, text_of, write_whole
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.geometry import Geometry
-from tinyheap.snapshots.moments import Moment, MomentKind
+from tinyheap.snapshots.moments import Moment
 from tinyheap.units import GIB, WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -279,11 +279,6 @@ class Snapshot:
     def when(self) -> str:
         """The moment in words."""
         return "an unknown moment" if self.moment is None else str(self.moment)
-
-    @property
-    def is_after_the_run(self) -> bool:
-        """Whether nothing of the program ran any more."""
-        return self.moment is not None and self.moment.kind in (MomentKind.END, MomentKind.NOW, MomentKind.CALL)
 
 
 def _uncompressed(data: bytes, most_bytes: int) -> bytes:

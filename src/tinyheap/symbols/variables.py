@@ -122,8 +122,6 @@ class _Reader:
         self.dwarf = dwarf
         self.entries: dict[int, _Entry] = {}
         self.numbers: dict[_Asked, int] = {}
-        self.names: dict[int, str] = {}
-        self.sizes: dict[int, int | None] = {}
         self.asked: list[_Asked] = []
 
     def read(self, unit: Unit) -> Iterator[tuple[Unit, int, list[_Piece], Values]]:
