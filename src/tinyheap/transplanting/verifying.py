@@ -77,7 +77,7 @@ def verify(
     Raises:
         HostError: There is no host for the program.
     """
-    before, after = (_outcome(wasm, transplant.heap, work, grants, imports) for wasm in (original, transplant.wasm))
+    before, after = (_ran(wasm, transplant.heap, work, grants, imports) for wasm in (original, transplant.wasm))
     differences = [*_visible_differences(before, after)]
     if transplant.options.is_exact:
         differences += _inner_differences(before, after)
@@ -104,7 +104,7 @@ def witnessed(module: Module, alloc: int) -> bytes:
     return editor.encode()
 
 
-def _outcome(
+def _ran(
     wasm: bytes, heap: BlockHeap, work: Callable[[Program], str], grants: Grants, imports: Imports | None
 ) -> ProgramRun:
     output = io.BytesIO()
