@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import mmap
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from tinyheap.errors import OutputError
 
 _NAMES_OF_STREAMS: Final = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
 """What lies there stands for something that is open, whatever it is."""
+_DATABASE: Final = b"DUCK"
+_DATABASE_PLACE: Final = slice(8, 12)
 _numbers: Final = itertools.count(1)
 _unfinished: Final[set[Path]] = set()
 """What this process is writing beside its place."""
@@ -54,6 +57,11 @@ def _mode_of(path: Path) -> int:
         return path.stat().st_mode
     except (OSError, ValueError):
         return 0
+
+
+def is_database(data: bytes | mmap.mmap) -> bool:
+    """Whether the bytes of a file begin as those of a DuckDB database do, which every recording is."""
+    return data[_DATABASE_PLACE] == _DATABASE
 
 
 def identity_of(path: Path) -> object:

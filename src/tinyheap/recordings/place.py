@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import OutputError, RecordingWriteError
-from tinyheap.files import check_writable, is_utf8, reason_of, text_of
+from tinyheap.files import check_writable, is_database, is_utf8, reason_of, text_of
 
-_MAGIC: Final = b"DUCK"
-_MAGIC_PLACE: Final = slice(8, 12)
 _COLUMN: Final = b"heap_start_address"
 """A name that every recording's catalog holds, and hardly any other database's."""
 
@@ -77,6 +75,6 @@ def is_recording(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data[_MAGIC_PLACE] == _MAGIC and data.find(_COLUMN) >= 0
+            return is_database(data) and data.find(_COLUMN) >= 0
     except (OSError, ValueError):  # it may not be read, or has just been cut
         return False

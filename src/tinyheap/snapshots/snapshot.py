@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from tinyheap.errors import InputError, SnapshotError
-from tinyheap.files import reason_of, text_of, write_whole
+from tinyheap.files import is_database, reason_of, text_of, write_whole
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.geometry import Geometry
 from tinyheap.snapshots.moments import Moment
@@ -232,6 +232,11 @@ class Snapshot:
             from tinyheap.snapshots.core_dump import decode
 
             return replace(cls(memoryview(b"")), **decode(data))
+        if is_database(data):
+            raise SnapshotError(
+                "invalid snapshot: this is a recording, which `tinyheap report` shows; for the heap at one moment run the "
+                "program once more: `tinyheap profile MODULE --snapshot FILE`, then `tinyheap inspect FILE`"
+            )
         if not data or len(data) % WASM_PAGE_BYTES:
             raise SnapshotError(
                 f"invalid snapshot of {len(data):,} bytes: expected a WebAssembly core dump, or the image of a memory, a "
