@@ -105,6 +105,30 @@ def test_who_allocated_names_the_objects_of_a_recorded_run(gofmt: Path) -> None:
     assert isinstance(shown["site"], str)
 
 
+def test_a_recorded_run_is_compared_with_one_that_was_not_by_what_both_know(gofmt: Path) -> None:
+    taken(gofmt, "early.core", "--at", "allocation:1000")
+    tinyheap(
+        "profile", gofmt, "--seed", "1", "-q", "--snapshot", "early_sites.core", "--at", "allocation:1000", "--", "a.go"
+    )
+    said = tinyheap("profile", gofmt, "--seed", "1", "-q", "--force", "--snapshot", "late.core", "--", "a.go")
+    assert said.exit_code == 0, said.output
+    mixed = asked("late.core", "--against", "early.core")["comparison"]
+    assert mixed["left_out"] == ["allocation sites"]
+    taken(gofmt, "late_shapes.core")
+    plain = asked("late_shapes.core", "--against", "early.core")["comparison"]
+    assert mixed == {**plain, "left_out": ["allocation sites"]}
+    assert asked("late.core", "--against", "early_sites.core")["comparison"]["left_out"] == []
+    assert "not compared by allocation sites" in tinyheap("inspect", "late.core", "--against", "early.core").stdout
+
+
+def test_a_recording_is_no_snapshot(gofmt: Path) -> None:
+    tinyheap("profile", gofmt, "--seed", "1", "-q", "-o", "a.tinyheap", "--", "a.go")
+    said = tinyheap("inspect", "a.tinyheap")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert "a.tinyheap: invalid snapshot: this is a recording, which `tinyheap report` shows" in said.stderr
+    assert "`tinyheap profile MODULE --snapshot FILE`" in said.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.inspect.comparing import compare_heaps
 from tinyheap.inspect.dominators import retained_tree
 from tinyheap.inspect.holders import holders_of
 from tinyheap.inspect.holes import holes_for
@@ -93,7 +92,7 @@ def answers_of(
         object=None if shown is None else object_view(inspection, objects_of(inspection, shown)[0]),
         retained=retained_tree(named) if retained else None,
         holes=None if holes is None else holes_for(named, holes),
-        comparison=None if earlier is None else compare_heaps(earlier.named, named),
+        comparison=None if earlier is None else inspection.since(earlier),
         proof=None if second_run is None else prove(inspection, second_run),
     )
 

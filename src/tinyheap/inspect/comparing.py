@@ -100,12 +100,14 @@ class HeapComparison(Result):
         paths: those with more or fewer objects, likewise; garbage is on none.
         new_objects: how many are there that were not.
         gone_objects: how many were there that are not.
+        left_out: what names objects of one of the two heaps only (`NameSource`), so that they are not compared by it.
     """
 
     groups: tuple[GroupDifference, ...]
     paths: tuple[PathDifference, ...]
     new_objects: int
     gone_objects: int
+    left_out: tuple[str, ...] = ()
 
 
 def compare_heaps(before: NamedGraph, after: NamedGraph) -> HeapComparison:

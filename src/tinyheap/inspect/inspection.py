@@ -11,10 +11,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from tinyheap.errors import GeometryError, SnapshotError
+from tinyheap.inspect.comparing import compare_heaps
 from tinyheap.inspect.goroutines import GoroutineNames
 from tinyheap.inspect.graph import HeapGraph
 from tinyheap.inspect.heap_facts import HeapFacts
-from tinyheap.inspect.naming import Layered, NamedGraph, ShapeNames
+from tinyheap.inspect.naming import Layered, NamedGraph, NameSource, ShapeNames
 from tinyheap.inspect.overviews import overview
 from tinyheap.inspect.recognized import recognized
 from tinyheap.inspect.root_names import RootNames
@@ -26,6 +27,7 @@ from tinyheap.symbols.reading import check_same_code, types_of
 from tinyheap.symbols.types import Types
 
 if TYPE_CHECKING:
+    from tinyheap.inspect.comparing import HeapComparison
     from tinyheap.inspect.naming import ObjectNames
     from tinyheap.inspect.typed import TypedHeap
     from tinyheap.snapshots.snapshot import Snapshot
@@ -82,11 +84,26 @@ class Inspection:
         except GeometryError as error:
             raise SnapshotError(f"invalid snapshot: its heap makes no sense: {error}") from error
         typed = typed_heap(graph, types, parsed, lambda: names.variables)
-        return cls(snapshot, parsed, NamedGraph(graph, _namer(snapshot, typed), typed), types.problem)
+        namer = Layered(*_namers(snapshot, typed).values())
+        return cls(snapshot, parsed, NamedGraph(graph, namer, typed), types.problem)
 
     def _repr_html_(self) -> str:
         """The overview, for notebooks."""
         return overview(self)._repr_html_()
+
+    def since(self, earlier: Inspection) -> HeapComparison:
+        """What has changed since an earlier snapshot of the program, by the kinds of names that the objects of both have."""
+        mine, others = (_namers(each.snapshot, each.named.typed) for each in (self, earlier))
+        if mine.keys() == others.keys():
+            return compare_heaps(earlier.named, self.named)
+        before, after = (
+            NamedGraph(
+                each.graph, Layered(*(namers[source] for source in NameSource if source in mine.keys() & others))
+            )
+            for each, namers in ((earlier, others), (self, mine))
+        )
+        left_out = tuple(str(source) for source in NameSource if source in mine.keys() ^ others.keys())
+        return replace(compare_heaps(before, after), left_out=left_out)
 
     @property
     def graph(self) -> HeapGraph:
@@ -94,12 +111,13 @@ class Inspection:
         return self.named.graph
 
 
-def _namer(snapshot: Snapshot, typed: TypedHeap | None) -> ObjectNames:
-    """What names objects: stacks are told first; then types, where they are known; sites, of a recorded run; or their looks."""
+def _namers(snapshot: Snapshot, typed: TypedHeap | None) -> dict[NameSource, ObjectNames]:
+    """What names objects, in the order in which it is asked."""
     canary = None if snapshot.heap is None else snapshot.heap.stack_canary
-    return Layered(
-        *(() if canary is None else (GoroutineNames(canary),)),
-        *(() if typed is None else (TypeNames(typed),)),
-        *(() if snapshot.origins is None else (SiteNames(snapshot.origins),)),
-        ShapeNames(),
-    )
+    namers: dict[NameSource, ObjectNames | None] = {
+        NameSource.STACKS: None if canary is None else GoroutineNames(canary),
+        NameSource.TYPES: None if typed is None else TypeNames(typed),
+        NameSource.SITES: None if snapshot.origins is None else SiteNames(snapshot.origins),
+        NameSource.SHAPES: ShapeNames(),
+    }
+    return {source: namer for source, namer in namers.items() if namer is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -112,6 +113,15 @@ def _layout_text(graph: HeapGraph, word: int) -> str:
         return str(static_layout(memoryview(memory), at, width)) if at >= 0 else UNREADABLE
     except LayoutError:
         return UNREADABLE
+
+
+class NameSource(StrEnum):
+    """Where names come from."""
+
+    STACKS = "goroutine stacks"
+    TYPES = "types"
+    SITES = "allocation sites"
+    SHAPES = "looks"
 
 
 class Layered:

@@ -9,6 +9,7 @@ export function Changes({ changes }: { changes: Found }) {
   return (
     <>
       <p>{countText(changes.new_objects)} objects are new, {countText(changes.gone_objects)} are gone.</p>
+      {changes.left_out.length > 0 && <p class="quiet">Not compared by {changes.left_out.join(" or ")}, which only one of the two snapshots knows.</p>}
       <h3>By type</h3>
       <DataTable
         name="groups"

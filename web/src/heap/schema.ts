@@ -99,6 +99,8 @@ export interface Changes {
   moment: string;
   new_objects: number;
   gone_objects: number;
+  /** What names objects of one of the two heaps only, so that they are not compared by it. */
+  left_out: string[];
   groups: GroupDifference[];
   paths: PathDifference[];
 }

@@ -64,6 +64,8 @@ class Changes(TypedDict):
     """Of the earlier one."""
     new_objects: int
     gone_objects: int
+    left_out: list[str]
+    """What names objects of one of the two heaps only, so that they are not compared by it."""
     groups: list[Annotated[dict[str, Any], GroupDifference]]
     paths: list[Annotated[dict[str, Any], PathDifference]]
 

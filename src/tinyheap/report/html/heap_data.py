@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tinyheap import __version__
-from tinyheap.inspect.comparing import compare_heaps
 from tinyheap.inspect.decoding import decoded
 from tinyheap.inspect.dominators import group_sums
 from tinyheap.inspect.graph import Certainty
@@ -216,13 +215,14 @@ def _origins(inspection: Inspection, objects: list[int]) -> list[contents.Origin
 def _changes(inspection: Inspection, earlier: Inspection | None) -> contents.Changes | None:
     if earlier is None:
         return None
-    found = compare_heaps(earlier.named, inspection.named)
+    found = inspection.since(earlier)
     groups = [replace(each, group=shortened(each.group)) for each in found.groups[:MOST_CHANGES]]
     paths = [replace(each, path=shortened(each.path)) for each in found.paths[:MOST_CHANGES]]
     return {
         "moment": shortened(earlier.snapshot.when),
         "new_objects": found.new_objects,
         "gone_objects": found.gone_objects,
+        "left_out": list(found.left_out),
         "groups": json_of(groups),
         "paths": json_of(paths),
     }

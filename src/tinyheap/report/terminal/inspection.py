@@ -296,6 +296,8 @@ def _proof(found: Proof) -> Iterator[RenderableType]:
 
 def _comparison(found: HeapComparison) -> Iterator[RenderableType]:
     yield _line(f"new: {_objects(found.new_objects)}; gone: {_objects(found.gone_objects)}", "bold")
+    if found.left_out:
+        yield _line(f"not compared by {' or '.join(found.left_out)}, which only one of the two snapshots knows")
     table = _table("more", "new", "gone", "what")
     for group in found.groups[:CHANGES_SHOWN]:
         sign = "-" if group.growth_bytes < 0 else ""
