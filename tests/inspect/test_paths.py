@@ -19,6 +19,7 @@ from tinyheap.inspect import (
     RootSource,
     RootTable,
     Verdict,
+    WordCertainty,
     distinct_paths,
     shortest_path,
     why,
@@ -121,9 +122,9 @@ def test_a_path_names_each_word() -> None:
     (path,) = distinct_paths(NamedGraph(graph), 2)
     assert path.root.source == GLOBALS
     assert (path.root.address, path.root.offset, path.root.value) == (0x1008, 8, first)
-    assert [(step.address, step.offset, step.is_certain) for step in path.steps] == [
-        (first, 4, True),
-        (second, 12, False),
+    assert [(step.address, step.offset, step.certainty) for step in path.steps] == [
+        (first, 4, WordCertainty.BY_LAYOUT),
+        (second, 12, WordCertainty.POSSIBLE),
     ]
     assert str(path) == (f"global main.kept+8 -> 32 B pointers .p at {first:#x} +4 -> 48 B pointers at {second:#x} +12")
 

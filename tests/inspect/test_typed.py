@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
@@ -14,124 +13,28 @@ from hypothesis import strategies as st
 from tinyheap.inspect.decoding import decoded, expression, shown, variable_name, word_name
 from tinyheap.inspect.heap_memory import HeapMemory
 from tinyheap.inspect.typed import TypedHeap
-from tinyheap.symbols.types import Field, Kind, Type, TypedVariable, Types
-
-MEMORY_BYTES = 0x2000
-HEAP = 0x1000
-VARIABLES = 0x100
-
-(
-    UINT8,
-    UINT32,
-    INT,
-    FLOAT,
-    TEXT,
-    BYTES,
+from tinyheap.symbols.types import Kind, Type, TypedVariable, Types
+from typed_worlds import (
+    ANY,
+    CHANNEL,
+    CLOSURE,
+    HASH_STRING,
+    HEAP,
+    MAIN_CLOSURE,
+    MAP,
+    MAP_POINTER,
+    MEMORY_BYTES,
     NODE,
     NODE_POINTER,
     NODES,
-    ANY,
-    CLOSURE,
-    MAP,
-    MAP_POINTER,
-    UNSAFE,
-    BYTE_POINTER,
-) = range(15)
-STRING_POINTER, PAIR, CHANNEL, BUCKET = 15, 16, 17, 18
-
-TABLE = [
-    Type(Kind.UNSIGNED, "uint8", 1),
-    Type(Kind.UNSIGNED, "uint32", 4),
-    Type(Kind.SIGNED, "int", 4),
-    Type(Kind.FLOAT, "float32", 4),
-    Type(Kind.RECORD, "string", 8, fields=(Field("ptr", 0, BYTE_POINTER), Field("len", 4, UINT32))),
-    Type(
-        Kind.RECORD,
-        "[]byte",
-        12,
-        fields=(Field("ptr", 0, BYTE_POINTER), Field("len", 4, UINT32), Field("cap", 8, UINT32)),
-    ),
-    Type(
-        Kind.RECORD,
-        "main.node",
-        24,
-        fields=(Field("next", 0, NODE_POINTER), Field("name", 4, TEXT), Field("body", 12, BYTES)),
-    ),
-    Type(Kind.POINTER, "*main.node", 4, NODE),
-    Type(
-        Kind.RECORD,
-        "[]*main.node",
-        12,
-        fields=(Field("ptr", 0, STRING_POINTER), Field("len", 4, UINT32), Field("cap", 8, UINT32)),
-    ),
-    Type(Kind.RECORD, "runtime._interface", 8, fields=(Field("typecode", 0, UNSAFE), Field("value", 4, UNSAFE))),
-    Type(Kind.RECORD, "func", 8, fields=(Field("context", 0, UNSAFE), Field("fn", 4, UNSAFE))),
-    Type(
-        Kind.RECORD,
-        "runtime.hashmap",
-        40,
-        fields=(
-            *(Field("buckets", 0, UNSAFE), Field("seed", 4, UINT32), Field("count", 8, UINT32)),
-            *(Field("keySize", 12, UINT32), Field("valueSize", 16, UINT32), Field("bucketBits", 20, UINT8)),
-            *(Field("keyEqual", 24, CLOSURE), Field("keyHash", 32, CLOSURE)),
-        ),
-    ),
-    Type(Kind.POINTER, "*runtime.hashmap", 4, MAP),
-    Type(Kind.POINTER, "unsafe.Pointer", 4),
-    Type(Kind.POINTER, "*uint8", 4, UINT8),
-    Type(Kind.POINTER, "**main.node", 4, NODE_POINTER),
-    Type(Kind.ARRAY, "[2]main.node", 48, NODE, 2),
-    Type(
-        Kind.RECORD,
-        "runtime.channel",
-        24,
-        fields=(Field("elementSize", 4, UINT32), Field("bufCap", 8, UINT32), Field("buf", 20, UNSAFE)),
-    ),
-    Type(Kind.RECORD, "runtime.hashmapBucket", 12, fields=(Field("next", 8, UNSAFE),)),
-]
-HASH_STRING, MAIN_CLOSURE = 3, 4
-FUNCTIONS = {HASH_STRING: "runtime.hashmapStringPtrHash", MAIN_CLOSURE: "main.serve$1"}
-
-
-class World:
-    """Memory that a test lays out, object by object."""
-
-    def __init__(self) -> None:
-        self.memory = bytearray(MEMORY_BYTES)
-        self.objects: list[tuple[int, int]] = []
-        self.variables: list[TypedVariable] = []
-        self._next = HEAP
-        self._next_variable = VARIABLES
-
-    def put(self, data: bytes, *, room: int = 0) -> int:
-        """An object with this content; returns its address."""
-        size = max(16, -(-max(len(data), room) // 16) * 16)
-        address, self._next = self._next, self._next + size
-        self.memory[address : address + len(data)] = data
-        self.objects.append((address, size))
-        return address
-
-    def variable(self, name: str, number: int, data: bytes) -> int:
-        """A variable."""
-        address = self.static(data)
-        self.variables.append(TypedVariable(name, address, TABLE[number].size_bytes, number))
-        return address
-
-    def static(self, data: bytes) -> int:
-        """Memory outside of the heap that no variable names."""
-        address, self._next_variable = self._next_variable, self._next_variable + -(-len(data) // 8) * 8
-        self.memory[address : address + len(data)] = data
-        return address
-
-    def heap(self, names: Mapping[int, str] | None = None) -> TypedHeap:
-        addresses, sizes = np.array(self.objects, np.int64).reshape(-1, 2).T
-        types = Types(TABLE, self.variables)
-        memory = HeapMemory(bytes(self.memory), addresses, sizes, FUNCTIONS.get)
-        return TypedHeap(memory, types, (names or {}).get)
-
-
-def words(*values: int) -> bytes:
-    return struct.pack(f"<{len(values)}I", *values)
+    PAIR,
+    TABLE,
+    TEXT,
+    UINT32,
+    VARIABLES,
+    World,
+    words,
+)
 
 
 def names(heap: TypedHeap) -> list[str | None]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -189,7 +190,7 @@ def test_the_graph_has_every_step_of_every_path(inspection: Inspection) -> None:
 def test_names_cannot_break_the_graph(inspection: Inspection) -> None:
     answer = asked(inspection)
     [why] = answer.whys
-    hostile = type(why)(why.address, 'a"b\\c\n\x1b]d', why.verdict, why.dominators, why.paths, why.retained_bytes)
+    hostile = replace(why, group='a"b\\c\n\x1b]d')
     nodes, _ = read_dot(dot(WhyAnswer("x", 1, (hostile,), ())).decode())
     assert hex(why.address) in {node.strip('"') for node in nodes}
 

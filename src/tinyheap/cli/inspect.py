@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tinyheap.cli.exporting import export_options
-from tinyheap.cli.parameters import INPUT, OUTPUT, SIZE, Input, InputFile, OutputTarget
+from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SIZE, Input, InputFile, OutputTarget
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import SnapshotError
 from tinyheap.guests.program import LEAKING
 from tinyheap.inspect.answers import answers_of
 from tinyheap.inspect.inspection import Inspection
+from tinyheap.inspect.paths import MOST_PATHS
 from tinyheap.inspect.proving import SecondRun
 from tinyheap.json_of import json_of
 from tinyheap.report.consoles import result_console
@@ -70,6 +71,14 @@ def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--why", "wanted", metavar="ADDRESS|NAME", help="Say what keeps an object alive, or the objects of a name."
 )
+@click.option(
+    "--paths",
+    type=COUNT,
+    default=MOST_PATHS,
+    show_default=True,
+    metavar="COUNT",
+    help="Show at most so many paths with --why; no two of them share an object that another path could avoid.",
+)
 @click.option("--object", "shown", metavar="ADDRESS", help="Show an object: its words, its text, who refers to it.")
 @click.option("--retained", is_flag=True, help="Show which objects would take others with them, as a tree.")
 @click.option("--holes", type=SIZE, help="Say why an object of this size has no room, and what is in the way.")
@@ -93,6 +102,7 @@ def command(
     invoke: str | None,
     ran: Input | None,
     wanted: str | None,
+    paths: int,
     shown: str | None,
     retained: bool,
     holes: int | None,
@@ -136,7 +146,7 @@ def command(
         code = None if ran is None else ran.read()
         inspection, second_run = Inspection.of(_loaded(module, data), code, symbols), None
     earlier = None if against is None else _earlier(against, inspection, symbols)
-    answers = answers_of(inspection, wanted, shown, holes, earlier, second_run, retained=retained)
+    answers = answers_of(inspection, wanted, shown, holes, earlier, second_run, retained=retained, paths=paths)
     if html:
         html.write(heap_page(inspection, earlier).encode())
         click.echo(f"wrote {html}", err=True)

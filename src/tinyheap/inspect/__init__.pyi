@@ -1,3 +1,4 @@
+from tinyheap.inspect.certainty import WordCertainty as WordCertainty
 from tinyheap.inspect.comparing import (
     GroupDifference as GroupDifference,
     HeapComparison as HeapComparison,

@@ -10,7 +10,7 @@ from tinyheap.inspect.holders import holders_of
 from tinyheap.inspect.holes import holes_for
 from tinyheap.inspect.object_views import object_view
 from tinyheap.inspect.overviews import objects_of, overview
-from tinyheap.inspect.paths import why
+from tinyheap.inspect.paths import MOST_PATHS, why
 from tinyheap.inspect.proving import prove
 from tinyheap.results import Result
 
@@ -68,6 +68,7 @@ def answers_of(
     second_run: SecondRun | None = None,
     *,
     retained: bool,
+    paths: int = MOST_PATHS,
 ) -> Answers:
     """What is asked of a heap: all that is given, or else an overview.
 
@@ -79,6 +80,7 @@ def answers_of(
         earlier: the heap to be compared with.
         second_run: the same program once more, as for `prove`.
         retained: whether to tell what would take others with it.
+        paths: how many distinct paths to each object there are to be at most.
 
     Raises:
         InvalidAddressError: there is no object at an address, or nothing has that name.
@@ -88,7 +90,7 @@ def answers_of(
     is_asked = retained or any(each is not None for each in (wanted, shown, holes, earlier, second_run))
     return Answers(
         overview=None if is_asked else overview(inspection),
-        why=None if wanted is None else _why(inspection, wanted),
+        why=None if wanted is None else _why(inspection, wanted, paths),
         object=None if shown is None else object_view(inspection, objects_of(inspection, shown)[0]),
         retained=retained_tree(named) if retained else None,
         holes=None if holes is None else holes_for(named, holes),
@@ -97,7 +99,7 @@ def answers_of(
     )
 
 
-def _why(inspection: Inspection, wanted: str) -> WhyAnswer:
+def _why(inspection: Inspection, wanted: str, paths: int) -> WhyAnswer:
     objects = objects_of(inspection, wanted)
-    whys = tuple(why(inspection.named, each) for each in objects[:MOST_WHY])
+    whys = tuple(why(inspection.named, each, paths) for each in objects[:MOST_WHY])
     return WhyAnswer(wanted, len(objects), whys, holders_of(inspection.named, objects))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tinyheap.inspect.certainty import certainty_of
 from tinyheap.inspect.decoding import decoded
-from tinyheap.inspect.graph import Certainty
 from tinyheap.inspect.holders import holders_of
 from tinyheap.results import Result
 
 if TYPE_CHECKING:
+    from tinyheap.inspect.certainty import WordCertainty
     from tinyheap.inspect.decoding import Value
     from tinyheap.inspect.holders import Holder
     from tinyheap.inspect.inspection import Inspection
@@ -31,7 +32,7 @@ class Word:
         value: what it holds.
         target: the address of the object that it refers to; None for none.
         group: the name of that object; empty for none.
-        is_certain: whether the layout says that it is a pointer.
+        certainty: how sure it is that it is a pointer; None where it refers to no object.
     """
 
     offset: int
@@ -39,7 +40,7 @@ class Word:
     value: int
     target: int | None = None
     group: str = ""
-    is_certain: bool = False
+    certainty: WordCertainty | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _text(data: bytes) -> str | None:
 
 def _words(inspection: Inspection, found: int, data: bytes) -> tuple[Word, ...]:
     named, graph = inspection.named, inspection.graph
-    width, is_certain = graph.facts.geometry.word_bytes, int(graph.certainty[found]) == Certainty.CERTAIN
+    width = graph.facts.geometry.word_bytes
     targets = {int(graph.offsets[each]): int(graph.targets[each]) for each in graph.references_of(found)}
     words = []
     for offset in range(0, len(data) - width + 1, width):
@@ -125,7 +126,8 @@ def _words(inspection: Inspection, found: int, data: bytes) -> tuple[Word, ...]:
         if target is None:
             words.append(Word(offset, name, value))
         else:
-            words.append(Word(offset, name, value, graph.address_of(target), named.group_of(target), is_certain))
+            certainty = certainty_of(named, found, offset)
+            words.append(Word(offset, name, value, graph.address_of(target), named.group_of(target), certainty))
     return tuple(words)
 
 

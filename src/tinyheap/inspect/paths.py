@@ -13,8 +13,9 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from tinyheap.inspect.certainty import WordCertainty, certainty_of, certainty_of_root
 from tinyheap.inspect.decoding import expression, variable_name
-from tinyheap.inspect.graph import NONE, ROOTS, Certainty
+from tinyheap.inspect.graph import NONE, ROOTS
 from tinyheap.inspect.root_table import RootKind
 from tinyheap.results import Result
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tinyheap.inspect.typed import TypedHeap
 
 MOST_PATHS: Final = 8
+"""So many distinct paths are found where no number is given."""
 
 
 class Verdict(StrEnum):
@@ -50,7 +52,7 @@ class RootWord:
         offset: in what has it, in bytes; 0 if in no memory.
         value: what it holds.
         name: what a program would write for it; empty where that is not known.
-        is_number: whether its variable's type holds no pointers.
+        certainty: how sure it is that it is a pointer.
     """
 
     root: int
@@ -59,7 +61,7 @@ class RootWord:
     offset: int
     value: int
     name: str = ""
-    is_number: bool = False
+    certainty: WordCertainty = WordCertainty.POSSIBLE
 
     @classmethod
     def of(cls, named: NamedGraph, root: int) -> RootWord:
@@ -75,14 +77,13 @@ class RootWord:
             offset,
             int(graph.roots.value[root]),
             name or "",
-            typed is not None and typed.is_plain(address),
+            certainty_of_root(named, root),
         )
 
     def __str__(self) -> str:
         if self.name:
             return f"{self.source.kind} {self.name}"
-        place = f"{self.source}+{self.offset}" if self.offset else str(self.source)
-        return f"{place} (a number, by its type)" if self.is_number else place
+        return f"{self.source}+{self.offset}" if self.offset else str(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Step:
         group: the holder's group.
         offset: of the word in the holder, in bytes.
         word: its name.
-        is_certain: whether the holder's layout says that it is a pointer.
+        certainty: how sure it is that it is a pointer.
     """
 
     holder: int
@@ -103,19 +104,20 @@ class Step:
     group: str
     offset: int
     word: str
-    is_certain: bool
+    certainty: WordCertainty
 
     @classmethod
     def of(cls, named: NamedGraph, reference: int) -> Step:
         """The step by that reference."""
         graph, holder = named.graph, named.graph.holder_of(reference)
+        offset = int(graph.offsets[reference])
         return cls(
             holder=holder,
             address=graph.address_of(holder),
             group=named.group_of(holder),
-            offset=int(graph.offsets[reference]),
+            offset=offset,
             word=named.word_of(reference),
-            is_certain=int(graph.certainty[holder]) == Certainty.CERTAIN,
+            certainty=certainty_of(named, holder, offset),
         )
 
     def __str__(self) -> str:
@@ -143,6 +145,11 @@ class Path:
         word, typed = RootWord.of(named, root), named.typed
         return cls(word, steps, _expression(typed, word.address, steps) if typed is not None else "")
 
+    @property
+    def certainties(self) -> tuple[WordCertainty, ...]:
+        """How sure its words are pointers, the root's first."""
+        return self.root.certainty, *(step.certainty for step in self.steps)
+
     def __str__(self) -> str:
         return " -> ".join(map(str, (self.root, *self.steps)))
 
@@ -156,7 +163,8 @@ class Why(Result):
         group: its group.
         verdict: who keeps it.
         dominators: the addresses of the objects that every path leads through, from the roots on.
-        paths: distinct ones, the shortest first; none for garbage.
+        paths: distinct ones, those that say most first; none for garbage.
+        are_all_paths: whether there are no more that share nothing with these.
         retained_bytes: what would be freed with it.
     """
 
@@ -165,19 +173,21 @@ class Why(Result):
     verdict: Verdict
     dominators: tuple[int, ...]
     paths: tuple[Path, ...]
+    are_all_paths: bool
     retained_bytes: int
 
 
 def why(named: NamedGraph, found: int, most: int = MOST_PATHS) -> Why:
     """Why an object is alive, with up to so many distinct paths."""
     graph = named.graph
-    paths = distinct_paths(named, found, most)
+    paths = distinct_paths(named, found, most + 1)
     return Why(
         address=graph.address_of(found),
         group=named.group_of(found),
         verdict=verdict_of(graph, found),
         dominators=tuple(graph.address_of(each) for each in dominators_of(graph, found)),
-        paths=paths,
+        paths=paths[:most],
+        are_all_paths=len(paths) <= most,
         retained_bytes=int(graph.tree.retained_bytes[found]),
     )
 
@@ -221,14 +231,16 @@ def best_path(named: NamedGraph, found: int) -> Path | None:
 def distinct_paths(named: NamedGraph, found: int, most: int = MOST_PATHS) -> tuple[Path, ...]:
     """Up to so many paths that share nothing but what all paths lead through; none for garbage.
 
-    Those come first that say most: which a program could write, then those that lead through pointers only, the shortest first.
+    Those that say most come first: those without a number on the way; of these, those that a program could write, then
+    those that lead through pointers only, then the shortest.
     """
     return tuple(sorted(_distinct_paths(named, found, most), key=_uncertainty))
 
 
-def _uncertainty(path: Path) -> tuple[bool, bool, int]:
-    is_sure = not path.root.is_number and all(step.is_certain for step in path.steps)
-    return not path.expression, not is_sure, len(path.steps)
+def _uncertainty(path: Path) -> tuple[bool, bool, bool, int]:
+    words = path.certainties
+    is_sure = all(each.is_certain for each in words)
+    return WordCertainty.FALSE in words, not path.expression, not is_sure, len(path.steps)
 
 
 def _distinct_paths(named: NamedGraph, found: int, most: int) -> tuple[Path, ...]:

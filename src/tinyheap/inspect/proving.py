@@ -286,7 +286,7 @@ def _note_plain(named: NamedGraph, roots: NDArray[np.uint8]) -> None:
     graph, typed = named.graph, named.typed
     unknown = (graph.holding_roots != NONE) & (roots == Meaning.UNKNOWN)
     for root in np.flatnonzero(unknown).tolist() if typed is not None else ():
-        if typed is not None and typed.is_plain(int(graph.roots.address[root])):
+        if typed is not None and typed.plain_at(int(graph.roots.address[root])):
             roots[root] = Meaning.NUMBER
 
 

@@ -135,10 +135,10 @@ class TypedHeap:
         near = reversed(self.known[max(0, behind - _NESTED) : behind])
         return next((each for each in near if address < each.end), None)
 
-    def is_plain(self, address: int) -> bool:
-        """Whether what lies at an address outside of the heap is a variable that holds no pointer."""
+    def plain_at(self, address: int) -> Known | None:
+        """The variable that an address outside of the heap lies in, of those that hold no pointer."""
         behind = bisect_right(self._plain, address, key=lambda each: each.start)
-        return behind > 0 and address < self._plain[behind - 1].end
+        return self._plain[behind - 1] if behind and address < self._plain[behind - 1].end else None
 
     def dynamic_type(self, type_code: int) -> str | None:
         """The name of the type that an interface's type code says; None where it is not known."""

@@ -16,7 +16,7 @@ from browser_fixtures import processor_s
 from inspected_heaps import graph_of, inspected, million_objects, typed_nodes
 from tinyheap.guests.program import Program
 from tinyheap.heap import Heap
-from tinyheap.inspect import Inspection, NamedGraph, compare_heaps, holes_for, overview, shortest_path
+from tinyheap.inspect import Inspection, NamedGraph, compare_heaps, distinct_paths, holes_for, overview, shortest_path
 from tinyheap.inspect.naming import Groups, ShapeNames
 from tinyheap.inspect.overviews import objects_of
 from tinyheap.report.html import heap_data
@@ -127,12 +127,33 @@ class TestObject:
             if path is None:
                 expect(page.locator("#object")).to_contain_text("garbage, freed by the next collection")
                 continue
-            steps = [f"{step}{'' if step.is_certain else ' possibly a number'}" for step in path.steps]
+            root, *steps = (f"{word} {word.certainty}" for word in (path.root, *path.steps))
             shown = lines(way)
             if len(steps) <= 12:
-                assert shown == [str(path.root), *steps]
+                assert shown == [root, *steps]
             else:
-                assert (shown[0], shown[-1], len(shown)) == (str(path.root), steps[-1], 14)
+                assert (shown[0], shown[-1], len(shown)) == (root, steps[-1], 14)
+
+    def test_all_distinct_paths_are_shown(self, heap: Inspection, real_file: Path, open_page: OpenPage) -> None:
+        page, named, graph = open_page(real_file), heap.named, heap.graph
+        held = np.bincount(graph.targets, minlength=len(graph))
+        most_held = [each for each in np.argsort(-held).tolist() if not graph.is_garbage[each]]
+        random = np.random.default_rng(2)
+        for found in (*most_held[:3], *map(int, random.choice(most_held, SAMPLES))):
+            page.get_by_role("searchbox", name="Address of an object").fill(hex(graph.address_of(found)))
+            page.keyboard.press("Enter")
+            expect(page.locator(f".object[data-object='{found}']")).to_be_visible()
+            page.get_by_role("button", name="Show all distinct paths").click()
+            expect(page.locator("#object .paths h4")).to_be_visible()
+            paths, shown = distinct_paths(named, found, 9), page.locator("#object .paths .way")
+            more = page.get_by_role("button", name="Show more paths")
+            assert (shown.count(), more.is_visible()) == (min(len(paths), 8), len(paths) > 8)
+            for path, way in zip(paths[:8], shown.all(), strict=True):
+                words = [f"{word} {word.certainty}" for word in (path.root, *path.steps)]
+                assert lines(way.locator("li"))[:6] == words[:6]
+            if more.is_visible():
+                more.click()
+                expect(shown).to_have_count(min(len(distinct_paths(named, found, 65)), 64))
 
     def test_who_refers_to_it(self, heap: Inspection, real_file: Path, open_page: OpenPage) -> None:
         graph = heap.graph

@@ -156,6 +156,20 @@ export class Graph implements Living {
     return word ? this.facts.words[word]! : null;
   }
 
+  /** How sure it is that a reference is a pointer. */
+  certainty(reference: number): string {
+    return this.facts.certainties[this.references.certainty[reference]!]!;
+  }
+
+  rootCertainty(root: number): string {
+    return this.facts.certainties[this.roots.certainty[root]!]!;
+  }
+
+  /** Of the words on a path, the root's first. */
+  certainties({ root, references }: Path): string[] {
+    return [this.rootCertainty(root), ...references.map((reference) => this.certainty(reference))];
+  }
+
   rootsTo(object: number): number[] {
     const found: number[] = [];
     this.roots.target.forEach((target: number, root: number) => target === object && found.push(root));

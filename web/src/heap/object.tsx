@@ -1,15 +1,17 @@
 /** One object: why it is alive, what refers to it, and what is in it. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { object as chosen } from "../choices";
 import { addressText, countText, sizeText, timeText } from "../format";
-import { Empty, Facts } from "../parts";
-import { type Graph, readMemory } from "./heap";
+import { Button, Empty, Facts } from "../parts";
+import { type Graph, type Path, readMemory } from "./heap";
+import { distinctPaths, FALSE } from "./paths";
 import { ALL_ROOTS } from "./schema";
 import { show } from "./state";
 
 /** Of a long path its beginning and its end; of many words or holders the first. */
 const STEPS = 12;
 const HOLDERS = 30;
+const PATHS = 8;
 const WORDS = 256;
 
 export function ObjectSection({ graph }: { graph: Graph }) {
@@ -26,6 +28,7 @@ export function ObjectSection({ graph }: { graph: Graph }) {
             <ObjectFacts graph={graph} object={object} />
             <h4>Why it is alive</h4>
             <Way graph={graph} object={object} />
+            <DistinctPaths graph={graph} object={object} key={object} />
             <Holders graph={graph} object={object} />
           </div>
           <div>
@@ -79,10 +82,30 @@ export function ObjectLink({ graph, object }: { graph: Graph; object: number }) 
   return <button type="button" class="link" onClick={() => show(object)}>{graph.name(object)}</button>;
 }
 
-/** The shortest path to an object: as a program would write it, where that is known, and by words. */
+/** The shortest path to an object. */
 export function Way({ graph, object }: { graph: Graph; object: number }) {
   const path = graph.path(object);
-  if (!path) return <p>Held by nobody: garbage, freed by the next collection.</p>;
+  return path ? <PathView graph={graph} path={path} /> : <p>Held by nobody: garbage, freed by the next collection.</p>;
+}
+
+/** All distinct paths to an object, some at first: finding each takes a search of the heap. */
+function DistinctPaths({ graph, object }: { graph: Graph; object: number }) {
+  const [most, setMost] = useState(0);
+  const found = useMemo(() => (most ? distinctPaths(graph, object, most + 1) : []), [graph, object, most]);
+  if (graph.isGarbage(object)) return null;
+  const [shown, isMore] = [found.slice(0, most), found.length > most];
+  return (
+    <div class="paths">
+      {most > 0 && <h4>{isMore ? `${countText(most)} distinct paths of more` : `All distinct paths: ${countText(shown.length)}`}</h4>}
+      {most > 0 && <p class="quiet">No two share an object that another path could avoid.</p>}
+      {shown.map((path, at) => <PathView key={at} graph={graph} path={path} />)}
+      {(most === 0 || isMore) && <Button label={most ? "Show more paths" : "Show all distinct paths"} onClick={() => setMost(most ? most * 8 : PATHS)} />}
+    </div>
+  );
+}
+
+/** A path, as a program would write it, where that is known, and by words. */
+function PathView({ graph, path }: { graph: Graph; path: Path }) {
   const { root, references } = path;
   const expression = graph.expression(path);
   const cut = references.length > STEPS ? references.length - STEPS : 0;
@@ -90,13 +113,18 @@ export function Way({ graph, object }: { graph: Graph; object: number }) {
     <div class="way">
       {expression && <p class="expression"><code>{shortened(expression)}</code></p>}
       <ol>
-        <li>{graph.rootText(root)}</li>
+        <li>{graph.rootText(root)} <Certainty of={graph.rootCertainty(root)} /></li>
         {references.slice(0, STEPS / 2).map((reference) => <Step key={reference} graph={graph} reference={reference} />)}
         {cut > 0 && <li class="quiet">… {countText(cut)} more …</li>}
         {references.slice(STEPS / 2).slice(cut).map((reference) => <Step key={reference} graph={graph} reference={reference} />)}
       </ol>
     </div>
   );
+}
+
+/** How sure it is that a word is a pointer. */
+function Certainty({ of }: { of: string }) {
+  return <span class={of === FALSE ? "certainty false" : "certainty"}>{of}</span>;
 }
 
 const LONGEST = 400;
@@ -112,7 +140,7 @@ function Step({ graph, reference }: { graph: Graph; reference: number }) {
   return (
     <li>
       <ObjectLink graph={graph} object={holder} /> <WordName graph={graph} reference={reference} />
-      {!graph.objects.is_certain[holder] && <span class="quiet"> possibly a number</span>}
+      {" "}<Certainty of={graph.certainty(reference)} />
     </li>
   );
 }
@@ -188,7 +216,7 @@ function Words({ graph, object }: { graph: Graph; object: number }) {
               <tr key={at}>
                 <td>+{at * width}</td>
                 <td><code>{hex(bytes, at * width, width)}</code></td>
-                <td>{reference !== undefined && <><WordName graph={graph} reference={reference} /> <ObjectLink graph={graph} object={graph.references.target[reference]!} /></>}</td>
+                <td>{reference !== undefined && <><WordName graph={graph} reference={reference} /> <ObjectLink graph={graph} object={graph.references.target[reference]!} /> <Certainty of={graph.certainty(reference)} /></>}</td>
               </tr>
             );
           })}

@@ -2,9 +2,9 @@
 
 /** The names of columns, by the table that they are in. */
 export const COLUMNS = {
-  object: ["first", "blocks", "group", "dominator", "retained_objects", "retained_bytes", "step", "is_certain", "references"],
-  reference: ["target", "offset", "word"],
-  root: ["target", "source", "address", "name"],
+  object: ["first", "blocks", "group", "dominator", "retained_objects", "retained_bytes", "step", "references"],
+  reference: ["target", "offset", "word", "certainty"],
+  root: ["target", "source", "address", "name", "certainty"],
   group: ["objects", "size_bytes", "garbage_objects", "garbage_bytes", "retained_bytes"],
 } as const;
 
@@ -201,6 +201,8 @@ export interface HeapObjectsHead {
   words: string[];
   /** What a program would write for roots; the first stands for no name. */
   root_names: string[];
+  /** How sure it can be that a word is a pointer. */
+  certainties: string[];
   sources: Source[];
   /** Of the objects that retain most, and have a known type. */
   decoded: Decoded[];

@@ -1,12 +1,14 @@
 """Why objects are alive, as a graph for Graphviz: the paths that `--why` tells, each object on them once.
 
-A box is an object, an ellipse what has a root; an arrow is a word, dashed where it may be a number.
+A box is an object, an ellipse what has a root; an arrow is a word, dashed where it may be a number, dotted where by its type it
+is one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tinyheap.inspect.certainty import WordCertainty
 from tinyheap.report.quantities import size_text
 from tinyheap.report.text import printable
 
@@ -47,8 +49,13 @@ def _path(path: Path, goal: int, goals: set[int]) -> Iterator[str]:
             yield f"{_node(step.address)} [label={label}]"
     yield f"{root} -> {_node(objects[0])} [label={_quoted(path.root.name or f'+{path.root.offset}')}]"
     for step, target in zip(path.steps, objects[1:], strict=True):
-        dashed = "" if step.is_certain else ", style=dashed"
-        yield f"{_node(step.address)} -> {_node(target)} [label={_quoted(step.word)}{dashed}]"
+        yield f"{_node(step.address)} -> {_node(target)} [label={_quoted(step.word)}{_style(step.certainty)}]"
+
+
+def _style(certainty: WordCertainty) -> str:
+    if certainty.is_certain:
+        return ""
+    return ", style=dotted" if certainty is WordCertainty.FALSE else ", style=dashed"
 
 
 def _node(address: int) -> str:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 import numpy as np
 
+from tinyheap.inspect.certainty import CERTAINTIES, word_certainties
 from tinyheap.inspect.graph import NONE, ROOTS, Certainty
 from tinyheap.inspect.paths import RootWord
 from tinyheap.inspect.word_names import UNKNOWN, word_names
 from tinyheap.report.exports.tables import copy_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from tinyheap.inspect.graph import HeapGraph
@@ -78,7 +81,7 @@ def _objects(inspection: Inspection) -> _Columns:
         "size_bytes": graph.sizes_bytes,
         "body_bytes": graph.sizes_bytes - np.uint64(graph.facts.shape.header_bytes),
         "name": _texts(named.groups.names)[named.groups.of],
-        "references": _certainties(graph.certainty),
+        "references": np.array([each.name.lower() for each in Certainty], object)[graph.certainty],
         "is_garbage": garbage,
         "dominator": _addresses(graph, np.where(tree.dominator == ROOTS, np.uint32(NONE), tree.dominator)),
         "retained_objects": tree.retained_objects,
@@ -109,7 +112,7 @@ def _words(named: NamedGraph) -> _Columns:
         "offset_bytes": graph.offsets,
         "name": _texts([name.removeprefix(UNKNOWN) for name in words.names])[words.of],
         "target": graph.addresses[graph.targets],
-        "reference": _certainties(graph.certainty[graph.holders]),
+        "reference": _texts(CERTAINTIES)[word_certainties(named)],
     }
 
 
@@ -122,17 +125,14 @@ def _roots(named: NamedGraph) -> _Columns:
         "address": np.ma.masked_equal(roots.address, 0),
         "name": _texts([word.name for word in words]),
         "value": roots.value,
+        "reference": _texts([word.certainty for word in words]),
         "target": _addresses(graph, graph.root_targets),
     }
 
 
-def _texts(texts: list[str] | tuple[str, ...]) -> NDArray[np.object_]:
+def _texts(texts: Sequence[str]) -> NDArray[np.object_]:
     """Texts; NULL for empty ones."""
-    return np.array([text or None for text in texts] or [None], object)[: len(texts)]
-
-
-def _certainties(certainty: NDArray[np.uint8]) -> NDArray[np.object_]:
-    return np.array([each.name.lower() for each in Certainty], object)[certainty]
+    return np.array([str(text) or None for text in texts] or [None], object)[: len(texts)]
 
 
 def _addresses(graph: HeapGraph, objects: NDArray[np.uint32]) -> NDArray[Any]:

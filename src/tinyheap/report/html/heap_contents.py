@@ -21,17 +21,18 @@ ALL_ROOTS: Final = 2**32 - 2
 
 COLUMNS: Final = {
     "object": (
-        "first", "blocks", "group", "dominator", "retained_objects", "retained_bytes", "step", "is_certain", "references",
+        "first", "blocks", "group", "dominator", "retained_objects", "retained_bytes", "step", "references",
     ),
-    "reference": ("target", "offset", "word"),
-    "root": ("target", "source", "address", "name"),
+    "reference": ("target", "offset", "word", "certainty"),
+    "root": ("target", "source", "address", "name", "certainty"),
     "group": ("objects", "size_bytes", "garbage_objects", "garbage_bytes", "retained_bytes"),
 }  # fmt: skip
 """The columns by table; together they are named ``TABLE.COLUMN``.
 
 ``first`` of an object is its first block; ``references`` is how many it holds, in the order of objects; ``step`` the last of a
 shortest path, which is a reference or, counted on from the last of these, a root.  ``word`` of a reference is its name, a place
-in `ObjectsHead.words`; ``name`` of a root one in `ObjectsHead.root_names`.
+in `HeapObjectsHead.words`; ``name`` of a root one in `HeapObjectsHead.root_names`; ``certainty`` one in
+`HeapObjectsHead.certainties`.
 """
 
 
@@ -145,6 +146,8 @@ class HeapObjectsHead(TypedDict):
     """Names of words; the first stands for no name, an empty one for what programs do not write."""
     root_names: list[str]
     """What a program would write for roots; the first stands for no name."""
+    certainties: list[str]
+    """How sure it can be that a word is a pointer."""
     sources: list[Source]
     decoded: list[Decoded]
     """Of the objects that retain most, and have a known type."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tinyheap import __version__
+from tinyheap.inspect.certainty import CERTAINTIES, word_certainties
 from tinyheap.inspect.decoding import decoded
 from tinyheap.inspect.dominators import group_sums
-from tinyheap.inspect.graph import Certainty
 from tinyheap.inspect.holes import holes_for
 from tinyheap.inspect.overviews import overview
 from tinyheap.inspect.paths import RootWord
@@ -142,7 +142,7 @@ def _groups(inspection: Inspection) -> Columns:
 def _objects(inspection: Inspection) -> tuple[contents.HeapObjectsHead, Columns]:
     named, graph = inspection.named, inspection.graph
     tree, words, root_names = graph.tree, word_names(named), NameTable("")
-    root_words = [RootWord.of(named, root).name for root in range(len(graph.roots))]
+    root_words = [RootWord.of(named, root) for root in range(len(graph.roots))]
     most = np.argsort(tree.retained_bytes, kind="stable")[::-1][:MOST_DECODED].tolist()
     columns: Columns = {
         "object.first": graph.first,
@@ -152,19 +152,21 @@ def _objects(inspection: Inspection) -> tuple[contents.HeapObjectsHead, Columns]
         "object.retained_objects": tree.retained_objects,
         "object.retained_bytes": np.minimum(tree.retained_bytes, _U32).astype(np.uint32),
         "object.step": tree.step,
-        "object.is_certain": (graph.certainty == Certainty.CERTAIN).astype(np.uint32),
         "object.references": np.diff(graph.reference_starts).astype(np.uint32),
         "reference.target": graph.targets,
         "reference.offset": graph.offsets,
+        "reference.certainty": word_certainties(named).astype(np.uint32),
         "reference.word": np.where(words.of < MOST_WORDS, words.of, np.uint32(0)),
         "root.target": graph.holding_roots,
         "root.source": graph.roots.source,
         "root.address": np.minimum(graph.roots.address, _U32).astype(np.uint32),
-        "root.name": np.array([root_names.number(name) for name in root_words], np.uint32),
+        "root.name": np.array([root_names.number(word.name) for word in root_words], np.uint32),
+        "root.certainty": np.array([CERTAINTIES.index(word.certainty) for word in root_words], np.uint32),
     }
     head: contents.HeapObjectsHead = {
         "words": [shortened(name) for name in words.names[:MOST_WORDS]],
         "root_names": root_names.list(),
+        "certainties": [str(each) for each in CERTAINTIES],
         "sources": [
             {"kind": str(each.kind), "name": shortened(each.name), "start_address": each.start_address}
             for each in graph.roots.sources

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap.inspect.answers import Answers, WhyAnswer
+from tinyheap.inspect.certainty import WordCertainty
 from tinyheap.inspect.comparing import HeapComparison
 from tinyheap.inspect.dominators import Gathering
 from tinyheap.inspect.holes import Holes
@@ -175,21 +176,28 @@ def _why(found: Why) -> Iterator[RenderableType]:
         if len(found.paths) > 1:
             yield _line(f"  path {number}", "dim")
         yield from _path(path)
+    if not found.are_all_paths:
+        yield _line("  there are more paths that share nothing with these (--paths)", "dim")
 
 
 def _path(path: Path) -> Iterator[Text]:
     """What a program would write for it, where that is known; then a line for each word, from the root on."""
     if path.expression:
         yield _line(f"    {_shortened(path.expression)}", "bold")
-    yield _line(f"    {path.root}")
+    yield _step(path.root, path.root.certainty)
     steps = path.steps
     shown = steps if len(steps) <= STEPS_SHOWN else steps[: STEPS_SHOWN // 2]
     for step in shown:
-        yield _line(f"    -> {step}{'' if step.is_certain else ' (possibly a number)'}")
+        yield _step(f"-> {step}", step.certainty)
     if len(shown) < len(steps):
         yield _line(f"    ... {len(steps) - len(shown) - STEPS_SHOWN // 2:,} more", "dim")
         for step in steps[-STEPS_SHOWN // 2 :]:
-            yield _line(f"    -> {step}{'' if step.is_certain else ' (possibly a number)'}")
+            yield _step(f"-> {step}", step.certainty)
+
+
+def _step(word: object, certainty: WordCertainty) -> Text:
+    style = "red" if certainty is WordCertainty.FALSE else "dim"
+    return _line(f"    {word}").append(f" ({certainty})", style)
 
 
 def _shortened(expression: str) -> str:
@@ -237,7 +245,7 @@ def _object(found: ObjectView) -> Iterator[RenderableType]:
 def _target(word: Word) -> str:
     if word.target is None:
         return ""
-    return printable(f"{word.group} at {word.target:#x}{'' if word.is_certain else ' (possibly a number)'}")
+    return printable(f"{word.group} at {word.target:#x} ({word.certainty})")
 
 
 # ---- retained, holes, comparison ------------------------------------------------------------------------------------------
