@@ -32,6 +32,7 @@ COMPILED_MODULES = [
     "tinyheap.traces._steps",
     "tinyheap.inspect._graph",
     "tinyheap.inspect._reach",
+    "tinyheap.inspect._walk",
     "tinyheap.guests.record._recorder",
     "tinyheap.guests.serve._allocator",
     "tinyheap.guests.serve._list_allocator",

@@ -40,8 +40,9 @@ class HeapMemory:
     ) -> None:
         self.data = memoryview(memory).cast("B")
         self.function_at = function_at
-        self._addresses = np.ascontiguousarray(addresses, np.int64).data
-        self._sizes = np.ascontiguousarray(sizes, np.int64).data
+        self.addresses = np.array(addresses, np.int64)
+        self.sizes = np.array(sizes, np.int64)
+        self._addresses, self._sizes = self.addresses.data, self.sizes.data
 
     def __len__(self) -> int:
         """Bytes of memory."""

@@ -10,8 +10,8 @@ Memory is not trusted: whatever lies there, every object is claimed a few times 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -19,18 +19,25 @@ import numpy as np
 from tinyheap.inspect.go_types import TYPE_VARIABLE, GoTypes, Reference, Shape
 from tinyheap.inspect.heap_memory import NOTHING, WORD_BYTES, HeapMemory, no_names
 from tinyheap.inspect.maps import LARGEST_ENTRY, Maps
+from tinyheap.inspect.walk_model import Claims
+from tinyheap.inspect.walk_model import Walk as WalkModel
 from tinyheap.symbols.types import Kind, Types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_CLAIMS: Final = 4
-"""By how many an object's type may become better, until it stays."""
+    from tinyheap.inspect._walk import Walk
+
 _ROUNDING_BYTES: Final = 16
 """By which an object may be larger than what was asked for."""
 _NESTED: Final = 4
 """How many known pieces of memory that begin before an address are looked at for one that it is in."""
 _CHANNEL: Final = "runtime.channel"
+_WALKS: Final[dict[str, type[Walk | WalkModel]]] = {"model": WalkModel}
+with suppress(ImportError):
+    from tinyheap.inspect import _walk
+
+    _WALKS["kernel"] = _walk.Walk
 _DESCRIPTIONS: Final = (TYPE_VARIABLE, "reflect/types.", "runtime/gc.layout:")
 """How the names of variables begin that describe types, and lead nowhere else."""
 
@@ -56,14 +63,6 @@ class Known(NamedTuple):
     type: int
 
 
-class _Values(NamedTuple):
-    """Values that are still to be looked at."""
-
-    address: int
-    length: int
-    type: int
-
-
 class TypedHeap:
     """The types of a heap's objects.
 
@@ -71,55 +70,61 @@ class TypedHeap:
         memory: Where they are.
         types: As the debug information tells.
         name_at: A name for what lies at an address outside of the heap and is no variable; None where it has none.
+        engine: ``kernel`` or ``model``; by default the kernel, where it is there.
     """
 
-    def __init__(self, memory: HeapMemory, types: Types, name_at: Callable[[int], str | None] = no_names) -> None:
+    def __init__(
+        self,
+        memory: HeapMemory,
+        types: Types,
+        name_at: Callable[[int], str | None] = no_names,
+        engine: str | None = None,
+    ) -> None:
         self.memory = memory
         self.go = GoTypes(types)
         self.known: list[Known] = []
         """Variables, and what lies outside of the heap and is reached from them, by address."""
         self._plain: list[Known] = []
         """Variables in which no word can point to anything."""
-        self._numbers = np.full(memory.count, NOTHING, np.int32)
-        self._counts = np.zeros(memory.count, np.int64)
-        self._starts = np.zeros(memory.count, np.int64)
-        self._covered = np.zeros(memory.count, np.int64).data
-        self._claims = bytearray(memory.count)
+        self._claims = Claims.of(memory.count)
+        self._covered = self._claims.covered.data
         self._maps = Maps(memory, self.go)
-        self._waiting: deque[_Values] = deque()
+        self._learned: set[int] = set()
+        walk = _WALKS[engine or ("kernel" if "kernel" in _WALKS else "model")]
+        self._walk = walk(memory, dict(self._boxed()), self._claims, self._learn)
         self._seen: set[tuple[int, int]] = set()
         self._names: dict[int, str] = {}
         """Of what is in ``known``, by its address."""
-        self._walk(types, name_at)
+        self._begin(types, name_at)
 
     # ---- what is known ----------------------------------------------------------------------------------------------
 
     @property
     def numbers(self) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         """The number of each object's type, or of that of its elements; `NOTHING` where it is not known."""
-        return self._numbers
+        return self._claims.numbers
 
     @property
     def starts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Where in each object the values begin, in bytes."""
-        return self._starts
+        return self._claims.starts
 
     @property
     def lengths(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Of how many values each object's type is known."""
-        return self._counts
+        return self._claims.lengths
 
     def is_within(self, indices: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Of words of objects, by the objects and the offsets in them, whether they are part of values of a known type."""
-        places = offsets.astype(np.int64) - self._starts[indices]
-        ends = np.asarray(self._covered)[indices]
-        within: NDArray[np.bool_] = (self._numbers[indices] != NOTHING) & (places >= 0) & (places < ends)
+        places = offsets.astype(np.int64) - self.starts[indices]
+        ends = self._claims.covered[indices]
+        within: NDArray[np.bool_] = (self.numbers[indices] != NOTHING) & (places >= 0) & (places < ends)
         return within
 
     def claim(self, index: int) -> Claim | None:
         """What an object consists of; None where that is not known."""
-        number = int(self._numbers[index])
-        return None if number < 0 else Claim(number, int(self._counts[index]), int(self._starts[index]))
+        number = int(self.numbers[index])
+        return None if number < 0 else Claim(number, int(self.lengths[index]), int(self.starts[index]))
 
     def name(self, index: int) -> str | None:
         """An object's type as a program would write it; None where it is not known, or that of a small part only."""
@@ -146,55 +151,40 @@ class TypedHeap:
 
     # ---- walking ----------------------------------------------------------------------------------------------------
 
-    def _walk(self, types: Types, name_at: Callable[[int], str | None]) -> None:
+    def _begin(self, types: Types, name_at: Callable[[int], str | None]) -> None:
+        """Walk from all variables."""
         for name, address, _, number in (*types.variables, *types.parts):
             if number >= 0 and not name.startswith(_DESCRIPTIONS):
                 self._take_known(address, name, number)
                 if not self.go.references(number):
                     self._plain.append(Known(address, address + self.go[number].size_bytes, name, number))
-        self._follow()
+        self._walk.follow(self._meet, self._outside)
         for address in list(self._maps_without_a_variable()):
             self._take_known(address, name_at(address) or "a map", self._maps.type)
-        self._follow()
+        self._walk.follow(self._meet, self._outside)
         self.known.sort()
         self._plain.sort()
 
-    def _follow(self) -> None:
-        while self._waiting:
-            address, count, number = self._waiting.popleft()
-            size_bytes = self.go[number].size_bytes
-            for reference in self.go.references(number):
-                for value in range(address, address + count * size_bytes, size_bytes):
-                    self._refer(value, value + reference.offset_bytes, reference)
+    def _learn(self, number: int) -> None:
+        """Make a type known to the walk."""
+        if number not in self._learned:
+            self._learned.add(number)
+            self._walk.add_type(number, self.go[number].size_bytes, self.go.references(number))
 
     def _take_known(self, address: int, name: str, number: int) -> None:
         """Look at what lies outside of the heap."""
         end = address + self.go[number].size_bytes
-        if (address, number) not in self._seen and end <= len(self.memory) and self.go.references(number):
-            self._seen.add((address, number))
-            self._names.setdefault(address, name)
-            self.known.append(Known(address, end, name, number))
-            self._waiting.append(_Values(address, 1, number))
+        if (address, number) not in self._seen and 0 <= address < end <= len(self.memory):
+            self._learn(number)
+            if self.go.references(number):
+                self._seen.add((address, number))
+                self._names.setdefault(address, name)
+                self.known.append(Known(address, end, name, number))
+                self._walk.push(address, 1, number)
 
-    def _refer(self, holder: int, at: int, reference: Reference) -> None:
-        """Follow a reference of a value."""
-        target, shape = self.memory.word(at), reference.shape
-        if shape is Shape.PLAIN:
-            self._point(holder, target, reference.target, 1)
-        elif shape is Shape.STRING:
-            self._point(holder, target, reference.target, self.memory.word(at + WORD_BYTES))
-        elif shape is Shape.SLICE:
-            self._point(holder, target, reference.target, self.memory.word(at + 2 * WORD_BYTES))
-        elif shape is Shape.INTERFACE:
-            self._point_boxed(holder, at)
-        elif shape is Shape.FUNCTION:
-            self._point_context(holder, at)
-        elif shape is Shape.STACK:
-            self._point_whole(holder, target, "goroutine's stack")
-        elif shape is Shape.MAP:
-            self._point_buckets(holder, at)
-        elif shape is Shape.CHANNEL:
-            self._point_buffer(holder, at)
+    def _outside(self, holder: int, target: int, number: int) -> None:
+        """A pointer to a value outside of the heap, which is named after what leads there."""
+        self._take_known(target, self._names.get(holder, f"0x{target:x}"), number)
 
     def _point(self, holder: int, target: int, number: int, count: int) -> None:
         """A pointer to values of a type."""
@@ -202,34 +192,32 @@ class TypedHeap:
             return
         index = self.memory.object_at(target)
         if index >= 0:
-            self._claim(index, target - self.memory.address(index), number, count)
+            self._walk.claim(index, target - self.memory.address(index), number, count)
         else:
-            self._take_known(target, self._names.get(holder, f"0x{target:x}"), number)
+            self._outside(holder, target, number)
 
-    def _claim(self, index: int, start: int, number: int, count: int) -> None:
-        """Claim part of an object."""
-        size_bytes, room = self.go[number].size_bytes, self.memory.size_bytes(index) - start
-        if size_bytes <= 0 or room < size_bytes or self._claims[index] >= _MOST_CLAIMS:
-            return
-        count = min(count, room // size_bytes)
-        if count * size_bytes <= self._covered[index]:
-            return
-        self._covered[index] = count * size_bytes
-        self._claims[index] += 1
-        self._numbers[index], self._counts[index], self._starts[index] = number, count, start
-        if self.go.references(number):
-            self._waiting.append(_Values(self.memory.address(index) + start, count, number))
+    def _meet(self, holder: int, at: int, shape: int) -> None:
+        """A word of a value that is more than a pointer."""
+        match Shape(shape):
+            case Shape.FUNCTION:
+                self._point_context(holder, at)
+            case Shape.STACK:
+                self._point_whole(holder, self.memory.word(at), "goroutine's stack")
+            case Shape.MAP:
+                self._point_buckets(holder, at)
+            case Shape.CHANNEL:
+                self._point_buffer(holder, at)
+            case _:
+                raise AssertionError("the walk follows it itself")
 
     # ---- what is not in debug information -----------------------------------------------------------------------------
 
-    def _point_boxed(self, holder: int, at: int) -> None:
-        """An interface's value, which is a pointer to a copy where it is larger than a word."""
-        name = self.dynamic_type(self.memory.word(at))
-        number = None if name is None else self.go.numbers.get(name.removeprefix("*"))
-        if name is None or number is None:
-            return
-        if name.startswith("*") or self.go[number].size_bytes > WORD_BYTES:
-            self._point(holder, self.memory.word(at + WORD_BYTES), number, 1)
+    def _boxed(self) -> Iterator[tuple[int, int]]:
+        """Type codes of interfaces whose value is a pointer, to a copy where it is larger than a word; and to what."""
+        for code, name in self.go.described.items():
+            number = self.go.numbers.get(name.removeprefix("*"))
+            if number is not None and (name.startswith("*") or self.go[number].size_bytes > WORD_BYTES):
+                yield code, number
 
     def _point_context(self, holder: int, at: int) -> None:
         """The variables that a function has captured: a record of its own for each function."""

@@ -1,0 +1,16 @@
+from collections.abc import Callable, Mapping, Sequence
+from typing import final
+
+from tinyheap.inspect.go_types import Reference
+from tinyheap.inspect.heap_memory import HeapMemory
+from tinyheap.inspect.walk_model import Claims, Met
+
+@final
+class Walk:
+    def __init__(
+        self, memory: HeapMemory, boxed: Mapping[int, int], claims: Claims, learn: Callable[[int], None]
+    ) -> None: ...
+    def add_type(self, number: int, size_bytes: int, references: Sequence[Reference]) -> None: ...
+    def push(self, address: int, length: int, number: int) -> None: ...
+    def claim(self, index: int, start: int, number: int, count: int) -> None: ...
+    def follow(self, meet: Met, outside: Met) -> None: ...
