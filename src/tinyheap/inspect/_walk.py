@@ -10,13 +10,12 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.inspect._walk is not compiled")
 
+import numpy as np
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE
 from cython.cimports.libc.stdlib import free as c_free
 from cython.cimports.libc.stdlib import realloc
 from cython.cimports.libc.string import memmove
 from cython.cimports.tinyheap.heap._buffers import BufferView
-
-import numpy as np
 
 _FAR = 1 << 40
 """No offset in memory is as large, nor is any value."""

@@ -91,7 +91,7 @@ def overview(inspection: Inspection, most: int = MOST) -> Overview:
     geometry, facts = graph.facts.geometry, graph.facts
     sizes, garbage = graph.sizes_bytes, graph.is_garbage
     object_bytes, typed = int(sizes.sum()), inspection.named.typed
-    is_typed = None if typed is None else np.array([typed.name(each) is not None for each in range(len(graph))], bool)
+    is_typed = None if typed is None else typed.are_named
     return Overview(
         module=snapshot.module_name,
         moment=snapshot.when,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinyheap.inspect.decoding import untyped, word_name
-from tinyheap.inspect.heap_memory import NOTHING, HeapMemory
+from tinyheap.inspect.heap_memory import HeapMemory
 from tinyheap.inspect.naming import UNNAMED, Groups
 from tinyheap.inspect.typed import TypedHeap
 
@@ -33,10 +33,17 @@ class TypeNames:
 
     def groups(self, graph: HeapGraph) -> Groups:
         """The objects by type; those of unknown types have no name."""
-        numbers = {UNNAMED: 0}
+        typed, numbers = self._typed, {UNNAMED: 0}
+        named = np.flatnonzero(typed.are_named)
+        # All objects with the same claim but for its length have the same name, unless one has one value only.
+        claims = typed.numbers[named].astype(np.int64) << 1 | (typed.lengths[named] == 1)
+        _, examples, inverse = np.unique(claims, return_index=True, return_inverse=True)
+        of_claims = np.zeros(len(examples), np.uint32)
+        for claim in np.argsort(examples).tolist():
+            name = typed.name(int(named[examples[claim]])) or UNNAMED
+            of_claims[claim] = numbers.setdefault(name, len(numbers))
         of = np.zeros(len(graph), np.uint32)
-        for found in np.flatnonzero(self._typed.numbers != NOTHING).tolist():
-            of[found] = numbers.setdefault(self._typed.name(found) or UNNAMED, len(numbers))
+        of[named] = of_claims[inverse]
         return Groups(of, tuple(numbers))
 
     def word(self, graph: HeapGraph, holder: int, offset: int) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from tinyheap.inspect.go_types import TYPE_VARIABLE, GoTypes, Reference, Shape
+from tinyheap.inspect.go_types import TYPE_VARIABLE, GoTypes, Shape
 from tinyheap.inspect.heap_memory import NOTHING, WORD_BYTES, HeapMemory, no_names
 from tinyheap.inspect.maps import LARGEST_ENTRY, Maps
 from tinyheap.inspect.walk_model import Claims
@@ -130,9 +130,16 @@ class TypedHeap:
         """An object's type as a program would write it; None where it is not known, or that of a small part only."""
         claim = self.claim(index)
         if claim is None or 2 * self._covered[index] < self.memory.size_bytes(index) - _ROUNDING_BYTES:
-            return None
+            return None  # as `are_named` has it
         each = self.go[claim.type]
         return each.name if claim.length == 1 and each.size_bytes > 1 else f"[]{each.name}"
+
+    @property
+    def are_named(self) -> NDArray[np.bool_]:
+        """Of each object, whether its type has a `name`."""
+        are_large = 2 * self._claims.covered >= self.memory.sizes - _ROUNDING_BYTES
+        found: NDArray[np.bool_] = (self.numbers != NOTHING) & are_large
+        return found
 
     def known_at(self, address: int) -> Known | None:
         """What lies at an address outside of the heap, where its type is known."""
