@@ -24,8 +24,9 @@ KERNEL: Final = (
 )
 """The modules that the kernels are compiled from."""
 PLAYERS: Final = ("tinyheap.traces._replay", "tinyheap.traces._steps")
-GRAPHS: Final = ("tinyheap.inspect._graph", "tinyheap.inspect._reach")
-"""The modules that read the graph of a heap."""
+INSPECT: Final = PACKAGE / "inspect"
+GRAPHS: Final = ("tinyheap.inspect._graph", "tinyheap.inspect._reach", "tinyheap.inspect._walk")
+"""The modules that read the graph of a heap, and find the types of what is in it."""
 NEXT_FIT_CHECKS: Final = (
     "tests/heap/test_engines.py",
     "tests/heap/test_patterns.py",
@@ -40,14 +41,13 @@ BEST_FIT_CHECKS: Final = (
 )
 CHECKS: Final = NEXT_FIT_CHECKS + BEST_FIT_CHECKS
 """The tests that say whether kernels are exact."""
-GRAPH_CHECKS: Final = (
-    "tests/inspect/test_graph.py",
-    "tests/inspect/test_reach.py",
-    "tests/inspect/test_naming.py",
-    "tests/inspect/test_paths.py",
-    "tests/inspect/test_analyses.py",
-)
-"""The tests that say whether graphs are."""
+CHECKS_OF_GRAPHS: Final = {
+    GRAPHS[0]: ("tests/inspect/test_graph.py", "tests/inspect/test_naming.py"),
+    GRAPHS[1]: ("tests/inspect/test_reach.py", "tests/inspect/test_paths.py", "tests/inspect/test_analyses.py"),
+    GRAPHS[2]: ("tests/inspect/test_walk.py", "tests/inspect/test_typed.py"),
+}
+"""The tests that say whether graphs are, by the module that they test."""
+GRAPH_CHECKS: Final = tuple(check for checks in CHECKS_OF_GRAPHS.values() for check in checks)
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
 PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model")
@@ -56,11 +56,18 @@ SECONDS: Final = 300
 SOME_TEST_FAILED: Final = 1
 
 
-def build(folder: Path, flags: Sequence[str], edits: Iterable[Edit] = (), modules: Iterable[str] = KERNEL) -> None:
-    """Copy the package to a folder, edit the copy's kernel, and compile its modules again."""
+def build(
+    folder: Path,
+    flags: Sequence[str],
+    edits: Iterable[Edit] = (),
+    modules: Iterable[str] = KERNEL,
+    *,
+    below: Path = HEAP,
+) -> None:
+    """Copy the package to a folder, edit the copy's kernel, whose files are below that place, and compile its modules again."""
     shutil.copytree(ROOT / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     for edit in edits:
-        edit.apply(folder / HEAP)
+        edit.apply(folder / below)
     stems = [folder.joinpath("src", *module.split(".")) for module in modules]
     # All at once: that Cython starts, and reads declarations, takes longer than to translate a module.
     sources = [f"{stem}.py" for stem in stems]
