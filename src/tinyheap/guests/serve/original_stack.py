@@ -7,18 +7,20 @@ the stack that they lie on, and by whoever looks at memory later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from tinyheap.guests.serve.replay import Replay
 from tinyheap.guests.serve.residue import Kind
 from tinyheap.guests.serve.roots import root_ranges
 from tinyheap.guests.serve.tracing import Tracer
+from tinyheap.heap.contract import NO_BLOCK, State
 from tinyheap.recognize.facts import BlockHeap, alloc_index
 
 if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.guests.serve.residue import Residues, Word
-    from tinyheap.heap.contract import BestFitEngine, NextFitEngine
+    from tinyheap.heap.contract import BestFitEngine, Embedder, Engine, NextFitEngine, Options
     from tinyheap.recognize.facts import BestFitHeap, ServedHeap
 
 WORD_BYTES: Final = 4
@@ -60,6 +62,19 @@ class OriginalStack(Protocol):
         """The function ends."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A guest's memory as it was: what marking needs of it."""
+
+    memory: memoryview
+    stack_pointer: int
+    start_address: int = 0
+
+    def read(self, address: int, size_bytes: int = WORD_BYTES) -> int:
+        """The number at an address."""
+        return int.from_bytes(self.memory[address : address + size_bytes], "little")
+
+
 class MarkStackOnStack:
     """Next-fit's: its mark stack is an array in a frame, and the engine uses that very place.
 
@@ -67,10 +82,11 @@ class MarkStackOnStack:
         facts: where the guest's roots are, and where its mark stack would be.
         memory: the guest's.
         engine: of its heap.
+        options: of the engine.
     """
 
-    def __init__(self, facts: BlockHeap, memory: BoundMemory, engine: NextFitEngine) -> None:
-        self._facts, self._memory, self._engine = facts, memory, engine
+    def __init__(self, facts: BlockHeap, memory: BoundMemory | _Copy, engine: NextFitEngine, options: Options) -> None:
+        self._facts, self._memory, self._engine, self._options = facts, memory, engine, options
 
     def begins(self, index: int, size_bytes: int, layout: int) -> None:
         """Nothing is left by allocations that do not collect."""
@@ -85,8 +101,47 @@ class MarkStackOnStack:
         return root_ranges(facts.roots, self._memory, self._memory.stack_pointer - facts.frame_bytes_scanned)
 
     def hidden(self) -> Iterator[int]:
-        """None: the mark stack lies where the original's does."""
-        return iter(())
+        """Words that the mark stack lies on before they are scanned, where a stack is an object, as those of goroutines are.
+
+        Which ones depends on the order of marking, so a copy of memory is marked: a word of the array that leads to what is
+        not reached then was not seen.  None, where the array lies outside of the heap.
+        """
+        places = [each for each in self._array_words() if self._engine.geometry.is_on_heap(each)]
+        copy = self._marked_copy() if places else self._engine
+        for place in places:
+            value = int.from_bytes(self._memory.memory[place : place + WORD_BYTES], "little")
+            if self._is_unmarked(copy, value):
+                yield place
+
+    def _array_words(self) -> Iterator[int]:
+        """Addresses of the entries of the mark stack, wherever it may be laid."""
+        stack, pointer = self._facts.mark_stack, self._memory.stack_pointer
+        for below in {stack.root_bytes_below_alloc, stack.rescan_bytes_below_alloc}:
+            yield from range(pointer - below, pointer - below + WORD_BYTES * stack.entries, WORD_BYTES)
+
+    def _marked_copy(self) -> Engine:
+        """The heap in a copy of memory, after marking."""
+        geometry = self._engine.geometry
+        copy = _Copy(memoryview(bytearray(self._memory.memory)), self._memory.stack_pointer)
+        view = copy.memory[geometry.start_address : geometry.end_address]
+        # Marking asks nothing of an embedder.
+        engine: NextFitEngine = type(self._engine)(view, geometry, self._options, copy, cast("Embedder", None))
+        stack = MarkStackOnStack(self._facts, copy, engine, self._options)
+        stack.collects()
+        for start, end in stack.root_ranges():
+            engine.mark_roots(copy.memory[start:end])
+        stack.roots_marked()
+        engine.finish_mark()
+        return engine
+
+    @staticmethod
+    def _is_unmarked(engine: Engine, address: int) -> bool:
+        """Whether an address lies in an object that is not marked."""
+        geometry = engine.geometry
+        if not geometry.is_on_heap(address):
+            return False
+        head = engine.find_head(geometry.block_of(address))
+        return head != NO_BLOCK and engine.state(head) is State.HEAD
 
     def roots_marked(self) -> None:
         """Lay out the mark stack for rescans, where that is another place."""

@@ -412,7 +412,7 @@ def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
     if not binding.is_own:
         return OtherCollector(facts, binding.memory)
     if isinstance(facts, BlockHeap):
-        return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine))
+        return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine), _options(binding))
     assert residues is not None, "such a heap is served with it"
     return RecordOnStack(facts, residues, binding.memory, cast("BestFitEngine", engine))
 
