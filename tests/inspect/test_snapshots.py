@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,12 +15,16 @@ from tinyheap import formatters
 from tinyheap.errors import DriverError, GuestError, HostError, SnapshotError
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
+from tinyheap.heap import Heap
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
 from tinyheap.inspect import Inspection, RootKind, object_view, objects_of, overview, why
 from tinyheap.inspect.paths import Verdict
-from tinyheap.snapshots import HeapRecord, Moment, MomentKind, RootRangeKind, Snapshot
+from tinyheap.snapshots import HeapRecord, Moment, MomentKind, RootRange, RootRangeKind, Snapshot
+from tinyheap.units import WASM_PAGE_BYTES
+from tinyheap.wasm import Module
+from tinyheap.wasm.leb128 import encode_signed, encode_unsigned
 
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.4.2", "sh-syntax-0.5.8", "sh-syntax-0.6.0", "sh-syntax-0.7.0"]
 """Conservative and precise, of all collectors."""
@@ -199,3 +204,104 @@ def test_a_damaged_record_is_refused() -> None:
     snapshot = Snapshot(memoryview(bytes(65536)), heap=HeapRecord(Collector.NEXT_FIT, False, 3, 100))
     with pytest.raises(SnapshotError, match="its heap makes no sense"):
         Inspection.of(snapshot)
+
+
+def test_a_core_dump_that_another_tool_wrote_is_inspected() -> None:
+    """In the layout of wasmtime's: no names, the stack pointer among the globals, frames with values, another memory first."""
+    name = "gofmt-0.4.9"
+    with Program.open(guests_modules.path(name), Grants(seed=1), snapshot_at="allocation:900") as program:
+        program.start()
+        driver = formatters.find(program.session)
+        assert driver is not None
+        driver.format(texts.kinds(name)["small"], "x.txt")
+        told, wasm = program.snapshot_taken, program.wasm
+    assert told is not None
+    assert told.stack_pointer is not None
+    foreign = Snapshot.from_bytes(foreign_dump(told, Module.parse(wasm)))
+    assert foreign.heap is None
+    assert foreign.stack_pointer is None
+    assert foreign.memory == told.memory
+    assert [(each.function, each.offset) for each in foreign.frames] == [
+        (each.function, each.offset) for each in told.frames
+    ]
+    found, known = Inspection.of(foreign, wasm), Inspection.of(told, wasm)
+    assert found.graph.targets.tolist() == known.graph.targets.tolist()
+    assert overview(found).groups == overview(known).groups
+    assert overview(found).garbage_objects == overview(known).garbage_objects
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_dumps_are_refused_or_inspected(seed: int) -> None:
+    """Whatever a dump says of its heap, an answer or a typed error comes of it."""
+    random = Random(seed)
+    start, collector = WASM_PAGE_BYTES // 2, random.choice((Collector.NEXT_FIT, Collector.BEST_FIT_BACK))
+    heap = Heap(WASM_PAGE_BYTES // 4, word_bytes=4, start_address=start, collector=collector)
+    made = [heap.alloc(random.choice((4, 24, 100))) for _ in range(60)]
+    for address in made:
+        heap.store_word(address, random.choice(made))
+    memory = bytearray(WASM_PAGE_BYTES)
+    memory[start : start + len(heap._memory)] = heap._memory
+    memory[1024:1028] = made[-1].to_bytes(4, "little")
+    roots = (RootRange(RootRangeKind.GLOBALS, 1024, 1032), RootRange(RootRangeKind.STACK, 0, 64))
+    record = HeapRecord(collector, False, start, heap.geometry.heap_bytes, True, roots, (1000, 1004), 0x670C_1333)
+    dump = Snapshot(memoryview(memory), heap=record).to_bytes()
+    assert overview(Inspection.of(Snapshot.from_bytes(dump))).objects == 60
+    opened = 0
+    for _ in range(150):
+        damaged = bytearray(dump)
+        for _ in range(random.randrange(1, 6)):
+            damaged[random.randrange(len(damaged))] = random.choice((0, 0x55, 0xFF, random.randrange(256)))
+        try:
+            inspection = Inspection.of(Snapshot.from_bytes(bytes(damaged)))
+        except SnapshotError:
+            continue
+        opened += 1
+        for each in overview(inspection).top[:3]:
+            assert why(inspection.named, each.object).paths
+    assert opened
+
+
+def foreign_dump(told: Snapshot, module: Module) -> bytes:
+    """A snapshot as a store's core dump: every global and memory there is, those of a host's first."""
+
+    def sized(data: bytes) -> bytes:
+        return encode_unsigned(len(data)) + data
+
+    def vector(items: list[bytes]) -> bytes:
+        return encode_unsigned(len(items)) + b"".join(items)
+
+    def section(number: int, data: bytes) -> bytes:
+        return bytes([number]) + sized(data)
+
+    def custom(title: str, data: bytes) -> bytes:
+        return section(0, sized(title.encode()) + data)
+
+    pointers = [index for index, each in enumerate(module.globals) if each.type.mutable]
+    assert told.stack_pointer is not None
+    values = [told.stack_pointer if index == pointers[0] else 0 for index in range(len(module.globals))]
+    host = b"\0\0" + vector([b"\0"]) + vector([b"\0"])
+    numbers = [encode_unsigned(1 + index) for index in range(len(values))]
+    guest = b"\0\1" + vector([b"\1"]) + vector(numbers)
+    constants = [b"\x7f\1\x41" + encode_signed(value) + b"\x0b" for value in (7, *values)]
+    frames = [
+        b"\0\1" + encode_unsigned(each.function) + encode_unsigned(each.offset) + b"\2\x7f\5\1" + b"\1\x7e\6"
+        for each in told.frames
+    ]
+    pieces = [
+        b"\2\1\x41" + encode_signed(at) + b"\x0b" + sized(bytes(told.memory[at : at + 4096]))
+        for at in range(0, len(told.memory), 4096)
+        if any(told.memory[at : at + 4096])
+    ]
+    pages = encode_unsigned(len(told.memory) // 65536)
+    return b"".join(
+        [
+            b"\0asm\1\0\0\0",
+            section(5, vector([b"\0\1", b"\0" + pages])),
+            section(6, vector(constants)),
+            section(11, vector([b"\0\x41\0\x0b\4host", *pieces])),
+            custom("core", b"\0" + sized(b"app")),
+            custom("coremodules", vector([b"\0" + sized(b"host"), b"\0" + sized(b"app")])),
+            custom("coreinstances", vector([host, guest])),
+            custom("corestack", b"\0" + sized(b"main") + vector(frames)),
+        ]
+    )

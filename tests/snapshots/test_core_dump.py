@@ -180,6 +180,31 @@ def test_dumps_of_other_tools_are_read(names_instance: bool) -> None:
     assert snapshot.heap is None
 
 
+def vector(*items: bytes) -> bytes:
+    return encode_unsigned(len(items)) + b"".join(items)
+
+
+def test_the_instance_that_was_called_last_is_read_of_several() -> None:
+    """As wasmtime writes them: all memories and globals of a store, and which instance has which, in its own order."""
+    memories = section(5, vector(b"\0\1", b"\0\2"))
+    numbers = section(6, vector(*(b"\x7f\1\x41" + bytes([each]) + b"\x0b" for each in (1, 2, 3))))
+    data = section(11, vector(b"\0\x41\x10\x0b\5other", b"\2\1\x41\x20\x0b\4mine"))
+    one = b"\0\0" + vector(b"\0") + vector(b"\1")
+    two = b"\0\1" + vector(b"\1") + vector(b"\2", b"\0")
+    frames = [b"\0\1\7\4\0\0", b"\0\0\3\4\0\0", b"\0\1\x08\4\0\0"]
+    stack = custom(b"corestack", b"\0\4main" + vector(*frames))
+    modules = custom(b"coremodules", vector(b"\0\5other", b"\0\4mine"))
+    dump = HEADER + CORE + modules + custom(b"coreinstances", vector(one, two)) + memories + numbers + data + stack
+    snapshot = Snapshot.from_bytes(dump)
+    assert len(snapshot.memory) == 2 * WASM_PAGE_BYTES
+    assert bytes(snapshot.memory[32:36]) == b"mine"
+    assert [(each.name, each.value) for each in snapshot.globals] == [("global[0]", 3), ("global[1]", 1)]
+    assert [frame.function for frame in snapshot.frames] == [7, 8]
+    for wrong in (b"\1\0\0\0", b"\0\0" + vector(b"\2") + b"\0", b"\0\0\0" + vector(b"\3")):
+        with pytest.raises(SnapshotError, match="an instance"):
+            Snapshot.from_bytes(HEADER + CORE + custom(b"coreinstances", vector(wrong)) + memories + numbers)
+
+
 # ---- hostile files ------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,9 @@ _WALK: Final = "_walk.py"
 GRAPH_MUTANTS: Final = {
     # ---- objects ----
     "blocks that are skipped are more than are looked at": Edit(_GRAPH, "find_objects", "block += 32", "block += 33"),
-    "the head at the end of an object is not its own": Edit(_GRAPH, "find_objects", "end += 1", ""),
+    "objects with their head at the end are tails of none": Edit(
+        _GRAPH, "find_objects", "state = HEAD", "state = state"
+    ),
     "tails without a head are objects": Edit(_GRAPH, "find_objects", "state = TAIL", "state = HEAD"),
     "tails that belong to none are counted without the last": Edit(
         _GRAPH, "find_objects", "orphans += end - block", "orphans += end - block - 1"

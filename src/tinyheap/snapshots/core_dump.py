@@ -11,9 +11,11 @@
                         corestack       calls, innermost first
                         tinyheap        all else that a `Snapshot` knows, as JSON; its "format" is 1
 
-Dumps of other tools are read alike; where ``coreinstances`` is missing, frames do not name an instance, as in the
-convention's first form.  Nothing in a file is trusted: counts and lengths are checked against the bytes that are there,
-and memory is at most what addresses of 32 bits reach, and takes no room where nothing is in it.
+Dumps of other tools are read alike, wasmtime's among them.  They may be of several instances: memory and globals are those of
+the instance that was called last, in the order of its own module, and so are the frames.  Where ``coreinstances`` is missing,
+frames do not name an instance, as in the convention's first form.  Nothing in a file is trusted: counts and lengths are
+checked against the bytes that are there, and memory is at most what addresses of 32 bits reach, and takes no room where
+nothing is in it.
 
 Source: ``Coredump.md`` of WebAssembly's tool conventions.
 """
@@ -23,9 +25,9 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tinyheap.errors import GeometryError, MalformedModuleError, SnapshotError
 from tinyheap.heap.collectors import Collector
@@ -156,7 +158,8 @@ def decode(data: bytes) -> dict[str, Any]:
             raise SnapshotError(
                 "invalid snapshot: expected a core dump, and this is a module (it has no section `core`)"
             )
-        found = {"memory": _memory(module), "globals": _globals(module), "frames": _frames(module)}
+        frames, instance = _frames(module)
+        found = {"memory": _memory(module, instance), "globals": _globals(module, instance), "frames": frames}
         found["module_name"] = _executable(module)
         described = module.custom_section(SECTION)
         return found if described is None else {**found, **_known(described.payload, found)}
@@ -164,11 +167,43 @@ def decode(data: bytes) -> dict[str, Any]:
         raise SnapshotError(f"invalid core dump: {error}") from error
 
 
-def _memory(module: Module) -> memoryview:
-    """The first memory, put together of its segments; it takes no room where nothing was written."""
+class _Instance(NamedTuple):
+    """What belongs to the instance that a dump is read for, by its numbers in the dump."""
+
+    memory: int
+    globals: Sequence[int]
+    """In the order of the instance's own."""
+
+
+def _instance(module: Module, number: int) -> _Instance:
+    """An instance by its number; without a section that tells of them, all that there is.
+
+    Raises:
+        MalformedModuleError: it refers to what is not there.
+    """
+    reader = _reader_of(module, "coreinstances")
+    every = _Instance(0, range(len(module.globals)))
+    if reader is None:
+        return every
+    instances = [_read_instance(reader, module) for _ in range(reader.count())]
+    return instances[number] if number < len(instances) else every
+
+
+def _read_instance(reader: Reader, module: Module) -> _Instance:
+    if reader.byte() != 0:
+        raise reader.error("an instance of an unknown form")
+    reader.u32()
+    memories, numbers = ([reader.u32() for _ in range(reader.count())] for _ in ("memories", "globals"))
+    if any(each >= len(module.memories) for each in memories) or any(each >= len(module.globals) for each in numbers):
+        raise reader.error("an instance with a memory or a global that is not there")
+    return _Instance(memories[0] if memories else 0, numbers)
+
+
+def _memory(module: Module, instance: _Instance) -> memoryview:
+    """The instance's memory, put together of its segments; it takes no room where nothing was written."""
     if not module.memories:
         raise SnapshotError("invalid core dump: it has no memory")
-    pages = module.memories[0].type.limits.minimum
+    pages = module.memories[instance.memory].type.limits.minimum
     if not 0 < pages <= MOST_PAGES:
         raise SnapshotError(f"invalid core dump: its memory has {pages:,} pages: expected 1 to {MOST_PAGES:,}")
     try:
@@ -176,7 +211,7 @@ def _memory(module: Module) -> memoryview:
     except (OSError, OverflowError) as error:
         raise MemoryError(f"no room for a memory of {pages:,} pages") from error
     for segment in module.data_segments:
-        offset = None if segment.offset is None or segment.memory else segment.offset.constant
+        offset = None if segment.offset is None or segment.memory != instance.memory else segment.offset.constant
         if not isinstance(offset, int):
             continue
         start = offset & 0xFFFF_FFFF
@@ -189,10 +224,10 @@ def _memory(module: Module) -> memoryview:
     return memory.toreadonly()
 
 
-def _globals(module: Module) -> tuple[GlobalValue, ...]:
-    """Those whose values are numbers; what is imported has none here."""
+def _globals(module: Module, instance: _Instance) -> tuple[GlobalValue, ...]:
+    """Those of the instance whose values are numbers, by their numbers in its module; what is imported has none here."""
     found = []
-    for index, each in enumerate(module.globals):
+    for index, each in enumerate(module.globals[number] for number in instance.globals):
         value = None if each.initial is None else each.initial.constant
         kind = str(each.type.value)
         if isinstance(value, int | float) and kind in _KINDS:
@@ -211,30 +246,32 @@ def _reader_of(module: Module, name: str) -> Reader | None:
     return None if section is None else Reader(section.payload, section=f"section `{name}`")
 
 
-def _frames(module: Module) -> tuple[Frame, ...]:
-    """The calls of the first thread."""
+def _frames(module: Module) -> tuple[tuple[Frame, ...], _Instance]:
+    """The calls of the first thread in the instance that it was in last; and that, the first one where there is no call."""
     reader = _reader_of(module, "corestack")
     if reader is None:
-        return ()
+        return (), _instance(module, 0)
     if reader.byte() != 0:
         raise reader.error("a thread of an unknown form")
     reader.name()
     count, names_instance = reader.count(), module.custom_section("coreinstances") is not None
     if count > _MOST_FRAMES:
         raise reader.error(f"{count} frames, more than {_MOST_FRAMES}")
-    return tuple([_read_frame(reader, names_instance=names_instance) for _ in range(count)])
+    calls = [_read_frame(reader, names_instance=names_instance) for _ in range(count)]
+    innermost = calls[0][0] if calls else 0
+    return tuple(frame for number, frame in calls if number == innermost), _instance(module, innermost)
 
 
-def _read_frame(reader: Reader, *, names_instance: bool) -> Frame:
+def _read_frame(reader: Reader, *, names_instance: bool) -> tuple[int, Frame]:
+    """The number of an instance, and a call in it."""
     if reader.byte() != 0:
         raise reader.error("a frame of an unknown form")
-    if names_instance:
-        reader.u32()
+    number = reader.u32() if names_instance else 0
     function, offset = reader.u32(), reader.u32()
     for _ in ("locals", "operands"):
         for _ in range(reader.count()):
             _skip_value(reader)
-    return Frame(function, offset, f"function {function}")
+    return number, Frame(function, offset, f"function {function}")
 
 
 def _skip_value(reader: Reader) -> None:
