@@ -82,6 +82,16 @@ def test_the_engines_agree_on_any_bytes(image: tuple[bytes, object], values: lis
         assert np.array_equal(getattr(kernel.tree, name), getattr(model.tree, name)), name
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_lies_behind_free_blocks_is_found(engine: str) -> None:
+    for blocks in (*range(29, 36), *range(61, 68), 96, 97, 128):
+        heap = Heap(8192, word_bytes=4)
+        free, kept = heap.alloc(16 * blocks), heap.alloc(40)
+        heap.free(free)
+        graph = graph_of(heap, [kept], engine)
+        assert (graph.addresses.tolist(), graph.blocks.tolist()) == ([kept], [3]), f"behind {blocks} blocks"
+
+
 def test_an_object_with_a_finalizer_is_held_by_that_alone_when_nothing_else_holds_it() -> None:
     heap = Heap(2048, word_bytes=4)
     kept, lost, child = (heap.alloc(16) for _ in range(3))

@@ -9,6 +9,7 @@ import operator
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -247,6 +248,20 @@ def test_a_recording_that_is_there_is_not_replaced(source: Path) -> None:
         assert shown.exit_code == 121
         assert words in shown.stderr
     assert kept.read_text() == "somebody's work"
+
+
+def test_it_leads_on_to_what_is_still_alive(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = guests_modules.path("gofmt-0.4.9")
+    live = ["live", str(module)]
+    shown = CliRunner().invoke(cli.main, [*live, "--snapshot", "the end.core", "--", str(source)]).stderr.splitlines()
+    question, command = shown[-1].removesuffix("`").split(": `")
+    assert question == "what is still alive, and why"
+    answer = CliRunner().invoke(cli.main, shlex.split(command)[1:])
+    assert "garbage, freed by the next collection" in answer.stdout, answer.output
+    said = CliRunner().invoke(cli.main, [*live, "--", str(source)]).stderr
+    assert f"`--snapshot FILE`, then `tinyheap inspect FILE --module {module}`" in said
+    assert "inspect" not in CliRunner().invoke(cli.main, [*live, "-q", "--", str(source)]).stderr
 
 
 def on_terminal(arguments: list[str | Path], stdout: Path | None = None) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from rich.live import Live
 
-from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput, takes_sample
+from tinyheap.cli.parameters import NEW_RECORDING, Input, OutputTarget, RecordingOutput, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.guests.record.running_recorder import Sink
@@ -75,7 +76,23 @@ def command(
         run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
         run.execute()
     run.report_as(options)
+    if not options["no_summary"] and run.program is not None:
+        click.echo(_leading_on(module, options["snapshot_file"]), err=True)
     ctx.exit(run.exit_code)
+
+
+def _leading_on(module: Input, snapshot: OutputTarget | None) -> str:
+    """The command that goes on from what has been watched to the heap itself."""
+    question = "what is still alive, and why"
+    if module.is_stream or (snapshot is not None and snapshot.is_stream):
+        return f"{question}: `--snapshot FILE`, then `tinyheap inspect FILE`"
+    if snapshot is None:
+        return f"{question}: `--snapshot FILE`, then `{_command('FILE', module)}`"
+    return f"{question}: `{_command(shlex.quote(str(snapshot)), module)}`"
+
+
+def _command(snapshot: str, module: Input) -> str:
+    return f"tinyheap inspect {snapshot} --module {shlex.quote(str(module))}"
 
 
 class Watched:
