@@ -21,6 +21,7 @@ from tinyheap.recognize.system_stack import frame_bytes, system_stack
 from tinyheap.snapshots.snapshot import WORD_BYTES, RootRangeKind
 from tinyheap.symbols.places import Places
 from tinyheap.symbols.reading import code_section, places_of
+from tinyheap.wasm.immediates import MemoryArgument
 
 if TYPE_CHECKING:
     from tinyheap.snapshots.snapshot import RootRange, Snapshot
@@ -119,5 +120,5 @@ def _mentions(module: Module, start: int, end: int) -> list[tuple[int, int, int]
 
 def _address(immediate: object) -> int:
     """The constant of an instruction, or where it loads from or stores to where nothing is added."""
-    value = getattr(immediate, "offset", immediate)
+    value = immediate.offset_bytes if isinstance(immediate, MemoryArgument) else immediate
     return value & 0xFFFF_FFFF if isinstance(value, int) else -1
