@@ -119,10 +119,13 @@ def _skipping_for_missing_library() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _environment_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """All tests together have a cache of prepared programs that no other run of them sees, and no terminal."""
+def _environment_of_its_own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests of all runs together have a cache of prepared programs, which is not the user's, and no terminal."""
+    keeper: pytest.Cache | None = getattr(request.config, "cache", None)  # with -p no:cacheprovider there is none
+    folder = tmp_path_factory.mktemp("cache") if keeper is None else keeper.mkdir("programs")
+    folder.chmod(0o700)  # a cache counts only where nobody else can write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINYHEAP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TINYHEAP_CACHE", str(folder))
         # How wide a terminal is, tests choose.
         patch.delenv("COLUMNS", raising=False)
         yield
