@@ -17,6 +17,7 @@ from inspected_heaps import graph_of, inspected, million_objects, typed_nodes
 from tinyheap.guests.program import Program
 from tinyheap.heap import Heap
 from tinyheap.inspect import Inspection, NamedGraph, compare_heaps, distinct_paths, holes_for, overview, shortest_path
+from tinyheap.inspect import Path as InspectedPath
 from tinyheap.inspect.naming import Groups, ShapeNames
 from tinyheap.inspect.overviews import objects_of
 from tinyheap.report.html import heap_data
@@ -68,6 +69,12 @@ def typed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lines(found: Locator) -> list[str]:
     return [re.sub(r"\s+", " ", text).strip() for text in found.all_inner_texts()]
+
+
+def words_on(path: InspectedPath) -> list[str]:
+    """The words of a path as the page has them."""
+    pairs = zip((path.root, *path.steps), path.certainties, strict=True)
+    return [f"{word} {certainty}" for word, certainty in pairs]
 
 
 class TestOverview:
@@ -127,7 +134,7 @@ class TestObject:
             if path is None:
                 expect(page.locator("#object")).to_contain_text("garbage, freed by the next collection")
                 continue
-            root, *steps = (f"{word} {word.certainty}" for word in (path.root, *path.steps))
+            root, *steps = words_on(path)
             shown = lines(way)
             if len(steps) <= 12:
                 assert shown == [root, *steps]
@@ -149,8 +156,7 @@ class TestObject:
             more = page.get_by_role("button", name="Show more paths")
             assert (shown.count(), more.is_visible()) == (min(len(paths), 8), len(paths) > 8)
             for path, way in zip(paths[:8], shown.all(), strict=True):
-                words = [f"{word} {word.certainty}" for word in (path.root, *path.steps)]
-                assert lines(way.locator("li"))[:6] == words[:6]
+                assert lines(way.locator("li"))[:6] == words_on(path)[:6]
             if more.is_visible():
                 more.click()
                 expect(shown).to_have_count(min(len(distinct_paths(named, found, 65)), 64))

@@ -97,7 +97,7 @@ function DistinctPaths({ graph, object }: { graph: Graph; object: number }) {
   return (
     <div class="paths">
       {most > 0 && <h4>{isMore ? `${countText(most)} distinct paths of more` : `All distinct paths: ${countText(shown.length)}`}</h4>}
-      {most > 0 && <p class="quiet">No two share an object that another path could avoid.</p>}
+      {shown.length > 1 && <p class="quiet">No two share an object that another path could avoid.</p>}
       {shown.map((path, at) => <PathView key={at} graph={graph} path={path} />)}
       {(most === 0 || isMore) && <Button label={most ? "Show more paths" : "Show all distinct paths"} onClick={() => setMost(most ? most * 8 : PATHS)} />}
     </div>
