@@ -173,6 +173,13 @@ def test_a_trap_is_inspected_with_its_words() -> None:
     assert "unreachable" in snapshot.trap
 
 
+def test_a_run_that_failed_is_told_of(gofmt: Path) -> None:
+    said = tinyheap("inspect", gofmt, "--invoke", "malloc", "--json")
+    assert said.exit_code == 0, said.output
+    assert "the run failed: malloc takes (i32): 1 expected, got 0" in said.stderr
+    assert "the run failed" not in tinyheap("inspect", gofmt, "--json", "--", "a.go").stderr
+
+
 def test_words_are_proved_by_a_second_run(gofmt: Path) -> None:
     proof = asked(gofmt, "--prove", "--stdin", "a.go")["proof"]
     assert isinstance(proof["pointers"], int)

@@ -281,4 +281,6 @@ def _ran(run: CommandRun) -> Snapshot:
         run.program.close()
     if snapshot is None:
         raise SnapshotError(f"--at {run.moment}: not reached, so that there is nothing to inspect")
+    if run.failure is not None and snapshot.trap is None:
+        click.echo(f"the run failed: {run.error}", err=True)
     return snapshot
