@@ -112,6 +112,18 @@ def flow(graph: rustworkx.PyDiGraph[int, int], start: int, end: int) -> int:
             graph.add_edge(other, one, 1)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_path_is_led_around_where_another_one_needs_its_object(engine: str) -> None:
+    """The shortest one, by a and b, leaves no second one; together there are two."""
+    heap = Heap(4096, word_bytes=4)
+    a, b, c, d, e, found = (heap.alloc(16) for _ in "abcdef")
+    for holder, offset, target in ((a, 0, b), (a, 4, d), (c, 0, b), (b, 0, found), (d, 0, e), (e, 0, found)):
+        heap.store_word(holder + offset, target)
+    graph = graph_of(heap, [a, c], engine)
+    paths = distinct_paths(NamedGraph(graph), graph.object_at(found))
+    assert [[step.address for step in path.steps] for path in paths] == [[c, b], [a, d, e]]
+
+
 def test_a_path_names_each_word() -> None:
     heap = Heap(4096, word_bytes=4, gc=Gc.PRECISE)
     first = heap.alloc(16, Layout.pattern(".p"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import numpy as np
@@ -9,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inspected_heaps import million_objects
+from tinyheap.inspect import HeapGraph, NamedGraph, WordCertainty
+from tinyheap.inspect.certainty import CERTAINTIES, word_certainties
 from tinyheap.inspect.heap_memory import HeapMemory
+from tinyheap.inspect.naming import Layered, ShapeNames
+from tinyheap.inspect.type_names import TypeNames, typed_heap
 from tinyheap.inspect.typed import TypedHeap
 from tinyheap.symbols.types import Field, Kind, Type, TypedVariable, Types
 from typed_worlds import FUNCTIONS, HEAP, MEMORY_BYTES, TABLE, words
@@ -18,6 +24,9 @@ _walk = pytest.importorskip("tinyheap.inspect._walk", reason="the kernel is not 
 
 pytestmark = pytest.mark.property
 
+OPENED_IN_S = 2
+ROOT = 0x1000
+"""Where a variable lies."""
 FAR = (-(1 << 70), -(1 << 33), -4, 1 << 20, 1 << 33, 1 << 70)
 """Offsets and sizes that no sound type has."""
 
@@ -114,6 +123,27 @@ def test_worlds_are_of_every_kind() -> None:
     assert claimed > 300
     assert known > 100
     assert len(shapes) >= 5
+
+
+@pytest.mark.slow
+def test_a_million_objects_with_types_are_opened_in_two_seconds_more() -> None:
+    """That is, of processor time: walked, named, and each reference asked how sure it is."""
+    graph = million_objects()
+    memory = bytearray(graph.memory)
+    memory[ROOT : ROOT + 4] = graph.address_of(0).to_bytes(4, "little")
+    graph = HeapGraph.of(memory, graph.facts, graph.roots)
+    fields = [Field(name, 4 * at, 1) for at, name in enumerate(("left", "right", "other"))]
+    node = Type(Kind.RECORD, "main.node", 16, fields=(*fields, Field("number", 12, 2)))
+    table = [node, Type(Kind.POINTER, "*main.node", 4, 0), Type(Kind.UNSIGNED, "uint32", 4)]
+    begun_s = time.process_time()
+    typed = typed_heap(graph, Types(table, [TypedVariable("main.root", ROOT, 4, 1)]), None, list)
+    assert typed is not None
+    named = NamedGraph(graph, Layered(TypeNames(typed), ShapeNames()), typed)
+    sure = word_certainties(named)
+    assert [named.groups.names[int(each)] for each in np.unique(named.groups.of)] == ["main.node"]
+    taken_s = time.process_time() - begun_s
+    assert set(np.unique(sure).tolist()) == {CERTAINTIES.index(WordCertainty.BY_TYPE)}
+    assert taken_s < OPENED_IN_S
 
 
 def test_what_waits_is_compacted_and_grows() -> None:
