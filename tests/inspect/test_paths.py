@@ -124,6 +124,24 @@ def test_a_path_is_led_around_where_another_one_needs_its_object(engine: str) ->
     assert [[step.address for step in path.steps] for path in paths] == [[c, b], [a, d, e]]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_object_that_a_path_gave_up_is_there_for_another_one(engine: str) -> None:
+    """The shortest path leads by b; the second one takes x from it, so that it is led around; the third one needs b."""
+    heap = Heap(4096, word_bytes=4)
+    at = {name: heap.alloc(16) for name in "abcdefghijkvwxyzt"}
+    for holder, targets in {"a": "bd", "b": "xy", "x": "t", "d": "e", "e": "f", "f": "t", "c": "g", "g": "x"}.items():
+        for offset, target in enumerate(targets):
+            heap.store_word(at[holder] + 4 * offset, at[target])
+    for holder, target in pairwise("hkijb"):
+        heap.store_word(at[holder], at[target])
+    for holder, target in pairwise("yzwvt"):
+        heap.store_word(at[holder], at[target])
+    graph = graph_of(heap, [at["a"], at["c"], at["h"]], engine)
+    names = {address: name for name, address in at.items()}
+    paths = distinct_paths(NamedGraph(graph), graph.object_at(at["t"]))
+    assert ["".join(names[step.address] for step in path.steps) for path in paths] == ["cgx", "adef", "hkijbyzwv"]
+
+
 def test_a_path_names_each_word() -> None:
     heap = Heap(4096, word_bytes=4, gc=Gc.PRECISE)
     first = heap.alloc(16, Layout.pattern(".p"))

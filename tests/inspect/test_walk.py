@@ -18,7 +18,7 @@ from tinyheap.inspect.naming import Layered, ShapeNames
 from tinyheap.inspect.type_names import TypeNames, typed_heap
 from tinyheap.inspect.typed import TypedHeap
 from tinyheap.symbols.types import Field, Kind, Type, TypedVariable, Types
-from typed_worlds import FUNCTIONS, HEAP, MEMORY_BYTES, TABLE, words
+from typed_worlds import FUNCTIONS, HEAP, MEMORY_BYTES, NODE_POINTER, TABLE, TEXT, World, words
 
 _walk = pytest.importorskip("tinyheap.inspect._walk", reason="the kernel is not compiled")
 
@@ -162,6 +162,44 @@ def test_what_waits_is_compacted_and_grows() -> None:
     for engine in ("kernel", "model"):
         heap = TypedHeap(HeapMemory(memory.tobytes(), addresses, np.full(count, 16)), types, engine=engine)
         assert set(heap.numbers.tolist()) == {0}
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+def test_a_list_is_followed_while_what_waits_is_moved(engine: str) -> None:
+    count = 1000
+    addresses = 0x1000 + 16 * np.arange(count, dtype=np.int64)
+    memory = np.zeros(0x1000 + 16 * count, np.uint8)
+    memory.view(np.uint32)[[1, *addresses[:-1] // 4]] = addresses
+    table = [Type(Kind.RECORD, "node", 16, fields=(Field("next", 0, 1),)), Type(Kind.POINTER, "*node", 4, 0)]
+    types = Types(table, [TypedVariable("main.first", 4, 4, 1)])
+    heap = TypedHeap(HeapMemory(memory.tobytes(), addresses, np.full(count, 16)), types, engine=engine)
+    assert heap.numbers.tolist() == [0] * count
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.parametrize(
+    ("lengths", "claimed"), [((16,), 16), ((17,), 16), ((99,), 16), ((1, 2, 3, 4, 5), 4), ((5, 4), 5)]
+)
+def test_claims_end_with_their_object_and_are_made_four_times(
+    lengths: tuple[int, ...], claimed: int, engine: str
+) -> None:
+    world = World()
+    text = world.put(b"text")
+    for number, length in enumerate(lengths):
+        world.variable(f"main.text{number}", TEXT, words(text, length))
+    heap = world.heap(engine=engine)
+    claim = heap.claim(0)
+    assert claim is not None
+    assert claim.length == claimed
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+def test_the_last_word_of_memory_is_one(engine: str) -> None:
+    world = World()
+    world.put(bytes(24))
+    world.memory[-4:] = words(HEAP)
+    world.variables.append(TypedVariable("main.last", MEMORY_BYTES - 4, 4, NODE_POINTER))
+    assert world.heap(engine=engine).name(0) == "main.node"
 
 
 def test_the_border_refuses_what_is_out_of_range() -> None:

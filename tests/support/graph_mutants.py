@@ -94,13 +94,6 @@ GRAPH_MUTANTS: Final = {
         _REACH, "augment", "count = visit(network, count, 2 * network.after[each] + 1, node)", ""
     ),
     "paths may share an object": Edit(_REACH, "augment", "network.before[each] == NONE", "True"),
-    "a word that a path takes is taken again": Edit(
-        _REACH,
-        "visit_holders",
-        "network.before[each] == holder or (each == network.found and network.flags[holder] & LAST != 0)",
-        "False",
-    ),
-    "garbage is on paths": Edit(_REACH, "visit_holders", "network.flags[holder] & REACHED == 0", "False"),
     "what is taken back stays on its path": Edit(_REACH, "take_path", "network.before[node >> 1] = NONE", ""),
     # ---- types ----
     "an array's last element is not looked at": Edit(
@@ -121,7 +114,6 @@ GRAPH_MUTANTS: Final = {
     ),
     "type codes that nobody knows are the next ones": Edit(_WALK, "boxed_by", "walk.codes[low] == code", "True"),
     "pointers out of the heap lead nowhere": Edit(_WALK, "point", "return OUTSIDE", "return DONE"),
-    "what has no pointers leads on": Edit(_WALK, "point", "walk.types[number].count == 0", "False"),
     "a claim reaches beyond its object": Edit(
         _WALK, "claim_part", "count > room // row.size_bytes", "count > room // row.size_bytes + 1"
     ),

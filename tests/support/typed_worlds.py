@@ -151,10 +151,10 @@ class World:
             for each in self.variables
         )
 
-    def heap(self, names: Mapping[int, str] | None = None) -> TypedHeap:
+    def heap(self, names: Mapping[int, str] | None = None, engine: str | None = None) -> TypedHeap:
         addresses, sizes = np.array(self.objects, np.int64).reshape(-1, 2).T
         memory = HeapMemory(bytes(self.memory), addresses, sizes, FUNCTIONS.get)
-        return TypedHeap(memory, self.types, (names or {}).get)
+        return TypedHeap(memory, self.types, (names or {}).get, engine)
 
 
 def words(*values: int) -> bytes:
