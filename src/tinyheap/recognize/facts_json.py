@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tinyheap.json_of import json_of
@@ -31,10 +32,16 @@ def decode_guest(data: bytes) -> Guest:
     return guest
 
 
+@cache
+def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """The annotations of a dataclass's fields; each has to be compiled, and there are hundreds of facts of one kind."""
+    return get_type_hints(kind)
+
+
 def read_fact(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value
     """``value``, from JSON, as what the annotation ``kind`` says."""
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: read_fact(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
