@@ -19,16 +19,16 @@ from tinyheap.files import text_of
 from tinyheap.guests.attached.names import INSTANCES
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.hosts.frames import folded
-from tinyheap.profile.memory import LinearMemory, linear_memory
-from tinyheap.profile.sites import by_site
-from tinyheap.profile.stacks import StackFrame, StackTree
+from tinyheap.profile.heaviest import heaviest
+from tinyheap.profile.memory import last_fragmentation
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.quantities import share_text, size_text
-from tinyheap.report.terminal.memory import fragmentation_lines
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tinyheap.profile.stacks import StackFrame
 
 SUFFIX: Final = ".tinyheap"
 PYTHON: Final = ".py"
@@ -140,19 +140,18 @@ def command(
 
 def summary(path: Path) -> Iterator[str]:
     """What was recorded, who allocated most, what is striking, and what to do next."""
-    yield recorded(path)
     with Recording.open(path) as recording:
+        yield _recorded(recording)
         yield from findings(recording)
     yield f"see more: tinyheap report {text_of(path)}"
 
 
 def findings(recording: Recording) -> Iterator[str]:
     """Who allocated most, and what of it is kept; a deep recursion; and for what a fragmented heap grew."""
-    observed, usages = recording.run.observed, by_site(recording).usages
-    total_bytes = sum(usage.own_bytes for usage in usages)
-    if usages:
+    observed, found = recording.run.observed, heaviest(recording, SITES_SHOWN)
+    shown, total_bytes = found.sites, found.total_bytes
+    if shown:
         yield "allocated most:" if observed.sampled is None else "allocated most, estimated from a sample:"
-    shown = usages[:SITES_SHOWN]
     width = max((len(printable(usage.name)) for usage in shown), default=0)
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
@@ -160,10 +159,12 @@ def findings(recording: Recording) -> Iterator[str]:
         error = "" if usage.own_bytes_error is None else f" +- {size_text(round(usage.own_bytes_error)):>8}"
         yield f"  {name}  {size_text(usage.own_bytes):>9}{error}  {share:>4}  {usage.own_objects:,} objects"
     yield from (f"{printable(usage.name)}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
-    yield from _recursion(StackTree.of(recording).deepest())
-    memory = linear_memory(recording)
-    if isinstance(memory, LinearMemory):
-        yield from fragmentation_lines(memory)
+    yield from _recursion(found.deepest)
+    fragmentation = last_fragmentation(recording)
+    if fragmentation is not None:
+        from tinyheap.report.terminal.memory import fragmentation_line
+
+        yield fragmentation_line(fragmentation)
 
 
 def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
@@ -177,6 +178,10 @@ def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
 def recorded(path: Path) -> str:
     """How much was recorded."""
     with Recording.open(path) as recording:
-        events, sample_bytes = recording.run.events, recording.run.sample_bytes
+        return _recorded(recording)
+
+
+def _recorded(recording: Recording) -> str:
+    path, events, sample_bytes = recording.path, recording.run.events, recording.run.sample_bytes
     sampled = "" if sample_bytes is None else f", sampled every {size_text(sample_bytes)},"
     return f"recorded {events:,} events{sampled} in {text_of(path)} ({size_text(path.stat().st_size)})"
