@@ -29,8 +29,8 @@ from tinyheap.guests.attached.patches import _REPLACED
 from tinyheap.guests.cache import Cache
 from tinyheap.recognize import identify as identify_module
 from tinyheap.recordings.batch import Batch
-from tinyheap.recordings.row_types import RunEnd
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import RunEnd
 from tinyheap.recordings.store import RecordingStore
 from tinyheap.units import KIB
 

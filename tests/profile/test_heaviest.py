@@ -26,9 +26,9 @@ def check(recording: Recording, again: Recording) -> None:
     """Hold what is said of a recording against all of its sites, which are looked at in another connection."""
     found, usages = heaviest(recording, COUNT), profile.by_site(again).usages
     expected = sorted(usages, key=lambda each: (-each.own_bytes, each.name))[:COUNT]
-    assert [(each.site, each.own_objects, each.own_bytes, each.own_bytes_error, each.trend) for each in found.sites] == [
-        (each.site, each.own_objects, each.own_bytes, each.own_bytes_error, each.trend) for each in expected
-    ]
+    assert [
+        (each.site, each.own_objects, each.own_bytes, each.own_bytes_error, each.trend) for each in found.sites
+    ] == [(each.site, each.own_objects, each.own_bytes, each.own_bytes_error, each.trend) for each in expected]
     assert found.total_bytes == sum(each.own_bytes for each in usages)
     assert found.deepest == StackTree.of(again).deepest()
 
@@ -65,7 +65,16 @@ def test_where_nothing_was_allocated() -> None:
 
 @pytest.mark.parametrize(
     "stack",
-    [(2, 2, 1, 2), (2, 3, 1, 2), (2, -1, 1, 2), (-5, 0, 1, 2), (2, 1, 9, 2), (2, 1, 0, 2), (2, 1, -1, 2), (1 << 30, 7, 1, 2)],
+    [
+        (2, 2, 1, 2),
+        (2, 3, 1, 2),
+        (2, -1, 1, 2),
+        (-5, 0, 1, 2),
+        (2, 1, 9, 2),
+        (2, 1, 0, 2),
+        (2, 1, -1, 2),
+        (1 << 30, 7, 1, 2),
+    ],
 )
 def test_stacks_that_are_no_tree_are_refused(stack: tuple[int, int, int, int]) -> None:
     rows = Rows()

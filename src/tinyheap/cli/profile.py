@@ -8,7 +8,6 @@ A Python program that runs WebAssembly by wasmtime is run as Python runs it (`py
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 import click

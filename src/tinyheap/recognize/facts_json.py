@@ -41,7 +41,7 @@ def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
 def read_fact(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value
     """``value``, from JSON, as what the annotation ``kind`` says."""
     if is_dataclass(kind):
-        hints = _hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]
         return kind(**{name: read_fact(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
