@@ -93,6 +93,10 @@ class StackOverflowError(HeapCorruptError):
         self.stack_overflow = stack_overflow
 
 
+class InvalidDurationError(TinyheapError, ValueError):
+    """A duration that cannot be read, or is out of range."""
+
+
 class TraceError(TinyheapError, ValueError):
     """A trace that is truncated or malformed, or a step of it that cannot be run."""
 
