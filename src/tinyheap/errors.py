@@ -290,6 +290,10 @@ class SweepFileError(LabError, OSError):
     """The file of a sweep cannot be read or written, or holds the sweep of something else."""
 
 
+class BudgetError(TinyheapError, ValueError):
+    """A budget that cannot be read or checked: an unknown key, a value without a meaning, a baseline that is missing."""
+
+
 class MissingLibraryError(TinyheapError, ImportError):
     """A library that is needed is not installed, or does not load; says how to install it.
 

@@ -69,6 +69,14 @@ def _check_replaceable(path: Path, name: str, *, overwrite: bool) -> None:
         )
 
 
+def begins_as_recording(path: Path) -> bool:
+    """Whether a file is a database of DuckDB's, as recordings are; what it holds is for `Recording.open` to say."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(_MAGIC_PLACE.stop)[_MAGIC_PLACE] == _MAGIC
+
+
 def is_recording(path: Path) -> bool:
     """Whether a file is a recording, maybe a damaged one, or empty; so that nothing else is lost with it."""
     if not path.is_file():
