@@ -115,6 +115,8 @@ def command(
     for label, output in (("--junit", junit), ("--write", write)):
         if as_json and output is not None and output.is_stream:
             raise click.UsageError(f"--json is printed on standard output: name a file for {label}")
+    if against is not None:
+        against.check()
     limits = None if budget is None else Budget.from_toml(budget.read(), str(budget), budget.path.parent)
     with ExitStack() as stack:
         # Before the program runs, which may take its time.
