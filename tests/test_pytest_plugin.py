@@ -102,6 +102,7 @@ def test_pause(gofmt):
     )
 
 
+@pytest.mark.slow
 def test_growth_is_judged_behind_the_calls_that_warm_up(run: Run) -> None:
     result = run("""
 def calls(guest, count, kept):
@@ -125,6 +126,7 @@ def test_too_few(guest):
     )
 
 
+@pytest.mark.slow
 def test_growth_fails_a_test_whose_host_keeps_what_it_was_lent(pytester: pytest.Pytester) -> None:
     shutil.copy(guests_modules.path("gofeatureflag-1.1.0"), pytester.path / "flags.wasm")
     pytester.makepyfile("""
@@ -255,6 +257,7 @@ def kept(folder: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_recordings_are_kept_and_replaced(run: Run, pytester: pytest.Pytester) -> None:
     for _ in range(2):
         run(KEPT, "--tinyheap-recordings", "made/here").assert_outcomes(passed=4)
@@ -340,6 +343,7 @@ def test_limited(guest):
     )
 
 
+@pytest.mark.slow
 def test_attached_instances_have_limits_too(pytester: pytest.Pytester) -> None:
     shutil.copy(guests_modules.path("gofeatureflag-1.1.0"), pytester.path / "flags.wasm")
     pytester.makepyfile("""
@@ -388,6 +392,7 @@ def test_nothing_was_imported():
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_its_modules_work_where_pytest_rewrites_their_assertions(run: Run, pytester: pytest.Pytester) -> None:
     """As it does with all modules of a package that has a plugin, unless it is installed to be edited."""
     pytester.makeconftest(
