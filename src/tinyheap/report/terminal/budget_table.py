@@ -67,7 +67,7 @@ class BudgetTable:
         """The table, and what is below it."""
         checks = self.checks
         if checks.failure is not None:
-            yield Text(printable(f"the run did not pass: {checks.failure}"), "bold red")
+            yield Text("\n".join(map(printable, f"the run did not pass: {checks.failure}".split("\n"))), "bold red")
         if checks.checks:
             yield _table(checks)
         for each in checks.checks:
