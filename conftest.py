@@ -33,7 +33,7 @@ pytest_collect_file = Sybil(
     fixtures=["_example_has_its_program"],
 ).pytest()
 
-pytest_plugins = ["browser_fixtures", "engine_fixtures"]
+pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
