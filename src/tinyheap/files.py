@@ -22,6 +22,8 @@ _NAMES_OF_STREAMS: Final = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")
 """What lies there stands for something that is open, whatever it is."""
 _DATABASE: Final = b"DUCK"
 _DATABASE_PLACE: Final = slice(8, 12)
+DATABASE_HEAD_BYTES: Final = 12
+"""So much of a file tells whether it is a database (`is_database`)."""
 _numbers: Final = itertools.count(1)
 _unfinished: Final[set[Path]] = set()
 """What this process is writing beside its place."""
