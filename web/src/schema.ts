@@ -69,7 +69,8 @@ export interface Peak {
 /**
  * A recording in a few statistics.  Sizes are bytes that the program asked for, unless they say whole blocks.
  *
- * What was not `observed` is null.
+ * What was not `observed` is null.  Of the last part of a run (`Observed.last_part`) they are of what happened in it; the
+ * objects that lived at its beginning count among those that were allocated.
  */
 export interface Totals {
   /** null where allocations were not observed, like the next. */

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from rich.live import Live
 
-from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput, takes_sample
+from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput, takes_last, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.guests.record.running_recorder import Sink
@@ -31,6 +31,7 @@ from tinyheap.report.live.statistics import LiveStatistics
 
 if TYPE_CHECKING:
     from tinyheap.recordings.batch import Batch
+    from tinyheap.recordings.last import Last
     from tinyheap.recordings.row_types import FrameRow, RunRow
 
 REFRESHES_PER_S: Final = 4
@@ -47,6 +48,7 @@ LINE_EVERY_S: Final = 2.0
 @click.option("-o", "--output", type=NEW_RECORDING, help="Record the run in this file, too.")
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @takes_sample
+@takes_last
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -58,6 +60,7 @@ def command(
     force: bool,
     sample: int | None,
     sample_seed: int,
+    last: Last | None,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
@@ -65,7 +68,9 @@ def command(
     The words after `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
     What then is still alive, and why, `tinyheap inspect` tells of the file that --snapshot writes.
     """
-    watched = Watched(None if output is None else output.path, overwrite=force)
+    if last is not None and output is None:
+        raise click.UsageError("--last is for a recording: name its file by --output")
+    watched = Watched(None if output is None else output.path, overwrite=force, last=last)
     with contextlib.ExitStack() as shown:
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
@@ -84,13 +89,14 @@ class Watched:
     Args:
         output: The recording's file, if there is to be one.
         overwrite: Whether it may replace another.
+        last: How much of the run's end it keeps; None for all of the run.
     """
 
-    def __init__(self, output: Path | None, *, overwrite: bool) -> None:
+    def __init__(self, output: Path | None, *, overwrite: bool, last: Last | None = None) -> None:
         self.statistics: LiveStatistics | None = None
         """None until the program is there."""
         self.is_on_screen = False
-        self._output, self._overwrite = output, overwrite
+        self._output, self._overwrite, self._last = output, overwrite, last
         self._writer: RecordingWriter | None = None
         self._said_s = time.monotonic()
 
@@ -101,7 +107,7 @@ class Watched:
             RecordingWriteError: It cannot be recorded there.
         """
         if self._output is not None:
-            self._writer = RecordingWriter.create(self._output, run, frames, overwrite=self._overwrite)
+            self._writer = RecordingWriter.create(self._output, run, frames, overwrite=self._overwrite, last=self._last)
         self.statistics = LiveStatistics(run, frames)
         return self
 

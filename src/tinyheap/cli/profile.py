@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinyheap.cli.parameters import COUNT, NEW_RECORDING, Input, NumberedRecordings, RecordingOutput, takes_sample
+from tinyheap.cli.parameters import (
+    COUNT,
+    NEW_RECORDING,
+    Input,
+    NumberedRecordings,
+    RecordingOutput,
+    takes_last,
+    takes_sample,
+)
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.files import text_of
 from tinyheap.guests.attached.names import INSTANCES
@@ -23,12 +31,14 @@ from tinyheap.profile.memory import LinearMemory, linear_memory
 from tinyheap.profile.sites import by_site
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.quantities import share_text, size_text
+from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.terminal.memory import fragmentation_lines
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tinyheap.recordings.last import Last
 
 SUFFIX: Final = ".tinyheap"
 PYTHON: Final = ".py"
@@ -79,6 +89,7 @@ class ProfileCommand(RunCommand):
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @takes_sample
+@takes_last
 @click.option(
     "--instances",
     type=COUNT,
@@ -99,6 +110,7 @@ def command(
     instances: int,
     sample: int | None,
     sample_seed: int,
+    last: Last | None,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and record what happens on its heap in one file.
@@ -113,6 +125,9 @@ def command(
     With --sample, objects are chosen at random, large ones rather than small ones: collections, growths and calls are recorded
     as ever, and statistics of objects are estimates, with their standard errors.
 
+    With --last, what had died before the last part of the run is cut away from the file while the program runs, and every
+    report says so.
+
     Standard output and the exit code are the program's.  The words after `--` are its arguments.
 
     MODULE may be a Python program (FILE.py) that runs WebAssembly by wasmtime. All words behind it are its own. Each
@@ -122,11 +137,16 @@ def command(
     if isinstance(output, NumberedRecordings):
         from tinyheap.cli.python_program import start
 
-        sampled = {"sample_bytes": sample, "sample_seed": sample_seed}
-        start(ctx, module, path, overwrite=force, instances=instances, options={**options, **sampled})
+        chosen = {"sample_bytes": sample, "sample_seed": sample_seed, "last": last}
+        start(ctx, module, path, overwrite=force, instances=instances, options={**options, **chosen})
         return
     recorder = Recorder.to_file(
-        path, overwrite=force, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
+        path,
+        overwrite=force,
+        full_paths=options["full_paths"],
+        sample_bytes=sample,
+        sample_seed=sample_seed,
+        last=last,
     )
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()
@@ -151,7 +171,8 @@ def findings(recording: Recording) -> Iterator[str]:
     observed, usages = recording.run.observed, by_site(recording).usages
     total_bytes = sum(usage.own_bytes for usage in usages)
     if usages:
-        yield "allocated most:" if observed.sampled is None else "allocated most, estimated from a sample:"
+        cut = "" if observed.cut is None else " in the last part, or before and lived then"
+        yield f"allocated most{cut}{'' if observed.sampled is None else ', estimated from a sample'}:"
     shown = usages[:SITES_SHOWN]
     width = max((len(printable(usage.name)) for usage in shown), default=0)
     for usage in shown:
@@ -177,6 +198,7 @@ def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
 def recorded(path: Path) -> str:
     """How much was recorded."""
     with Recording.open(path) as recording:
-        events, sample_bytes = recording.run.events, recording.run.sample_bytes
+        events, sample_bytes, part = recording.run.events, recording.run.sample_bytes, recording.run.last_part
     sampled = "" if sample_bytes is None else f", sampled every {size_text(sample_bytes)},"
-    return f"recorded {events:,} events{sampled} in {text_of(path)} ({size_text(path.stat().st_size)})"
+    kept = "" if part is None else f", the last from {time_text(part.begun_ns)} on,"
+    return f"recorded {events:,} events{sampled}{kept} in {text_of(path)} ({size_text(path.stat().st_size)})"

@@ -61,6 +61,7 @@ def start(
         full_paths=options["full_paths"],
         sample_bytes=options["sample_bytes"],
         sample_seed=options["sample_seed"],
+        last=options["last"],
         instances=instances,
         say=_say,
     )

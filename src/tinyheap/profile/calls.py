@@ -9,6 +9,8 @@ gives at most one value per call, and there must be `FEWEST_COLLECTIONS` of them
 Kendall's tau is at least `STEADY`, if it gains more than `MATERIAL` of what it had on average, and if the Theil-Sen slope
 over the last quarter is at least `STILL` of that over the half.  The heap is *flat* where no site grows.
 
+Of the last part of a run, calls are those that began in it, and are counted from there.
+
 *Lent to the host* are objects that a call made and returned the address of, if its export allocates by its name (`malloc`,
 `alloc`, ``main.alloc``, ``allocate``, not ``dealloc``), and which were neither given to `free` or `realloc` (or to an export
 with a name like ``dealloc`` or ``wasmFree``, as its first argument) nor freed by a collection, nor inferred to be dead.
@@ -67,7 +69,7 @@ class CallSpan(Result):
     """Calls that follow each other."""
 
     first: int
-    """The first of them; calls are counted from 1."""
+    """The first of them; calls are counted from 1, the first that is recorded."""
     calls: int
     allocated_bytes: int
     duration_ns: int
@@ -127,9 +129,9 @@ class LentObject(Result):
     export: str
     size_bytes: int
     call: int
-    """In which it was made; 0 where that was none of the host's own, as at the start."""
+    """In which it was made; 0 where that was none of the host's own, as at the start, or before the last part of a run."""
     age_calls: int
-    """How many calls have begun since."""
+    """How many calls have begun since; of those that are recorded."""
     age_ns: int
     """Until the end of the run."""
 
@@ -167,8 +169,9 @@ class HostCalls(Result):
 _FREEING: Final = "(contains(lower(export), 'free') OR contains(lower(export), 'dealloc'))"
 _BOUNDS: Final = f"""
 CREATE OR REPLACE TEMP TABLE tinyheap_calls AS
-WITH bounds AS (
-    SELECT first_event_id - 1 AS event_id FROM calls UNION SELECT last_event_id FROM calls
+WITH begun AS (SELECT * FROM calls WHERE first_event_id >= (SELECT coalesce(max(first_event_id), 1) FROM kept)),
+bounds AS (
+    SELECT first_event_id - 1 AS event_id FROM begun UNION SELECT last_event_id FROM begun
 ),
 born AS (
     SELECT bounds.event_id, sum(births.objects) AS objects, sum(births.bytes) AS bytes
@@ -187,14 +190,16 @@ SELECT
     (sum((depth = 1 AND NOT list_contains($starts, export))::INTEGER) OVER (ORDER BY number))::BIGINT AS place,
     after.objects - before.objects AS objects,
     after.bytes - before.bytes AS bytes
-FROM calls
+FROM begun AS calls
 JOIN upto AS before ON before.event_id = first_event_id - 1
 JOIN upto AS after ON after.event_id = last_event_id
 """
 _FAULTS: Final = """
 SELECT 1 FROM calls
 WHERE depth < 1 OR begun_ns < 0 OR ended_ns < begun_ns OR first_event_id < 1 OR last_event_id < first_event_id - 1
-    OR last_event_id > (SELECT count(*) FROM events) OR new_memory_bytes < old_memory_bytes
+    OR last_event_id > greatest(
+        (SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(first_event_id), 1) - 1 FROM kept)
+    ) OR new_memory_bytes < old_memory_bytes
 UNION ALL SELECT 1 FROM calls GROUP BY number HAVING count(*) > 1
 LIMIT 1
 """
@@ -218,7 +223,7 @@ GROUP BY (place - 1) * least({MOST_SPANS}, $calls) // $calls ORDER BY 1
 """
 # What a call did not free is compared with the first call's beginning, so the last collection before that gives no value.
 _VALUES: Final = """
-SELECT begun.place, max(collections.number)
+SELECT begun.place, max(collections.number) - (SELECT coalesce(max(cut_collections), 0) FROM kept)
 FROM collections ASOF JOIN (SELECT place, begun_ns FROM tinyheap_calls WHERE is_own) AS begun
     ON collections.begun_ns >= begun.begun_ns
 GROUP BY begun.place ORDER BY begun.place
@@ -226,11 +231,13 @@ GROUP BY begun.place ORDER BY begun.place
 _LENT: Final = f"""
 CREATE OR REPLACE TEMP TABLE tinyheap_lent AS
 SELECT
-    births.object_id, made.export, births.size_bytes, births.objects AS stands_for, births.bytes, made.place, made.begun_ns,
-    made.first_event_id, made.last_event_id
-FROM tinyheap_calls AS made
+    births.object_id, made.export, births.size_bytes, births.objects AS stands_for, births.bytes,
+    coalesce(counted.place, 0) AS place, made.begun_ns, made.first_event_id, made.last_event_id
+FROM calls AS made
+LEFT JOIN tinyheap_calls AS counted USING (number)
 JOIN {BIRTHS} AS births ON births.object_id = made.result_object_id
-WHERE made.result_object_id > 0 AND contains(lower(export), 'alloc') AND NOT contains(lower(export), 'dealloc')
+WHERE made.result_object_id > 0
+AND contains(lower(made.export), 'alloc') AND NOT contains(lower(made.export), 'dealloc')
 AND made.result_object_id NOT IN (SELECT object_id FROM events WHERE kind <> {EventKind.ALLOCATION})
 AND made.result_object_id NOT IN (SELECT argument_object_id FROM calls WHERE {_FREEING})
 AND NOT ($knows_collections AND made.result_object_id IN (SELECT object_id FROM deaths))

@@ -165,21 +165,24 @@ def trend(series: Sequence[int], places: Sequence[int] | None = None) -> tuple[f
 
 
 def live_series(recording: Recording, collections: int) -> dict[int, tuple[int, ...]]:
-    """For each site, by its frame, the bytes that lived after each collection."""
+    """For each site, by its frame, the bytes that lived after each collection that is recorded."""
     found = rows(
         recording,
         f"""
         WITH changes AS (
-            SELECT frame_id, generation + 1 AS number, bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
+            SELECT frame_id, first_collection AS number, bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
             UNION ALL
             SELECT frame_id, death_collection, -bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
             WHERE death_collection IS NOT NULL
+        ),
+        placed AS (
+            SELECT frame_id, number - (SELECT coalesce(max(cut_collections), 0) FROM kept) AS place, bytes FROM changes
         )
-        SELECT frame_id, number, sum(bytes)::BIGINT FROM changes WHERE number <= ? GROUP BY ALL
+        SELECT frame_id, place, sum(bytes)::BIGINT FROM placed WHERE place <= ? GROUP BY ALL
         """,
         [collections],
     )
     gains: dict[int, list[int]] = {}
-    for frame_id, number, gain in found:
-        gains.setdefault(frame_id, [0] * collections)[number - 1] = gain
+    for frame_id, place, gain in found:
+        gains.setdefault(frame_id, [0] * collections)[place - 1] = gain
     return {frame_id: tuple(accumulate(series)) for frame_id, series in gains.items()}

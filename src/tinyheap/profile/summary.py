@@ -38,7 +38,8 @@ class Peak(Result):
 class Totals(Result):
     """A recording in a few statistics.  Sizes are bytes that the program asked for, unless they say whole blocks.
 
-    What was not `observed` is None.
+    What was not `observed` is None.  Of the last part of a run (`Observed.last_part`) they are of what happened in it; the
+    objects that lived at its beginning count among those that were allocated.
     """
 
     module: str
@@ -131,12 +132,12 @@ def peak(recording: Recording) -> Peak | Unknown:
             SELECT number, last_event_id, begun_ns FROM collections
             UNION ALL
             SELECT
-                coalesce((SELECT max(number) FROM collections), 0) + 1,
+                coalesce((SELECT max(number) FROM collections), (SELECT max(cut_collections) FROM kept), 0) + 1,
                 coalesce((SELECT max(id) FROM events), 0),
                 ?
         ),
         changes AS (
-            SELECT generation + 1 AS number, sum(objects) AS objects, sum(bytes) AS bytes FROM {CENSUS} GROUP BY ALL
+            SELECT first_collection AS number, sum(objects) AS objects, sum(bytes) AS bytes FROM {CENSUS} GROUP BY ALL
             UNION ALL
             SELECT death_collection + 1, -sum(objects), -sum(bytes)
             FROM {CENSUS} WHERE death_collection IS NOT NULL GROUP BY ALL

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.hosts.imports import Maker
+    from tinyheap.recordings.last import Last
 
 _WORDS: Final = 3
 """Log2 of the least alignment of objects that another collector than tinyheap's made."""
@@ -109,6 +110,7 @@ class Recorder(SoleOwner):
         full_paths: bool = False,
         sample_bytes: int | None = None,
         sample_seed: int = 0,
+        last: Last | None = None,
     ) -> Self:
         """A recorder into a new file.
 
@@ -118,11 +120,12 @@ class Recorder(SoleOwner):
             full_paths: whether source files are named by their full paths on the machine that compiled them.
             sample_bytes: to record about one object for so many bytes, as for a `Recorder`; None to record all.
             sample_seed: what the choice follows from.
+            last: how much of the run's end is kept; None for all of the run.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
         def open_sink(run: RunRow, frames: Sequence[FrameRow]) -> Sink:
-            return RecordingWriter.create(path, run, frames, overwrite=overwrite)
+            return RecordingWriter.create(path, run, frames, overwrite=overwrite, last=last)
 
         return cls(open_sink, full_paths=full_paths, sample_bytes=sample_bytes, sample_seed=sample_seed)
 

@@ -92,8 +92,8 @@ def _profile(recording: Recording) -> Iterator[bytes]:
     yield number(DEFAULT_TYPE, strings.id(DEFAULT_SAMPLE_TYPE))
     if observed.lives is Lives.AT_MOST:
         yield number(COMMENT, strings.id(UPPER_BOUND))
-    if observed.sampled is not None:
-        yield number(COMMENT, strings.id(observed.sampled))
+    if observed.choice is not None:
+        yield number(COMMENT, strings.id(observed.choice))
     yield from strings.fields()
 
 
