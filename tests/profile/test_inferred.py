@@ -140,6 +140,7 @@ def test_every_medium_says_that_it_is_an_upper_bound(tmp_path: Path) -> None:
         "heap": False,
         "lives": "at most",
         "sample_bytes": None,
+        "last_part": None,
     }
     assert found["totals"]["observed"]["lives"] == "at most"
     assert page.summary["run"]["lives"] == "at most"
