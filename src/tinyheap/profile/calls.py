@@ -9,6 +9,9 @@ gives at most one value per call, and there must be `FEWEST_COLLECTIONS` of them
 Kendall's tau is at least `STEADY`, if it gains more than `MATERIAL` of what it had on average, and if the Theil-Sen slope
 over the last quarter is at least `STILL` of that over the half.  The heap is *flat* where no site grows.
 
+Where deaths were inferred, turnovers stand for collections (`tinyheap.profile.live_steps`), and a site is only told of if
+its growth is a tenth of all growth, and of all that lives.
+
 Of the last part of a run, calls are those that began in it, and are counted from there.
 
 *Lent to the host* are objects that a call made and returned the address of, if its export allocates by its name (`malloc`,
@@ -18,14 +21,16 @@ with a name like ``dealloc`` or ``wasmFree``, as its first argument) nor freed b
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.census import BIRTHS, SITES, take_census
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of, live_series
-from tinyheap.profile.result import Unknown, row, rows, unless_collections
+from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of
+from tinyheap.profile.live_steps import live_steps
+from tinyheap.profile.result import Unknown, row, rows
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
 from tinyheap.recordings.schema import EventKind
@@ -34,6 +39,7 @@ from tinyheap.results import Result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tinyheap.profile.live_steps import LiveSteps
     from tinyheap.recordings.recording import Recording
 
 STARTS: Final = ("_start", "_initialize")
@@ -108,7 +114,10 @@ class CallTrend(Result):
     frees: int
     """Calls by which memory can be given back: of exports that free by their name, and of `free` itself."""
     enough_at: int | None
-    """The ``--gc-every`` that makes enough values; None where there are too few calls for that."""
+    """The ``--gc-every`` that makes enough values; None where there are too few calls for that, or collections are unseen."""
+    are_turnovers: bool = False
+    """Whether deaths were inferred: turnovers stand for collections, and what lives, in `least_live_bytes`, too, is what
+    outlived one."""
 
     @property
     def can_tell(self) -> bool:
@@ -221,13 +230,6 @@ SELECT min(place), count(*), sum(bytes)::BIGINT, sum(ended_ns - begun_ns)::BIGIN
 FROM tinyheap_calls WHERE is_own
 GROUP BY (place - 1) * least({MOST_SPANS}, $calls) // $calls ORDER BY 1
 """
-# What a call did not free is compared with the first call's beginning, so the last collection before that gives no value.
-_VALUES: Final = """
-SELECT begun.place, max(collections.number) - (SELECT coalesce(max(cut_collections), 0) FROM kept)
-FROM collections ASOF JOIN (SELECT place, begun_ns FROM tinyheap_calls WHERE is_own) AS begun
-    ON collections.begun_ns >= begun.begun_ns
-GROUP BY begun.place ORDER BY begun.place
-"""
 _LENT: Final = f"""
 CREATE OR REPLACE TEMP TABLE tinyheap_lent AS
 SELECT
@@ -250,6 +252,7 @@ ASOF JOIN tinyheap_lent AS lent ON births.id >= lent.first_event_id
 JOIN {SITES} USING (stack_id)
 WHERE births.id <= lent.last_event_id
 AND births.object_id NOT IN (SELECT object_id FROM deaths)
+AND births.object_id NOT IN (SELECT object_id FROM inferred_deaths)
 GROUP BY frame_id
 """
 
@@ -300,17 +303,17 @@ def _lent(recording: Recording, own: int) -> Lent:
 def _trend(recording: Recording, own: int) -> CallTrend | Unknown:
     if recording.run.never_frees:
         return Unknown(_NEVER_FREES)
-    if unknown := unless_collections(recording):
-        return unknown
-    values = rows(recording, _VALUES)
+    steps = live_steps(recording)
+    if isinstance(steps, Unknown):
+        return steps
+    values, frees = _values(recording, steps), _frees(recording)
     if len(values) < FEWEST_COLLECTIONS:
-        return CallTrend(own, len(values), None, None, None, None, (), _frees(recording), _enough_at(recording, own))
-    (collections,) = row(recording, "SELECT count(*) FROM collections")
-    places, numbers = [place for place, _ in values], [number for _, number in values]
-    live = live_series(recording, collections)
-    series = {frame_id: [each[number - 1] for number in numbers] for frame_id, each in live.items()}
-    growing = _growing(recording, series, places)
+        enough_at = None if steps.are_turnovers else _enough_at(recording, own)
+        return CallTrend(own, len(values), None, None, None, None, (), frees, enough_at, steps.are_turnovers)
+    places = [*values]
+    series = {frame_id: [each[at] for at in values.values()] for frame_id, each in steps.series.items()}
     later = later_of(len(values))
+    growing = _told(_growing(recording, series, places), steps, series, places)
     whole = [sum(each) for each in zip(*series.values(), strict=True)] or [0] * len(values)
     grown = [sum(series[each.site.id][at] for each in growing) for at in range(len(values))]
     since = _grown_since(grown) if growing else _settled_since(whole, later)
@@ -323,12 +326,25 @@ def _trend(recording: Recording, own: int) -> CallTrend | Unknown:
         least_live_bytes=min(whole[-later:]),
         most_live_bytes=max(whole[-later:]),
         growing=growing,
-        frees=_frees(recording),
+        frees=frees,
         enough_at=None,
+        are_turnovers=steps.are_turnovers,
     )
 
 
-def _growing(recording: Recording, series: dict[int, list[int]], places: Sequence[int]) -> tuple[GrowingSite, ...]:
+def _values(recording: Recording, steps: LiveSteps) -> dict[int, int]:
+    """For each of the host's own calls the last step behind its beginning and before the next one's, if there is one.
+
+    What a call did not free is compared with the first call's beginning, so the last step before that gives no value.
+    """
+    begun = [
+        begun_ns for (begun_ns,) in rows(recording, "SELECT begun_ns FROM tinyheap_calls WHERE is_own ORDER BY place")
+    ]
+    places = ((bisect_right(begun, time_ns), at) for at, time_ns in enumerate(steps.born_until_ns))
+    return {place: at for place, at in places if place > 0}
+
+
+def _growing(recording: Recording, series: dict[int, list[int]], places: Sequence[int]) -> list[GrowingSite]:
     lent = dict(rows(recording, _LENT_BY_SITE))
     frames = StackTree.of(recording).frames
     found = []
@@ -337,7 +353,19 @@ def _growing(recording: Recording, series: dict[int, list[int]], places: Sequenc
         if growth is not None:
             tau, slope_bytes = growth
             found.append(GrowingSite(frames[frame_id], slope_bytes, tau, live_bytes[-1], lent.get(frame_id, 0)))
-    return tuple(sorted(found, key=lambda each: (-each.slope_bytes, each.site.id)))
+    return sorted(found, key=lambda each: (-each.slope_bytes, each.site.id))
+
+
+def _told(
+    growing: list[GrowingSite], steps: LiveSteps, series: dict[int, list[int]], places: Sequence[int]
+) -> tuple[GrowingSite, ...]:
+    """Those whose growth says something."""
+    later = later_of(len(places))
+    distance = places[-1] - places[-later]
+    all_growth_bytes = distance * sum(each.slope_bytes for each in growing)
+    live_bytes = sum(fmean(each[-later:]) for each in series.values())
+    told = (each for each in growing if steps.is_told(distance * each.slope_bytes, all_growth_bytes, live_bytes))
+    return tuple(told)
 
 
 def _grown_since(series: Sequence[int]) -> int:
