@@ -12,6 +12,7 @@ from rich.console import Console
 
 import needs
 import project_files
+from called import requests
 from small_recordings import Birth, Rows, known, opened, recordings
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile import HostCalls, Unknown, host_calls
@@ -105,28 +106,6 @@ def assert_lent(rows: Rows, found: HostCalls) -> None:
     births = [each for each in rows.births if each.object_id in lent and each.death is None]
     assert {each.object_id for each in found.lent.oldest} <= {each.object_id for each in births}
     assert len({each.object_id for each in found.lent.oldest}) == min(20, len(births))
-
-
-def requests(calls: int = 60, *, leak_from: int | None = None, is_lent: bool = False, collect_every: int = 2) -> Rows:
-    """A server: 100 bytes of garbage a call, a table of 4,000, and from some call on 128 bytes that stay."""
-    rows = Rows()
-    garbage, kept = rows.path("handle", "main.parse"), rows.path("handle", "main.alloc")
-    rows.allocate(4000, rows.path("_start", "main.main"))
-    dead: list[Birth] = []
-    for number in range(1, calls + 1):
-        first, begun_ns = rows.events + 1, rows.time_ns + 1
-        dead.append(rows.allocate(100, garbage))
-        stays = leak_from is not None and number >= leak_from
-        made_id = rows.allocate(128, kept).object_id if stays else 0
-        result = made_id if is_lent else 0
-        export = "main.alloc" if is_lent else "handle"
-        rows.calls.append(
-            CallRow(number, export, 1, begun_ns, rows.time_ns, first, rows.events, None, None, True, 0, result)
-        )
-        if number % collect_every == 0:
-            rows.collect(*dead)
-            dead = []
-    return rows
 
 
 def said(rows: Rows) -> tuple[HostCalls, str]:
@@ -230,8 +209,25 @@ def test_of_a_recording_made_before_calls_were_noted_nothing_is_claimed() -> Non
         assert report_json(recording)["calls"] is None
 
 
-def test_the_page_has_the_verdict_among_its_notes() -> None:
-    with opened(requests()) as recording:
-        notes = page_data(recording).summary["notes"]
-    verdict = "flat: 100 B of garbage a call, live size constant since call 2"
-    assert notes == [f"60 calls of the host: {verdict}."]
+def test_the_page_has_the_verdict_and_what_calls_cost() -> None:
+    with opened(requests(leak_from=1, is_lent=True)) as recording:
+        page, found = page_data(recording), known(host_calls(recording))
+    calls = page.summary["calls"]
+    assert calls is not None
+    assert calls["verdict"].startswith("grows: 128 B a call since call 2, all of it allocated in main.alloc, lent to")
+    assert (calls["grows"], calls["lent_objects"], page.summary["exports"]) == (True, 60, ["main.alloc"])
+    assert [each["lent_bytes"] for each in calls["growing"]] == [60 * 128]
+    columns = page.summary_columns
+    assert columns["span.allocated_bytes"].tolist() == [each.allocated_bytes for each in found.spans]
+    assert columns["export.most_allocated_bytes"].tolist() == [228]
+    assert columns["lent.age_calls"].tolist() == [each.age_calls for each in found.lent.oldest]
+
+
+def test_the_page_of_a_program_that_runs_once_has_no_calls() -> None:
+    rows = Rows()
+    rows.allocate(64)
+    rows.calls.append(CallRow(1, "_start", 1, 0, 10, 1, 1, None, None, True, 0, 0))
+    with opened(rows) as recording:
+        page = page_data(recording)
+    assert page.summary["calls"] is None
+    assert not len(page.summary_columns["export.calls"])

@@ -63,6 +63,8 @@ INTERFACES: Final[Sequence[tuple[type, Collection[str]]]] = (
     (contents.Unknown, ()),
     (contents.Suspect, ()),
     (contents.Leaks, ()),
+    (contents.GrowingSite, ()),
+    (contents.Calls, ()),
     (contents.Source, ()),
     (contents.Summary, ()),
     (contents.ObjectsHead, ()),
