@@ -49,6 +49,7 @@ ROW_CLASSES: Final = (
         schema.SNAPSHOTS.columns,
     ),
     RowClass("CallRow", "See the table ``calls``.", schema.CALLS.columns),
+    RowClass("CallArgumentRow", "See the table ``call_arguments``.", schema.CALL_ARGUMENTS.columns),
     RowClass("MemoryRow", "See the table ``memories``.", schema.MEMORIES.columns),
     RowClass("MemoryGrowthRow", "See the table ``memory_growths``.", schema.MEMORY_GROWTHS.columns),
     RowClass("SamplingRow", "See the table ``sampling``.", schema.SAMPLING.columns),

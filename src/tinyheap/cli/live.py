@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from rich.live import Live
 
-from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput, takes_last, takes_sample
+from tinyheap.cli.parameters import NEW_RECORDING, Input, RecordingOutput, takes_recorded, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.guests.record.running_recorder import Sink
@@ -48,7 +48,7 @@ LINE_EVERY_S: Final = 2.0
 @click.option("-o", "--output", type=NEW_RECORDING, help="Record the run in this file, too.")
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @takes_sample
-@takes_last
+@takes_recorded
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -61,6 +61,7 @@ def command(
     sample: int | None,
     sample_seed: int,
     last: Last | None,
+    call_arguments: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
@@ -68,14 +69,19 @@ def command(
     The words after `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
     What then is still alive, and why, `tinyheap inspect` tells of the file that --snapshot writes.
     """
-    if last is not None and output is None:
-        raise click.UsageError("--last is for a recording: name its file by --output")
+    if output is None and (last is not None or call_arguments):
+        name = "--call-arguments" if last is None else "--last"
+        raise click.UsageError(f"{name} is for a recording: name its file by --output")
     watched = Watched(None if output is None else output.path, overwrite=force, last=last)
     with contextlib.ExitStack() as shown:
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
         recorder = Recorder(
-            watched.begin, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
+            watched.begin,
+            full_paths=options["full_paths"],
+            sample_bytes=sample,
+            sample_seed=sample_seed,
+            call_arguments=call_arguments,
         )
         run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
         run.execute()

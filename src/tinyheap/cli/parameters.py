@@ -363,15 +363,21 @@ class LastType(click.ParamType[Last]):
             self.fail(str(error), param, ctx)
 
 
-def takes_last(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that records a run the option ``last``."""
-    return click.option(
+def takes_recorded(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that records a run the options that say what is kept, ``last`` and ``call_arguments``."""
+    last = click.option(
         "--last",
         type=LastType(),
         metavar="N|TIME",
         help="Keep only the last N batches of the recording (64; half a second or a full buffer each), or the last TIME of it "
         "(90s, 10m, 2h), and what lives then, so that the file stays small however long the run is.",
-    )(function)
+    )
+    arguments = click.option(
+        "--call-arguments",
+        is_flag=True,
+        help="Record the arguments and results of the calls into the program, too; they may be anybody's data.",
+    )
+    return last(arguments(function))
 
 
 def takes_sample(function: Callable[..., None]) -> Callable[..., None]:

@@ -19,7 +19,7 @@ from tinyheap.cli.parameters import (
     Input,
     NumberedRecordings,
     RecordingOutput,
-    takes_last,
+    takes_recorded,
     takes_sample,
 )
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
@@ -89,7 +89,7 @@ class ProfileCommand(RunCommand):
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @takes_sample
-@takes_last
+@takes_recorded
 @click.option(
     "--instances",
     type=COUNT,
@@ -111,6 +111,7 @@ def command(
     sample: int | None,
     sample_seed: int,
     last: Last | None,
+    call_arguments: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and record what happens on its heap in one file.
@@ -137,7 +138,7 @@ def command(
     if isinstance(output, NumberedRecordings):
         from tinyheap.cli.python_program import start
 
-        chosen = {"sample_bytes": sample, "sample_seed": sample_seed, "last": last}
+        chosen = {"sample_bytes": sample, "sample_seed": sample_seed, "last": last, "call_arguments": call_arguments}
         start(ctx, module, path, overwrite=force, instances=instances, options={**options, **chosen})
         return
     recorder = Recorder.to_file(
@@ -147,6 +148,7 @@ def command(
         sample_bytes=sample,
         sample_seed=sample_seed,
         last=last,
+        call_arguments=call_arguments,
     )
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()

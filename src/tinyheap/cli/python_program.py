@@ -62,6 +62,7 @@ def start(
         sample_bytes=options["sample_bytes"],
         sample_seed=options["sample_seed"],
         last=options["last"],
+        call_arguments=options["call_arguments"],
         instances=instances,
         say=_say,
     )

@@ -110,6 +110,7 @@ AND number NOT IN (
 """
 _CUTS: Final = (
     f"DELETE FROM calls WHERE {_OVER}",
+    "DELETE FROM call_arguments WHERE call_number NOT IN (SELECT number FROM calls)",
     "DELETE FROM deaths WHERE collection <= $collection",
     "DELETE FROM inferred_deaths WHERE event_id <= $event_id",
     "DELETE FROM collections WHERE number <= $collection",

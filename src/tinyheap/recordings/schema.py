@@ -30,6 +30,7 @@ from tinyheap.recordings.tables import (
     BIGINT,
     BLOB,
     BOOLEAN,
+    DOUBLE,
     INTEGER,
     JSON,
     TIMESTAMP,
@@ -276,6 +277,19 @@ CALLS: Final = Table(
     is_added=True,
 )
 
+CALL_ARGUMENTS: Final = Table(
+    "call_arguments",
+    "what those calls were given and gave, where that was asked for; else no row",
+    (
+        Column("call_number", INTEGER),
+        Column("position", INTEGER, "of an argument, from 1; 0 for the result"),
+        Column("type", VARCHAR, "i32, i64, f32, f64, or another of WebAssembly's, whose values are not kept"),
+        Column("integer", BIGINT, "with its sign, of an i32 or i64; else NULL", is_nullable=True),
+        Column("real", DOUBLE, "of an f32 or f64; else NULL", is_nullable=True),
+    ),
+    is_added=True,
+)
+
 BY_PROGRAM: Final = "program"
 """Who asked for memory: an instruction of the program's."""
 BY_COLLECTOR: Final = "collector"
@@ -360,6 +374,7 @@ TABLES: Final = (
     GROWTHS,
     SNAPSHOTS,
     CALLS,
+    CALL_ARGUMENTS,
     MEMORIES,
     MEMORY_GROWTHS,
     SAMPLING,

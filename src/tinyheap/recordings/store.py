@@ -148,6 +148,7 @@ class RecordingStore(SoleOwner):
         self._insert_rows("growths", [row for batch in batches for row in batch.growths])
         self._insert_rows("snapshots", [_compressed(row) for batch in batches for row in batch.snapshots])
         self._insert_rows("calls", [row for batch in batches for row in batch.calls])
+        self._insert_rows("call_arguments", [row for batch in batches for row in batch.call_arguments])
         self._insert_rows("memories", [row for batch in batches for row in batch.memories])
         self._insert_rows("memory_growths", [row for batch in batches for row in batch.memory_growths])
         self._insert_rows("sampling", [row for batch in batches for row in batch.samplings])
