@@ -18,6 +18,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import console_blocks
+import guests_modules
 import machine
 import needs
 
@@ -56,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, and skips slow tests in a quick run, and long ones unless they are asked for."""
+    _mark_further_programs(items)
     # Workers take files in this order, and one that gets a long file last has the others wait for it.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
@@ -69,6 +71,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
+    """Marks the tests of a real program as slow, where others of its kind are tested as well."""
+    further = set(guests_modules.NAMES) - guests_modules.QUICK
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(isinstance(value, str) and value in further for value in parameters):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -119,10 +130,13 @@ def _skipping_for_missing_library() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _environment_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """All tests together have a cache of prepared programs that no other run of them sees, and no terminal."""
+def _environment_of_its_own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests of all runs together have a cache of prepared programs, which is not the user's, and no terminal."""
+    keeper: pytest.Cache | None = getattr(request.config, "cache", None)  # with -p no:cacheprovider there is none
+    folder = tmp_path_factory.mktemp("cache") if keeper is None else keeper.mkdir("programs")
+    folder.chmod(0o700)  # a cache counts only where nobody else can write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINYHEAP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TINYHEAP_CACHE", str(folder))
         # How wide a terminal is, tests choose.
         patch.delenv("COLUMNS", raising=False)
         yield

@@ -91,6 +91,7 @@ def compiled_modules(wheel: Path) -> set[str]:
     return {str(file.parent / file.name.partition(".")[0]) for file in module_files(wheel) if file.suffix in BINARY}
 
 
+@pytest.mark.slow
 class TestSdist:
     def test_has_the_whole_project(self, sdist: Path) -> None:
         with tarfile.open(sdist) as archive:

@@ -51,10 +51,17 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(cli.main, ["transplant", *words])
 
 
-def test_says_nothing_unless_it_is_asked(gofmt: str) -> None:
+def test_says_what_it_wrote_and_no_more_unless_it_is_asked(gofmt: str) -> None:
     done = run(gofmt, "-o", "fast.wasm")
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.output) == (0, "wrote fast.wasm\n")
     assert Path("fast.wasm").read_bytes() == transplant(Path(gofmt).read_bytes())
+
+
+def test_bytes_that_are_no_module_are_refused_by_the_name_of_their_file() -> None:
+    Path("junk.wasm").write_bytes(b"junk")
+    done = run("junk.wasm", "-o", "fast.wasm")
+    assert (done.exit_code, Path("fast.wasm").exists()) == (ExitCode.CANNOT_READ, False)
+    assert done.stderr.startswith("Error: junk.wasm: module, byte 0x0: begins with 6a 75 6e 6b ")
 
 
 def test_writes_to_standard_output(gofmt: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from functools import cache
 from itertools import product
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import kept
 import needs
 
 FOLDER = Path(__file__).parent
@@ -104,15 +106,22 @@ def compiled(
     options = [f"-D{name}={int(value)}" for name, value in defines.items()]
     options += ["-ffreestanding", "-fno-builtin", "-mbulk-memory", f"-O{build.optimization}"]
     options += [] if dwarf is None else ["-g", f"-gdwarf-{dwarf}"]
+    options += ["-flto"] if build.link_time else []
+    layout = ["--no-entry", *(["--stack-first"] if stack_first else []), "-z", f"stack-size={STACK_BYTES}"]
+    sources = [path.read_text() for pattern in ("*.c", "*.h", "*.s") for path in sorted(FOLDER.glob(pattern))]
+    return kept.made(
+        lambda: _compiled(str(compiler), str(linker), source, options, layout), source, options, layout, sources
+    )
+
+
+def _compiled(compiler: str, linker: str, source: str, options: list[str], layout: list[str]) -> bytes:
     with TemporaryDirectory() as name:
         folder = Path(name)
         objects = [str(folder / "collector.o"), str(folder / "stack_pointer.o")]
-        target = [str(compiler), "--target=wasm32", "-c"]
-        link_time = ["-flto"] if build.link_time else []
-        run(*target, *options, *link_time, str(FOLDER / source), "-o", objects[0])
+        target = [compiler, "--target=wasm32", "-c"]
+        run(*target, *options, str(FOLDER / source), "-o", objects[0])
         run(*target, str(FOLDER / "stack_pointer.s"), "-o", objects[1])
-        layout = ["--no-entry", *(["--stack-first"] if stack_first else []), "-z", f"stack-size={STACK_BYTES}"]
-        run(str(linker), *layout, *objects, "-o", str(folder / "program.wasm"))
+        run(linker, *layout, *objects, "-o", str(folder / "program.wasm"))
         return (folder / "program.wasm").read_bytes()
 
 
@@ -124,6 +133,10 @@ def run(*command: str) -> None:
 
 def transformed(wasm: bytes, *command: str) -> bytes:
     """A module after a tool that takes a file and writes another: `command`, input, -o, output."""
+    return kept.made(lambda: _transformed(wasm, command), command, hashlib.sha256(wasm).hexdigest())
+
+
+def _transformed(wasm: bytes, command: tuple[str, ...]) -> bytes:
     with TemporaryDirectory() as name:
         before, after = Path(name) / "before.wasm", Path(name) / "after.wasm"
         before.write_bytes(wasm)

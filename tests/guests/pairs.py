@@ -13,9 +13,11 @@ from functools import cache
 
 import wasmtime
 
+import kept
 from tinyheap import hosts
+from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.rehearse.rehearsal import rehearse
+from tinyheap.guests.preparing import Form, prepare
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
 from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
 from tinyheap.guests.serve.residue import Residues
@@ -23,7 +25,6 @@ from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.facts import BlockHeap, Role, ServedHeap
-from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.wasm import Code, Editor, MemoryArgument, Module
 
 LOG, LOG_END = "witness", "witness_end"
@@ -73,25 +74,24 @@ class Run:
 def compiled(wasm: bytes) -> Pair:
     """A module's two forms, compiled once a test run."""
     module = Module.parse(wasm)
-    facts, residues = _served(module)
     engine = hosts.new_engine()
+    facts, residues = _served(wasm, engine)
     rewritten = Module.parse(rewrite(module, facts))
     return Pair(
         facts,
         residues,
         engine,
-        hosts.compile_module(engine, witnessed(module, facts.alloc_function)),
-        hosts.compile_module(engine, witnessed(rewritten, _allocator(rewritten, facts))),
+        kept.compiled(engine, witnessed(module, facts.alloc_function)),
+        kept.compiled(engine, witnessed(rewritten, _allocator(rewritten, facts))),
     )
 
 
-def _served(module: Module) -> tuple[ServedHeap, Residues | None]:
+def _served(wasm: bytes, engine: wasmtime.Engine) -> tuple[ServedHeap, Residues | None]:
     """The heap of a module, and what its allocator leaves on the stack where that has to be learned."""
-    guest = identify(module)
-    if guest.best_fit is None:
-        return block_heap(guest), None
-    rehearsed = rehearse(module, guest.best_fit)
-    return rehearsed.facts, rehearsed.residues
+    prepared = prepare(wasm, Form.SERVED, engine, "", Cache.of_user())
+    assert prepared.guest is not None
+    assert prepared.served is not None, prepared.guest.served
+    return prepared.served, prepared.residues
 
 
 # wasmtime's objects have to go before wasmtime does.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import wasmtime
 
 import guests_modules
+import kept
 from tinyheap import hosts
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _WIDTHS = {
 @cache
 def _compiled(name: str) -> tuple[wasmtime.Engine, wasmtime.Module]:
     engine = hosts.new_engine()
-    return engine, hosts.compile_module(engine, guests_modules.read(name))
+    return engine, kept.compiled(engine, guests_modules.read(name))
 
 
 def real(name: str, seed: int | None = 1) -> hosts.HostSession:

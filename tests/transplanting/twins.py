@@ -8,6 +8,7 @@ from functools import cache
 
 import wasmtime
 
+import kept
 from guests import pairs
 from guests.pairs import Pair, Run
 from tinyheap import hosts
@@ -21,9 +22,7 @@ def compiled(wasm: bytes, options: Options | None = None) -> Pair:
     """A module's two forms, compiled once a test run."""
     made = perform(wasm, options or Options())
     engine, alloc = hosts.new_engine(), made.heap.alloc_function
-    native, ours = (
-        hosts.compile_module(engine, pairs.witnessed(Module.parse(each), alloc)) for each in (wasm, made.wasm)
-    )
+    native, ours = (kept.compiled(engine, pairs.witnessed(Module.parse(each), alloc)) for each in (wasm, made.wasm))
     return Pair(made.heap, None, engine, native, ours)
 
 

@@ -47,6 +47,7 @@ from tinyheap.errors import (
     GuestTrapError,
     HostError,
     InputError,
+    MalformedModuleError,
     RecordingError,
     TinyheapError,
 )
@@ -547,6 +548,8 @@ class CommandRun:
                     raise
                 written = f"tinyheap run --invoke {self.task.invoked} MODULE NUMBERS..."
                 raise InputError(f"{error}; the module comes before the numbers: {written}") from error
+            except MalformedModuleError as error:
+                raise MalformedModuleError(f"{module}: {error}") from error
         self.prepare_ns = prepared.elapsed_ns
         for warning in warned:
             click.echo(f"Warning: {warning.message}", err=True)

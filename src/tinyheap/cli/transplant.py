@@ -11,7 +11,7 @@ import click
 from tinyheap.cli.exits import ExitCode
 from tinyheap.cli.parameters import HOST, INPUT, OUTPUT, SIZE, Input, OutputTarget
 from tinyheap.cli.run import FolderType, GrowthType, RunCommand
-from tinyheap.errors import InputError, UnsupportedGuestError
+from tinyheap.errors import InputError, MalformedModuleError, UnsupportedGuestError
 from tinyheap.files import text_of
 from tinyheap.hosts.host_file import HostFile
 from tinyheap.report.quantities import size_text
@@ -97,11 +97,12 @@ def command(
     original = module.read()
     try:
         made = perform(original, _options(options))
-    except UnsupportedGuestError as error:
-        raise UnsupportedGuestError(f"{module}: {error}") from error
+    except (MalformedModuleError, UnsupportedGuestError) as error:
+        raise type(error)(f"{module}: {error}") from error
     found = _verified(original, made, arguments, own, options["folders"]) if verify else None
     if found is None or not found.differences:
         output.write(made.wasm)
+        click.echo(f"wrote {output}", err=True)
     if as_json:
         click.echo(json.dumps(_summary(made, found)))
     elif as_json is False or found is not None:
