@@ -29,6 +29,7 @@ from tinyheap.guests.attached.patches import _REPLACED
 from tinyheap.guests.cache import Cache
 from tinyheap.recognize import identify as identify_module
 from tinyheap.recordings.batch import Batch
+from tinyheap.recordings.last import Last
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.store import RecordingStore
 from tinyheap.units import KIB
@@ -563,6 +564,14 @@ def test_what_is_linked_in_advance_is_recorded_in_each_store() -> None:
     assert said == []
     assert calls_in(1) == calls_in(2) == [("ask", 1, True)]
     assert events_in(1) == events_in(2) == [(24, 1024)]
+
+
+def test_each_recording_keeps_the_last_part_that_is_asked_for() -> None:
+    with attached(last=Last(batches=3)):
+        assert made(ONCE).once() == 7
+    with Recording.open("run-1.tinyheap") as recording:
+        assert recording.sql("SELECT last_batches, first_event_id FROM kept").fetch() == [(3, 1)]
+        assert recording.run.last_part is None
 
 
 def test_what_cannot_be_linked_is_the_programs_own_error() -> None:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ import recordings_made
 from killing import killed_after
 from recordings_made import Shape
 from tinyheap import profile
-from tinyheap.errors import RecordingError
+from tinyheap.errors import RecordingCorruptError, RecordingError
 from tinyheap.profile import HeapMoment, LeakSuspects, Unknown
 from tinyheap.recordings.batch import DEATH, EVENT, Batch
 from tinyheap.recordings.last import Last
@@ -116,6 +117,12 @@ def test_analyses_say_of_the_part_what_they_say_of_the_run(whole: Path, tmp_path
         check_moments(all_of_it, part, kept)
         check_time_line(all_of_it, part, kept)
         check_deaths(all_of_it, part, kept)
+        assert totals.recorded_ns == totals.wall_ns - kept.begun_ns
+        found = profile.pauses(part)
+        assert not isinstance(found, Unknown)
+        assert found.wall_ns == totals.recorded_ns
+        # The last window is the whole part.
+        assert found.utilizations[-1].utilization == pytest.approx(1 - found.total_ns / found.wall_ns)
 
 
 def living(recording: Recording) -> dict[str, tuple[int | None, int | None]]:
@@ -211,6 +218,32 @@ def busy_batch(number: int, event_ns: int = 1) -> Batch:
     return Batch(end * event_ns, events, deaths, collections=[collection])
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "first_event_id = -1",
+        "cut_objects = -5",
+        "collection_event_id = first_event_id",
+        "earlier_events = earlier_events + 1",
+        "cut_collections = cut_collections + 1",
+    ],
+)
+def test_a_part_that_cannot_be_is_refused(tmp_path: Path, lie: str) -> None:
+    path = part_of(tmp_path, Last(batches=4))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"UPDATE kept SET {lie}")
+    with pytest.raises(RecordingCorruptError, match="is damaged: "), Recording.open(path) as recording:
+        profile.totals(recording)
+
+
+def test_a_part_is_there_once(tmp_path: Path) -> None:
+    path = part_of(tmp_path, Last(batches=4))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("INSERT INTO kept FROM kept")
+    with pytest.raises(RecordingCorruptError, match="is damaged: invalid kept: expected one row at most"):
+        Recording.open(path)
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -225,12 +258,13 @@ make_recording(Path(sys.argv[1]), shape=shape, last=Last(batches=3))
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_a_killed_writer_leaves_a_sound_part(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "killed.tinyheap"
-    killed_after(0.3 + 2 * random.Random(seed).random(), path, KILLED)
+    killed_after(1 + 2 * random.Random(seed).random(), path, KILLED)
     with Recording.open(path) as part:
         assert not part.run.is_complete
-        kept, batches = begins(part), part.run.batches
+        kept, batches = part.run.last_part, part.run.batches
         [(first, count)] = part.sql("SELECT min(number), count(*) FROM batches")
         assert first + count - 1 == batches
+        assert (kept is None) == (first == 1), "a slow machine may not have cut anything yet"
         assert 3 <= count <= 4 + 2 * QUEUED_BATCHES, "a quarter too much, and what was written together with the last"
         whole = recordings_made.make_recording(
             tmp_path / "whole.tinyheap",
@@ -241,10 +275,11 @@ def test_a_killed_writer_leaves_a_sound_part(tmp_path: Path, seed: int) -> None:
             check_beginning(all_of_it, part, kept)
 
 
-def check_beginning(whole: Recording, part: Recording, kept: LastPart) -> None:
+def check_beginning(whole: Recording, part: Recording, kept: LastPart | None) -> None:
     """What lived at the part's beginning is there, and all that happened up to the last batch that was written."""
+    first = 1 if kept is None else max(kept.first_event_id - 1, kept.collection_event_id + 1)
     for event_id in (
-        max(kept.first_event_id - 1, kept.collection_event_id + 1),
+        first,
         part.sql("SELECT max(id) FROM events").fetch()[0][0],
     ):
         here, there = (profile.heap_at(each, event_id=event_id) for each in (part, whole))

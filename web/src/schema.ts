@@ -49,6 +49,8 @@ export interface Run {
   ends_early: string | null;
   block_bytes: number;
   heap_start_address: number;
+  /** When what is recorded begins; 0 but for the last part of a run. */
+  begun_ns: number;
   duration_ns: number;
   tinyheap_version: string;
 }

@@ -90,6 +90,11 @@ class Totals(Result):
     allocated_bytes_error: float | None = None
     live_bytes_error: float | None = None
 
+    @property
+    def recorded_ns(self) -> int:
+        """How long what is recorded took: the run, or the last part of it."""
+        return self.wall_ns - self.observed.begun_ns
+
 
 def fragmentation(free_bytes: int | None, largest_free_run_bytes: int | None) -> float | None:
     """How scattered free memory is: 1 - largest free run / free memory, from 0 (in one run) to below 1.

@@ -142,6 +142,11 @@ class Observed:
         )
 
     @property
+    def begun_ns(self) -> int:
+        """When what is there of the run begins."""
+        return 0 if self.last_part is None else self.last_part.begun_ns
+
+    @property
     def cut(self) -> str | None:
         """A sentence on what was cut away of the run; None where nothing was."""
         part = self.last_part

@@ -107,6 +107,8 @@ class Run(TypedDict):
     """How far the recording goes, where its end was not written."""
     block_bytes: int
     heap_start_address: int
+    begun_ns: int
+    """When what is recorded begins; 0 but for the last part of a run."""
     duration_ns: int
     tinyheap_version: str
 

@@ -194,6 +194,7 @@ def _run_facts(recording: Recording) -> contents.Run:
         "ends_early": run.ends_early,
         "block_bytes": max(run.block_bytes, 1),
         "heap_start_address": _map_start_address(recording),
+        "begun_ns": run.observed.begun_ns,
         "duration_ns": wall_ns(recording),
         "tinyheap_version": shortened(run.tinyheap_version),
     }

@@ -120,7 +120,7 @@ def _of_collections(totals: Totals) -> Iterator[tuple[str, str]]:
     if totals.collections is None or totals.collector_ns is None:
         yield "collections", UNKNOWN
     elif totals.collections:
-        share = share_text(totals.collector_ns, totals.wall_ns)
+        share = share_text(totals.collector_ns, totals.recorded_ns)
         yield "collections", f"{totals.collections:,}, {time_text(totals.collector_ns)} in all, {share} of the run"
         yield "freed", _sized(totals.freed_bytes, totals.freed_objects)
     else:
