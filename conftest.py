@@ -33,11 +33,11 @@ pytest_collect_file = Sybil(
     fixtures=["_example_has_its_program"],
 ).pytest()
 
-pytest_plugins = ["browser_fixtures", "engine_fixtures"]
+pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=150, print_blob=True)
 hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
 
 
@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-seeds",
         type=int,
-        default=200 if needs.IN_CI else 5,
+        default=80 if needs.IN_CI else 5,
         metavar="N",
         help="how many random programs each soak test runs (default: %(default)s)",
     )

@@ -12,11 +12,11 @@ from rich.console import Console
 
 import needs
 import project_files
-from called import requests
-from small_recordings import Birth, Rows, known, opened, recordings
+from small_recordings import Birth, Rows, known, opened, recordings, requests
 from tinyheap.errors import RecordingCorruptError
-from tinyheap.profile import HostCalls, Unknown, host_calls
-from tinyheap.profile.calls import MOST_SPANS, STARTS
+from tinyheap.profile import CallTrend, HostCalls, StackFrame, Unknown, host_calls
+from tinyheap.profile.calls import MOST_SPANS, STARTS, allocated_per_call
+from tinyheap.profile.stacks import StackTree
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import CallRow
 from tinyheap.report.exports.report_json import report_json
@@ -145,6 +145,36 @@ def test_what_is_given_back_is_not_lent() -> None:
     found, text = said(rows)
     assert found.lent.objects == 59
     assert "1 calls of free or dealloc" in text
+
+
+def test_calls_that_warm_up_are_left_out() -> None:
+    """A table that is filled by the first calls grows until it is full, which a leak does not end with."""
+    rows = requests(calls=80, leak_from=1)
+    filled = [each for each in rows.calls if each.number > 50]
+    for birth in [each for call in filled for each in made(rows, call) if each.size_bytes == 128]:
+        birth.size_bytes = 0
+    with opened(rows) as recording:
+        whole, behind = known(host_calls(recording)).trend, known(host_calls(recording, after=50)).trend
+        few = known(host_calls(recording, after=62)).trend
+    assert isinstance(whole, CallTrend)
+    assert isinstance(behind, CallTrend)
+    assert isinstance(few, CallTrend)
+    assert (behind.collections, behind.can_tell, behind.growing) == (15, True, ())
+    assert behind.least_live_bytes == behind.most_live_bytes == 4000 + 50 * 128
+    assert (few.collections, few.can_tell, few.enough_at) == (9, False, None)
+
+
+@settings(max_examples=60 if needs.IN_CI else 20)
+@given(called(), st.integers(0, 4))
+def test_what_a_call_allocates_by_site_is_what_a_plain_loop_finds(rows: Rows, after: int) -> None:
+    with opened(rows) as recording:
+        found = known(allocated_per_call(recording, after=after))
+        sites = StackTree.of(recording).sites()
+    own = [each for each in rows.calls if each.depth == 1 and each.export not in STARTS][after:]
+    expected: dict[StackFrame, int] = {}
+    for birth in (each for call in own for each in made(rows, call)):
+        expected[sites[birth.stack_id]] = expected.get(sites[birth.stack_id], 0) + birth.size_bytes
+    assert {site: round(each * len(own)) for site, each in found.items()} == expected
 
 
 def test_few_calls_are_too_few_to_tell() -> None:

@@ -13,7 +13,7 @@ import recordings_sound
 from killing import killed_after
 from tinyheap.recordings.recording import Recording
 
-KILLS = 25 if needs.IN_CI else 2
+KILLS = 12 if needs.IN_CI else 2
 """Of each kind of writer."""
 
 MADE = """

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from called import requests
-from small_recordings import Rows, known, opened
+from small_recordings import Rows, known, opened, requests
 from tinyheap import profile
 from tinyheap.profile import HostCalls
 from tinyheap.report.html.page import write_page
