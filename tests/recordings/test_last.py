@@ -95,7 +95,7 @@ def test_a_time_is_kept(tmp_path: Path) -> None:
     store = RecordingStore(path, recordings_made.make_run().run, (), overwrite=False, last=Last(seconds=3))
     for number in range(12):
         store.put([busy_batch(number, event_ns=SECOND_NS // BUSY)])
-    store.end(RunEnd("finished", None, 0, 12 * SECOND_NS))
+    store.put([], RunEnd("finished", None, 0, 12 * SECOND_NS))
     with Recording.open(path) as recording:
         # Behind each ends a second.  The batch is kept that ends just when the time begins.
         assert recording.sql("SELECT number FROM batches").fetch() == [(9,), (10,), (11,), (12,)]
@@ -194,7 +194,7 @@ def test_the_files_stay_as_small_as_what_is_kept(tmp_path: Path) -> None:
     for number in range(128):
         store.put([busy_batch(number)])
         most.append(sum(each.stat().st_size for each in tmp_path.iterdir()))
-    store.end(RunEnd("finished", None, 0, 128 * BUSY))
+    store.put([], RunEnd("finished", None, 0, 128 * BUSY))
     assert max(most[64:]) <= 1.1 * max(most[:64]), "no larger for a run twice as long"
     assert path.stat().st_size < 10 * BUSY * BYTES_AN_EVENT
     with Recording.open(path) as recording:
