@@ -46,7 +46,7 @@ def test_nobody_is_an_answer() -> None:
 def test_json_has_the_fields_of_the_result() -> None:
     said = at(EXAMPLE, "537264", "--json", "--last", "1")
     found = json.loads(said.stdout)
-    assert set(found) == {"address", "count", "owners", "lives", "sample_bytes"}
+    assert set(found) == {"address", "count", "owners", "lives", "sample_bytes", "last_part"}
     [owner] = found["owners"]
     assert owner["object"]["size_bytes"] == 8
     assert owner["ended"] == "collection"

@@ -56,6 +56,19 @@ def test_full_paths_are_there_where_they_are_asked_for(modules: Path, tmp_path: 
     assert str(debug_builds.SOURCE.parent) not in recorded(modules, tmp_path / "b.tinyheap", "whole.wasm").stderr
 
 
+def test_two_recordings_are_compared_by_line(modules: Path, tmp_path: Path) -> None:
+    few, many = tmp_path / "few.tinyheap", tmp_path / "many.tinyheap"
+    said("profile", modules / "whole.wasm", "-o", few, "--invoke", "tinygo_launch", "100")
+    recorded(modules, many, "whole.wasm")
+    compared = said("report", many, "--against", few).output
+    assert "allocated at" in compared
+    assert f"main_main (inlined.c:{AUDITED})" in compared
+    sites = json.loads(said("report", many, "--against", few, "--json").output)["comparison"]["sites"]
+    assert [f"inlined.c:{AUDITED}"] * 2 in [each["places"] for each in sites]
+    assert "every line allocates as much as before" not in compared
+    assert "allocates as much as before" in said("report", few, "--against", few).output
+
+
 def test_live_names_lines(modules: Path) -> None:
     result = said("live", modules / "whole.wasm", "--invoke", "tinygo_launch", "200")
     assert result.exit_code == 0, result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -116,6 +117,35 @@ def test_a_sample_is_recorded_by_its_seed_and_marked(module: str) -> None:
             assert totals(recording).allocated_bytes_error
     assert found["first"] == found["again"] != found["other"]
     assert len(found["first"]) > 20
+
+
+def test_the_last_part_of_a_run_is_kept_and_marked() -> None:
+    Path("a.go").write_text(GO + "".join(f"func g{number}( x int) {{ g( x,{number} ) }}\n" for number in range(2000)))
+    gofmt = guests_modules.path("gofmt-0.4.9")
+    result = profile(gofmt, "--last", "1", "-o", "last", "--", "a.go")
+    assert result.exit_code == 0
+    assert re.search(r"recorded [0-9,]+ events, the last from [0-9.]+ m?s on, in last ", result.stderr)
+    assert "allocated most in the last part, or before and lived then:" in result.stderr
+    for asked in (("--html", "last.html"), ("--export", "pprof=last.pb.gz")):
+        assert CliRunner().invoke(cli.main, ["report", "last", *asked]).exit_code == 0
+    shown = CliRunner().invoke(cli.main, ["report", "last"]).stdout
+    assert "Only the last part of the run was kept, from " in " ".join(shown.split())
+    as_json = json.loads(CliRunner().invoke(cli.main, ["report", "last", "--json"]).stdout)
+    assert as_json["totals"]["observed"]["last_part"]["cut_objects"] > 10_000
+
+
+@pytest.mark.parametrize("last", ["0", "-1", "10d", "1.5h", "some"])
+def test_a_last_part_that_cannot_be_is_refused(last: str) -> None:
+    result = profile(exits_with(0), f"--last={last}")
+    assert result.exit_code == 2
+    assert f"Invalid value for '--last': invalid last '{last}': expected a number of batches" in result.stderr
+    assert not Path("app.tinyheap").exists()
+
+
+def test_watching_without_a_recording_has_no_last_part() -> None:
+    result = CliRunner().invoke(cli.main, ["live", str(written(exits_with(0))), "--last", "3"])
+    assert result.exit_code == 2
+    assert "--last is for a recording: name its file by --output" in result.stderr
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "3GiB", "some", "1.5"])

@@ -29,6 +29,7 @@ from tinyheap.guests.attached.patches import _REPLACED
 from tinyheap.guests.cache import Cache
 from tinyheap.recognize import identify as identify_module
 from tinyheap.recordings.batch import Batch
+from tinyheap.recordings.last import Last
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import RunEnd
 from tinyheap.recordings.store import RecordingStore
@@ -186,7 +187,8 @@ def test_wasmtime_is_as_it_was_afterwards() -> None:
     before = [vars(owner)[name] for owner, name, _ in _REPLACED]
     with attached():
         assert all(vars(owner)[name] is not old for (owner, name, _), old in zip(_REPLACED, before, strict=True))
-        assert Func.__call__.__doc__ == before[6].__doc__
+        for (owner, name, _), old in zip(_REPLACED, before, strict=True):
+            assert vars(owner)[name].__doc__ == old.__doc__
     assert [vars(owner)[name] for owner, name, _ in _REPLACED] == before
 
 
@@ -539,13 +541,73 @@ def test_other_ways_to_instantiate_are_said() -> None:
     said, store = Said(), Store()
     with attached(said):
         linker, module = Linker(store.engine), Module(store.engine, module_bytes(ONCE))
-        instance = linker.instantiate_pre(module).instantiate(store)
-        assert Bound(store, instance.exports(store)).once() == 7
         linker.define_module(store, "named", module)
         assert isinstance(linker.get(store, "named", "once"), Func)
         wasmtime.component.Component(store.engine, "(component)")
-    assert ["by Linker.instantiate_pre" in said[0], "by Linker.define_module" in said[1]] == [True, True]
-    assert said[2].startswith("a module is a component")
+    assert "is instantiated by Linker.define_module; it runs as it is, and is not recorded" in said[0]
+    assert said[1] == "a module is a component; it runs as it is, and is not recorded"
+    assert len(said) == 2
+    assert not list(Path().glob("run-*"))
+
+
+def test_what_is_linked_in_advance_is_recorded_in_each_store() -> None:
+    said, engine = Said(), Engine()
+    with attached(said):
+        linker, module = Linker(engine), Module(engine, module_bytes(HOSTED))
+        linker.define_func("env", "ask", asked(), lambda number: number + 1)
+        linked = linker.instantiate_pre(module)
+        assert isinstance(linked, wasmtime.InstancePre)
+        for number in (4, 5):
+            store = Store(engine)
+            program = Bound(store, linked.instantiate(store).exports(store))
+            assert program.ask(number) == number + 1
+            assert sorted(program.exports) == ["ask", "memory", "once"]
+    assert said == []
+    assert calls_in(1) == calls_in(2) == [("ask", 1, True)]
+    assert events_in(1) == events_in(2) == [(24, 1024)]
+
+
+def test_each_recording_keeps_the_last_part_that_is_asked_for() -> None:
+    with attached(last=Last(batches=3)):
+        assert made(ONCE).once() == 7
+    with Recording.open("run-1.tinyheap") as recording:
+        assert recording.sql("SELECT last_batches, first_event_id FROM kept").fetch() == [(3, 1)]
+        assert recording.run.last_part is None
+
+
+def test_what_cannot_be_linked_is_the_programs_own_error() -> None:
+    def error() -> str:
+        engine = Engine()
+        with pytest.raises(wasmtime.WasmtimeError) as caught:
+            Linker(engine).instantiate_pre(Module(engine, module_bytes(HOSTED)))
+        return str(caught.value)
+
+    native = error()
+    with attached():
+        assert error() == native
+
+
+@pytest.mark.parametrize("case", ["before", "shadowed", "closed"])
+def test_what_was_linked_with_other_items_runs_as_it_is_with_a_word(case: str) -> None:
+    said, engine = Said(), Engine()
+    linker, module = Linker(engine), Module(engine, module_bytes(HOSTED))
+    linker.define_func("env", "ask", asked(), lambda number: number + 1)
+    linked = linker.instantiate_pre(module)
+    with attached(said):
+        store = Store(engine)
+        if case != "before":
+            module = Module(engine, module_bytes(HOSTED))
+            linked = linker.instantiate_pre(module)
+        if case == "shadowed":
+            linker.allow_shadowing = True
+            linker.define_func("env", "ask", asked(), lambda number: number + 2)
+        if case == "closed":
+            linker.close()
+        assert Bound(store, linked.instantiate(store).exports(store)).ask(4) == 5
+    [word] = said
+    assert word.endswith("it runs as it is, and is not recorded")
+    expected = {"before": "before tinyheap was attached", "shadowed": "lets names be shadowed", "closed": "was closed"}
+    assert expected[case] in word
     assert not list(Path().glob("run-*"))
 
 

@@ -239,8 +239,25 @@ def test_of_a_recording_made_before_calls_were_noted_nothing_is_claimed() -> Non
         assert report_json(recording)["calls"] is None
 
 
-def test_the_page_has_the_verdict_among_its_notes() -> None:
-    with opened(requests()) as recording:
-        notes = page_data(recording).summary["notes"]
-    verdict = "flat: 100 B of garbage a call, live size constant since call 2"
-    assert notes == [f"60 calls of the host: {verdict}."]
+def test_the_page_has_the_verdict_and_what_calls_cost() -> None:
+    with opened(requests(leak_from=1, is_lent=True)) as recording:
+        page, found = page_data(recording), known(host_calls(recording))
+    calls = page.summary["calls"]
+    assert calls is not None
+    assert calls["verdict"].startswith("grows: 128 B a call since call 2, all of it allocated in main.alloc, lent to")
+    assert (calls["grows"], calls["lent_objects"], page.summary["exports"]) == (True, 60, ["main.alloc"])
+    assert [each["lent_bytes"] for each in calls["growing"]] == [60 * 128]
+    columns = page.summary_columns
+    assert columns["span.allocated_bytes"].tolist() == [each.allocated_bytes for each in found.spans]
+    assert columns["export.most_allocated_bytes"].tolist() == [228]
+    assert columns["lent.age_calls"].tolist() == [each.age_calls for each in found.lent.oldest]
+
+
+def test_the_page_of_a_program_that_runs_once_has_no_calls() -> None:
+    rows = Rows()
+    rows.allocate(64)
+    rows.calls.append(CallRow(1, "_start", 1, 0, 10, 1, 1, None, None, True, 0, 0))
+    with opened(rows) as recording:
+        page = page_data(recording)
+    assert page.summary["calls"] is None
+    assert not len(page.summary_columns["export.calls"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import random
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 import project_files
+from inferred_lives import living, made
 from small_recordings import Birth, Rows, known, opened
 from tinyheap import profile
 from tinyheap.errors import RecordingCorruptError
@@ -22,26 +22,6 @@ from tinyheap.report.exports.report_json import report_json
 from tinyheap.report.html.data import page_data
 from tinyheap.report.terminal.memory import fragmentation_line
 from tinyheap.report.terminal.recording_report import comparison, report
-
-
-def made(seed: int = 0, count: int = 200) -> tuple[Rows, list[tuple[Birth, int | None]]]:
-    """A recording with objects of which some were dead by an event, and that event of each."""
-    rng, rows = random.Random(seed), Rows(source="injected", collector="best-fit, precise")
-    stacks = [rows.path("_start", "main.main", name) for name in ("main.load", "main.parse", "runtime.sliceAppend")]
-    alive: list[Birth] = []
-    dead_by: dict[int, int] = {}
-    for _ in range(count):
-        birth = rows.allocate(8 * rng.randrange(1, 40), rng.choice(stacks))
-        for lost in rng.sample(alive, min(len(alive), rng.choice((0, 0, 1, 3)))):
-            alive.remove(lost)
-            dead_by[lost.object_id] = birth.event_id
-        alive.append(birth)
-    rows.inferred_deaths = list(dead_by.items())
-    return rows, [(birth, dead_by.get(birth.object_id)) for birth in rows.births]
-
-
-def living(lives: list[tuple[Birth, int | None]], event_id: int) -> list[Birth]:
-    return [birth for birth, dead in lives if birth.event_id <= event_id and (dead is None or event_id < dead)]
 
 
 def weighed(births: list[Birth]) -> dict[int, int]:
@@ -93,7 +73,7 @@ def test_an_objects_death_is_the_event_that_shows_it() -> None:
 def test_what_needs_collections_stays_unknown() -> None:
     rows, _ = made()
     with opened(rows) as recording:
-        for analysis in (profile.pauses, profile.survival_histogram, profile.leak_suspects):
+        for analysis in (profile.pauses, profile.survival_histogram):
             assert isinstance(analysis(recording), profile.Unknown)
         assert isinstance(profile.flame_graph(recording, Measure.DEAD_YOUNG_BYTES), profile.Unknown)
         assert {usage.dead_young_objects for usage in profile.by_site(recording)} == {None}
@@ -140,6 +120,7 @@ def test_every_medium_says_that_it_is_an_upper_bound(tmp_path: Path) -> None:
         "heap": False,
         "lives": "at most",
         "sample_bytes": None,
+        "last_part": None,
     }
     assert found["totals"]["observed"]["lives"] == "at most"
     assert page.summary["run"]["lives"] == "at most"

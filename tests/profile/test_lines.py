@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from small_recordings import Rows, opened
 from tinyheap import profile
+from tinyheap.recordings.recording import Recording
 
 
 def born(rows: Rows, *stacks: int, size_bytes: int = 8) -> None:
@@ -71,3 +74,53 @@ def test_a_line_counts_an_object_once_however_often_it_recurs() -> None:
     with opened(rows) as recording:
         [line] = profile.by_line(recording)
     assert (line.own_bytes, line.total_bytes, line.total_objects) == (100, 100, 1)
+
+
+Lines = Mapping[int | None, tuple[str | None, int]]
+"""Of a function: whom they call, and how many bytes are allocated there."""
+
+
+@contextmanager
+def of_lines(lines: Lines, module: str) -> Iterator[Recording]:
+    rows = Rows(module_sha256=module)
+    for line, (callee, size_bytes) in lines.items():
+        stack = rows.stack(0, rows.frame("main.f", callee))
+        if line is not None:
+            place(rows, stack, "main.go", line)
+        born(rows, stack, size_bytes=size_bytes)
+    with opened(rows) as recording:
+        yield recording
+
+
+def differences(first: Lines, second: Lines, modules: str = "ab") -> dict[str, int]:
+    with of_lines(first, modules[0]) as before, of_lines(second, modules[1]) as after:
+        return {each.name: each.own_change_bytes for each in profile.compare(before, after).sites}
+
+
+def test_two_runs_of_a_module_are_compared_by_line() -> None:
+    before: Lines = {4: ("make", 100), 9: ("append", 50), 12: ("make", 7)}
+    after: Lines = {4: ("make", 300), 9: ("grow", 40), 15: ("make", 7)}
+    assert differences(before, after, "aa") == {
+        "main.f (main.go:4)": 200,
+        "main.f (main.go:9)": -10,
+        "main.f (main.go:12)": -7,
+        "main.f (main.go:15)": 7,
+    }
+
+
+def test_a_line_of_another_build_is_the_same_where_it_has_moved() -> None:
+    before: Lines = {4: ("make", 100), 9: ("append", 50), 12: ("concat", 7)}
+    after: Lines = {6: ("make", 100), 8: ("new", 16), 11: ("append", 80), 15: ("concat", 6)}
+    assert differences(before, after) == {
+        "main.f (main.go:11, before: line 9)": 30,
+        "main.f (main.go:8)": 16,
+        "main.f (main.go:15, before: line 12)": -1,
+    }
+
+
+def test_sites_are_compared_by_names_where_one_side_has_no_lines() -> None:
+    with of_lines({4: ("make", 100), 9: ("make", 50)}, "a") as before, of_lines({None: ("make", 100)}, "b") as after:
+        found = profile.compare(before, after)
+    [site] = found.sites
+    assert (site.function, site.callee, site.places, site.own_bytes) == ("main.f", "make", (None, None), (150, 100))
+    assert not found.is_by_line

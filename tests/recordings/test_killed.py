@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +10,9 @@ import pytest
 import guests_modules
 import needs
 import recordings_sound
+from killing import killed_after
 from tinyheap.recordings.recording import Recording
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
 KILLS = 12 if needs.IN_CI else 2
 """Of each kind of writer."""
 
@@ -34,19 +31,6 @@ with Program.open(sys.argv[2], recording=sys.argv[1]) as program:
     while True:
         program.driver().format(source)
 """
-
-
-def killed_after(seconds: float, path: Path, script: str, *arguments: str | Path) -> None:
-    """Run a script that records into `path`, and kill it so long after the file is there."""
-    command = [sys.executable, "-c", script, path, *arguments]
-    with subprocess.Popen(command, cwd=SUPPORT, stderr=subprocess.PIPE) as process:
-        while not path.exists():
-            time.sleep(0.001)
-            if process.poll() is not None:
-                assert process.stderr is not None
-                pytest.fail(process.stderr.read().decode())
-        time.sleep(seconds)
-        process.kill()
 
 
 def check(path: Path) -> Recording:

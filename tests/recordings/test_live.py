@@ -31,7 +31,7 @@ from tinyheap import cli
 from tinyheap.cli import live as live_command
 from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
-from tinyheap.recordings.row_types import FrameRow, RunRow, SamplingRow
+from tinyheap.recordings.row_types import CallRow, FrameRow, RunRow, SamplingRow
 from tinyheap.report.live.screen import LiveScreen, line
 from tinyheap.report.live.statistics import LiveStatistics
 
@@ -103,6 +103,34 @@ def test_statistics_of_a_sample_are_sums_of_weights_and_say_so() -> None:
     shown = screen.export_text()
     assert "about allocated" in shown
     assert "sampled every 1,000 bytes" in shown
+
+
+def test_calls_of_the_host_are_counted_by_export() -> None:
+    statistics = LiveStatistics(RUN, ())
+    assert statistics.view(0).calls is None
+    number = 0
+    for second in range(1, 6):
+        events = np.zeros(10, EVENT)
+        events["size_bytes"] = 50
+        calls = []
+        for export, took_ns in (("handle", 2_000_000), ("handle", 4_000_000), ("malloc", 0)):
+            number += 1
+            ended_ns = second * 1_000_000_000
+            span = (ended_ns - took_ns, ended_ns, 1, 0)
+            calls.append(CallRow(number, export, 1, *span, None, None, export == "handle", 0, 0))
+            calls.append(CallRow(number, "inner", 2, *span, None, None, True, 0, 0))
+        calls.append(CallRow(1, "_start", 1, 0, 10, 1, 0, None, None, True, 0, 0))
+        statistics.take(Batch(second * 1_000_000_000, events, calls=calls))
+    view = statistics.view(0)
+    assert view.calls is not None
+    assert (view.calls.count, view.calls.failed, view.calls.mean_ns) == (15, 5, 2_000_000)
+    assert view.calls.exports == (("handle", 10), ("malloc", 5))
+    assert (view.calls.per_s, view.calls.allocated_bytes) == (3.0, round(5 * 500 / 15))
+    said = "15, 5 failed, 3/s, 2 ms and 167 B each (handle 10, malloc 5)"
+    assert f"calls: {said}" in line(view)
+    screen = Console(file=io.StringIO(), width=160, height=40, record=True)
+    screen.print(LiveScreen(lambda: statistics))
+    assert f"calls        {said}" in screen.export_text()
 
 
 def test_live_records_a_sample(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from tinyheap.heap import Collection, Heap, Listener, Pages, Root
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+from tinyheap.recordings.last import Last
 from tinyheap.recordings.row_types import (
     CollectionRow,
     FrameRow,
@@ -150,6 +151,7 @@ def make_recording(
     state: str | None = "finished",
     error: str | None = None,
     exit_code: int | None = 0,
+    last: Last | None = None,
 ) -> Path:
     """Write a recording, and return its path.
 
@@ -162,10 +164,11 @@ def make_recording(
         state: How it ends; None leaves it as if its writer had been killed.
         error: Why it failed.
         exit_code: The program's.
+        last: How much of its end is kept.
     """
     made = make_run(shape or Shape(events=events, seed=seed, leak=leak))
     time_ns = 0
-    with RecordingWriter.create(path, made.run, made.frames, overwrite=True) as writer:
+    with RecordingWriter.create(path, made.run, made.frames, overwrite=True, last=last) as writer:
         for batch in made.batches:
             time_ns = batch.time_ns
             writer.append(batch)

@@ -91,6 +91,11 @@ QUERIES: Final = {
         SELECT result_object_id FROM calls UNION SELECT argument_object_id FROM calls
         EXCEPT SELECT object_id FROM events WHERE kind = 0 EXCEPT SELECT 0
     """,
+    "arguments are those of calls, each once": """
+        SELECT call_number FROM call_arguments EXCEPT SELECT number FROM calls
+        UNION ALL SELECT call_number FROM call_arguments GROUP BY call_number, position HAVING count(*) > 1
+        UNION ALL SELECT call_number FROM call_arguments WHERE position < 0 OR (integer IS NOT NULL AND real IS NOT NULL)
+    """,
     "stacks of memory's growths are there": """
         SELECT stack_id FROM memory_growths WHERE stack_id > 0 EXCEPT SELECT id FROM stacks
     """,

@@ -70,6 +70,7 @@ class Rows:
     sample_bytes: int | None = None
     state: str = "finished"
     source: str = "kernel"
+    module_sha256: str = ""
     collector: str = "conservative"
     time_ns: int = 0
     events: int = 0
@@ -221,7 +222,7 @@ def run_info(rows: Rows) -> RunInfo:
         schema_version=SCHEMA_VERSION,
         tinyheap_version="0",
         module="small.wasm",
-        module_sha256="",
+        module_sha256=rows.module_sha256,
         arguments=("small.wasm", "-v"),
         runtime="TinyGo",
         runtime_version="0.31.2",

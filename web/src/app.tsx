@@ -2,6 +2,7 @@
 import type { Signal } from "@preact/signals";
 import { Bar } from "./bar";
 import { Bars } from "./bars";
+import { Calls } from "./calls";
 import { FlameGraph } from "./flame/view";
 import { sizeText, timeText } from "./format";
 import { Head } from "./head";
@@ -23,15 +24,16 @@ const SECTIONS = [
   ["sites", "Sites"],
   ["lines", "Source lines"],
   ["leaks", "Leak suspects"],
+  ["calls", "Calls"],
   ["pauses", "Pauses"],
   ["collections", "Collections"],
   ["sizes", "Sizes and lifetimes"],
 ] as const;
 
 export function App({ recording, objects }: { recording: Recording; objects: Signal<Objects | null> }) {
-  const { run, sizes, lifetimes, leaks } = recording.summary;
-  const suspects = "unknown" in leaks ? 0 : leaks.suspects.length;
-  const sections = SECTIONS.map(([id, title]) => [id, title, id === "leaks" ? suspects : 0] as const);
+  const { run, sizes, lifetimes, leaks, calls } = recording.summary;
+  const counts: Record<string, number> = { leaks: "unknown" in leaks ? 0 : leaks.suspects.length, calls: calls?.growing.length ?? 0 };
+  const sections = SECTIONS.filter(([id]) => id !== "calls" || calls).map(([id, title]) => [id, title, counts[id]] as const);
   return (
     <>
       <Bar sections={sections}>
@@ -55,9 +57,14 @@ export function App({ recording, objects }: { recording: Recording; objects: Sig
         <Section id="lines" title="Source lines" lead="The same by the line of source that the call is on.">
           <Lines recording={recording} />
         </Section>
-        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily from collection to collection. The score, from 0 to 1, is how steadily one grows, times its share of all that does.">
+        <Section id="leaks" title="Leak suspects" lead="Sites whose live bytes grow steadily. The score, from 0 to 1, is how steadily one grows, times its share of all that does.">
           <Leaks recording={recording} />
         </Section>
+        {calls && (
+          <Section id="calls" title="Calls" lead="What the host's calls into the program cost, whether the heap grows with them, and what the host was lent.">
+            <Calls recording={recording} calls={calls} />
+          </Section>
+        )}
         <Section id="pauses" title="Pauses" lead="How long the collector kept the program waiting, and what was left to the program.">
           <Pauses recording={recording} />
         </Section>

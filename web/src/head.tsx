@@ -56,7 +56,7 @@ function Tiles({ recording }: { recording: Recording }) {
       run.ends_early ? "Time recorded" : "Time",
       run.duration_ns,
       timeText,
-      totals.collector_ns !== null && `${shareText(totals.collector_ns, run.duration_ns)} of it in the collector`,
+      totals.collector_ns !== null && `${shareText(totals.collector_ns, run.duration_ns - run.begun_ns)} of it in the collector`,
     ],
   ];
   return (

@@ -1,4 +1,4 @@
-/** Leak suspects: allocation sites whose live bytes grow from collection to collection. */
+/** Leak suspects: allocation sites whose live bytes grow from collection to collection, or from turnover to turnover. */
 import { addressText, countText, sizeText } from "./format";
 import { Inspecting } from "./inspecting";
 import { Button, Empty, Unknown } from "./parts";
@@ -13,10 +13,12 @@ const SHOWN = 24;
 export function Leaks({ recording }: { recording: Recording }) {
   const { leaks } = recording.summary;
   if ("unknown" in leaks) return <Unknown why={leaks.unknown} />;
-  if (!leaks.can_tell) return <Empty>There were too few collections to see anything grow from one to the next.</Empty>;
-  if (!leaks.suspects.length) return <Empty>No site has live bytes that grow steadily from collection to collection.</Empty>;
+  const { step } = leaks;
+  if (!leaks.can_tell) return <Empty>There were too few {step}s to see anything grow from one to the next.</Empty>;
+  if (!leaks.suspects.length) return <Empty>No site has live bytes that grow steadily from {step} to {step}.</Empty>;
   return (
     <>
+      {leaks.caveat && <p class="lead">Note that {leaks.caveat}.</p>}
       <ol class="suspects">
         {leaks.suspects.slice(0, SHOWN).map((suspect) => (
           <li key={`${suspect.function} ${suspect.place ?? suspect.code_offset}`}>
@@ -77,7 +79,7 @@ function Series({ leaks, suspect }: { leaks: Found; suspect: Suspect }) {
       viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
       preserveAspectRatio="none"
       role="img"
-      aria-label={`Live bytes after collection ${first} to ${last}: from ${sizeText(series[0]!)} to ${sizeText(series.at(-1)!)}`}
+      aria-label={`Live bytes after ${leaks.step} ${first} to ${last}: from ${sizeText(series[0]!)} to ${sizeText(series.at(-1)!)}`}
     >
       <polygon points={`0,${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`} />
       <polyline points={points.join(" ")} />

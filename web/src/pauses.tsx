@@ -26,7 +26,7 @@ export function Pauses({ recording }: { recording: Recording }) {
         facts={[
           ...summary.percentiles.map(({ percent, pause_ns }) => [percent === 100 ? "Longest" : `${percent}% at most`, timeText(pause_ns)] as const),
           ["All together", timeText(collector_ns)],
-          ["Of the run", shareText(collector_ns, summary.run.duration_ns)],
+          ["Of the run", shareText(collector_ns, summary.run.duration_ns - summary.run.begun_ns)],
         ]}
       />
       <div class="halves">

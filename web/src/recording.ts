@@ -23,6 +23,10 @@ export class Recording {
   /** Source lines that allocate, as far as they are known. */
   readonly lines: Table<"line">;
   readonly utilizations: Table<"utilization">;
+  /** Calls of the host: by export, in their order, and what it was lent; no rows where there are none to speak of. */
+  readonly exports: Table<"export">;
+  readonly spans: Table<"span">;
+  readonly lent: Table<"lent">;
   /**
    * Of each stack: its parent, its innermost frame's function and where in the code that calls on; and the function to
    * which its allocations are put down, the innermost one outside the runtime; and whether the innermost is the runtime's.
@@ -39,6 +43,9 @@ export class Recording {
     this.sites = this.table("site");
     this.lines = this.table("line");
     this.utilizations = this.table("utilization");
+    this.exports = this.table("export");
+    this.spans = this.table("span");
+    this.lent = this.table("lent");
     this.stacks = this.table("stack");
   }
 

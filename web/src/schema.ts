@@ -7,10 +7,13 @@ export const COLUMNS = {
   growth: ["time_ns", "old_bytes", "new_bytes"],
   memory: ["time_ns", "bytes"],
   function: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
-  site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset", "file", "line"],
+  site: ["function", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns", "code_offset", "file", "line", "trend", "is_telling"],
   line: ["file", "line", "own_objects", "own_bytes", "total_objects", "total_bytes", "live_objects", "live_bytes", "mean_size_bytes", "dead_young_objects", "median_lifetime_ns"],
   utilization: ["window_ns", "utilization"],
   stack: ["parent", "function", "is_runtime", "offset", "site", "file", "line", "is_inlined"],
+  export: ["export", "calls", "failed", "allocated_objects", "allocated_bytes", "most_allocated_bytes", "duration_ns", "memory_growth_bytes", "collections"],
+  span: ["first", "calls", "allocated_bytes", "duration_ns"],
+  lent: ["export", "size_bytes", "call", "age_calls", "age_ns"],
 } as const;
 
 export type ObjectColumn = "id" | "address" | "size" | "stack" | "birth" | "death";
@@ -46,6 +49,8 @@ export interface Run {
   ends_early: string | null;
   block_bytes: number;
   heap_start_address: number;
+  /** When what is recorded begins; 0 but for the last part of a run. */
+  begun_ns: number;
   duration_ns: number;
   tinyheap_version: string;
 }
@@ -69,7 +74,8 @@ export interface Peak {
 /**
  * A recording in a few statistics.  Sizes are bytes that the program asked for, unless they say whole blocks.
  *
- * What was not `observed` is null.
+ * What was not `observed` is null.  Of the last part of a run (`Observed.last_part`) they are of what happened in it; the
+ * objects that lived at its beginning count among those that were allocated.
  */
 export interface Totals {
   /** null where allocations were not observed, like the next. */
@@ -134,8 +140,38 @@ export interface Suspect {
 /** What may leak. */
 export interface Leaks {
   can_tell: boolean;
+  /** What a step of the series is: `collection`, or `turnover`. */
+  step: string;
+  /** What the suspects were judged by, where collections were not seen. */
+  caveat: string | null;
   collections: number[];
   suspects: Suspect[];
+}
+
+/** A site whose live bytes grow with the calls. */
+export interface GrowingSite {
+  function: string;
+  /** ``file:line``. */
+  place: string | null;
+  /** A call. */
+  slope_bytes: number;
+  live_bytes: number;
+  /** What of it the host was lent. */
+  lent_bytes: number;
+}
+
+/** Calls of the host, where the program is called again and again. */
+export interface Calls {
+  calls: number;
+  /** Whether the heap grows with them, in a sentence. */
+  verdict: string;
+  /** The same in a word; null where that cannot be told. */
+  grows: boolean | null;
+  growing: GrowingSite[];
+  lent_objects: number;
+  lent_bytes: number;
+  /** Whether some of what is lent may be gone. */
+  is_upper_bound: boolean;
 }
 
 /** A source file, as far as it is shown: the lines around those that allocate. */
@@ -161,6 +197,11 @@ export interface Summary {
   sizes: Histogram;
   lifetimes: Histogram | Unknown;
   leaks: Leaks | Unknown;
+  /** null for a program that is not called again and again. */
+  calls: Calls | null;
+  exports: string[];
+  /** How the objects of sites follow each other, in phrases. */
+  trends: string[];
   /** What of the recording the page does not show, in sentences. */
   notes: string[];
 }

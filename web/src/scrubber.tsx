@@ -12,9 +12,9 @@ const STEPS = 1000;
 const PAGE_STEPS = 40;
 
 export function Scrubber({ recording, objects }: { recording: Recording; objects: Objects | null }) {
-  const whole = recording.summary.run.duration_ns;
-  const [from, to] = period.value ?? [0, whole];
-  const go = (moment: number) => (time.value = Math.min(Math.max(moment, 0), whole));
+  const { begun_ns: begun, duration_ns: whole } = recording.summary.run;
+  const [from, to] = period.value ?? [begun, whole];
+  const go = (moment: number) => (time.value = Math.min(Math.max(moment, begun), whole));
   const step = Math.max((to - from) / STEPS, 1);
   usePlaying(from, to);
   const past = collectionsUntil(recording, time.value);

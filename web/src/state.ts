@@ -21,7 +21,7 @@ export const flameRoot = signal(0);
 export const hidden = signal<readonly string[]>(["free", "largest"]);
 
 /** The tables of the page. */
-const TABLES = ["functions", "sites", "source", "collections", "flame"] as const;
+const TABLES = ["functions", "sites", "source", "collections", "flame", "exports", "spans", "lent"] as const;
 
 const ENTRIES: Record<string, Entry> = {
   t: numeric(time),

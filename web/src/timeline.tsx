@@ -38,7 +38,7 @@ export function TimeLine({ recording }: { recording: Recording }) {
     const chart = new uPlot(options(recording, lines.current!, size.width), data(recording, lines.current!), place.current!);
     plot.current = chart;
     const stop = effect(() => {
-      const [from, to] = period.value ?? [0, recording.summary.run.duration_ns];
+      const [from, to] = period.value ?? [recording.summary.run.begun_ns, recording.summary.run.duration_ns];
       chart.setScale("x", { min: from, max: Math.max(to, from + 1) });
     });
     const follow = effect(() => {

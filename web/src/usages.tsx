@@ -5,6 +5,8 @@ import type { Recording } from "./recording";
 import { search } from "./state";
 import { DataTable, type TableColumn } from "./table";
 
+const TRENDS = 8;
+
 type Named = Recording["functions"] | Recording["sites"];
 type Usages = Named | Recording["lines"];
 
@@ -30,24 +32,55 @@ export function Sites({ recording }: { recording: Recording }) {
     const offset: TableColumn = {
       title: "Call at",
       value: (row) => sites.code_offset[row]!,
-      format: (offset) => (offset < 0 ? "–" : addressText(offset)),
+      format: (offset) => addressOf(offset) || "–",
       hint: "Where the call stands in the program's file",
     };
     const line: TableColumn = { title: "Line", value: (row) => recording.place(sites.file[row]!, sites.line[row]!), text: true };
+    const trend: TableColumn = {
+      title: "Trend",
+      value: (row) => recording.summary.trends[sites.trend[row]!]!,
+      text: true,
+      rem: 20,
+      hint: "How its objects follow each other, and what of them is kept",
+    };
     const [name, all] = [named(recording, sites), metrics(recording, sites)];
-    return recording.hasLines ? [name, ...all, line] : [name, ...all, offset];
+    return [name, ...all, recording.hasLines ? line : offset, trend];
   }, [recording]);
   return (
-    <DataTable
-      name="sites"
-      label="Allocation sites"
-      rows={sites.rows}
-      columns={columns}
-      initialSort={1}
-      activation="a row finds its function in the flame graph"
-      onActivate={(row) => find(recording.name(sites.function[row]!))}
-    />
+    <>
+      <DataTable
+        name="sites"
+        label="Allocation sites"
+        rows={sites.rows}
+        columns={columns}
+        initialSort={1}
+        activation="a row finds its function in the flame graph"
+        onActivate={(row) => find(recording.name(sites.function[row]!))}
+      />
+      <Trends recording={recording} />
+    </>
   );
+}
+
+/** The trends that say something, of the sites that allocated most. */
+function Trends({ recording }: { recording: Recording }) {
+  const { sites, summary } = recording;
+  const telling = [...Array(sites.rows).keys()].filter((row) => sites.is_telling[row]).slice(0, TRENDS);
+  if (!telling.length) return null;
+  return (
+    <ul class="trends" aria-label="Trends">
+      {telling.map((row) => (
+        <li key={row}>
+          <button type="button" class="link" onClick={() => find(recording.name(sites.function[row]!))}>{recording.name(sites.function[row]!)}</button>{" "}
+          <code>{recording.place(sites.file[row]!, sites.line[row]!) || addressOf(sites.code_offset[row]!)}</code>: {summary.trends[sites.trend[row]!]}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function addressOf(offset: number): string {
+  return offset < 0 ? "" : addressText(offset);
 }
 
 function find(name: string): void {

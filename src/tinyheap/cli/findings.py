@@ -10,7 +10,7 @@ from tinyheap.hosts.frames import folded
 from tinyheap.profile.heaviest import heaviest
 from tinyheap.profile.memory import last_fragmentation
 from tinyheap.recordings.recording import Recording
-from tinyheap.report.quantities import share_text, size_text
+from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def findings(recording: Recording) -> Iterator[str]:
     observed, found = recording.run.observed, heaviest(recording, SITES_SHOWN)
     shown, total_bytes = found.sites, found.total_bytes
     if shown:
-        yield "allocated most:" if observed.sampled is None else "allocated most, estimated from a sample:"
+        cut = "" if observed.cut is None else " in the last part, or before and lived then"
+        yield f"allocated most{cut}{'' if observed.sampled is None else ', estimated from a sample'}:"
     width = max((len(printable(usage.name)) for usage in shown), default=0)
     for usage in shown:
         share = share_text(usage.own_bytes, total_bytes)
@@ -68,5 +69,7 @@ def recorded(path: Path) -> str:
 
 def _recorded(recording: Recording) -> str:
     path, events, sample_bytes = recording.path, recording.run.events, recording.run.sample_bytes
+    part = recording.run.last_part
+    kept = "" if part is None else f", the last from {time_text(part.begun_ns)} on,"
     sampled = "" if sample_bytes is None else f", sampled every {size_text(sample_bytes)},"
-    return f"recorded {events:,} events{sampled} in {text_of(path)} ({size_text(path.stat().st_size)})"
+    return f"recorded {events:,} events{sampled}{kept} in {text_of(path)} ({size_text(path.stat().st_size)})"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 from rich.live import Live
 
-from tinyheap.cli.parameters import NEW_RECORDING, Input, OutputTarget, RecordingOutput, takes_sample
+from tinyheap.cli.parameters import NEW_RECORDING, Input, OutputTarget, RecordingOutput, takes_recorded, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.guests.record.running_recorder import Sink
@@ -32,6 +32,7 @@ from tinyheap.report.live.statistics import LiveStatistics
 
 if TYPE_CHECKING:
     from tinyheap.recordings.batch import Batch
+    from tinyheap.recordings.last import Last
     from tinyheap.recordings.row_types import FrameRow, RunRow
 
 REFRESHES_PER_S: Final = 4
@@ -48,6 +49,7 @@ LINE_EVERY_S: Final = 2.0
 @click.option("-o", "--output", type=NEW_RECORDING, help="Record the run in this file, too.")
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @takes_sample
+@takes_recorded
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -59,6 +61,8 @@ def command(
     force: bool,
     sample: int | None,
     sample_seed: int,
+    last: Last | None,
+    call_arguments: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and watch its heap: what is used, live and free, who allocates, when it collects.
@@ -66,12 +70,19 @@ def command(
     The words after `--` are the program's arguments.  What it prints on this terminal is shown when it has ended.
     What then is still alive, and why, `tinyheap inspect` tells of the file that --snapshot writes.
     """
-    watched = Watched(None if output is None else output.path, overwrite=force)
+    if output is None and (last is not None or call_arguments):
+        name = "--call-arguments" if last is None else "--last"
+        raise click.UsageError(f"{name} is for a recording: name its file by --output")
+    watched = Watched(None if output is None else output.path, overwrite=force, last=last)
     with contextlib.ExitStack() as shown:
         if sys.stderr.isatty():
             shown.enter_context(on_screen(watched))
         recorder = Recorder(
-            watched.begin, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
+            watched.begin,
+            full_paths=options["full_paths"],
+            sample_bytes=sample,
+            sample_seed=sample_seed,
+            call_arguments=call_arguments,
         )
         run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
         run.execute()
@@ -101,13 +112,14 @@ class Watched:
     Args:
         output: The recording's file, if there is to be one.
         overwrite: Whether it may replace another.
+        last: How much of the run's end it keeps; None for all of the run.
     """
 
-    def __init__(self, output: Path | None, *, overwrite: bool) -> None:
+    def __init__(self, output: Path | None, *, overwrite: bool, last: Last | None = None) -> None:
         self.statistics: LiveStatistics | None = None
         """None until the program is there."""
         self.is_on_screen = False
-        self._output, self._overwrite = output, overwrite
+        self._output, self._overwrite, self._last = output, overwrite, last
         self._writer: RecordingWriter | None = None
         self._said_s = time.monotonic()
 
@@ -118,7 +130,7 @@ class Watched:
             RecordingWriteError: It cannot be recorded there.
         """
         if self._output is not None:
-            self._writer = RecordingWriter.create(self._output, run, frames, overwrite=self._overwrite)
+            self._writer = RecordingWriter.create(self._output, run, frames, overwrite=self._overwrite, last=self._last)
         self.statistics = LiveStatistics(run, frames)
         return self
 

@@ -17,9 +17,18 @@ from typing import Any, BinaryIO, ClassVar, Final
 
 import click
 
-from tinyheap.errors import HeapError, InputError, InvalidSizeError, OutputError, RecordingWriteError, SnapshotError
+from tinyheap.errors import (
+    HeapError,
+    InputError,
+    InvalidSizeError,
+    OutputError,
+    RecordingError,
+    RecordingWriteError,
+    SnapshotError,
+)
 from tinyheap.files import check_writable, identity_of, reason_of, text_of, write_whole
 from tinyheap.heap.collectors import Collector, named_collector
+from tinyheap.recordings.last import Last
 from tinyheap.recordings.schema import LARGEST_SAMPLE_BYTES
 from tinyheap.snapshots.moments import Moment
 from tinyheap.units import GIB, MIB, parse_size
@@ -339,6 +348,36 @@ class SampleType(SizeType):
         if mean_bytes > LARGEST_SAMPLE_BYTES:
             self.fail(f"invalid sample {value!r}: expected 1 byte to 2GiB", param, ctx)
         return mean_bytes
+
+
+class LastType(click.ParamType[Last]):
+    """How much of a run's end is kept: batches, or a time."""
+
+    name = "last"
+
+    def convert(self, value: str | Last, param: click.Parameter | None, ctx: click.Context | None) -> Last:
+        """What the text says; a usage error where that is nothing of the kind."""
+        try:
+            return value if isinstance(value, Last) else Last.of(value)
+        except RecordingError as error:
+            self.fail(str(error), param, ctx)
+
+
+def takes_recorded(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that records a run the options that say what is kept, ``last`` and ``call_arguments``."""
+    last = click.option(
+        "--last",
+        type=LastType(),
+        metavar="N|TIME",
+        help="Keep only the last N batches of the recording (64; half a second or a full buffer each), or the last TIME of it "
+        "(90s, 10m, 2h), and what lives then, so that the file stays small however long the run is.",
+    )
+    arguments = click.option(
+        "--call-arguments",
+        is_flag=True,
+        help="Record the arguments and results of the calls into the program, too; they may be anybody's data.",
+    )
+    return last(arguments(function))
 
 
 def takes_sample(function: Callable[..., None]) -> Callable[..., None]:

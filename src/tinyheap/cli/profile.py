@@ -8,15 +8,26 @@ A Python program that runs WebAssembly by wasmtime is run as Python runs it (`py
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tinyheap._loading import library_for
 from tinyheap.cli.libraries import load_numpy
-from tinyheap.cli.parameters import COUNT, NEW_RECORDING, Input, NumberedRecordings, RecordingOutput, takes_sample
+from tinyheap.cli.parameters import (
+    COUNT,
+    NEW_RECORDING,
+    Input,
+    NumberedRecordings,
+    RecordingOutput,
+    takes_recorded,
+    takes_sample,
+)
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
 from tinyheap.guests.attached.names import INSTANCES
+
+if TYPE_CHECKING:
+    from tinyheap.recordings.last import Last
 
 SUFFIX: Final = ".tinyheap"
 PYTHON: Final = ".py"
@@ -64,6 +75,7 @@ class ProfileCommand(RunCommand):
 )
 @click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @takes_sample
+@takes_recorded
 @click.option(
     "--instances",
     type=COUNT,
@@ -84,6 +96,8 @@ def command(
     instances: int,
     sample: int | None,
     sample_seed: int,
+    last: Last | None,
+    call_arguments: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Run MODULE as `tinyheap run` does, and record what happens on its heap in one file.
@@ -98,6 +112,9 @@ def command(
     With --sample, objects are chosen at random, large ones rather than small ones: collections, growths and calls are recorded
     as ever, and statistics of objects are estimates, with their standard errors.
 
+    With --last, what had died before the last part of the run is cut away from the file while the program runs, and every
+    report says so.
+
     Standard output and the exit code are the program's.  The words after `--` are its arguments.
 
     MODULE may be a Python program (FILE.py) that runs WebAssembly by wasmtime. All words behind it are its own. Each
@@ -107,15 +124,21 @@ def command(
     if isinstance(output, NumberedRecordings):
         from tinyheap.cli.python_program import start
 
-        sampled = {"sample_bytes": sample, "sample_seed": sample_seed}
-        start(ctx, module, path, overwrite=force, instances=instances, options={**options, **sampled})
+        chosen = {"sample_bytes": sample, "sample_seed": sample_seed, "last": last, "call_arguments": call_arguments}
+        start(ctx, module, path, overwrite=force, instances=instances, options={**options, **chosen})
         return
     load_numpy()
     with library_for("recording a run"):
         from tinyheap.guests.record.recorder import Recorder
 
     recorder = Recorder.to_file(
-        path, overwrite=force, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
+        path,
+        overwrite=force,
+        full_paths=options["full_paths"],
+        sample_bytes=sample,
+        sample_seed=sample_seed,
+        last=last,
+        call_arguments=call_arguments,
     )
     run = CommandRun.from_command_line(module, words, invoke, ctx.obj, options, recorder)
     run.execute()

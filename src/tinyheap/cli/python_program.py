@@ -61,6 +61,8 @@ def start(
         full_paths=options["full_paths"],
         sample_bytes=options["sample_bytes"],
         sample_seed=options["sample_seed"],
+        last=options["last"],
+        call_arguments=options["call_arguments"],
         instances=instances,
         say=_say,
     )

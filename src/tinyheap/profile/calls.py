@@ -9,6 +9,11 @@ gives at most one value per call, and there must be `FEWEST_COLLECTIONS` of them
 Kendall's tau is at least `STEADY`, if it gains more than `MATERIAL` of what it had on average, and if the Theil-Sen slope
 over the last quarter is at least `STILL` of that over the half.  The heap is *flat* where no site grows.
 
+Where deaths were inferred, turnovers stand for collections (`tinyheap.profile.live_steps`), and a site is only told of if
+its growth is a tenth of all growth, and of all that lives.
+
+Of the last part of a run, calls are those that began in it, and are counted from there.
+
 *Lent to the host* are objects that a call made and returned the address of, if its export allocates by its name (`malloc`,
 `alloc`, ``main.alloc``, ``allocate``, not ``dealloc``), and which were neither given to `free` or `realloc` (or to an export
 with a name like ``dealloc`` or ``wasmFree``, as its first argument) nor freed by a collection, nor inferred to be dead.
@@ -16,14 +21,16 @@ with a name like ``dealloc`` or ``wasmFree``, as its first argument) nor freed b
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.census import BIRTHS, SITES, take_census
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of, live_series
-from tinyheap.profile.result import Unknown, row, rows, unless_collections
+from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of
+from tinyheap.profile.live_steps import live_steps
+from tinyheap.profile.result import Unknown, row, rows
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.profile.summary import wall_ns
 from tinyheap.recordings.schema import EventKind
@@ -32,6 +39,7 @@ from tinyheap.results import Result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tinyheap.profile.live_steps import LiveSteps
     from tinyheap.recordings.recording import Recording
 
 STARTS: Final = ("_start", "_initialize")
@@ -67,7 +75,7 @@ class CallSpan(Result):
     """Calls that follow each other."""
 
     first: int
-    """The first of them; calls are counted from 1."""
+    """The first of them; calls are counted from 1, the first that is recorded."""
     calls: int
     allocated_bytes: int
     duration_ns: int
@@ -106,7 +114,10 @@ class CallTrend(Result):
     frees: int
     """Calls by which memory can be given back: of exports that free by their name, and of `free` itself."""
     enough_at: int | None
-    """The ``--gc-every`` that makes enough values; None where there are too few calls for that."""
+    """The ``--gc-every`` that makes enough values; None where there are too few calls for that, or collections are unseen."""
+    are_turnovers: bool = False
+    """Whether deaths were inferred: turnovers stand for collections, and what lives, in `least_live_bytes`, too, is what
+    outlived one."""
 
     @property
     def can_tell(self) -> bool:
@@ -127,9 +138,9 @@ class LentObject(Result):
     export: str
     size_bytes: int
     call: int
-    """In which it was made; 0 where that was none of the host's own, as at the start."""
+    """In which it was made; 0 where that was none of the host's own, as at the start, or before the last part of a run."""
     age_calls: int
-    """How many calls have begun since."""
+    """How many calls have begun since; of those that are recorded."""
     age_ns: int
     """Until the end of the run."""
 
@@ -167,8 +178,9 @@ class HostCalls(Result):
 _FREEING: Final = "(contains(lower(export), 'free') OR contains(lower(export), 'dealloc'))"
 _BOUNDS: Final = f"""
 CREATE OR REPLACE TEMP TABLE tinyheap_calls AS
-WITH bounds AS (
-    SELECT first_event_id - 1 AS event_id FROM calls UNION SELECT last_event_id FROM calls
+WITH begun AS (SELECT * FROM calls WHERE first_event_id >= (SELECT coalesce(max(first_event_id), 1) FROM kept)),
+bounds AS (
+    SELECT first_event_id - 1 AS event_id FROM begun UNION SELECT last_event_id FROM begun
 ),
 born AS (
     SELECT bounds.event_id, sum(births.objects) AS objects, sum(births.bytes) AS bytes
@@ -187,14 +199,16 @@ SELECT
     (sum((depth = 1 AND NOT list_contains($starts, export))::INTEGER) OVER (ORDER BY number))::BIGINT AS place,
     after.objects - before.objects AS objects,
     after.bytes - before.bytes AS bytes
-FROM calls
+FROM begun AS calls
 JOIN upto AS before ON before.event_id = first_event_id - 1
 JOIN upto AS after ON after.event_id = last_event_id
 """
 _FAULTS: Final = """
 SELECT 1 FROM calls
 WHERE depth < 1 OR begun_ns < 0 OR ended_ns < begun_ns OR first_event_id < 1 OR last_event_id < first_event_id - 1
-    OR last_event_id > (SELECT count(*) FROM events) OR new_memory_bytes < old_memory_bytes
+    OR last_event_id > greatest(
+        (SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(first_event_id), 1) - 1 FROM kept)
+    ) OR new_memory_bytes < old_memory_bytes
 UNION ALL SELECT 1 FROM calls GROUP BY number HAVING count(*) > 1
 LIMIT 1
 """
@@ -216,21 +230,16 @@ SELECT min(place), count(*), sum(bytes)::BIGINT, sum(ended_ns - begun_ns)::BIGIN
 FROM tinyheap_calls WHERE is_own
 GROUP BY (place - 1) * least({MOST_SPANS}, $calls) // $calls ORDER BY 1
 """
-# What a call did not free is compared with the first call's beginning, so the last collection before that gives no value.
-_VALUES: Final = """
-SELECT begun.place, max(collections.number)
-FROM collections ASOF JOIN (SELECT place, begun_ns FROM tinyheap_calls WHERE is_own) AS begun
-    ON collections.begun_ns >= begun.begun_ns
-GROUP BY begun.place ORDER BY begun.place
-"""
 _LENT: Final = f"""
 CREATE OR REPLACE TEMP TABLE tinyheap_lent AS
 SELECT
-    births.object_id, made.export, births.size_bytes, births.objects AS stands_for, births.bytes, made.place, made.begun_ns,
-    made.first_event_id, made.last_event_id
-FROM tinyheap_calls AS made
+    births.object_id, made.export, births.size_bytes, births.objects AS stands_for, births.bytes,
+    coalesce(counted.place, 0) AS place, made.begun_ns, made.first_event_id, made.last_event_id
+FROM calls AS made
+LEFT JOIN tinyheap_calls AS counted USING (number)
 JOIN {BIRTHS} AS births ON births.object_id = made.result_object_id
-WHERE made.result_object_id > 0 AND contains(lower(export), 'alloc') AND NOT contains(lower(export), 'dealloc')
+WHERE made.result_object_id > 0
+AND contains(lower(made.export), 'alloc') AND NOT contains(lower(made.export), 'dealloc')
 AND made.result_object_id NOT IN (SELECT object_id FROM events WHERE kind <> {EventKind.ALLOCATION})
 AND made.result_object_id NOT IN (SELECT argument_object_id FROM calls WHERE {_FREEING})
 AND NOT ($knows_collections AND made.result_object_id IN (SELECT object_id FROM deaths))
@@ -243,6 +252,7 @@ ASOF JOIN tinyheap_lent AS lent ON births.id >= lent.first_event_id
 JOIN {SITES} USING (stack_id)
 WHERE births.id <= lent.last_event_id
 AND births.object_id NOT IN (SELECT object_id FROM deaths)
+AND births.object_id NOT IN (SELECT object_id FROM inferred_deaths)
 GROUP BY frame_id
 """
 _BY_SITE: Final = f"""
@@ -322,18 +332,17 @@ def allocated_per_call(recording: Recording, *, after: int = 0) -> dict[StackFra
 def _trend(recording: Recording, own: int, after: int) -> CallTrend | Unknown:
     if recording.run.never_frees:
         return Unknown(_NEVER_FREES)
-    if unknown := unless_collections(recording):
-        return unknown
-    values = [value for value in rows(recording, _VALUES) if value[0] > after]
+    steps = live_steps(recording)
+    if isinstance(steps, Unknown):
+        return steps
+    values, frees = _values(recording, steps, after), _frees(recording)
     if len(values) < FEWEST_COLLECTIONS:
-        enough_at = _enough_at(recording, own, after)
-        return CallTrend(own, len(values), None, None, None, None, (), _frees(recording), enough_at)
-    (collections,) = row(recording, "SELECT count(*) FROM collections")
-    places, numbers = [place for place, _ in values], [number for _, number in values]
-    live = live_series(recording, collections)
-    series = {frame_id: [each[number - 1] for number in numbers] for frame_id, each in live.items()}
-    growing = _growing(recording, series, places)
+        enough_at = None if steps.are_turnovers else _enough_at(recording, own, after)
+        return CallTrend(own, len(values), None, None, None, None, (), frees, enough_at, steps.are_turnovers)
+    places = [*values]
+    series = {frame_id: [each[at] for at in values.values()] for frame_id, each in steps.series.items()}
     later = later_of(len(values))
+    growing = _told(_growing(recording, series, places), steps, series, places)
     whole = [sum(each) for each in zip(*series.values(), strict=True)] or [0] * len(values)
     grown = [sum(series[each.site.id][at] for each in growing) for at in range(len(values))]
     since = _grown_since(grown) if growing else _settled_since(whole, later)
@@ -346,12 +355,25 @@ def _trend(recording: Recording, own: int, after: int) -> CallTrend | Unknown:
         least_live_bytes=min(whole[-later:]),
         most_live_bytes=max(whole[-later:]),
         growing=growing,
-        frees=_frees(recording),
+        frees=frees,
         enough_at=None,
+        are_turnovers=steps.are_turnovers,
     )
 
 
-def _growing(recording: Recording, series: dict[int, list[int]], places: Sequence[int]) -> tuple[GrowingSite, ...]:
+def _values(recording: Recording, steps: LiveSteps, after: int) -> dict[int, int]:
+    """For each of the host's own calls behind some the last step from its beginning to the next one's, if there is one.
+
+    What a call did not free is compared with the first call's beginning, so the last step before that gives no value.
+    """
+    begun = [
+        begun_ns for (begun_ns,) in rows(recording, "SELECT begun_ns FROM tinyheap_calls WHERE is_own ORDER BY place")
+    ]
+    places = ((bisect_right(begun, time_ns), at) for at, time_ns in enumerate(steps.born_until_ns))
+    return {place: at for place, at in places if place > after}
+
+
+def _growing(recording: Recording, series: dict[int, list[int]], places: Sequence[int]) -> list[GrowingSite]:
     lent = dict(rows(recording, _LENT_BY_SITE))
     frames = StackTree.of(recording).frames
     found = []
@@ -360,7 +382,19 @@ def _growing(recording: Recording, series: dict[int, list[int]], places: Sequenc
         if growth is not None:
             tau, slope_bytes = growth
             found.append(GrowingSite(frames[frame_id], slope_bytes, tau, live_bytes[-1], lent.get(frame_id, 0)))
-    return tuple(sorted(found, key=lambda each: (-each.slope_bytes, each.site.id)))
+    return sorted(found, key=lambda each: (-each.slope_bytes, each.site.id))
+
+
+def _told(
+    growing: list[GrowingSite], steps: LiveSteps, series: dict[int, list[int]], places: Sequence[int]
+) -> tuple[GrowingSite, ...]:
+    """Those whose growth says something."""
+    later = later_of(len(places))
+    distance = places[-1] - places[-later]
+    all_growth_bytes = distance * sum(each.slope_bytes for each in growing)
+    live_bytes = sum(fmean(each[-later:]) for each in series.values())
+    told = (each for each in growing if steps.is_told(distance * each.slope_bytes, all_growth_bytes, live_bytes))
+    return tuple(told)
 
 
 def _grown_since(series: Sequence[int]) -> int:

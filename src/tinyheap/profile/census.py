@@ -16,6 +16,10 @@ all objects up to any are as many as their weights say, to one.  Since objects a
 variance of a sum of x is the sum of (1 - p) (x/p)**2 over the chosen ones, itself estimated without bias; its square
 root is the *standard error*.
 
+Of the *last part* of a run there are also the objects that were born before and lived at its beginning.  They count as
+those of its first moment do, and of those that were born before the last collection before it, no more is known of
+collections than that they survived this one: their generation is the highest that it can be.
+
 The tables are temporary: they belong to the connection, and nothing is written to the recording's file.
 """
 
@@ -32,8 +36,9 @@ if TYPE_CHECKING:
     from tinyheap.recordings.recording import Recording
 
 CENSUS: Final = "tinyheap_census"
-"""Columns ``stack_id``, ``generation``, ``death_collection`` (NULL: none freed it), ``is_dead`` (at the end), ``objects``,
-``bytes``, and the variances of these, ``objects_variance`` and ``bytes_variance``, which are 0 where all was recorded."""
+"""Columns ``stack_id``, ``generation``, ``first_collection`` (the first that is recorded and could free it),
+``death_collection`` (NULL: none freed it), ``is_dead`` (at the end), ``objects``, ``bytes``, and the variances of these,
+``objects_variance`` and ``bytes_variance``, which are 0 where all was recorded."""
 BIRTHS: Final = "tinyheap_births"
 """The events that made objects, with ``objects`` and ``bytes``, for which each stands, and the variances of these."""
 SITES: Final = "tinyheap_sites"
@@ -70,33 +75,43 @@ CREATE OR REPLACE TEMP VIEW {BIRTHS} AS FROM {_SAMPLED}
 # Two collections without an event between them are one bound; nothing is born between them.
 _TAKE: Final = f"""
 CREATE OR REPLACE TEMP TABLE {CENSUS} AS
-WITH bounds AS (SELECT last_event_id, max(number) AS generation FROM collections GROUP BY last_event_id)
+WITH bounds AS (
+    SELECT last_event_id, max(number) AS generation
+    FROM (
+        SELECT last_event_id, number FROM collections
+        UNION ALL SELECT collection_event_id, cut_collections FROM kept WHERE cut_collections > 0
+    )
+    GROUP BY last_event_id
+),
+part AS (SELECT coalesce(max(cut_collections), 0) AS collections FROM kept)
 SELECT
     births.stack_id,
-    coalesce(bounds.generation, 0) AS generation,
+    coalesce(bounds.generation, greatest(part.collections - 1, 0)) AS generation,
+    greatest(coalesce(bounds.generation, 0), part.collections) + 1 AS first_collection,
     deaths.collection AS death_collection,
     deaths.collection IS NOT NULL OR inferred_deaths.event_id IS NOT NULL AS is_dead,
     sum(births.objects)::BIGINT AS objects,
     sum(births.bytes)::BIGINT AS bytes,
     sum(objects_variance) AS objects_variance,
     sum(bytes_variance) AS bytes_variance
-FROM {BIRTHS} AS births
+FROM {BIRTHS} AS births CROSS JOIN part
 LEFT JOIN deaths ON deaths.object_id = births.object_id
 LEFT JOIN inferred_deaths ON inferred_deaths.object_id = births.object_id
 ASOF LEFT JOIN bounds ON births.id > bounds.last_event_id
 GROUP BY ALL
 """
 _FAULTS: Final = f"""
-WITH ended AS (SELECT count(*) AS collections FROM collections)
+WITH part AS (SELECT coalesce(max(cut_collections), 0) AS before FROM kept),
+ended AS (SELECT before + (SELECT count(*) FROM collections) AS collections FROM part)
 SELECT 'an object died twice'
 WHERE (SELECT coalesce(sum(objects), 0) FROM {CENSUS})
     <> (SELECT coalesce(sum(objects), 0) FROM {BIRTHS})
 UNION ALL SELECT 'the numbers of its collections are not 1, 2, 3, ...'
-FROM collections, ended
-HAVING count(DISTINCT number) <> count(*) OR min(number) <> 1 OR max(number) <> count(*)
+FROM collections, part
+HAVING count(DISTINCT number) <> count(*) OR min(number) <> max(before) + 1 OR max(number) <> max(before) + count(*)
 UNION ALL SELECT 'an object died before it was born, or in a collection that never was'
 FROM {CENSUS}, ended
-HAVING count(*) FILTER (death_collection <= generation OR death_collection > collections) > 0
+HAVING count(*) FILTER (death_collection < first_collection OR death_collection > collections) > 0
 UNION ALL SELECT 'an object was dead by an event before its birth, or by one that never was'
 FROM inferred_deaths LEFT JOIN events ON events.id = event_id
 LEFT JOIN events AS births ON births.object_id = inferred_deaths.object_id AND births.kind = {EventKind.ALLOCATION}

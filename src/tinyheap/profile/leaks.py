@@ -11,23 +11,29 @@ about 0 for ups and downs.  *How fast?* The Theil-Sen slope: the median of the s
 outlier moves.  A site is a suspect if it grows steadily (tau at least `STEADY`); if what it grows by over the later
 collections is more than `MATERIAL` of what it had on average; and if it still grows: over the last quarter of all
 collections the slope is at least `STILL` of what it is over the later half.
+
+Where collections were not observed but deaths inferred, turnovers stand for collections (`tinyheap.profile.live_steps`): what
+grows is then what was never handed out again, and a suspect is only told of if that is a tenth of all growth, and of all that
+lives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, combinations
+from itertools import combinations
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.profile.census import CENSUS, SITES, take_census
-from tinyheap.profile.result import Unknown, row, rows, unless_collections
+from tinyheap.profile.census import CENSUS
+from tinyheap.profile.live_steps import live_steps
+from tinyheap.profile.result import Unknown, row
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from tinyheap.profile.live_steps import LiveSteps
     from tinyheap.recordings.recording import Recording
 
 FEWEST_COLLECTIONS: Final = 10
@@ -50,19 +56,21 @@ class LeakSuspect(Result):
     tau: float
     """How steadily it grows over the later collections."""
     slope_bytes: float
-    """How many bytes it grows by from one collection to the next."""
+    """How many bytes it grows by from one collection to the next; or turnover, like what follows."""
     growth_bytes: float
     """What it grew by over the later collections: the slope times their number less one."""
     series_bytes: tuple[int, ...]
     """What lived after each collection, from the first on."""
     later: int
     """How many of these, from the end, were judged."""
+    step: str = "collection"
+    """What a step is; else ``turnover``."""
 
     @property
     def explanation(self) -> str:
         """Why it is a suspect, in a sentence."""
         return (
-            f"{self.series_bytes[-self.later]:,} bytes lived {self.later - 1} collections before the last, "
+            f"{self.series_bytes[-self.later]:,} bytes lived {self.later - 1} {self.step}s before the last, "
             f"{self.series_bytes[-1]:,} after it: about {self.slope_bytes:,.0f} more each time"
         )
 
@@ -72,10 +80,12 @@ class LeakSuspects(Result):
     """The suspects, the highest score first."""
 
     collections: int
-    """How many there were; with fewer than `FEWEST_COLLECTIONS` no site can be suspected."""
+    """How many there were, or turnovers; with fewer than `FEWEST_COLLECTIONS` no site can be suspected."""
     allocations: int
     """How many objects were allocated, at each of which there could be a collection."""
     suspects: tuple[LeakSuspect, ...]
+    are_turnovers: bool = False
+    """Whether deaths were inferred, and turnovers stand for collections; a suspect may be garbage then that nobody asks for."""
 
     @property
     def can_tell(self) -> bool:
@@ -84,33 +94,38 @@ class LeakSuspects(Result):
 
     @property
     def enough_at(self) -> int | None:
-        """The ``--gc-every`` that makes enough collections; None where too little is allocated for that."""
-        return self.allocations // FEWEST_COLLECTIONS or None
+        """The ``--gc-every`` that makes enough collections; None where too little is allocated for that, or they are unseen."""
+        return None if self.are_turnovers else self.allocations // FEWEST_COLLECTIONS or None
 
 
 def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
-    """The sites whose live bytes grow from collection to collection; unknown where collections were not observed."""
+    """The sites whose live bytes grow from collection to collection, or else from turnover to turnover.
+
+    Unknown where neither collections were observed nor deaths inferred.
+    """
     if recording.run.never_frees:
         return Unknown(_NEVER_FREES)
-    if unknown := unless_collections(recording):
-        return unknown
-    take_census(recording)
-    (collections,) = row(recording, "SELECT count(*) FROM collections")
+    steps = live_steps(recording)
+    if isinstance(steps, Unknown):
+        return steps
     (allocations,) = row(recording, f"SELECT coalesce(sum(objects), 0)::BIGINT FROM {CENSUS}")
-    if collections < FEWEST_COLLECTIONS:
-        return LeakSuspects(collections, allocations, ())
-    later = later_of(collections)
+    if len(steps) < FEWEST_COLLECTIONS:
+        return LeakSuspects(len(steps), allocations, (), steps.are_turnovers)
+    suspects = _suspects(steps, StackTree.of(recording).frames)
+    return LeakSuspects(len(steps), allocations, suspects, steps.are_turnovers)
+
+
+def _suspects(steps: LiveSteps, frames: Mapping[int, StackFrame]) -> tuple[LeakSuspect, ...]:
+    later, places = later_of(len(steps)), range(len(steps))
     grown = []
-    live = live_series(recording, collections)
-    places = range(collections)
-    for frame_id, series in live.items():
+    for frame_id, series in steps.series.items():
         growth = growth_of(series, places)
         if growth is not None:
             tau, slope_bytes = growth
             grown.append((frame_id, tau, slope_bytes, slope_bytes * (later - 1), series))
-    later_live = [fmean(series[-later:]) for series in live.values()]
-    whole_bytes = max(sum(growth_bytes for _, _, _, growth_bytes, _ in grown), MATERIAL * sum(later_live))
-    frames = StackTree.of(recording).frames
+    live_bytes = sum(fmean(series[-later:]) for series in steps.series.values())
+    all_growth_bytes = sum(growth_bytes for _, _, _, growth_bytes, _ in grown)
+    whole_bytes = max(all_growth_bytes, MATERIAL * live_bytes)
     suspects = [
         LeakSuspect(
             site=frames[frame_id],
@@ -120,10 +135,12 @@ def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
             growth_bytes=growth_bytes,
             series_bytes=series,
             later=later,
+            step="turnover" if steps.are_turnovers else "collection",
         )
         for frame_id, tau, slope_bytes, growth_bytes, series in grown
+        if steps.is_told(growth_bytes, all_growth_bytes, live_bytes)
     ]
-    return LeakSuspects(collections, allocations, tuple(sorted(suspects, key=lambda each: (-each.score, each.site.id))))
+    return tuple(sorted(suspects, key=lambda each: (-each.score, each.site.id)))
 
 
 def later_of(collections: int) -> int:
@@ -162,24 +179,3 @@ def trend(series: Sequence[int], places: Sequence[int] | None = None) -> tuple[f
     ]
     tau = sum((gain > 0) - (gain < 0) for _, gain in pairs) / len(pairs)
     return tau, median(gain / distance for distance, gain in pairs)
-
-
-def live_series(recording: Recording, collections: int) -> dict[int, tuple[int, ...]]:
-    """For each site, by its frame, the bytes that lived after each collection."""
-    found = rows(
-        recording,
-        f"""
-        WITH changes AS (
-            SELECT frame_id, generation + 1 AS number, bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
-            UNION ALL
-            SELECT frame_id, death_collection, -bytes FROM {CENSUS} JOIN {SITES} USING (stack_id)
-            WHERE death_collection IS NOT NULL
-        )
-        SELECT frame_id, number, sum(bytes)::BIGINT FROM changes WHERE number <= ? GROUP BY ALL
-        """,
-        [collections],
-    )
-    gains: dict[int, list[int]] = {}
-    for frame_id, number, gain in found:
-        gains.setdefault(frame_id, [0] * collections)[number - 1] = gain
-    return {frame_id: tuple(accumulate(series)) for frame_id, series in gains.items()}

@@ -148,7 +148,8 @@ WITH {_WANTED} SELECT 1 FROM grown WHERE largest_free_bytes < wanted_bytes AND w
 _CALLS: Final = f"""
 WITH called AS (
     SELECT number, export, first_event_id, last_event_id FROM calls
-    WHERE contains(lower(export), 'alloc') OR contains(lower(export), 'free')
+    WHERE (contains(lower(export), 'alloc') OR contains(lower(export), 'free'))
+    AND first_event_id >= (SELECT coalesce(max(first_event_id), 1) FROM kept)
 )
 SELECT export, count(DISTINCT number), coalesce(sum(bytes), 0)::BIGINT
 FROM called LEFT JOIN {BIRTHS} AS births ON births.id BETWEEN first_event_id AND last_event_id

@@ -86,7 +86,7 @@ def heap_at(recording: Recording, *, event_id: int | None = None, time_ns: int |
             moment counts as before it.
     """
     event_id, time_ns, over_ns = _moment(recording, event_id, time_ns)
-    if unknown := unless_lives(recording):
+    if unknown := _unless_there(recording, event_id, over_ns):
         return unknown
     take_census(recording)
     found = columns(
@@ -110,7 +110,7 @@ def object_at(
     An object reaches from its address up to its size, rounded up to whole blocks where tinyheap's collector made it.
     """
     event_id, _, over_ns = _moment(recording, event_id, time_ns)
-    if unknown := unless_lives(recording):
+    if unknown := _unless_there(recording, event_id, over_ns):
         return unknown
     found = rows(
         recording,
@@ -137,6 +137,15 @@ def stack_of(recording: Recording, stack_id: int) -> tuple[StackFrame, ...]:
         KeyError: There is no such stack.
     """
     return StackTree.of(recording).path(stack_id)
+
+
+def _unless_there(recording: Recording, event_id: int, over_ns: int) -> Unknown | None:
+    """Why it is not known what lived after an event, and collections that were over by then; None where it is."""
+    part = recording.run.last_part
+    is_before_collection = part is not None and event_id == part.collection_event_id and over_ns < part.begun_ns
+    if part is not None and (is_before_collection or event_id < part.first_event_id - 1):
+        return Unknown(f"only the last part of the run was kept, from event {part.first_event_id:,} on")
+    return unless_lives(recording)
 
 
 def _moment(recording: Recording, event_id: int | None, time_ns: int | None) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from tinyheap.profile.moments import ObjectAt
+    from tinyheap.recordings.observed import LastPart
     from tinyheap.recordings.recording import Recording
 
 
@@ -45,6 +46,8 @@ class Owners(Result):
     """What is known of deaths."""
     sample_bytes: int | None = None
     """In a sample, which has some of the objects only, bytes between two sampled ones; None where all was recorded."""
+    last_part: LastPart | None = None
+    """What is there of the run, without the objects that had died before; None where all is."""
 
 
 def owners_of(recording: Recording, address: int, most: int = 20) -> Owners | Unknown:
@@ -68,7 +71,8 @@ def owners_of(recording: Recording, address: int, most: int = 20) -> Owners | Un
         {"address": address, "most": most},
     )
     owners = (_owner(recording, address, object_of(recording, object_id)) for (object_id,) in reversed(found))
-    return Owners(address, count, tuple(owners), recording.run.observed.lives, recording.run.sample_bytes)
+    run = recording.run
+    return Owners(address, count, tuple(owners), run.observed.lives, run.sample_bytes, run.last_part)
 
 
 def _owner(recording: Recording, address: int, found: ObjectAt) -> Owner:

@@ -47,6 +47,7 @@ class Pauses(Result):
     percentiles_ns: dict[int, int]
     """By percent (50, 90, 99, 100): the shortest pause that so many percent of the pauses do not exceed."""
     wall_ns: int
+    """How long the run took, or the last part of it that is recorded."""
     utilizations: tuple[Utilization, ...]
     """By windows of 1, 2, 5, 10, ... ms, and the run as a whole."""
 
@@ -62,8 +63,9 @@ def pauses(recording: Recording) -> Pauses | Unknown:
         return unknown
     found = rows(recording, "SELECT begun_ns, pause_ns, mark_ns, sweep_ns FROM collections ORDER BY begun_ns, number")
     lengths = sorted(pause_ns for _, pause_ns, _, _ in found)
-    whole_ns = wall_ns(recording)
-    intervals = [(begun_ns, begun_ns + pause_ns) for begun_ns, pause_ns, _, _ in found]
+    first_ns = recording.run.observed.begun_ns
+    whole_ns = wall_ns(recording) - first_ns
+    intervals = [(begun_ns - first_ns, begun_ns - first_ns + pause_ns) for begun_ns, pause_ns, _, _ in found]
     return Pauses(
         count=len(found),
         total_ns=sum(lengths),

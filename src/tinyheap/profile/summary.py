@@ -38,7 +38,8 @@ class Peak(Result):
 class Totals(Result):
     """A recording in a few statistics.  Sizes are bytes that the program asked for, unless they say whole blocks.
 
-    What was not `observed` is None.
+    What was not `observed` is None.  Of the last part of a run (`Observed.last_part`) they are of what happened in it; the
+    objects that lived at its beginning count among those that were allocated.
     """
 
     module: str
@@ -89,6 +90,11 @@ class Totals(Result):
     allocated_bytes_error: float | None = None
     live_bytes_error: float | None = None
 
+    @property
+    def recorded_ns(self) -> int:
+        """How long what is recorded took: the run, or the last part of it."""
+        return self.wall_ns - self.observed.begun_ns
+
 
 def fragmentation(free_bytes: int | None, largest_free_run_bytes: int | None) -> float | None:
     """How scattered free memory is: 1 - largest free run / free memory, from 0 (in one run) to below 1.
@@ -131,12 +137,12 @@ def peak(recording: Recording) -> Peak | Unknown:
             SELECT number, last_event_id, begun_ns FROM collections
             UNION ALL
             SELECT
-                coalesce((SELECT max(number) FROM collections), 0) + 1,
+                coalesce((SELECT max(number) FROM collections), (SELECT max(cut_collections) FROM kept), 0) + 1,
                 coalesce((SELECT max(id) FROM events), 0),
                 ?
         ),
         changes AS (
-            SELECT generation + 1 AS number, sum(objects) AS objects, sum(bytes) AS bytes FROM {CENSUS} GROUP BY ALL
+            SELECT first_collection AS number, sum(objects) AS objects, sum(bytes) AS bytes FROM {CENSUS} GROUP BY ALL
             UNION ALL
             SELECT death_collection + 1, -sum(objects), -sum(bytes)
             FROM {CENSUS} WHERE death_collection IS NOT NULL GROUP BY ALL

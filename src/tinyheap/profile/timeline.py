@@ -89,7 +89,8 @@ class TimeLine(Result):
 # The statistics of a sample, or of an event; thinned, a span of time keeps its fullest and its emptiest sample.
 _POINTS: Final = f"""
 WITH spans AS (
-    SELECT *, rowid AS place, (time_ns * $spans) // ($wall_ns + 1) AS span FROM samples WHERE $knows_heap
+    SELECT *, rowid AS place, (time_ns * $spans) // ($wall_ns + 1) AS span FROM samples
+    WHERE $knows_heap AND last_event_id >= $first - 1
 ),
 chosen AS (
     SELECT unnest([arg_max(place, used_bytes), arg_min(place, used_bytes), max(place)]) AS place FROM spans GROUP BY span
@@ -100,7 +101,9 @@ moments AS (
     UNION ALL
     SELECT time_ns, id, 0, NULL, NULL, NULL, NULL
     FROM events
-    WHERE id % greatest((SELECT count(*) FROM events) // $spans, 1) = 0 OR id = (SELECT max(id) FROM events)
+    WHERE id >= $first AND (
+        id % greatest((SELECT count(*) FROM events) // $spans, 1) = 0 OR id = (SELECT max(id) FROM events)
+    )
 ),
 bounds AS (SELECT DISTINCT event_id FROM moments),
 born AS (
@@ -160,6 +163,7 @@ def time_line(recording: Recording, points: int = MOST_POINTS) -> TimeLine:
     observed = recording.run.observed
     asked = {"spans": max(points // 4, 1), "wall_ns": whole_ns, "knows_lives": observed.lives is not Lives.UNKNOWN}
     asked["knows_heap"] = observed.heap
+    asked["first"] = 1 if observed.last_part is None else observed.last_part.first_event_id
     found = rows(recording, _POINTS, asked) if observed.allocations else ()
     collections = rows(
         recording,

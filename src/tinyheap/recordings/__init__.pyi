@@ -1,5 +1,6 @@
 from tinyheap.recordings.batch import DEATH as DEATH, EVENT as EVENT, STACK as STACK, Batch as Batch
-from tinyheap.recordings.observed import Lives as Lives, Observed as Observed
+from tinyheap.recordings.last import Last as Last
+from tinyheap.recordings.observed import LastPart as LastPart, Lives as Lives, Observed as Observed
 from tinyheap.recordings.recording import Recording as Recording, RunInfo as RunInfo
 from tinyheap.recordings.row_types import (
     CollectionRow as CollectionRow,

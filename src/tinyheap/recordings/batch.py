@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinyheap.recordings.row_types import (
+        CallArgumentRow,
         CallRow,
         CollectionRow,
         GrowthRow,
@@ -64,6 +65,7 @@ class Batch:
     growths: list[GrowthRow] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
     calls: list[CallRow] = field(default_factory=list)
+    call_arguments: list[CallArgumentRow] = field(default_factory=list)
     memories: list[MemoryRow] = field(default_factory=list)
     memory_growths: list[MemoryGrowthRow] = field(default_factory=list)
     samplings: list[SamplingRow] = field(default_factory=list)

@@ -39,6 +39,25 @@ class Lives(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class LastPart:
+    """The last part of a run, where a recording has no more of it, and what was cut away before."""
+
+    begun_ns: int
+    """When it begins, since the program's first instruction."""
+    first_event_id: int
+    """Its first event."""
+    earlier_events: int
+    """Events before, that are there since they are of objects that lived at its beginning."""
+    cut_objects: int
+    """Recorded objects that were born and died before."""
+    cut_bytes: int
+    cut_collections: int
+    collection_event_id: int
+    """The last event before the last of these collections."""
+    cut_calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Which statistics of a run are known."""
 
@@ -52,9 +71,19 @@ class Observed:
     """What lives at any moment, and how long it did."""
     sample_bytes: int | None = None
     """In a sample, how many bytes were allocated between two sampled ones, on average; None where all was recorded."""
+    last_part: LastPart | None = None
+    """The last part of the run, where only that is there; None where all is."""
 
     @classmethod
-    def of(cls, source: str, collector: str, *, infers_deaths: bool = True, sample_bytes: int | None = None) -> Self:
+    def of(
+        cls,
+        source: str,
+        collector: str,
+        *,
+        infers_deaths: bool = True,
+        sample_bytes: int | None = None,
+        last_part: LastPart | None = None,
+    ) -> Self:
         """What is known of a run with these columns in the table ``run``.
 
         Args:
@@ -62,9 +91,10 @@ class Observed:
             collector: what freed its objects.
             infers_deaths: whether deaths were inferred where they could not be seen; not so in older recordings.
             sample_bytes: the mean of a sample; None where all was recorded.
+            last_part: what is there of the run; None where all is.
         """
         if source == UNSEEN:
-            return cls(allocations=False, collections=False, heap=False, lives=Lives.UNKNOWN)
+            return cls(allocations=False, collections=False, heap=False, lives=Lives.UNKNOWN, last_part=last_part)
         is_served = source != INJECTED
         sees_collections = is_served or collector == LEAKING
         inferred = Lives.AT_MOST if infers_deaths else Lives.UNKNOWN
@@ -74,6 +104,7 @@ class Observed:
             heap=is_served,
             lives=Lives.EXACT if sees_collections else inferred,
             sample_bytes=sample_bytes,
+            last_part=last_part,
         )
 
     @property
@@ -98,7 +129,7 @@ class Observed:
     @property
     def unknown(self) -> str | None:
         """A few sentences on what is not known, or not exactly; None where everything is."""
-        return " ".join(filter(None, (self._unseen, self.sampled))) or None
+        return " ".join(filter(None, (self._unseen, self.choice))) or None
 
     @property
     def sampled(self) -> str | None:
@@ -111,9 +142,32 @@ class Observed:
         )
 
     @property
+    def begun_ns(self) -> int:
+        """When what is there of the run begins."""
+        return 0 if self.last_part is None else self.last_part.begun_ns
+
+    @property
+    def cut(self) -> str | None:
+        """A sentence on what was cut away of the run; None where nothing was."""
+        part = self.last_part
+        if part is None:
+            return None
+        return (
+            f"Only the last part of the run was kept, from {part.begun_ns / 1e9:.3f} s on, and what lived then: objects"
+            f" that had died before ({part.cut_objects:,}, of {part.cut_bytes:,} bytes), {part.cut_collections:,}"
+            f" collections and {part.cut_calls:,} calls are missing, and count nowhere."
+        )
+
+    @property
+    def choice(self) -> str | None:
+        """A few sentences on what of the run's objects was recorded and kept; None where all was."""
+        return " ".join(filter(None, (self.sampled, self.cut))) or None
+
+    @property
     def mark(self) -> str:
-        """What stands behind the title of an estimate; empty where all was recorded."""
-        return "" if self.sample_bytes is None else f", sampled every {self.sample_bytes:,} bytes"
+        """What stands behind the title of what is not of all objects of the run; empty where it is."""
+        sampled = "" if self.sample_bytes is None else f", sampled every {self.sample_bytes:,} bytes"
+        return sampled if self.last_part is None else f"{sampled}, from {self.last_part.begun_ns / 1e9:.3f} s on"
 
     @property
     def _unseen(self) -> str | None:

@@ -15,7 +15,7 @@ import json
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -35,7 +35,7 @@ from tinyheap.errors import (
 from tinyheap.files import is_utf8, text_of
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings import schema
-from tinyheap.recordings.observed import LEAKING, Observed
+from tinyheap.recordings.observed import LEAKING, LastPart, Observed
 from tinyheap.recordings.row_types import RunColumns
 from tinyheap.recordings.rows import Rows, asking, closed_text, first_line
 from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
@@ -61,9 +61,9 @@ class RunInfo(RunColumns):
     """What a recording says of its run: the table ``run``, and how far it goes."""
 
     batches: int
-    """How many batches there are."""
+    """How many there were."""
     events: int
-    """How many events there are."""
+    """How many events there are; in the last part of a run those of it, and of what lived at its beginning."""
     last_ns: int
     """Up to when there are any, since the program's first instruction."""
     knows_calls: bool = True
@@ -72,6 +72,8 @@ class RunInfo(RunColumns):
     """Whether growths of linear memory were noted; not so where it was recorded before there was a table of them."""
     sample_bytes: int | None = None
     """The mean distance of two sampled bytes; None where all objects were recorded."""
+    last_part: LastPart | None = None
+    """What is there of the run; None where all is."""
     infers_deaths: bool = True
     """Whether deaths that nobody saw were inferred; not so where it was recorded before there was a table of them."""
 
@@ -84,7 +86,11 @@ class RunInfo(RunColumns):
     def observed(self) -> Observed:
         """Which statistics are known."""
         return Observed.of(
-            self.source, self.collector, infers_deaths=self.infers_deaths, sample_bytes=self.sample_bytes
+            self.source,
+            self.collector,
+            infers_deaths=self.infers_deaths,
+            sample_bytes=self.sample_bytes,
+            last_part=self.last_part,
         )
 
     @property
@@ -319,8 +325,12 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
     names = schema.RUN.names()
     [row] = connection.execute(f"SELECT {', '.join(names)} FROM main.run").fetchall()
     values = dict(zip(names, row, strict=True))
-    written = "SELECT count(*), coalesce(sum(events), 0)::BIGINT, coalesce(max(time_ns), 0) FROM main.batches"
+    written = (
+        "SELECT coalesce(max(number), 0), coalesce(sum(events), 0)::BIGINT, coalesce(max(time_ns), 0) FROM main.batches"
+    )
     [(batches, events, last_ns)] = connection.execute(written).fetchall()
+    last_part = _last_part(path, connection)
+    events += 0 if last_part is None else last_part.earlier_events
     [(counted,)] = connection.execute("SELECT count(*) FROM main.events").fetchall()
     if counted != events:
         raise RecordingCorruptError(
@@ -343,6 +353,7 @@ def _run_info(path: Path, connection: duckdb.DuckDBPyConnection) -> RunInfo:
         events=events,
         last_ns=last_ns,
         sample_bytes=_sample_bytes(path, connection),
+        last_part=last_part,
         knows_calls=schema.CALLS not in lacking,
         knows_memory=schema.MEMORIES not in lacking,
         infers_deaths=schema.INFERRED_DEATHS not in lacking,
@@ -356,6 +367,18 @@ def _sample_bytes(path: Path, connection: duckdb.DuckDBPyConnection) -> int | No
             f"{path}: is damaged: invalid sampling: expected one row at most, with a mean of 1 or more"
         )
     return found[0][0] if found else None
+
+
+def _last_part(path: Path, connection: duckdb.DuckDBPyConnection) -> LastPart | None:
+    """What is kept of the run; None where all is."""
+    names = ", ".join(each.name for each in fields(LastPart))
+    found = connection.execute(f"SELECT {names} FROM kept LIMIT 2").fetchall()
+    if not found:
+        return None
+    part = LastPart(*found[0])
+    if len(found) > 1 or min(found[0]) < 0 or part.collection_event_id >= part.first_event_id:
+        raise RecordingCorruptError(f"{path}: is damaged: invalid kept: expected one row at most, with what can be")
+    return None if part == LastPart(0, 1, 0, 0, 0, 0, 0, 0) else part
 
 
 def _options(path: Path, text: str) -> dict[str, Any]:

@@ -153,6 +153,17 @@ class CallRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CallArgumentRow:
+    """See the table ``call_arguments``."""
+
+    call_number: int
+    position: int  # of an argument, from 1; 0 for the result
+    type: str  # i32, i64, f32, f64, or another of WebAssembly's, whose values are not kept
+    integer: int | None  # with its sign, of an i32 or i64; else NULL
+    real: float | None  # of an f32 or f64; else NULL
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRow:
     """See the table ``memories``."""
 

@@ -4,8 +4,9 @@ This is the one place that says so.  SQL (`DDL`) and NumPy's records (`batch`) f
 classes of rows (`row_types`), the tables of docs/recordings.md and the page's columns (web/src/schema.ts) are written
 from it by `make generated`.
 
-A recording is one DuckDB file, which any DuckDB client opens.  Only `run` is ever updated, and only its end; all other
-tables grow by whole batches, so that a file whose writer was killed holds a sound beginning of the run.
+A recording is one DuckDB file, which any DuckDB client opens.  Of `run` only the end is ever
+updated; all other tables grow by whole batches, so that a file whose writer was killed holds a sound beginning of the run.
+Where only the last part of a run is kept, its beginning is cut away by whole batches, too (`tinyheap.recordings.last`).
 
 Terms.  An *object* is what one allocation made; objects are numbered from 1 in the order of their allocations.  A
 *stack* is a path of *frames* from the outermost call in; stacks form a tree, in which each is its parent and one frame
@@ -29,6 +30,7 @@ from tinyheap.recordings.tables import (
     BIGINT,
     BLOB,
     BOOLEAN,
+    DOUBLE,
     INTEGER,
     JSON,
     TIMESTAMP,
@@ -275,6 +277,19 @@ CALLS: Final = Table(
     is_added=True,
 )
 
+CALL_ARGUMENTS: Final = Table(
+    "call_arguments",
+    "what those calls were given and gave, where that was asked for; else no row",
+    (
+        Column("call_number", INTEGER),
+        Column("position", INTEGER, "of an argument, from 1; 0 for the result"),
+        Column("type", VARCHAR, "i32, i64, f32, f64, or another of WebAssembly's, whose values are not kept"),
+        Column("integer", BIGINT, "with its sign, of an i32 or i64; else NULL", is_nullable=True),
+        Column("real", DOUBLE, "of an f32 or f64; else NULL", is_nullable=True),
+    ),
+    is_added=True,
+)
+
 BY_PROGRAM: Final = "program"
 """Who asked for memory: an instruction of the program's."""
 BY_COLLECTOR: Final = "collector"
@@ -328,6 +343,24 @@ SAMPLING: Final = Table(
     is_added=True,
 )
 
+KEPT: Final = Table(
+    "kept",
+    "which last part of a run is kept, where that was asked for; else no row",
+    (
+        Column("last_batches", INTEGER, "how many batches; NULL where it is a time", is_nullable=True),
+        Column("last_ns", BIGINT, "how much time; NULL where it is batches", is_nullable=True),
+        Column("begun_ns", BIGINT, "when the part begins; 0 as long as nothing was cut away"),
+        Column("first_event_id", BIGINT, "its first event; those with a lower id are of what lived at its beginning"),
+        Column("earlier_events", BIGINT, "how many these are"),
+        Column("cut_objects", BIGINT, "recorded objects that were born and died before it: they are gone"),
+        Column("cut_bytes", BIGINT, "of these"),
+        Column("cut_collections", INTEGER, "collections before it, all of them gone"),
+        Column("collection_event_id", BIGINT, "the last event before the last of these; 0 for none"),
+        Column("cut_calls", BIGINT, "calls that had ended before it, and are gone"),
+    ),
+    is_added=True,
+)
+
 TABLES: Final = (
     RUN,
     BATCHES,
@@ -341,9 +374,11 @@ TABLES: Final = (
     GROWTHS,
     SNAPSHOTS,
     CALLS,
+    CALL_ARGUMENTS,
     MEMORIES,
     MEMORY_GROWTHS,
     SAMPLING,
+    KEPT,
 )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from tinyheap import __version__
 from tinyheap.files import temporary, text_of
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings import engines
+from tinyheap.recordings.last import Cutter
 from tinyheap.recordings.schema import DDL, RUNNING, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinyheap.recordings.batch import Batch
+    from tinyheap.recordings.last import Last
     from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow, SnapshotRow
 
 FEW_ROWS: Final = 8
 ROW_GROUP_EVENTS: Final = 1 << 16
 """As many as fill a batch.  DuckDB writes a whole group of rows into the file once, and less into ``NAME.wal`` and again
 into the file."""
+Result = TypeVar("Result")
 _ATTACHED: Final = "recording"
 
 _DIRECTLY: Final = "SET wal_autocheckpoint = '1KB'"
@@ -54,21 +57,25 @@ class RecordingStore(SoleOwner):
         frames: All call instructions that stacks may mention, in the order of their ids, from 1; in the file stand those
             that they do mention.
         overwrite: Whether a file of that name may be replaced.
+        last: How much of the run's end is kept; None for all of the run.
 
     Raises:
         FileExistsError: There is a file of that name already.
         duckdb.Error: The file cannot be made.
     """
 
-    def __init__(self, path: Path, run: RunRow, frames: Sequence[FrameRow], *, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, run: RunRow, frames: Sequence[FrameRow], *, overwrite: bool, last: Last | None = None
+    ) -> None:
         self.batches = 0
         """How many are in the file."""
         self._events = 0
         self._frames = frames
         self._written_frames: set[int] = set()
         self._is_closed = False
+        self._cutter = None if last is None else Cutter(last)
         self._connection = engines.start()
-        _place(self._connection, path, run, overwrite=overwrite)
+        _place(self._connection, path, run, last, overwrite=overwrite)
         _attach(self._connection, path)
 
     def put(self, batches: Sequence[Batch], end: RunEnd | None = None) -> None:
@@ -85,8 +92,12 @@ class RecordingStore(SoleOwner):
         if end is not None:
             self._connection.execute(_DIRECTLY)
         self._in_one(lambda: self._put_all(batches, end))
-        self.batches += len(batches)
-        self._events += sum(len(batch.events) for batch in batches)
+        for batch in batches:
+            self.batches += 1
+            self._events += len(batch.events)
+            if self._cutter is not None:
+                self._cutter.add(self.batches, batch.time_ns, self._events)
+        self._cut(exactly=end is not None)
         if end is not None:
             self._finish()
 
@@ -96,6 +107,12 @@ class RecordingStore(SoleOwner):
         self._connection.execute(f"USE memory; DETACH {_ATTACHED}; {_BY_LOG}")
         engines.give_back(self._connection)
         self._is_closed = True
+
+    def _cut(self, *, exactly: bool) -> None:
+        """Keep the last part of the run, where that was asked for, and let the file be as small as what is left."""
+        cutter = self._cutter
+        if cutter is not None and self._in_one(lambda: cutter.cut(self._connection, exactly=exactly)):
+            self._connection.execute("CHECKPOINT")  # only this makes room of what was deleted
 
     def close(self) -> None:
         """Close the file as it is; never fails."""
@@ -107,17 +124,19 @@ class RecordingStore(SoleOwner):
         with contextlib.suppress(duckdb.Error):  # what could not be moved from NAME.wal into the file stays there
             self._connection.close()
 
-    def _in_one(self, work: Callable[[], object]) -> None:
+    def _in_one(self, work: Callable[[], Result]) -> Result:
+        """What the work gives, in one transaction."""
         import duckdb
 
         self._connection.begin()
         try:
-            work()
+            result = work()
             self._connection.commit()
         except BaseException:
             with contextlib.suppress(duckdb.Error):  # where the commit itself failed, nothing is left to take back
                 self._connection.rollback()
             raise
+        return result
 
     def _put_all(self, batches: Sequence[Batch], end: RunEnd | None) -> None:
         if batches:
@@ -140,6 +159,7 @@ class RecordingStore(SoleOwner):
         self._insert_rows("growths", [row for batch in batches for row in batch.growths])
         self._insert_rows("snapshots", [_compressed(row) for batch in batches for row in batch.snapshots])
         self._insert_rows("calls", [row for batch in batches for row in batch.calls])
+        self._insert_rows("call_arguments", [row for batch in batches for row in batch.call_arguments])
         self._insert_rows("memories", [row for batch in batches for row in batch.memories])
         self._insert_rows("memory_growths", [row for batch in batches for row in batch.memory_growths])
         self._insert_rows("sampling", [row for batch in batches for row in batch.samplings])
@@ -178,7 +198,7 @@ class RecordingStore(SoleOwner):
             self._connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}", values)
 
 
-def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite: bool) -> None:
+def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, last: Last | None, *, overwrite: bool) -> None:
     """Make the file of a run that has just begun, under another name, and move it to its place when it is sound."""
     log = path.with_name(f"{path.name}.wal")
     with temporary(path.parent) as made:
@@ -186,6 +206,9 @@ def _place(connection: DuckDBPyConnection, path: Path, run: RunRow, *, overwrite
         connection.begin()
         connection.execute(DDL)
         _insert_run(connection, run)
+        if last is not None:
+            asked = (last.batches, last.nanoseconds)
+            connection.execute("INSERT INTO kept VALUES (?, ?, 0, 1, 0, 0, 0, 0, 0, 0)", asked)
         connection.commit()
         connection.execute("CHECKPOINT")  # detaching would do it too, and say nothing where it cannot
         connection.execute(f"USE memory; DETACH {_ATTACHED}")

@@ -24,6 +24,7 @@ from tinyheap._loading import require
 from tinyheap.errors import RecordingWriteError
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings.batch import Batch
+from tinyheap.recordings.last import Last
 from tinyheap.recordings.place import check_place
 from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow
 from tinyheap.recordings.store import RecordingStore
@@ -43,7 +44,15 @@ class RecordingWriter(SoleOwner):
         self._end = weakref.finalize(self, _end, self._work, thread)
 
     @classmethod
-    def create(cls, path: Path | str, run: RunRow, frames: Sequence[FrameRow] = (), *, overwrite: bool = False) -> Self:
+    def create(
+        cls,
+        path: Path | str,
+        run: RunRow,
+        frames: Sequence[FrameRow] = (),
+        *,
+        overwrite: bool = False,
+        last: Last | None = None,
+    ) -> Self:
         """Begin a recording.  The file is made in the background, and appears once it can be opened.
 
         Args:
@@ -52,6 +61,7 @@ class RecordingWriter(SoleOwner):
             frames: All call instructions that stacks may mention, in the order of their ids, from 1; in the file stand
                 those that they do mention.
             overwrite: Whether a recording of that name may be replaced.
+            last: How much of the run's end is kept; None for all of the run.
 
         Raises:
             RecordingWriteError: There is a file of that name already, and ``overwrite`` is not set or the file is not a
@@ -61,7 +71,7 @@ class RecordingWriter(SoleOwner):
         require("duckdb", "a recording")  # which its thread imports
         path = Path(path).absolute()
         check_place(path, overwrite=overwrite)
-        return cls(path, lambda: RecordingStore(path, run, frames, overwrite=overwrite))
+        return cls(path, lambda: RecordingStore(path, run, frames, overwrite=overwrite, last=last))
 
     def append(self, batch: Batch, *, waits: bool = True) -> None:
         """Hand over a batch, whose arrays then belong to the writer.

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tinyheap.profile import CallTrend, Unknown
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.report.quantities import size_text
+
+TURNOVERS: Final = (
+    "collections were not seen, so this is what was not handed out again while as much was as lived: garbage that fits nobody"
+    " looks like that, too"
+)
+"""What growth means where deaths were inferred."""
 
 
 def verdict(trend: CallTrend | Unknown) -> str:
@@ -13,12 +21,14 @@ def verdict(trend: CallTrend | Unknown) -> str:
         return f"whether it grows is {trend}"
     if not trend.can_tell:
         return _too_few(trend)
-    return _grows(trend) if trend.growing else _flat(trend)
+    said = _grows(trend) if trend.growing else _flat(trend)
+    return f"{said}; {TURNOVERS}" if trend.are_turnovers and trend.growing else said
 
 
 def _too_few(trend: CallTrend) -> str:
+    step = "in which the heap was turned over" if trend.are_turnovers else "followed by a collection"
     few = (
-        f"too few to tell whether it grows: {trend.calls:,} calls, {trend.collections:,} of them followed by a collection;"
+        f"too few to tell whether it grows: {trend.calls:,} calls, {trend.collections:,} of them {step};"
         f" it takes {FEWEST_COLLECTIONS}"
     )
     return few if trend.enough_at is None else f"{few}: `tinyheap profile --gc-every {trend.enough_at}` makes as many"
@@ -27,8 +37,9 @@ def _too_few(trend: CallTrend) -> str:
 def _flat(trend: CallTrend) -> str:
     least, most = trend.least_live_bytes or 0, trend.most_live_bytes or 0
     live = "constant" if least == most else f"between {size_text(least)} and {size_text(most)}"
+    what = "what outlives a turnover" if trend.are_turnovers else "live size"
     garbage = size_text(round(trend.garbage_bytes or 0))
-    return f"flat: {garbage} of garbage a call, live size {live} since call {trend.since_call:,}"
+    return f"flat: {garbage} of garbage a call, {what} {live} since call {trend.since_call:,}"
 
 
 def _grows(trend: CallTrend) -> str:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.attached.modules import CompiledModule
     from tinyheap.guests.cache import Cache
     from tinyheap.guests.policy import Policy
+    from tinyheap.recordings.last import Last
 
 
 def attach(
@@ -61,6 +62,8 @@ def attach(
     full_paths: bool = False,
     sample_bytes: int | None = None,
     sample_seed: int = 0,
+    last: Last | None = None,
+    call_arguments: bool = False,
     instances: int = INSTANCES,
     say: Callable[[str], object] | None = None,
 ) -> Attachment:
@@ -75,6 +78,8 @@ def attach(
         full_paths: Whether recordings name source files by their full paths on the machine that compiled them.
         sample_bytes: To record about one object for so many bytes allocated, as for a `Recorder`; None to record all.
         sample_seed: What the choice follows from.
+        last: How much of each run's end is kept; None for all of it.
+        call_arguments: Whether the arguments and results of the program's calls are kept.
         instances: So many are recorded, from 1 on; further ones run as they are.
         say: Gets a sentence where something is not recorded, or a program is stopped; prints it on standard error if None.
 
@@ -93,14 +98,20 @@ def attach(
         check_sample(sample_bytes, sample_seed)
     # Refuses what no module could be run by.
     Wish.of(b"", None, policy, gc, cache, None, None, None, False)
-    names = RecordingNames(Path(recordings), instances, overwrite=overwrite)
+    names = RecordingNames(Path(recordings), instances, overwrite=overwrite, last=last)
     names.check()
 
     def wish_for(module: CompiledModule, recorder: Recorder) -> Wish:
         wish = Wish.of(module.wasm, None, policy, gc, cache, None, recorder, None, False, full_paths=full_paths)
         return wish if module.path is None else replace(wish, source=module.path)
 
-    recorder = partial(Recorder, full_paths=full_paths, sample_bytes=sample_bytes, sample_seed=sample_seed)
+    recorder = partial(
+        Recorder,
+        full_paths=full_paths,
+        sample_bytes=sample_bytes,
+        sample_seed=sample_seed,
+        call_arguments=call_arguments,
+    )
     return Attachment(RecordingObserver(names, wish_for, recorder=recorder, say=say or _print))
 
 

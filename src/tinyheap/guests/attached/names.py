@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tinyheap.recordings.batch import Batch
+    from tinyheap.recordings.last import Last
     from tinyheap.recordings.row_types import FrameRow, RunRow
     from tinyheap.recordings.writer import RecordingWriter
 
@@ -29,10 +30,11 @@ class RecordingNames:
         path: What they are named after.
         most: How many there are.
         overwrite: Whether recordings of these names may be replaced.
+        last: How much of a run's end each keeps; None for all of it.
     """
 
-    def __init__(self, path: Path, most: int = INSTANCES, *, overwrite: bool) -> None:
-        self._path, self._most, self.overwrite = path, most, overwrite
+    def __init__(self, path: Path, most: int = INSTANCES, *, overwrite: bool, last: Last | None = None) -> None:
+        self._path, self._most, self.overwrite, self.last = path, most, overwrite, last
         # A program may go to another folder.
         self._folder = path.absolute().parent
         self.given: list[Path] = []
@@ -93,7 +95,8 @@ class RecordingFile:
         """
         from tinyheap.recordings.writer import RecordingWriter
 
-        self._writer = RecordingWriter.create(self._names.next(), run, frames, overwrite=self._names.overwrite)
+        names = self._names
+        self._writer = RecordingWriter.create(names.next(), run, frames, overwrite=names.overwrite, last=names.last)
         return self
 
     def append(self, batch: Batch) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary, WeakSet
 
-from wasmtime import Func, Instance, Linker, Module, Store
+from wasmtime import Func, Instance, InstancePre, Linker, Module, Store, WasmtimeError
 from wasmtime.component import Component
 
 if TYPE_CHECKING:
@@ -76,13 +77,63 @@ def _compiling_file(observer: Observer, original: Original) -> Original:
     return from_file
 
 
+_LINKED: Final[WeakKeyDictionary[InstancePre, tuple[Linker, Module]]] = WeakKeyDictionary()
+"""What was linked in advance, by which linker."""
+_SHADOWING: Final[WeakSet[Linker]] = WeakSet()
+"""Linkers that may have other items by now than what they have linked in advance was linked with."""
+
+
+def _linked(linker: Linker, store: Storelike, module: Module) -> Callable[[Module, Sequence[Func]], Instance]:
+    """Makes an instance of another module, whose imports are what a linker has for this one, and then functions.
+
+    Raises:
+        WasmtimeError: the linker does not have them, or was closed.
+    """
+
+    def changed(other: Module, further: Sequence[Func]) -> Instance:
+        try:
+            imports = [linker.get(store, item.module, item.name or "") for item in module.imports]
+        except ValueError as error:
+            raise WasmtimeError(f"its linker was closed: {error}") from error
+        return Instance(store, other, [*imports, *further])
+
+    return changed
+
+
 def _linking(observer: Observer, original: Original) -> Original:
     def instantiate(self: Linker, store: Storelike, module: Module) -> Instance:
-        def changed(other: Module, further: Sequence[Func]) -> Instance:
-            imports = [self.get(store, item.module, item.name or "") for item in module.imports]
-            return Instance(store, other, [*imports, *further])
-
+        changed = _linked(self, store, module)
         return observer.instantiates(store, module, lambda: original(self, store, module), changed)
+
+    return instantiate
+
+
+def _shadowing(observer: Observer, original: Original) -> Original:
+    def allow_shadowing(self: Linker, allow: bool) -> None:
+        original(self, allow)
+        _SHADOWING.add(self)
+
+    return allow_shadowing
+
+
+def _linking_in_advance(observer: Observer, original: Original) -> Original:
+    def instantiate_pre(self: Linker, module: Module) -> InstancePre:
+        linked: InstancePre = original(self, module)
+        _LINKED[linked] = self, module
+        return linked
+
+    return instantiate_pre
+
+
+def _instantiating_linked(observer: Observer, original: Original) -> Original:
+    def instantiate(self: InstancePre, store: Storelike) -> Instance:
+        linker, module = _LINKED.get(self, (None, None))
+        if linker is None or module is None or linker in _SHADOWING:
+            why = "before tinyheap was attached" if linker is None else "of a linker that lets names be shadowed"
+            observer.passes_over(f"was linked by Linker.instantiate_pre {why}", module)
+            made: Instance = original(self, store)
+            return made
+        return observer.instantiates(store, module, lambda: original(self, store), _linked(linker, store, module))
 
     return instantiate
 
@@ -129,7 +180,9 @@ _REPLACED: Final[tuple[tuple[type, str, Callable[[Observer, Original], Original]
     (Module, "__init__", _compiling),
     (Module, "from_file", _compiling_file),
     (Linker, "instantiate", _linking),
-    (Linker, "instantiate_pre", _passing_over("is instantiated by Linker.instantiate_pre")),
+    (Linker, "instantiate_pre", _linking_in_advance),
+    (Linker, "allow_shadowing", _shadowing),
+    (InstancePre, "instantiate", _instantiating_linked),
     (Linker, "define_module", _passing_over("is instantiated by Linker.define_module")),
     (Instance, "__init__", _instantiating),
     (Func, "__call__", _calling),
@@ -163,7 +216,9 @@ class Patches:
 
 
 def _like(old: Any, make: Callable[[Original], Original]) -> object:  # noqa: ANN401 - a function or a class method
-    """The replacement of a method, which looks like it."""
+    """The replacement of a method, or of a property that is only set, which looks like it."""
+    if isinstance(old, property):
+        return property(fset=functools.wraps(old.fset)(make(old.fset)), doc=old.__doc__)  # type: ignore[arg-type]
     if isinstance(old, classmethod):
         return classmethod(functools.wraps(old.__func__)(make(old.__func__)))
     return functools.wraps(old)(make(old))

@@ -35,12 +35,14 @@ from __future__ import annotations
 import ctypes
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import wasmtime
 
 from tinyheap.errors import GuestError, RecordingError
+from tinyheap.guests.record.call_arguments import FunctionType, types_of
 from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
 from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
     from tinyheap.guests.record._recorder import EventLog
     from tinyheap.hosts.imports import Maker
+    from tinyheap.recordings.last import Last
 
 _WORDS: Final = 3
 """Log2 of the least alignment of objects that another collector than tinyheap's made."""
@@ -77,6 +80,7 @@ class Recorder(SoleOwner):
         sample_bytes: to record about one object for so many bytes that are allocated (1 to 2 GiB), so that what is said of
             objects is an estimate; None to record all.
         sample_seed: what the choice follows from (0 to 2**64 - 1): the same run with the same seed has the same sample.
+        call_arguments: whether the arguments and results of the host's calls are kept, which may be anybody's data.
 
     Raises:
         MemoryError: there is no memory for its buffers.
@@ -91,7 +95,9 @@ class Recorder(SoleOwner):
         on_failure: Callable[[BaseException], object] | None = None,
         sample_bytes: int | None = None,
         sample_seed: int = 0,
+        call_arguments: bool = False,
     ) -> None:
+        self._keeps_arguments = call_arguments
         self._open_sink, self._full_paths = open_sink, full_paths
         self._journal = Journal(on_failure)
         if sample_bytes is not None:
@@ -108,6 +114,8 @@ class Recorder(SoleOwner):
         full_paths: bool = False,
         sample_bytes: int | None = None,
         sample_seed: int = 0,
+        last: Last | None = None,
+        call_arguments: bool = False,
     ) -> Self:
         """A recorder into a new file.
 
@@ -117,13 +125,21 @@ class Recorder(SoleOwner):
             full_paths: whether source files are named by their full paths on the machine that compiled them.
             sample_bytes: to record about one object for so many bytes, as for a `Recorder`; None to record all.
             sample_seed: what the choice follows from.
+            last: how much of the run's end is kept; None for all of the run.
+            call_arguments: whether the arguments and results of the host's calls are kept.
         """
         from tinyheap.recordings.writer import RecordingWriter
 
         def open_sink(run: RunRow, frames: Sequence[FrameRow]) -> Sink:
-            return RecordingWriter.create(path, run, frames, overwrite=overwrite)
+            return RecordingWriter.create(path, run, frames, overwrite=overwrite, last=last)
 
-        return cls(open_sink, full_paths=full_paths, sample_bytes=sample_bytes, sample_seed=sample_seed)
+        return cls(
+            open_sink,
+            full_paths=full_paths,
+            sample_bytes=sample_bytes,
+            sample_seed=sample_seed,
+            call_arguments=call_arguments,
+        )
 
     @property
     def error(self) -> BaseException | None:
@@ -175,8 +191,9 @@ class Recorder(SoleOwner):
         unfolding = Unfolding(found, full_paths=self._full_paths) if found.places else None
         frames = SiteFrames(found)
         sink = self._open_sink(run, frames if unfolding is None else unfolding.frames)
+        types = attached.types() if self._keeps_arguments else None
         self._recording = RunningRecorder(
-            self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding
+            self._journal, attached.clock, attached.shadow_pointer, frames, sink, unfolding, types
         )
         return self._recording
 
@@ -259,7 +276,8 @@ class OfferedRecorder:
         self._journal.log.begin_heap(0, _WORDS)
         self._journal.log.attach(address)
         self.clock.instantiated()
-        return AttachedRecorder(self.clock, ctypes.c_uint32.from_address(address), self._begun)
+        types = partial(types_of, instance, self._store)
+        return AttachedRecorder(self.clock, ctypes.c_uint32.from_address(address), types, self._begun)
 
 
 class AttachedRecorder:
@@ -268,6 +286,7 @@ class AttachedRecorder:
     Args:
         clock: of the run.
         shadow_pointer: where the instance's call stack ends.
+        types: gives the types of its exported functions.
         begun: begins the recording.
     """
 
@@ -275,9 +294,10 @@ class AttachedRecorder:
         self,
         clock: Clock,
         shadow_pointer: ctypes.c_uint32,
+        types: Callable[[], Mapping[str, FunctionType]],
         begun: Callable[[AttachedRecorder, RunRow, bytes], RunningRecorder],
     ) -> None:
-        self.clock, self.shadow_pointer, self._begun = clock, shadow_pointer, begun
+        self.clock, self.shadow_pointer, self.types, self._begun = clock, shadow_pointer, types, begun
 
     def begin(self, run: RunRow, sites: bytes) -> RunningRecorder:
         """Begin the recording.

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tinyheap.errors import RecordingError
+from tinyheap.guests.record.call_arguments import rows_of
 from tinyheap.guests.rewrite.sites import ENTRY_BYTES
 from tinyheap.heap.collectors import Collector, Encoding
 from tinyheap.recordings.batch import Batch
@@ -15,9 +16,10 @@ from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, Sam
 from tinyheap.recordings.schema import BY_COLLECTOR, FAILED, FINISHED, EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tinyheap.guests.record._recorder import EventLog
+    from tinyheap.guests.record.call_arguments import FunctionType
     from tinyheap.guests.record.frames import Unfolding
     from tinyheap.guests.record.journal import Journal
     from tinyheap.heap.contract import Counters, Engine
@@ -84,6 +86,8 @@ class OpenCall(NamedTuple):
     objects: int
     argument_object_id: int
     memory_bytes: int | None
+    arguments: tuple[float, ...]
+    """Empty where they are not kept."""
 
 
 class Clock:
@@ -128,6 +132,7 @@ class RunningRecorder:
         frames: the call instructions that the stack is made of.
         sink: takes it all.
         unfolding: what puts calls into stacks that the compiler inlined; None where none are known.
+        types: of the program's exported functions, where arguments and results of calls are kept; else None.
     """
 
     def __init__(
@@ -138,7 +143,9 @@ class RunningRecorder:
         frames: Sequence[FrameRow],
         sink: Sink,
         unfolding: Unfolding | None = None,
+        types: Mapping[str, FunctionType] | None = None,
     ) -> None:
+        self._types = types
         self._journal, self._clock, self._shadow_pointer, self._sink = journal, clock, shadow_pointer, sink
         self._frames, self._unfolding = frames, unfolding
         self._heap: RecordedHeap | None = None
@@ -176,13 +183,15 @@ class RunningRecorder:
 
         Args:
             export: its name.
-            arguments: what it is given, of which nothing is kept but which object the first is the address of.
+            arguments: what it is given, of which nothing is kept but which object the first is the address of, unless
+                that is asked for.
             memory_bytes: how large linear memory is; None where that cannot be seen.
         """
         log = self._journal.log
         self._calls += 1
         given = self._object_at(arguments[0]) if arguments else 0
-        call = OpenCall(self._calls, export, log.now_ns, log.events, log.objects, given, memory_bytes)
+        kept = () if self._types is None else arguments
+        call = OpenCall(self._calls, export, log.now_ns, log.events, log.objects, given, memory_bytes, kept)
         self._open_calls.append(call)
 
     def call_ends(self, result: int | float | None, returned: bool, memory_bytes: int | None) -> None:
@@ -213,6 +222,9 @@ class RunningRecorder:
                 result_object_id=made if made > call.objects else 0,
             )
         )
+        if self._types is not None and call.export in self._types:
+            kind = self._types[call.export]
+            self._rows.call_arguments += rows_of(call.number, kind, call.arguments, result if returned else None)
         if len(self._rows.calls) > WAITING_CALLS:
             self.flush()
 
@@ -411,7 +423,8 @@ class RunningRecorder:
         *early, batch = self._journal.batches(self._clock.time_ns)
         rows, self._rows, self._waiting_deaths = self._rows, Batch(0), 0
         batch.collections, batch.samples = rows.collections, rows.samples
-        batch.growths, batch.snapshots, batch.calls = rows.growths, rows.snapshots, rows.calls
+        batch.growths, batch.snapshots = rows.growths, rows.snapshots
+        batch.calls, batch.call_arguments = rows.calls, rows.call_arguments
         self._flush_due_ns = batch.time_ns + FLUSH_NS
         return [*early, batch]
 

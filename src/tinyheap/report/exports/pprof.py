@@ -86,14 +86,14 @@ def _profile(recording: Recording) -> Iterator[bytes]:
         names = number(2, strings.id(name)), number(3, strings.id(name)), number(4, strings.id(file))
         yield message(FUNCTION, number(1, function), *names)
     yield number(TIME_NS, _unix_ns(recording))
-    yield number(DURATION_NS, wall_ns(recording))
     observed = recording.run.observed
+    yield number(DURATION_NS, wall_ns(recording) - observed.begun_ns)
     yield message(PERIOD_TYPE, *_value_type(strings, "space", "bytes")) + number(PERIOD, observed.sample_bytes or 1)
     yield number(DEFAULT_TYPE, strings.id(DEFAULT_SAMPLE_TYPE))
     if observed.lives is Lives.AT_MOST:
         yield number(COMMENT, strings.id(UPPER_BOUND))
-    if observed.sampled is not None:
-        yield number(COMMENT, strings.id(observed.sampled))
+    if observed.choice is not None:
+        yield number(COMMENT, strings.id(observed.choice))
     yield from strings.fields()
 
 

@@ -31,20 +31,36 @@ COLLECTIONS: Final = schema.COLLECTIONS.names(without={"number", "reason", "last
 GROWTHS: Final = schema.GROWTHS.names(without={"last_event_id", "wanted_bytes"})
 """Of the table, as they stand there."""
 
+EXPORTS: Final = (
+    "calls", "failed", "allocated_objects", "allocated_bytes", "most_allocated_bytes", "duration_ns",
+    "memory_growth_bytes", "collections",
+)  # fmt: skip
+"""Of `tinyheap.profile.calls.ExportCalls`."""
+SPANS: Final = ("first", "calls", "allocated_bytes", "duration_ns")
+"""Of `tinyheap.profile.calls.CallSpan`."""
+LENT: Final = ("size_bytes", "call", "age_calls", "age_ns")
+"""Of `tinyheap.profile.calls.LentObject`."""
+
 COLUMNS: Final = {
     "point": ("time_ns", *POINTS),
     "collection": (*COLLECTIONS, "reason", "stack"),
     "growth": GROWTHS,
     "memory": ("time_ns", "bytes"),
     "function": ("function", *USAGES),
-    "site": ("function", *USAGES, "code_offset", "file", "line"),
+    "site": ("function", *USAGES, "code_offset", "file", "line", "trend", "is_telling"),
     "line": ("file", "line", *USAGES),
     "utilization": ("window_ns", "utilization"),
     "stack": ("parent", "function", "is_runtime", "offset", "site", "file", "line", "is_inlined"),
+    "export": ("export", *EXPORTS),
+    "span": SPANS,
+    "lent": ("export", *LENT),
 }
 """The columns of the summary by table; together they are named ``TABLE.COLUMN``.
 
 ``memory`` is how large linear memory is from each time on; it has no rows where that is not known.
+
+``trend`` of a site is a place in `Summary.trends`, and ``is_telling`` whether it is no chance; ``export`` is one in
+`Summary.exports`; the tables of exports, spans and what is lent have no rows where there are no calls to speak of.
 
 ``function`` and ``site`` of a stack are places in `Summary.functions`, ``reason`` of a collection one in `Summary.reasons`,
 ``file`` one in `Summary.files`, of which the first stands for none; a ``line`` of 0 for none, too.
@@ -91,6 +107,8 @@ class Run(TypedDict):
     """How far the recording goes, where its end was not written."""
     block_bytes: int
     heap_start_address: int
+    begun_ns: int
+    """When what is recorded begins; 0 but for the last part of a run."""
     duration_ns: int
     tinyheap_version: str
 
@@ -142,8 +160,40 @@ class Leaks(TypedDict):
     """What may leak."""
 
     can_tell: bool
+    step: str
+    """What a step of the series is: `collection`, or `turnover`."""
+    caveat: str | None
+    """What the suspects were judged by, where collections were not seen."""
     collections: list[int]
     suspects: list[Suspect]
+
+
+class GrowingSite(TypedDict):
+    """A site whose live bytes grow with the calls."""
+
+    function: str
+    place: str | None
+    """``file:line``."""
+    slope_bytes: float
+    """A call."""
+    live_bytes: int
+    lent_bytes: int
+    """What of it the host was lent."""
+
+
+class Calls(TypedDict):
+    """Calls of the host, where the program is called again and again."""
+
+    calls: int
+    verdict: str
+    """Whether the heap grows with them, in a sentence."""
+    grows: bool | None
+    """The same in a word; None where that cannot be told."""
+    growing: list[GrowingSite]
+    lent_objects: int
+    lent_bytes: int
+    is_upper_bound: bool
+    """Whether some of what is lent may be gone."""
 
 
 class Source(TypedDict):
@@ -171,6 +221,11 @@ class Summary(TypedDict):
     sizes: Histogram
     lifetimes: Histogram | Unknown
     leaks: Leaks | Unknown
+    calls: Calls | None
+    """None for a program that is not called again and again."""
+    exports: list[str]
+    trends: list[str]
+    """How the objects of sites follow each other, in phrases."""
     notes: list[str]
     """What of the recording the page does not show, in sentences."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinyheap.json_of import json_of
-from tinyheap.profile.calls import host_calls
+from tinyheap.profile.calls import CallTrend, HostCalls, host_calls
 from tinyheap.profile.census import take_census
 from tinyheap.profile.flame import weights
 from tinyheap.profile.histograms import Histogram, lifetime_histogram, size_histogram
@@ -32,7 +32,7 @@ from tinyheap.recordings.schema import EventKind
 from tinyheap.report.html import contents
 from tinyheap.report.html.packing import Columns
 from tinyheap.report.sources import Sources
-from tinyheap.report.verdicts import verdict
+from tinyheap.report.verdicts import TURNOVERS, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -113,9 +113,14 @@ def page_data(
     lines = [usage for usage in by_line(recording) if usage.own_objects]
     columns |= _place_columns("line", [(usage.file, usage.line) for usage in lines], files)
     columns |= {f"line.{name}": _numbers(getattr(usage, name) for usage in lines) for name in contents.USAGES}
+    trends, exports, calls = NameTable(), NameTable(), _repeated_calls(recording)
+    columns["site.trend"] = np.array([trends.number(usage.trend.explanation) for usage in sites], np.uint32)
+    columns["site.is_telling"] = np.array([usage.trend.is_telling for usage in sites], np.uint32)
+    columns |= _call_columns(calls, exports)
     progress()
     objects = _Objects(recording, stacks)
     summary = _summary(recording, objects.notes, names, files, _sources(lines, sources or Sources(), files))
+    summary |= {"calls": _calls(calls), "exports": exports.list(), "trends": trends.list()}
     progress()
     return PageData(summary, columns, objects.facts, objects.columns)
 
@@ -150,9 +155,6 @@ def _summary(
     percentiles = {} if isinstance(all_pauses, Unknown) else all_pauses.percentiles_ns
     if found.observed.unknown is not None:
         notes = [*notes, found.observed.unknown]
-    calls = host_calls(recording)
-    if not isinstance(calls, Unknown) and calls.is_repeated:
-        notes = [*notes, f"{calls.calls:,} calls of the host: {shortened(verdict(calls.trend))}."]
     return {
         "run": _run_facts(recording),
         "totals": {name: json_of(getattr(found, name)) for name in contents.TOTALS},
@@ -164,6 +166,9 @@ def _summary(
         "sizes": _histogram(size_histogram(recording)),
         "lifetimes": _lifetimes(lifetime_histogram(recording)),
         "leaks": _leaks(leak_suspects(recording)),
+        "calls": None,
+        "exports": [],
+        "trends": [],
         "notes": notes,
     }
 
@@ -189,6 +194,7 @@ def _run_facts(recording: Recording) -> contents.Run:
         "ends_early": run.ends_early,
         "block_bytes": max(run.block_bytes, 1),
         "heap_start_address": _map_start_address(recording),
+        "begun_ns": run.observed.begun_ns,
         "duration_ns": wall_ns(recording),
         "tinyheap_version": shortened(run.tinyheap_version),
     }
@@ -233,7 +239,58 @@ def _leaks(found: LeakSuspects | Unknown) -> contents.Leaks | contents.Unknown:
         }
         for suspect in found.suspects
     ]
-    return {"can_tell": found.can_tell, "collections": [at + 1 for at in chosen], "suspects": suspects}
+    return {
+        "can_tell": found.can_tell,
+        "step": "turnover" if found.are_turnovers else "collection",
+        "caveat": TURNOVERS if found.are_turnovers else None,
+        "collections": [at + 1 for at in chosen],
+        "suspects": suspects,
+    }
+
+
+def _repeated_calls(recording: Recording) -> HostCalls | None:
+    """The calls of the host; None where there are none to speak of."""
+    calls = host_calls(recording)
+    return None if isinstance(calls, Unknown) or not calls.is_repeated else calls
+
+
+def _call_columns(calls: HostCalls | None, exports: NameTable) -> Columns:
+    """What calls cost, by export and in their order, and what is lent."""
+    by_export, lent = ((), ()) if calls is None else (calls.exports, calls.lent.oldest)
+    columns: Columns = {
+        "export.export": np.array([exports.number(each.export) for each in by_export], np.uint32),
+        "lent.export": np.array([exports.number(each.export) for each in lent], np.uint32),
+    }
+    tables = ("export", contents.EXPORTS, by_export), ("span", contents.SPANS, () if calls is None else calls.spans)
+    for table, names, found in (*tables, ("lent", contents.LENT, lent)):
+        columns |= {f"{table}.{name}": _numbers(getattr(each, name) for each in found) for name in names}
+    return columns
+
+
+def _calls(calls: HostCalls | None) -> contents.Calls | None:
+    if calls is None:
+        return None
+    trend = calls.trend
+    known = isinstance(trend, CallTrend) and trend.can_tell
+    growing = trend.growing if isinstance(trend, CallTrend) else ()
+    return {
+        "calls": calls.calls,
+        "verdict": shortened(verdict(trend)),
+        "grows": bool(growing) if known else None,
+        "growing": [
+            {
+                "function": shortened(each.site.function),
+                "place": each.site.place and shortened(each.site.place),
+                "slope_bytes": each.slope_bytes,
+                "live_bytes": each.live_bytes,
+                "lent_bytes": each.lent_bytes,
+            }
+            for each in growing
+        ],
+        "lent_objects": calls.lent.objects,
+        "lent_bytes": calls.lent.bytes,
+        "is_upper_bound": calls.lent.is_upper_bound,
+    }
 
 
 def _reasons(recording: Recording) -> list[str]:

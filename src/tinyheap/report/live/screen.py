@@ -13,7 +13,7 @@ from rich.text import Text
 from tinyheap.heap.blockmap import STYLES, unpack_states
 from tinyheap.heap.contract import State
 from tinyheap.recordings.observed import LEAKING
-from tinyheap.report.live.statistics import LiveStatistics, LiveView
+from tinyheap.report.live.statistics import LiveCalls, LiveStatistics, LiveView
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
 from tinyheap.report.terminal.heap_map import HeapMap
 from tinyheap.report.text import printable
@@ -34,7 +34,7 @@ TEXT_COLUMNS: Final = 58
 RATE_GLYPHS: Final = "".join(chr(0x2581 + level) for level in range(8))
 """Blocks of one to eight eighths of a line."""
 ASCII_RATE_GLYPHS: Final = "._-=+*%#"
-FIXED_LINES: Final = 13
+FIXED_LINES: Final = 14
 """Headline, statistics, legend, names of columns, empty lines, and one for the prompt."""
 
 
@@ -68,7 +68,17 @@ def line(view: LiveView) -> str:
     if view.collections is not None:
         longest = "" if view.longest_pause_ns is None else f", longest pause {time_text(view.longest_pause_ns)}"
         parts.append(f"{view.collections:,} collections{longest}")
+    if view.calls is not None:
+        parts.append(f"calls: {call_text(view.calls, _about(view))}")
     return f"{view.elapsed_ns / 1e9:.1f} s: {'; '.join(parts)}"
+
+
+def call_text(calls: LiveCalls, about: str) -> str:
+    """What the host's calls cost so far, in a line."""
+    each = f"{time_text(calls.mean_ns)} and {about}{size_text(calls.allocated_bytes)} each"
+    failed = f", {calls.failed:,} failed" if calls.failed else ""
+    exports = ", ".join(f"{printable(name)} {count:,}" for name, count in calls.exports)
+    return f"{calls.count:,}{failed}, {calls.per_s:,.0f}/s, {each} ({exports})"
 
 
 def _about(view: LiveView) -> str:
@@ -98,6 +108,8 @@ class _Drawing:
         rate = f"{size_text(view.rate_bytes)}/s{view.observed.mark}"
         yield self.metric("allocated", self.rates(), f"{_about(view)}{allocated}, {rate}")
         yield self.metric("collections", self.pauses(), "")
+        if view.calls is not None:
+            yield self.metric("calls", Text(call_text(view.calls, _about(view))), "")
         if view.observed.heap:
             yield ""
             yield self.map(map_rows)

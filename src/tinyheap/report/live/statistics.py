@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
+from tinyheap.profile.calls import STARTS
 from tinyheap.profile.stacks import NO_STACK, StackFrame
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.observed import Observed
@@ -29,6 +30,10 @@ RATES: Final = 60
 RATE_WINDOW_NS: Final = 2_000_000_000
 """How far back the rate of now goes."""
 RECENT_COLLECTIONS: Final = 32
+EXPORTS: Final = 3
+"""So many are named."""
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,21 @@ class Owner:
     name: str
     objects: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCalls:
+    """The host's own calls of a program that is called again and again, as far as they are over."""
+
+    count: int
+    failed: int
+    per_s: float
+    """How many ended in a second, lately."""
+    mean_ns: int
+    allocated_bytes: int
+    """A call, on average: all that was allocated since the first began, by the calls."""
+    exports: tuple[tuple[str, int], ...]
+    """The exports that were called most, and how often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,8 @@ class LiveView:
     """The last snapshot of the block table."""
     owners: tuple[Owner, ...]
     """Who allocated most bytes so far, in that order."""
+    calls: LiveCalls | None = None
+    """None as long as the program was called once at most."""
     sample_bytes: int | None = None
     """In a sample, from which objects and bytes are estimated, bytes between two sampled ones; None where all is recorded."""
 
@@ -97,6 +119,14 @@ class _Totals:
     window: deque[tuple[int, float]] = field(default_factory=lambda: deque([(0, 0)]))
     """Times, and what was allocated up to then."""
     recent: deque[CollectionRow] = field(default_factory=lambda: deque(maxlen=RECENT_COLLECTIONS))
+    calls: Counter[str] = field(default_factory=Counter)
+    """The host's own, by export."""
+    failed: int = 0
+    calls_ns: int = 0
+    calls_window: deque[tuple[int, int]] = field(default_factory=lambda: deque([(0, 0)]))
+    """Times, and how many calls had ended by then."""
+    before_calls_bytes: float | None = None
+    """What had been allocated before the batch that the first call ended in."""
 
 
 class LiveStatistics:
@@ -127,7 +157,9 @@ class LiveStatistics:
             for each in batch.samplings:
                 self._sample_bytes = each.mean_bytes
             self._take_stacks(batch.stacks)
+            allocated_bytes = self._totals.allocated_bytes
             self._take_events(batch)
+            self._take_calls(batch, allocated_bytes)
             if self._observed.collections:
                 self._take_collections(batch.collections)
             if self._observed.heap:
@@ -149,7 +181,7 @@ class LiveStatistics:
                 state=state,
                 objects=round(totals.objects),
                 allocated_bytes=round(totals.allocated_bytes),
-                rate_bytes=self._rate_bytes(),
+                rate_bytes=round(_per_s(totals.window)),
                 rates_bytes=tuple(totals.rates_bytes),
                 sample=self._sample,
                 peak_bytes=None if self._sample is None else totals.peak_bytes,
@@ -160,6 +192,7 @@ class LiveStatistics:
                 snapshot=self._snapshot,
                 owners=self._first_owners(owners),
                 sample_bytes=self._sample_bytes,
+                calls=self._calls(),
             )
 
     def _take_stacks(self, stacks: NDArray[np.void]) -> None:
@@ -200,9 +233,7 @@ class LiveStatistics:
         took_ns = max(batch.time_ns - totals.last_ns, 1)
         totals.rates_bytes.append(round(size_bytes * 1_000_000_000 / took_ns))
         totals.last_ns = batch.time_ns
-        totals.window.append((batch.time_ns, totals.allocated_bytes))
-        while len(totals.window) > 2 and totals.window[0][0] < batch.time_ns - RATE_WINDOW_NS:
-            totals.window.popleft()
+        _slide(totals.window, batch.time_ns, totals.allocated_bytes)
 
     def _take_heap(self, batch: Batch) -> None:
         for sample in batch.samples:
@@ -218,12 +249,45 @@ class LiveStatistics:
             totals.longest_pause_ns = max(totals.longest_pause_ns, each.pause_ns)
             totals.recent.append(each)
 
-    def _rate_bytes(self) -> int:
-        (from_ns, from_bytes), (to_ns, to_bytes) = self._totals.window[0], self._totals.window[-1]
-        return round((to_bytes - from_bytes) * 1_000_000_000 / max(to_ns - from_ns, 1))
+    def _take_calls(self, batch: Batch, before_bytes: float) -> None:
+        totals = self._totals
+        own = [each for each in batch.calls if each.depth == 1 and each.export not in STARTS]
+        if own and totals.before_calls_bytes is None:
+            totals.before_calls_bytes = before_bytes
+        totals.calls.update(each.export for each in own)
+        totals.failed += sum(not each.returned for each in own)
+        totals.calls_ns += sum(each.ended_ns - each.begun_ns for each in own)
+        _slide(totals.calls_window, batch.time_ns, totals.calls.total())
+
+    def _calls(self) -> LiveCalls | None:
+        totals = self._totals
+        count = totals.calls.total()
+        if count < 2:
+            return None
+        return LiveCalls(
+            count=count,
+            failed=totals.failed,
+            per_s=_per_s(totals.calls_window),
+            mean_ns=totals.calls_ns // count,
+            allocated_bytes=round((totals.allocated_bytes - (totals.before_calls_bytes or 0)) / count),
+            exports=tuple(totals.calls.most_common(EXPORTS)),
+        )
 
     def _first_owners(self, count: int) -> tuple[Owner, ...]:
         names = list(self._names)
         objects, sizes = self._owned
         order = np.argsort(-sizes, kind="stable")[:count].tolist()
         return tuple(Owner(names[at], round(objects[at]), round(sizes[at])) for at in order if objects[at])
+
+
+def _slide(window: deque[tuple[int, Number]], time_ns: int, amount: Number) -> None:
+    """Add how much there was by a time, and forget what was too long before it."""
+    window.append((time_ns, amount))
+    while len(window) > 2 and window[0][0] < time_ns - RATE_WINDOW_NS:
+        window.popleft()
+
+
+def _per_s(window: deque[tuple[int, Number]]) -> float:
+    """By how much it grew in a second."""
+    (from_ns, first), (to_ns, last) = window[0], window[-1]
+    return (last - first) * 1_000_000_000 / max(to_ns - from_ns, 1)

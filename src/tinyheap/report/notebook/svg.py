@@ -56,10 +56,11 @@ def _time_line(line: TimeLine) -> Iterator[str]:
     heap = [(each.time_ns, each.heap_bytes) for each in line.points if each.heap_bytes is not None]
     title, asked = asked_for(line)
     top = max((value for _, value in (*used, *heap, *asked)), default=0) or 1
-    whole_ns = max(line.wall_ns, 1)
+    begun_ns = line.observed.begun_ns
+    whole_ns = max(line.wall_ns - begun_ns, 1)
 
     def x(time_ns: int) -> float:
-        return LEFT + (WIDTH - LEFT - 4) * time_ns / whole_ns
+        return LEFT + (WIDTH - LEFT - 4) * (time_ns - begun_ns) / whole_ns
 
     def y(size_bytes: int) -> float:
         return TOP + CHART_HEIGHT * (1 - size_bytes / top)
@@ -80,7 +81,9 @@ def _time_line(line: TimeLine) -> Iterator[str]:
             yield f'<polyline points="{points}" fill="none" stroke="{stroke}" stroke-width="1.4"/>'
     yield f'<line x1="{LEFT}" x2="{WIDTH}" y1="{floor}" y2="{floor}" stroke="currentColor" stroke-opacity=".4"/>'
     yield _text(LEFT - 8, TOP + 9, size_text(top), "end") + _text(LEFT - 8, floor, "0", "end")
-    yield _text(LEFT, floor + 14, "0") + _text(WIDTH - 4, floor + 14, time_text(line.wall_ns), "end")
+    yield _text(LEFT, floor + 14, time_text(begun_ns) if begun_ns else "0") + _text(
+        WIDTH - 4, floor + 14, time_text(line.wall_ns), "end"
+    )
     shown = [(name, color) for name, values, color in drawn if values]
     yield from _legend(shown + ([("collection", MARK_STROKE)] if line.collections else []))
 

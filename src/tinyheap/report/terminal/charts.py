@@ -61,17 +61,19 @@ class Drawn:
 
 def sampled(line: TimeLine, columns: int) -> Drawn:
     """The time line in so many columns: the most that was in use in each; between samples, a straight line."""
-    column_ns = max(line.wall_ns, 1) / columns
+    begun_ns = line.observed.begun_ns
+    column_ns = max(line.wall_ns - begun_ns, 1) / columns
     known = [point for point in line.points if point.used_bytes is not None]
-    used = _filled(((point.time_ns, point.used_bytes or 0) for point in known), columns, column_ns)
-    heap = _filled(((point.time_ns, point.heap_bytes or 0) for point in known), columns, column_ns)
+    used = _filled(((point.time_ns - begun_ns, point.used_bytes or 0) for point in known), columns, column_ns)
+    heap = _filled(((point.time_ns - begun_ns, point.heap_bytes or 0) for point in known), columns, column_ns)
     what = "in use"
     if not known:
         name, values = asked_for(line)
-        used, what = _filled(values, columns, column_ns), f"{name} (the heap was not seen)"
+        used = _filled(((time_ns - begun_ns, value) for time_ns, value in values), columns, column_ns)
+        what = f"{name} (the heap was not seen)"
     marks = [0] * columns
     for collection in line.collections or ():
-        marks[min(int(collection.begun_ns / column_ns), columns - 1)] += 1
+        marks[min(int((collection.begun_ns - begun_ns) / column_ns), columns - 1)] += 1
     return Drawn(used, heap, marks, what)
 
 
@@ -88,7 +90,7 @@ def _filled(points: Iterable[tuple[int, int]], columns: int, column_ns: float) -
     """The greatest value of each column; where there is none, what lies between its neighbors."""
     greatest: dict[int, float] = {}
     for time_ns, value in points:
-        column = min(int(time_ns / column_ns), columns - 1)
+        column = min(max(int(time_ns / column_ns), 0), columns - 1)
         greatest[column] = max(greatest.get(column, 0), value)
     known = sorted(greatest)
     if not known:
@@ -121,8 +123,9 @@ class TimeLineChart:
                 f"{label:>10} ", self._row(drawn, row, top, ascii_only=options.ascii_only), no_wrap=True
             )
         yield Text.assemble(f"{'0':>10} ", (self._axis(drawn, ascii_only=options.ascii_only), MARK_STYLE), no_wrap=True)
-        end = time_text(self.line.wall_ns)
-        yield Text(f"{'':11}0{end:>{columns - 1}}", "dim", no_wrap=True)
+        begun_ns, end = self.line.observed.begun_ns, time_text(self.line.wall_ns)
+        start = time_text(begun_ns) if begun_ns else "0"
+        yield Text(f"{'':11}{start}{end:>{columns - len(start)}}", "dim", no_wrap=True)
         yield self._legend(drawn, ascii_only=options.ascii_only)
 
     def _row(self, drawn: Drawn, row: int, top: float, *, ascii_only: bool) -> Text:

@@ -43,7 +43,7 @@ PAUSES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTables:
-    """A renderable: totals and pauses, then the functions whose own bytes changed the most."""
+    """A renderable: totals and pauses, then the source lines whose own bytes changed the most, or else the functions."""
 
     comparison: Comparison
 
@@ -51,7 +51,7 @@ class ComparisonTables:
         """Both tables."""
         yield self._totals()
         yield Text()
-        yield from self._functions(options)
+        yield from self._usages(options)
 
     def _totals(self) -> Table:
         table = _table("", "before", "after", "change")
@@ -66,16 +66,18 @@ class ComparisonTables:
                 table.add_row(title, *sides, _change(each))
         return table
 
-    def _functions(self, options: ConsoleOptions) -> Iterator[Text | Table]:
-        changed = [each for each in self.comparison.functions if each.own_change_bytes]
+    def _usages(self, options: ConsoleOptions) -> Iterator[Text | Table]:
+        by_line = self.comparison.is_by_line
+        usages = self.comparison.sites if by_line else self.comparison.functions
+        changed = [each for each in usages if each.own_change_bytes]
         if not changed:
-            yield Text("every function allocates as much as before", "dim")
+            yield Text(f"every {'line' if by_line else 'function'} allocates as much as before", "dim")
             return
-        table = _table("before", "after", "change", "allocated by")
+        table = _table("before", "after", "change", "allocated at" if by_line else "allocated by")
         table.columns[-1].justify = "left"
         for each in changed[:MOST_ROWS]:
             before, after = each.own_bytes
-            name = fitted("", printable(each.function), max(options.max_width - 38, 12), options)
+            name = fitted("", printable(each.name), max(options.max_width - 38, 12), options)
             table.add_row(size_text(before), size_text(after), _size_change(each), name)
         yield table
         if len(changed) > MOST_ROWS:

@@ -33,6 +33,11 @@ class OwnersCard:
         found = self.found
         if found.sample_bytes is not None:
             yield Text("a sample was recorded: objects that it does not have may have been there, too", "dim")
+        if found.last_part is not None:
+            begun = time_text(found.last_part.begun_ns)
+            yield Text(
+                f"the run was kept from {begun} on: objects that had died before may have been there, too", "dim"
+            )
         if not found.count:
             yield Text(f"no object that was recorded had the byte at {found.address:#x}", "dim")
             return

@@ -41,6 +41,7 @@ from tinyheap.report.terminal.flame_tree import FlameTree, fitted
 from tinyheap.report.terminal.memory import LinearMemoryCard
 from tinyheap.report.terminal.owners import OwnersCard
 from tinyheap.report.text import printable
+from tinyheap.report.verdicts import TURNOVERS
 
 USAGES_SHOWN: Final = 15
 SUSPECTS_SHOWN: Final = 5
@@ -119,7 +120,7 @@ def _of_collections(totals: Totals) -> Iterator[tuple[str, str]]:
     if totals.collections is None or totals.collector_ns is None:
         yield "collections", UNKNOWN
     elif totals.collections:
-        share = share_text(totals.collector_ns, totals.wall_ns)
+        share = share_text(totals.collector_ns, totals.recorded_ns)
         yield "collections", f"{totals.collections:,}, {time_text(totals.collector_ns)} in all, {share} of the run"
         yield "freed", _sized(totals.freed_bytes, totals.freed_objects)
     else:
@@ -358,15 +359,19 @@ class SuspectRows:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Each suspect with its series and a sentence."""
+        step = "turnover" if self.found.are_turnovers else "collection"
         if not self.found.can_tell:
-            few = f"{self.found.collections} collections are too few to tell, it takes {FEWEST_COLLECTIONS}"
+            few = f"{self.found.collections} {step}s are too few to tell, it takes {FEWEST_COLLECTIONS}"
             every = self.found.enough_at
             more = "" if every is None else f": `tinyheap profile --gc-every {every}` makes as many"
             yield Text(f"{few}{more}", "dim")
             return
         if not self.found.suspects:
-            yield Text("none: nothing grows steadily from collection to collection", GOOD)
+            share = " by a tenth of what lives" if self.found.are_turnovers else ""
+            yield Text(f"none: nothing grows steadily{share} from {step} to {step}", GOOD)
             return
+        if self.found.are_turnovers:
+            yield Text(TURNOVERS, "dim")
         for suspect in self.found.suspects[: self.most]:
             name = fitted("", printable(suspect.site.name), options.max_width - 7, options)
             yield Text.assemble((f"{100 * suspect.score:4.0f}%", BAD), "  ", name, no_wrap=True)
