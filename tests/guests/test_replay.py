@@ -91,7 +91,14 @@ def test_where_all_is_explained_nothing_is_copied(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "policy", [Policy(gc_every=100), Policy(growth=FixedStep(WASM_PAGE_BYTES)), Policy(clear_blocks=True)], ids=str
+    "policy",
+    [
+        Policy(gc_every=100),
+        Policy(gc_every=100, verify=True),
+        Policy(growth=FixedStep(WASM_PAGE_BYTES)),
+        Policy(clear_blocks=True),
+    ],
+    ids=str,
 )
 def test_finalizers_are_run_under_other_policies(policy: Policy) -> None:
     ours = pairs.start_ours(pair_of(FINALIZERS), policy)
