@@ -295,8 +295,11 @@ class RecordOnStack:
 
     def _leave(self, words: Sequence[Word]) -> None:
         values, geometry, stack_pointer = self._tracer.values, self._engine.geometry, self._memory.stack_pointer
+        # Asking for the stack pointer anew for each word would take longer than all else.
+        end = len(self._memory.memory) - WORD_BYTES
         for word in words:
-            for address in self._places((word.below_bytes,)) if word.kind is not Kind.UNKNOWN else ():
+            address = stack_pointer - word.below_bytes
+            if word.kind is not Kind.UNKNOWN and 0 <= address <= end:
                 self._memory.write(address, word.value(values, stack_pointer, geometry))
 
     def _places(self, below: Iterable[int]) -> Iterator[int]:

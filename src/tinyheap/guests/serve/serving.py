@@ -157,6 +157,8 @@ class ServingHeap(SoleOwner):
         if self._policy.offset_blocks:
             self.engine.alloc(self._policy.offset_blocks * self.engine.geometry.block_bytes, 0)
         self._tie()
+        if self._calls_alone() is None:
+            self._serve_alone()
         if self._recording is not None:
             first_address = self.engine.geometry.start_address + self.engine.shape.body_offset_bytes
             self._recording.heap_begins(self, first_address)
