@@ -18,6 +18,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import console_blocks
+import guests_modules
 import machine
 import needs
 
@@ -32,11 +33,11 @@ pytest_collect_file = Sybil(
     fixtures=["_example_has_its_program"],
 ).pytest()
 
-pytest_plugins = ["browser_fixtures", "engine_fixtures"]
+pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=150, print_blob=True)
 hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
 
 
@@ -48,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-seeds",
         type=int,
-        default=200 if needs.IN_CI else 5,
+        default=80 if needs.IN_CI else 5,
         metavar="N",
         help="how many random programs each soak test runs (default: %(default)s)",
     )
@@ -56,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, and skips slow tests in a quick run, and long ones unless they are asked for."""
+    _mark_further_programs(items)
     # Workers take files in this order, and one that gets a long file last has the others wait for it.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
@@ -69,6 +71,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
+    """Marks the tests of a real program as slow, where others of its kind are tested as well."""
+    further = set(guests_modules.NAMES) - guests_modules.QUICK
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(isinstance(value, str) and value in further for value in parameters):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -91,6 +91,7 @@ def compiled_modules(wheel: Path) -> set[str]:
     return {str(file.parent / file.name.partition(".")[0]) for file in module_files(wheel) if file.suffix in BINARY}
 
 
+@pytest.mark.slow
 class TestSdist:
     def test_has_the_whole_project(self, sdist: Path) -> None:
         with tarfile.open(sdist) as archive:
@@ -189,6 +190,21 @@ class TestInstalledWheel:
         reported = installed.run("tinyheap", "report", "app.tinyheap", "--html", "app.html", cwd=folder)
         assert reported.returncode == 0, reported.stderr
         assert (folder / "app.html").stat().st_size > 100_000  # the page's code is there
+
+    def test_with_the_extra_pytest(self, wheel: Path, tmp_path: Path, folder: Path) -> None:
+        """As it is installed here, pytest rewrites the assertions of all of tinyheap's modules."""
+        installed = environment(tmp_path / "env", wheel, "pytest")
+        (folder / "test_app.py").write_text(
+            "import pytest, tinyheap.guests\n\n"
+            "@pytest.mark.heap_limit('1 KiB')\n"
+            "def test_app(guest):\n"
+            "    assert type(tinyheap.guests.__loader__).__name__ == 'AssertionRewritingHook'\n"
+            f"    guest({str(guests_modules.path('gofmt-0.4.9'))!r}).start()\n"
+        )
+        tested = installed.run("python", "-m", "pytest", "-W", "error", "--strict-markers", cwd=folder)
+        assert tested.returncode == 1, tested.stdout
+        assert "gofmt.wasm: peak " in tested.stdout
+        assert "live at the peak, by allocation site" in tested.stdout
 
     def test_a_pure_one_serves_by_the_model(self, pure_wheel: Path, tmp_path: Path, folder: Path) -> None:
         check_library(environment(tmp_path / "env", pure_wheel), folder, "model")

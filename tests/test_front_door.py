@@ -195,6 +195,6 @@ print(*dir(tinyheap), *rlcompleter.Completer({"tinyheap": tinyheap}).attr_matche
             modules.get(names[requirement], names[requirement]): extra
             for extra, requirements in extras.items()
             for requirement in requirements
-            if not requirement.startswith("tinyheap[")
+            if not requirement.startswith("tinyheap[") and names[requirement] != "pytest"  # whose plugin it imports
         }
         assert brought == _loading.EXTRAS

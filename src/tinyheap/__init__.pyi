@@ -1,4 +1,5 @@
 from tinyheap import (
+    budgets as budgets,
     errors as errors,
     formatters as formatters,
     guests as guests,

@@ -93,6 +93,10 @@ class StackOverflowError(HeapCorruptError):
         self.stack_overflow = stack_overflow
 
 
+class InvalidDurationError(TinyheapError, ValueError):
+    """A duration that cannot be read, or is out of range."""
+
+
 class TraceError(TinyheapError, ValueError):
     """A trace that is truncated or malformed, or a step of it that cannot be run."""
 
@@ -284,6 +288,10 @@ class ConditionError(LabError, ValueError):
 
 class SweepFileError(LabError, OSError):
     """The file of a sweep cannot be read or written, or holds the sweep of something else."""
+
+
+class BudgetError(TinyheapError, ValueError):
+    """A budget that cannot be read or checked: an unknown key, a value without a meaning, a baseline that is missing."""
 
 
 class MissingLibraryError(TinyheapError, ImportError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import guests_modules
 from hosts.programs import command, say
 from tinyheap import cli
 from tinyheap.cli.exits import ExitCode
@@ -132,3 +134,36 @@ def test_a_module_whose_heap_cannot_be_seen_has_no_fit() -> None:
     assert said.exit_code == ExitCode.CANNOT_READ
     assert "nothing is known of its heap" in said.stderr
     assert tinyheap("fit", "app.wasm", "--precise").exit_code == ExitCode.USAGE
+
+
+def test_a_device_is_one_size_that_is_tried() -> None:
+    said = tinyheap("fit", "t.trace", "--device", "microbit")
+    assert said.exit_code == 0
+    assert [line.split()[-1] for line in said.stdout.splitlines()[1:]] == ["passes"] * 3
+    found = json.loads(tinyheap("fit", "t.trace", "--device", "500", "--json").stdout)["devices"]
+    assert [each["passed"] for each in found] == [False] * 3
+    assert "next-fit conservative, 500: does not pass" in tinyheap("fit", "t.trace", "--device", "500").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--device", "pico3"], "invalid device 'pico3': expected microbit, arduino-nano33"),
+        (["--device", "pico", "--scan", "3"], "--device and --scan exclude each other"),
+        (["--device", "pico", "--memory-limit", "1M"], "--device and --memory-limit exclude each other"),
+        (["--device", "pico", "--vary", "growth=double"], "--device and --growth exclude each other"),
+    ],
+)
+def test_what_makes_no_sense_beside_a_device_is_a_usage_error(words: list[str], why: str) -> None:
+    said = tinyheap("fit", "app.wasm", *words)
+    assert said.exit_code == ExitCode.USAGE
+    assert why in " ".join(said.stderr.split())
+
+
+def test_under_a_limit_it_is_said_which_start_ends_best() -> None:
+    shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
+    Path("a.go").write_text("package a")
+    words = ("fit", "gofmt.wasm", "--memory-limit", "128MiB", "--seed", "1", "--json", "--", "a.go")
+    starts = json.loads(tinyheap(*words).stdout)["starts"]
+    assert [(each["pages"], each["most_pages"]) for each in starts] == [(3, 1536), (4, 2048)]
+    assert "starts" not in json.loads(tinyheap(*words[:2], *words[4:]).stdout)

@@ -63,9 +63,10 @@ PRINTING: Final = [
     ["sql", "r.tinyheap", "FROM events", "--json"],
 ]
 """Command lines that print."""
+PLACES: Final = [forks.CLOSED, *(pytest.param(each, marks=pytest.mark.slow) for each in (FULL, forks.BROKEN))]
 
 
-@pytest.mark.parametrize("place", [FULL, forks.CLOSED, forks.BROKEN])
+@pytest.mark.parametrize("place", PLACES)
 def test_an_output_that_takes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     for words, ended in zip(PRINTING, forks.run([(words, {1: place}) for words in PRINTING]), strict=True):
@@ -78,7 +79,7 @@ def test_an_output_that_takes_nothing(place: str) -> None:
             assert ended.stderr.count("\n") == 1, (words, ended)
 
 
-@pytest.mark.parametrize("place", [FULL, forks.CLOSED, forks.BROKEN])
+@pytest.mark.parametrize("place", PLACES)
 def test_an_error_stream_that_takes_nothing_changes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     cases = [

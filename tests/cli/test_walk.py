@@ -136,6 +136,7 @@ def base(name: str, folder: Path) -> dict[str, list[str]]:
         "report": {"file": [str(folder / "r.tinyheap")]},
         "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
         "inspect": {"module": [str(folder / "s.core")]},
+        "check": {"module": [str(folder / "app.wasm")], "write": ["--write", "out"]},
         "sql": {"file": [str(folder / "r.tinyheap")], "query": ["SELECT 1"]},
     }
     return good.get(name, {"module": [str(folder / "app.wasm")]}) | (

@@ -27,7 +27,7 @@ CHECKS: Final = (
     "tests/heap/test_reentry.py",
     *kernel_builds.GRAPH_CHECKS,
 )
-SECONDS: Final = 900
+SECONDS: Final = 540
 
 
 def sanitized(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -31,6 +31,7 @@ def test_a_grid_is_the_product_in_the_order_of_its_dimensions() -> None:
 
 def test_a_value_has_one_spelling_and_stands_once() -> None:
     assert written({"heap-limit": "1MiB,1024K,1048576"}) == ["heap-limit=1048576"]
+    assert written({"collector": "best-fit,0.42,0.41"}) == ["collector=best-fit-back", "collector=best-fit-front"]
     assert written({"growth": "step:64KiB, step:65536,ratio:4/3"}) == ["growth=step:65536", "growth=ratio:4/3"]
 
 
@@ -67,7 +68,7 @@ def test_a_condition_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("color", "red", "invalid dimension 'color': expected gc, growth"),
+        ("color", "red", "invalid dimension 'color': expected gc, collector, growth"),
         ("gc", "blue", "gc: invalid choice 'blue': expected default, leaking, native"),
         ("heap-limit", "1KB", "heap-limit: invalid size '1KB'"),
         ("heap-limit", "", "heap-limit: invalid size ''"),

@@ -47,7 +47,16 @@ def comparable(outcomes: tuple[Outcome, ...]) -> list[list[Any]]:
     return [[each.condition, *(getattr(each, name) for name in SAME_IN_EACH_RUN)] for each in outcomes]
 
 
-@pytest.mark.parametrize("options", [(), ("--growth=pages",), ("--heap-limit=196608",), ("--gc=native",)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--growth=pages",),
+        ("--heap-limit=196608",),
+        ("--gc=native",),
+        ("--collector=best-fit-front", "--gc-every=99"),
+    ],
+)
 def test_an_outcome_has_the_statistics_of_the_command(options: tuple[str, ...], gofmt: Subject, tmp_path: Path) -> None:
     place = tmp_path / "run.json"
     line = [sys.executable, "-m", "tinyheap", "run", *gofmt.options, *options, f"--json={place}", str(gofmt.module)]

@@ -12,10 +12,11 @@ from rich.console import Console
 
 import needs
 import project_files
-from small_recordings import Birth, Rows, known, opened, recordings
+from small_recordings import Birth, Rows, known, opened, recordings, requests
 from tinyheap.errors import RecordingCorruptError
-from tinyheap.profile import HostCalls, Unknown, host_calls
-from tinyheap.profile.calls import MOST_SPANS, STARTS
+from tinyheap.profile import CallTrend, HostCalls, StackFrame, Unknown, host_calls
+from tinyheap.profile.calls import MOST_SPANS, STARTS, allocated_per_call
+from tinyheap.profile.stacks import StackTree
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import CallRow
 from tinyheap.report.exports.report_json import report_json
@@ -107,28 +108,6 @@ def assert_lent(rows: Rows, found: HostCalls) -> None:
     assert len({each.object_id for each in found.lent.oldest}) == min(20, len(births))
 
 
-def requests(calls: int = 60, *, leak_from: int | None = None, is_lent: bool = False, collect_every: int = 2) -> Rows:
-    """A server: 100 bytes of garbage a call, a table of 4,000, and from some call on 128 bytes that stay."""
-    rows = Rows()
-    garbage, kept = rows.path("handle", "main.parse"), rows.path("handle", "main.alloc")
-    rows.allocate(4000, rows.path("_start", "main.main"))
-    dead: list[Birth] = []
-    for number in range(1, calls + 1):
-        first, begun_ns = rows.events + 1, rows.time_ns + 1
-        dead.append(rows.allocate(100, garbage))
-        stays = leak_from is not None and number >= leak_from
-        made_id = rows.allocate(128, kept).object_id if stays else 0
-        result = made_id if is_lent else 0
-        export = "main.alloc" if is_lent else "handle"
-        rows.calls.append(
-            CallRow(number, export, 1, begun_ns, rows.time_ns, first, rows.events, None, None, True, 0, result)
-        )
-        if number % collect_every == 0:
-            rows.collect(*dead)
-            dead = []
-    return rows
-
-
 def said(rows: Rows) -> tuple[HostCalls, str]:
     with opened(rows) as recording:
         found = known(host_calls(recording))
@@ -166,6 +145,36 @@ def test_what_is_given_back_is_not_lent() -> None:
     found, text = said(rows)
     assert found.lent.objects == 59
     assert "1 calls of free or dealloc" in text
+
+
+def test_calls_that_warm_up_are_left_out() -> None:
+    """A table that is filled by the first calls grows until it is full, which a leak does not end with."""
+    rows = requests(calls=80, leak_from=1)
+    filled = [each for each in rows.calls if each.number > 50]
+    for birth in [each for call in filled for each in made(rows, call) if each.size_bytes == 128]:
+        birth.size_bytes = 0
+    with opened(rows) as recording:
+        whole, behind = known(host_calls(recording)).trend, known(host_calls(recording, after=50)).trend
+        few = known(host_calls(recording, after=62)).trend
+    assert isinstance(whole, CallTrend)
+    assert isinstance(behind, CallTrend)
+    assert isinstance(few, CallTrend)
+    assert (behind.collections, behind.can_tell, behind.growing) == (15, True, ())
+    assert behind.least_live_bytes == behind.most_live_bytes == 4000 + 50 * 128
+    assert (few.collections, few.can_tell, few.enough_at) == (9, False, None)
+
+
+@settings(max_examples=60 if needs.IN_CI else 20)
+@given(called(), st.integers(0, 4))
+def test_what_a_call_allocates_by_site_is_what_a_plain_loop_finds(rows: Rows, after: int) -> None:
+    with opened(rows) as recording:
+        found = known(allocated_per_call(recording, after=after))
+        sites = StackTree.of(recording).sites()
+    own = [each for each in rows.calls if each.depth == 1 and each.export not in STARTS][after:]
+    expected: dict[StackFrame, int] = {}
+    for birth in (each for call in own for each in made(rows, call)):
+        expected[sites[birth.stack_id]] = expected.get(sites[birth.stack_id], 0) + birth.size_bytes
+    assert {site: round(each * len(own)) for site, each in found.items()} == expected
 
 
 def test_few_calls_are_too_few_to_tell() -> None:

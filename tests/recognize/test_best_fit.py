@@ -100,7 +100,9 @@ def test_the_same_is_found_without_names(name: str) -> None:
     assert decode_guest(encode_guest(guest)) == guest
 
 
-@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3", "-Oz"])
+@pytest.mark.parametrize(
+    "level", ["-Oz", *(pytest.param(each, marks=pytest.mark.slow) for each in ("-O1", "-O2", "-O3"))]
+)
 @pytest.mark.parametrize("name", ["sh-syntax-0.7.0", "eu-licence-validator-0.1.27", "gofeatureflag-1.3.0"])
 def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")

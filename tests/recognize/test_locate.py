@@ -132,7 +132,7 @@ def test_the_same_is_found_without_names(name: str) -> None:
     assert addresses_of(block_heap(identify(Module.parse(stripped)))) == addresses_of(heap_of(name))
 
 
-@pytest.mark.parametrize("level", ["-O1", "-O2", "-Oz"])
+@pytest.mark.parametrize("level", ["-Oz", *(pytest.param(each, marks=pytest.mark.slow) for each in ("-O1", "-O2"))])
 @pytest.mark.parametrize("name", ["sh-syntax-0.3.7", "gofmt-0.4.9", "sh-syntax-0.5.8"])
 def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
@@ -144,7 +144,7 @@ def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     "passes",
     [
         ["--const-hoisting"],
-        ["--flatten", "--rereloop", "-O1"],
+        pytest.param(["--flatten", "--rereloop", "-O1"], marks=pytest.mark.slow),
         ["--flatten", "--local-cse", "--simplify-locals"],
         ["--ssa", "--reorder-locals", "--reorder-functions"],
     ],

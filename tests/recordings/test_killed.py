@@ -16,7 +16,7 @@ import recordings_sound
 from tinyheap.recordings.recording import Recording
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
-KILLS = 25 if needs.IN_CI else 2
+KILLS = 12 if needs.IN_CI else 2
 """Of each kind of writer."""
 
 MADE = """

@@ -7,6 +7,7 @@ packages, with versions pinned and contents checked by hash.  Each is named as p
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import needs
 
@@ -39,6 +40,19 @@ _FILES = {
 
 NAMES = tuple(_FILES)
 """Every module there is, for ``pytest.mark.parametrize``."""
+QUICK: Final = frozenset(
+    {
+        "eu-licence-validator-0.1.27",
+        "gofeatureflag-1.1.0",
+        "gofmt-0.4.9",
+        "gofmt-0.7.3",
+        "micropython-1.27.0",
+        "sh-syntax-0.3.7",
+        "sh-syntax-0.6.0",
+        "sh-syntax-0.7.0",
+    }
+)
+"""One of each kind: of each collector, conservative and precise, or none.  A test is slow with any other as a parameter."""
 
 
 def place(name: str) -> Path:

@@ -46,6 +46,7 @@ COMMANDS = {
     "at": Entry("tinyheap.cli.at", "Say who an address belonged to in a recorded run.", "profile"),
     "lab": Entry("tinyheap.cli.lab", "Run a program under many conditions and compare.", "profile"),
     "fit": Entry("tinyheap.cli.fit", "Find the smallest heap in which a program passes.", "profile"),
+    "check": Entry("tinyheap.cli.check", "Hold a run against a budget of memory and pauses.", "profile"),
     "sql": Entry("tinyheap.cli.sql", "Query a recorded run in SQL.", "profile"),
 }
 

@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
+    OVER_BUDGET = 3
     CANNOT_WRITE = process.CANNOT_WRITE
     OVERWRITTEN = 122
     STOPPED = 123
@@ -49,6 +50,7 @@ MEANINGS: Final = {
     ExitCode.FAILED: "failed: a replay is not as expected, a formatter refuses the text, a host file raises an exception, or a "
     "transplanted module does something else",
     ExitCode.USAGE: "the command line or a query is invalid; also the code of a Go program that panics",
+    ExitCode.OVER_BUDGET: "a run is over its budget, or it is not known whether it is (see `check`)",
     ExitCode.CANNOT_WRITE: "something cannot be written: a file, a recording, standard output",
     ExitCode.OVERWRITTEN: "the heap was overwritten: --verify, --guard or a collection found damage",
     ExitCode.STOPPED: "stopped at the allocation that --stop-at names",

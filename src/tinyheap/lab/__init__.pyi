@@ -1,6 +1,15 @@
 from tinyheap.lab.conditions import Condition as Condition, grid as grid
+from tinyheap.lab.devices import (
+    DEVICES as DEVICES,
+    Device as Device,
+    DeviceFit as DeviceFit,
+    device_named as device_named,
+    fit_device as fit_device,
+    fit_trace_device as fit_trace_device,
+)
 from tinyheap.lab.edges import Edge as Edge
 from tinyheap.lab.fitting import Fit as Fit, Limit as Limit, fit as fit, fit_trace as fit_trace
 from tinyheap.lab.outcome import Outcome as Outcome, OutcomeDifference as OutcomeDifference
 from tinyheap.lab.running import Subject as Subject
+from tinyheap.lab.starts import Start as Start, better_starts as better_starts, start_of as start_of
 from tinyheap.lab.sweeping import Sweep as Sweep, sweep as sweep

@@ -14,9 +14,10 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from tinyheap.errors import ConditionError, GeometryError, InvalidSizeError
+from tinyheap.errors import ConditionError, HeapError
 from tinyheap.guests.opening import COLLECTORS, LEAKING, NATIVE
 from tinyheap.guests.policy import MOST
+from tinyheap.heap.collectors import named_collector
 from tinyheap.heap.engines import ENGINES
 from tinyheap.heap.growth import growth_text, parse_growth
 from tinyheap.units import parse_size
@@ -33,6 +34,10 @@ def _size(text: str) -> str:
 
 def _growth(text: str) -> str:
     return growth_text(parse_growth(text, parse_size))
+
+
+def _collector(text: str) -> str:
+    return str(named_collector(text))
 
 
 def _count(text: str) -> str:
@@ -55,7 +60,7 @@ class Dimension:
     """An option that may vary."""
 
     read: Callable[[str], str]
-    """The one spelling of a value; raises `ConditionError`, `InvalidSizeError` or `GeometryError` where there is none."""
+    """The one spelling of a value; raises `ConditionError` or `HeapError` where there is none."""
     is_of_collector: bool = True
     """Whether it means nothing for a module that keeps its own collector."""
     is_flag: bool = False
@@ -63,6 +68,7 @@ class Dimension:
 
 DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "gc": Dimension(_one_of(*COLLECTORS), is_of_collector=False),
+    "collector": Dimension(_collector),
     "growth": Dimension(_growth),
     "heap-limit": Dimension(_size),
     "memory-limit": Dimension(_size, is_of_collector=False),
@@ -139,7 +145,7 @@ def read_value(name: str, text: str) -> str:
         return DEFAULT
     try:
         return DIMENSIONS[name].read(text)
-    except (ConditionError, GeometryError, InvalidSizeError) as error:
+    except (ConditionError, HeapError) as error:
         raise ConditionError(f"{name}: {error}") from error
 
 

@@ -94,9 +94,9 @@ def fit(
     subject.identity  # noqa: B018 - which finds out whether the module can be read
     found = []
     for condition in conditions:
-        free = _run(subject, condition)
+        free = run_once(subject, condition)
         if not free.passed:
-            raise LabError(f"it does not pass even without a smaller limit ({condition}): {'; '.join(_ending(free))}")
+            raise LabError(f"it does not pass even without a smaller limit ({condition}): {'; '.join(ending(free))}")
         for limit in limits:
             found.append(_fit_pages(subject, condition, limit, _taken_pages(free, limit), scan))
             if told is not None:
@@ -115,8 +115,8 @@ def _taken_pages(free: Outcome, limit: Limit) -> int:
 
 def _fit_pages(subject: Subject, condition: Condition, limit: Limit, most_pages: int, scan: int) -> Fit:
     def attempt(pages: int) -> _Trial:
-        outcome = _run(subject, condition.changed(limit, pages * WASM_PAGE_BYTES))
-        return _Trial(outcome.passed, _ending(outcome))
+        outcome = run_once(subject, condition.changed(limit, pages * WASM_PAGE_BYTES))
+        return _Trial(outcome.passed, ending(outcome))
 
     # A program that allocates nothing takes no page, and passes in one.
     sizes = range(1, max(most_pages, 1) + 1)
@@ -127,13 +127,15 @@ def _pages_bytes(pages: int) -> int:
     return pages * WASM_PAGE_BYTES
 
 
-def _run(subject: Subject, condition: Condition) -> Outcome:
+def run_once(subject: Subject, condition: Condition) -> Outcome:
+    """What becomes of a program under a condition."""
     outcome = Workers().run(subject, condition)
     assert outcome is not None, "nobody stops these workers"
     return outcome
 
 
-def _ending(outcome: Outcome) -> tuple[str, ...]:
+def ending(outcome: Outcome) -> tuple[str, ...]:
+    """How a run ended, and what shows it, a phrase each."""
     return (outcome.ended, *outcome.evidence)
 
 
@@ -205,7 +207,7 @@ def _fit_blocks(trace: Trace, collector: Collector, gc: Gc, scan: int) -> Fit:
     def attempt(blocks: int) -> _Trial:
         size_bytes = bytes_of(blocks)
         result = replay(trace, gc, engine, collector=collector, heap_bytes=size_bytes, limit_bytes=size_bytes)
-        return _Trial(not result.out_of_memory, _obstacle(result))
+        return _Trial(not result.out_of_memory, obstacle_of(result))
 
     sizes = range(1, _most_blocks(trace, largest, attempt) + 1)
     return _fitted(f"{collector} {gc}", Limit.BLOCKS, largest.block_bytes, sizes, scan, attempt, bytes_of)
@@ -228,7 +230,7 @@ def _heap_bytes(like: Geometry, blocks: int) -> int:
     return size_bytes
 
 
-def _obstacle(result: Replay) -> tuple[str, ...]:
+def obstacle_of(result: Replay) -> tuple[str, ...]:
     """Why a replay ended early; nothing where it did not."""
     if not result.out_of_memory:
         return ()

@@ -245,12 +245,27 @@ WHERE births.id <= lent.last_event_id
 AND births.object_id NOT IN (SELECT object_id FROM deaths)
 GROUP BY frame_id
 """
+_BY_SITE: Final = f"""
+SELECT frame_id, sum(births.bytes)::BIGINT
+FROM {BIRTHS} AS births
+ASOF JOIN (
+    SELECT first_event_id, last_event_id, place FROM tinyheap_calls WHERE is_own AND first_event_id <= last_event_id
+) AS own
+    ON births.id >= own.first_event_id
+JOIN {SITES} USING (stack_id)
+WHERE births.id <= own.last_event_id AND own.place > $after
+GROUP BY frame_id
+"""
 
 
-def host_calls(recording: Recording) -> HostCalls | Unknown:
+def host_calls(recording: Recording, *, after: int = 0) -> HostCalls | Unknown:
     """The host's calls: what each export allocates, whether the heap grows with the calls, and what the host still holds.
 
     Unknown for a recording that was made by a version that did not record calls.
+
+    Args:
+        recording: The recording.
+        after: So many calls, 0 or more, come before those of which it is asked whether the heap grows with them: it warms up.
 
     Raises:
         RecordingCorruptError: The recording contradicts itself.
@@ -269,7 +284,7 @@ def host_calls(recording: Recording) -> HostCalls | Unknown:
         calls=own,
         exports=tuple(ExportCalls(*each) for each in rows(recording, _EXPORTS, {**knows, **starts})),
         spans=tuple(CallSpan(*each) for each in rows(recording, _SPANS, {"calls": own})),
-        trend=_trend(recording, own),
+        trend=_trend(recording, own, after),
         lent=_lent(recording, own),
     )
 
@@ -290,14 +305,29 @@ def _lent(recording: Recording, own: int) -> Lent:
     return Lent(objects, size_bytes, tuple(LentObject(*each) for each in oldest), is_upper_bound)
 
 
-def _trend(recording: Recording, own: int) -> CallTrend | Unknown:
+def allocated_per_call(recording: Recording, *, after: int = 0) -> dict[StackFrame, float] | Unknown:
+    """What a call allocates on average, in bytes, by allocation site; of all calls behind the first `after`.
+
+    Raises:
+        RecordingCorruptError: The recording contradicts itself.
+    """
+    if isinstance(found := host_calls(recording, after=after), Unknown):
+        return found
+    frames, calls = StackTree.of(recording).frames, found.calls - after
+    return {
+        frames[frame_id]: size_bytes / calls for frame_id, size_bytes in rows(recording, _BY_SITE, {"after": after})
+    }
+
+
+def _trend(recording: Recording, own: int, after: int) -> CallTrend | Unknown:
     if recording.run.never_frees:
         return Unknown(_NEVER_FREES)
     if unknown := unless_collections(recording):
         return unknown
-    values = rows(recording, _VALUES)
+    values = [value for value in rows(recording, _VALUES) if value[0] > after]
     if len(values) < FEWEST_COLLECTIONS:
-        return CallTrend(own, len(values), None, None, None, None, (), _frees(recording), _enough_at(recording, own))
+        enough_at = _enough_at(recording, own, after)
+        return CallTrend(own, len(values), None, None, None, None, (), _frees(recording), enough_at)
     (collections,) = row(recording, "SELECT count(*) FROM collections")
     places, numbers = [place for place, _ in values], [number for _, number in values]
     live = live_series(recording, collections)
@@ -366,9 +396,10 @@ def _frees(recording: Recording) -> int:
     return int(found)
 
 
-def _enough_at(recording: Recording, own: int) -> int | None:
+def _enough_at(recording: Recording, own: int, after: int) -> int | None:
     """A collection at every so many allocations is one in twice as many calls as there must be values."""
-    if own < 2 * FEWEST_COLLECTIONS:
+    if own - after < 2 * FEWEST_COLLECTIONS:
         return None
-    (objects,) = row(recording, "SELECT coalesce(sum(objects), 0)::BIGINT FROM tinyheap_calls WHERE is_own")
+    counted = "SELECT coalesce(sum(objects), 0)::BIGINT FROM tinyheap_calls WHERE is_own AND place > ?"
+    (objects,) = row(recording, counted, [after])
     return objects // (2 * FEWEST_COLLECTIONS) or None

@@ -195,16 +195,27 @@ def _weights(recording: Recording, unit: str, condition: str) -> dict[int, int]:
 def _at_peak(recording: Recording, unit: str) -> dict[int, int]:
     fullest = peak(recording)
     assert isinstance(fullest, Peak), "where it is known what lives, the peak is"
-    moment = fullest.collection
-    if moment is not None:
-        condition = f"generation < {moment} AND (death_collection IS NULL OR death_collection >= {moment})"
-        return _weights(recording, unit, condition)
+    if fullest.collection is not None:
+        return _when_begun(recording, unit, fullest.collection)
     query = f"""
         SELECT stack_id, sum({unit})::BIGINT AS w FROM {BIRTHS}
         WHERE id <= $peak AND object_id NOT IN (SELECT object_id FROM inferred_deaths WHERE event_id <= $peak)
         GROUP BY ALL HAVING w > 0
     """
     return dict(rows(recording, query, {"peak": fullest.event_id}))
+
+
+def live_at_collection(recording: Recording, number: int) -> dict[int, int] | Unknown:
+    """The bytes of each stack that lived when a collection began, for those that had any; 0 is the empty stack."""
+    if unknown := unless_collections(recording):
+        return unknown
+    take_census(recording)
+    return _when_begun(recording, "bytes", number)
+
+
+def _when_begun(recording: Recording, unit: str, number: int) -> dict[int, int]:
+    condition = f"generation < {number} AND (death_collection IS NULL OR death_collection >= {number})"
+    return _weights(recording, unit, condition)
 
 
 class _Tree:

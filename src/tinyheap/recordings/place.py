@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import OutputError, RecordingWriteError
-from tinyheap.files import check_writable, is_utf8, reason_of, text_of
+from tinyheap.files import check_writable, is_file, is_utf8, reason_of, text_of
 
 _MAGIC: Final = b"DUCK"
 _MAGIC_PLACE: Final = slice(8, 12)
@@ -67,6 +67,20 @@ def _check_replaceable(path: Path, name: str, *, overwrite: bool) -> None:
         raise RecordingWriteError(
             f"{name}: is there already and is not a recording, so it is not overwritten; remove it"
         )
+
+
+def begins_as_recording(path: Path) -> bool:
+    """Whether a file is a database of DuckDB's, as recordings are; what it holds is for `Recording.open` to say.
+
+    Not so for what is no file, or may not be read.
+    """
+    if not is_file(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC_PLACE.stop)[_MAGIC_PLACE] == _MAGIC
+    except OSError:
+        return False
 
 
 def is_recording(path: Path) -> bool:

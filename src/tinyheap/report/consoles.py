@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from io import StringIO
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from rich.console import Console
@@ -37,6 +38,15 @@ def result_console(*, stderr: bool = False) -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def text_rows(*renderables: object, columns: int) -> str:
+    """What a console of that width would show, as plain text, without blanks at the ends of lines."""
+    text = StringIO()
+    console = Console(file=text, width=columns, no_color=True, highlight=False, markup=False, emoji=False)
+    for each in renderables:
+        console.print(each)
+    return _BLANKS.sub("", text.getvalue())
 
 
 class _Trimmed:

@@ -10,14 +10,17 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from tinyheap.lab.fitting import Limit
 from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
+    from tinyheap.lab.devices import DeviceFit
     from tinyheap.lab.edges import Edge
     from tinyheap.lab.fitting import Fit
     from tinyheap.lab.outcome import Outcome
+    from tinyheap.lab.starts import Start
     from tinyheap.lab.sweeping import Sweep
 
 GOOD, BAD = "green", "bold red"
@@ -93,6 +96,8 @@ class FitTable:
     """A renderable: the smallest size for each condition and limit, and what stands in the way below it."""
 
     fits: Sequence[Fit]
+    starts: Sequence[Start] = ()
+    """The module's initial memory, and better ones, under the limit that was given."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table and the sentences below it."""
@@ -106,6 +111,39 @@ class FitTable:
         yield table
         for fit in self.fits:
             yield from _remarks(fit)
+        yield from _advice(self.starts)
+
+
+def _advice(starts: Sequence[Start]) -> Iterator[Text]:
+    """How far the initial memory gets, and which would get further."""
+    for number, start in enumerate(starts):
+        if not number:
+            yield Text("\nwhere memory doubles, under the memory limit", "bold")
+        begins, ends = (size_text(pages * WASM_PAGE_BYTES) for pages in (start.pages, start.most_pages))
+        what = "an initial memory" if number else "the module's initial memory"
+        yield Text(f"  {what} of {begins} ({start.pages:,} pages) ends at {ends}, after {start.steps:,} steps")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTable:
+    """A renderable: whether a program passes on a device, a condition a line, and below them why some do not."""
+
+    fits: Sequence[DeviceFit]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table and the sentences below it."""
+        table = _table("condition", "device", "RAM", "run in", "ended")
+        for fit in self.fits:
+            ended = Text("passes", GOOD) if fit.passed else Text("does not pass", BAD)
+            run_in = f"{size_text(fit.size_bytes)} of {'memory' if fit.limit is Limit.MEMORY else 'heap'}"
+            table.add_row(
+                printable(fit.condition), printable(fit.device.name), size_text(fit.device.ram_bytes), run_in, ended
+            )
+        yield table
+        for fit in self.fits:
+            if not fit.passed:
+                yield Text(f"\n{printable(fit.condition)}, {printable(fit.device.name)}: does not pass", "bold")
+                yield from (Text(f"  {printable(phrase)}") for phrase in fit.obstacle)
 
 
 def _remarks(fit: Fit) -> Iterator[Text]:

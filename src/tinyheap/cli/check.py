@@ -1,0 +1,219 @@
+"""`tinyheap check`: holds a run against a budget, and says what is over and by whom.
+
+It is given a recording, or a module, which it runs as `tinyheap run` does and records meanwhile.  What the program prints then
+goes to standard error, since the result is what is printed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from tinyheap.budgets.budget import Budget, percentage
+from tinyheap.budgets.checking import Checks, check, open_baseline
+from tinyheap.budgets.making import budget_of
+from tinyheap.cli.exits import ExitCode, say_error
+from tinyheap.cli.parameters import INPUT, OUTPUT, RECORDING, Input, OutputTarget
+from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
+from tinyheap.errors import BudgetError
+from tinyheap.guests.record.recorder import Recorder
+from tinyheap.recordings.place import begins_as_recording
+from tinyheap.recordings.recording import Recording
+from tinyheap.report.consoles import result_console
+from tinyheap.report.exports.checks_json import checks_json
+from tinyheap.report.exports.junit import junit_xml
+from tinyheap.report.terminal.budget_table import BudgetTable
+
+_RUN_OPTIONS: Final = RUN_PARAMETERS[1:-1]
+"""Without the module, which is declared here, and without the moment of a snapshot, which none is taken of."""
+_OF_RECORDINGS: Final = frozenset({"module", "budget", "against", "as_json", "junit", "write", "headroom"})
+"""The parameters that mean something for a recording, too."""
+
+
+class PercentageType(click.ParamType[Fraction]):
+    """A percentage: `10 %` or `10%`."""
+
+    name = "percentage"
+
+    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """The share; a usage error where the text says none."""
+        if isinstance(value, Fraction):
+            return value
+        try:
+            return percentage(value)
+        except BudgetError as error:
+            self.fail(str(error), param, ctx)
+
+
+def takes_run_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give the command the parameters of a run that has no report of its own."""
+    for decorate in reversed(_RUN_OPTIONS):
+        function = decorate(function)
+    return function
+
+
+@click.command(
+    cls=RunCommand,
+    short_help="Hold a run against a budget of memory and pauses.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("module", metavar="MODULE|RECORDING", type=INPUT)
+@takes_run_options
+@click.option("--budget", type=INPUT, help="Check against the limits in this file, which is TOML.")
+@click.option(
+    "--against",
+    type=RECORDING,
+    help="Take percentages in the budget of this recording, instead of the baseline that the budget names.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option("--junit", type=OUTPUT, help="Write the result as JUnit XML to this file.")
+@click.option(
+    "--write", type=OUTPUT, help="Make a budget of what the run took, with headroom, and write it to this file."
+)
+@click.option(
+    "--headroom",
+    type=PercentageType(),
+    default="10 %",
+    show_default=True,
+    metavar="PERCENT",
+    help="Allow so much more in the budget of --write.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    module: Input,
+    words: tuple[str, ...],
+    invoke: str | None,
+    budget: Input | None,
+    against: Input | None,
+    as_json: bool,
+    junit: OutputTarget | None,
+    write: OutputTarget | None,
+    headroom: Fraction,
+    **options: Any,  # noqa: ANN401 - a run's
+) -> None:
+    """Check whether a run is within a budget: what it may take of memory, how much it may allocate, how long it may pause.
+
+    A RECORDING is checked as it is; a MODULE is run as `tinyheap run` does. What it prints goes to standard error. Below the
+    table are the allocation sites behind all that is over.
+
+    The exit code is 3 where something is over the budget, or a limit is of something that is not known; where the run itself
+    did not pass, it is the run's.
+    """
+    if budget is None and write is None:
+        raise click.UsageError("name a budget to check against (--budget FILE), or one to make (--write FILE)")
+    for label, output in (("--junit", junit), ("--write", write)):
+        if as_json and output is not None and output.is_stream:
+            raise click.UsageError(f"--json is printed on standard output: name a file for {label}")
+    if against is not None:
+        against.check()
+    limits = None if budget is None else Budget.from_toml(budget.read(), str(budget), budget.path.parent)
+    with ExitStack() as stack:
+        # Before the program runs, which may take its time.
+        baseline = None if limits is None else open_baseline(limits, None if against is None else against.path)
+        if baseline is not None:
+            stack.enter_context(baseline)
+        exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options))
+        checks = check(recording, limits or Budget(), baseline)
+        _write(recording, checks, headroom, 0 if limits is None else limits.after, junit, write)
+    if limits is not None:
+        show(checks, as_json=as_json)
+    failed = ExitCode.FAILED if checks.failure is not None else ExitCode.DONE if checks.passed else ExitCode.OVER_BUDGET
+    ctx.exit(exit_code or failed)
+
+
+@contextmanager
+def _recorded(
+    ctx: click.Context, module: Input, words: tuple[str, ...], invoke: str | None, options: dict[str, Any]
+) -> Iterator[tuple[int, Recording]]:
+    """The recording, made now where it is of a module, and the exit code of the run.
+
+    Raises:
+        click.UsageError: An option is for modules.
+        TinyheapError: The program could not be run.
+    """
+    if not module.is_stream and begins_as_recording(module.path):
+        _check_options(ctx, module)
+        with Recording.open(module.path) as recording:
+            yield recording.run.exit_code or 0, recording
+        return
+    with TemporaryDirectory(prefix="tinyheap-") as folder:
+        path = Path(folder) / "run.tinyheap"
+        recorder = Recorder.to_file(path, full_paths=options["full_paths"])
+        run = CommandRun.from_command_line(
+            module, words, invoke, ctx.obj, {**options, "moment": None, "snapshot_file": None}, recorder
+        )
+        _execute(run)
+        with Recording.open(path) as recording:
+            yield run.exit_code, recording
+
+
+def _check_options(ctx: click.Context, recording: Input) -> None:
+    given = [each for each in ctx.command.params if each.name not in _OF_RECORDINGS and _is_given(ctx, each)]
+    if given or ctx.obj:
+        what = given[0].opts[0] if given and isinstance(given[0], click.Option) else "an argument"
+        raise click.UsageError(f"{what} is for modules: {recording} is a recording, which is not run")
+
+
+def _is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
+    name = parameter.name or ""
+    return bool(ctx.params[name]) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _execute(run: CommandRun) -> None:
+    """Run a program to its end, and say of a failure what it was.
+
+    Raises:
+        TinyheapError: There was no run: it could not begin, or not be recorded.
+        KeyboardInterrupt: It was interrupted.
+    """
+    run.grants, run.says_on_stderr = replace(run.grants, stdout=run.grants.stderr), True
+    run.execute()
+    if run.program is not None:
+        run.program.close()
+    assert run.recorder is not None, "it is recorded"
+    if run.failure is not None and (run.program is None or not run.recorder.is_complete or _is_interrupt(run.failure)):
+        raise run.failure
+    if run.error is not None:
+        say_error(run.error)
+
+
+def _is_interrupt(failure: BaseException) -> bool:
+    return isinstance(failure, KeyboardInterrupt)
+
+
+def _write(
+    recording: Recording,
+    checks: Checks,
+    headroom: Fraction,
+    after: int,
+    junit: OutputTarget | None,
+    write: OutputTarget | None,
+) -> None:
+    """Write every file that was asked for; a budget only of a run that passed."""
+    if junit is not None:
+        junit.write(junit_xml(checks))
+        click.echo(f"wrote {junit}", err=True)
+    if write is not None and checks.failure is None:
+        write.write(budget_of(recording, headroom, after=after).encode())
+        click.echo(f"wrote {write}", err=True)
+    elif write is not None:
+        click.echo(f"did not write {write}: the run did not pass", err=True)
+
+
+def show(checks: Checks, *, as_json: bool) -> None:
+    """Print the result."""
+    if as_json:
+        click.echo(json.dumps(checks_json(checks)))
+    else:
+        result_console().print(BudgetTable(checks))

@@ -1,0 +1,160 @@
+"""`tinyheap check` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+
+import guests_modules
+import project_files
+from hosts.programs import command, module_bytes, say
+from tinyheap import cli
+from tinyheap.cli.exits import ExitCode
+
+SOURCE = project_files.ROOT / "examples" / "input" / "unformatted.go"
+EXAMPLE = project_files.ROOT / "examples" / "gofmt.tinyheap"
+ALLOCATOR = '(func (export "malloc") (param i32) (result i32) (i32.const 0))'
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLE, "run.tinyheap")
+    Path("tight.toml").write_text('peak = "192 KiB"\nallocations = 100_000\nlongest-pause = "5 s"\n')
+    Path("wide.toml").write_text('peak = "1 MiB"\nallocations = 100_000\n')
+    Path("relative.toml").write_text('baseline = "run.tinyheap"\nallocations = "0 %"\n')
+
+
+def tinyheap(*words: str) -> Result:
+    return CliRunner().invoke(cli.main, words)
+
+
+def test_what_is_over_is_said_with_who_it_was() -> None:
+    said = tinyheap("check", "run.tinyheap", "--budget", "tight.toml")
+    assert said.exit_code == 3
+    lines = [line.split() for line in said.stdout.splitlines()]
+    assert lines[0] == ["quantity", "measured", "limit"]
+    assert lines[1] == ["peak", "360", "KiB", "192", "KiB", "over", "by", "168", "KiB", "(87%)"]
+    assert lines[2] == ["allocations", "10,630", "100,000", "within"]
+    assert lines[3][-1] == "within"
+    assert "peak: live at the peak, by allocation site" in said.stdout
+    assert ["internal/task.start+0x967d", "128", "KiB", "36%"] in lines
+    assert "allocations: objects allocated" not in said.stdout
+
+
+def test_within_is_exit_code_0() -> None:
+    said = tinyheap("check", "run.tinyheap", "--budget", "wide.toml")
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert "by allocation site" not in said.stdout
+
+
+def test_json_has_all_of_it() -> None:
+    said = tinyheap("check", "run.tinyheap", "--budget", "tight.toml", "--json")
+    assert said.exit_code == ExitCode.OVER_BUDGET
+    found = json.loads(said.stdout)
+    assert (found["subject"], found["passed"], found["failure"]) == ("gofmt.wasm", False, None)
+    peak, allocations, pause = found["checks"]
+    assert (peak["verdict"], peak["most"], peak["excess"]) == ("over", 192 * 1024, peak["measured"] - 192 * 1024)
+    assert peak["sites"][0]["function"] == "internal/task.start"
+    assert (allocations["verdict"], allocations["unit"], allocations["baseline"]) == ("within", "count", None)
+    assert pause["unit"] == "ns"
+
+
+def test_percentages_are_of_the_baseline_or_of_against() -> None:
+    assert tinyheap("check", "run.tinyheap", "--budget", "relative.toml").exit_code == 0
+    Path("no.toml").write_text('allocations = "0 %"\n')
+    said = tinyheap("check", "run.tinyheap", "--budget", "no.toml")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert "allocations is a percentage, and there is no baseline" in said.stderr
+    found = tinyheap("check", "run.tinyheap", "--budget", "no.toml", "--against", "run.tinyheap", "--json")
+    (check,) = json.loads(found.stdout)["checks"]
+    assert check["most"] == check["baseline"] == check["measured"] == 10630
+
+
+def test_a_budget_that_is_written_is_kept_to() -> None:
+    said = tinyheap("check", "run.tinyheap", "--write", "made.toml", "--headroom", "0 %")
+    assert (said.exit_code, said.stdout, said.stderr) == (0, "", "wrote made.toml\n")
+    assert tinyheap("check", "run.tinyheap", "--budget", "made.toml").exit_code == 0
+    assert "allocations = 10630\n" in Path("made.toml").read_text()
+
+
+def test_junit_is_written() -> None:
+    said = tinyheap("check", "run.tinyheap", "--budget", "tight.toml", "--junit", "j.xml")
+    assert (said.exit_code, said.stderr) == (ExitCode.OVER_BUDGET, "wrote j.xml\n")
+    assert ET.parse("j.xml").getroot().attrib["failures"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "code"),
+    [
+        (["run.tinyheap"], "name a budget to check against (--budget FILE), or one to make", 2),
+        (
+            ["run.tinyheap", "--budget", "wide.toml", "--seed", "1"],
+            "--seed is for modules: run.tinyheap is a recording",
+            2,
+        ),
+        (["run.tinyheap", "--budget", "wide.toml", "--", "x"], "an argument is for modules", 2),
+        (["run.tinyheap", "x", "--budget", "wide.toml"], "an argument is for modules", 2),
+        (["run.tinyheap", "--write", "b", "--headroom", "much"], "invalid percentage 'much'", 2),
+        (["run.tinyheap", "--budget", "wide.toml", "--json", "--junit", "-"], "name a file for --junit", 2),
+        (["run.tinyheap", "--budget", "wide.toml", "--write", "wide.toml"], "is the same as", 2),
+        (["run.tinyheap", "--budget", "nowhere"], "nowhere: No such file", 125),
+        (["nowhere", "--budget", "wide.toml"], "nowhere: No such file", 125),
+        (["wide.toml", "--budget", "wide.toml"], "begins with 70 65 61 6b", 125),
+        (["run.tinyheap", "--budget", "bad.toml"], "bad.toml, line 2: invalid key 'peek'", 125),
+    ],
+    ids=lambda each: None if isinstance(each, list) else str(each)[:20],
+)
+def test_what_makes_no_sense_is_said(words: list[str], why: str, code: int) -> None:
+    Path("bad.toml").write_text("\npeek = 1\n")
+    said = tinyheap("check", *words)
+    assert why in " ".join(said.stderr.split())
+    assert (said.exit_code, said.stdout) == (code, "")
+
+
+# ---- modules ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_module_is_run_and_its_output_is_not_the_result() -> None:
+    shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
+    said = tinyheap("check", "gofmt.wasm", "--budget", "tight.toml", "--seed", "1", "--", str(SOURCE))
+    assert said.exit_code == ExitCode.OVER_BUDGET
+    assert said.stdout.startswith("quantity")
+    assert "package main" in said.stderr
+    found = {line.split()[0]: line.split()[1:3] for line in said.stdout.splitlines() if line.startswith("peak ")}
+    assert found == {"peak": ["229", "KiB"]}
+
+
+def test_a_run_that_fails_ends_with_its_own_code() -> None:
+    Path("app.wasm").write_bytes(
+        command(
+            f"{say(64, '(i32.const 6)')} (call $proc_exit (i32.const 7))",
+            head=f'(data (i32.const 64) "hello\\n") {ALLOCATOR}',
+        )
+    )
+    said = tinyheap("check", "app.wasm", "--budget", "wide.toml", "--write", "made.toml", "--json")
+    assert said.exit_code == 7
+    found = json.loads(said.stdout)
+    assert (found["passed"], found["failure"]) == (False, "the program ended with exit code 7")
+    assert "did not write made.toml: the run did not pass" in said.stderr
+    assert "hello" in said.stderr
+
+
+def test_a_run_that_traps_says_so() -> None:
+    Path("app.wasm").write_bytes(command("(drop (i32.load (i32.const 0x7fffffff)))", head=ALLOCATOR))
+    said = tinyheap("check", "app.wasm", "--budget", "wide.toml")
+    assert said.exit_code == ExitCode.TRAPPED
+    assert said.stdout.startswith("the run did not pass: ")
+    assert said.stderr.startswith("Error: ")
+
+
+def test_a_run_that_cannot_begin_is_an_error() -> None:
+    Path("app.wasm").write_bytes(module_bytes('(import "env" "f" (func)) (func (export "_start"))' + ALLOCATOR))
+    said = tinyheap("check", "app.wasm", "--budget", "wide.toml")
+    assert (said.exit_code, said.stdout) == (ExitCode.CANNOT_READ, "")
+    assert "env.f" in said.stderr
