@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.hosts.frames import OWN_PREFIX
 from tinyheap.recognize.facts import BestFitHeap, Role
 
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ ALLOC_IMPORT: Final = "tinyheap"
 STACK_POINTER_EXPORT: Final = "tinyheap.stack_pointer"
 MEMORY_EXPORT: Final = "tinyheap.memory"
 TABLE_EXPORT: Final = "tinyheap.table"
-_ASKING: Final = f"{OWN_PREFIX}ask"
-"""What an alloc that asks the host is called, so that call stacks leave it out."""
+_ASKING: Final = "tinyheap.ask"
+"""What an alloc that asks the host is called; call stacks leave out what is called so (`tinyheap.hosts.frames`)."""
 
 
 def rewrite(module: Module, facts: ServedHeap) -> bytes:
