@@ -17,7 +17,7 @@ import recordings_sound
 from hosts.programs import module_bytes
 from small_recordings import Rows, opened
 from tinyheap import cli
-from tinyheap.cli.profile import findings
+from tinyheap.cli.findings import findings
 from tinyheap.profile import totals
 from tinyheap.recordings.recording import Recording
 

@@ -30,6 +30,7 @@ from tinyheap.guests.cache import Cache
 from tinyheap.recognize import identify as identify_module
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.recording import Recording
+from tinyheap.recordings.row_types import RunEnd
 from tinyheap.recordings.store import RecordingStore
 from tinyheap.units import KIB
 
@@ -334,9 +335,9 @@ def test_python_may_drop_a_store_while_it_writes_another_recording(monkeypatch: 
     lock, put, dropped = threading.Lock(), RecordingStore.put, threading.Event()
     left: list[Bound] = []
 
-    def dropping(store: RecordingStore, batches: Sequence[Batch]) -> None:
+    def dropping(store: RecordingStore, batches: Sequence[Batch], end: RunEnd | None = None) -> None:
         with lock:
-            put(store, batches)
+            put(store, batches, end)
             if left:
                 left.clear()
                 dropped.set()

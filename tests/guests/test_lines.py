@@ -21,7 +21,7 @@ from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import NATIVE, Program
 from tinyheap.guests.record.frames import Unfolding
 from tinyheap.guests.record.recorder import Recorder
-from tinyheap.guests.rewrite.shadow_stack import Sites
+from tinyheap.guests.rewrite.sites import Sites
 from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.exports.pprof import pprof
@@ -176,7 +176,7 @@ def test_debug_information_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
         read.append(addresses)
         return places_of(module, addresses)
 
-    monkeypatch.setattr("tinyheap.guests.rewrite.shadow_stack.places_of", counted)
+    monkeypatch.setattr("tinyheap.symbols.reading.places_of", counted)
     for name in ("first", "second"):
         recorded(tmp_path / f"{name}.tinyheap", debug_builds.built(4), cache=cache)
     with Recording.open(tmp_path / "second.tinyheap") as found:

@@ -11,7 +11,8 @@ import wasmtime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyheap.guests.rewrite.shadow_stack import ENTRIES, ENTRY_BYTES, INDIRECT, CallGraph, Sites, keep_shadow_stack
+from tinyheap.guests.rewrite.shadow_stack import CallGraph, keep_shadow_stack
+from tinyheap.guests.rewrite.sites import ENTRIES, ENTRY_BYTES, INDIRECT, Sites
 from tinyheap.wasm import Editor, Module, instructions
 
 STACK_BYTES = 512 << 10

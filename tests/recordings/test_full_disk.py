@@ -80,6 +80,46 @@ def test_a_file_that_cannot_grow(tmp_path: Path, room_bytes: int, batch_events: 
         assert not recording.run.is_complete
 
 
+FINISH = """
+import json, resource, signal, sys
+import duckdb, recordings_made
+from pathlib import Path
+from tinyheap.recordings.row_types import RunEnd
+from tinyheap.recordings.store import RecordingStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+made = recordings_made.make_run(recordings_made.Shape(events=20_000, batch_events=5000))
+first, *rest = made.batches
+path = Path(sys.argv[1])
+store = RecordingStore(path, made.run, made.frames, overwrite=False)
+store.put([first])
+size = path.stat().st_size + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    store.put(rest, RunEnd("finished", None, 0, rest[-1].time_ns))
+    print(json.dumps(None))
+except duckdb.Error as error:
+    print(json.dumps(str(error)))
+store.close()
+"""
+
+
+@pytest.mark.parametrize("room_kib", [0, 16, 64, 100, 150, 200, 300, 400, 600, 4096])
+def test_a_run_that_ends_where_the_disk_is_all_but_full(tmp_path: Path, room_kib: int) -> None:
+    """The last batches and the end are written in another way than those before."""
+    path = tmp_path / "full.tinyheap"
+    command: list[str | Path] = [sys.executable, "-c", FINISH, path, str(room_kib * KIB)]
+    ended = subprocess.run(command, cwd=SUPPORT, check=True, capture_output=True, text=True)
+    assert ended.stderr == ""
+    error = json.loads(ended.stdout)
+    with Recording.open(path) as recording:
+        assert recordings_sound.problems(recording) == []
+        assert recording.run.is_complete == (error is None)
+        assert recording.run.batches == (1 if error else 5)
+    if room_kib in (0, 4096):
+        assert (error is None) == bool(room_kib)
+    assert error is None or "File too large" in error
+
+
 def test_there_is_room_for_something() -> None:
     # So that the test above is about full files, and not only about those that could never be made.
     assert max(MADE_ROOM) > 1000 * KIB

@@ -19,7 +19,7 @@ from tinyheap.errors import RecordingWriteError
 from tinyheap.recordings import writer as writer_module
 from tinyheap.recordings.batch import EVENT, STACK, Batch
 from tinyheap.recordings.recording import Recording
-from tinyheap.recordings.row_types import FrameRow, RunRow
+from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow
 from tinyheap.recordings.store import RecordingStore
 from tinyheap.recordings.writer import RecordingWriter
 
@@ -170,9 +170,9 @@ def test_the_program_waits_when_the_file_does_not_keep_up(tmp_path: Path, monkey
     may_go_on = threading.Event()
 
     class Slow(RecordingStore):
-        def put(self, batches: Sequence[Batch]) -> None:
+        def put(self, batches: Sequence[Batch], end: RunEnd | None = None) -> None:
             may_go_on.wait()
-            super().put(batches)
+            super().put(batches, end)
 
     monkeypatch.setattr(writer_module, "RecordingStore", Slow)
     handed_over = []
@@ -198,8 +198,8 @@ def test_the_thread_that_writes_may_end_its_own_recording(tmp_path: Path, monkey
     """Python collects a program on whatever thread it is in; that one must not be waited for."""
     ended, put = threading.Event(), RecordingStore.put
 
-    def collecting(store: RecordingStore, batches: Sequence[Batch]) -> None:
-        put(store, batches)
+    def collecting(store: RecordingStore, batches: Sequence[Batch], end: RunEnd | None = None) -> None:
+        put(store, batches, end)
         if not ended.is_set():
             ended.set()
             for number in range(4 * writer_module.QUEUED_BATCHES):

@@ -8,33 +8,18 @@ A Python program that runs WebAssembly by wasmtime is run as Python runs it (`py
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
+from tinyheap._loading import library_for
+from tinyheap.cli.libraries import load_numpy
 from tinyheap.cli.parameters import COUNT, NEW_RECORDING, Input, NumberedRecordings, RecordingOutput, takes_sample
 from tinyheap.cli.run import CommandRun, RunCommand, takes_run_parameters
-from tinyheap.files import text_of
 from tinyheap.guests.attached.names import INSTANCES
-from tinyheap.guests.record.recorder import Recorder
-from tinyheap.hosts.frames import folded
-from tinyheap.profile.memory import LinearMemory, linear_memory
-from tinyheap.profile.sites import by_site
-from tinyheap.profile.stacks import StackFrame, StackTree
-from tinyheap.recordings.recording import Recording
-from tinyheap.report.quantities import share_text, size_text
-from tinyheap.report.terminal.memory import fragmentation_lines
-from tinyheap.report.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 SUFFIX: Final = ".tinyheap"
 PYTHON: Final = ".py"
-SITES_SHOWN: Final = 5
-DEEP: Final = 32
-"""So many levels of a recursion are worth a line."""
 
 
 class ProfileCommand(RunCommand):
@@ -125,6 +110,10 @@ def command(
         sampled = {"sample_bytes": sample, "sample_seed": sample_seed}
         start(ctx, module, path, overwrite=force, instances=instances, options={**options, **sampled})
         return
+    load_numpy()
+    with library_for("recording a run"):
+        from tinyheap.guests.record.recorder import Recorder
+
     recorder = Recorder.to_file(
         path, overwrite=force, full_paths=options["full_paths"], sample_bytes=sample, sample_seed=sample_seed
     )
@@ -133,50 +122,9 @@ def command(
     run.recorded = path if recorder.is_complete else None
     run.report_as(options)
     if recorder.is_complete and not options["no_summary"]:
+        # What only reads recordings is loaded when the program has ended.
+        from tinyheap.cli.findings import summary
+
         for line in summary(path):
             click.echo(line, err=True)
     ctx.exit(run.exit_code)
-
-
-def summary(path: Path) -> Iterator[str]:
-    """What was recorded, who allocated most, what is striking, and what to do next."""
-    yield recorded(path)
-    with Recording.open(path) as recording:
-        yield from findings(recording)
-    yield f"see more: tinyheap report {text_of(path)}"
-
-
-def findings(recording: Recording) -> Iterator[str]:
-    """Who allocated most, and what of it is kept; a deep recursion; and for what a fragmented heap grew."""
-    observed, usages = recording.run.observed, by_site(recording).usages
-    total_bytes = sum(usage.own_bytes for usage in usages)
-    if usages:
-        yield "allocated most:" if observed.sampled is None else "allocated most, estimated from a sample:"
-    shown = usages[:SITES_SHOWN]
-    width = max((len(printable(usage.name)) for usage in shown), default=0)
-    for usage in shown:
-        share = share_text(usage.own_bytes, total_bytes)
-        name = f"{printable(usage.name):{width}}"
-        error = "" if usage.own_bytes_error is None else f" +- {size_text(round(usage.own_bytes_error)):>8}"
-        yield f"  {name}  {size_text(usage.own_bytes):>9}{error}  {share:>4}  {usage.own_objects:,} objects"
-    yield from (f"{printable(usage.name)}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
-    yield from _recursion(StackTree.of(recording).deepest())
-    memory = linear_memory(recording)
-    if isinstance(memory, LinearMemory):
-        yield from fragmentation_lines(memory)
-
-
-def _recursion(deepest: Sequence[StackFrame]) -> Iterator[str]:
-    """The recursion in the deepest call stack at an allocation; nothing where there is none to speak of."""
-    folds = folded([frame.function for frame in reversed(deepest)])
-    most = max(folds, key=lambda fold: fold.times, default=None)
-    if most is not None and most.times >= DEEP:
-        yield f"deepest recursion: {printable(str(most))}, {len(deepest):,} calls in all"
-
-
-def recorded(path: Path) -> str:
-    """How much was recorded."""
-    with Recording.open(path) as recording:
-        events, sample_bytes = recording.run.events, recording.run.sample_bytes
-    sampled = "" if sample_bytes is None else f", sampled every {size_text(sample_bytes)},"
-    return f"recorded {events:,} events{sampled} in {text_of(path)} ({size_text(path.stat().st_size)})"

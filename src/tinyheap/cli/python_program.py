@@ -20,7 +20,7 @@ import click
 from click.core import ParameterSource
 
 from tinyheap import process
-from tinyheap.cli.profile import recorded, summary
+from tinyheap.cli.findings import recorded, summary
 from tinyheap.cli.run import policy_of
 from tinyheap.errors import InputError, RecordingError
 from tinyheap.files import reason_of

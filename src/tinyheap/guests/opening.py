@@ -163,7 +163,7 @@ class PreparedRun:
     @property
     def own_source(self) -> str:
         """Who tells of allocations where the heap is not served here: calls in the module, if its allocator is known."""
-        from tinyheap.guests.rewrite.instrumenting import NOTE, RECORDER_IMPORT
+        from tinyheap.guests.rewrite.sites import NOTE, RECORDER_IMPORT
         from tinyheap.recordings.observed import INJECTED, UNSEEN
 
         imports = ((each.module, each.name) for each in self.prepared.compiled.imports)
@@ -318,7 +318,7 @@ def _recorder_for(recording: Recorder | str | Path | None, grants: Grants, *, fu
     # Runs that are not recorded start sooner without all that.
     with library_for("recording a run"):
         from tinyheap.guests.record.recorder import Recorder
-    from tinyheap.guests.rewrite.shadow_stack import PAGES
+    from tinyheap.guests.rewrite.sites import PAGES
 
     least_bytes = PAGES * WASM_PAGE_BYTES
     if grants.memory_limit_bytes is not None and grants.memory_limit_bytes < least_bytes:

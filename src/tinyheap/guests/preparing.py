@@ -304,22 +304,22 @@ def _encode(prepared: Prepared) -> bytes:
 
 def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
     """What was encoded; None where this wasmtime, on this machine, does not want it."""
-    facts, rest = _divided(content)
+    facts, rest = _divided(memoryview(content))
     sites, rest = _divided(rest)
     residues, rest = _divided(rest)
     keeps_collector, compiled = _divided(rest)
     try:
         guest = decode_guest(facts) if facts else None
         left = decode_residues(residues) if residues else None
-        module = wasmtime.Module.deserialize(engine, compiled)
+        module = wasmtime.Module.deserialize(engine, bytes(compiled))
     except (ValueError, wasmtime.WasmtimeError):
         return None
     OWN_MODULES.add(module)
     return Prepared(guest, module, True, sites, left, bool(keeps_collector))
 
 
-def _divided(content: bytes) -> tuple[bytes, bytes]:
+def _divided(content: memoryview) -> tuple[bytes, memoryview]:
     """The part in front, whose length stands before it, and the rest."""
     (length,) = _LENGTH.unpack_from(content)
     end = _LENGTH.size + length
-    return content[_LENGTH.size : end], content[end:]
+    return bytes(content[_LENGTH.size : end]), content[end:]

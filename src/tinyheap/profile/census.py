@@ -107,6 +107,11 @@ HAVING count(*) FILTER (stack_id NOT IN (SELECT stack_id FROM {SITES})) > 0
 """
 
 
+def count_births(recording: Recording) -> None:
+    """Make `BIRTHS` of a recording."""
+    rows(recording, _ALL_BIRTHS if recording.run.sample_bytes is None else _SAMPLED_BIRTHS)
+
+
 def take_census(recording: Recording) -> None:
     """Make the tables `CENSUS`, `BIRTHS` and `SITES` of a recording, unless they are there and nothing was recorded since.
 
@@ -115,7 +120,7 @@ def take_census(recording: Recording) -> None:
     """
     if _is_taken(recording):
         return
-    rows(recording, _ALL_BIRTHS if recording.run.sample_bytes is None else _SAMPLED_BIRTHS)
+    count_births(recording)
     rows(recording, _TAKE)
     sites = StackTree.of(recording).sites()
     rows(

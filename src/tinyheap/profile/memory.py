@@ -91,6 +91,11 @@ class LinearMemory(Result):
         return self.growths[-1].new_pages if self.growths else self.declared_pages
 
     @property
+    def last_fragmentation(self) -> MemoryGrowth | None:
+        """The last growth that enough memory was free for, but not in one piece; None where there was none."""
+        return next((each for each in reversed(self.growths) if each.is_fragmentation), None)
+
+    @property
     def steps(self) -> tuple[tuple[int, int], ...]:
         """Its size in bytes from each time on, in nanoseconds."""
         sizes = [(0, self.declared_pages)] + [(each.time_ns, each.new_pages) for each in self.growths]
@@ -106,8 +111,8 @@ WHERE time_ns < 0 OR asked_pages < 0 OR old_pages < 0 OR new_pages < old_pages O
 )
 LIMIT 1
 """
-_GROWTHS: Final = f"""
-WITH wanted AS (
+_WANTED: Final = f"""
+wanted AS (
     SELECT last_event_id, max(wanted_bytes) AS wanted_bytes
     FROM (
         SELECT last_event_id, wanted_bytes FROM growths
@@ -115,16 +120,30 @@ WITH wanted AS (
     )
     GROUP BY last_event_id
 ),
-grown AS (SELECT rowid AS place, *, asked_by = '{BY_COLLECTOR}' AS is_for_heap FROM memory_growths)
+noted AS (SELECT rowid AS place, *, asked_by = '{BY_COLLECTOR}' AS is_for_heap FROM memory_growths),
+grown AS (
+    SELECT
+        noted.*,
+        if(is_for_heap, wanted_bytes, NULL) AS wanted_bytes,
+        if(is_for_heap, free_bytes, NULL) AS free_bytes,
+        if(is_for_heap, largest_free_run_bytes, NULL) AS largest_free_bytes
+    FROM noted
+    LEFT JOIN wanted ON wanted.last_event_id = noted.last_event_id
+    ASOF LEFT JOIN samples ON samples.time_ns <= noted.time_ns
+)
+"""
+_GROWTHS: Final = f"""
+WITH {_WANTED}
 SELECT
-    grown.time_ns, grown.last_event_id, asked_by, old_pages, asked_pages, new_pages, refused_by,
-    if(is_for_heap, wanted_bytes, NULL), if(is_for_heap, free_bytes, NULL), if(is_for_heap, largest_free_run_bytes, NULL),
+    time_ns, last_event_id, asked_by, old_pages, asked_pages, new_pages, refused_by,
+    wanted_bytes, free_bytes, largest_free_bytes,
     coalesce({SITES}.frame_id, 0), if({SITES}.frame_id IS NULL, 0, grown.stack_id)
 FROM grown
 LEFT JOIN {SITES} USING (stack_id)
-LEFT JOIN wanted ON wanted.last_event_id = grown.last_event_id
-ASOF LEFT JOIN samples ON samples.time_ns <= grown.time_ns
 ORDER BY place
+"""
+_FRAGMENTED: Final = f"""
+WITH {_WANTED} SELECT 1 FROM grown WHERE largest_free_bytes < wanted_bytes AND wanted_bytes <= free_bytes LIMIT 1
 """
 _CALLS: Final = f"""
 WITH called AS (
@@ -158,3 +177,15 @@ def linear_memory(recording: Recording) -> LinearMemory | Unknown:
     )
     calls = (AllocatorCalls(*each) for each in rows(recording, _CALLS))
     return LinearMemory(*(*declared[0], tuple(growths), tuple(calls)))
+
+
+def last_fragmentation(recording: Recording) -> MemoryGrowth | None:
+    """`LinearMemory.last_fragmentation`, and little work where there is none; None, too, where nothing is known.
+
+    Raises:
+        RecordingCorruptError: The recording contradicts itself.
+    """
+    if not recording.run.knows_memory or not rows(recording, _FRAGMENTED):
+        return None
+    memory = linear_memory(recording)
+    return memory.last_fragmentation if isinstance(memory, LinearMemory) else None

@@ -104,6 +104,12 @@ def _by_line(frames: Iterable[StackFrame]) -> dict[int, StackFrame]:
     return by_id
 
 
+def frames_of(recording: Recording) -> dict[int, StackFrame]:
+    """The frames of a recording by id, with the one of the empty stack."""
+    found = rows(recording, "SELECT id, function, code_offset, callee, file, line, inlined FROM frames ORDER BY id")
+    return {NO_FRAME.id: NO_FRAME} | _by_line(StackFrame(*each) for each in found)
+
+
 class Stack(NamedTuple):
     """A stack: its caller's stack, and its innermost frame."""
 
@@ -136,8 +142,7 @@ class StackTree:
 
     @classmethod
     def _read(cls, recording: Recording) -> StackTree:
-        found = rows(recording, "SELECT id, function, code_offset, callee, file, line, inlined FROM frames ORDER BY id")
-        frames = {NO_FRAME.id: NO_FRAME} | _by_line(StackFrame(*each) for each in found)
+        frames = frames_of(recording)
         stacks: dict[int, Stack] = {}
         for stack_id, parent_id, frame_id in rows(recording, "SELECT id, parent_id, frame_id FROM stacks ORDER BY id"):
             is_sound = 0 <= parent_id < stack_id and (not parent_id or parent_id in stacks) and stack_id not in stacks

@@ -127,7 +127,7 @@ WITH placed AS (
         frame_id, id, size_bytes, death_ns IS NOT NULL AS is_dead,
         $judges_all OR birth_event_id <= (SELECT max(last_event_id) FROM collections) AS is_judged,
         lag(size_bytes) OVER (PARTITION BY frame_id ORDER BY id) AS before_bytes
-    FROM objects JOIN {SITES} USING (stack_id)
+    FROM objects JOIN {SITES} USING (stack_id) WHERE $frame_ids IS NULL OR list_contains($frame_ids, frame_id)
 )
 SELECT
     frame_id,
@@ -147,9 +147,14 @@ FROM placed GROUP BY frame_id
 def trends(recording: Recording) -> dict[int, Trend]:
     """The trend of each allocation site, by the id of its frame."""
     take_census(recording)
+    return trends_of(recording, None)
+
+
+def trends_of(recording: Recording, frame_ids: list[int] | None) -> dict[int, Trend]:
+    """The trends of these sites, or of all; the table `SITES` is there."""
     lives = recording.run.observed.lives
     judges_all = lives is Lives.AT_MOST or recording.run.never_frees
-    found = rows(recording, _TRENDS, {"judges_all": judges_all})
+    found = rows(recording, _TRENDS, {"judges_all": judges_all, "frame_ids": frame_ids})
     is_sampled = recording.run.sample_bytes is not None
     return {frame_id: replace(_trend(lives, *values), is_sampled=is_sampled) for frame_id, *values in found}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
+from functools import cache, partial
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tinyheap.json_of import json_of
@@ -33,20 +34,29 @@ def decode_guest(data: bytes) -> Guest:
 
 def read_fact(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any type's annotation, and its value
     """``value``, from JSON, as what the annotation ``kind`` says."""
+    return _reader(kind)(value)
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - any type's annotation
+    """What reads values of a kind; made once, since a module has thousands of facts of few kinds."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{name: read_fact(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+        return lambda value: kind(**{name: _reader(hints[name])(item) for name, item in value.items()})  # type: ignore[operator]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         some = next(argument for argument in arguments if argument is not types.NoneType)
-        return None if value is None else read_fact(some, value)
+        return lambda value: None if value is None else _reader(some)(value)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return lambda value: tuple(map(_reader(arguments[0]), value))
     if origin is tuple:
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
-        return tuple(read_fact(one, item) for one, item in zip(kinds, value, strict=True))
+        return lambda value: tuple(_reader(one)(item) for one, item in zip(arguments, value, strict=True))
     if origin is Mapping:
-        return {key: read_fact(arguments[1], item) for key, item in value.items()}
-    if issubclass(kind, Enum):
-        return kind(value)
+        return lambda value: {key: _reader(arguments[1])(item) for key, item in value.items()}
+    return kind if issubclass(kind, Enum) else partial(_read_plain, kind)
+
+
+def _read_plain(kind: type, value: object) -> object:
     if type(value) is not kind:
         raise TypeError(f"invalid value {value!r}: expected {kind.__name__}")
     return value

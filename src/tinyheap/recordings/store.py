@@ -23,6 +23,7 @@ import numpy as np
 from tinyheap import __version__
 from tinyheap.files import temporary, text_of
 from tinyheap.ownership import SoleOwner
+from tinyheap.recordings import engines
 from tinyheap.recordings.schema import DDL, RUNNING, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -33,19 +34,15 @@ if TYPE_CHECKING:
     from tinyheap.recordings.batch import Batch
     from tinyheap.recordings.row_types import FrameRow, RunEnd, RunRow, SnapshotRow
 
-MEMORY_LIMIT: Final = "256MB"
-"""For DuckDB's buffers; what a batch brings is written through to the file."""
-
 FEW_ROWS: Final = 8
+ROW_GROUP_EVENTS: Final = 1 << 16
+"""As many as fill a batch.  DuckDB writes a whole group of rows into the file once, and less into ``NAME.wal`` and again
+into the file."""
 _ATTACHED: Final = "recording"
 
-_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "default_block_size": 65536,  # the least that grows well; small runs make small files
-    "threads": 1,  # more of them make opening slow, and the other cores are the program's
-    "memory_limit": MEMORY_LIMIT,
-    "autoload_known_extensions": False,
-    "autoinstall_known_extensions": False,
-}
+_DIRECTLY: Final = "SET wal_autocheckpoint = '1KB'"
+"""Has what is committed written into the file at once, and not into ``NAME.wal`` first."""
+_BY_LOG: Final = "RESET wal_autocheckpoint"
 
 
 class RecordingStore(SoleOwner):
@@ -69,36 +66,44 @@ class RecordingStore(SoleOwner):
         self._events = 0
         self._frames = frames
         self._written_frames: set[int] = set()
-        self._connection = _connect()
+        self._is_closed = False
+        self._connection = engines.start()
         _place(self._connection, path, run, overwrite=overwrite)
         _attach(self._connection, path)
 
-    def put(self, batches: Sequence[Batch]) -> None:
+    def put(self, batches: Sequence[Batch], end: RunEnd | None = None) -> None:
         """Add what some batches bring, in one transaction: all of it, or nothing.
+
+        Args:
+            batches: They belong to the store then.
+            end: How the run ended, and the file is closed; None where it goes on.
 
         Raises:
             duckdb.Error: It cannot be written.
             IndexError: A stack names a frame that there is not.
         """
-        self._in_one(lambda: self._put_rows(batches))
+        if end is not None:
+            self._connection.execute(_DIRECTLY)
+        self._in_one(lambda: self._put_all(batches, end))
         self.batches += len(batches)
         self._events += sum(len(batch.events) for batch in batches)
+        if end is not None:
+            self._finish()
 
-    def end(self, end: RunEnd) -> None:
-        """Write how the run ended, and close the file.
-
-        Raises:
-            duckdb.Error: It cannot be written.
-        """
-        update = f"UPDATE run SET {', '.join(f'{each.name} = ${each.name}' for each in fields(end))}"
-        self._in_one(lambda: self._connection.execute(update, asdict(end)))
-        self._connection.execute("CHECKPOINT")
-        self.close()
+    def _finish(self) -> None:
+        """Close a file that has everything."""
+        self._connection.execute("CHECKPOINT")  # detaching would do it too, and say nothing where it cannot
+        self._connection.execute(f"USE memory; DETACH {_ATTACHED}; {_BY_LOG}")
+        engines.give_back(self._connection)
+        self._is_closed = True
 
     def close(self) -> None:
         """Close the file as it is; never fails."""
         import duckdb
 
+        if self._is_closed:
+            return
+        self._is_closed = True
         with contextlib.suppress(duckdb.Error):  # what could not be moved from NAME.wal into the file stays there
             self._connection.close()
 
@@ -114,15 +119,22 @@ class RecordingStore(SoleOwner):
                 self._connection.rollback()
             raise
 
+    def _put_all(self, batches: Sequence[Batch], end: RunEnd | None) -> None:
+        if batches:
+            self._put_rows(batches)
+        if end is not None:
+            update = f"UPDATE run SET {', '.join(f'{each.name} = ${each.name}' for each in fields(end))}"
+            self._connection.execute(update, asdict(end))
+
     def _put_rows(self, batches: Sequence[Batch]) -> None:
-        stacks = np.concatenate([batch.stacks for batch in batches])
+        stacks = _joined([batch.stacks for batch in batches])
         self._insert("frames", _columns(self._take_frames(stacks["frame_id"])))
         self._insert("stacks", _fields(stacks))
-        events = np.concatenate([batch.events for batch in batches])
+        events = _joined([batch.events for batch in batches])
         ids = np.arange(self._events + 1, self._events + 1 + len(events))
         self._insert("events", {"id": ids, **_fields(events)})
-        self._insert("deaths", _fields(np.concatenate([batch.deaths for batch in batches])))
-        self._insert("inferred_deaths", _fields(np.concatenate([batch.inferred_deaths for batch in batches])))
+        self._insert("deaths", _fields(_joined([batch.deaths for batch in batches])))
+        self._insert("inferred_deaths", _fields(_joined([batch.inferred_deaths for batch in batches])))
         self._insert_rows("collections", [row for batch in batches for row in batch.collections])
         self._insert_rows("samples", [row for batch in batches for row in batch.samples])
         self._insert_rows("growths", [row for batch in batches for row in batch.growths])
@@ -131,8 +143,10 @@ class RecordingStore(SoleOwner):
         self._insert_rows("memories", [row for batch in batches for row in batch.memories])
         self._insert_rows("memory_growths", [row for batch in batches for row in batch.memory_growths])
         self._insert_rows("sampling", [row for batch in batches for row in batch.samplings])
-        rows = [(number, each.time_ns, len(each.events)) for number, each in enumerate(batches, start=self.batches + 1)]
-        self._connection.executemany("INSERT INTO batches (number, time_ns, events) VALUES (?, ?, ?)", rows)
+        numbered = enumerate(batches, start=self.batches + 1)
+        self._insert_values(
+            "batches", ("number", "time_ns", "events"), [(at, each.time_ns, len(each.events)) for at, each in numbered]
+        )
 
     def _take_frames(self, mentioned: NDArray[np.uint32]) -> list[FrameRow]:
         """Those that are mentioned and not in the file yet."""
@@ -153,9 +167,14 @@ class RecordingStore(SoleOwner):
         if len(rows) > FEW_ROWS:
             self._insert(table, _columns(rows))
         elif rows:
-            names = [each.name for each in fields(rows[0])]
+            names = tuple(each.name for each in fields(rows[0]))
+            self._insert_values(table, names, [[getattr(row, name) for name in names] for row in rows])
+
+    def _insert_values(self, table: str, names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Add rows by one statement, whose text has a place for each of their values."""
+        if rows:
             marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(rows))
-            values = [getattr(row, name) for row in rows for name in names]
+            values = [value for row in rows for value in row]
             self._connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}", values)
 
 
@@ -191,16 +210,9 @@ def _name(made: Path, path: Path) -> None:
         made.replace(path)
 
 
-def _connect() -> DuckDBPyConnection:
-    """An engine with no file yet: two files, one after the other, take no two of them, which start slowly."""
-    import duckdb
-
-    return duckdb.connect(config=_CONFIG)
-
-
 def _attach(connection: DuckDBPyConnection, path: Path) -> None:
     quoted = str(path.absolute()).replace("'", "''")
-    connection.execute(f"ATTACH '{quoted}' AS {_ATTACHED}; USE {_ATTACHED}")
+    connection.execute(f"ATTACH '{quoted}' AS {_ATTACHED} (ROW_GROUP_SIZE {ROW_GROUP_EVENTS}); USE {_ATTACHED}")
 
 
 def _insert_run(connection: DuckDBPyConnection, run: RunRow) -> None:
@@ -216,6 +228,11 @@ def _insert_run(connection: DuckDBPyConnection, run: RunRow) -> None:
     }
     marks = ", ".join("?" * len(row))
     connection.execute(f"INSERT INTO run ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+
+
+def _joined(arrays: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Arrays of records as one."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _fields(records: NDArray[np.void]) -> dict[str, NDArray[Any]]:

@@ -200,9 +200,8 @@ def _end(work: _Work, thread: threading.Thread) -> None:
 
 
 def _put(store: RecordingStore, taken: list[Batch | RunEnd | None]) -> None:
-    """Write batches, and then the end if it is there: nothing but None comes behind it."""
-    if batches := [each for each in taken if isinstance(each, Batch)]:
-        store.put(batches)
-    for each in taken:
-        if isinstance(each, RunEnd):
-            store.end(each)
+    """Write batches, and the end if it is there: nothing but None comes behind it."""
+    batches = [each for each in taken if isinstance(each, Batch)]
+    end = next((each for each in taken if isinstance(each, RunEnd)), None)
+    if batches or end is not None:
+        store.put(batches, end)

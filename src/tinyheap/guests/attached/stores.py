@@ -17,8 +17,8 @@ from wasmtime import _ffi as ffi
 
 from tinyheap.errors import HeapCorruptError, RecordingError, TinyheapError
 from tinyheap.guests import serve
-from tinyheap.guests.rewrite.instrumenting import SHADOW_STACK_EXPORT
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
+from tinyheap.guests.rewrite.sites import SHADOW_STACK_EXPORT
 
 if TYPE_CHECKING:
     from wasmtime import Instance, Store

@@ -31,7 +31,7 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.guests.record._recorder is not compiled")
 
-from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING
+from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.libc.stdlib import calloc as c_calloc
 from cython.cimports.libc.stdlib import free as c_free
@@ -129,9 +129,18 @@ def new_stack(log: LogPointer, parent: u64, site: u64, depth: u64) -> u64:
 
 def place_of(log: LogPointer, key: u64) -> u64:
     """Where the table has the key, or where it goes."""
-    # Fibonacci hashing: the product's high bits depend on all of the key's.
-    place: u64 = (key * GOLDEN) >> 32 & log.children_mask
+    # A stack's first two children lie at the stack's own places if these are free, since who goes down a new path reads
+    # along the table so, which is far larger than the cache.
+    place: u64 = (key >> 32) << 1 & log.children_mask
     found: u64 = load64(log.children + place * CHILD_BYTES)
+    if found != 0 and found != key:
+        place += 1
+        found = load64(log.children + place * CHILD_BYTES)
+    if found == 0 or found == key:
+        return log.children + place * CHILD_BYTES
+    # Fibonacci hashing: the product's high bits depend on all of the key's.
+    place = (key * GOLDEN) >> 32 & log.children_mask
+    found = load64(log.children + place * CHILD_BYTES)
     while found != 0 and found != key:
         place = (place + 1) & log.children_mask
         found = load64(log.children + place * CHILD_BYTES)
@@ -491,9 +500,9 @@ class EventLog:
         release(self._log.recent)
 
     def _renew(self) -> cython.void:
-        """Make empty buffers."""
-        self._events = bytearray(EVENT_ROOM * EVENT_BYTES)
-        self._stacks = bytearray(STACK_ROOM * STACK_BYTES)
+        """Make buffers with nothing in them, not even zeros."""
+        self._events = PyByteArray_FromStringAndSize(cython.NULL, EVENT_ROOM * EVENT_BYTES)
+        self._stacks = PyByteArray_FromStringAndSize(cython.NULL, STACK_ROOM * STACK_BYTES)
         self._log.event_buffer = cython.cast(cython.size_t, PyByteArray_AS_STRING(self._events))
         self._log.stack_buffer = cython.cast(cython.size_t, PyByteArray_AS_STRING(self._stacks))
         self._log.event_count = self._log.stack_count = self._log.death_count = 0

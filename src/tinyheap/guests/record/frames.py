@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 
-from tinyheap.guests.rewrite.shadow_stack import INDIRECT, Sites
+from tinyheap.guests.rewrite.sites import INDIRECT, Sites
 from tinyheap.recordings.batch import STACK, Batch
 from tinyheap.recordings.row_types import FrameRow
 from tinyheap.symbols.paths import ShortNames

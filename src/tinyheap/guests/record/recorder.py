@@ -44,8 +44,7 @@ from tinyheap.errors import GuestError, RecordingError
 from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
 from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
-from tinyheap.guests.rewrite.instrumenting import GROWN, RECORDER_IMPORT, SHADOW_STACK_EXPORT
-from tinyheap.guests.rewrite.shadow_stack import Sites
+from tinyheap.guests.rewrite.sites import GROWN, RECORDER_IMPORT, SHADOW_STACK_EXPORT, Sites
 from tinyheap.guests.serve.growing import refusal
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.ownership import SoleOwner

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tinyheap.errors import RecordingError
-from tinyheap.guests.rewrite.shadow_stack import ENTRY_BYTES
+from tinyheap.guests.rewrite.sites import ENTRY_BYTES
 from tinyheap.heap.collectors import Collector, Encoding
 from tinyheap.recordings.batch import Batch
 from tinyheap.recordings.row_types import CallRow, CollectionRow, GrowthRow, SampleRow, SnapshotRow

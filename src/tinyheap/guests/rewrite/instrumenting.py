@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tinyheap.errors import MalformedModuleError
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT, take_out
-from tinyheap.guests.rewrite.shadow_stack import GROW, GROWING, ShadowStack, Sites, keep_shadow_stack
+from tinyheap.guests.rewrite.shadow_stack import ShadowStack, keep_shadow_stack
+from tinyheap.guests.rewrite.sites import GROW, GROWING, GROWN, NOTE, RECORDER_IMPORT, SHADOW_STACK_EXPORT, Sites
 from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
 from tinyheap.wasm.entities import FunctionType
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 
     from tinyheap.recognize.facts import Guest, ServedHeap
     from tinyheap.wasm import Module
-
-RECORDER_IMPORT: Final = "tinyheap.recorder"
-NOTE: Final = "note"
-"""The one function that is imported from there: (kind, address, size, layout), all i32."""
-GROWN: Final = "grown"
-"""Where memory grows by instructions of the module, it imports this from there, too: (pages asked for, what the instruction
-gave, pages now), all i32."""
-SHADOW_STACK_EXPORT: Final = "tinyheap.shadow_stack"
 
 _ALLOC_NAME: Final = "runtime.alloc"
 _MALLOC_NAME: Final = "malloc"

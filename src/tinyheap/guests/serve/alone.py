@@ -6,7 +6,7 @@ It is rehearsed before it is replaced, and a served guest asks it for what only 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import wasmtime
@@ -32,6 +32,15 @@ def _nobody(slot: int, arguments: Sequence[int]) -> NoReturn:
     raise wasmtime.Trap(f"there is no guest whose function in slot {slot} could be called")
 
 
+@lru_cache(maxsize=8)
+def _compiled(wasm: bytes) -> tuple[wasmtime.Engine, wasmtime.Module]:
+    """A module ready for any number of instances: compiling it takes as long as half a run of its program."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    engine = wasmtime.Engine(config)
+    return engine, compile_module(engine, wasm)
+
+
 class Alone:
     """An instance of nothing but a guest's allocator.
 
@@ -47,10 +56,7 @@ class Alone:
     def __init__(self, wasm: bytes, facts: BestFitHeap, fuel: int) -> None:
         self._facts, self._fuel = facts, fuel
         self._call_guest: CallGuest = _nobody
-        config = wasmtime.Config()
-        config.consume_fuel = True
-        self._engine = wasmtime.Engine(config)
-        self._compiled = compile_module(self._engine, wasm)
+        self._engine, self._compiled = _compiled(wasm)
         self.begin()
 
     def begin(self) -> None:

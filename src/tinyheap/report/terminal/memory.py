@@ -47,7 +47,8 @@ class LinearMemoryCard:
             rest = len(memory.growths) - GROWTHS_SHOWN
             if rest > 0:
                 yield Text(f"and {rest:,} before", "dim")
-            yield from map(Text, fragmentation_lines(memory))
+            if memory.last_fragmentation is not None:
+                yield Text(fragmentation_line(memory.last_fragmentation))
         else:
             yield Text("it never grew", "dim")
         if memory.allocator_calls:
@@ -67,15 +68,14 @@ class LinearMemoryCard:
         return table
 
 
-def fragmentation_lines(memory: LinearMemory) -> Iterator[str]:
-    """Of the last growth that enough memory was free for, but not in one piece: what was asked for, and what there was."""
-    for each in [each for each in memory.growths if each.is_fragmentation][-1:]:
-        came = "was to grow" if each.refused_by else "grew"
-        name = printable(each.site.name)
-        yield (
-            f"fragmentation: for {size_text(each.wanted_bytes or 0)} asked for in {name} the heap {came}, since of its "
-            f"{size_text(each.free_bytes or 0)} free at most {size_text(each.largest_free_bytes or 0)} were in one piece"
-        )
+def fragmentation_line(growth: MemoryGrowth) -> str:
+    """Of a growth that enough memory was free for, but not in one piece: what was asked for, and what there was."""
+    came = "was to grow" if growth.refused_by else "grew"
+    name = printable(growth.site.name)
+    return (
+        f"fragmentation: for {size_text(growth.wanted_bytes or 0)} asked for in {name} the heap {came}, since of its "
+        f"{size_text(growth.free_bytes or 0)} free at most {size_text(growth.largest_free_bytes or 0)} were in one piece"
+    )
 
 
 def limits_text(memory: LinearMemory) -> str:
