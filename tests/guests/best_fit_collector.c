@@ -3,6 +3,7 @@
  *   PRECISE=1      headers hold a layout                    BACK=1       headers lie behind objects, as from 0.42 on
  *   TASKS=1        a current task decides about the stack   EXPLICIT=1   the program itself asks for collections too
  *   SAVED=1        with TASKS: while a task runs, the stack is scanned from where it was left
+ *   OWN_STACK=1    with TASKS: a task has a stack that is an object, and a collection leaves on it what it scanned last
  *   SECRET=1       a collection leaves a word on the stack that is none of its variables
  *   FINALIZERS=1   objects may have a finalizer, which an allocation that collects runs at once, from within its own frame
  *   SMALLEST=12    no object is smaller, and the allocator relies on it
@@ -184,9 +185,15 @@ static void scan_layout(word from, word bytes, word layout) {
 #endif
 
 static void finish_mark(void) {
+#if OWN_STACK
+    struct header *volatile scanned = 0;
+#endif
     for (;;) {
         struct header *header = scan_list;
         if (!header) return;
+#if OWN_STACK
+        scanned = header;
+#endif
         scan_list = header->next;
 #if PRECISE
         if ((header->layout & 1) && header->layout >> 6 == 0) continue;
@@ -421,3 +428,37 @@ static void collect_and_drain(void) {
 #define SET_UP_MORE() build_free_ranges()
 
 #include "trees.h"
+
+#if OWN_STACK
+enum { OWN_STACK_BYTES = 4096 };
+
+/* Leaves a pointer on the stack, in words that are dead from then on. */
+__attribute__((noinline)) static void forget(struct tree *tree) {
+    struct tree *volatile words[64];
+    for (word i = 0; i < 64; i++) words[i] = tree;
+}
+
+/* Keeps half of each tree nowhere but there. */
+__attribute__((noinline)) static word grow_trees(word trees, word depth) {
+    word total = 0;
+    for (word i = 0; i < trees; i++) {
+        struct tree *volatile *place = (struct tree *volatile *)&kept[i & 1];
+        grow_tree(place, depth);
+        forget((*place)->left);
+        (*place)->left = 0;
+        total += sum(*place);
+    }
+    return total;
+}
+
+/* As run, in a task. */
+__attribute__((export_name("run_task"))) word run_task(word trees, word depth) {
+    word before = stack_pointer(), stack = (word)(uintptr_t)alloc(OWN_STACK_BYTES, 0);
+    current_task = stack;
+    set_stack_pointer(stack + OWN_STACK_BYTES);
+    word total = grow_trees(trees, depth);
+    set_stack_pointer(before);
+    current_task = 0;
+    return total;
+}
+#endif

@@ -36,6 +36,7 @@ class Build(NamedTuple):
     finalizers: bool = False
     smallest: bool = False
     indirect: bool = False
+    own_stack: bool = False
 
     @property
     def entries(self) -> int:
@@ -63,6 +64,7 @@ class Build(NamedTuple):
             "finalizers",
             "smallest",
             "indirect",
+            "own_stack",
         )
         words = [name for name in names if getattr(self, name)]
         return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
@@ -100,6 +102,7 @@ def compiled(
         "FINALIZERS": build.finalizers,
         "SMALLEST": 12 * build.smallest,
         "INDIRECT": build.indirect,
+        "OWN_STACK": build.own_stack,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

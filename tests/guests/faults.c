@@ -1,5 +1,9 @@
 /* The block collector in a program that a host drives to do what programs must not. */
+#if BEST_FIT
+#include "best_fit_collector.c"
+#else
 #include "block_collector.c"
+#endif
 
 #define EXPORT(name) __attribute__((export_name(#name), noinline))
 
@@ -17,10 +21,23 @@ EXPORT(fill) void fill(word to, word length_bytes, word value) {
     for (word i = 0; i < length_bytes; i++) ((volatile uint8_t *)(uintptr_t)to)[i] = (uint8_t)value;
 }
 
+/* Where the object that holds an address ends. */
+static word end_of(word pointer) {
+#if BEST_FIT && BACK
+    return address(head(block_of(pointer)) + 1) - HEADER_BYTES;
+#elif BEST_FIT
+    word end = block_of(pointer) + 1;
+    while (end < end_block && state(end) == TAIL_BIT) end++;
+    return address(end);
+#else
+    return address(next((pointer - HEAP_START) / 16));
+#endif
+}
+
 /* As TinyGo's: an object is as large as its blocks. */
 EXPORT(resize) word resize(word old, word size) {
     if (old == 0) return (word)(uintptr_t)alloc(size, 0);
-    word old_bytes = address(next((old - HEAP_START) / 16)) - old;
+    word old_bytes = end_of(old) - old;
     if (size <= old_bytes) return old;
     void *made = alloc(size, 0);
     memcpy(made, (void *)(uintptr_t)old, old_bytes);

@@ -33,3 +33,4 @@ __attribute__((noinline, used)) void *memcpy(void *to, const void *from, unsigne
 
 /* In stack_pointer.s. */
 word stack_pointer(void);
+void set_stack_pointer(word);

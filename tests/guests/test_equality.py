@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 
 import pytest
+from examples.host_shutter import GENERATOR
 
 import guests_modules
 import needs
@@ -147,6 +149,39 @@ def test_model_and_kernel_agree_under_stress(name: str) -> None:
 def work_of(collection: Collection) -> tuple[object, ...]:
     """What a collection did, without how long it took."""
     return collection.reason, collection.freed_objects, collection.freed_blocks, collection.live_objects
+
+
+def astro_page(names: int) -> str:
+    """A page of Astro's."""
+    items = "".join(f'<li class="c{n % 7}">{{name{n}}}</li>\n' for n in range(names))
+    consts = "".join(f"const name{n} = {n};\n" for n in range(names))
+    return f"---\n{consts}---\n<ul>{items}</ul>\n<style>.c1 {{ color: red; }}</style>\n"
+
+
+SCRIPTED: dict[str, list[tuple[str, Sequence[object]]]] = {
+    "astro-compiler-0.10.1": [
+        ("__astro_transform", [astro_page(names), {"sourcefile": "page.astro"}]) for names in (1, 40, 3, 400, 0)
+    ],
+    "shutter-crypto-2.0.0": [
+        ("__wasm_bridge__.encrypt", [b"Hello" * 9, GENERATOR, bytes(32), bytes(32)]),
+        ("__wasm_bridge__.encrypt", [b"", GENERATOR, bytes(range(32)), bytes(range(32))]),
+        ("__wasm_bridge__.encrypt", [b"Hello", b"no key", bytes(32), bytes(32)]),
+        ("__wasm_bridge__.verifyDecryptionKey", [bytes(64), GENERATOR, bytes(32)]),
+    ],
+}
+"""Calls of functions that a program leaves in JavaScript's global object."""
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_all_is_the_same_where_functions_are_left_in_the_global_object(name: str, engine: str) -> None:
+    pair = pair_of(name)
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair, Policy(engine=engine))
+    for function, arguments in SCRIPTED[name][: None if engine == "kernel" else 2]:
+        assert ours.session.call_script(function, *arguments) == native.session.call_script(function, *arguments)
+        pairs.assert_equal(native, ours)
+    assert ours.heap is not None
+    assert ours.heap.collections
 
 
 POLICIES = {

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import guests_modules
 from guests import pairs, test_equality, texts
-from tinyheap.errors import UnsupportedGuestError
 from tinyheap.guests import Program
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.rehearse.guest_alone import RehearsalError
@@ -163,11 +162,6 @@ def test_no_policy_changes_the_output(name: str, policy: Policy) -> None:
     assert test_equality.formatted(ours, text) == test_equality.formatted(native, text)
     assert ours.heap is not None
     assert not ours.heap.problems()
-
-
-def test_a_guard_is_for_older_programs() -> None:
-    with pytest.raises(UnsupportedGuestError, match=r"collector of TinyGo up to 0\.39"):
-        Program.open(guests_modules.path("sh-syntax-0.6.0"), policy=Policy(guard=True))
 
 
 def test_a_recording_has_the_deaths_of_each_collection(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -15,7 +15,7 @@ from tinyheap.guests.program import Program
 from tinyheap.guests.rehearse.rehearsal import rehearse
 from tinyheap.guests.rehearse.requests import sizes_asked_for
 from tinyheap.guests.serve.replay import Replay
-from tinyheap.guests.serve.residue import Kind
+from tinyheap.guests.serve.residue import Kind, Residue
 from tinyheap.heap.growth import FixedStep
 from tinyheap.profile.summary import totals
 from tinyheap.recognize.facts import FixedRequest
@@ -27,6 +27,7 @@ from tinyheap.wasm import Module
 PLAIN = Build("2", link_time=False, precise=False, tasks=False, explicit=False, back=True)
 SECRET = PLAIN._replace(secret=True)
 FINALIZERS = PLAIN._replace(finalizers=True)
+OWN_STACK = PLAIN._replace(tasks=True, own_stack=True)
 ONE_SIZE = PLAIN._replace(link_time=True, one_size=True, back=False)
 BUILDS = [
     SECRET,
@@ -90,8 +91,35 @@ def test_where_all_is_explained_nothing_is_copied(monkeypatch: pytest.MonkeyPatc
     assert not copies
 
 
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize("is_doubted", [False, True])
+def test_all_is_the_same_in_tasks_whose_dead_words_keep_objects(
+    monkeypatch: pytest.MonkeyPatch, back: bool, is_doubted: bool
+) -> None:
+    """Whoever doubts has the call made first, and marks what survived: not in the original's order, but the same."""
+    if is_doubted:
+        monkeypatch.setattr(Residue, "is_understood", False)
+    pair = pair_of(OWN_STACK._replace(back=back))
+    assert pair.residues is not None
+    left = [word for found in pair.residues.functions[0].words.values() for word in found]
+    # By these words it shows which object was scanned last.
+    assert {word.variable for word in left} <= {"scan.header", "scan.first"}
+    native, ours = pairs.start_native(pair), pairs.start_ours(pair)
+    assert ours.session.call("run_task", 80, 6) == native.session.call("run_task", 80, 6)
+    pairs.assert_equal(native, ours)
+    assert len(ours.tasks) > 1
+    assert all(ours.tasks)
+
+
 @pytest.mark.parametrize(
-    "policy", [Policy(gc_every=100), Policy(growth=FixedStep(WASM_PAGE_BYTES)), Policy(clear_blocks=True)], ids=str
+    "policy",
+    [
+        Policy(gc_every=100),
+        Policy(gc_every=100, verify=True),
+        Policy(growth=FixedStep(WASM_PAGE_BYTES)),
+        Policy(clear_blocks=True),
+    ],
+    ids=str,
 )
 def test_finalizers_are_run_under_other_policies(policy: Policy) -> None:
     ours = pairs.start_ours(pair_of(FINALIZERS), policy)

@@ -178,14 +178,15 @@ def test_the_overwritten_layout_of_sh_syntax_is_found() -> None:
             finish(program)
 
 
-def test_what_cannot_be_guarded_is_not_to_be_run_with_a_guard() -> None:
-    with running(guests_modules.read("gofeatureflag-1.1.0"), Policy(verify=True)) as program:
+@pytest.mark.parametrize(("collector", "is_guarded"), [(None, True), ("best-fit-back", False)])
+def test_what_can_be_guarded_is_to_be_run_with_a_guard(collector: str | None, is_guarded: bool) -> None:
+    with running(guests_modules.read("gofeatureflag-1.1.0"), Policy(verify=True, collector=collector)) as program:
         address = program.call("malloc", 32)
         assert isinstance(address, int)
         program.memory.write(address, b"a" * 400)
         with pytest.raises(HeapCorruptError, match="something wrote to it after it was freed") as caught:
             finish(program)
-        assert "--guard" not in str(caught.value)
+    assert ("run with --guard to find out" in str(caught.value)) is is_guarded
 
 
 @pytest.mark.parametrize("module", ["gofmt-0.4.9", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"])

@@ -1,4 +1,4 @@
-"""The Go/JavaScript bridge, through programs that speak either ABI, and its values against node's."""
+"""The Go/JavaScript bridge, through programs that speak each ABI, and its values against node's."""
 
 from __future__ import annotations
 
@@ -66,20 +66,21 @@ ADDRESSED = {
     "copyBytesToJS": "(param i32 i32 i32 i32 i32 i32)",
     "finalizeRef": "(param i32 i32)",
 }
+OLDEST = {name: kind.replace("(param ", "(param i32 ") for name, kind in ADDRESSED.items()}
 
 
 class Go:
     """A program that only passes its calls on to the bridge, so that a test can be the program.
 
-    References go in and out as numbers in both ABIs; texts and arrays of references are laid in its memory.
+    References go in and out as numbers in all ABIs; texts and arrays of references are laid in its memory.
     """
 
     TEXT, VALUES, RESULT, REFERENCES = 1024, 8192, 256, 512
 
-    def __init__(self, addressed: bool = False, script_limit_bytes: int = 1 << 28) -> None:
-        self.addressed = addressed
-        types = ADDRESSED if addressed else BOXED
-        name = "env" if addressed else "gojs"
+    def __init__(self, context_words: int = 0, script_limit_bytes: int = 1 << 28) -> None:
+        self.addressed, self.context = context_words > 0, [0] * context_words
+        types = {0: BOXED, 1: ADDRESSED, 2: OLDEST}[context_words]
+        name = "env" if self.addressed else "gojs"
         imports = "".join(f'(import "{name}" "syscall/js.{key}" (func ${key} {t}))' for key, t in types.items())
         exports = "".join(f'(export "{key}" (func ${key}))' for key in types)
         self.out = io.BytesIO()
@@ -112,7 +113,7 @@ class Go:
                 references += 8
             else:
                 words.append(parameter)
-        result = self.session.call(name, *words, *([0] if self.addressed else []))
+        result = self.session.call(name, *words, *self.context)
         if pair or (self.addressed and returns == "ref"):
             return self.memory.read_u64(self.RESULT)
         return int(result or 0) & (2**64 - 1)
@@ -129,16 +130,16 @@ class Go:
         length = self.memory.read_u32(self.RESULT + 8)
         place = [prepared] if not self.addressed else [self.REFERENCES]
         self.memory.write_u64(self.REFERENCES, prepared)
-        self.session.call("valueLoadString", *place, self.TEXT, length, length, *([0] if self.addressed else []))
+        self.session.call("valueLoadString", *place, self.TEXT, length, length, *self.context)
         return self.memory.read(self.TEXT, length).decode()
 
     def string(self, text: str) -> int:
         return self.call("stringVal", text, returns="ref")
 
 
-@pytest.fixture(params=[False, True], ids=["boxed", "addressed"])
+@pytest.fixture(params=[0, 1, 2], ids=["boxed", "addressed", "oldest"])
 def go(request: pytest.FixtureRequest) -> Go:
-    return Go(addressed=request.param)
+    return Go(context_words=request.param)
 
 
 def number(value: float) -> int:
@@ -163,7 +164,7 @@ def test_arrays_have_length_and_elements(go: Go) -> None:
     if go.addressed:
         go.memory.write_u64(go.REFERENCES, array)
         go.memory.write_u64(go.REFERENCES + 8, NULL)
-        go.session.call("valueSetIndex", go.REFERENCES, prepared, go.REFERENCES + 8, 0)
+        go.session.call("valueSetIndex", go.REFERENCES, prepared, go.REFERENCES + 8, *go.context)
     else:
         go.session.call("valueSetIndex", array, prepared, NULL)
     assert go.call("valueLength", array) == 5
@@ -192,17 +193,16 @@ def test_numbers_and_the_fixed_values_are_references_of_their_own(go: Go) -> Non
 def test_bytes_are_copied_both_ways_up_to_the_shorter(go: Go) -> None:
     array, _ = go.attempt("valueNew", go.get(GLOBAL, "Uint8Array"), [number(4)])
     go.memory.write(2048, b"abcdef")
-    flag = [0] if go.addressed else []
 
     def reference(value: int) -> int:
         go.memory.write_u64(go.REFERENCES, value)
         return go.REFERENCES if go.addressed else value
 
-    go.session.call("copyBytesToJS", go.RESULT, reference(array), 2048, 6, 6, *flag)
+    go.session.call("copyBytesToJS", go.RESULT, reference(array), 2048, 6, 6, *go.context)
     assert go.memory.read(go.RESULT, 5) == b"\4\0\0\0\1"
-    go.session.call("copyBytesToGo", go.RESULT, 3000, 3, 3, reference(array), *flag)
+    go.session.call("copyBytesToGo", go.RESULT, 3000, 3, 3, reference(array), *go.context)
     assert (go.memory.read(go.RESULT, 5), go.memory.read(3000, 4)) == (b"\3\0\0\0\1", b"abc\0")
-    go.session.call("copyBytesToGo", go.RESULT, 3000, 3, 3, reference(NULL), *flag)
+    go.session.call("copyBytesToGo", go.RESULT, 3000, 3, 3, reference(NULL), *go.context)
     assert go.memory.read(go.RESULT, 5) == b"\0\0\0\0\0"
 
 
@@ -218,14 +218,101 @@ def test_what_is_thrown_reaches_the_program_as_a_value(go: Go) -> None:
     assert (fine, go.text(go.get(error, "message"))) == (False, "undefined is not a function")
 
 
+def promised(realm: Realm, body: script.Body) -> script.Value:
+    return realm.construct(realm.global_object.get("Promise"), [realm.make_function("executor", body)])
+
+
+def told(realm: Realm, promise: script.Value) -> list[tuple[str, script.Value]]:
+    """What a promise comes to, once all timers have run."""
+    heard: list[tuple[str, script.Value]] = []
+    assert isinstance(promise, script.ScriptObject)
+    hear = [
+        realm.make_function(name, lambda _this, arguments, name=name: heard.append((name, arguments[0])))  # type: ignore[misc]
+        for name in ("kept", "broken")
+    ]
+    realm.call(promise.get("then"), promise, hear)
+    assert not heard, "nobody is told at once"
+    while realm.timers.next_delay_ns() is not None:
+        realm.timers.run_first()
+    return heard
+
+
+def test_promises_are_kept_or_broken_once() -> None:
+    realm = realm_of()
+
+    def settle(which: int, value: script.Value) -> script.Value:
+        def body(_this: script.Value, arguments: Sequence[script.Value]) -> None:
+            for function in (arguments[which], *arguments):
+                realm.call(function, None, [value])
+
+        return promised(realm, body)
+
+    def throw(_this: script.Value, _arguments: Sequence[script.Value]) -> script.Value:
+        realm.throw("RangeError", "too far")
+
+    assert told(realm, settle(0, 5)) == [("kept", 5)]
+    assert told(realm, settle(1, "why")) == [("broken", "why")]
+    # One that is kept with another waits for that.
+    assert told(realm, settle(0, settle(0, "inner"))) == [("kept", "inner")]
+    assert told(realm, settle(0, settle(1, "inner"))) == [("broken", "inner")]
+    ((name, error),) = told(realm, promised(realm, throw))
+    assert (name, script.text_of(error)) == ("broken", "RangeError: too far")
+    assert told(realm, promised(realm, lambda _this, _arguments: None)) == []
+    with pytest.raises(script.Thrown, match="TypeError: Promise resolver 5 is not a function"):
+        realm.construct(realm.global_object.get("Promise"), [5])
+
+
+def test_promises_follow_each_other() -> None:
+    realm = realm_of()
+    first = promised(realm, lambda _this, arguments: realm.call(arguments[0], None, [1]))
+    assert isinstance(first, script.ScriptObject)
+
+    def fail(_this: script.Value, _arguments: Sequence[script.Value]) -> script.Value:
+        realm.throw("Error", "no")
+
+    failed = realm.call(first.get("then"), first, [realm.make_function("fail", fail)])
+    assert isinstance(failed, script.ScriptObject)
+    passed = realm.call(failed.get("then"), failed, [realm.make_function("not called", lambda _this, _: "wrong")])
+    assert isinstance(passed, script.ScriptObject)
+    caught = realm.call(
+        passed.get("catch"), passed, [realm.make_function("catch", lambda _this, a: script.text_of(a[0]))]
+    )
+    assert told(realm, caught) == [("kept", "Error: no")]
+
+
+def test_the_promise_of_a_program_s_function_is_waited_for_by_its_timers() -> None:
+    session = Go().session
+    assert session.bridge is not None
+    realm = session.bridge.realm
+
+    def settled_later(which: int) -> script.Body:
+        def body(_this: script.Value, arguments: Sequence[script.Value]) -> None:
+            settle = arguments[which]
+            realm.timers.add(5, lambda: realm.call(settle, None, ["at last"]))
+
+        return lambda _this, _arguments: promised(realm, body)
+
+    realm.global_object.put("keep", realm.make_function("keep", settled_later(0)))
+    realm.global_object.put("break", realm.make_function("break", settled_later(1)))
+    never = realm.make_function("never", lambda _this, _arguments: promised(realm, lambda _this, _arguments: None))
+    place = realm.global_object.get("__wasm_bridge__")
+    assert isinstance(place, script.ScriptObject)
+    place.put("never", never)
+    assert session.call_script("keep") == "at last"
+    with pytest.raises(errors.HostError, match="break threw at last"):
+        session.call_script("break")
+    with pytest.raises(errors.HostError, match=r"__wasm_bridge__\.never returned a promise that is neither kept nor"):
+        session.call_script("__wasm_bridge__.never")
+
+
 def test_what_the_host_lacks_is_named(go: Go) -> None:
     assert go.get(GLOBAL, "document") == 0
     with pytest.raises(errors.HostError, match=r"get 'body' on undefined; not offered here: global\.document"):
         go.get(0, "body")
-    go = Go(go.addressed)
+    go = Go(len(go.context))
     with pytest.raises(errors.HostError, match=r"called global\.fetch, which its JavaScript host does not offer"):
         go.attempt("valueCall", GLOBAL, "fetch", [])
-    go = Go(go.addressed)
+    go = Go(len(go.context))
     with pytest.raises(errors.HostError, match="JavaScript source"):
         go.attempt("valueNew", go.get(GLOBAL, "Function"), [go.string("return 1")])
 
@@ -516,8 +603,8 @@ WORDS = st.sampled_from([0, 8, 256, 65528, 65535, -1, 2**31 - 1]) | st.integers(
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_a_program_passes_ends_in_a_result_or_a_typed_error(data: st.DataObject) -> None:
-    addressed = data.draw(st.booleans())
-    go = FUZZED[addressed]
+    context_words = data.draw(st.sampled_from(sorted(FUZZED)))
+    go = FUZZED[context_words]
     name = data.draw(st.sampled_from(sorted(BOXED)))
     go.memory.write(0, data.draw(st.binary(max_size=64)))
     kinds = go.session.function(name).type(go.session.store).params
@@ -526,8 +613,8 @@ def test_whatever_a_program_passes_ends_in_a_result_or_a_typed_error(data: st.Da
         go.session.call(name, *words)
     if go.session.phase == "ended":
         # Its host gave up on it in the middle of a call.
-        go = FUZZED[addressed] = Go(addressed, script_limit_bytes=1 << 22)
+        go = FUZZED[context_words] = Go(context_words, script_limit_bytes=1 << 22)
     assert go.get(GLOBAL, "global") == go.get(GLOBAL, "globalThis")
 
 
-FUZZED = {addressed: Go(addressed, script_limit_bytes=1 << 22) for addressed in (False, True)}
+FUZZED = {words: Go(words, script_limit_bytes=1 << 22) for words in (0, 1, 2)}

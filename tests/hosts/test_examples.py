@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from examples.host_astro import PAGE, transformed
 
 import guests_modules
 import needs
+from tinyheap import Program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -52,6 +55,12 @@ DRIVEN = {
         0,
         ["B-MA 1234: DE", "1234 BCD: ES", "WA 12345: PL", "AA-229-BB: FR", "12-AB-34: NL", "?: nowhere"],
     ),
+    "astro-compiler-0.10.1": ("host_astro.py", 0, ["import {", *["  "] * 13, '} from "astro/internal";', *[""] * 22]),
+    "shutter-crypto-2.0.0": (
+        "host_shutter.py",
+        0,
+        [*(f"epoch {epoch}: " for epoch in range(4)), "Error: invalid eon public key: bn256: not enough data"],
+    ),
     "gofeatureflag-1.1.0": ("host_flags.py", 0, ["off (DEFAULT): 90 users", "on (TARGETING_MATCH): 10 users"]),
     "gofeatureflag-1.3.0": ("host_flags.py", 0, ["off (DEFAULT): 90 users", "on (TARGETING_MATCH): 10 users"]),
 }
@@ -73,3 +82,26 @@ def test_a_program_is_driven_on_tinyheaps_collector_as_on_its_own(module: str) -
     (output,) = said
     lines = output.splitlines()
     assert [line[: len(start)] for line, start in zip(lines, beginnings, strict=True)] == beginnings
+
+
+_TRANSFORM = """
+import { pathToFileURL } from "node:url";
+const { entry, source, options } = JSON.parse(await new Response(process.stdin).text());
+const glue = await import(pathToFileURL(entry));
+process.stdout.write((await glue.transform(source, options)).code, () => process.exit(0));
+"""
+
+
+def test_a_page_becomes_what_it_becomes_in_node() -> None:
+    entry = guests_modules.path("astro-compiler-0.10.1").with_name("node") / "index.js"
+    options = {"sourcefile": "page.astro", "site": "https://example.org"}
+    real = subprocess.run(
+        [needs.tool("node"), "--input-type=module", "--eval", _TRANSFORM],
+        input=json.dumps({"entry": str(entry), "source": PAGE, "options": options}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with Program.open(guests_modules.path("astro-compiler-0.10.1")) as program:
+        program.start()
+        assert transformed(program, PAGE) == real.stdout

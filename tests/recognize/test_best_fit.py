@@ -20,6 +20,7 @@ from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.facts import BestFitHeap, Confidence, Guest, HeaderPlace, Role, StackScan
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.recognize.identify import block_heap, identify, identify_file
+from tinyheap.recognize.locate.resizing import with_realloc
 from tinyheap.wasm import Module
 from tinyheap.wasm.leb128 import encode_unsigned
 
@@ -304,3 +305,22 @@ def test_a_component_is_what_its_largest_core_module_is() -> None:
 def component(*modules: bytes) -> bytes:
     sections = b"".join(b"\x01" + encode_unsigned(len(data)) + data for data in modules)
     return b"\0asm\x0d\0\x01\0" + sections
+
+
+@pytest.mark.parametrize(("optimization", "link_time", "precise", "back"), list(product("12sz", *[[False, True]] * 3)))
+@pytest.mark.parametrize("is_stripped", [False, True])
+def test_realloc_is_found(optimization: str, link_time: bool, precise: bool, back: bool, is_stripped: bool) -> None:
+    build = Build(optimization, link_time, precise, tasks=False, explicit=False, back=back)
+    wasm = collectors.compiled(build, "best_fit_faults.c")
+    module = Module.parse(collectors.transformed(wasm, "wasm-strip") if is_stripped else wasm)
+    heap = with_realloc(module, heap_of(identify(module)))
+    (resize,) = (export.index for export in module.exports if export.name == "resize")
+    assert [redirect.function for redirect in heap.redirects if redirect.role is Role.REALLOC] == [resize]
+    # What found the end of an object for it is not called any more.
+    assert not heap.format_readers
+
+
+@pytest.mark.parametrize("name", FRONT + BACK)
+def test_there_is_no_realloc_where_resizing_makes_new_objects(name: str) -> None:
+    heap = heap_of(guest_of(name))
+    assert with_realloc(Module.parse(guests_modules.read(name)), heap) == heap

@@ -394,8 +394,6 @@ def _check_served(prepared: Prepared, policy: Policy) -> None:
     guest, served = prepared.guest, prepared.served
     if served is not None:
         _check_other_collector(served, policy)
-    if isinstance(served, BestFitHeap) and policy.guard:
-        raise UnsupportedGuestError("a guard needs the collector of TinyGo up to 0.39; run this module without it")
     if guest is None or served is not None or (guest.leaking is not None and policy == Policy(leaking=True)):
         return
     from tinyheap.recognize.identify import block_heap

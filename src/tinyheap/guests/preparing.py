@@ -81,6 +81,11 @@ class Form(Enum):
         return self in (Form.RECORDED, Form.GUARDED_AND_RECORDED, Form.INJECTED)
 
     @property
+    def serves_realloc(self) -> bool:
+        """Whether the module's ``realloc``, if it has one, is taken out, too."""
+        return self in (Form.GUARDED, Form.GUARDED_AND_RECORDED)
+
+    @property
     def keeps_collector(self) -> bool:
         """Whether the module keeps its own collector, whatever that is."""
         return self in (Form.NATIVE, Form.INJECTED)
@@ -185,7 +190,6 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     # What is prepared already starts sooner without these.
     from tinyheap.guests.rewrite.rewriting import expose_stack, rewrite
     from tinyheap.recognize.identify import identify
-    from tinyheap.recognize.locate.resizing import with_realloc
     from tinyheap.wasm import Module
 
     try:
@@ -196,11 +200,11 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
             raise
         return _unreadable(wasm, engine, error)
     with_symbols = module if symbols is None else _symbols(symbols, module)
-    if guest.heap is not None and form in (Form.GUARDED, Form.GUARDED_AND_RECORDED):
-        guest = replace(guest, heap=with_realloc(module, guest.heap))
     residues = None
     if not form.keeps_collector and guest.best_fit is not None:
         guest, residues = _rehearsed(module, guest, guest.best_fit)
+    if form.serves_realloc:
+        guest = _with_realloc(module, guest)
     served = None if form.keeps_collector else _served_heap(guest, residues)
     sites = b""
     if form.is_recorded:
@@ -214,6 +218,17 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     elif guest.stack is not None:
         wasm = expose_stack(module, guest.stack)
     return Prepared(guest, compile_module(engine, wasm), False, sites, residues, form.keeps_collector)
+
+
+def _with_realloc(module: Module, guest: Guest) -> Guest:
+    """A guest whose ``realloc``, if it has one, is to be replaced, too."""
+    from tinyheap.recognize.locate.resizing import with_realloc
+
+    if guest.heap is not None:
+        guest = replace(guest, heap=with_realloc(module, guest.heap))
+    if guest.best_fit is not None:
+        guest = replace(guest, best_fit=with_realloc(module, guest.best_fit))
+    return guest
 
 
 def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residues | None]:

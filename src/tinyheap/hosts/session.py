@@ -396,6 +396,7 @@ class HostSession(SoleOwner):
                 lambda: self.memory,
                 lambda: self._call_from_host("resume"),
                 lambda: self._call_from_host("go_scheduler"),
+                self._serve_timers,
             )
         return self._bridge.offer(self.linker, wanted)
 
@@ -497,11 +498,11 @@ class HostSession(SoleOwner):
         if self.exit_code is None:
             self._run_main("run_timers", self.life.check_callable, self._serve_timers)
 
-    def _serve_timers(self) -> None:
+    def _serve_timers(self, is_enough: Callable[[], bool] = lambda: False) -> None:
         if self._realm is None:
             return
         timers = self._realm.timers
-        while (delay_ns := timers.next_delay_ns()) is not None:
+        while not is_enough() and (delay_ns := timers.next_delay_ns()) is not None:
             if delay_ns:
                 self.sleep(delay_ns)
             else:
@@ -537,7 +538,8 @@ class HostSession(SoleOwner):
     def call_script(self, name: str, *arguments: object) -> object:
         """What a function returns that the program has put into JavaScript's global object.
 
-        Arguments and result are text, bytes, numbers, and lists and mappings of them.
+        Arguments and result are text, bytes, numbers, and lists and mappings of them.  A promise is waited for, by the
+        program's timers.
 
         Raises:
             HostError: If there is none, or it throws.

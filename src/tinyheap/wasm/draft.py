@@ -69,7 +69,7 @@ class Draft:
     redirected: dict[int, int]
     """Where direct calls in the module's own code go, by function."""
     names: dict[int, str]
-    """Names of functions that were added."""
+    """Names of functions that were added, or given another one."""
     custom: dict[str, bytes]
     """Payloads of custom sections that are added, or replaced, by name."""
 

@@ -196,12 +196,16 @@ class Editor:
 
     # Code
 
-    def replace_body(self, function: int, code: Code, local_types: Iterable[ValueType] = ()) -> None:
-        """Give a function another body; an imported one is defined here from now on."""
+    def replace_body(
+        self, function: int, code: Code, local_types: Iterable[ValueType] = (), name: str | None = None
+    ) -> None:
+        """Give a function another body, and another name if `name` is one; an imported one is defined here from now on."""
         old = self._function(function)
         self._forget_body(function)
         self._draft.functions[function] = Function(function, old.type_index)
         self._draft.bodies[function] = _new_body(code, local_types)
+        if name is not None:
+            self._draft.names[function] = name
 
     def insert_before(self, function: int, offset: int, code: Code) -> None:
         """Put code in front of the instruction at byte `offset` of the file, after code that was put there earlier."""

@@ -15,6 +15,8 @@ ALLOC_IMPORT: Final = "tinyheap"
 STACK_POINTER_EXPORT: Final = "tinyheap.stack_pointer"
 MEMORY_EXPORT: Final = "tinyheap.memory"
 TABLE_EXPORT: Final = "tinyheap.table"
+_ASKING: Final = "tinyheap.ask"
+"""What an alloc that asks the host is called; call stacks leave out what is called so (`tinyheap.hosts.frames`)."""
 
 
 def rewrite(module: Module, facts: ServedHeap) -> bytes:
@@ -63,7 +65,7 @@ def _ask_with_stack(editor: Editor, function: int, name: str, facts: BestFitHeap
         (facts.layout_parameter, 0 if fixed is None else fixed.layout),
     ):
         code = code.i32_const(value) if parameter is None else code.local_get(parameter)
-    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask))
+    editor.replace_body(function, code.global_get(facts.roots.stack_pointer_global).call(ask), name=_ASKING)
 
 
 def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) -> None:
@@ -71,4 +73,5 @@ def _ask_for(editor: Editor, function: int, name: str, request: FixedRequest) ->
     from tinyheap.wasm import Code
 
     ask = editor.add_import_function(ALLOC_IMPORT, name, ("i32", "i32"), ("i32",))
-    editor.replace_body(function, Code().i32_const(request.size_bytes).i32_const(request.layout).call(ask))
+    code = Code().i32_const(request.size_bytes).i32_const(request.layout).call(ask)
+    editor.replace_body(function, code, name=_ASKING)

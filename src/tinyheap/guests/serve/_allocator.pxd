@@ -29,6 +29,7 @@ ctypedef Link* LinkPointer
 
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
 cdef u64 allocate(Link* link, u64 size_bytes, u64 layout) noexcept nogil
+cdef bint begin(Link* link) noexcept nogil
 cdef u64 ask_owner(Link* link, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 find_room(Link* link, u64 size_bytes, u64 layout) noexcept nogil
 cdef void write_variables(Link* link) noexcept nogil

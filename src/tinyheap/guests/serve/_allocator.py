@@ -29,7 +29,9 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     address: u64
     if link.layout_index != ONES:
         layout = load32(at + (link.layout_index << 4))
-    if link.calls_left == 0 or (link.heap_end != 0 and not holds_variables(link)):
+    if link.heap == cython.NULL and begin(link):
+        address = 0
+    elif link.calls_left == 0 or (link.heap_end != 0 and not holds_variables(link)):
         address = ask_owner(link, size_bytes, layout)
     else:
         link.calls_left -= 1
@@ -90,6 +92,16 @@ def holds(address: u64, value: u64) -> cython.bint:
     return address == 0 or load64(address) == value
 
 
+def begin(link: LinkPointer) -> cython.bint:
+    """Have the owner tie a kernel, at the first call; whether it fails, which becomes the link's trap."""
+    with cython.gil:
+        try:
+            cython.cast(Allocator, link.allocator)._owner.begin()
+        except BaseException as error:
+            link.trap = trap_for(error)
+    return link.trap != 0
+
+
 def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
     """The address that the owner finds; its error, if it raises one, becomes the link's trap."""
     address: u64 = 0
@@ -120,8 +132,8 @@ class Allocator:
     Invariant: where no kernel is tied, ``calls_left`` is 0, so that every call asks the owner, however often that fails.
 
     Args:
-        owner: its ``allocate(size_bytes, layout)`` is called as soon as `serve_alone` allows no more calls, and when a
-            variable of the guest's that is checked was overwritten.
+        owner: its ``begin()`` is called while no kernel is tied, its ``allocate(size_bytes, layout)`` as soon as `serve_alone`
+            allows no more calls, and when a variable of the guest's that is checked was overwritten.
         size_index, layout_index: of the arguments; None where there is no layout.
     """
 

@@ -6,6 +6,7 @@ from tinyheap.heap.nextfit._kernel import Kernel
 
 @type_check_only
 class Owner(Protocol):
+    def begin(self) -> None: ...
     def allocate(self, size_bytes: int, layout: int, /) -> int: ...
 
 @type_check_only

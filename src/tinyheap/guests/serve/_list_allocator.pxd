@@ -53,6 +53,7 @@ ctypedef Link* LinkPointer
 
 cdef void* serve(void* env, void* caller, void* values, size_t count) noexcept nogil
 cdef u64 allocate(Link* link, u64 size_bytes, u64 layout, u64 stack_pointer) noexcept nogil
+cdef bint begin(Link* link) noexcept nogil
 cdef u64 ask_owner(Link* link, u64 size_bytes, u64 layout) noexcept nogil
 cdef u64 walk(Link* link, u64 blocks, u64 first) noexcept nogil
 cdef u64 follow_take(Link* link, u64 blocks) noexcept nogil

@@ -18,6 +18,7 @@ if not cython.compiled:
 from cython.cimports.tinyheap.guests.record._recorder import EventLog, note, trap_of
 from cython.cimports.tinyheap.heap._words import ONES, fill, load32, load64, store32, store64, u64
 from cython.cimports.tinyheap.heap.bestfit._allocate import alloc_object, uncount
+from cython.cimports.tinyheap.heap.bestfit._freelist import build_index
 from cython.cimports.tinyheap.heap.bestfit._kernel import Kernel
 from cython.cimports.tinyheap.heap.bestfit._state import DAMAGED, Heap, address_of, blocks_for
 
@@ -31,7 +32,9 @@ def serve(env: cython.p_void, caller: cython.p_void, values: cython.p_void, coun
     size_bytes: u64 = load32(at)
     layout: u64 = load32(at + 16)
     address: u64
-    if link.calls_left == 0 or (link.heap_end != 0 and not holds_variables(link)):
+    if link.heap == cython.NULL and begin(link):
+        address = 0
+    elif link.calls_left == 0 or (link.heap_end != 0 and not holds_variables(link)):
         address = ask_owner(link, size_bytes, layout)
     else:
         link.calls_left -= 1
@@ -63,8 +66,10 @@ def allocate(link: LinkPointer, size_bytes: u64, layout: u64, stack_pointer: u64
         write_words(link, EMPTY, stack_pointer)
         return heap.zero_size_address
     blocks = blocks_for(heap, size_bytes)
+    if heap.indexed == 0 and build_index(heap):
+        return ask_owner(link, size_bytes, layout)
     left = follow_take(link, blocks)
-    if heap.indexed == 0 or left == DAMAGED:
+    if left == DAMAGED:
         return ask_owner(link, size_bytes, layout)
     address = alloc_object(heap, size_bytes, layout)
     if address == 0 or address == DAMAGED:
@@ -204,6 +209,16 @@ def holds_variables(link: LinkPointer) -> cython.bint:
     )
 
 
+def begin(link: LinkPointer) -> cython.bint:
+    """Have the owner tie a kernel, at the first call; whether it fails, which becomes the link's trap."""
+    with cython.gil:
+        try:
+            cython.cast(ListAllocator, link.allocator)._owner.begin()
+        except BaseException as error:
+            link.trap = trap_for(error)
+    return link.trap != 0
+
+
 def ask_owner(link: LinkPointer, size_bytes: u64, layout: u64) -> u64:
     """The address that the owner finds; its error, if it raises one, becomes the link's trap."""
     address: u64 = 0
@@ -223,8 +238,8 @@ class ListAllocator:
     Invariant: where no kernel is tied, ``calls_left`` is 0, so that every call asks the owner, however often that fails.
 
     Args:
-        owner: its ``allocate(size_bytes, layout)`` is called as soon as `serve_alone` allows no more calls, when there is no
-            room, and when a variable of the guest's that is checked was overwritten.
+        owner: its ``begin()`` is called while no kernel is tied, its ``allocate(size_bytes, layout)`` as soon as `serve_alone`
+            allows no more calls, when there is no room, and when a variable of the guest's that is checked was overwritten.
     """
 
     def __init__(self, owner):
@@ -256,8 +271,7 @@ class ListAllocator:
             at = view.buffer_info()[0]
             self._link.words[index] = cython.cast(cython.pointer(LeftWord), cython.cast(cython.size_t, at))
             self._link.counts[index] = len(view) // 4
-            for below_bytes in view[::4]:
-                self._link.deepest_bytes = max(self._link.deepest_bytes, below_bytes)
+            self._link.deepest_bytes = max(0, self._link.deepest_bytes, *view[::4])
 
     def tie(self, kernel: Kernel, base: u64, memory_bytes: u64, free_ranges: u64, chain: u64, counters):
         """Serve from a kernel.

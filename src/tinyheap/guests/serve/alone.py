@@ -74,10 +74,11 @@ class Alone:
         self._memory = BoundMemory(self._store, instance)
         self._memory.locate()
         self._stack_pointer = cast("wasmtime.Global", exports[STACK_POINTER_EXPORT])
-        self._functions = [
-            cast("wasmtime.Func", exports[FUNCTION_EXPORT.format(index=index)])
-            for index in range(len(self._facts.redirects))
-        ]
+        self._functions = {
+            index: cast("wasmtime.Func", exports[FUNCTION_EXPORT.format(index=index)])
+            for index, redirect in enumerate(self._facts.redirects)
+            if redirect.role is not Role.REALLOC
+        }
 
     def _ask_guest(self, slot: int, *arguments: int) -> object:
         self._memory.locate()

@@ -226,15 +226,19 @@ class RecordOnStack:
         residues: what its functions leave.
         memory: the guest's.
         engine: of its heap.
+        replays: whether the original can be asked, since it would come to the same heap; not where objects are made longer.
     """
 
-    def __init__(self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine) -> None:
+    def __init__(
+        self, facts: BestFitHeap, residues: Residues, memory: BoundMemory, engine: BestFitEngine, *, replays: bool
+    ) -> None:
         self._facts, self._residues, self._memory, self._engine = facts, residues, memory, engine
         self._residue = next(iter(residues.functions.values()))
         self._tracer = Tracer(facts, engine, memory.read, memory.read_words)
         self._replay = Replay(residues.allocator, facts, memory, engine)
         self._index = self._alloc_index = alloc_index(facts)
-        self._is_called = self._is_in_doubt = False
+        self._replays = replays
+        self._can_replay = self._is_in_doubt = False
         self._covered: list[tuple[int, int]] = []
         """Words that the original's frames lie on while it marks: address, and what was there."""
 
@@ -243,12 +247,12 @@ class RecordOnStack:
         self._index, self._residue = index, self._residues.functions[index]
         self._tracer.begins(size_bytes)
         self._replay.begins(index, size_bytes, layout)
-        self._is_called, self._is_in_doubt = True, False
+        self._can_replay, self._is_in_doubt = self._replays, False
 
     def collects(self) -> None:
         """Follow it, and hide what the original's frames lie on."""
         self._tracer.collects()
-        if self._in_task and self._is_called and not self._residue.is_understood and self._replay.make():
+        if self._in_task and self._can_replay and not self._residue.is_understood and self._replay.make():
             self._mark_what_survives()
         else:
             self._cover(self.hidden())
@@ -302,7 +306,7 @@ class RecordOnStack:
                 tracer.case, tracer.values, self._memory.stack_pointer, self._engine.geometry
             )
         )
-        if self._is_called and self._is_in_doubt and not self._replay.has_kept:
+        if self._can_replay and self._is_in_doubt and not self._replay.has_kept:
             self._replay.keep(self._covered)
 
     def _looks_at_finalizers(self) -> bool:
@@ -326,7 +330,7 @@ class RecordOnStack:
         """Leave the variables where the original has them."""
         tracer, memory = self._tracer, self._memory
         tracer.ends()
-        self._is_called = False
+        self._can_replay = False
         for address, value in self._covered:
             memory.write(address, value)
         self._covered.clear()
@@ -346,8 +350,11 @@ class RecordOnStack:
 
     def _leave(self, words: Sequence[Word]) -> None:
         values, geometry, stack_pointer = self._tracer.values, self._engine.geometry, self._memory.stack_pointer
+        # Asking for the stack pointer anew for each word would take longer than all else.
+        end = len(self._memory.memory) - WORD_BYTES
         for word in words:
-            for address in self._places((word.below_bytes,)) if word.kind is not Kind.UNKNOWN else ():
+            address = stack_pointer - word.below_bytes
+            if word.kind is not Kind.UNKNOWN and 0 <= address <= end:
                 self._memory.write(address, word.value(values, stack_pointer, geometry))
 
     def _places(self, below: Iterable[int]) -> Iterator[int]:

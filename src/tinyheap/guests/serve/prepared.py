@@ -12,9 +12,9 @@ needs a function before there is an instance, and a heap only when the guest cal
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import wasmtime
@@ -40,6 +40,8 @@ if KERNEL is not None:
     from tinyheap.guests.serve._list_allocator import ListAllocator
 
 if TYPE_CHECKING:
+    from array import array
+
     from wasmtime import Instance, Store
 
     from tinyheap.guests.record._recorder import EventLog
@@ -63,7 +65,7 @@ _DEFAULT_POLICY: Final = Policy()
 _geometry = lru_cache(Geometry)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparedHeap:
     """A heap that can be served, once for each run.
 
@@ -80,6 +82,12 @@ class PreparedHeap:
     listener: Callable[[Collection], object] | None = None
     name_frames: NameFrames = plain_names
     residues: Residues | None = None
+
+    @cached_property
+    def left_by_allocations(self) -> Sequence[array[int]]:
+        """What allocations leave on the stack, for compiled code; the same for all runs."""
+        assert self.residues is not None, "such a heap is prepared with them"
+        return left_by_allocations(self.residues.functions[alloc_index(self.facts)])
 
     def offer(self, store: Store, log: EventLog | None = None) -> OfferedHeap:
         """The functions that the rewritten module imports, in a store.
@@ -117,7 +125,7 @@ class OfferedHeap(SoleOwner):
         if residues is None:
             return Allocator(self, *facts.import_parameters)
         allocator = ListAllocator(self)
-        allocator.leave(left_by_allocations(residues.functions[alloc_index(facts)]))
+        allocator.leave(self._prepared.left_by_allocations)
         return allocator
 
     @property
@@ -178,6 +186,10 @@ class OfferedHeap(SoleOwner):
         if serving is None:
             raise GuestError("the program called its allocator before it was instantiated, or after it was closed")
         return serving
+
+    def begin(self) -> None:
+        """Serve from now on; the C function asks for it at the first call."""
+        self._serving()
 
     def allocate(self, size_bytes: int, layout: int) -> int:
         """The address of a new object; the C function asks it where it cannot decide alone."""

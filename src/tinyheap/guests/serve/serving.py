@@ -133,6 +133,8 @@ class ServingHeap(SoleOwner):
         self._alloc_index = alloc_index(facts)
         self._variables = Variables(facts, memory, self.engine, self._guard, binding.allocator)
         self._variables.take_over()
+        if self._guard is not None:
+            self._guard.fill_free()
         self.verifier = Verifier(facts, policy, memory, self.engine, self._variables, self._absent, self._guard)
         self._growing = Growing(policy, memory, binding.memory_limit_bytes, recording)
         self._collector = Collecting(
@@ -155,6 +157,8 @@ class ServingHeap(SoleOwner):
         if self._policy.offset_blocks:
             self.engine.alloc(self._policy.offset_blocks * self.engine.geometry.block_bytes, 0)
         self._tie()
+        if self._calls_alone() is None:
+            self._serve_alone()
         if self._recording is not None:
             first_address = self.engine.geometry.start_address + self.engine.shape.body_offset_bytes
             self._recording.heap_begins(self, first_address)
@@ -191,7 +195,7 @@ class ServingHeap(SoleOwner):
         from tinyheap.guests.serve.guard import Guard
 
         assert self._calls is not None, "a guarded heap is bound with them"
-        return Guard(self.engine, self._memory, self.facts.header_bytes, self._calls)
+        return Guard(self.engine, self._memory, self._calls, is_precise=self.facts.is_precise)
 
     def _tie(self) -> None:
         self._variables.tie(checked=self._policy.verify)
@@ -214,18 +218,20 @@ class ServingHeap(SoleOwner):
         self.verifier.check_variables()
         self._collect_if_due()
         self._serve_alone()
-        self._stack.begins(self._alloc_index, size_bytes, layout)
+        number = self.engine.counters.mallocs + 1
+        self._stack.begins(self._alloc_index, size_bytes + self._zone_bytes(number, size_bytes), layout)
         if size_bytes == 0:
             self._stack.ends()
             return self.engine.zero_size_address
-        number = self.engine.counters.mallocs + 1
         if self._watch is not None and number == self._watch.allocation:
             self._watch.allocation_begins()
         if number == self._policy.stop_at_allocation:
             raise self._stop(number, size_bytes, layout)
         self._absent.wanted_bytes = size_bytes
         try:
-            address = self._new_object(number, size_bytes, layout)
+            address = self._new_object(size_bytes, layout)
+            # Finalizers may run at the end, and allocate.
+            self._variables.publish()
             self._stack.ends()
             return address
         finally:
@@ -260,11 +266,23 @@ class ServingHeap(SoleOwner):
             return due
         return max(left, 0) if due is None else min(due, max(left, 0))
 
-    def _new_object(self, number: int, size_bytes: int, layout: int) -> int:
+    def _zone_bytes(self, number: int, size_bytes: int) -> int:
+        """How much more the engine is asked for; what may have been overrun is looked at before anything trusts it.
+
+        Raises:
+            HeapCorruptError: something was overwritten.
+        """
+        if self._guard is None or not size_bytes:
+            return 0
+        with self.verifier.blaming_the_stack():
+            self._guard.begins(number)
+        return self._guard.bytes_per_zone
+
+    def _new_object(self, size_bytes: int, layout: int) -> int:
         with self.verifier.blaming_the_stack():
             if self._guard is None:
                 return self.engine.alloc(size_bytes, layout)
-            return self._guard.alloc(number, size_bytes, layout)
+            return self._guard.alloc(size_bytes, layout)
 
     def _stop(self, number: int, size_bytes: int, layout: int) -> AllocationStopError:
         assert self._calls is not None, "a heap to be stopped is bound with them"
@@ -359,7 +377,7 @@ class ServingHeap(SoleOwner):
         engine.move_memory(memory.memory[start_address : start_address + heap_bytes])
         engine.resize(heap_bytes)
         if self._guard is not None:
-            self._guard.grown()
+            self._guard.fill_free()
         self._tie()
         self._variables.publish_geometry(engine.geometry)
         if self._recording is not None:
@@ -414,7 +432,8 @@ def _stack_of(binding: Binding, engine: Engine) -> OriginalStack:
     if isinstance(facts, BlockHeap):
         return MarkStackOnStack(facts, binding.memory, cast("NextFitEngine", engine), _options(binding))
     assert residues is not None, "such a heap is served with it"
-    return RecordOnStack(facts, residues, binding.memory, cast("BestFitEngine", engine))
+    is_guarded = binding.policy.guard
+    return RecordOnStack(facts, residues, binding.memory, cast("BestFitEngine", engine), replays=not is_guarded)
 
 
 def _finalizers_of(binding: Binding, engine: Engine) -> GuestFinalizers | None:
@@ -427,10 +446,10 @@ def _finalizers_of(binding: Binding, engine: Engine) -> GuestFinalizers | None:
 def _options(binding: Binding) -> Options:
     facts, policy = binding.facts, binding.policy
     gc = Gc.PRECISE if facts.is_precise else Gc.CONSERVATIVE
-    if not (isinstance(facts, BlockHeap) and binding.is_own):
-        return Options(gc, clear_blocks=policy.clear_blocks, collector=binding.collector)
-    stack = facts.mark_stack
-    options = Options(gc, stack.entries, stack.zeroed, policy.clear_blocks)
+    options = Options(gc, clear_blocks=policy.clear_blocks, collector=binding.collector)
+    if isinstance(facts, BlockHeap) and binding.is_own:
+        stack = facts.mark_stack
+        options = replace(options, mark_stack_entries=stack.entries, mark_stack_zeroed=stack.zeroed)
     if not policy.guard:
         return options
     from tinyheap.guests.serve.guard import PATTERN_BYTE

@@ -208,11 +208,14 @@ class Tracer:
     def _walk(self, walk: Walk, blocks: int) -> int:
         """Walk to the first outer node of so many blocks or more, which is returned; nil at the list's end."""
         values, link = self.values, self._facts.free_ranges_address
-        node = self._engine.free_list
+        node, shorter = self._engine.free_list, 0
         while node:
             values[f"{walk}.met"] = node
-            if self._read(node) >= blocks:
+            length = self._read(node)
+            # A length that does not rise would lead in a circle; the engine refuses such a list.
+            if length >= blocks or length <= shorter:
                 break
+            shorter = length
             values[f"{walk}.passed"] = node
             link = node + WORD_BYTES
             node = self._read(link)

@@ -206,7 +206,6 @@ class Verifier:
             raise StackOverflowError(message, overflow) from error
 
     def _advised(self, problems: list[str]) -> str:
-        # Only heaps of TinyGo up to 0.39 can be guarded.
-        can_guard = isinstance(self._facts, BlockHeap) and not self._policy.guard
+        can_guard = self._engine.collector == self._facts.collector and not self._policy.guard
         advice = "; run with --guard to find out who overran its object" if can_guard else ""
         return "; ".join(problems) + advice

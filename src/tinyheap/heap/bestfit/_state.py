@@ -9,8 +9,8 @@ import cython
 if not cython.compiled:
     raise ImportError("tinyheap.heap.bestfit._state is not compiled")
 
-from cython.cimports.libc.stdlib import calloc as c_calloc
 from cython.cimports.libc.stdlib import free as c_free
+from cython.cimports.libc.stdlib import malloc as c_malloc
 from cython.cimports.libc.string import memset
 from cython.cimports.tinyheap.heap._words import fill, move
 from cython.cimports.tinyheap.heap.bestfit._index import GROUPS_BYTES, INDEX_BYTES, LENGTHS_BYTES
@@ -23,10 +23,11 @@ def set_up(heap: Heap, memory: u64, geometry, options) -> cython.int:
     precise = options.gc is Gc.PRECISE
     shape = options.collector.shape(geometry, precise=precise)
     memset(heap, 0, cython.sizeof(HeapState))
-    # What is not touched costs nothing.
-    heap.groups = cython.cast(cython.size_t, c_calloc(INDEX_BYTES, 1))
+    heap.groups = cython.cast(cython.size_t, c_malloc(INDEX_BYTES))
     if heap.groups == 0:
         raise MemoryError("no memory for the index of a free list")
+    # Nodes are only read of lengths that occur, so that the rest, nearly all of it, need not be touched.
+    fill(heap.groups, GROUPS_BYTES + LENGTHS_BYTES, 0)
     heap.lengths = heap.groups + GROUPS_BYTES
     heap.nodes = heap.lengths + LENGTHS_BYTES
     heap.memory = memory

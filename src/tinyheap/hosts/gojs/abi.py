@@ -1,11 +1,11 @@
-"""How the functions of the Go/JavaScript bridge are called: shapes, and the two ABIs that programs speak.
+"""How the functions of the Go/JavaScript bridge are called: shapes, and the ABIs that programs speak.
 
 boxed       TinyGo 0.28 on: a reference crosses as an i64.
 addressed   before: a reference crosses as the address of its 64 bits, a result that is one is stored through
-            a leading pointer, and one context word follows the parameters.
+            a leading pointer, and a context word follows the parameters; up to 0.22 two do.
 
 The type that a program declares for an import says which ABI it speaks.  Each function's shape is written
-down once, in `SHAPES`; types, decoding and encoding of both ABIs follow from it.
+down once, in `SHAPES`; types, decoding and encoding of all ABIs follow from it.
 """
 
 from __future__ import annotations
@@ -50,17 +50,20 @@ class Shape:
         """Whether the result is one of the pairs."""
         return self.result in {"attempt", "prepared", "count"}
 
-    def signature(self, addressed: bool) -> Signature:
-        """The type that a program declares for it in that ABI."""
+    def signature(self, context_words: int) -> Signature:
+        """The type that a program declares for it, by how many context words its ABI has: none is the boxed one."""
+        addressed = context_words > 0
         reference = "i32" if addressed else "i64"
         words = ["i32"] if self.is_pair or (addressed and self.result == "ref") else []
         for kind in self.parameters:
             words += _WORDS.get(kind, (reference,))
         if addressed:
-            return Signature((*words, "i32"), ("i32",) if self.result == "int" else ())
+            return Signature((*words, *["i32"] * context_words), ("i32",) if self.result == "int" else ())
         return Signature(tuple(words), {"int": ("i32",), "ref": ("i64",)}.get(self.result, ()))
 
 
+CONTEXT_WORDS = (0, 1, 2)
+"""So many, in some ABI."""
 SHAPES = {
     "finalizeRef": Shape(("handle",)),
     "stringVal": Shape(("text",), "ref"),

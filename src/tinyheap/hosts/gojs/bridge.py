@@ -20,8 +20,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import HostError
-from tinyheap.hosts.gojs.abi import SHAPES, Served, Shape, Words
-from tinyheap.hosts.gojs.realm import length_of
+from tinyheap.hosts.gojs.abi import CONTEXT_WORDS, SHAPES, Served, Shape, Words
+from tinyheap.hosts.gojs.promises import ScriptPromise
+from tinyheap.hosts.gojs.realm import WASM_BRIDGE, length_of
 from tinyheap.hosts.gojs.references import ValueTable
 from tinyheap.hosts.gojs.script import (
     UNDEFINED,
@@ -61,6 +62,7 @@ class Bridge(SoleOwner):
         memory: Gives the program's memory, once it has one.
         resume: Runs the program's export ``resume``.
         run_scheduler: Runs its export ``go_scheduler``.
+        wait: Serves timers until something holds, or none is left.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Bridge(SoleOwner):
         memory: Callable[[], GuestMemory],
         resume: Callable[[], object],
         run_scheduler: Callable[[], object],
+        wait: Callable[[Callable[[], bool]], object],
     ) -> None:
         self.realm = realm
         self._memory = memory
         self._resume = resume
         self._run_scheduler = run_scheduler
+        self._wait = wait
         self._missing: deque[str] = deque(maxlen=4)
         self._nested_events = 0
         self._go = realm.make_object("go")
@@ -83,7 +87,7 @@ class Bridge(SoleOwner):
         self.table = ValueTable(realm.ledger, first)
         self._words = Words(self.table, memory)
         self._served: list[Served] = []
-        self._names_at_start = frozenset(realm.global_object.properties)
+        self._names_at_start = frozenset(self._all_functions())
 
     def offer(self, linker: Linker, wanted: RequiredImport) -> bool:
         """Whether ``wanted`` is of this bridge; it is defined in ``linker`` then."""
@@ -108,26 +112,33 @@ class Bridge(SoleOwner):
         return Served(_PREFIX + name, shape, addressed, partial(_VALUE_FUNCTIONS[name], self), self._words)
 
     def functions(self) -> dict[str, ScriptFunction]:
-        """The functions that the program has put into the global object, by name."""
-        added = self.realm.global_object.properties.items()
-        return {
-            name: value
-            for name, value in added
-            if isinstance(value, ScriptFunction) and name not in self._names_at_start
-        }
+        """The functions that the program has put into the global object, by name.
+
+        In an object for them, they are named with it: ``__wasm_bridge__.encrypt``.
+        """
+        return {name: function for name, function in self._all_functions().items() if name not in self._names_at_start}
+
+    def _all_functions(self) -> dict[str, ScriptFunction]:
+        place = self.realm.global_object.get(WASM_BRIDGE)
+        inside = place.properties.items() if isinstance(place, ScriptObject) else ()
+        named = [
+            *self.realm.global_object.properties.items(),
+            *((f"{WASM_BRIDGE}.{name}", each) for name, each in inside),
+        ]
+        return {name: value for name, value in named if isinstance(value, ScriptFunction)}
 
     def call_global(self, name: str, *arguments: object) -> object:
         """Call a function that the program has put into the global object.
 
         Args:
-            name: Its name there.
+            name: Its name, as `functions` has it.
             arguments: Text, bytes, numbers, lists and mappings of them.
 
         Returns:
-            Text, numbers, bytes, lists and mappings likewise.
+            Text, numbers, bytes, lists and mappings likewise; what a promise was kept with.
 
         Raises:
-            HostError: If there is no such function, or it throws.
+            HostError: If there is no such function, it throws, or its promise is broken, or never settled.
         """
         function = self.functions().get(name)
         if function is None:
@@ -137,9 +148,26 @@ class Bridge(SoleOwner):
             )
         try:
             result = function.body(UNDEFINED, [self.realm.value_of(item) for item in arguments])
+            if isinstance(result, ScriptPromise):
+                result = self._awaited(name, result)
         except Thrown as thrown:
             raise HostError(f"{name} threw {thrown}") from thrown
         return python_of(result)
+
+    def _awaited(self, name: str, promise: ScriptPromise) -> Value:
+        """What a promise is kept with.
+
+        Raises:
+            Thrown: It is broken.
+        """
+        self._wait(lambda: promise.is_kept is not None)
+        if promise.is_kept is None:
+            raise HostError(
+                f"{name} returned a promise that is neither kept nor broken, and nothing is left to wait for"
+            )
+        if not promise.is_kept:
+            raise Thrown(promise.value)
+        return promise.value
 
     def _make_wrapper(self, _this: Value, arguments: Sequence[Value]) -> Value:
         identity = arguments[0] if arguments else UNDEFINED
@@ -303,9 +331,9 @@ _VALUE_FUNCTIONS: dict[str, Callable[..., Any]] = {
 def _shape_of(name: str, signature: Signature) -> tuple[Shape, bool] | None:
     """The shape of a function of ``syscall/js`` with that type, and whether it is of the addressed ABI."""
     shape = SHAPES.get(name)
-    for addressed in (False, True):
-        if shape is not None and shape.signature(addressed) == signature:
-            return shape, addressed
+    for context_words in CONTEXT_WORDS:
+        if shape is not None and shape.signature(context_words) == signature:
+            return shape, context_words > 0
     return None
 
 

@@ -1,9 +1,10 @@
 """The global object that a Go program finds in its JavaScript host, and all objects that it leads to.
 
 It offers what programs that TinyGo compiled ask for: constructors (Object, Array, Uint8Array, Function,
-Error, Date), ``crypto.getRandomValues``, ``performance.now``, ``console``, ``setTimeout``, and of Node's
+Error, Date, Promise), ``crypto.getRandomValues``, ``performance.now``, ``console``, ``setTimeout``, and of Node's
 ``fs`` and ``process`` what a program without files needs: writing to the standard streams; every other file
-operation answers "not implemented". Another property of the global object is ``undefined``, as in any
+operation answers "not implemented". Some programs leave their functions in an object ``__wasm_bridge__``, and
+call its ``_initialized`` then. Another property of the global object is ``undefined``, as in any
 JavaScript host that lacks it.
 """
 
@@ -16,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from tinyheap.errors import HostError
+from tinyheap.hosts.gojs.promises import Promises
 from tinyheap.hosts.gojs.script import (
     UNDEFINED,
     Ledger,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from tinyheap.hosts.grants import OutputStream
     from tinyheap.hosts.world import World
 
+WASM_BRIDGE = "__wasm_bridge__"
+"""A property of the global object: an object in which some programs leave their functions."""
 _PENDING_TIMERS_LIMIT = 1 << 16
 _ARRAY_LENGTH_LIMIT = (1 << 32) - 1
 _UNSUPPORTED_FILE_OPERATIONS = [
@@ -225,6 +229,8 @@ class Realm(SoleOwner):
         self._constructor("Array", self._array_prototype, self._new_array)
         self._constructor("Uint8Array", self._bytes_prototype, self._new_bytes)
         self._constructor("Date", self._date_prototype, self._new_date)
+        promises = Promises(self)
+        self._constructor("Promise", promises.prototype, promises.new)
         for kind in ("Error", "TypeError", "RangeError"):
             self._constructor(kind, self._error_prototype, partial(self._new_error, kind))
 
@@ -264,6 +270,7 @@ class Realm(SoleOwner):
         self._namespace("performance", {"now": lambda _this, _: self.world.monotonic_ns() / 1e6})
         say, complain = partial(self._print, 1), partial(self._print, 2)
         self._namespace("console", {"log": say, "info": say, "debug": say, "warn": complain, "error": complain})
+        self._namespace(WASM_BRIDGE, {"_initialized": lambda _this, _: UNDEFINED})
         self._fill(self.global_object, {"setTimeout": self._set_timeout, "clearTimeout": self._clear_timeout})
 
     def _add_node(self) -> None:

@@ -9,32 +9,38 @@ whose ``malloc`` family makes new objects only (all of TinyGo's wasm targets fro
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from tinyheap.recognize.codesearch import CodeSearch
-from tinyheap.recognize.facts import BlockHeap, Redirect, Role
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Redirect, Role
 from tinyheap.recognize.interpret import Walker
 from tinyheap.recognize.locate.replacing import public_functions
 from tinyheap.recognize.values import CallResult, Parameter, sources
 from tinyheap.wasm import Module
 
+Heap = TypeVar("Heap", bound=BlockHeap | BestFitHeap)
 
-def with_realloc(module: Module, heap: BlockHeap) -> BlockHeap:
-    """The heap's facts with its ``realloc`` functions, if there are any, among what must become the host's.
+
+def with_realloc(module: Module, heap: Heap) -> Heap:
+    """The heap's facts with its ``realloc`` functions, if there are any, last among what must become the host's.
 
     Args:
         module: the module that the facts are of, as it was read.
     """
-    walker = Walker(module)
-    found = [function for function in heap.readers if _resizes(module, walker, function, heap.alloc_function)]
+    walker, search = Walker(module), CodeSearch(module)
+    # Where little is inlined, another function finds the object's end in the block table.
+    callers = {caller for function in heap.format_readers for caller in search.callers(function)}
+    candidates = sorted({*heap.readers, *callers})
+    found = [function for function in candidates if _resizes(module, walker, function, heap.alloc_function)]
     redirects = heap.redirects + tuple(Redirect(function, Role.REALLOC) for function in found)
     gone = {redirect.function for redirect in redirects} | {*heap.initializers}
-    left = tuple(function for function in heap.format_readers if _is_reached(module, function, gone))
+    left = tuple(function for function in heap.format_readers if _is_reached(search, function, gone))
     return replace(heap, redirects=redirects, format_readers=left)
 
 
-def _is_reached(module: Module, function: int, gone: set[int]) -> bool:
+def _is_reached(search: CodeSearch, function: int, gone: set[int]) -> bool:
     """Whether a function is still called by others than those that are gone."""
-    search, public = CodeSearch(module), public_functions(module)
+    public = public_functions(search.module)
     reached, ahead = {*gone}, [function]
     while ahead:
         at = ahead.pop()
