@@ -37,7 +37,7 @@ pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=150, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
 hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
 
 

@@ -64,7 +64,7 @@ def test_json_has_the_outcomes() -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--vary", "color=red"], "invalid dimension 'color': expected gc, growth"),
+        (["--vary", "color=red"], "invalid dimension 'color': expected gc, collector, growth"),
         (["--vary", "growth"], "invalid variation 'growth': expected NAME=VALUE,VALUE..."),
         (["--vary", "gc=native", "--vary", "gc=leaking"], "--vary gc is given twice"),
         (["--gc", "native", "--vary", "gc=leaking"], "--gc and --vary gc exclude each other"),
