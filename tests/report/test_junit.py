@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -49,6 +50,7 @@ def valid(document: bytes) -> ET.Element:
     return root
 
 
+@cache
 def checks(function: str = "main.parse") -> Checks:
     rows = requests()
     rows.frames = [replace(each, function=each.function.replace("main.parse", function)) for each in rows.frames]
