@@ -7,7 +7,7 @@ goes to standard error, since the result is what is printed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -22,7 +22,7 @@ from tinyheap.budgets.budget import Budget, percentage
 from tinyheap.budgets.checking import Checks, check, open_baseline
 from tinyheap.budgets.making import budget_of
 from tinyheap.cli.exits import ExitCode, say_error
-from tinyheap.cli.parameters import INPUT, OUTPUT, RECORDING, Input, OutputTarget
+from tinyheap.cli.parameters import INPUT, OUTPUT, RECORDING, Input, OutputTarget, takes
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import BudgetError
 from tinyheap.guests.record.recorder import Recorder
@@ -54,20 +54,13 @@ class PercentageType(click.ParamType[Fraction]):
             self.fail(str(error), param, ctx)
 
 
-def takes_run_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give the command the parameters of a run that has no report of its own."""
-    for decorate in reversed(_RUN_OPTIONS):
-        function = decorate(function)
-    return function
-
-
 @click.command(
     cls=RunCommand,
     short_help="Hold a run against a budget of memory and pauses.",
     context_settings={"ignore_unknown_options": True},
 )
 @click.argument("module", metavar="MODULE|RECORDING", type=INPUT)
-@takes_run_options
+@takes(*_RUN_OPTIONS)
 @click.option("--budget", type=INPUT, help="Check against the limits in this file, which is TOML.")
 @click.option(
     "--against",

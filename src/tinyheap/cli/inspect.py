@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tinyheap.cli.exporting import export_options
-from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SIZE, Input, InputFile, OutputTarget
+from tinyheap.cli.parameters import COUNT, INPUT, OUTPUT, SIZE, Input, InputFile, OutputTarget, takes
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import SnapshotError
 from tinyheap.guests.program import LEAKING
@@ -48,20 +48,13 @@ _CORE: Final = b"\x04core"
 """How the section begins that core dumps have and modules have not: its name, with its length."""
 
 
-def takes_parameters(function: Callable[..., None]) -> Callable[..., None]:
-    """Give the command the parameters of a run that has no report of its own."""
-    for decorate in reversed(RUN_PARAMETERS[1:]):
-        function = decorate(function)
-    return function
-
-
 @click.command(
     cls=RunCommand,
     short_help="Say what is alive in a heap, and what keeps it alive.",
     context_settings={"ignore_unknown_options": True},
 )
 @click.argument("module", metavar="FILE", type=INPUT)
-@takes_parameters
+@takes(*RUN_PARAMETERS[1:])  # without the module, which is declared here
 @click.option(
     "--module",
     "ran",

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Final
+from typing import Any, BinaryIO, ClassVar, Final, TypeAlias
 
 import click
 
@@ -363,40 +363,53 @@ class LastType(click.ParamType[Last]):
             self.fail(str(error), param, ctx)
 
 
-def takes_recorded(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that records a run the options that say what is kept, ``last`` and ``call_arguments``."""
-    last = click.option(
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""What declares a parameter of a command, or several."""
+
+
+def takes(*parameters: Decorator) -> Decorator:
+    """Give a command these parameters, in their order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(parameters):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+takes_recorded: Final = takes(
+    click.option(
         "--last",
         type=LastType(),
         metavar="N|TIME",
         help="Keep only the last N batches of the recording (64; half a second or a full buffer each), or the last TIME of it "
         "(90s, 10m, 2h), and what lives then, so that the file stays small however long the run is.",
-    )
-    arguments = click.option(
+    ),
+    click.option(
         "--call-arguments",
         is_flag=True,
         help="Record the arguments and results of the calls into the program, too; they may be anybody's data.",
-    )
-    return last(arguments(function))
-
-
-def takes_sample(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that records a run the options of a sample, ``sample`` and ``sample_seed``."""
-    sample = click.option(
+    ),
+)
+"""Gives a command that records a run the options that say what is kept, ``last`` and ``call_arguments``."""
+takes_sample: Final = takes(
+    click.option(
         "--sample",
         type=SampleType(),
         metavar="BYTES",
         help="Record about one object for so many BYTES allocated, which costs less; statistics of objects are estimates then.",
-    )
-    seed = click.option(
+    ),
+    click.option(
         "--sample-seed",
         type=SEED,
         default=0,
         show_default=True,
         metavar="N",
         help="Choose the sampled objects by this number: the same run has the same sample.",
-    )
-    return sample(seed(function))
+    ),
+)
+"""Gives a command that records a run the options of a sample, ``sample`` and ``sample_seed``."""
 
 
 class AddressType(click.ParamType[int]):

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -37,6 +37,7 @@ from tinyheap.cli.parameters import (
     NumberRange,
     OptionalValue,
     OutputTarget,
+    takes,
 )
 from tinyheap.errors import (
     AllocationStopError,
@@ -360,11 +361,8 @@ REPORT_PARAMETERS: Final = (
 """The parameters of every command that runs a program and then reports on the run."""
 
 
-def takes_run_parameters(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the parameters of a run, in their order."""
-    for decorate in reversed((*RUN_PARAMETERS, *REPORT_PARAMETERS)):
-        function = decorate(function)
-    return function
+takes_run_parameters: Final = takes(*RUN_PARAMETERS, *REPORT_PARAMETERS)
+"""Gives a command the parameters of a run, in their order."""
 
 
 @click.command(

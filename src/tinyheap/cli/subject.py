@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from tinyheap.cli.parameters import Input, InputFile
+from tinyheap.cli.parameters import Decorator, Input, InputFile, takes
 from tinyheap.cli.run import RUN_PARAMETERS, RunCommand
 from tinyheap.errors import ConditionError
 from tinyheap.lab.conditions import Condition, expanded, read_values, size_of
@@ -99,15 +99,9 @@ _OWN: Final = (
 )
 
 
-def takes_subject(module: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_subject(module: Decorator) -> Decorator:
     """Give a command a program, the options of its runs, and what varies; `module` declares the argument for it."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        for each in reversed((module, *SHARED.values(), *_OWN)):
-            function = each(function)
-        return function
-
-    return decorate
+    return takes(module, *SHARED.values(), *_OWN)
 
 
 def subject_of(ctx: click.Context) -> Subject:
