@@ -53,6 +53,13 @@ def test_within_is_exit_code_0() -> None:
     assert "by allocation site" not in said.stdout
 
 
+def test_a_budget_without_limits_passes_with_a_warning() -> None:
+    Path("empty.toml").touch()
+    said = tinyheap("check", "run.tinyheap", "--budget", "empty.toml")
+    assert said.exit_code == 0
+    assert said.stderr == "Warning: empty.toml limits nothing; only the run itself is checked\n"
+
+
 def test_json_has_all_of_it() -> None:
     said = tinyheap("check", "run.tinyheap", "--budget", "tight.toml", "--json")
     assert said.exit_code == ExitCode.OVER_BUDGET

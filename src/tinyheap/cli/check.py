@@ -113,6 +113,8 @@ def command(
     limits = None if budget is None else Budget.from_toml(budget.read(), str(budget), budget.path.parent)
     with ExitStack() as stack:
         # Before the program runs, which may take its time.
+        if limits is not None and not limits.limits:
+            click.echo(f"Warning: {budget} limits nothing; only the run itself is checked", err=True)
         baseline = None if limits is None else open_baseline(limits, None if against is None else against.path)
         if baseline is not None:
             stack.enter_context(baseline)
