@@ -25,13 +25,15 @@ def parse_size(text: str, least: int = 1) -> int:
     """The bytes, `least` or more, that a size says: `65536`, `64K` or `64KiB`; also M, MiB, G and GiB, in either case.
 
     Raises:
-        InvalidSizeError: it says none, or one that 63 bits do not hold.
+        InvalidSizeError: it says none, or one that is smaller, or that 63 bits do not hold.
     """
     match = re.fullmatch(r"([0-9]{1,19}) ?([a-z]*)", text.strip().lower())
     unit_bytes = _UNITS_BYTES.get(match[2]) if match else None
-    size_bytes = int(match[1]) * unit_bytes if match and unit_bytes else 0
-    if not match or not unit_bytes or not least <= size_bytes <= _MOST:
+    if not match or not unit_bytes:
         raise InvalidSizeError(f"invalid size {text!r}: expected a number and a unit, such as 512, 64KiB or 16M")
+    size_bytes = int(match[1]) * unit_bytes
+    if not least <= size_bytes <= _MOST:
+        raise InvalidSizeError(f"invalid size {text!r}: expected {least} to {_MOST} bytes")
     return size_bytes
 
 
