@@ -181,7 +181,7 @@ function Fields({ graph, object }: { graph: Graph; object: number }) {
         <thead><tr><th>offset</th><th>name</th><th>type</th><th>value</th></tr></thead>
         <tbody>
           {fields.map((field, at) => (
-            <tr key={at}><td>+{field.offset_bytes}</td><td><code>{field.name}</code></td><td>{field.type}</td><td><code>{field.text}</code></td></tr>
+            <tr key={at}><td class="whole">+{field.offset_bytes}</td><td><code>{field.name}</code></td><td>{field.type}</td><td><code>{field.text}</code></td></tr>
           ))}
         </tbody>
       </table>
@@ -214,8 +214,8 @@ function Words({ graph, object }: { graph: Graph; object: number }) {
             const reference = targets.get(at * width);
             return (
               <tr key={at}>
-                <td>+{at * width}</td>
-                <td><code>{hex(bytes, at * width, width)}</code></td>
+                <td class="whole">+{at * width}</td>
+                <td class="whole"><code>{hex(bytes, at * width, width)}</code></td>
                 <td>{reference !== undefined && <><WordName graph={graph} reference={reference} /> <ObjectLink graph={graph} object={graph.references.target[reference]!} /> <Certainty of={graph.certainty(reference)} /></>}</td>
               </tr>
             );
