@@ -32,10 +32,14 @@ from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.guests import preparing
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.preparing import MODULE_LIMIT_BYTES, Form, prepare, read_module
+from tinyheap.guests.preparing import MODULE_LIMIT_BYTES, Form, Prepared, prepare, read_module
 from tinyheap.guests.program import Program
+from tinyheap.guests.rehearse import rehearsal
+from tinyheap.guests.rehearse.guest_alone import RehearsalError
+from tinyheap.guests.serve.residue import encode_residues
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts import Grants
+from tinyheap.recognize.facts import BestFitHeap, Guest
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.recognize.identify import identify
 from tinyheap.units import MIB
@@ -249,6 +253,82 @@ def test_each_form_is_kept_apart(tmp_path: Path) -> None:
     imports = [{(item.module, item.name) for item in each.compiled.imports} for each in again]
     assert ("tinyheap", "0") not in imports[0]
     assert ("tinyheap", "0") in imports[1] & imports[2]
+
+
+REHEARSED = "eu-licence-validator-0.1.27"
+REHEARSING = [form for form in Form if not form.keeps_collector]
+
+
+@pytest.fixture
+def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the modules that rehearsed."""
+    sizes = []
+
+    def counted(module: Module, facts: BestFitHeap) -> rehearsal.Rehearsed:
+        sizes.append(len(module.data))
+        return actual(module, facts)
+
+    actual = rehearsal.rehearse
+    monkeypatch.setattr(rehearsal, "rehearse", counted)
+    return sizes
+
+
+def learned(prepared: Prepared) -> tuple[Guest | None, bytes]:
+    assert prepared.residues is not None
+    return prepared.guest, encode_residues(prepared.residues)
+
+
+def test_a_module_rehearses_once_for_all_forms_and_engines(tmp_path: Path, rehearsals: list[int]) -> None:
+    wasm = guests_modules.read(REHEARSED)
+    for options in ("", "other"):
+        found = {form: prepare(wasm, form, wasmtime.Engine(), options, Cache(tmp_path)) for form in REHEARSING}
+        assert not any(each.was_cached for each in found.values())
+    assert rehearsals == [len(wasm)]
+    # Each form by itself comes to the same.
+    for form in (Form.SERVED, Form.GUARDED_AND_RECORDED):
+        alone = prepare(wasm, form, wasmtime.Engine(), "", Cache(None))
+        assert learned(alone) == learned(found[form])
+    assert len(rehearsals) == 3
+
+
+def test_another_module_rehearses_by_itself(tmp_path: Path, rehearsals: list[int]) -> None:
+    wasm = guests_modules.read(REHEARSED)
+    more = wasm + b"\0\2\1x"  # a custom section
+    for each in (wasm, more):
+        prepare(each, Form.SERVED, wasmtime.Engine(), "", Cache(tmp_path))
+    assert rehearsals == [len(wasm), len(more)]
+
+
+def test_that_a_rehearsal_failed_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refused(module: Module, facts: BestFitHeap) -> rehearsal.Rehearsed:
+        asked.append(facts)
+        raise RehearsalError("it is not what it was taken for")
+
+    monkeypatch.setattr(rehearsal, "rehearse", refused)
+    wasm = guests_modules.read(REHEARSED)
+    forms = [prepare(wasm, form, wasmtime.Engine(), "", Cache(tmp_path)) for form in REHEARSING]
+    assert len(asked) == 1
+    for form in forms:
+        assert form.served is None
+        assert form.guest is not None
+        assert "it is not what it was taken for" in form.guest.served
+
+
+@pytest.mark.parametrize("content", [b"", b"\1", b"\0" * 8, b"\2\0\0\0{}\0\0\0\0", b"\xff" * 64])
+def test_an_entry_that_holds_no_rehearsal_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rehearsals: list[int], content: bytes
+) -> None:
+    """Such as another program's, with a right hash."""
+    cache, wasm, store = Cache(tmp_path), guests_modules.read(REHEARSED), Cache.store
+    with monkeypatch.context() as patched:
+        patched.setattr(Cache, "store", lambda cache, key, _: store(cache, key, content))
+        prepare(wasm, Form.SERVED, wasmtime.Engine(), "", cache)
+    found = [prepare(wasm, form, wasmtime.Engine(), "", cache) for form in (Form.SERVED, Form.RECORDED)]
+    assert [each.was_cached for each in found] == [False, False]
+    assert all(each.residues is not None for each in found)
+    assert len(rehearsals) == 2
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "others", "link", "folder"])

@@ -119,6 +119,12 @@ def test_what_is_learned_survives_being_written(learned: Residues) -> None:
     assert decode_residues(encode_residues(learned)) == learned
 
 
+@pytest.mark.parametrize("data", [b"", b"7", b"[1]", b"[[0]]", b"[[0, 1, 2, 3, 4, 5]]", b"[[0, [], [], [], 0, [], 0]]"])
+def test_residues_that_are_none_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not residues"):
+        decode_residues(data)
+
+
 def test_values_come_from_variables() -> None:
     geometry = Geometry(0x10000, 4096, 4)
     variables = {"taken": 0x10040}

@@ -1,7 +1,8 @@
 """Preparing a module to be run: what it is, its collector taken out where that can be, compiled; or all of it cached.
 
 What is prepared depends on the module's bytes, on how its engine was configured, on wasmtime and on the code that
-prepares; the key under which it is cached holds all of them.
+prepares; the key under which it is cached holds all of them.  What a rehearsal learned depends on the module alone, and is
+cached by itself: a module that is prepared in another form, for another engine, does not rehearse again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from tinyheap.wasm import Module
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Of what is cached; another number makes all of it be prepared anew."""
 MODULE_LIMIT_BYTES: Final = 512 * MIB
 _OWN: Final = "runs with its own collector, TinyGo's from 0.40 on, because it could not be replaced: {why}"
@@ -160,7 +161,7 @@ def prepare(
         SymbolsError: ``symbols`` is not such a module.
         MalformedModuleError: It is not a module.
     """
-    key = _key(wasm, form, options, symbols)
+    key = _key(form.value, options, wasm, symbols)
     content = cache.load(key)
     cached = None if content is None else _decode(content, engine)
     if cached is not None:
@@ -172,7 +173,7 @@ def prepare(
             _symbols(symbols, Module.parse(wasm))
         prepared = Prepared(None, _compile_as_it_is(wasm, engine), False, keeps_collector=True)
     else:
-        prepared = _prepare_served(wasm, form, engine, symbols)
+        prepared = _prepare_served(wasm, form, engine, symbols, cache)
     cache.store(key, _encode(prepared))
     return prepared
 
@@ -186,7 +187,9 @@ def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
     return compile_module(engine, wasm)
 
 
-def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: bytes | None) -> Prepared:
+def _prepare_served(
+    wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: bytes | None, cache: Cache
+) -> Prepared:
     # What is prepared already starts sooner without these.
     from tinyheap.guests.rewrite.rewriting import expose_stack, rewrite
     from tinyheap.recognize.identify import identify
@@ -202,7 +205,7 @@ def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: b
     with_symbols = module if symbols is None else _symbols(symbols, module)
     residues = None
     if not form.keeps_collector and guest.best_fit is not None:
-        guest, residues = _rehearsed(module, guest, guest.best_fit)
+        guest, residues = _rehearsed_once(wasm, module, guest, guest.best_fit, cache)
     if form.serves_realloc:
         guest = _with_realloc(module, guest)
     served = None if form.keeps_collector else _served_heap(guest, residues)
@@ -229,6 +232,20 @@ def _with_realloc(module: Module, guest: Guest) -> Guest:
     if guest.best_fit is not None:
         guest = replace(guest, best_fit=with_realloc(module, guest.best_fit))
     return guest
+
+
+def _rehearsed_once(
+    wasm: bytes, module: Module, guest: Guest, heap: BestFitHeap, cache: Cache
+) -> tuple[Guest, Residues | None]:
+    """The same as `_rehearsed`, found out once for a module, whatever is made of it."""
+    key = _key("rehearsal", "", wasm, None)
+    content = cache.load(key)
+    learned = None if content is None else _decode_learned(content)
+    if learned is not None:
+        return learned
+    guest, residues = _rehearsed(module, guest, heap)
+    cache.store(key, _joined(*_encode_learned(guest, residues)))
+    return guest, residues
 
 
 def _rehearsed(module: Module, guest: Guest, heap: BestFitHeap) -> tuple[Guest, Residues | None]:
@@ -275,11 +292,11 @@ def _unreadable(wasm: bytes, engine: wasmtime.Engine, problem: MalformedModuleEr
 # ---- the cache's entries ----------------------------------------------------------------------------------------------
 
 
-def _key(wasm: bytes, form: Form, options: str, symbols: bytes | None) -> bytes:
+def _key(what: str, options: str, wasm: bytes, symbols: bytes | None) -> bytes:
     code = hashlib.sha256("".join(_fingerprint()).encode()).hexdigest()
     versions = [FORMAT, tinyheap.__version__, code]
     contents = [None if each is None else hashlib.sha256(each).hexdigest() for each in (wasm, symbols)]
-    return json.dumps([*versions, options, form.value, *contents]).encode()
+    return json.dumps([*versions, options, what, *contents]).encode()
 
 
 def _fingerprint() -> Iterator[str]:
@@ -296,30 +313,59 @@ def _fingerprint() -> Iterator[str]:
 
 
 def _encode(prepared: Prepared) -> bytes:
-    facts = b"" if prepared.guest is None else encode_guest(prepared.guest)
-    residues = b"" if prepared.residues is None else encode_residues(prepared.residues)
-    parts = (facts, prepared.sites, residues, b"1" if prepared.keeps_collector else b"")
-    return b"".join([_LENGTH.pack(len(part)) + part for part in parts]) + bytes(prepared.compiled.serialize())
+    learned = _encode_learned(prepared.guest, prepared.residues)
+    parts = (*learned, prepared.sites, b"1" if prepared.keeps_collector else b"")
+    return _joined(*parts) + bytes(prepared.compiled.serialize())
 
 
 def _decode(content: bytes, engine: wasmtime.Engine) -> Prepared | None:
     """What was encoded; None where this wasmtime, on this machine, does not want it."""
-    facts, rest = _divided(memoryview(content))
-    sites, rest = _divided(rest)
-    residues, rest = _divided(rest)
-    keeps_collector, compiled = _divided(rest)
     try:
-        guest = decode_guest(facts) if facts else None
-        left = decode_residues(residues) if residues else None
+        facts, residues, sites, keeps_collector, compiled = _divided(content, 4)
+        guest, left = _read_learned(facts, residues)
         module = wasmtime.Module.deserialize(engine, bytes(compiled))
     except (ValueError, wasmtime.WasmtimeError):
         return None
     OWN_MODULES.add(module)
-    return Prepared(guest, module, True, sites, left, bool(keeps_collector))
+    return Prepared(guest, module, True, bytes(sites), left, bool(keeps_collector))
 
 
-def _divided(content: memoryview) -> tuple[bytes, memoryview]:
-    """The part in front, whose length stands before it, and the rest."""
-    (length,) = _LENGTH.unpack_from(content)
-    end = _LENGTH.size + length
-    return bytes(content[_LENGTH.size : end]), content[end:]
+def _encode_learned(guest: Guest | None, residues: Residues | None) -> tuple[bytes, bytes]:
+    return b"" if guest is None else encode_guest(guest), b"" if residues is None else encode_residues(residues)
+
+
+def _read_learned(facts: memoryview, residues: memoryview) -> tuple[Guest | None, Residues | None]:
+    """
+    Raises:
+        ValueError: it is not what was encoded.
+    """
+    return decode_guest(bytes(facts)) if facts else None, decode_residues(bytes(residues)) if residues else None
+
+
+def _decode_learned(content: bytes) -> tuple[Guest, Residues | None] | None:
+    """What a rehearsal learned; None where this is something else."""
+    try:
+        facts, residues, _ = _divided(content, 2)
+        guest, left = _read_learned(facts, residues)
+    except ValueError:
+        return None
+    return None if guest is None else (guest, left)
+
+
+def _joined(*parts: bytes) -> bytes:
+    return b"".join([_LENGTH.pack(len(part)) + part for part in parts])
+
+
+def _divided(content: bytes, count: int) -> Iterator[memoryview]:
+    """So many parts, the length of each before it, and the rest.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    rest = memoryview(content)
+    for _ in range(count):
+        if len(rest) < _LENGTH.size or len(rest) < (end := _LENGTH.size + _LENGTH.unpack_from(rest)[0]):
+            raise ValueError(f"these are not {count} parts and a rest")
+        yield rest[_LENGTH.size : end]
+        rest = rest[end:]
+    yield rest

@@ -121,7 +121,7 @@ class Guest:
         Raises:
             RehearsalError: it traps.
         """
-        self.memory[:] = bytes(scene.memory)
+        self.memory[:] = scene.memory
         try:
             return self._alone.call(index, scene.stack_pointer, size_bytes, layout) or 0
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:

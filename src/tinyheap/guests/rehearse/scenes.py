@@ -249,11 +249,11 @@ class Scene:
         self.memory[address : address + size_bytes] = value.to_bytes(size_bytes, "little")
 
 
-def heap_of(memory: memoryview | bytearray, scene: Scene) -> bytes:
+def heap_of(memory: memoryview | bytearray, scene: Scene) -> bytearray:
     """The heap in a memory, without what is left below the stack pointer, which is compared by itself."""
     start = scene.engine.geometry.start_address
     heap = bytearray(memory[start : scene.engine.geometry.end_address])
     if scene.stack_pointer > start:
         window = slice(scene.stack_pointer - WINDOW_WORDS * WORD_BYTES - start, scene.stack_pointer - start)
         heap[window] = bytes(WINDOW_WORDS * WORD_BYTES)
-    return bytes(heap)
+    return heap

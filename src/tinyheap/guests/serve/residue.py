@@ -189,20 +189,25 @@ def decode_residues(data: bytes) -> Residues:
     """What was encoded.
 
     Raises:
-        ValueError: nothing was.
+        ValueError: it is not what `encode_residues` wrote.
     """
     line, _, allocator = data.partition(b"\n")
-    functions = {
-        index: Residue(
-            {Case(*case): tuple(map(_word, found)) for case, found in words},
-            tuple(seen),
-            tuple(seen_in_task),
-            seen_varies,
-            {Case(*case): tuple(tuple(map(_word, each)) for each in found) for case, found in doubts},
-        )
-        for index, words, seen, seen_in_task, seen_varies, doubts in json.loads(line)
-    }
-    return Residues(functions, allocator)
+    try:
+        return Residues({index: _residue(*fields) for index, *fields in json.loads(line)}, allocator)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"these are not residues: {error}") from error
+
+
+def _residue(
+    words: Sequence[Any], seen: Sequence[int], seen_in_task: Sequence[int], seen_varies: bool, doubts: Sequence[Any]
+) -> Residue:
+    return Residue(
+        {Case(*case): tuple(map(_word, found)) for case, found in words},
+        tuple(seen),
+        tuple(seen_in_task),
+        seen_varies,
+        {Case(*case): tuple(tuple(map(_word, each)) for each in found) for case, found in doubts},
+    )
 
 
 def _word(fields: Sequence[Any]) -> Word:
