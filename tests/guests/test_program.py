@@ -15,6 +15,7 @@ from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
 import guests_modules
+from guests.collectors import Build, compiled
 from hosts.programs import command, module_bytes, say
 from tinyheap.errors import (
     GuestError,
@@ -44,6 +45,7 @@ from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.recognize.identify import identify
 from tinyheap.units import MIB
 from tinyheap.wasm import Module
+from wasm.samples import component
 
 GO = "package a\nfunc f( ){}\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(300))
 SERVED = ("sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "gofmt-0.4.9", "sh-syntax-0.5.8")
@@ -208,6 +210,23 @@ def test_what_is_no_module_is_refused(tmp_path: Path) -> None:
 def test_imports_that_nobody_offers_are_named_with_what_the_module_is() -> None:
     with pytest.raises(HostError, match=r"env\.invoke_ii(.|\n)*MicroPython"):
         Program.open(guests_modules.path("micropython-1.27.0"))
+
+
+STAND_IN = Build("2", link_time=False, precise=True, tasks=False, explicit=True, back=True)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_component_is_named_with_its_core_module(form: Form) -> None:
+    wasm = component((1, module_bytes("")), (1, compiled(STAND_IN, "best_fit_collector.c")))
+    with pytest.raises(
+        UnsupportedGuestError, match=r"^this file is a WebAssembly component, .* of its 2 .* is served if"
+    ):
+        prepare(wasm, form, wasmtime.Engine(), "", Cache(None))
+
+
+def test_a_component_without_modules_is_malformed() -> None:
+    with pytest.raises(MalformedModuleError, match="holds no core modules"):
+        prepare(component(), Form.SERVED, wasmtime.Engine(), "", Cache(None))
 
 
 # ---- facts and cache --------------------------------------------------------------------------------------------------

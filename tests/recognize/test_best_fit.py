@@ -22,7 +22,7 @@ from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.recognize.identify import block_heap, identify, identify_file
 from tinyheap.recognize.locate.resizing import with_realloc
 from tinyheap.wasm import Module
-from tinyheap.wasm.leb128 import encode_unsigned
+from wasm.samples import component
 
 FRONT = ["sh-syntax-0.6.0", "eu-licence-validator-0.1.27", "gofeatureflag-1.1.0", "gofeatureflag-1.3.0"]
 BACK = ["sh-syntax-0.7.0"]
@@ -296,17 +296,12 @@ def test_what_has_to_be_rehearsed_says_so() -> None:
 
 def test_a_component_is_what_its_largest_core_module_is() -> None:
     small, large = guests_modules.read("gofmt-0.7.3")[:8], guests_modules.read("gofeatureflag-1.3.0")
-    guest = identify_file(component(small, large))
+    guest = identify_file(component((1, small), (1, large)))
     assert guest == replace(guest_of("gofeatureflag-1.3.0"), component_modules=2)
     assert guest.summary.startswith(
         "is a WebAssembly component, which cannot be run here; the largest of its 2 core modules, taken out of it, "
     )
     assert identify_file(large) == guest_of("gofeatureflag-1.3.0")
-
-
-def component(*modules: bytes) -> bytes:
-    sections = b"".join(b"\x01" + encode_unsigned(len(data)) + data for data in modules)
-    return b"\0asm\x0d\0\x01\0" + sections
 
 
 @pytest.mark.parametrize(("optimization", "link_time", "precise", "back"), list(product("12sz", *[[False, True]] * 3)))

@@ -1,6 +1,9 @@
-"""Small modules that hold each thing a module can hold, in the text form."""
+"""Small modules that hold each thing a module can hold, in the text form; and components."""
 
 from __future__ import annotations
+
+from tinyheap.wasm.component import COMPONENT_HEADER
+from tinyheap.wasm.leb128 import encode_unsigned
 
 EVERYTHING = """
 (module $all
@@ -86,3 +89,10 @@ LEGACY_EXCEPTIONS = """
     end)
 )
 """
+
+
+def component(*sections: tuple[int, bytes]) -> bytes:
+    """A component of these sections, each its kind and its payload."""
+    return COMPONENT_HEADER + b"".join(
+        bytes([kind]) + encode_unsigned(len(payload)) + payload for kind, payload in sections
+    )

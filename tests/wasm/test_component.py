@@ -7,16 +7,10 @@ import pytest
 from tinyheap.errors import MalformedModuleError
 from tinyheap.wasm import EMPTY
 from tinyheap.wasm.component import COMPONENT_HEADER, core_modules, is_component
-from tinyheap.wasm.leb128 import encode_unsigned
+from wasm.samples import component
 
 CUSTOM, CORE_MODULE, COMPONENT = 0, 1, 4
 MODULE = EMPTY.encode()
-
-
-def component(*sections: tuple[int, bytes]) -> bytes:
-    return COMPONENT_HEADER + b"".join(
-        bytes([kind]) + encode_unsigned(len(payload)) + payload for kind, payload in sections
-    )
 
 
 def test_core_modules_are_found_in_the_order_of_the_file_however_deep() -> None:

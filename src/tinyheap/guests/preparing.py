@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import wasmtime
 
 import tinyheap
-from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError
+from tinyheap.errors import GuestError, MalformedModuleError, SymbolsError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.serve.residue import Residues, decode_residues, encode_residues
 from tinyheap.hosts import compile_module
@@ -27,6 +27,7 @@ from tinyheap.hosts.session import OWN_MODULES
 from tinyheap.recognize.facts import BestFitHeap, Guest, ServedHeap
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
+from tinyheap.wasm.component import is_component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +161,12 @@ def prepare(
         GuestError: wasmtime does not accept it.
         SymbolsError: ``symbols`` is not such a module.
         MalformedModuleError: It is not a module.
+        UnsupportedGuestError: It is a component; the error says what its core module is.
     """
+    if is_component(wasm):
+        from tinyheap.recognize.identify import identify_file
+
+        raise UnsupportedGuestError(f"this file {identify_file(wasm).summary}")
     key = _key(form.value, options, wasm, symbols)
     content = cache.load(key)
     cached = None if content is None else _decode(content, engine)
@@ -187,9 +193,7 @@ def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
     return compile_module(engine, wasm)
 
 
-def _prepare_served(
-    wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: bytes | None, cache: Cache
-) -> Prepared:
+def _prepare_served(wasm: bytes, form: Form, engine: wasmtime.Engine, symbols: bytes | None, cache: Cache) -> Prepared:
     # What is prepared already starts sooner without these.
     from tinyheap.guests.rewrite.rewriting import expose_stack, rewrite
     from tinyheap.recognize.identify import identify
@@ -335,9 +339,10 @@ def _encode_learned(guest: Guest | None, residues: Residues | None) -> tuple[byt
 
 
 def _read_learned(facts: memoryview, residues: memoryview) -> tuple[Guest | None, Residues | None]:
-    """
+    """What `_encode_learned` made two parts of.
+
     Raises:
-        ValueError: it is not what was encoded.
+        ValueError: it is something else.
     """
     return decode_guest(bytes(facts)) if facts else None, decode_residues(bytes(residues)) if residues else None
 
