@@ -1,4 +1,4 @@
-"""Sizes and durations, by name, and as people write them."""
+"""Sizes and durations, by name, and as people write them; and how many there are of something, in words."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ _UNITS_BYTES: Final = {"": 1, "b": 1, "k": KIB, "kib": KIB, "m": MIB, "mib": MIB
 _UNITS_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _MOST: Final = (1 << 63) - 1
 """Of bytes and of nanoseconds."""
+
+
+def counted(count: int, what: str = "object") -> str:
+    """`1 object`, `1,234 objects`; `what` is a noun that an `s` makes many of."""
+    return f"{count:,} {what if count == 1 else what + 's'}"
 
 
 def parse_size(text: str, least: int = 1) -> int:

@@ -298,7 +298,7 @@ def test_what_is_striking_is_said_at_once() -> None:
         assert [*findings(recording)] == [
             "allocated most:",
             "  main.pin+0x2a0       800 B   98%  8 objects",
-            "  main.read+0x290       16 B    2%  1 objects",
+            "  main.read+0x290       16 B    2%  1 object",
             "main.pin+0x2a0: 7 of 8 kept, each of 100 bytes",
             "deepest recursion: main.read 40 times, 41 calls in all",
         ]

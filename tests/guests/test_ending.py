@@ -191,7 +191,7 @@ def test_a_heap_that_is_sound_is_said_to_be() -> None:
         program.call("recurse", 1000)
 
     ending = ended(faulty(), deep)
-    assert (ending.kind, ending.evidence[-1]) == (EndKind.STACK_OVERFLOW, "its heap is sound: 1 objects")
+    assert (ending.kind, ending.evidence[-1]) == (EndKind.STACK_OVERFLOW, "its heap is sound: 1 object")
 
 
 def test_calls_within_calls_are_an_overflow_of_the_machines_stack() -> None:

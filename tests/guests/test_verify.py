@@ -100,7 +100,7 @@ def test_a_table_that_lost_an_object_is_named(kind: str, engine: str) -> None:
         blocks = 1 if kind == "conservative" else 2
         for block in range(blocks):
             write_state(program, (address & -16) - BLOCK_BYTES * block, 0)
-        with pytest.raises(HeapCorruptError, match="the table holds 1 objects, but 2 were allocated and not freed"):
+        with pytest.raises(HeapCorruptError, match="the table holds 1 object, but 2 were allocated and not freed"):
             finish(program)
 
 

@@ -248,11 +248,11 @@ class TestListeners:
             "ended 1, 0 objects",
             "began, exhausted, 2 objects",
             "marked 1",
-            "ended 2, 1 objects",
+            "ended 2, 1 object",
             "grew 516 1032",
             "began, exhausted, 2 objects",
             "marked 1",
-            "ended 3, 1 objects",
+            "ended 3, 1 object",
             "out of memory 1280",
         ]
         held.remove()

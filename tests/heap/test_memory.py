@@ -342,7 +342,7 @@ class TestClosing:
         heap = make_heap(64 * KIB, word_bytes=4, gc="precise")
         heap.alloc(100)
         name = heap.engine_name
-        assert repr(heap) == f"<Heap of 64.0 KiB at 0x10000, 32-bit, precise, {name}: 1 objects in 112 B>"
+        assert repr(heap) == f"<Heap of 64.0 KiB at 0x10000, 32-bit, precise, {name}: 1 object in 112 B>"
 
 
 def heap_table(size_bytes: int) -> int:

@@ -259,7 +259,7 @@ def test_without_a_terminal_lines_are_printed(source: Path, tmp_path: Path, monk
     assert shown.stdout == FORMATTED
     first = shown.stderr.splitlines()[0]
     assert re.fullmatch(
-        r"\d+\.\d s: [\d,]+ objects, \S+ \w+ allocated \(.*/s\); .* used of .*; \d+ collections.*", first
+        r"\d+\.\d s: [\d,]+ objects?, \S+ \w+ allocated \(.*/s\); .* used of .*; \d+ collections?.*", first
     )
     with Recording.open(tmp_path / "kept") as recording:
         assert recording.run.state == "finished"

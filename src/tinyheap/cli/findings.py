@@ -12,6 +12,7 @@ from tinyheap.profile.memory import last_fragmentation
 from tinyheap.recordings.recording import Recording
 from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.text import printable
+from tinyheap.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def findings(recording: Recording) -> Iterator[str]:
         share = share_text(usage.own_bytes, total_bytes)
         name = f"{printable(usage.name):{width}}"
         error = "" if usage.own_bytes_error is None else f" +- {size_text(round(usage.own_bytes_error)):>8}"
-        yield f"  {name}  {size_text(usage.own_bytes):>9}{error}  {share:>4}  {usage.own_objects:,} objects"
+        yield f"  {name}  {size_text(usage.own_bytes):>9}{error}  {share:>4}  {counted(usage.own_objects)}"
     yield from (f"{printable(usage.name)}: {usage.trend.explanation}" for usage in shown if usage.trend.is_telling)
     yield from _recursion(found.deepest)
     fragmentation = last_fragmentation(recording)

@@ -38,6 +38,7 @@ from tinyheap.errors import (
     StackOverflowError,
 )
 from tinyheap.hosts.frames import folded, shown
+from tinyheap.units import counted
 
 if TYPE_CHECKING:
     from tinyheap.guests.guest_heap import GuestHeap
@@ -228,7 +229,7 @@ def _heap_text(heap: GuestHeap) -> str:
         heap.verify()
     except HeapCorruptError as error:
         return f"it wrote over its heap, too: {error}"
-    return f"its heap is sound: {heap.census().heads:,} objects"
+    return f"its heap is sound: {counted(heap.census().heads)}"
 
 
 def _levels(recursion: Fold, program: Program | None) -> int:

@@ -58,7 +58,7 @@ from tinyheap.heap.roots import Roots
 from tinyheap.heap.stats import Collection, MemStats
 from tinyheap.heap.view import HeapObject, HeapView, walk
 from tinyheap.ownership import SoleOwner
-from tinyheap.units import GIB, KIB
+from tinyheap.units import GIB, KIB, counted
 
 if TYPE_CHECKING:
     from tinyheap.heap.blockmap import BlockMap
@@ -327,7 +327,7 @@ class Heap(SoleOwner):
         kind = self.gc if self._collector is Collector.NEXT_FIT else f"{self._collector} {self.gc}"
         return (
             f"<Heap of {_readable(geometry.heap_bytes)} at {geometry.start_address:#x}, {8 * geometry.word_bytes}-bit, "
-            f"{kind}, {self.engine_name}: {live} objects in {_readable(stats.heap_inuse)}>"
+            f"{kind}, {self.engine_name}: {counted(live)} in {_readable(stats.heap_inuse)}>"
         )
 
     def __enter__(self) -> Self:

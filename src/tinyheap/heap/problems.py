@@ -6,6 +6,7 @@ Used by `Heap` and by the heaps of guests.  Nothing here changes anything.
 from __future__ import annotations
 
 from tinyheap.heap.contract import Census, Engine, State
+from tinyheap.units import counted
 
 
 def wrong_block(engine: Engine, block: int) -> str:
@@ -66,7 +67,7 @@ def wrong_counts(census: Census, objects: int, blocks: int) -> list[str]:
     """
     problems = []
     if census.heads != objects:
-        problems.append(f"the table holds {census.heads} objects, but {objects} were allocated and not freed")
+        problems.append(f"the table holds {counted(census.heads)}, but {objects} were allocated and not freed")
     if census.heads + census.tails != blocks:
         problems.append(f"{census.heads + census.tails} blocks are taken, but {blocks} were allocated and not freed")
     return problems

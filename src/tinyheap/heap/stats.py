@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Counters, Gc
 from tinyheap.heap.geometry import Geometry
+from tinyheap.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,6 @@ class Collection(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"collection {self.number} ({self.reason}): {self.freed_objects} objects freed, "
+            f"collection {self.number} ({self.reason}): {counted(self.freed_objects)} freed, "
             f"{self.live_objects} live, {self.free_blocks} blocks free, {self.pause_ns / 1e6:.3f} ms"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tinyheap.units import GIB, KIB, MIB, WASM_PAGE_BYTES
+from tinyheap.units import GIB, KIB, MIB, WASM_PAGE_BYTES, counted
 
 SIZE_UNITS: Final = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 TIME_UNITS: Final = ((10**9, "s"), (10**6, "ms"), (10**3, "us"))
@@ -36,7 +36,7 @@ def share_text(part: int, whole: int) -> str:
 
 def pages_text(pages: int) -> str:
     """`1 page (64 KiB)`."""
-    return f"{pages:,} {'page' if pages == 1 else 'pages'} ({size_text(pages * WASM_PAGE_BYTES)})"
+    return f"{counted(pages, 'page')} ({size_text(pages * WASM_PAGE_BYTES)})"
 
 
 def maximum_text(pages: int | None) -> str:

@@ -17,6 +17,7 @@ from tinyheap.report.live.statistics import LiveCalls, LiveStatistics, LiveView
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
 from tinyheap.report.terminal.heap_map import HeapMap
 from tinyheap.report.text import printable
+from tinyheap.units import counted
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, OverflowMethod
@@ -62,12 +63,12 @@ class LiveScreen:
 def line(view: LiveView) -> str:
     """The statistics of now in one line, where there is no terminal."""
     allocated = f"{size_text(view.allocated_bytes)} allocated ({size_text(view.rate_bytes)}/s)"
-    parts = [f"{_about(view)}{view.objects:,} objects, {allocated}{view.observed.mark}"]
+    parts = [f"{_about(view)}{counted(view.objects)}, {allocated}{view.observed.mark}"]
     if view.sample is not None:
         parts.append(f"{size_text(view.sample.used_bytes)} used of {size_text(view.sample.heap_bytes)}")
     if view.collections is not None:
         longest = "" if view.longest_pause_ns is None else f", longest pause {time_text(view.longest_pause_ns)}"
-        parts.append(f"{view.collections:,} collections{longest}")
+        parts.append(f"{counted(view.collections, 'collection')}{longest}")
     if view.calls is not None:
         parts.append(f"calls: {call_text(view.calls, _about(view))}")
     return f"{view.elapsed_ns / 1e9:.1f} s: {'; '.join(parts)}"

@@ -15,6 +15,7 @@ from tinyheap.report.quantities import size_text, time_text
 from tinyheap.report.terminal.charts import series
 from tinyheap.report.text import printable
 from tinyheap.report.verdicts import verdict
+from tinyheap.units import counted
 
 EXPORTS_SHOWN: Final = 8
 LENT_SHOWN: Final = 3
@@ -73,7 +74,7 @@ def _lent(lent: Lent) -> Iterator[Text]:
     if not lent.objects:
         return
     most = "at most " if lent.is_upper_bound else ""
-    yield Text(f"lent to the host at the end: {most}{size_text(lent.bytes)} in {lent.objects:,} objects; the oldest:")
+    yield Text(f"lent to the host at the end: {most}{size_text(lent.bytes)} in {counted(lent.objects)}; the oldest:")
     for each in lent.oldest[:LENT_SHOWN]:
         made = f"{size_text(each.size_bytes)} by {printable(each.export)}"
         yield Text(f"  {made}, {each.age_calls:,} calls and {time_text(each.age_ns)} ago", "dim")

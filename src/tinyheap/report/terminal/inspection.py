@@ -22,6 +22,7 @@ from tinyheap.inspect.paths import Why
 from tinyheap.inspect.proving import Meaning
 from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.text import printable
+from tinyheap.units import counted
 
 if TYPE_CHECKING:
     from tinyheap.inspect.dominators import Accumulation, TreeNode
@@ -112,14 +113,14 @@ def _overview(found: Overview) -> Iterator[RenderableType]:
     alive_objects = found.objects - found.garbage_objects
     alive_bytes = found.object_bytes - found.garbage_bytes
     yield _line(f"heap: {size_text(found.heap_bytes)} ({found.collector}), {size_text(found.free_bytes)} free")
-    yield _line(f"alive: {_objects(alive_objects)}, {size_text(alive_bytes)}")
+    yield _line(f"alive: {counted(alive_objects)}, {size_text(alive_bytes)}")
     yield _line(
-        f"garbage, freed by the next collection: {_objects(found.garbage_objects)}, {size_text(found.garbage_bytes)}"
+        f"garbage, freed by the next collection: {counted(found.garbage_objects)}, {size_text(found.garbage_bytes)}"
     )
     if found.typed_objects is not None and found.typed_bytes is not None:
         share = share_text(found.typed_bytes, found.object_bytes)
         yield _line(
-            f"types known: of {_objects(found.typed_objects)}, {size_text(found.typed_bytes)}, {share} of the bytes"
+            f"types known: of {counted(found.typed_objects)}, {size_text(found.typed_bytes)}, {share} of the bytes"
         )
     if found.orphan_blocks:
         yield _line(f"damaged: {found.orphan_blocks:,} blocks belong to no object", "red")
@@ -144,7 +145,7 @@ def _overview(found: Overview) -> Iterator[RenderableType]:
 def _suspect(found: Accumulation, alive_bytes: int) -> Iterator[Text]:
     place = found.place
     share = share_text(place.retained_bytes, alive_bytes)
-    held = f"{_objects(place.retained_objects)}, {size_text(place.retained_bytes)} ({share} of what is alive)"
+    held = f"{counted(place.retained_objects)}, {size_text(place.retained_bytes)} ({share} of what is alive)"
     yield _line(f"accumulated: {held}", "bold")
     many = f" {found.count:,} objects, mostly {found.group}," if found.gathering is Gathering.FAN else ""
     if found.gathering is Gathering.CHAIN:
@@ -153,16 +154,12 @@ def _suspect(found: Accumulation, alive_bytes: int) -> Iterator[Text]:
     yield from _path(found.path)
 
 
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count:,} objects"
-
-
 # ---- why ----------------------------------------------------------------------------------------------------------------
 
 
 def _why_answer(found: WhyAnswer) -> Iterator[RenderableType]:
     if found.objects != 1:
-        yield _line(f"{found.wanted}: {_objects(found.objects)}", "bold")
+        yield _line(f"{found.wanted}: {counted(found.objects)}", "bold")
         yield from _holders(found.holders)
         yield _line(f"those that retain most, {len(found.whys)} of {found.objects:,}:")
     for each in found.whys:
@@ -225,7 +222,7 @@ def _object(found: ObjectView) -> Iterator[RenderableType]:
     if found.is_garbage:
         yield _line("  held by nobody: garbage, freed by the next collection")
     else:
-        yield _line(f"  retains {_objects(found.retained_objects)}, {size_text(found.retained_bytes)}")
+        yield _line(f"  retains {counted(found.retained_objects)}, {size_text(found.retained_bytes)}")
     values = _table("offset", "value", "", "")
     for value in found.values[:WORDS_SHOWN]:
         values.add_row(f"+{value.offset_bytes}", printable(value.text), printable(value.type), printable(value.name))
@@ -280,7 +277,7 @@ def _holes(found: Holes) -> Iterator[RenderableType]:
         window = found.window
         kinds = ", ".join(f"{count:,} {group}" for group, count in window.groups[:4])
         yield _line(
-            f"the least in the way: {_objects(window.count)}, {size_text(window.size_bytes)}, at {window.address:#x}: {kinds}"
+            f"the least in the way: {counted(window.count)}, {size_text(window.size_bytes)}, at {window.address:#x}: {kinds}"
         )
 
 
@@ -291,7 +288,7 @@ def _proof(found: Proof) -> Iterator[RenderableType]:
     if not found.false_objects:
         yield _line("no object is alive only because of a word that is no pointer")
         return
-    held = f"{_objects(found.false_objects)}, {size_text(found.false_bytes)}"
+    held = f"{counted(found.false_objects)}, {size_text(found.false_bytes)}"
     yield _line(f"alive only because of words that are no pointers: {held}")
     table = _table("retain", "value", "what", "word, and the object that it holds")
     for each in found.words:
@@ -303,7 +300,7 @@ def _proof(found: Proof) -> Iterator[RenderableType]:
 
 
 def _comparison(found: HeapComparison) -> Iterator[RenderableType]:
-    yield _line(f"new: {_objects(found.new_objects)}; gone: {_objects(found.gone_objects)}", "bold")
+    yield _line(f"new: {counted(found.new_objects)}; gone: {counted(found.gone_objects)}", "bold")
     if found.left_out:
         yield _line(f"not compared by {' or '.join(found.left_out)}, which only one of the two snapshots knows")
     table = _table("more", "new", "gone", "what")

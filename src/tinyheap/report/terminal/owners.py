@@ -13,6 +13,7 @@ from tinyheap.profile import Owner, Owners, StackFrame
 from tinyheap.recordings.observed import Lives
 from tinyheap.report.quantities import size_text, time_text
 from tinyheap.report.text import printable
+from tinyheap.units import counted
 
 FRAMES_SHOWN: Final = 8
 _NOT_SEEN: Final = {
@@ -41,7 +42,7 @@ class OwnersCard:
         if not found.count:
             yield Text(f"no object that was recorded had the byte at {found.address:#x}", "dim")
             return
-        objects = "1 object" if found.count == 1 else f"{found.count:,} objects, one after another"
+        objects = counted(found.count) + (", one after another" if found.count > 1 else "")
         yield Text(f"{found.address:#x} belonged to {objects}", "bold")
         if found.count > len(found.owners):
             yield Text(f"these are the last {len(found.owners):,}", "dim")

@@ -42,6 +42,7 @@ from tinyheap.report.terminal.memory import LinearMemoryCard
 from tinyheap.report.terminal.owners import OwnersCard
 from tinyheap.report.text import printable
 from tinyheap.report.verdicts import TURNOVERS
+from tinyheap.units import counted
 
 USAGES_SHOWN: Final = 15
 SUSPECTS_SHOWN: Final = 5
@@ -150,8 +151,8 @@ def _sized(
     """Bytes and objects, each with its standard error where it is an estimate."""
     if size_bytes is None or objects is None:
         return UNKNOWN
-    more = "" if objects_error is None else f" +- {round(objects_error):,}"
-    return f"{size_text(size_bytes)}{_error_text(bytes_error)} in {objects:,}{more} objects"
+    many = counted(objects) if objects_error is None else f"{objects:,} +- {round(objects_error):,} objects"
+    return f"{size_text(size_bytes)}{_error_text(bytes_error)} in {many}"
 
 
 def _error_text(error_bytes: float | None) -> str:

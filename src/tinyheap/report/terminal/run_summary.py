@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tinyheap.json_of import json_of
 from tinyheap.report.quantities import share_text, size_text, time_text
+from tinyheap.units import counted
 
 if TYPE_CHECKING:
     from tinyheap.guests.ending import Ending
@@ -128,13 +129,13 @@ class HeapReport:
         yield "allocations", f"{stats.mallocs:,}"
         yield "allocated", size_text(stats.total_alloc)
         yield "collections", f"{len(self.collections):,}"
-        yield "freed", f"{stats.frees:,} objects"
+        yield "freed", counted(stats.frees)
         if self.collections:
             yield "longest pause", time_text(self.longest_pause_ns)
             yield "in the collector", f"{time_text(self.pause_ns)} of {time_text(run_ns)}"
         yield "peak in use", f"{size_text(self.peak_bytes)}, {share_text(self.peak_bytes, stats.sys)} of the heap"
         yield "heap", size_text(stats.sys)
-        yield "live at the end", f"{self.live_objects:,} objects, {size_text(self.live_bytes)}"
+        yield "live at the end", f"{counted(self.live_objects)}, {size_text(self.live_bytes)}"
 
 
 def own_counters(guest: Guest | None, memory: GuestMemory) -> dict[str, int] | None:
