@@ -248,11 +248,11 @@ class TestListeners:
             "ended 1, 0 objects",
             "began, exhausted, 2 objects",
             "marked 1",
-            "ended 2, 1 object",
+            "ended 2, 1 objects",
             "grew 516 1032",
             "began, exhausted, 2 objects",
             "marked 1",
-            "ended 3, 1 object",
+            "ended 3, 1 objects",
             "out of memory 1280",
         ]
         held.remove()
