@@ -159,7 +159,7 @@ bench-transplant: setup guests ## Measure transplanted programs against what the
 	@$(BIN)/python -m benchmarks.transplant $(ARGS)
 
 lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer versions)
-	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --group dev --output-file requirements/dev.txt
+	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --extra cluster --group dev --output-file requirements/dev.txt
 	@# Whoever installs less than all of that gets the same versions.
 	@$(SUBLOCK) --group build --output-file requirements/build.txt
 	@$(SUBLOCK) pyproject.toml --group build --group test --output-file requirements/test.txt
