@@ -89,4 +89,4 @@ def test_what_is_not_a_value_is_refused_in_words(name: str, text: str, why: str)
 
 def test_every_dimension_is_an_option_of_a_run() -> None:
     options = {opt for each in command.params if isinstance(each, Option) for opt in each.opts}
-    assert {f"--{name}" for name in DIMENSIONS} <= options
+    assert {f"--{name}" for name, each in DIMENSIONS.items() if not each.is_program} <= options

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_outcomes_come_in_the_order_of_the_conditions_whoever_is_first(gofmt: Su
     found = sweep(gofmt, conditions, jobs=3, told=told.append)
     assert [each.condition for each in found.outcomes] == [str(each) for each in conditions]
     assert [each.ended for each in found.outcomes] == ["out of memory", "finished"] * 2
-    assert sorted(told, key=str) == sorted([*found.outcomes, found.repeated], key=str)
+    assert sorted(told, key=str) == sorted([*found.outcomes, *found.repeated], key=str)
     assert found.differences == ()
     assert not any(map(found.changes_output, found.outcomes))
     assert comparable(found.outcomes) == comparable(sweep(gofmt, conditions).outcomes)
@@ -102,8 +103,10 @@ def test_a_condition_that_changes_the_output_is_marked() -> None:
             ("d", "out of memory", 137, "z"),
         ]
     )
-    found = Sweep(Subject(Path("m")), (failed, first, same, other), failed)
-    assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["c"]
+    conditions = tuple(Condition((("gc", name),)) for name in "dabc")
+    outcomes = (replace(each, condition=f"gc={each.condition}") for each in (failed, first, same, other))
+    found = Sweep(Subject(Path("m")), conditions, tuple(outcomes), ())
+    assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["gc=c"]
 
 
 def test_what_cannot_be_run_is_an_outcome(tmp_path: Path) -> None:

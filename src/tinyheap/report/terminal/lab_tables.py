@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -82,10 +83,10 @@ class SweepTable:
         changed = [each.condition for each in self.sweep.outcomes if self.sweep.changes_output(each)]
         if changed:
             yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
-        if self.sweep.differences:
-            named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in self.sweep.differences)
+        for condition, found in groupby(self.sweep.differences, lambda each: each.condition):
+            named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in found)
             yield Text(
-                f"\nnot deterministic: two runs under the same condition ({self.sweep.repeated.condition}) differ in {named}; "
+                f"\nnot deterministic: two runs under the same condition ({printable(condition)}) differ in {named}; "
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
