@@ -15,6 +15,7 @@ import asyncio
 import logging
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -97,11 +98,17 @@ def _local_cluster(count: str | None) -> Iterator[str]:
         threads_per_worker=1,
         processes=True,
         memory_limit=0,  # a run is a process of its own
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
+        preload=[__name__],
         scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
     ) as made:
         yield made.scheduler_address
+
+
+def dask_setup(worker: Worker) -> None:
+    """Of a worker of a local cluster, called by Dask: Ctrl-C is the sweep's own, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
