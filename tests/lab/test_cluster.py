@@ -228,7 +228,7 @@ def test_killed_workers_lose_and_double_nothing(kills: int, workers: LocalCluste
                 os.kill(moments.choice(pids), signal.SIGKILL)
                 left.pop()
 
-    conditions = grid({"memory-limit": f"64K..{64 * 8 * kills}K/+64K"})
+    conditions = grid({"memory-limit": f"64K..{64 * 4 * kills}K/+64K"})
     calm = sweep(HELLO_SUBJECT, conditions, jobs=2)
     killer = threading.Thread(target=storm)
     killer.start()

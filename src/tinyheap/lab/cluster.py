@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
-from distributed.comm.core import connect
+from distributed.comm.core import CommClosedError, connect
 
 from tinyheap import __version__
 from tinyheap.errors import ClusterError
@@ -53,6 +53,9 @@ TASKS_PER_THREAD: Final = 2
 """One that runs, and one that is there when it ends."""
 SIZE_AGE_S: Final = 1.0
 """After which it is asked anew how many threads a cluster has."""
+REGISTRATIONS: Final = 20
+"""How often it is tried to give all workers the files, of which one may die each time."""
+PAUSE_S: Final = 0.1
 _numbers: Final = count()
 """Of tasks; the same run may be asked for again."""
 
@@ -224,10 +227,23 @@ class Site(WorkerPlugin):
             del self._running[key]
 
 
+def _register(client: Client, site: Site) -> None:
+    """Give all workers what they need, again where one dies meanwhile."""
+    for tries_left in reversed(range(REGISTRATIONS)):
+        try:
+            client.register_plugin(site, name=site.name)
+        except CommClosedError:
+            if not tries_left:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
+
+
 @contextmanager
 def _site(client: Client, site: Site) -> Iterator[str]:
     """The name of what workers have for a sweep as long as it goes on."""
-    client.register_plugin(site, name=site.name)
+    _register(client, site)
     try:
         yield site.name
     finally:
