@@ -156,6 +156,12 @@ class Condition:
         return None
 
 
+def program_of(condition: str) -> tuple[str, str]:
+    """The module and the input of a condition, by its text; ``default`` where it does not choose them."""
+    values = dict(word.split("=", 1) for word in shlex.split(condition) if word != DEFAULT)
+    return values.get(MODULE, DEFAULT), values.get(INPUT, DEFAULT)
+
+
 def read_value(name: str, text: str) -> str:
     """The one spelling of a value of a dimension.
 

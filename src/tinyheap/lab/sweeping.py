@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tinyheap._loading import library_for
 from tinyheap.errors import LabError
-from tinyheap.lab.conditions import Condition
+from tinyheap.lab.conditions import Condition, program_of
 from tinyheap.lab.outcome import Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
 from tinyheap.lab.sweep_file import SweepFile
@@ -35,9 +35,7 @@ class Sweep:
     """The outcomes of a sweep, in the order of its conditions."""
 
     subject: Subject
-    conditions: tuple[Condition, ...]
     outcomes: tuple[Outcome, ...]
-    """One for each condition."""
     repeated: tuple[Outcome, ...]
     """The second run of each program, under the first of its conditions."""
 
@@ -45,21 +43,18 @@ class Sweep:
     def differences(self) -> tuple[OutcomeDifference, ...]:
         """What the two runs of a program under one condition do not share; nothing where programs are deterministic."""
         first = {each.condition: each for each in self.outcomes}
-        return tuple(found for each in self.repeated for found in differences(first[each.condition], each))
+        pairs = ((first[each.condition], each) for each in self.repeated if each.condition in first)
+        return tuple(found for pair in pairs for found in differences(*pair))
 
     def changes_output(self, outcome: Outcome) -> bool:
         """Whether the program came to its end and wrote something else than under the first condition where it did."""
-        return outcome.passed and outcome.output_sha256 != self._outputs[self._programs[outcome.condition]]
-
-    @cached_property
-    def _programs(self) -> dict[str, tuple[str, str]]:
-        return {str(condition): condition.program for condition in self.conditions}
+        return outcome.passed and outcome.output_sha256 != self._outputs[program_of(outcome.condition)]
 
     @cached_property
     def _outputs(self) -> dict[tuple[str, str], str | None]:
         """What each program wrote under the first condition where it passed."""
         passed = (each for each in reversed(self.outcomes) if each.passed)
-        return {self._programs[each.condition]: each.output_sha256 for each in passed}
+        return {program_of(each.condition): each.output_sha256 for each in passed}
 
 
 def sweep(
@@ -107,8 +102,8 @@ def sweep(
                 kept.put(outcome)
                 found[outcome.condition, outcome.run] = outcome
                 tell(outcome)
-    results = [found[str(condition), run] for condition, run in tasks]
-    return Sweep(subject, tuple(conditions), tuple(results[: len(conditions)]), tuple(results[len(conditions) :]))
+    results = tuple(found[str(condition), run] for condition, run in tasks)
+    return Sweep(subject, results[: len(conditions)], results[len(conditions) :])
 
 
 def first_of_each(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
