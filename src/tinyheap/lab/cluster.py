@@ -49,8 +49,8 @@ ANSWER_S: Final = 5
 LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 MOST_BYTES: Final = 256 * MIB
 """Of all files that go to a worker; the scheduler keeps them for workers that come later."""
-TASKS_PER_THREAD: Final = 2
-"""One that runs, and one that is there when it ends."""
+TASKS_PER_THREAD: Final = 4
+"""One that runs, and some that are there when it ends: what a task costs is not waited for."""
 SIZE_AGE_S: Final = 1.0
 """After which it is asked anew how many threads a cluster has."""
 REGISTRATIONS: Final = 20
