@@ -1,9 +1,9 @@
 """Measures sweeps of the lab on a Dask cluster of this machine: a table, then one JSON line a row.
 
 *Scaling* is the time that the same tasks take with one worker, by the time with two, in turns: real runs, which need a core
-each, and tasks that only sleep as long as a run takes, which show what the cluster itself costs.  *Overhead* is the time that one
-of these takes longer than it sleeps, and that of a task that does nothing, from asking for it to its row in the file of a
-sweep.  A hundred thousand tasks are planned, too: told is by how much memory this process grows, in which the scheduler is.
+each, and tasks that only sleep as long as a run takes, which show what the cluster itself costs.  *Overhead* is the time that
+one of these takes longer than it sleeps, and that of a task that does nothing, from asking for it to its row in the file of
+a sweep.  A hundred thousand tasks are planned, too: told is by how much memory this process grows, in which the scheduler is.
 """
 
 from __future__ import annotations
