@@ -16,7 +16,7 @@ from tinyheap.cli.progress import progress_bar
 from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
 from tinyheap.json_of import json_of
 from tinyheap.lab.outcome import Outcome
-from tinyheap.lab.sweeping import Sweep, sweep
+from tinyheap.lab.sweeping import Sweep, first_of_each, sweep
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.lab_tables import SweepTable
 from tinyheap.report.text import printable
@@ -44,17 +44,36 @@ MODULE: Final = click.argument("module", type=InputFile("each run reads the modu
     metavar="N",
     help="Make up to N runs at the same time, which makes pauses longer.",
 )
+@click.option(
+    "--cluster",
+    metavar="local[:N]|ADDRESS",
+    help="Make the runs on a Dask cluster: on N processes of this machine, or on that whose scheduler is at ADDRESS, such as "
+    "tcp://HOST:8786, with as many runs at the same time as it has threads.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.pass_context
-def command(ctx: click.Context, /, kept: OutputTarget | None, jobs: int, *, as_json: bool, **_: Any) -> None:  # noqa: ANN401
+def command(
+    ctx: click.Context,
+    /,
+    kept: OutputTarget | None,
+    jobs: int,
+    cluster: str | None,
+    *,
+    as_json: bool,
+    **_: Any,  # noqa: ANN401
+) -> None:
     """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
 
-    The words after `--` are the program's arguments.  One condition is run twice, to see whether the program does the
-    same each time.
+    The words after `--` are the program's arguments.  One condition of each program is run twice, to see whether it does
+    the same each time.
     """
+    if cluster is not None and jobs != 1:
+        raise click.UsageError(
+            "--jobs and --cluster exclude each other: a cluster makes as many runs as it has threads"
+        )
     subject, conditions = subject_of(ctx), conditions_of(ctx)
     errors = result_console(stderr=True)
-    with progress_bar(errors, "running", len(conditions) + 1) as progress:
+    with progress_bar(errors, "running", len(conditions) + len(first_of_each(conditions))) as progress:
         count = 0
 
         def tell(outcome: Outcome) -> None:
@@ -64,7 +83,8 @@ def command(ctx: click.Context, /, kept: OutputTarget | None, jobs: int, *, as_j
                 progress(count)
                 errors.print(printable(f"{outcome.condition}: {outcome.ended}"))
 
-        found = sweep(subject, conditions, file=None if kept is None else kept.path, jobs=jobs, told=tell)
+        place = None if kept is None else kept.path
+        found = sweep(subject, conditions, file=place, jobs=jobs, cluster=cluster, told=tell)
     if as_json:
         click.echo(json.dumps(sweep_json(found)))
     else:
