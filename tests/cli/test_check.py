@@ -84,7 +84,7 @@ def test_percentages_are_of_the_baseline_or_of_against() -> None:
 
 
 def test_a_budget_that_is_written_is_kept_to() -> None:
-    said = tinyheap("check", "run.tinyheap", "--write", "made.toml", "--headroom", "0 %")
+    said = tinyheap("check", "run.tinyheap", "--write", "made.toml", "--margin", "0 %")
     assert (said.exit_code, said.stdout, said.stderr) == (0, "", "wrote made.toml\n")
     assert tinyheap("check", "run.tinyheap", "--budget", "made.toml").exit_code == 0
     assert "allocations = 10630\n" in Path("made.toml").read_text()
@@ -107,7 +107,7 @@ def test_junit_is_written() -> None:
         ),
         (["run.tinyheap", "--budget", "wide.toml", "--", "x"], "an argument is for modules", 2),
         (["run.tinyheap", "x", "--budget", "wide.toml"], "an argument is for modules", 2),
-        (["run.tinyheap", "--write", "b", "--headroom", "much"], "invalid percentage 'much'", 2),
+        (["run.tinyheap", "--write", "b", "--margin", "much"], "invalid percentage 'much'", 2),
         (["run.tinyheap", "--budget", "wide.toml", "--json", "--junit", "-"], "name a file for --junit", 2),
         (["run.tinyheap", "--budget", "wide.toml", "--write", "wide.toml"], "is the same as", 2),
         (["run.tinyheap", "--budget", "nowhere"], "nowhere: No such file", 125),

@@ -35,7 +35,7 @@ from tinyheap.report.terminal.budget_table import BudgetTable
 
 _RUN_OPTIONS: Final = RUN_PARAMETERS[1:-1]
 """Without the module, which is declared here, and without the moment of a snapshot, which none is taken of."""
-_OF_RECORDINGS: Final = frozenset({"module", "budget", "against", "as_json", "junit", "write", "headroom"})
+_OF_RECORDINGS: Final = frozenset({"module", "budget", "against", "as_json", "junit", "write", "margin"})
 """The parameters that mean something for a recording, too."""
 
 
@@ -70,10 +70,10 @@ class PercentageType(click.ParamType[Fraction]):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.option("--junit", type=OUTPUT, help="Write the result as JUnit XML to this file.")
 @click.option(
-    "--write", type=OUTPUT, help="Make a budget of what the run took, with headroom, and write it to this file."
+    "--write", type=OUTPUT, help="Make a budget of what the run took, with a margin, and write it to this file."
 )
 @click.option(
-    "--headroom",
+    "--margin",
     type=PercentageType(),
     default="10 %",
     show_default=True,
@@ -92,7 +92,7 @@ def command(
     as_json: bool,
     junit: OutputTarget | None,
     write: OutputTarget | None,
-    headroom: Fraction,
+    margin: Fraction,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Check whether a run is within a budget: what it may take of memory, how much it may allocate, how long it may pause.
@@ -120,7 +120,7 @@ def command(
             stack.enter_context(baseline)
         exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options))
         checks = check(recording, limits or Budget(), baseline)
-        _write(recording, checks, headroom, 0 if limits is None else limits.after, junit, write)
+        _write(recording, checks, margin, 0 if limits is None else limits.after, junit, write)
     if limits is not None:
         show(checks, as_json=as_json)
     failed = ExitCode.FAILED if checks.failure is not None else ExitCode.DONE if checks.passed else ExitCode.OVER_BUDGET
@@ -190,7 +190,7 @@ def _is_interrupt(failure: BaseException) -> bool:
 def _write(
     recording: Recording,
     checks: Checks,
-    headroom: Fraction,
+    margin: Fraction,
     after: int,
     junit: OutputTarget | None,
     write: OutputTarget | None,
@@ -200,7 +200,7 @@ def _write(
         junit.write(junit_xml(checks))
         click.echo(f"wrote {junit}", err=True)
     if write is not None and checks.failure is None:
-        write.write(budget_of(recording, headroom, after=after).encode())
+        write.write(budget_of(recording, margin, after=after).encode())
         click.echo(f"wrote {write}", err=True)
     elif write is not None:
         click.echo(f"did not write {write}: the run did not pass", err=True)

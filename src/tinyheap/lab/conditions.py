@@ -14,9 +14,9 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from tinyheap.errors import ConditionError, HeapError
+from tinyheap.errors import ConditionError, HeapError, PolicyError
 from tinyheap.guests.opening import COLLECTORS, LEAKING, NATIVE
-from tinyheap.guests.policy import MOST
+from tinyheap.guests.policy import MOST, headroom_text, parse_headroom
 from tinyheap.heap.collectors import named_collector
 from tinyheap.heap.engines import ENGINES
 from tinyheap.heap.growth import growth_text, parse_growth
@@ -34,6 +34,10 @@ def _size(text: str) -> str:
 
 def _growth(text: str) -> str:
     return growth_text(parse_growth(text, parse_size))
+
+
+def _headroom(text: str) -> str:
+    return headroom_text(parse_headroom(text))
 
 
 def _collector(text: str) -> str:
@@ -70,14 +74,16 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "gc": Dimension(_one_of(*COLLECTORS), is_of_collector=False),
     "collector": Dimension(_collector),
     "growth": Dimension(_growth),
+    "headroom": Dimension(_headroom),
     "heap-limit": Dimension(_size),
     "memory-limit": Dimension(_size, is_of_collector=False),
+    "initial-memory": Dimension(_size, is_of_collector=False),
     "gc-every": Dimension(_count),
     "clear-blocks": Dimension(_one_of("yes", "no"), is_flag=True),
     "engine": Dimension(_one_of(*ENGINES)),
 }
 """By the names of the options."""
-_OF_COLLECTIONS: Final = ("gc-every", "clear-blocks")
+_OF_COLLECTIONS: Final = ("gc-every", "clear-blocks", "headroom")
 """What means nothing for a heap that is never collected."""
 
 
@@ -145,7 +151,7 @@ def read_value(name: str, text: str) -> str:
         return DEFAULT
     try:
         return DIMENSIONS[name].read(text)
-    except (ConditionError, HeapError) as error:
+    except (ConditionError, HeapError, PolicyError) as error:
         raise ConditionError(f"{name}: {error}") from error
 
 

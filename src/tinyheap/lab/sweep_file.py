@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import duckdb
 
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from tinyheap.lab.running import Subject
 
 FORMAT: Final = "tinyheap sweep 1"
-_TYPES: Final = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "tuple[str, ...]": "VARCHAR[]"}
+_TYPES: Final = {
+    "str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "tuple[str, ...]": "VARCHAR[]", "tuple[int, ...]": "BIGINT[]",
+}  # fmt: skip
 _COLUMNS: Final = {each.name: _TYPES[str(each.type).removesuffix(" | None")] for each in fields(Outcome)}
 _DDL: Final = (
     "CREATE TABLE sweep (format VARCHAR, identity VARCHAR, module VARCHAR, options VARCHAR[], arguments VARCHAR[])",
     f"CREATE TABLE outcomes ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())}, PRIMARY KEY (condition, run))",
 )
+_KEPT_COLUMNS: Final = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'outcomes' ORDER BY column_index"
+"""The columns that a file has, which may be of before some were added."""
 _IN_MEMORY: Final = ":memory:"
 
 
@@ -71,16 +75,17 @@ class SweepFile(SoleOwner):
         Raises:
             SweepFileError: It cannot be written.
         """
-        row = [getattr(outcome, name) for name in _COLUMNS]
+        row, names = [getattr(outcome, name) for name in _COLUMNS], ", ".join(_COLUMNS)
         with self._explaining():
-            self._connection.execute(f"INSERT INTO outcomes VALUES ({', '.join('?' * len(row))})", row)
+            self._connection.execute(f"INSERT INTO outcomes ({names}) VALUES ({', '.join('?' * len(row))})", row)
 
     def outcomes(self) -> dict[tuple[str, int], Outcome]:
         """All that are there, by condition and run."""
         with self._explaining():
-            rows = self._connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM outcomes").fetchall()
-        found = (dict(zip(_COLUMNS, row, strict=True)) for row in rows)
-        made = (Outcome(**{**each, "evidence": tuple(each["evidence"])}) for each in found)
+            kept = [name for (name,) in self._connection.execute(_KEPT_COLUMNS).fetchall() if name in _COLUMNS]
+            rows = self._connection.execute(f"SELECT {', '.join(kept)} FROM outcomes ORDER BY rowid").fetchall()
+        found = (zip(kept, row, strict=True) for row in rows)
+        made = (Outcome(**{name: _kept(value) for name, value in each}) for each in found)
         return {(each.condition, each.run): each for each in made}
 
     def _check(self, subject: Subject) -> None:
@@ -99,6 +104,9 @@ class SweepFile(SoleOwner):
                 f"{self._name}: holds the sweep of another program, or with other arguments, options or version of tinyheap; "
                 "choose another file, or remove this one"
             )
+        with self._explaining():
+            for name, kind in _COLUMNS.items():
+                self._connection.execute(f"ALTER TABLE outcomes ADD COLUMN IF NOT EXISTS {name} {kind}")
 
     def _begin(self, subject: Subject) -> None:
         row = [FORMAT, subject.identity, text_of(subject.module), list(subject.options), list(subject.arguments)]
@@ -116,6 +124,11 @@ class SweepFile(SoleOwner):
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
             raise SweepFileError(f"{self._name}: cannot be used as the file of a sweep: {reason}") from error
+
+
+def _kept(value: Any) -> Any:  # noqa: ANN401 - of any column
+    """A value as an outcome has it, which is frozen."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _place(path: Path) -> Path:
