@@ -16,13 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from tinyheap.budgets.budget import Budget, percentage
 from tinyheap.budgets.checking import Checks, check, open_baseline
 from tinyheap.budgets.making import budget_of
 from tinyheap.cli.exits import ExitCode, say_error
-from tinyheap.cli.parameters import INPUT, OUTPUT, RECORDING, Input, OutputTarget, takes
+from tinyheap.cli.parameters import INPUT, NEW_RECORDING, OUTPUT, RECORDING, Input, OutputTarget, check_only, takes
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import BudgetError
 from tinyheap.guests.record.recorder import Recorder
@@ -80,6 +79,13 @@ class PercentageType(click.ParamType[Fraction]):
     metavar="PERCENT",
     help="Allow so much more in the budget of --write.",
 )
+@click.option(
+    "-o",
+    "--output",
+    type=NEW_RECORDING,
+    help="Keep the recording of the run in this file: as a baseline, or to see more of it with `tinyheap report`.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -93,6 +99,8 @@ def command(
     junit: OutputTarget | None,
     write: OutputTarget | None,
     margin: Fraction,
+    output: OutputTarget | None,
+    force: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Check whether a run is within a budget: what it may take of memory, how much it may allocate, how long it may pause.
@@ -118,7 +126,7 @@ def command(
         baseline = None if limits is None else open_baseline(limits, None if against is None else against.path)
         if baseline is not None:
             stack.enter_context(baseline)
-        exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options))
+        exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options, output, force=force))
         checks = check(recording, limits or Budget(), baseline)
         _write(recording, checks, margin, 0 if limits is None else limits.after, junit, write)
     if limits is not None:
@@ -129,7 +137,14 @@ def command(
 
 @contextmanager
 def _recorded(
-    ctx: click.Context, module: Input, words: tuple[str, ...], invoke: str | None, options: dict[str, Any]
+    ctx: click.Context,
+    module: Input,
+    words: tuple[str, ...],
+    invoke: str | None,
+    options: dict[str, Any],
+    kept: OutputTarget | None,
+    *,
+    force: bool,
 ) -> Iterator[tuple[int, Recording]]:
     """The recording, made now where it is of a module, and the exit code of the run.
 
@@ -138,31 +153,19 @@ def _recorded(
         TinyheapError: The program could not be run.
     """
     if not module.is_stream and begins_as_recording(module.path):
-        _check_options(ctx, module)
+        check_only(ctx, _OF_RECORDINGS, f"is for modules: {module} is a recording, which is not run")
         with Recording.open(module.path) as recording:
             yield recording.run.exit_code or 0, recording
         return
     with TemporaryDirectory(prefix="tinyheap-") as folder:
-        path = Path(folder) / "run.tinyheap"
-        recorder = Recorder.to_file(path, full_paths=options["full_paths"])
+        path = Path(folder) / "run.tinyheap" if kept is None else kept.path
+        recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
         run = CommandRun.from_command_line(
             module, words, invoke, ctx.obj, {**options, "moment": None, "snapshot_file": None}, recorder
         )
         _execute(run)
         with Recording.open(path) as recording:
             yield run.exit_code, recording
-
-
-def _check_options(ctx: click.Context, recording: Input) -> None:
-    given = [each for each in ctx.command.params if each.name not in _OF_RECORDINGS and _is_given(ctx, each)]
-    if given or ctx.obj:
-        what = given[0].opts[0] if given and isinstance(given[0], click.Option) else "an argument"
-        raise click.UsageError(f"{what} is for modules: {recording} is a recording, which is not run")
-
-
-def _is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
-    name = parameter.name or ""
-    return bool(ctx.params[name]) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _execute(run: CommandRun) -> None:

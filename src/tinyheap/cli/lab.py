@@ -11,17 +11,22 @@ from typing import Any, Final
 
 import click
 
-from tinyheap.cli.parameters import NUMBER_LIMIT, InputFile, OutputFile, OutputTarget
+from tinyheap.cli.parameters import NUMBER_LIMIT, OUTPUT, Input, InputFile, OutputFile, OutputTarget, check_only
 from tinyheap.cli.progress import progress_bar
 from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
 from tinyheap.json_of import json_of
 from tinyheap.lab.outcome import Outcome
-from tinyheap.lab.sweeping import Sweep, sweep
+from tinyheap.lab.sweeping import Sweep, read_sweep, sweep
+from tinyheap.recordings.place import begins_as_recording
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.lab_tables import SweepTable
 from tinyheap.report.text import printable
 
-MODULE: Final = click.argument("module", type=InputFile("each run reads the module again; name a file"))
+MODULE: Final = click.argument(
+    "module", type=InputFile("each run reads the module again; name a file"), metavar="MODULE|SWEEP"
+)
+_OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
+"""The parameters that mean something for a sweep that is there, too."""
 
 
 @click.command(
@@ -44,14 +49,51 @@ MODULE: Final = click.argument("module", type=InputFile("each run reads the modu
     metavar="N",
     help="Make up to N runs at the same time, which makes pauses longer.",
 )
+@click.option(
+    "--html",
+    type=OUTPUT,
+    help="Write a page with pictures to this file: memory against pauses, survival by size, growth.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.pass_context
-def command(ctx: click.Context, /, kept: OutputTarget | None, jobs: int, *, as_json: bool, **_: Any) -> None:  # noqa: ANN401
+def command(
+    ctx: click.Context,
+    /,
+    module: Input,
+    kept: OutputTarget | None,
+    jobs: int,
+    html: OutputTarget | None,
+    *,
+    as_json: bool,
+    **_: Any,  # noqa: ANN401 - a subject's
+) -> None:
     """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
 
     The words after `--` are the program's arguments.  One condition is run twice, to see whether the program does the
-    same each time.
+    same each time.  A SWEEP, which is a file of --file, is shown as it is, and nothing is run.
     """
+    if as_json and html is not None and html.is_stream:
+        raise click.UsageError("--json is printed on standard output: name a file for --html")
+    if begins_as_recording(module.path):
+        check_only(ctx, _OF_SWEEPS, f"is for modules: {module} is a sweep, which is not run again")
+        found = read_sweep(module.path)
+    else:
+        found = _run(ctx, kept, jobs)
+    if html is not None:
+        from tinyheap.report.html.lab_page import lab_page
+
+        html.write(lab_page(found).encode())
+        click.echo(f"wrote {html}", err=True)
+        if html.is_stream:
+            return
+    if as_json:
+        click.echo(json.dumps(sweep_json(found)))
+    else:
+        result_console().print(SweepTable(found))
+
+
+def _run(ctx: click.Context, kept: OutputTarget | None, jobs: int) -> Sweep:
+    """The sweep that a command line asks for, with its progress shown meanwhile."""
     subject, conditions = subject_of(ctx), conditions_of(ctx)
     errors = result_console(stderr=True)
     with progress_bar(errors, "running", len(conditions) + 1) as progress:
@@ -64,11 +106,7 @@ def command(ctx: click.Context, /, kept: OutputTarget | None, jobs: int, *, as_j
                 progress(count)
                 errors.print(printable(f"{outcome.condition}: {outcome.ended}"))
 
-        found = sweep(subject, conditions, file=None if kept is None else kept.path, jobs=jobs, told=tell)
-    if as_json:
-        click.echo(json.dumps(sweep_json(found)))
-    else:
-        result_console().print(SweepTable(found))
+        return sweep(subject, conditions, file=None if kept is None else kept.path, jobs=jobs, told=tell)
 
 
 def sweep_json(found: Sweep) -> dict[str, Any]:

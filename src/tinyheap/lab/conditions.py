@@ -109,6 +109,16 @@ class Condition:
             raise ConditionError(f"invalid condition '{made}': {contradiction}")
         return made
 
+    @classmethod
+    def from_text(cls, text: str) -> Condition:
+        """The condition that is written so.
+
+        Raises:
+            ConditionError: There is none.
+        """
+        words = [] if text == DEFAULT else text.split(" ")
+        return cls.of({name: value for name, _, value in (word.partition("=") for word in words)})
+
     def _reduced(self) -> Condition:
         return Condition(tuple((name, value) for name, value in self.values if value not in (DEFAULT, "no")))
 

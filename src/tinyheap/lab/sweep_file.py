@@ -10,17 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import duckdb
 
 from tinyheap.errors import SweepFileError
 from tinyheap.files import is_utf8, text_of
 from tinyheap.lab.outcome import Outcome
+from tinyheap.lab.running import Subject
 from tinyheap.ownership import SoleOwner
-
-if TYPE_CHECKING:
-    from tinyheap.lab.running import Subject
 
 FORMAT: Final = "tinyheap sweep 1"
 _TYPES: Final = {
@@ -41,18 +39,18 @@ class SweepFile(SoleOwner):
 
     Args:
         path: The file, which is made where there is none; None for outcomes that are not kept.
-        subject: What the sweep is of.
+        subject: What the sweep is of; None for whatever it is of, to read a file that is there.
 
     Raises:
         SweepFileError: It cannot be opened, or holds something else.
         InputError: The module cannot be read.
     """
 
-    def __init__(self, path: Path | None, subject: Subject) -> None:
+    def __init__(self, path: Path | None, subject: Subject | None) -> None:
         self._name = "the results" if path is None else text_of(path)
         place = _IN_MEMORY if path is None else _place(path)
         with self._explaining():
-            self._connection = duckdb.connect(place, config={"threads": 1})
+            self._connection = duckdb.connect(place, read_only=subject is None, config={"threads": 1})
         try:
             self._check(subject)
         except BaseException:
@@ -88,18 +86,28 @@ class SweepFile(SoleOwner):
         made = (Outcome(**{name: _kept(value) for name, value in each}) for each in found)
         return {(each.condition, each.run): each for each in made}
 
-    def _check(self, subject: Subject) -> None:
+    def subject(self) -> Subject:
+        """What the sweep is of; numbers for an export that is invoked are not kept."""
+        with self._explaining():
+            found = self._connection.execute("SELECT module, arguments, options FROM sweep").fetchone()
+        if found is None:
+            raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
+        return Subject(Path(found[0]), tuple(found[1]), tuple(found[2]))
+
+    def _check(self, subject: Subject | None) -> None:
         """Begin an empty file; of any other see that it belongs to the same sweep."""
         with self._explaining():
             tables = {name for (name,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-            if not tables:
+            if not tables and subject is not None:
                 self._begin(subject)
                 return
         if tables != {"sweep", "outcomes"}:
             raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
         with self._explaining():
             found = self._connection.execute("SELECT format, identity FROM sweep").fetchone()
-        if found != (FORMAT, subject.identity):
+        if subject is None and found is not None and found[0] == FORMAT:
+            return
+        if subject is None or found != (FORMAT, subject.identity):
             raise SweepFileError(
                 f"{self._name}: holds the sweep of another program, or with other arguments, options or version of tinyheap; "
                 "choose another file, or remove this one"

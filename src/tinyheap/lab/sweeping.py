@@ -13,6 +13,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinyheap.errors import SweepFileError
+from tinyheap.files import text_of
 from tinyheap.lab.conditions import Condition
 from tinyheap.lab.outcome import Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
@@ -28,13 +30,18 @@ class Sweep:
 
     subject: Subject
     outcomes: tuple[Outcome, ...]
-    repeated: Outcome
-    """The second run under the first condition."""
+    repeated: Outcome | None
+    """The second run under the first condition; None where a sweep was interrupted before it."""
 
     @property
     def differences(self) -> tuple[OutcomeDifference, ...]:
         """What the two runs under the first condition do not share; nothing where the program is deterministic."""
-        return differences(self.outcomes[0], self.repeated)
+        repeated = self.repeated
+        first = None if repeated is None else self._outcome(repeated.condition)
+        return () if first is None or repeated is None else differences(first, repeated)
+
+    def _outcome(self, condition: str) -> Outcome | None:
+        return next((each for each in self.outcomes if each.condition == condition), None)
 
     def changes_output(self, outcome: Outcome) -> bool:
         """Whether the program came to its end and wrote something else than under the first condition where it did."""
@@ -74,6 +81,20 @@ def sweep(
                 told(outcome)
     ordered = tuple(found[str(condition), 1] for condition in conditions)
     return Sweep(subject, ordered, found[str(conditions[0]), 2])
+
+
+def read_sweep(file: str | Path) -> Sweep:
+    """The sweep that a file holds, as far as it went, in the order in which its outcomes came; nothing is run.
+
+    Raises:
+        SweepFileError: There is no such file, or it holds something else, or no outcome yet.
+    """
+    with SweepFile(Path(file), None) as kept:
+        found, subject = kept.outcomes(), kept.subject()
+    outcomes = tuple(outcome for (_, run), outcome in found.items() if run == 1)
+    if not outcomes:
+        raise SweepFileError(f"{text_of(file)}: holds no outcome yet; let the sweep go on")
+    return Sweep(subject, outcomes, next((outcome for (_, run), outcome in found.items() if run == 2), None))
 
 
 def _kept(file: SweepFile, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:

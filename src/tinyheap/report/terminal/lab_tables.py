@@ -82,10 +82,11 @@ class SweepTable:
         changed = [each.condition for each in self.sweep.outcomes if self.sweep.changes_output(each)]
         if changed:
             yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
-        if self.sweep.differences:
+        repeated = self.sweep.repeated
+        if self.sweep.differences and repeated is not None:
             named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in self.sweep.differences)
             yield Text(
-                f"\nnot deterministic: two runs under the same condition ({self.sweep.repeated.condition}) differ in {named}; "
+                f"\nnot deterministic: two runs under the same condition ({repeated.condition}) differ in {named}; "
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
