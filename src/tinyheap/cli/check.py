@@ -113,8 +113,8 @@ def command(
     """
     if budget is None and write is None:
         raise click.UsageError("name a budget to check against (--budget FILE), or one to make (--write FILE)")
-    for label, output in (("--junit", junit), ("--write", write)):
-        if as_json and output is not None and output.is_stream:
+    for label, target in (("--junit", junit), ("--write", write)):
+        if as_json and target is not None and target.is_stream:
             raise click.UsageError(f"--json is printed on standard output: name a file for {label}")
     if against is not None:
         against.check()

@@ -174,6 +174,6 @@ def _units(fit: Fit, units: int) -> str:
 def _table(*heads: str) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for number, _ in enumerate(heads):
-        table.add_column(justify="left" if number < 2 else "right", no_wrap=number > 0)
+        table.add_column(justify="left" if number < 2 else "right", no_wrap=number > 0, overflow="fold")
     table.add_row(*(Text(head, "dim") for head in heads))
     return table
