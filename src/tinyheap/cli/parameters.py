@@ -484,7 +484,7 @@ def check_only(ctx: click.Context, names: Collection[str], why: str) -> None:
     """
     given = [each for each in ctx.command.params if each.name not in names and _is_given(ctx, each)]
     if given or ctx.obj:
-        what = given[0].opts[0] if given and isinstance(given[0], click.Option) else "an argument"
+        what = max(given[0].opts, key=len) if given and isinstance(given[0], click.Option) else "an argument"
         raise click.UsageError(f"{what} {why}")
 
 
