@@ -12,7 +12,7 @@ STUBS := $(wildcard $(DECLARATIONS:.pxd=.pyi))
 COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find src/tinyheap -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests readers demo kernel web test lint format types api generated layers docs dist bench bench-guests bench-profile bench-transplant lock clean
+.PHONY: help setup guests readers demo kernel web test lint format types api generated layers docs dist bench bench-guests bench-profile bench-transplant bench-lab lock clean
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -158,8 +158,11 @@ bench-profile: setup guests ## Measure what recording a run costs (ARGS="..." go
 bench-transplant: setup guests ## Measure transplanted programs against what they were (ARGS="..." goes along)
 	@$(BIN)/python -m benchmarks.transplant $(ARGS)
 
+bench-lab: setup guests ## Measure sweeps of the lab on a cluster of this machine (ARGS="..." goes along)
+	@$(BIN)/python -m benchmarks.lab $(ARGS)
+
 lock: .venv/.tools ## Lock requirements/ again (ARGS=--upgrade for newer versions)
-	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --group dev --output-file requirements/dev.txt
+	@$(LOCK) $(ARGS) pyproject.toml --extra run --extra profile --extra cluster --group dev --output-file requirements/dev.txt
 	@# Whoever installs less than all of that gets the same versions.
 	@$(SUBLOCK) --group build --output-file requirements/build.txt
 	@$(SUBLOCK) pyproject.toml --group build --group test --output-file requirements/test.txt

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from importlib.abc import ResourceLoader
     from types import ModuleType
 
-EXTRAS: Final = {"wasmtime": "run", "platformdirs": "run", "elftools": "run", "duckdb": "profile", "numpy": "profile"}
+EXTRAS: Final = {
+    "wasmtime": "run",
+    "platformdirs": "run",
+    "elftools": "run",
+    "duckdb": "profile",
+    "numpy": "profile",
+    "dask": "cluster",
+    "distributed": "cluster",
+}
 """The extra that brings a library, by the library's name."""
 
 

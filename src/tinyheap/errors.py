@@ -290,6 +290,10 @@ class SweepFileError(LabError, OSError):
     """The file of a sweep cannot be read or written, or holds the sweep of something else."""
 
 
+class ClusterError(LabError):
+    """A cluster cannot be used, or was lost while it was."""
+
+
 class BudgetError(TinyheapError, ValueError):
     """A budget that cannot be read or checked: an unknown key, a value without a meaning, a baseline that is missing."""
 

@@ -75,6 +75,7 @@ def test_json_has_the_outcomes() -> None:
             "these are 300 combinations, a run each: vary less, or confirm them with --yes",
         ),
         (["--jobs", "0"], "0 is not in the range"),
+        (["--stdin", "app.wasm", "--vary", "input=app.wasm"], "--stdin and --vary input exclude each other where no"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(words: list[str], why: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click import Option
 
 from tinyheap.cli.run import command
 from tinyheap.errors import ConditionError
 from tinyheap.lab import Condition, grid
-from tinyheap.lab.conditions import DIMENSIONS, MOST_VALUES
+from tinyheap.lab.conditions import DIMENSIONS, MOST_VALUES, program_of, read_values
 
 
 def written(dimensions: dict[str, str]) -> list[str]:
@@ -89,6 +91,24 @@ def test_what_is_not_a_value_is_refused_in_words(name: str, text: str, why: str)
     assert why in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["a.wasm", "with space.wasm", "it's", "a=b", "growth=double", "ü"])
+def test_programs_are_known_by_the_text_of_a_condition(name: str) -> None:
+    condition = Condition.of({"module": name, "input": "x", "growth": "double"})
+    assert condition.options == ("--growth=double",)
+    assert program_of(str(condition)) == condition.program == (name, "x")
+    assert program_of(str(Condition())) == ("default", "default")
+
+
+def test_patterns_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.wasm", "a.wasm"):
+        Path(name).write_bytes(b"")
+    assert read_values("module", "default,*.wasm,../x/y") == ("default", "a.wasm", "b.wasm", "../x/y")
+    assert read_values("input", "1..2/x2,[x") == ("1..2/x2", "[x")
+    with pytest.raises(ConditionError, match="module: invalid name ''"):
+        read_values("module", "a,")
+
+
 def test_every_dimension_is_an_option_of_a_run() -> None:
     options = {opt for each in command.params if isinstance(each, Option) for opt in each.opts}
-    assert {f"--{name}" for name in DIMENSIONS} <= options
+    assert {f"--{name}" for name, each in DIMENSIONS.items() if not each.is_program} <= options

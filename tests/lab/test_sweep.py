@@ -98,7 +98,7 @@ def test_outcomes_come_in_the_order_of_the_conditions_whoever_is_first(gofmt: Su
     found = sweep(gofmt, conditions, jobs=3, told=told.append)
     assert [each.condition for each in found.outcomes] == [str(each) for each in conditions]
     assert [each.ended for each in found.outcomes] == ["out of memory", "finished"] * 2
-    assert sorted(told, key=str) == sorted([*found.outcomes, found.repeated], key=str)
+    assert sorted(told, key=str) == sorted([*found.outcomes, *found.repeated], key=str)
     assert found.differences == ()
     assert not any(map(found.changes_output, found.outcomes))
     assert comparable(found.outcomes) == comparable(sweep(gofmt, conditions).outcomes)
@@ -113,7 +113,7 @@ def test_a_program_that_is_not_deterministic_is_seen(tmp_path: Path) -> None:
 
 def test_a_condition_that_changes_the_output_is_marked() -> None:
     first, same, other, failed = (
-        Outcome(name, 1, ended, (), code, output)
+        Outcome(f"gc={name}", 1, ended, (), code, output)
         for name, ended, code, output in [
             ("a", "finished", 0, "x"),
             ("b", "finished", 0, "x"),
@@ -121,8 +121,8 @@ def test_a_condition_that_changes_the_output_is_marked() -> None:
             ("d", "out of memory", 137, "z"),
         ]
     )
-    found = Sweep(Subject(Path("m")), (failed, first, same, other), failed)
-    assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["c"]
+    found = Sweep(Subject(Path("m")), (failed, first, same, other), ())
+    assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["gc=c"]
 
 
 def test_what_cannot_be_run_is_an_outcome(tmp_path: Path) -> None:
@@ -176,6 +176,37 @@ def test_a_file_of_before_columns_were_added_goes_on(tmp_path: Path) -> None:
         connection.execute("ALTER TABLE outcomes DROP COLUMN memory_steps_pages")
     after = sweep(subject, grid({"memory-limit": "default,64K"}), file=place)
     assert comparable(after.outcomes[:1]) == comparable(before.outcomes)
+
+
+def test_a_file_goes_on_with_the_same_modules_and_inputs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
+    Path("dice.wasm").write_bytes(DICE)
+    Path("in").write_text("x")
+    conditions = grid({"module": "default,dice.wasm", "input": "in"})
+    found = sweep(subject, conditions, file=place)
+    assert [each.condition for each in found.repeated] == ["input=in", "module=dice.wasm input=in"]
+    assert {(each.condition, each.name) for each in found.differences} == {
+        ("module=dice.wasm input=in", "output_sha256")
+    }
+    assert len(sweep(subject, [*conditions, Condition()], file=place).outcomes) == 3
+    for name in ("in", "dice.wasm"):
+        content = Path(name).read_bytes()
+        Path(name).write_bytes(b"other")
+        with pytest.raises(SweepFileError, match=f"holds outcomes of {name} before that was changed"):
+            sweep(subject, conditions, file=place)
+        Path(name).write_bytes(content)
+    assert sweep(subject, conditions, file=place).outcomes == found.outcomes
+
+
+def test_an_input_takes_the_place_of_its_mark() -> None:
+    subject = Subject(Path("m"), ("-f", "{input}", "a{input}b"), ("--invoke=f",), ("{input}",))
+    condition = Condition.of({"input": "7", "growth": "double"})
+    assert subject.words(condition) == ["--invoke=f", "--growth=double", "m", "7", "--", "-f", "7", "a7b"]
+    assert subject.files_of([condition]) == ()
+    assert subject.words(Condition())[-3:] == ["-f", "{input}", "a{input}b"]
+    reading = Subject(Path("m"))
+    assert reading.words(Condition.of({"module": "n", "input": "x"})) == ["--stdin=x", "n", "--"]
 
 
 def test_a_file_that_is_something_else_stays_as_it_is(tmp_path: Path) -> None:

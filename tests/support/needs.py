@@ -19,6 +19,8 @@ IN_CI: Final = os.environ.get("CI") == "true"
 
 LIBRARIES: Final = frozenset(
     {
+        "dask",
+        "distributed",
         "duckdb",
         "elftools",
         "numpy",

@@ -14,8 +14,8 @@ import click
 from tinyheap.cli.parameters import Decorator, Input, InputFile, takes
 from tinyheap.cli.run import RUN_PARAMETERS, RunCommand
 from tinyheap.errors import ConditionError
-from tinyheap.lab.conditions import Condition, expanded, read_values, size_of
-from tinyheap.lab.running import Subject
+from tinyheap.lab.conditions import INPUT, Condition, expanded, read_values, size_of
+from tinyheap.lab.running import INPUT_MARK, Subject
 
 FREE_CONDITIONS: Final = 200
 """A larger grid has to be confirmed."""
@@ -91,8 +91,9 @@ _OWN: Final = (
         metavar="NAME=VALUES",
         help="Run it with each of these values of an option: NAME is gc, collector, growth, headroom, heap-limit, "
         "memory-limit, initial-memory, gc-every, clear-blocks or engine, VALUES are as for `tinyheap run`, with commas between "
-        "them. `default` leaves the option out; FIRST..LAST/xN and FIRST..LAST/+STEP are ranges of numbers. May be repeated, "
-        "for all combinations.",
+        "them. `default` leaves the option out; FIRST..LAST/xN and FIRST..LAST/+STEP are ranges of numbers. NAME is module to "
+        "run other modules, too, and input for what takes the place of {input} in the program's arguments, or else is its "
+        "standard input; VALUES are files then, or patterns such as '*.wasm'. May be repeated, for all combinations.",
     ),
     click.option(
         "--yes", is_flag=True, help=f"Make the runs even if there are more than {FREE_CONDITIONS} combinations."
@@ -138,6 +139,11 @@ def conditions_of(ctx: click.Context) -> tuple[Condition, ...]:
         if f"--{name}" in given:
             raise click.UsageError(f"--{name} and --vary {name} exclude each other: leave one of them out")
         values[name] = each
+    is_read = not any(INPUT_MARK in word for word in (*ctx.params["words"], *ctx.obj))
+    if INPUT in values and is_read and "--stdin" in given:
+        raise click.UsageError(
+            f"--stdin and --vary {INPUT} exclude each other where no argument has {INPUT_MARK}: leave one of them out"
+        )
     count = size_of(values)
     if count > FREE_CONDITIONS and not ctx.params["yes"]:
         raise click.UsageError(f"these are {count:,} combinations, a run each: vary less, or confirm them with --yes")

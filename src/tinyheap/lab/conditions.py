@@ -1,20 +1,24 @@
 """Conditions: choices of options of ``tinyheap run``, and grids of them.
 
 A *dimension* is an option, by its name there.  Its values are written as there, and kept in one spelling, so that the same
-condition is the same text; ``default`` leaves the option out.  A grid is the product of its dimensions, without the
-conditions that ``tinyheap run`` refuses as contradictions.
+condition is the same text; ``default`` leaves the option out.  Two more choose what is run: ``module``, another module, and
+``input``, a file or a word for the program.  A grid is the product of its dimensions, without the conditions that
+``tinyheap run`` refuses as contradictions.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import glob, has_magic
 from itertools import product
 from math import prod
 from typing import Final
 
 from tinyheap.errors import ConditionError, HeapError, PolicyError
+from tinyheap.files import is_utf8, text_of
 from tinyheap.guests.opening import COLLECTORS, LEAKING, NATIVE
 from tinyheap.guests.policy import MOST, headroom_text, parse_headroom
 from tinyheap.heap.collectors import named_collector
@@ -50,6 +54,12 @@ def _count(text: str) -> str:
     return str(int(text))
 
 
+def _word(text: str) -> str:
+    if not text or not is_utf8(text):
+        raise ConditionError(f"invalid name {text_of(text)!r}: expected a name in UTF-8, of at least one character")
+    return text
+
+
 def _one_of(*names: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in names:
@@ -68,8 +78,12 @@ class Dimension:
     is_of_collector: bool = True
     """Whether it means nothing for a module that keeps its own collector."""
     is_flag: bool = False
+    is_program: bool = False
+    """Whether it is no option, but chooses what is run: the name of a file, which may stand for several as a pattern."""
 
 
+MODULE: Final = "module"
+INPUT: Final = "input"
 DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "gc": Dimension(_one_of(*COLLECTORS), is_of_collector=False),
     "collector": Dimension(_collector),
@@ -81,6 +95,8 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "gc-every": Dimension(_count),
     "clear-blocks": Dimension(_one_of("yes", "no"), is_flag=True),
     "engine": Dimension(_one_of(*ENGINES)),
+    MODULE: Dimension(_word, is_of_collector=False, is_program=True),
+    INPUT: Dimension(_word, is_of_collector=False, is_program=True),
 }
 """By the names of the options."""
 _OF_COLLECTIONS: Final = ("gc-every", "clear-blocks", "headroom")
@@ -91,7 +107,8 @@ _OF_COLLECTIONS: Final = ("gc-every", "clear-blocks", "headroom")
 class Condition:
     """A choice of options of ``tinyheap run``; made by `Condition.of` and `grid`.
 
-    As text it is ``growth=double heap-limit=1048576``, and ``default`` where there is no choice.
+    As text it is ``growth=double heap-limit=1048576``, a word that has spaces in quotes, and ``default`` where there is no
+    choice.
     """
 
     values: tuple[tuple[str, str], ...] = ()
@@ -116,14 +133,14 @@ class Condition:
         Raises:
             ConditionError: There is none.
         """
-        words = [] if text == DEFAULT else text.split(" ")
+        words = [word for word in shlex.split(text) if word != DEFAULT]
         return cls.of({name: value for name, _, value in (word.partition("=") for word in words)})
 
     def _reduced(self) -> Condition:
         return Condition(tuple((name, value) for name, value in self.values if value not in (DEFAULT, "no")))
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={value}" for name, value in self.values) or DEFAULT
+        return shlex.join(f"{name}={value}" for name, value in self.values) or DEFAULT
 
     def value(self, name: str) -> str:
         """The value of a dimension; ``default`` where it is left out."""
@@ -136,7 +153,13 @@ class Condition:
     @property
     def options(self) -> tuple[str, ...]:
         """The words of a command line of ``tinyheap run``."""
-        return tuple(f"--{name}" if DIMENSIONS[name].is_flag else f"--{name}={value}" for name, value in self.values)
+        chosen = [(name, value) for name, value in self.values if not DIMENSIONS[name].is_program]
+        return tuple(f"--{name}" if DIMENSIONS[name].is_flag else f"--{name}={value}" for name, value in chosen)
+
+    @property
+    def program(self) -> tuple[str, str]:
+        """The module and the input that it chooses, ``default`` where it does not."""
+        return self.value(MODULE), self.value(INPUT)
 
     @property
     def contradiction(self) -> str | None:
@@ -147,6 +170,12 @@ class Condition:
         if gc == NATIVE and (idle := [name for name in given if DIMENSIONS[name].is_of_collector]):
             return f"a native module keeps its own collector, so that {idle[0]} means nothing"
         return None
+
+
+def program_of(condition: str) -> tuple[str, str]:
+    """The module and the input of a condition, by its text; ``default`` where it does not choose them."""
+    values = dict(word.split("=", 1) for word in shlex.split(condition) if word != DEFAULT)
+    return values.get(MODULE, DEFAULT), values.get(INPUT, DEFAULT)
 
 
 def read_value(name: str, text: str) -> str:
@@ -166,7 +195,7 @@ def read_value(name: str, text: str) -> str:
 
 
 def read_values(name: str, text: str) -> tuple[str, ...]:
-    """The values of a dimension, each once: ``double,step:64KiB``, ``1MiB..8MiB/x2`` or ``1MiB..2MiB/+64KiB``.
+    """The values of a dimension, each once: ``double,step:64KiB``, ``1MiB..8MiB/x2``, ``1MiB..2MiB/+64KiB`` or ``*.wasm``.
 
     Raises:
         ConditionError: There is no such dimension, a value is not one of it, or there are too many.
@@ -176,6 +205,10 @@ def read_values(name: str, text: str) -> tuple[str, ...]:
 
 
 def _part(name: str, text: str) -> Iterator[str]:
+    if name in DIMENSIONS and DIMENSIONS[name].is_program:
+        found = sorted(glob(text)) if has_magic(text) else []  # noqa: PTH207 - that takes no absolute ones
+        yield from (read_value(name, each) for each in found or [text])
+        return
     span = re.fullmatch(r"(.+)\.\.(.+)/([x+])(.+)", text)
     if span is None:
         yield read_value(name, text)

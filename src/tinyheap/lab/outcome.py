@@ -87,6 +87,7 @@ SAME_IN_EACH_RUN: Final = tuple(
 class OutcomeDifference:
     """A statistic that two runs under the same condition do not share."""
 
+    condition: str
     name: str
     first: object
     second: object
@@ -95,7 +96,7 @@ class OutcomeDifference:
 def differences(first: Outcome, second: Outcome) -> tuple[OutcomeDifference, ...]:
     """What differs between two runs of one condition, durations apart; nothing where the program is deterministic."""
     pairs = ((name, getattr(first, name), getattr(second, name)) for name in SAME_IN_EACH_RUN)
-    return tuple(OutcomeDifference(*pair) for pair in pairs if pair[1] != pair[2])
+    return tuple(OutcomeDifference(first.condition, *pair) for pair in pairs if pair[1] != pair[2])
 
 
 def outcome_of(condition: Condition, run: int, report: dict[str, Any], output_sha256: str) -> Outcome:

@@ -1,12 +1,14 @@
 """The file of a sweep: one DuckDB file, to which each outcome is added as it comes.
 
 An outcome is a transaction, so that whatever ends the sweep leaves a file with which it can be resumed.  Table ``sweep``
-has one row, what the sweep is of; table ``outcomes`` a row for each run, with the columns of `Outcome`.
+has one row, what the sweep is of; table ``outcomes`` a row for each run, with the columns of `Outcome`; table ``files`` a row
+for each module and input that conditions name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +19,7 @@ import duckdb
 from tinyheap.errors import SweepFileError
 from tinyheap.files import is_utf8, text_of
 from tinyheap.lab.outcome import Outcome
-from tinyheap.lab.running import Subject
+from tinyheap.lab.running import Subject, content_of
 from tinyheap.ownership import SoleOwner
 
 FORMAT: Final = "tinyheap sweep 1"
@@ -31,6 +33,8 @@ _DDL: Final = (
 )
 _KEPT_COLUMNS: Final = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'outcomes' ORDER BY column_index"
 """The columns that a file has, which may be of before some were added."""
+_FILES_DDL: Final = "CREATE TABLE IF NOT EXISTS files (name VARCHAR PRIMARY KEY, sha256 VARCHAR)"
+"""The table is younger than others."""
 _IN_MEMORY: Final = ":memory:"
 
 
@@ -67,6 +71,25 @@ class SweepFile(SoleOwner):
         """Close the file."""
         self._connection.close()
 
+    def admit(self, paths: Iterable[Path]) -> None:
+        """Note the contents of files that conditions name, which are to be the same whenever the sweep goes on.
+
+        Raises:
+            SweepFileError: A file has changed since then.
+            InputError: A file cannot be read.
+        """
+        found = {text_of(path): hashlib.sha256(content_of(path)).hexdigest() for path in paths}
+        with self._explaining():
+            self._connection.execute(_FILES_DDL)
+            known = dict(self._connection.execute("SELECT name, sha256 FROM files").fetchall())
+        if changed := [name for name, sha256 in found.items() if known.get(name, sha256) != sha256]:
+            raise SweepFileError(
+                f"{self._name}: holds outcomes of {changed[0]} before that was changed; choose another file, or remove this one"
+            )
+        with self._explaining():
+            for row in found.items():
+                self._connection.execute("INSERT OR IGNORE INTO files VALUES (?, ?)", row)
+
     def put(self, outcome: Outcome) -> None:
         """Add an outcome.
 
@@ -101,7 +124,7 @@ class SweepFile(SoleOwner):
             if not tables and subject is not None:
                 self._begin(subject)
                 return
-        if tables != {"sweep", "outcomes"}:
+        if tables - {"files"} != {"sweep", "outcomes"}:
             raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
         with self._explaining():
             found = self._connection.execute("SELECT format, identity FROM sweep").fetchone()

@@ -1,4 +1,4 @@
-"""A sweep: one program under many conditions, each run once, and one of them twice.
+"""A sweep: programs under many conditions, each run once, and one condition of each program twice.
 
 That one shows whether the program is deterministic, without which outcomes cannot be compared.  Outcomes are kept as they
 come, in a file where one is named; a sweep that was interrupted goes on where it was.
@@ -6,47 +6,56 @@ come, in a file where one is named; a sweep that was interrupted goes on where i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinyheap.errors import SweepFileError
+from tinyheap._loading import library_for
+from tinyheap.errors import LabError, SweepFileError
 from tinyheap.files import text_of
-from tinyheap.lab.conditions import Condition
+from tinyheap.lab.conditions import Condition, program_of
 from tinyheap.lab.outcome import Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
 from tinyheap.lab.sweep_file import SweepFile
 
 if TYPE_CHECKING:
-    Task = tuple[Condition, int]
+    from collections.abc import Generator
+
+    from distributed import Client
+
+    from tinyheap.lab.running import Task
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sweep:
     """The outcomes of a sweep, in the order of its conditions."""
 
     subject: Subject
     outcomes: tuple[Outcome, ...]
-    repeated: Outcome | None
-    """The second run under the first condition; None where a sweep was interrupted before it."""
+    repeated: tuple[Outcome, ...]
+    """The second run of each program, under the first of its conditions."""
 
     @property
     def differences(self) -> tuple[OutcomeDifference, ...]:
-        """What the two runs under the first condition do not share; nothing where the program is deterministic."""
-        repeated = self.repeated
-        first = None if repeated is None else self._outcome(repeated.condition)
-        return () if first is None or repeated is None else differences(first, repeated)
-
-    def _outcome(self, condition: str) -> Outcome | None:
-        return next((each for each in self.outcomes if each.condition == condition), None)
+        """What the two runs of a program under one condition do not share; nothing where programs are deterministic."""
+        first = {each.condition: each for each in self.outcomes}
+        pairs = ((first[each.condition], each) for each in self.repeated if each.condition in first)
+        return tuple(found for pair in pairs for found in differences(*pair))
 
     def changes_output(self, outcome: Outcome) -> bool:
         """Whether the program came to its end and wrote something else than under the first condition where it did."""
-        first = next((each for each in self.outcomes if each.passed), outcome)
-        return outcome.passed and outcome.output_sha256 != first.output_sha256
+        return outcome.passed and outcome.output_sha256 != self._outputs[program_of(outcome.condition)]
+
+    @cached_property
+    def _outputs(self) -> dict[tuple[str, str], str | None]:
+        """What each program wrote under the first condition where it passed."""
+        passed = (each for each in reversed(self.outcomes) if each.passed)
+        return {program_of(each.condition): each.output_sha256 for each in passed}
 
 
 def sweep(
@@ -55,32 +64,47 @@ def sweep(
     *,
     file: str | Path | None = None,
     jobs: int = 1,
+    cluster: str | Client | None = None,
     told: Callable[[Outcome], object] | None = None,
 ) -> Sweep:
-    """Run a program under each of some conditions.
+    """Run a program under each of some conditions, which may choose other modules and inputs for it.
 
     Args:
         subject: The program.
         conditions: At least one, none twice (see `grid`).
         file: Where outcomes are kept; those that it has already are taken from there.  None to keep them nowhere.
         jobs: How many runs may go on at the same time, from 1; more than one makes pauses longer.
+        cluster: A Dask cluster that makes the runs instead, as many at a time as it has threads: the address of its scheduler,
+            ``local`` or ``local:N`` for one of N processes on this machine, or a client.  It needs the extra `cluster`.
         told: Called with each outcome as it comes, those of the file first.
 
     Raises:
         SweepFileError: The file cannot be used, or holds something else.
-        InputError: The module cannot be read.
+        InputError: A module or an input cannot be read.
+        ClusterError: The cluster cannot be used, or was lost; the file has what was done until then.
+        LabError: Both `jobs` and a cluster are chosen.
     """
-    tasks = [*((condition, 1) for condition in conditions), (conditions[0], 2)]
+    if cluster is not None and jobs != 1:
+        raise LabError("jobs and a cluster exclude each other: it makes as many runs at a time as it has threads")
+    tasks = [
+        *((condition, 1) for condition in conditions),
+        *((condition, 2) for condition in first_of_each(conditions)),
+    ]
     with SweepFile(None if file is None else Path(file), subject) as kept:
+        kept.admit(subject.files_of(conditions))
         known = kept.outcomes()
         found = {key: known[key] for key in ((str(condition), run) for condition, run in tasks) if key in known}
         missing = [(condition, run) for condition, run in tasks if (str(condition), run) not in known]
-        for outcome in chain(list(found.values()), _kept(kept, _run_all(subject, missing, jobs))):
-            found[outcome.condition, outcome.run] = outcome
-            if told is not None:
-                told(outcome)
-    ordered = tuple(found[str(condition), 1] for condition in conditions)
-    return Sweep(subject, ordered, found[str(conditions[0]), 2])
+        tell = told or (lambda _: None)
+        for outcome in found.values():
+            tell(outcome)
+        with closing(_run_all(subject, missing, jobs, cluster)) as outcomes:
+            for outcome in outcomes:
+                kept.put(outcome)
+                found[outcome.condition, outcome.run] = outcome
+                tell(outcome)
+    results = tuple(found[str(condition), run] for condition, run in tasks)
+    return Sweep(subject, results[: len(conditions)], results[len(conditions) :])
 
 
 def read_sweep(file: str | Path) -> Sweep:
@@ -91,20 +115,34 @@ def read_sweep(file: str | Path) -> Sweep:
     """
     with SweepFile(Path(file), None) as kept:
         found, subject = kept.outcomes(), kept.subject()
-    outcomes = tuple(outcome for (_, run), outcome in found.items() if run == 1)
-    if not outcomes:
+    first, repeated = (tuple(outcome for (_, run), outcome in found.items() if run == wanted) for wanted in (1, 2))
+    if not first:
         raise SweepFileError(f"{text_of(file)}: holds no outcome yet; let the sweep go on")
-    return Sweep(subject, outcomes, next((outcome for (_, run), outcome in found.items() if run == 2), None))
+    return Sweep(subject, first, repeated)
 
 
-def _kept(file: SweepFile, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-    for outcome in outcomes:
-        file.put(outcome)
-        yield outcome
+def first_of_each(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """The first condition of each program."""
+    found: dict[tuple[str, str], Condition] = {}
+    for condition in conditions:
+        found.setdefault(condition.program, condition)
+    return tuple(found.values())
 
 
-def _run_all(subject: Subject, tasks: Iterable[Task], jobs: int) -> Iterator[Outcome]:
-    """The outcomes of some runs, as they come; whatever stops the iteration stops the runs."""
+def _run_all(
+    subject: Subject, tasks: Sequence[Task], jobs: int, cluster: str | Client | None
+) -> Generator[Outcome, None, None]:
+    """The outcomes of some runs, as they come; whatever closes the iterator stops the runs."""
+    if cluster is None or not tasks:
+        return _run_here(subject, tasks, jobs)
+    with library_for("A sweep on a cluster"):
+        from tinyheap.lab.cluster import run_on
+
+    return run_on(cluster, subject, tasks)
+
+
+def _run_here(subject: Subject, tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
+    """Runs by processes of this one, each with a thread that waits for it."""
     workers, waiting = Workers(), iter(tasks)
     with ThreadPoolExecutor(jobs) as threads:
 

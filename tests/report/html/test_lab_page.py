@@ -36,7 +36,7 @@ OUTCOMES = (
 @pytest.fixture
 def sweep() -> Sweep:
     return Sweep(
-        Subject(Path("folder/app.wasm"), ("file",), ("--seed=1", "--memory-limit=64MiB")), OUTCOMES, OUTCOMES[0]
+        Subject(Path("folder/app.wasm"), ("file",), ("--seed=1", "--memory-limit=64MiB")), OUTCOMES, (OUTCOMES[0],)
     )
 
 
@@ -108,7 +108,7 @@ def test_it_is_as_wide_as_the_window(open_page: OpenPage, sweep: Sweep, tmp_path
 
 def test_outcomes_without_pauses_are_said(open_page: OpenPage, tmp_path: Path) -> None:
     native = Outcome("gc=native", 1, "finished", (), 0, "x", 5)
-    write_lab_page(Sweep(Subject(Path("app.wasm")), (native,), None), tmp_path / "lab.html")
+    write_lab_page(Sweep(Subject(Path("app.wasm")), (native,), ()), tmp_path / "lab.html")
     page = open_page(tmp_path / "lab.html")
     expect(page.locator("#pauses .empty")).to_contain_text("No condition has both")
     expect(page.locator(".note")).to_contain_text("No condition was run twice yet")

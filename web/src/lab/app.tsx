@@ -64,7 +64,7 @@ function stepTracks(lab: LabSummary): Track[] {
 function Head({ lab }: { lab: LabSummary }) {
   const failed = lab.rows.filter((row) => !row.passed).length;
   const changed = lab.rows.filter((row) => markOf(row) === "changed").map(({ outcome }) => outcome.condition);
-  const differing = lab.differences.map(({ name, first, second }) => `${name} (${first} and ${second})`);
+  const differing = lab.differences.map(({ condition, name, first, second }) => `${name} (${first} and ${second}) under ${condition}`);
   return (
     <header class="page-head">
       <div class="title">

@@ -53,6 +53,7 @@ export interface Outcome {
 
 /** A statistic that two runs under the same condition do not share. */
 export interface LabDifference {
+  condition: string;
   name: string;
   first: string;
   second: string;

@@ -41,6 +41,7 @@ class LabSurvival(TypedDict):
 class LabDifference(TypedDict):
     """A statistic that two runs under the same condition do not share."""
 
+    condition: str
     name: str
     first: str
     second: str

@@ -60,9 +60,10 @@ def lab_summary(sweep: Sweep) -> LabSummary:
         ],
         "survivals": _survivals(sweep, conditions),
         "differences": [
-            {"name": each.name, "first": str(each.first), "second": str(each.second)} for each in sweep.differences
+            {"condition": each.condition, "name": each.name, "first": str(each.first), "second": str(each.second)}
+            for each in sweep.differences
         ],
-        "was_repeated": sweep.repeated is not None,
+        "was_repeated": bool(sweep.repeated),
         "tinyheap_version": __version__,
     }
 

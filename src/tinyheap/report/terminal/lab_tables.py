@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -82,11 +83,10 @@ class SweepTable:
         changed = [each.condition for each in self.sweep.outcomes if self.sweep.changes_output(each)]
         if changed:
             yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
-        repeated = self.sweep.repeated
-        if self.sweep.differences and repeated is not None:
-            named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in self.sweep.differences)
+        for condition, found in groupby(self.sweep.differences, lambda each: each.condition):
+            named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in found)
             yield Text(
-                f"\nnot deterministic: two runs under the same condition ({repeated.condition}) differ in {named}; "
+                f"\nnot deterministic: two runs under the same condition ({printable(condition)}) differ in {named}; "
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
@@ -174,6 +174,10 @@ def _units(fit: Fit, units: int) -> str:
 def _table(*heads: str) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for number, _ in enumerate(heads):
-        table.add_column(justify="left" if number < 2 else "right", no_wrap=number > 0, overflow="fold")
+        table.add_column(
+            justify="left" if number < 2 else "right",
+            no_wrap=number > 0,
+            overflow="fold" if number == 0 else "ellipsis",
+        )
     table.add_row(*(Text(head, "dim") for head in heads))
     return table
