@@ -185,6 +185,20 @@ def test_what_answers_nothing_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -
             sweep(HELLO_SUBJECT, grid({}), cluster=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
 
 
+def test_a_program_that_workers_cannot_import_is_said() -> None:
+    script = """
+from pathlib import Path
+from tinyheap.errors import ClusterError
+from tinyheap.lab import Subject, grid, sweep
+try:
+    sweep(Subject(Path("app.wasm")), grid({}), cluster="local:1")
+except ClusterError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("local: its processes do not start (")
+
+
 SCHEDULER = """
 from distributed import LocalCluster
 

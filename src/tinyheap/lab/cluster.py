@@ -49,8 +49,8 @@ ANSWER_S: Final = 5
 LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 MOST_BYTES: Final = 256 * MIB
 """Of all files that go to a worker; the scheduler keeps them for workers that come later."""
-TASKS_PER_THREAD: Final = 2
-"""One that runs, and one that is there when it ends."""
+TASKS_PER_THREAD: Final = 4
+"""One that runs, and some that are there when it ends: what a task costs is not waited for."""
 SIZE_AGE_S: Final = 1.0
 """After which it is asked anew how many threads a cluster has."""
 REGISTRATIONS: Final = 20
@@ -96,16 +96,23 @@ def _client_of(cluster: str | Client) -> Iterator[Client]:
 @contextmanager
 def _local_cluster(count: str | None) -> Iterator[str]:
     """A cluster of so many processes on this machine; by default one for each core."""
-    with LocalCluster(
-        n_workers=int(count) if count else None,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=0,  # a run is a process of its own
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
-        preload=[__name__],
-        scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
-    ) as made:
+    try:
+        made = LocalCluster(
+            n_workers=int(count) if count else None,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,  # a run is a process of its own
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            preload=[__name__],
+            scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
+        )
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(
+            f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' what "
+            "begins a sweep, since they import it"
+        ) from error
+    with made:
         yield made.scheduler_address
 
 
