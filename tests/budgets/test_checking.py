@@ -213,20 +213,18 @@ def test_a_run_that_did_not_pass_is_within_no_budget() -> None:
 # ---- making -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("headroom", [Fraction(0), Fraction(1, 10), Fraction(3)])
-def test_a_run_is_within_the_budget_that_was_made_of_it(headroom: Fraction, tmp_path: Path) -> None:
+@pytest.mark.parametrize("margin", [Fraction(0), Fraction(1, 10), Fraction(3)])
+def test_a_run_is_within_the_budget_that_was_made_of_it(margin: Fraction, tmp_path: Path) -> None:
     path = make_recording(tmp_path / "made.tinyheap", events=1000)
     with Recording.open(path) as recording:
-        text = budget_of(recording, headroom)
+        text = budget_of(recording, margin)
         budget = Budget.from_toml(text.encode())
         assert check(recording, budget).passed
         known = {each.quantity: each.value for each in measure(recording) if each.value is not None}
     assert {each.quantity for each in budget.limits} == {each for each in known if not each.is_duration}
     for limit in budget.limits:
         assert limit.most is not None
-        assert (
-            known[limit.quantity] * (1 + headroom) <= limit.most <= known[limit.quantity] * (1 + headroom) * 1.0101 + 1
-        )
+        assert known[limit.quantity] * (1 + margin) <= limit.most <= known[limit.quantity] * (1 + margin) * 1.0101 + 1
 
 
 def test_what_has_no_limit_in_a_made_budget_is_a_comment() -> None:

@@ -84,10 +84,34 @@ def test_percentages_are_of_the_baseline_or_of_against() -> None:
 
 
 def test_a_budget_that_is_written_is_kept_to() -> None:
-    said = tinyheap("check", "run.tinyheap", "--write", "made.toml", "--headroom", "0 %")
+    said = tinyheap("check", "run.tinyheap", "--write", "made.toml", "--margin", "0 %")
     assert (said.exit_code, said.stdout, said.stderr) == (0, "", "wrote made.toml\n")
     assert tinyheap("check", "run.tinyheap", "--budget", "made.toml").exit_code == 0
     assert "allocations = 10630\n" in Path("made.toml").read_text()
+
+
+def test_the_recording_of_a_run_is_kept_where_it_is_asked_for() -> None:
+    module = str(guests_modules.path("gofmt-0.4.9"))
+    line = ("check", module, "--budget", "tight.toml", "--seed", "1", "--output", "kept.tinyheap")
+    ran = tinyheap(*line, "--", str(SOURCE))
+    kept = tinyheap("check", "kept.tinyheap", "--budget", "tight.toml")
+    assert ran.exit_code == kept.exit_code == ExitCode.OVER_BUDGET
+    assert kept.stdout == ran.stdout
+    again = tinyheap(*line, "--", str(SOURCE))
+    assert (again.exit_code, "--force" in again.stderr) == (ExitCode.CANNOT_WRITE, True)
+    assert tinyheap(*line, "--force", "--", str(SOURCE)).exit_code == ExitCode.OVER_BUDGET
+    refused = tinyheap("check", "kept.tinyheap", "--budget", "tight.toml", "--output", "x")
+    assert "--output is for modules: kept.tinyheap is a recording, which is not run" in refused.stderr
+
+
+def test_of_a_module_on_its_own_collector_collections_are_not_seen_instead_of_few() -> None:
+    Path("growth.toml").write_text('growth-per-call = "0 B"\n')
+    module = str(guests_modules.path("gofmt-0.4.9"))
+    said = tinyheap("check", module, "--gc", "native", "--budget", "growth.toml", "--", str(SOURCE))
+    assert said.exit_code == ExitCode.OVER_BUDGET
+    assert "unknown" in said.stdout
+    assert "too few" not in said.stdout
+    assert "collect" in said.stdout
 
 
 def test_junit_is_written() -> None:
@@ -107,7 +131,7 @@ def test_junit_is_written() -> None:
         ),
         (["run.tinyheap", "--budget", "wide.toml", "--", "x"], "an argument is for modules", 2),
         (["run.tinyheap", "x", "--budget", "wide.toml"], "an argument is for modules", 2),
-        (["run.tinyheap", "--write", "b", "--headroom", "much"], "invalid percentage 'much'", 2),
+        (["run.tinyheap", "--write", "b", "--margin", "much"], "invalid percentage 'much'", 2),
         (["run.tinyheap", "--budget", "wide.toml", "--json", "--junit", "-"], "name a file for --junit", 2),
         (["run.tinyheap", "--budget", "wide.toml", "--write", "wide.toml"], "is the same as", 2),
         (["run.tinyheap", "--budget", "nowhere"], "nowhere: No such file", 125),

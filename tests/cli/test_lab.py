@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -169,3 +170,45 @@ def test_under_a_limit_it_is_said_which_start_ends_best() -> None:
     starts = json.loads(tinyheap(*words).stdout)["starts"]
     assert [(each["pages"], each["most_pages"]) for each in starts] == [(3, 1536), (4, 2048)]
     assert "starts" not in json.loads(tinyheap(*words[:2], *words[4:]).stdout)
+
+
+# ---- pages, and sweeps that are there -----------------------------------------------------------------------------------
+
+
+def test_a_sweep_that_is_there_is_shown_without_a_run() -> None:
+    words = ("--file", "s.duckdb", "--vary", "memory-limit=64K,128K")
+    ran = tinyheap("lab", "app.wasm", *words, "--html", "first.html")
+    Path("app.wasm").unlink()
+    again = tinyheap("lab", "s.duckdb", "--html", "again.html")
+    assert (ran.exit_code, again.exit_code) == (0, 0)
+    assert again.stdout == ran.stdout
+    assert again.stderr == "wrote again.html\n"
+    assert Path("again.html").read_bytes() == Path("first.html").read_bytes()
+    assert json.loads(tinyheap("lab", "s.duckdb", "--json").stdout)["module"] == "app.wasm"
+
+
+def test_a_sweep_that_is_there_takes_nothing_of_runs() -> None:
+    tinyheap("lab", "app.wasm", "--file", "s.duckdb")
+    for words, what in (
+        (("--seed", "1"), "--seed"),
+        (("--vary", "growth=pages"), "--vary"),
+        (("--", "x"), "an argument"),
+    ):
+        said = tinyheap("lab", "s.duckdb", *words)
+        assert said.exit_code == ExitCode.USAGE
+        assert f"{what} is for modules: s.duckdb is a sweep, which is not run again" in said.stderr
+
+
+def test_a_page_on_standard_output_is_all_there() -> None:
+    said = tinyheap("lab", "app.wasm", "--html", "-")
+    assert said.stdout.startswith("<!doctype html>")
+    assert said.stdout.rstrip().endswith("</html>")
+    assert tinyheap("lab", "app.wasm", "--html", "-", "--json").exit_code == ExitCode.USAGE
+
+
+def test_another_database_is_no_sweep() -> None:
+    with duckdb.connect("other.duckdb") as connection:
+        connection.execute("CREATE TABLE mine AS SELECT 1 AS one")
+    said = tinyheap("lab", "other.duckdb")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    assert "other.duckdb: is not the file of a sweep" in said.stderr

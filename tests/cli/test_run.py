@@ -231,7 +231,7 @@ def test_statistics_are_written_as_json(files: Path) -> None:
     assert set(heap) == {
         "engine", "collector", "is_own_collector", "allocations", "allocated_bytes", "freed_objects", "heap_bytes",
         "peak_bytes", "live_objects", "live_bytes", "largest_free_bytes", "pause_ns", "longest_pause_ns",
-        "mem_stats", "collections",
+        "mem_stats", "memory_pages", "refused_pages", "collections",
     }  # fmt: skip
     assert heap["allocations"] == heap["mem_stats"]["Mallocs"] == heap["freed_objects"] + heap["live_objects"]
     assert heap["live_bytes"] <= heap["peak_bytes"] <= heap["heap_bytes"]

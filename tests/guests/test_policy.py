@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ import pytest
 
 import guests_modules
 from guests import collectors
-from tinyheap.errors import GuestError, GuestOutOfMemoryError, HeapCorruptError, PolicyError, UnsupportedGuestError
+from tinyheap.errors import (
+    GuestError,
+    GuestOutOfMemoryError,
+    HeapCorruptError,
+    HostError,
+    PolicyError,
+    UnsupportedGuestError,
+)
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.policy import Policy
+from tinyheap.guests.policy import Policy, headroom_text, parse_headroom
 from tinyheap.guests.program import Program
+from tinyheap.guests.serve.growing import MemorySteps
 from tinyheap.heap.growth import Doubling, FixedStep, Growth, NoGrowth, parse_growth
 from tinyheap.hosts import Grants
+from tinyheap.units import WASM_PAGE_BYTES
 
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(3000))
 POINTER_FREE = 0x43
@@ -310,3 +320,104 @@ def test_every_combination_is_done_or_refused() -> None:
         done += 1
     # Two of a heap that only grows are refused with anything else.
     assert done == 256 // 2 + 256 // 8
+
+
+# ---- headroom, and the memory that a program begins with -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["none", "1/3", "1/2", "0/1", "7/8"])
+def test_a_headroom_has_one_spelling(text: str) -> None:
+    assert parse_headroom(headroom_text(parse_headroom(text))) == parse_headroom(text)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1/1", "2/1", "1/0", "-1/3", "33%", "a third"])
+def test_what_is_no_headroom_is_refused(text: str) -> None:
+    with pytest.raises(PolicyError, match="expected none, or N/M with N below M"):
+        parse_headroom(text)
+
+
+@pytest.mark.parametrize("headroom", [Fraction(1), Fraction(-1, 3), 0.5, 0])
+def test_a_headroom_is_a_share(headroom: Fraction) -> None:
+    with pytest.raises(PolicyError, match=r"invalid headroom .*expected None or a Fraction from 0 to below 1"):
+        Policy(headroom=headroom)
+    with pytest.raises(PolicyError, match="leave one of them out"):
+        Policy(headroom=Fraction(1, 3), leaking=True)
+
+
+@pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.parametrize("headroom", [Fraction(0), Fraction(1, 3), Fraction(3, 4)])
+def test_a_heap_grows_wherever_a_collection_leaves_less_than_its_headroom(engine: str, headroom: Fraction) -> None:
+    """The next collection tells whether it grew; with none it also goes on in whatever is free."""
+    with gofmt(Policy(engine=engine, headroom=headroom, growth=FixedStep(1 << 16))) as program:
+        format_much(program)
+        assert program.heap is not None
+        heaps = [(each.free_blocks, each.free_blocks + each.live_blocks) for each in program.heap.collections]
+    grown = [(free < blocks * headroom, later > blocks) for (free, blocks), (_, later) in itertools.pairwise(heaps)]
+    assert all(is_larger for is_needy, is_larger in grown if is_needy)
+    assert any(is_needy for is_needy, _ in grown) == (headroom > 0)
+    assert all(is_larger for _, is_larger in grown) == (headroom > 0)
+
+
+def test_a_third_of_headroom_is_what_the_program_has_itself() -> None:
+    runs = []
+    for headroom in (None, Fraction(1, 3)):
+        with gofmt(Policy(headroom=headroom)) as program:
+            format_much(program)
+            assert program.heap is not None
+            collections = [each[:10] for each in program.heap.collections]
+            runs.append((collections, program.memory.read(0, len(program.memory))))
+    assert runs[0] == runs[1]
+
+
+def test_more_headroom_takes_fewer_collections() -> None:
+    counts = []
+    for headroom in (Fraction(0), Fraction(1, 3), Fraction(3, 4)):
+        with gofmt(Policy(headroom=headroom, growth=FixedStep(1 << 16))) as program:
+            format_much(program)
+            assert program.heap is not None
+            counts.append(len(program.heap.collections))
+    assert counts[0] > counts[1] > counts[2]
+
+
+def linked_with(pages: int) -> bytes:
+    """gofmt as the linker makes it with another initial memory: its memory section says 3 pages, and no more than that."""
+    module = guests_modules.path("gofmt-0.4.9").read_bytes()
+    was, made = bytes([5, 3, 1, 0, 3]), bytes([5, 3, 1, 0, pages])
+    assert module.count(was) == 1
+    return module.replace(was, made)
+
+
+@pytest.mark.parametrize("gc", ["native", "default"])
+@pytest.mark.parametrize("pages", [3, 4, 40])
+def test_an_initial_memory_is_what_the_linker_would_have_made_of_it(gc: str, pages: int) -> None:
+    memories = []
+    for module, initial in (
+        (linked_with(pages), None),
+        (guests_modules.path("gofmt-0.4.9"), pages * WASM_PAGE_BYTES - 1),
+    ):
+        grants = Grants(seed=1, initial_memory_bytes=initial)
+        with Program.open(module, grants, gc=gc) as program:
+            format_much(program)
+            memories.append(program.memory.read(0, len(program.memory)))
+            if program.heap is not None:
+                assert program.heap.memory_steps.pages[0] == pages
+    assert memories[0] == memories[1]
+
+
+def test_an_initial_memory_that_cannot_be_is_refused() -> None:
+    for grants, why in (
+        (Grants(initial_memory_bytes=1 << 33), "cannot begin with 8589934592 bytes"),
+        (Grants(initial_memory_bytes=1 << 20, memory_limit_bytes=1 << 19), "has 1048576 bytes when it begins"),
+    ):
+        with pytest.raises(GuestError, match=why):
+            gofmt(grants=grants)
+    with pytest.raises(HostError, match="invalid initial_memory_bytes"):
+        Grants(initial_memory_bytes=0)
+
+
+def test_the_steps_of_memory_end_with_what_was_refused() -> None:
+    with gofmt(Policy(), grants=Grants(seed=1, memory_limit_bytes=700_000)) as program:
+        with pytest.raises(GuestOutOfMemoryError):
+            format_much(program)
+        assert program.heap is not None
+        assert program.heap.memory_steps == MemorySteps((3, 6), 12)

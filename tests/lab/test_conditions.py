@@ -34,6 +34,8 @@ def test_a_grid_is_the_product_in_the_order_of_its_dimensions() -> None:
 def test_a_value_has_one_spelling_and_stands_once() -> None:
     assert written({"heap-limit": "1MiB,1024K,1048576"}) == ["heap-limit=1048576"]
     assert written({"collector": "best-fit,0.42,0.41"}) == ["collector=best-fit-back", "collector=best-fit-front"]
+    assert written({"headroom": "0/5,none,2/6,1/3"}) == ["headroom=none", "headroom=1/3"]
+    assert written({"initial-memory": "1M,1024K"}) == ["initial-memory=1048576"]
     assert written({"growth": "step:64KiB, step:65536,ratio:4/3"}) == ["growth=step:65536", "growth=ratio:4/3"]
 
 

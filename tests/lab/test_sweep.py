@@ -19,7 +19,7 @@ import project_files
 from hosts.programs import command, say
 from tinyheap.errors import InputError, SweepFileError
 from tinyheap.lab import Condition, Outcome, Subject, Sweep, grid, sweep
-from tinyheap.lab.outcome import SAME_IN_EACH_RUN, WORKER_DIED
+from tinyheap.lab.outcome import SAME_IN_EACH_RUN, WORKER_DIED, outcome_of
 from tinyheap.lab.running import ATTEMPTS, Workers
 
 HELLO = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
@@ -72,6 +72,23 @@ def test_an_outcome_has_the_statistics_of_the_command(options: tuple[str, ...], 
     names = ("allocations", "allocated_bytes", "peak_bytes", "live_bytes", "heap_bytes", "largest_free_bytes")
     assert [getattr(outcome, name) for name in names] == [None if heap is None else heap[name] for name in names]
     assert outcome.collections == (None if heap is None else len(heap["collections"]))
+    steps = (outcome.memory_steps_pages, outcome.refused_pages)
+    assert steps == ((None, None) if heap is None else (tuple(heap["memory_pages"]), heap["refused_pages"]))
+
+
+def test_utilization_is_that_of_the_pauses() -> None:
+    """Two of 4 ms in a run of 50 ms, 3 ms apart: in the worst 10 ms the program had 3."""
+    pauses = [{"begun_ns": at * 10**6, "pause_ns": 4 * 10**6} for at in (10, 17)]
+    sizes = ("allocations", "allocated_bytes", "peak_bytes", "live_bytes", "heap_bytes", "largest_free_bytes")
+    heap = dict.fromkeys((*sizes, "refused_pages", "pause_ns"), 0)
+    report = {
+        "ended": {"kind": "finished", "evidence": []}, "exit_code": 0, "run_ns": 50 * 10**6, "memory_bytes": 65536,
+        "heap": {**heap, "mem_stats": {"HeapIdle": 0}, "memory_pages": [1, 2], "collections": pauses},
+    }  # fmt: skip
+    outcome = outcome_of(Condition(), 1, report, "")
+    assert (outcome.utilization_1_ms, outcome.utilization_100_ms) == (0, None)
+    assert outcome.utilization_10_ms == pytest.approx(0.3)
+    assert outcome.memory_steps_pages == (1, 2)
 
 
 @pytest.mark.slow
@@ -149,6 +166,16 @@ def test_a_file_is_of_one_sweep(tmp_path: Path) -> None:
     subject.module.write_bytes(DICE)
     with pytest.raises(SweepFileError, match="holds the sweep of another program"):
         sweep(Subject(subject.module), grid({}), file=place)
+
+
+def test_a_file_of_before_columns_were_added_goes_on(tmp_path: Path) -> None:
+    subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
+    before = sweep(subject, grid({}), file=place)
+    with duckdb.connect(place) as connection:
+        connection.execute("ALTER TABLE outcomes DROP COLUMN utilization_10_ms")
+        connection.execute("ALTER TABLE outcomes DROP COLUMN memory_steps_pages")
+    after = sweep(subject, grid({"memory-limit": "default,64K"}), file=place)
+    assert comparable(after.outcomes[:1]) == comparable(before.outcomes)
 
 
 def test_a_file_goes_on_with_the_same_modules_and_inputs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ from project_files import ROOT
 from tinyheap.inspect.comparing import GroupDifference, PathDifference
 from tinyheap.inspect.holes import Cutter
 from tinyheap.inspect.overviews import HeldBy
+from tinyheap.lab.outcome import Outcome
 from tinyheap.profile.histograms import Bucket
 from tinyheap.profile.summary import Peak, Totals
 from tinyheap.recordings import schema
 from tinyheap.recordings.tables import Column, Table
-from tinyheap.report.html import contents, heap_contents
+from tinyheap.report.html import contents, heap_contents, lab_contents
 from typescript import interface
 
 RECORDINGS: Final = ROOT / "src" / "tinyheap" / "recordings"
@@ -88,6 +89,15 @@ HEAP_INTERFACES: Final = (
     heap_contents.HeapMemoryHead,
 )
 """The same of the page of a heap."""
+LAB_INTERFACES: Final = (
+    Outcome,
+    lab_contents.LabDifference,
+    lab_contents.LabRow,
+    lab_contents.LabTrial,
+    lab_contents.LabSurvival,
+    lab_contents.LabSummary,
+)
+"""The same of the page of a sweep."""
 ROW_TYPES: Final = '''"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
 
 from __future__ import annotations
@@ -161,6 +171,12 @@ def heap_page_schema(_: str) -> str:
     return "\n".join([*lines, *map(interface, HEAP_INTERFACES)])
 
 
+def lab_page_schema(_: str) -> str:
+    """What the code of a sweep's page knows of its data, which has no columns."""
+    head = f"/** Facts of a page, written from `{lab_contents.__name__}` by `make generated`: change that. */\n"
+    return "\n".join([head, *map(interface, LAB_INTERFACES)])
+
+
 def _schema_head(module: str, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield f"/** Facts and columns of a page, written from `{module}` by `make generated`: change that. */\n"
     yield from ["/** The names of columns, by the table that they are in. */", "export const COLUMNS = {"]
@@ -177,6 +193,7 @@ FILES: Final[dict[Path, Callable[[str], str]]] = {
     ROOT / "docs" / "recordings.md": recordings_page,
     ROOT / "web" / "src" / "schema.ts": page_schema,
     ROOT / "web" / "src" / "heap" / "schema.ts": heap_page_schema,
+    ROOT / "web" / "src" / "lab" / "schema.ts": lab_page_schema,
 }
 """What each file is to be, given what it is."""
 

@@ -18,7 +18,7 @@ from tinyheap.profile.flame import Measure, live_at_collection, weights
 from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.profile.memory import linear_memory
 from tinyheap.profile.pausing import pauses
-from tinyheap.profile.result import Unknown, rows
+from tinyheap.profile.result import Unknown, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -157,6 +157,8 @@ def _trend(recording: Recording, after: int) -> CallTrend | Unknown:
     trend = found.trend if isinstance(found, HostCalls) else found
     if isinstance(trend, Unknown) or trend.can_tell:
         return trend
+    if unseen := unless_collections(recording):
+        return unseen
     behind = f" behind the first {after:,}" if after else ""
     more = (
         f"; a collection at every {trend.enough_at:,} allocations makes as many (gc every)" if trend.enough_at else ""

@@ -16,13 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from tinyheap.budgets.budget import Budget, percentage
 from tinyheap.budgets.checking import Checks, check, open_baseline
 from tinyheap.budgets.making import budget_of
 from tinyheap.cli.exits import ExitCode, say_error
-from tinyheap.cli.parameters import INPUT, OUTPUT, RECORDING, Input, OutputTarget, takes
+from tinyheap.cli.parameters import INPUT, NEW_RECORDING, OUTPUT, RECORDING, Input, OutputTarget, check_only, takes
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import BudgetError
 from tinyheap.guests.record.recorder import Recorder
@@ -35,7 +34,7 @@ from tinyheap.report.terminal.budget_table import BudgetTable
 
 _RUN_OPTIONS: Final = RUN_PARAMETERS[1:-1]
 """Without the module, which is declared here, and without the moment of a snapshot, which none is taken of."""
-_OF_RECORDINGS: Final = frozenset({"module", "budget", "against", "as_json", "junit", "write", "headroom"})
+_OF_RECORDINGS: Final = frozenset({"module", "budget", "against", "as_json", "junit", "write", "margin"})
 """The parameters that mean something for a recording, too."""
 
 
@@ -70,16 +69,23 @@ class PercentageType(click.ParamType[Fraction]):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.option("--junit", type=OUTPUT, help="Write the result as JUnit XML to this file.")
 @click.option(
-    "--write", type=OUTPUT, help="Make a budget of what the run took, with headroom, and write it to this file."
+    "--write", type=OUTPUT, help="Make a budget of what the run took, with a margin, and write it to this file."
 )
 @click.option(
-    "--headroom",
+    "--margin",
     type=PercentageType(),
     default="10 %",
     show_default=True,
     metavar="PERCENT",
     help="Allow so much more in the budget of --write.",
 )
+@click.option(
+    "-o",
+    "--output",
+    type=NEW_RECORDING,
+    help="Keep the recording of the run in this file: as a baseline, or to see more of it with `tinyheap report`.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace a recording that is there already.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -92,7 +98,9 @@ def command(
     as_json: bool,
     junit: OutputTarget | None,
     write: OutputTarget | None,
-    headroom: Fraction,
+    margin: Fraction,
+    output: OutputTarget | None,
+    force: bool,
     **options: Any,  # noqa: ANN401 - a run's
 ) -> None:
     """Check whether a run is within a budget: what it may take of memory, how much it may allocate, how long it may pause.
@@ -105,8 +113,8 @@ def command(
     """
     if budget is None and write is None:
         raise click.UsageError("name a budget to check against (--budget FILE), or one to make (--write FILE)")
-    for label, output in (("--junit", junit), ("--write", write)):
-        if as_json and output is not None and output.is_stream:
+    for label, target in (("--junit", junit), ("--write", write)):
+        if as_json and target is not None and target.is_stream:
             raise click.UsageError(f"--json is printed on standard output: name a file for {label}")
     if against is not None:
         against.check()
@@ -118,9 +126,9 @@ def command(
         baseline = None if limits is None else open_baseline(limits, None if against is None else against.path)
         if baseline is not None:
             stack.enter_context(baseline)
-        exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options))
+        exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options, output, force=force))
         checks = check(recording, limits or Budget(), baseline)
-        _write(recording, checks, headroom, 0 if limits is None else limits.after, junit, write)
+        _write(recording, checks, margin, 0 if limits is None else limits.after, junit, write)
     if limits is not None:
         show(checks, as_json=as_json)
     failed = ExitCode.FAILED if checks.failure is not None else ExitCode.DONE if checks.passed else ExitCode.OVER_BUDGET
@@ -129,7 +137,14 @@ def command(
 
 @contextmanager
 def _recorded(
-    ctx: click.Context, module: Input, words: tuple[str, ...], invoke: str | None, options: dict[str, Any]
+    ctx: click.Context,
+    module: Input,
+    words: tuple[str, ...],
+    invoke: str | None,
+    options: dict[str, Any],
+    kept: OutputTarget | None,
+    *,
+    force: bool,
 ) -> Iterator[tuple[int, Recording]]:
     """The recording, made now where it is of a module, and the exit code of the run.
 
@@ -138,31 +153,19 @@ def _recorded(
         TinyheapError: The program could not be run.
     """
     if not module.is_stream and begins_as_recording(module.path):
-        _check_options(ctx, module)
+        check_only(ctx, _OF_RECORDINGS, f"is for modules: {module} is a recording, which is not run")
         with Recording.open(module.path) as recording:
             yield recording.run.exit_code or 0, recording
         return
     with TemporaryDirectory(prefix="tinyheap-") as folder:
-        path = Path(folder) / "run.tinyheap"
-        recorder = Recorder.to_file(path, full_paths=options["full_paths"])
+        path = Path(folder) / "run.tinyheap" if kept is None else kept.path
+        recorder = Recorder.to_file(path, overwrite=force, full_paths=options["full_paths"])
         run = CommandRun.from_command_line(
             module, words, invoke, ctx.obj, {**options, "moment": None, "snapshot_file": None}, recorder
         )
         _execute(run)
         with Recording.open(path) as recording:
             yield run.exit_code, recording
-
-
-def _check_options(ctx: click.Context, recording: Input) -> None:
-    given = [each for each in ctx.command.params if each.name not in _OF_RECORDINGS and _is_given(ctx, each)]
-    if given or ctx.obj:
-        what = given[0].opts[0] if given and isinstance(given[0], click.Option) else "an argument"
-        raise click.UsageError(f"{what} is for modules: {recording} is a recording, which is not run")
-
-
-def _is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
-    name = parameter.name or ""
-    return bool(ctx.params[name]) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _execute(run: CommandRun) -> None:
@@ -190,7 +193,7 @@ def _is_interrupt(failure: BaseException) -> bool:
 def _write(
     recording: Recording,
     checks: Checks,
-    headroom: Fraction,
+    margin: Fraction,
     after: int,
     junit: OutputTarget | None,
     write: OutputTarget | None,
@@ -200,7 +203,7 @@ def _write(
         junit.write(junit_xml(checks))
         click.echo(f"wrote {junit}", err=True)
     if write is not None and checks.failure is None:
-        write.write(budget_of(recording, headroom, after=after).encode())
+        write.write(budget_of(recording, margin, after=after).encode())
         click.echo(f"wrote {write}", err=True)
     elif write is not None:
         click.echo(f"did not write {write}: the run did not pass", err=True)

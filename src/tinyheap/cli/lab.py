@@ -11,17 +11,22 @@ from typing import Any, Final
 
 import click
 
-from tinyheap.cli.parameters import NUMBER_LIMIT, InputFile, OutputFile, OutputTarget
+from tinyheap.cli.parameters import NUMBER_LIMIT, OUTPUT, Input, InputFile, OutputFile, OutputTarget, check_only
 from tinyheap.cli.progress import progress_bar
 from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
 from tinyheap.json_of import json_of
 from tinyheap.lab.outcome import Outcome
-from tinyheap.lab.sweeping import Sweep, first_of_each, sweep
+from tinyheap.lab.sweeping import Sweep, first_of_each, read_sweep, sweep
+from tinyheap.recordings.place import begins_as_recording
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.lab_tables import SweepTable
 from tinyheap.report.text import printable
 
-MODULE: Final = click.argument("module", type=InputFile("each run reads the module again; name a file"))
+MODULE: Final = click.argument(
+    "module", type=InputFile("each run reads the module again; name a file"), metavar="MODULE|SWEEP"
+)
+_OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
+"""The parameters that mean something for a sweep that is there, too."""
 
 
 @click.command(
@@ -50,27 +55,56 @@ MODULE: Final = click.argument("module", type=InputFile("each run reads the modu
     help="Make the runs on a Dask cluster: on N processes of this machine, or on that whose scheduler is at ADDRESS, such as "
     "tcp://HOST:8786, with as many runs at the same time as it has threads.",
 )
+@click.option(
+    "--html",
+    type=OUTPUT,
+    help="Write a page with pictures to this file: memory against pauses, survival by size, growth.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
+    module: Input,
     kept: OutputTarget | None,
     jobs: int,
     cluster: str | None,
+    html: OutputTarget | None,
     *,
     as_json: bool,
-    **_: Any,  # noqa: ANN401
+    **_: Any,  # noqa: ANN401 - a subject's
 ) -> None:
     """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
 
     The words after `--` are the program's arguments.  One condition of each program is run twice, to see whether it does
-    the same each time.
+    the same each time.  A SWEEP, which is a file of --file, is shown as it is, and nothing is run.
     """
     if cluster is not None and jobs != 1:
         raise click.UsageError(
             "--jobs and --cluster exclude each other: a cluster makes as many runs as it has threads"
         )
+    if as_json and html is not None and html.is_stream:
+        raise click.UsageError("--json is printed on standard output: name a file for --html")
+    if begins_as_recording(module.path):
+        check_only(ctx, _OF_SWEEPS, f"is for modules: {module} is a sweep, which is not run again")
+        found = read_sweep(module.path)
+    else:
+        found = _run(ctx, kept, jobs, cluster)
+    if html is not None:
+        from tinyheap.report.html.lab_page import lab_page
+
+        html.write(lab_page(found).encode())
+        click.echo(f"wrote {html}", err=True)
+        if html.is_stream:
+            return
+    if as_json:
+        click.echo(json.dumps(sweep_json(found)))
+    else:
+        result_console().print(SweepTable(found))
+
+
+def _run(ctx: click.Context, kept: OutputTarget | None, jobs: int, cluster: str | None) -> Sweep:
+    """The sweep that a command line asks for, with its progress shown meanwhile."""
     subject, conditions = subject_of(ctx), conditions_of(ctx)
     errors = result_console(stderr=True)
     with progress_bar(errors, "running", len(conditions) + len(first_of_each(conditions))) as progress:
@@ -84,11 +118,7 @@ def command(
                 errors.print(printable(f"{outcome.condition}: {outcome.ended}"))
 
         place = None if kept is None else kept.path
-        found = sweep(subject, conditions, file=place, jobs=jobs, cluster=cluster, told=tell)
-    if as_json:
-        click.echo(json.dumps(sweep_json(found)))
-    else:
-        result_console().print(SweepTable(found))
+        return sweep(subject, conditions, file=place, jobs=jobs, cluster=cluster, told=tell)
 
 
 def sweep_json(found: Sweep) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Final, TypeAlias
 
 import click
+from click.core import ParameterSource
 
 from tinyheap.errors import (
     HeapError,
@@ -468,3 +469,25 @@ class CollectorType(click.ParamType[Collector]):
 
 
 COLLECTOR: Final = CollectorType()
+
+
+def check_only(ctx: click.Context, names: Collection[str], why: str) -> None:
+    """Refuse whatever a command line has besides some parameters.
+
+    Args:
+        ctx: The command's; its object is the arguments of a program.
+        names: Of the parameters.
+        why: Why the others make no sense, behind the name of one.
+
+    Raises:
+        click.UsageError: It has.
+    """
+    given = [each for each in ctx.command.params if each.name not in names and _is_given(ctx, each)]
+    if given or ctx.obj:
+        what = max(given[0].opts, key=len) if given and isinstance(given[0], click.Option) else "an argument"
+        raise click.UsageError(f"{what} {why}")
+
+
+def _is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
+    name = parameter.name or ""
+    return bool(ctx.params[name]) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -33,7 +33,20 @@ if TYPE_CHECKING:
     from tinyheap.cli.parameters import Input
 
 OF_MODULES: Final = frozenset(
-    {"invoke", "timeout", "memory_limit", "env", "folders", "stdin", "host", "stubs", "seed", "symbols", "no_driver"}
+    {
+        "invoke",
+        "timeout",
+        "memory_limit",
+        "initial_memory",
+        "env",
+        "folders",
+        "stdin",
+        "host",
+        "stubs",
+        "seed",
+        "symbols",
+        "no_driver",
+    }
     | {"draws_map", "json_file", "moment", "snapshot_file"}
 )
 """The parameters of the command that mean nothing to a Python program, which is a host itself."""

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -49,13 +50,14 @@ from tinyheap.errors import (
     HostError,
     InputError,
     MalformedModuleError,
+    PolicyError,
     RecordingError,
     TinyheapError,
 )
 from tinyheap.files import identity_of, is_file, is_folder, text_of
 from tinyheap.formatters import Formatter, find
 from tinyheap.guests.ending import Ending, EndKind, ending_of
-from tinyheap.guests.policy import Policy
+from tinyheap.guests.policy import Policy, parse_headroom
 from tinyheap.guests.program import COLLECTORS, LEAKING, Program
 from tinyheap.heap.engines import ENGINES
 from tinyheap.hosts import INHERIT, Folder, Grants
@@ -75,7 +77,7 @@ if TYPE_CHECKING:
     from tinyheap.report.terminal.run_summary import RunReport
     from tinyheap.snapshots.snapshot import Snapshot
 
-ALWAYS_COLLECTED: Final = {"gc_every": "--gc-every", "clear_blocks": "--clear-blocks"}
+ALWAYS_COLLECTED: Final = {"gc_every": "--gc-every", "clear_blocks": "--clear-blocks", "headroom": "--headroom"}
 """Options that mean nothing for a heap that is never collected."""
 
 
@@ -93,6 +95,21 @@ class GrowthType(click.ParamType["Growth"]):
         try:
             return parse_growth(value, lambda size: SIZE.convert(size, param, ctx))
         except GeometryError as error:
+            self.fail(str(error), param, ctx)
+
+
+class HeadroomType(click.ParamType[Fraction]):
+    """What a collection is to leave free: `none` or a share such as `1/3`."""
+
+    name = "headroom"
+
+    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """The share; a usage error where the text names none."""
+        if isinstance(value, Fraction):
+            return value
+        try:
+            return parse_headroom(value)
+        except PolicyError as error:
             self.fail(str(error), param, ctx)
 
 
@@ -248,6 +265,13 @@ RUN_PARAMETERS: Final = (
         "SIZE; or to N/M of its size. By default it grows until the program's memory has doubled, as with TinyGo's collector.",
     ),
     click.option(
+        "--headroom",
+        type=HeadroomType(),
+        metavar="none|N/M",
+        help="Let the heap grow at once where a collection leaves less than this share of it free. By default a third, as in "
+        "TinyGo's collector; with `none` it grows only when there is no room.",
+    ),
+    click.option(
         "--gc-every",
         type=COUNT,
         metavar="N",
@@ -272,6 +296,12 @@ RUN_PARAMETERS: Final = (
         "--memory-limit",
         type=SIZE,
         help="Let the linear memory of the program (stack, globals and heap) grow up to this size, and no further.",
+    ),
+    click.option(
+        "--initial-memory",
+        type=SIZE,
+        help="Let the linear memory of the program begin with this size, as if it had been linked with it, instead of the size "
+        "that the module says.",
     ),
     click.option(
         "--env",
@@ -393,6 +423,7 @@ def policy_of(options: dict[str, Any]) -> Policy:
         clear_blocks=options["clear_blocks"],
         heap_limit_bytes=options["heap_limit"],
         growth=options["growth"],
+        headroom=options["headroom"],
         gc_every=options["gc_every"],
         verify=options["verify"],
         guard=options["guard"],
@@ -409,6 +440,7 @@ def _grants(task: Task, options: dict[str, Any]) -> Grants:
         seed=options["seed"],
         timeout_s=options["timeout"],
         memory_limit_bytes=options["memory_limit"],
+        initial_memory_bytes=options["initial_memory"],
         interruptible=True,
     )
 
@@ -420,7 +452,7 @@ def _check(options: dict[str, Any]) -> None:
         click.UsageError: Says which.
     """
     for name, option in ALWAYS_COLLECTED.items():
-        if options["gc"] == LEAKING and options[name]:
+        if options["gc"] == LEAKING and options[name] not in (None, False):
             raise click.UsageError(f"--gc leaking and {option} exclude each other: a leaking heap is never collected")
     if options["moment"] is not None and options.get("snapshot_file", True) is None:
         raise click.UsageError("--at is the moment of a snapshot; name its file, too (--snapshot FILE)")
@@ -737,7 +769,7 @@ class CommandRun:
             self.run_ns,
             None if memory is None else len(memory),
             None if program is None or memory is None or heap is not None else own_counters(program.guest, memory),
-            None if heap is None else HeapReport.of(heap),
+            None if program is None or heap is None else HeapReport.of(heap, program.session.entered_ns),
             {} if program is None else dict(program.stub_calls),
             self.ending,
         )

@@ -89,11 +89,11 @@ _OWN: Final = (
         type=VariationType(),
         multiple=True,
         metavar="NAME=VALUES",
-        help="Run it with each of these values of an option: NAME is gc, collector, growth, heap-limit, memory-limit, "
-        "gc-every, clear-blocks or engine, VALUES are as for `tinyheap run`, with commas between them. `default` leaves the "
-        "option out; FIRST..LAST/xN and FIRST..LAST/+STEP are ranges of numbers. NAME is module to run other modules, too, "
-        "and input for what takes the place of {input} in the program's arguments, or else is its standard input; VALUES are "
-        "files then, or patterns such as '*.wasm'. May be repeated, for all combinations.",
+        help="Run it with each of these values of an option: NAME is gc, collector, growth, headroom, heap-limit, "
+        "memory-limit, initial-memory, gc-every, clear-blocks or engine, VALUES are as for `tinyheap run`, with commas between "
+        "them. `default` leaves the option out; FIRST..LAST/xN and FIRST..LAST/+STEP are ranges of numbers. NAME is module to "
+        "run other modules, too, and input for what takes the place of {input} in the program's arguments, or else is its "
+        "standard input; VALUES are files then, or patterns such as '*.wasm'. May be repeated, for all combinations.",
     ),
     click.option(
         "--yes", is_flag=True, help=f"Make the runs even if there are more than {FREE_CONDITIONS} combinations."

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import HeapError
+from tinyheap.guests.serve.growing import MemorySteps
 from tinyheap.heap.contract import Census, Engine, Gc
 from tinyheap.heap.stats import MemStats
 from tinyheap.heap.view import HeapView, walk
@@ -128,6 +129,12 @@ class GuestHeap(SoleOwner):
     def collections(self) -> tuple[Collection, ...]:
         """All collections so far, in order."""
         return tuple(self._open().collections)
+
+    @property
+    def memory_steps(self) -> MemorySteps:
+        """How the memory under the heap grew so far."""
+        serving = self._open().serving
+        return MemorySteps() if serving is None else serving.memory_steps
 
     def stats(self) -> MemStats:
         """The fields of Go's ``MemStats``, as they are now."""

@@ -24,7 +24,7 @@ from wasmtime import Global, Memory, MemoryType
 from tinyheap._loading import library_for
 from tinyheap.errors import GuestError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.cache import Cache
-from tinyheap.guests.policy import Policy
+from tinyheap.guests.policy import Policy, headroom_text
 from tinyheap.guests.preparing import Form, Prepared, prepare, read_module
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT
 from tinyheap.guests.serve.prepared import BoundHeap, OfferedHeap, PreparedHeap
@@ -157,7 +157,8 @@ class PreparedRun:
 
         exported = (export.type for export in self.prepared.compiled.exports if export.name == MEMORY_EXPORT)
         limits = [kind.limits for kind in exported if isinstance(kind, MemoryType)]
-        rows = [MemoryRow(each.min, each.max, self.wish.grants.memory_limit_bytes) for each in limits]
+        grants = self.wish.grants
+        rows = [MemoryRow(max(each.min, grants.initial_pages), each.max, grants.memory_limit_bytes) for each in limits]
         return recorder.offer(store, rows[0] if rows else None, infers_deaths=self._frees_unseen)
 
     @property
@@ -344,7 +345,15 @@ def _row_of(run: PreparedRun, heap: BoundHeap | None) -> RunRow:
     assert guest is not None, "a module that was not examined is not recorded"
     policy, source = wish.policy, wish.source
     growth = None if policy.growth is None else growth_text(policy.growth)
-    options = {**asdict(replace(policy, growth=None)), "growth": growth, "gc": wish.gc, "seed": wish.grants.seed}
+    headroom = None if policy.headroom is None else headroom_text(policy.headroom)
+    options = {
+        **asdict(replace(policy, growth=None)),
+        "growth": growth,
+        "headroom": headroom,
+        "gc": wish.gc,
+        "seed": wish.grants.seed,
+        "initial_memory_bytes": wish.grants.initial_memory_bytes,
+    }
     return RunRow(
         module=str(source) if isinstance(source, str | os.PathLike) else "(bytes)",
         module_sha256=hashlib.sha256(wish.wasm).hexdigest(),

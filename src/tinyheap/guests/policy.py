@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import HeapError, PolicyError
@@ -32,6 +34,9 @@ class Policy:
             the linear memory can hold.
         growth: how it grows; None as the guest itself would: its memory doubles.  The heap ends where the memory does, so
             sizes are rounded to whole pages of 64 KiB: up for a growth, down for a limit.
+        headroom: after a collection that an allocation had to wait for, grow at once if less than this share of the heap is
+            free, a fraction from 0 to below 1; None as the guest itself would: a third, and none in programs of the oldest
+            releases.
         gc_every: collect at every Nth allocation, too, from 1; None for only when the heap is full.
         verify: check the heap at each collection (without any, whenever it is full) and at the end, and the guest's own
             variables at each allocation.
@@ -55,6 +60,7 @@ class Policy:
     clear_blocks: bool = False
     heap_limit_bytes: int | None = None
     growth: Growth | None = None
+    headroom: Fraction | None = None
     gc_every: int | None = None
     verify: bool = False
     guard: bool = False
@@ -78,6 +84,8 @@ class Policy:
             raise PolicyError(f"invalid engine {self.engine!r}: expected None, {' or '.join(ENGINES)}")
         if self.growth is not None and not callable(getattr(self.growth, "next_bytes", None)):
             raise PolicyError(f"invalid growth {self.growth!r}: expected None or an object of tinyheap.heap.growth")
+        if self.headroom is not None and not _is_share(self.headroom):
+            raise PolicyError(f"invalid headroom {self.headroom!r}: expected None or a Fraction from 0 to below 1")
         self._take_collector()
         self._check_leaking()
 
@@ -98,6 +106,11 @@ class Policy:
             )
         if self.leaking and self.gc_every is not None:
             raise PolicyError("a heap that only grows (leaking) is never collected; leave gc_every out, or leaking")
+        if self.leaking and self.headroom is not None:
+            raise PolicyError(
+                "headroom is what a collection is to leave, and a heap that only grows (leaking) has none; leave one "
+                "of them out"
+            )
         if self.leaking and self.clear_blocks:
             raise PolicyError(
                 "clear_blocks keeps stale words from a collection, and a heap that only grows (leaking) has none; leave "
@@ -124,3 +137,29 @@ class Policy:
         limits = (self.heap_limit_bytes, getattr(self.growth, "limit_bytes", None))
         # A growth that makes nothing larger says 0.
         return tuple(limit for limit in limits if limit)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, Fraction) and 0 <= value < 1
+
+
+NO_HEADROOM: Final = "none"
+
+
+def parse_headroom(text: str) -> Fraction:
+    """The headroom that a text names: ``none``, or a share such as ``1/3``.
+
+    Raises:
+        PolicyError: It names none.
+    """
+    share = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if text == NO_HEADROOM:
+        return Fraction(0)
+    if share is None or not int(share[1]) < int(share[2]):
+        raise PolicyError(f"invalid headroom {text!r}: expected none, or N/M with N below M")
+    return Fraction(int(share[1]), int(share[2]))
+
+
+def headroom_text(headroom: Fraction) -> str:
+    """What `parse_headroom` reads."""
+    return f"{headroom.numerator}/{headroom.denominator}" if headroom else NO_HEADROOM

@@ -123,6 +123,7 @@ class Collection(NamedTuple):
         overflows, rescans: of the bounded mark stack.
         words_scanned: words of objects that the mark phase read.
         mark_ns, sweep_ns: nanoseconds in each phase; ``pause_ns`` in all, roots and listeners included.
+        begun_ns: when it began, by the clock of ``time.perf_counter_ns``.
     """
 
     number: int
@@ -138,6 +139,7 @@ class Collection(NamedTuple):
     mark_ns: int
     sweep_ns: int
     pause_ns: int
+    begun_ns: int
 
     @classmethod
     def between(
@@ -171,6 +173,7 @@ class Collection(NamedTuple):
             mark_ns=swept_from_ns - begun_ns,
             sweep_ns=ended_ns - swept_from_ns,
             pause_ns=ended_ns - begun_ns,
+            begun_ns=begun_ns,
         )
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TextIO
 
 from tinyheap.errors import HostError, HostOutputError, OutputError
+from tinyheap.units import WASM_PAGE_BYTES
 
 TIMEOUT_LIMIT_S: Final = 10**9
 """The longest time that can be waited for, some thirty years."""
@@ -101,6 +102,8 @@ class Grants:
             does with a time limit.
         memory_limit_bytes: The most that the program's linear memory can grow to; None for no limit but its
             own.
+        initial_memory_bytes: What the program's linear memory has when the program is started, rounded up to whole pages of
+            64 KiB, as if it had been linked so (``--initial-memory``); None, or less than it was linked with, for that.
         script_limit_bytes: The most that the values held by the JavaScript host may take, roughly.
 
     Raises:
@@ -117,6 +120,7 @@ class Grants:
     timeout_s: float | None = None
     interruptible: bool = False
     memory_limit_bytes: int | None = None
+    initial_memory_bytes: int | None = None
     script_limit_bytes: int = 1 << 28
 
     def __post_init__(self) -> None:
@@ -124,6 +128,11 @@ class Grants:
             value = getattr(self, name)
             if not is_fitting(value):
                 raise HostError(f"invalid {name} {reprlib.repr(value)}: expected {expected}")
+
+    @property
+    def initial_pages(self) -> int:
+        """The fewest pages of memory that the program is to begin with."""
+        return -(-(self.initial_memory_bytes or 0) // WASM_PAGE_BYTES)
 
 
 def _is_text(value: object) -> bool:
@@ -165,6 +174,7 @@ _FITTING: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "timeout_s": (lambda value: value is None or _is_time(value), f"None or seconds above 0, up to {TIMEOUT_LIMIT_S}"),
     "interruptible": (lambda value: type(value) is bool, "True or False"),
     "memory_limit_bytes": (lambda value: value is None or _is_size(value), f"None or {_SIZES}"),
+    "initial_memory_bytes": (lambda value: value is None or _is_size(value), f"None or {_SIZES}"),
     "script_limit_bytes": (_is_size, _SIZES),
 }
 """For each grant, what is fitting, and that in words."""

@@ -88,6 +88,7 @@ OWN_MODULES: weakref.WeakSet[Module] = weakref.WeakSet()
 """Compiled modules that tinyheap instantiates, and not the Python program that it runs in."""
 _NO_DEADLINE = 1 << 62
 _LONGEST_WAIT_S = 1e6
+_MEMORY = "memory"
 _ENTRIES = ("_start", "_initialize")
 """What a program is started by: the first that it exports."""
 _INTERRUPTED = "the program was interrupted"
@@ -288,6 +289,11 @@ class HostSession(SoleOwner):
         return dict(self._own.stub_calls)
 
     @property
+    def entered_ns(self) -> int:
+        """When its first call began, by the clock of ``time.perf_counter_ns``; 0 if it was not called."""
+        return self._entered_ns
+
+    @property
     def ran_ns(self) -> int:
         """How long the program ran: from its first call to when its last one returned, or now; 0 if it was not called."""
         return (time.perf_counter_ns() if self.life.is_running else self._left_ns) - self._entered_ns
@@ -413,14 +419,34 @@ class HostSession(SoleOwner):
         """The new instance of ``module``, attached.
 
         Raises:
-            GuestError: If its memory is over the limit, its imports do not fit, or its start function traps.
+            GuestError: If its memory is over the limit or cannot be as large as it is to begin with, its imports do not fit,
+                or its start function traps.
         """
         self._check_memory(module)
         with self.life.using("instantiate"):
             instance = self._result_of("instantiate", "its start", self.life.check_open, self._instantiating(module))
             self._entered_ns = self._left_ns = 0
             self.attach(instance)
+            self._enlarge_memory()
         return instance
+
+    def _enlarge_memory(self) -> None:
+        """Give the program's memory the size that it is to begin with, if it has less: nothing but a start function ran yet."""
+        pages, memory = self.grants.initial_pages, self._memories.get(_MEMORY)
+        if not pages:
+            return
+        if memory is None:
+            raise GuestError(
+                f"there is no memory to begin with {pages * WASM_PAGE_BYTES} bytes: the module exports none"
+            )
+        if (missing := pages - memory.size(self.store)) > 0:
+            try:
+                memory.grow(self.store, missing)
+            except WasmtimeError as error:
+                raise GuestError(
+                    f"the program's memory cannot begin with {pages * WASM_PAGE_BYTES} bytes: that is over what the module "
+                    "allows, or this machine has; choose less"
+                ) from error
 
     def _check_memory(self, module: Module) -> None:
         """Refuse a limit that the program's memory is beyond from the start."""
@@ -429,7 +455,12 @@ class HostSession(SoleOwner):
             return
         kinds = [export.type for export in module.exports]
         least_bytes = max(
-            (kind.limits.min * WASM_PAGE_BYTES for kind in kinds if isinstance(kind, MemoryType)), default=0
+            (
+                max(kind.limits.min, self.grants.initial_pages) * WASM_PAGE_BYTES
+                for kind in kinds
+                if isinstance(kind, MemoryType)
+            ),
+            default=0,
         )
         if least_bytes > limit_bytes:
             raise GuestError(
@@ -457,7 +488,7 @@ class HostSession(SoleOwner):
         self._functions = functions
         self._globals = {name: item for name, item in items.items() if isinstance(item, Global)}
         self._memories = {name: item for name, item in items.items() if isinstance(item, Memory)}
-        memory = items.get("memory")
+        memory = items.get(_MEMORY)
         self._memory = GuestMemory(self.store, memory, self.life) if isinstance(memory, Memory) else None
 
     def start(self) -> None:

@@ -12,4 +12,4 @@ from tinyheap.lab.fitting import Fit as Fit, Limit as Limit, fit as fit, fit_tra
 from tinyheap.lab.outcome import Outcome as Outcome, OutcomeDifference as OutcomeDifference
 from tinyheap.lab.running import Subject as Subject
 from tinyheap.lab.starts import Start as Start, better_starts as better_starts, start_of as start_of
-from tinyheap.lab.sweeping import Sweep as Sweep, sweep as sweep
+from tinyheap.lab.sweeping import Sweep as Sweep, read_sweep as read_sweep, sweep as sweep

@@ -17,10 +17,10 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from tinyheap.errors import ConditionError, HeapError
+from tinyheap.errors import ConditionError, HeapError, PolicyError
 from tinyheap.files import is_utf8, text_of
 from tinyheap.guests.opening import COLLECTORS, LEAKING, NATIVE
-from tinyheap.guests.policy import MOST
+from tinyheap.guests.policy import MOST, headroom_text, parse_headroom
 from tinyheap.heap.collectors import named_collector
 from tinyheap.heap.engines import ENGINES
 from tinyheap.heap.growth import growth_text, parse_growth
@@ -38,6 +38,10 @@ def _size(text: str) -> str:
 
 def _growth(text: str) -> str:
     return growth_text(parse_growth(text, parse_size))
+
+
+def _headroom(text: str) -> str:
+    return headroom_text(parse_headroom(text))
 
 
 def _collector(text: str) -> str:
@@ -84,8 +88,10 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "gc": Dimension(_one_of(*COLLECTORS), is_of_collector=False),
     "collector": Dimension(_collector),
     "growth": Dimension(_growth),
+    "headroom": Dimension(_headroom),
     "heap-limit": Dimension(_size),
     "memory-limit": Dimension(_size, is_of_collector=False),
+    "initial-memory": Dimension(_size, is_of_collector=False),
     "gc-every": Dimension(_count),
     "clear-blocks": Dimension(_one_of("yes", "no"), is_flag=True),
     "engine": Dimension(_one_of(*ENGINES)),
@@ -93,7 +99,7 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
     INPUT: Dimension(_word, is_of_collector=False, is_program=True),
 }
 """By the names of the options."""
-_OF_COLLECTIONS: Final = ("gc-every", "clear-blocks")
+_OF_COLLECTIONS: Final = ("gc-every", "clear-blocks", "headroom")
 """What means nothing for a heap that is never collected."""
 
 
@@ -119,6 +125,16 @@ class Condition:
         if contradiction := made.contradiction:
             raise ConditionError(f"invalid condition '{made}': {contradiction}")
         return made
+
+    @classmethod
+    def from_text(cls, text: str) -> Condition:
+        """The condition that is written so.
+
+        Raises:
+            ConditionError: There is none.
+        """
+        words = [word for word in shlex.split(text) if word != DEFAULT]
+        return cls.of({name: value for name, _, value in (word.partition("=") for word in words)})
 
     def _reduced(self) -> Condition:
         return Condition(tuple((name, value) for name, value in self.values if value not in (DEFAULT, "no")))
@@ -174,7 +190,7 @@ def read_value(name: str, text: str) -> str:
         return DEFAULT
     try:
         return DIMENSIONS[name].read(text)
-    except (ConditionError, HeapError) as error:
+    except (ConditionError, HeapError, PolicyError) as error:
         raise ConditionError(f"{name}: {error}") from error
 
 

@@ -12,26 +12,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Any, Final, Self
 
 import duckdb
 
 from tinyheap.errors import SweepFileError
 from tinyheap.files import is_utf8, text_of
 from tinyheap.lab.outcome import Outcome
-from tinyheap.lab.running import content_of
+from tinyheap.lab.running import Subject, content_of
 from tinyheap.ownership import SoleOwner
 
-if TYPE_CHECKING:
-    from tinyheap.lab.running import Subject
-
 FORMAT: Final = "tinyheap sweep 1"
-_TYPES: Final = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "tuple[str, ...]": "VARCHAR[]"}
+_TYPES: Final = {
+    "str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "tuple[str, ...]": "VARCHAR[]", "tuple[int, ...]": "BIGINT[]",
+}  # fmt: skip
 _COLUMNS: Final = {each.name: _TYPES[str(each.type).removesuffix(" | None")] for each in fields(Outcome)}
 _DDL: Final = (
     "CREATE TABLE sweep (format VARCHAR, identity VARCHAR, module VARCHAR, options VARCHAR[], arguments VARCHAR[])",
     f"CREATE TABLE outcomes ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())}, PRIMARY KEY (condition, run))",
 )
+_KEPT_COLUMNS: Final = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'outcomes' ORDER BY column_index"
+"""The columns that a file has, which may be of before some were added."""
 _FILES_DDL: Final = "CREATE TABLE IF NOT EXISTS files (name VARCHAR PRIMARY KEY, sha256 VARCHAR)"
 """The table is younger than others."""
 _IN_MEMORY: Final = ":memory:"
@@ -42,18 +43,18 @@ class SweepFile(SoleOwner):
 
     Args:
         path: The file, which is made where there is none; None for outcomes that are not kept.
-        subject: What the sweep is of.
+        subject: What the sweep is of; None for whatever it is of, to read a file that is there.
 
     Raises:
         SweepFileError: It cannot be opened, or holds something else.
         InputError: The module cannot be read.
     """
 
-    def __init__(self, path: Path | None, subject: Subject) -> None:
+    def __init__(self, path: Path | None, subject: Subject | None) -> None:
         self._name = "the results" if path is None else text_of(path)
         place = _IN_MEMORY if path is None else _place(path)
         with self._explaining():
-            self._connection = duckdb.connect(place, config={"threads": 1})
+            self._connection = duckdb.connect(place, read_only=subject is None, config={"threads": 1})
         try:
             self._check(subject)
         except BaseException:
@@ -95,34 +96,48 @@ class SweepFile(SoleOwner):
         Raises:
             SweepFileError: It cannot be written.
         """
-        row = [getattr(outcome, name) for name in _COLUMNS]
+        row, names = [getattr(outcome, name) for name in _COLUMNS], ", ".join(_COLUMNS)
         with self._explaining():
-            self._connection.execute(f"INSERT INTO outcomes VALUES ({', '.join('?' * len(row))})", row)
+            self._connection.execute(f"INSERT INTO outcomes ({names}) VALUES ({', '.join('?' * len(row))})", row)
 
     def outcomes(self) -> dict[tuple[str, int], Outcome]:
         """All that are there, by condition and run."""
         with self._explaining():
-            rows = self._connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM outcomes").fetchall()
-        found = (dict(zip(_COLUMNS, row, strict=True)) for row in rows)
-        made = (Outcome(**{**each, "evidence": tuple(each["evidence"])}) for each in found)
+            kept = [name for (name,) in self._connection.execute(_KEPT_COLUMNS).fetchall() if name in _COLUMNS]
+            rows = self._connection.execute(f"SELECT {', '.join(kept)} FROM outcomes ORDER BY rowid").fetchall()
+        found = (zip(kept, row, strict=True) for row in rows)
+        made = (Outcome(**{name: _kept(value) for name, value in each}) for each in found)
         return {(each.condition, each.run): each for each in made}
 
-    def _check(self, subject: Subject) -> None:
+    def subject(self) -> Subject:
+        """What the sweep is of; numbers for an export that is invoked are not kept."""
+        with self._explaining():
+            found = self._connection.execute("SELECT module, arguments, options FROM sweep").fetchone()
+        if found is None:
+            raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
+        return Subject(Path(found[0]), tuple(found[1]), tuple(found[2]))
+
+    def _check(self, subject: Subject | None) -> None:
         """Begin an empty file; of any other see that it belongs to the same sweep."""
         with self._explaining():
             tables = {name for (name,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-            if not tables:
+            if not tables and subject is not None:
                 self._begin(subject)
                 return
         if tables - {"files"} != {"sweep", "outcomes"}:
             raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
         with self._explaining():
             found = self._connection.execute("SELECT format, identity FROM sweep").fetchone()
-        if found != (FORMAT, subject.identity):
+        if subject is None and found is not None and found[0] == FORMAT:
+            return
+        if subject is None or found != (FORMAT, subject.identity):
             raise SweepFileError(
                 f"{self._name}: holds the sweep of another program, or with other arguments, options or version of tinyheap; "
                 "choose another file, or remove this one"
             )
+        with self._explaining():
+            for name, kind in _COLUMNS.items():
+                self._connection.execute(f"ALTER TABLE outcomes ADD COLUMN IF NOT EXISTS {name} {kind}")
 
     def _begin(self, subject: Subject) -> None:
         row = [FORMAT, subject.identity, text_of(subject.module), list(subject.options), list(subject.arguments)]
@@ -140,6 +155,11 @@ class SweepFile(SoleOwner):
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
             raise SweepFileError(f"{self._name}: cannot be used as the file of a sweep: {reason}") from error
+
+
+def _kept(value: Any) -> Any:  # noqa: ANN401 - of any column
+    """A value as an outcome has it, which is frozen."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _place(path: Path) -> Path:

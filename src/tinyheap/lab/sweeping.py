@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyheap._loading import library_for
-from tinyheap.errors import LabError
+from tinyheap.errors import LabError, SweepFileError
+from tinyheap.files import text_of
 from tinyheap.lab.conditions import Condition, program_of
 from tinyheap.lab.outcome import Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
@@ -104,6 +105,20 @@ def sweep(
                 tell(outcome)
     results = tuple(found[str(condition), run] for condition, run in tasks)
     return Sweep(subject, results[: len(conditions)], results[len(conditions) :])
+
+
+def read_sweep(file: str | Path) -> Sweep:
+    """The sweep that a file holds, as far as it went, in the order in which its outcomes came; nothing is run.
+
+    Raises:
+        SweepFileError: There is no such file, or it holds something else, or no outcome yet.
+    """
+    with SweepFile(Path(file), None) as kept:
+        found, subject = kept.outcomes(), kept.subject()
+    first, repeated = (tuple(outcome for (_, run), outcome in found.items() if run == wanted) for wanted in (1, 2))
+    if not first:
+        raise SweepFileError(f"{text_of(file)}: holds no outcome yet; let the sweep go on")
+    return Sweep(subject, first, repeated)
 
 
 def first_of_each(conditions: Iterable[Condition]) -> tuple[Condition, ...]:

@@ -38,6 +38,7 @@ class Collector:
         watch: waits for a moment, if there is one.
         listener: called after each collection, with it, if there is one.
         collections: takes each collection.
+        told: makes of the free bytes what the engine is told of them (`ServingHeap`).
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class Collector:
         watch: Watch | None,
         listener: Callable[[Collection], object] | None,
         collections: list[Collection],
+        told: Callable[[int], int],
     ) -> None:
         self._memory, self._engine, self._stack, self._finalizers = memory, engine, stack, finalizers
         self._variables, self._verifier, self._guard = variables, verifier, guard
         self._recording, self._watch = recording, watch
-        self._listener, self._collections = listener, collections
+        self._listener, self._collections, self._told = listener, collections, told
         self.held_address = 0
         """An address that a collection marks from, too; 0 for none."""
 
@@ -128,7 +130,7 @@ class Collector:
         if self._finalizers is not None:
             self._finalizers.commit()
         free_bytes = self._engine.sweep()
-        self._stack.swept(free_bytes)
+        self._stack.swept(self._told(free_bytes))
         if self._guard is not None:
             self._guard.forget_freed()
         self._variables.publish()

@@ -7,6 +7,7 @@ to them, and a limit down.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import wasmtime
@@ -40,6 +41,16 @@ def refusal(new_pages: int, maximum_pages: int | None, limit_bytes: int | None) 
     return Refusal.ADDRESS_SPACE if new_pages > MOST_PAGES else Refusal.HOST
 
 
+@dataclass(frozen=True, slots=True)
+class MemorySteps:
+    """How the memory under a heap grew."""
+
+    pages: tuple[int, ...] = ()
+    """Its sizes, 64 KiB each: when the heap began, and after each growth of the heap; none before the first allocation."""
+    refused_pages: int | None = None
+    """The size that was refused last; None where none was."""
+
+
 class Growing:
     """Grows the memory under a guest's heap, step by step.
 
@@ -54,6 +65,7 @@ class Growing:
         self._policy, self._memory, self._limit_bytes, self._recording = policy, memory, limit_bytes, recording
         self.obstacle = ""
         """Why there was no further step."""
+        self.steps = MemorySteps((memory.pages,))
 
     def extend(self, old: Geometry) -> int | None:
         """Make room for the next step; the heap's size then, or None where there is no step."""
@@ -76,7 +88,13 @@ class Growing:
         return end_address - old.start_address
 
     def _note(self, pages: int, wanted_pages: int, refused_by: Refusal | None) -> None:
-        """Tell the recording, if there is one, of a step from a size to another, or what refused it."""
+        """Keep a step from a size to another, or what refused it, and tell the recording, if there is one."""
+        if refused_by is None:
+            self.steps = MemorySteps((*self.steps.pages, wanted_pages), self.steps.refused_pages)
+        else:
+            self.steps = MemorySteps(
+                self.steps.pages, wanted_pages if wanted_pages > pages else self.steps.refused_pages
+            )
         if self._recording is not None:
             asked_pages = max(wanted_pages - pages, 0)
             new_pages = pages if refused_by is not None else wanted_pages

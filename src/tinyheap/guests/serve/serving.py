@@ -26,7 +26,7 @@ from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryErr
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED
 from tinyheap.guests.serve.collecting import Collector as Collecting
-from tinyheap.guests.serve.growing import Growing
+from tinyheap.guests.serve.growing import Growing, MemorySteps
 from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables
 from tinyheap.guests.serve.original_stack import MarkStackOnStack, OtherCollector, RecordOnStack
@@ -149,6 +149,7 @@ class ServingHeap(SoleOwner):
             watch,
             binding.listener,
             binding.collections,
+            self._told,
         )
         self._calls_until_collection = policy.gc_every
 
@@ -177,6 +178,11 @@ class ServingHeap(SoleOwner):
         if hasattr(self, "engine"):
             self.engine.release_memory()
             self._memory.let_go()
+
+    @property
+    def memory_steps(self) -> MemorySteps:
+        """How its memory grew so far."""
+        return self._growing.steps
 
     @property
     def counters(self) -> Counters:
@@ -354,10 +360,18 @@ class ServingHeap(SoleOwner):
                 self.verifier.look("the growth")
                 return 0
             free_bytes = self._collector.collect(EXHAUSTED, self._absent.wanted_bytes)
+        return self._told(free_bytes)
+
+    def _told(self, free_bytes: int) -> int:
+        """What the engine is told that a collection left free: it grows at once where that is less than a third."""
+        pool_bytes, headroom = self.engine.geometry.pool_bytes, self._policy.headroom
+        if headroom is not None:
+            is_enough = free_bytes >= pool_bytes * headroom.numerator // headroom.denominator
+            return pool_bytes if is_enough else 0
         if self.facts.keeps_headroom or not self._binding.is_own:
             return free_bytes
-        # Enough for the engine: older programs grow only when a second search finds nothing, either.
-        return self.engine.geometry.pool_bytes
+        # Older programs grow only when a second search finds nothing, either.
+        return pool_bytes
 
     def grow(self, needed_blocks: int) -> bool:
         """Grow the guest's memory by one step and move the block table to its end."""

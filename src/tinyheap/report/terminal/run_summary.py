@@ -28,7 +28,10 @@ The JSON object's keys, which stay (durations in nanoseconds, sizes in bytes):
     ``live_objects``, ``live_bytes``, ``largest_free_bytes``    at the end
     ``pause_ns``, ``longest_pause_ns``                          of all collections together, and of the longest one
     ``mem_stats``             Go's ``MemStats``, by Go's names
-    ``collections``           each collection, with the fields of `tinyheap.heap.Collection`
+    ``memory_pages``          the sizes of the memory under it, 64 KiB each: when it began, and after each growth
+    ``refused_pages``         the size that memory was refused last; null where none was
+    ``collections``           each collection, with the fields of `tinyheap.heap.Collection`; ``begun_ns`` is since
+                              the program's first instruction
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ from tinyheap.units import counted
 if TYPE_CHECKING:
     from tinyheap.guests.ending import Ending
     from tinyheap.guests.guest_heap import GuestHeap
+    from tinyheap.guests.serve.growing import MemorySteps
     from tinyheap.heap.collectors import Collector
     from tinyheap.heap.stats import Collection, MemStats
     from tinyheap.hosts.memory import GuestMemory
@@ -64,10 +68,16 @@ class HeapReport:
     live_objects: int
     largest_free_bytes: int
     block_bytes: int
+    memory_steps: MemorySteps
 
     @classmethod
-    def of(cls, heap: GuestHeap) -> HeapReport:
-        """The heap as it is now."""
+    def of(cls, heap: GuestHeap, entered_ns: int = 0) -> HeapReport:
+        """The heap as it is now.
+
+        Args:
+            heap: Of a program.
+            entered_ns: When the program's first call began.
+        """
         block_bytes = heap.geometry.block_bytes if heap.is_begun else 0
         census = heap.census()
         largest_bytes = census.largest_free_run_blocks * block_bytes
@@ -76,10 +86,11 @@ class HeapReport:
             heap.collector,
             heap.is_own_collector,
             heap.stats(),
-            heap.collections,
+            tuple(each._replace(begun_ns=each.begun_ns - entered_ns) for each in heap.collections),
             census.heads,
             largest_bytes,
             block_bytes,
+            heap.memory_steps,
         )
 
     @property
@@ -120,6 +131,8 @@ class HeapReport:
             "pause_ns": self.pause_ns,
             "longest_pause_ns": self.longest_pause_ns,
             "mem_stats": self.mem_stats.as_go(),
+            "memory_pages": list(self.memory_steps.pages),
+            "refused_pages": self.memory_steps.refused_pages,
             "collections": json_of(self.collections),
         }
 

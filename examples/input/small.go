@@ -1,0 +1,3 @@
+package a
+
+func  f( x int )int{return x+1}
