@@ -1,8 +1,8 @@
 """Makes recordings of logs: what a module wrote down of its run, as `tinyheap profile` would have recorded it.
 
-A log has no numbers of objects, no numbers of stacks, and no deaths.  Objects are numbered as they are allocated.  A stack is what
-the last record's was up to some depth, and other calls from there on.  And what was there before a collection and is not among
-its survivors has died.
+A log has no numbers of objects, no numbers of stacks, and no deaths.  Objects are numbered as they are allocated.  A stack is
+what the last record's was up to some depth, and other calls from there on.  And what was there before a collection and is not
+among its survivors has died.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.running_recorder import has_snapshot
 from tinyheap.guests.rewrite.sites import Sites
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED
-from tinyheap.instrumentation.lives import BLOCK_BYTES, Extent, Lives
-from tinyheap.instrumentation.log import EVENTS, Kind, Log, Record, read_log
+from tinyheap.instrumentation.lives import BLOCK_BYTES, Lives, extent_of
+from tinyheap.instrumentation.log import EVENTS, TIME_BITS, Kind, Log, Record, read_log
 from tinyheap.instrumentation.operation import SITES_SECTION, instrument
 from tinyheap.recognize.instrumented import instrumented
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
@@ -50,8 +50,8 @@ BATCH_EVENTS: Final = 1 << 16
 SOURCE: Final = "kernel"
 """``run.source``: the collector is tinyheap's, compiled into the module."""
 _LOST: Final = (
-    "the log was full: {lost:,} more records were not kept; instrument the module with a larger --log-size, or take the log more "
-    "often"
+    "the log was full: {lost:,} more records were not kept; instrument the module with a larger --log-size, or take the log"
+    " more often"
 )
 
 
@@ -98,8 +98,8 @@ def import_log(
     facts, sites = _module_of(module)
     if log.module_id != facts.module_id:
         raise LogError(
-            f"this log is of another module: it was made from one whose SHA-256 begins with {_hash_of(log.module_id)}, and this "
-            f"one's with {_hash_of(facts.module_id)}"
+            f"this log is of another module: it was made from one whose SHA-256 begins with {_hash_of(log.module_id)}, and"
+            f" this one's with {_hash_of(facts.module_id)}"
         )
     unfolding = Unfolding(sites, full_paths=full_paths) if sites.places else None
     run = _run_of(facts, log, name, written_at or datetime.now(UTC))
@@ -207,7 +207,7 @@ class _Replay:
     def __init__(self, facts: Instrumented, log: Log, sites: int) -> None:
         self._facts, self._log = facts, log
         self._stacks, self._lives = _Stacks(sites), Lives(facts.heap.header_bytes)
-        self._extent = Extent(log.heap_start_address, log.heap_end_address, log.end_block)
+        self._extent = extent_of(log.heap_start_address, log.heap_end_address, log.end_block)
         self._begun_ns: int | None = None
         self.time_ns = self.events = self.collections = 0
         self._objects = self._frees = self._alloc_bytes = 0
@@ -230,7 +230,7 @@ class _Replay:
                 yield self._batch()
         while self._open_calls:
             self._end_call(self._open_calls.pop(), returned=False, result=0, pages=self._log.pages)
-        self._extent = Extent(self._log.heap_start_address, self._log.heap_end_address, self._log.end_block)
+        self._extent = extent_of(self._log.heap_start_address, self._log.heap_end_address, self._log.end_block)
         if not self._log.lost:
             self._sample()
             self._take_snapshot(0)
@@ -263,8 +263,9 @@ class _Replay:
     def _collection(self, record: Record, stack: int) -> None:
         for_alloc, wanted, roots_bytes, start, end, blocks, drops, rescans = record.words[:8]
         scanned, begun_ns, marked_ns = (_wide(record.words, at) for at in (8, 10, 12))
-        self._extent = Extent(start, end, blocks)
-        self._sample()
+        self._extent = extent_of(start, end, blocks)
+        pending_bytes = wanted if for_alloc else 0
+        self._sample(pending_bytes)
         self.collections += 1
         dead, dead_blocks = self._lives.bury(self._extent, record.heads)
         self._frees += len(dead)
@@ -290,18 +291,18 @@ class _Replay:
             live_bytes=room.used * BLOCK_BYTES,
         )
         self._rows.collections.append(row)
-        self._sample()
+        self._sample(pending_bytes)
         if has_snapshot(self.collections):
             self._take_snapshot(self.collections)
 
     def _heap_growth(self, record: Record, stack: int) -> None:
         old_end, end, start, blocks, wanted = record.words
-        self._extent = Extent(start, end, blocks)
+        self._extent = extent_of(start, end, blocks)
         row = GrowthRow(self.time_ns, self.events, old_end - start, end - start, wanted)
         self._rows.growths.append(row)
         old_pages, pages = old_end // WASM_PAGE_BYTES, end // WASM_PAGE_BYTES
         self._memory_row(BY_COLLECTOR, (old_pages, pages - old_pages, pages), None, stack)
-        self._sample()
+        self._sample(wanted)
 
     def _memory_growth(self, record: Record, stack: int) -> None:
         old, asked, is_refused, by_collector = record.words
@@ -353,7 +354,9 @@ class _Replay:
 
     # ---- the heap as a whole ------------------------------------------------------------------------------------------
 
-    def _sample(self) -> None:
+    def _sample(self, pending_bytes: int = 0) -> None:
+        """Note the heap as it is; the allocation of so many bytes is counted already, and has no object yet."""
+        pending = (1, pending_bytes + self._facts.heap.header_bytes) if pending_bytes else (0, 0)
         room = self._lives.room(self._extent)
         self._rows.samples.append(
             SampleRow(
@@ -365,8 +368,8 @@ class _Replay:
                 free_runs=room.free_runs,
                 largest_free_run_bytes=room.largest_free_run * BLOCK_BYTES,
                 objects=len(self._lives),
-                total_alloc_bytes=self._alloc_bytes,
-                mallocs=self._objects,
+                total_alloc_bytes=self._alloc_bytes + pending[1],
+                mallocs=self._objects + pending[0],
                 frees=self._frees,
             )
         )
@@ -387,13 +390,17 @@ class _Replay:
 
 
 def _wide(words: tuple[int, ...], at: int) -> int:
-    return words[at] | words[at + 1] << 32
+    """A number of two words."""
+    number = words[at] | words[at + 1] << 32
+    if number >> TIME_BITS:
+        raise LogError(f"invalid log: {number} in a collection: expected less than 2**{TIME_BITS}")
+    return number
 
 
 _TAKING: Final = {
-    Kind.COLLECTION: _Replay._collection,  # noqa: SLF001 - of this module
-    Kind.HEAP_GROWTH: _Replay._heap_growth,  # noqa: SLF001
-    Kind.MEMORY_GROWTH: _Replay._memory_growth,  # noqa: SLF001
-    Kind.CALL_BEGINS: _Replay._call_begins,  # noqa: SLF001
-    Kind.CALL_ENDS: _Replay._call_ends,  # noqa: SLF001
+    Kind.COLLECTION: _Replay._collection,
+    Kind.HEAP_GROWTH: _Replay._heap_growth,
+    Kind.MEMORY_GROWTH: _Replay._memory_growth,
+    Kind.CALL_BEGINS: _Replay._call_begins,
+    Kind.CALL_ENDS: _Replay._call_ends,
 }

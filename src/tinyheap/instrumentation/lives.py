@@ -33,6 +33,17 @@ class Extent(NamedTuple):
         return self.end_address - self.start_address
 
 
+def extent_of(start_address: int, end_address: int, blocks: int) -> Extent:
+    """Where a heap lies, as a log says.
+
+    Raises:
+        LogError: No heap can.
+    """
+    if not start_address <= start_address + blocks * BLOCK_BYTES <= end_address:
+        raise LogError(f"invalid log: a heap of {blocks} blocks from {start_address:#x} to {end_address:#x}")
+    return Extent(start_address, end_address, blocks)
+
+
 class Room(NamedTuple):
     """What of a heap is in use, and what is free, in blocks."""
 
@@ -123,7 +134,8 @@ class Lives:
         padded = np.zeros(-(-extent.blocks // _STATES_PER_BYTE) * _STATES_PER_BYTE, np.uint8)
         padded[: extent.blocks] = states
         quarters = padded.reshape(-1, _STATES_PER_BYTE)
-        return np.bitwise_or.reduce(quarters << np.array([0, 2, 4, 6], np.uint8), axis=1).astype(np.uint8).tobytes()
+        packed: NDArray[np.uint8] = np.bitwise_or.reduce(quarters << np.array([0, 2, 4, 6], np.uint8), axis=1)
+        return packed.tobytes()
 
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Addresses, numbers and sizes, in the order of addresses."""

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from tinyheap.errors import LogError
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ FORMAT: Final = 1
 _HEADER: Final = struct.Struct("<8sQBBBB7I")
 _WORD: Final = 4
 _KIND_BITS: Final = 8
+TIME_BITS: Final = 62
+"""Of times in nanoseconds, and of what else is counted in two words."""
 
 
 class Kind(IntEnum):
@@ -99,13 +103,13 @@ class Log:
         """
         if len(self.data) % _WORD:
             raise LogError(f"invalid log of {len(self.data)} bytes of records: expected whole words of {_WORD}")
-        words, at = memoryview(self.data).cast("I"), 0
+        words, at = np.frombuffer(self.data, "<u4").astype(np.uint32, copy=False).data, 0
         while at < len(words):
             record, after = self._record(words, at)
             yield record
             at = after
 
-    def _record(self, words: memoryview, at: int) -> tuple[Record, int]:
+    def _record(self, words: memoryview[int], at: int) -> tuple[Record, int]:
         """The record that begins at a word, and where the next one does."""
         begun, first, known, time_ns = at, words[at], 0, 0
         kind, count = first & (1 << _KIND_BITS) - 1, first >> _KIND_BITS
@@ -119,6 +123,8 @@ class Log:
         known = words[begun + 1]
         if self.has_clock:
             time_ns = words[begun + 2] | words[begun + 3] << 32
+            if time_ns >> TIME_BITS:
+                raise _at(begun, f"invalid time {time_ns}: expected less than 2**{TIME_BITS} nanoseconds")
         sites, fixed = tuple(words[at : at + count]), tuple(words[at + count : end])
         if kind != Kind.COLLECTION:
             return Record(kind, time_ns, known, sites, fixed), end
@@ -132,7 +138,8 @@ def read_log(data: bytes) -> Log:
     Raises:
         LogError: It holds no log, or one that is cut off, of several runs, or of another format.
     """
-    at, parts, headers = data.find(MAGIC), [], []
+    at, parts = data.find(MAGIC), list[bytes]()
+    headers: list[tuple[int, ...]] = []
     if at < 0:
         raise LogError(f"this is not a log of an instrumented module: nowhere in it is {MAGIC!r}, which begins a chunk")
     while at >= 0:
@@ -169,11 +176,11 @@ def _chunk(data: bytes, at: int, number: int) -> tuple[tuple[int, ...], bytes, i
     return header, data[begin : begin + size], begin + size
 
 
-def _heads(words: memoryview, at: int, blocks: int, begun: int) -> tuple[tuple[int, ...], int]:
+def _heads(words: memoryview[int], at: int, blocks: int, begun: int) -> tuple[tuple[int, ...], int]:
     """The survivors of a collection, whose words begin at one, and where they end."""
     if blocks > _MOST_BLOCKS:
         raise _at(begun, f"a heap of {blocks} blocks: expected {_MOST_BLOCKS} at most")
-    wanted, heads = -(-blocks // 32), []
+    wanted, heads = -(-blocks // 32), list[int]()
     while len(heads) < wanted:
         if at >= len(words):
             raise _at(begun, "a collection is cut off among its survivors")

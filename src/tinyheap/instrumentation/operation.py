@@ -12,7 +12,7 @@ and growths:
     exported functions     note when they are called and when they return
     memory                 is larger: behind what the program sees of it lie log and shadow stack (`kernel/log.c`)
     memory.size and .grow  are without these pages
-    `tinyheap.take`        a new export: hands over what is in the log
+    `tinyheap.take`        a new export: hands over what is in the log, which lies in the memory `tinyheap.memory`
     custom sections        `tinyheap.instrument`, `tinyheap.sites`: what an import needs to know of the module before
 
 It takes two passes.  The first changes the module as it was, so that call instructions have their offsets there.  The second
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap import __version__
 from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.rewrite.instrumenting import growing_in, noting_resize, resizers_of, targets_of
+from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import MovableStack, keep_shadow_stack
 from tinyheap.recognize.identify import identify
 from tinyheap.recognize.instrumented import SECTION, Instrumented, encode_instrumented, instrumented
@@ -218,6 +219,7 @@ class _Writing:
         for number, name in enumerate(self._facts.exports):
             self._note_calls(number, name)
         self._editor.export(TAKE_EXPORT, "function", self._log.function("take"))
+        self._editor.export(MEMORY_EXPORT, "memory", 0)
         size, grow = (self._log.function(name) for name in ("visible_pages", "grow_visible"))
         self._enlarge_memory()
         self._say_so()
@@ -237,7 +239,10 @@ class _Writing:
             "module_id_low": module_id & 0xFFFF_FFFF,
             "module_id_high": module_id >> 32,
         }
-        parts = {**self._operation.heap_parts, **{name: Code().i32_const(signed(each)) for name, each in numbers.items()}}
+        parts = {
+            **self._operation.heap_parts,
+            **{name: Code().i32_const(signed(each)) for name, each in numbers.items()},
+        }
         for name, index in (("region", self._region), ("shadow_used", self._shadow)):
             parts[name], parts[f"set_{name}"] = Code().global_get(index), Code().global_set(index)
         return parts

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tinyheap.recognize.facts import Guest
-
     from tinyheap.wasm.immediates import ValueType
 
 PREFIX: Final = "tinyheap."

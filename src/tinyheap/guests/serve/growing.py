@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
 
+
 class Growing:
     """Grows the memory under a guest's heap, step by step.
 
