@@ -86,6 +86,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("clang-14"):
         build = Build("2", link_time=False, precise=True, tasks=False, explicit=False)
         (folder / "heap.wasm").write_bytes(collectors.compiled(build))
+        logging = instrument((folder / "heap.wasm").read_bytes())
+        (folder / "logging.wasm").write_bytes(logging.wasm)
+        (folder / "run.log").write_bytes(MAGIC + struct.pack("<QBBBB7I", logging.facts.module_id, 1, *[0] * 10))
     program = TraceBuilder(4096)
     program.root(0, program.alloc(16))
     write_trace(folder / "t.trace", program.build())
@@ -125,7 +128,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def base(name: str, folder: Path) -> dict[str, list[str]]:
     """A command line that works: the words for each parameter that there must be."""
-    if name == "transplant":
+    if name in ("transplant", "instrument", "import"):
         # Its program has a collector, which the tests compile.
         needs.tool("clang-14")
     good = {
@@ -133,6 +136,8 @@ def base(name: str, folder: Path) -> dict[str, list[str]]:
         "generate": {"workload": ["mixed"], "output": ["--output", "out"], "heap": ["--heap", "16K"]},
         "identify": {"modules": [str(folder / "app.wasm")]},
         "transplant": {"module": [str(folder / "heap.wasm")], "output": ["--output", "out"]},
+        "instrument": {"module": [str(folder / "heap.wasm")], "output": ["--output", "out"]},
+        "import": {"log": [str(folder / "run.log")], "module": ["--module", str(folder / "logging.wasm")]},
         "report": {"file": [str(folder / "r.tinyheap")]},
         "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
         "inspect": {"module": [str(folder / "s.core")]},

@@ -16,8 +16,6 @@ from tinyheap.hosts import Grants
 from tinyheap.instrumentation.operation import Instrumentation, instrument
 
 SEEDED: Final = Grants(seed=1)
-_HEADER_BYTES: Final = 48
-_SIZE_AT: Final = 24
 
 _TABLES: Final = {
     "deaths": "SELECT object_id, collection FROM deaths ORDER BY ALL",
@@ -48,13 +46,6 @@ def mutator(build: int = 0) -> bytes:
 @cache
 def instrumented_mutator(build: int = 0) -> Instrumentation:
     return instrument(mutator(build))
-
-
-def taken(program: Program) -> bytes:
-    """What a program has in its log, which is empty then."""
-    at = int(program.session.call("tinyheap.take") or 0) % (1 << 32)
-    size = int.from_bytes(program.memory.read(at + _SIZE_AT, 4), "little")
-    return program.memory.read(at, _HEADER_BYTES + size)
 
 
 def opened(wasm: bytes, grants: Grants = SEEDED) -> Program:

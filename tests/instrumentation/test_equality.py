@@ -13,6 +13,7 @@ from instrumentation import logged
 from tinyheap import formatters
 from tinyheap.guests.program import Program
 from tinyheap.instrumentation.importing import import_log
+from tinyheap.instrumentation.log import take_log
 from tinyheap.instrumentation.operation import Clock, instrument
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -36,7 +37,7 @@ def test_a_formatter_s_log_makes_the_recording_of_its_profile(name: str, tmp_pat
     with logged.opened(made.wasm) as program:
         program.start()
         assert formatted(program, name, "medium") == expected
-        log = logged.taken(program)
+        log = take_log(program)
     done = import_log(log, made.wasm, tmp_path / "imported.tinyheap")
     assert (done.lost, done.has_times) == (0, made.clock is not Clock.NONE)
     found = logged.assert_same(tmp_path / "imported.tinyheap", tmp_path / "profiled.tinyheap")
@@ -55,7 +56,7 @@ def test_every_shape_of_the_collector_is_recorded(build: int, tmp_path: Path) ->
     with logged.opened(made.wasm) as program:
         program.start()
         assert [program.call("mutate", *each) for each in calls] == expected
-        log = logged.taken(program)
+        log = take_log(program)
     import_log(log, made.wasm, tmp_path / "imported.tinyheap")
     found = logged.assert_same(tmp_path / "imported.tinyheap", tmp_path / "profiled.tinyheap")
     assert len(found.tables["collections"]) > 5
@@ -78,7 +79,7 @@ def test_the_memory_that_the_program_sees_is_the_same(build: int) -> None:
             assert after[: len(before)] == before
             assert len(behind) <= WASM_PAGE_BYTES
             assert not behind.strip(b"\0")
-            assert len(logged.taken(ours)) > 1000
+            assert len(take_log(ours)) > 1000
             if seed == 2:
                 for program in (native, ours):
                     program.session.memory.raw.grow(program.session.store, 1)
@@ -92,7 +93,7 @@ def test_names_and_lines_come_from_either_module(tmp_path: Path) -> None:
     with logged.opened(made.wasm) as program:
         program.start()
         formatted(program, "gofmt-0.4.9", "tiny")
-        log = logged.taken(program)
+        log = take_log(program)
     import_log(log, made.wasm, tmp_path / "a.tinyheap")
     import_log(log, wasm, tmp_path / "b.tinyheap")
     logged.assert_same(tmp_path / "a.tinyheap", tmp_path / "b.tinyheap")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from instrumentation import logged
 from tinyheap.errors import LogError, PolicyError, UnsupportedGuestError
 from tinyheap.instrumentation.importing import import_log
-from tinyheap.instrumentation.log import MAGIC, Kind, read_log
+from tinyheap.instrumentation.log import MAGIC, Kind, read_log, take_log
 from tinyheap.instrumentation.operation import MOST_LOG_BYTES, instrument
 from tinyheap.recognize.identify import identify
 from tinyheap.recognize.instrumented import SECTION
@@ -31,8 +31,8 @@ def run(wasm: bytes, *, takes_each: bool = False, steps: int = 900) -> tuple[lis
         results, parts = list[object](), list[bytes]()
         for seed in range(3):
             results.append(program.call("mutate", seed, steps))
-            parts += [logged.taken(program)] if takes_each else []
-        return results, b"".join([*parts, logged.taken(program)])
+            parts += [take_log(program)] if takes_each else []
+        return results, b"".join([*parts, take_log(program)])
 
 
 @cache
@@ -86,7 +86,7 @@ def test_a_call_that_traps_ends_with_what_comes_after_it(tmp_path: Path) -> None
     with logged.opened(made.wasm) as program:
         program.start()
         program.call("mutate", 1, 50)
-        log = logged.taken(program)
+        log = take_log(program)
     # The last call's end is the last record.
     *_, last = read_log(log).records()
     assert last.kind == Kind.CALL_ENDS

@@ -54,16 +54,17 @@ def command(log: Input, module: Input, output: RecordingOutput, force: bool, ful
         from tinyheap.instrumentation.importing import import_log
 
     options: dict[str, Any] = {"name": str(module), "overwrite": force, "full_paths": full_paths}
+    data = log.read()
     if not log.is_stream:
         options["written_at"] = datetime.fromtimestamp(log.path.stat().st_mtime, UTC)
-    data = log.read()
     try:
         made = import_log(data, module.read(), output.path, **options)
     except LogError as error:
         raise LogError(f"{log}: {error}") from error
     except (MalformedModuleError, UnsupportedGuestError) as error:
         raise type(error)(f"{module}: {error}") from error
-    click.echo(f"wrote {output}: {made.events:,} events, {made.collections:,} collections", err=True)
+    collections = "1 collection" if made.collections == 1 else f"{made.collections:,} collections"
+    click.echo(f"wrote {output}: {made.events:,} events, {collections}", err=True)
     if made.lost:
         click.echo(
             f"the log was full: {made.lost:,} more records are missing at its end; instrument the module with a larger"

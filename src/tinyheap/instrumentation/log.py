@@ -26,6 +26,10 @@ from tinyheap.errors import LogError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tinyheap.guests.program import Program
+
+TAKE_EXPORT: Final = "tinyheap.take"
+"""The function that hands over what is in the log: it returns the address of a chunk."""
 MAGIC: Final = b"tnylog\x1a\n"
 FORMAT: Final = 1
 _HEADER: Final = struct.Struct("<8sQBBBB7I")
@@ -130,6 +134,17 @@ class Log:
             return Record(kind, time_ns, known, sites, fixed), end
         heads, end = _heads(words, end, fixed[_END_BLOCK], begun)
         return Record(kind, time_ns, known, sites, fixed, heads), end
+
+
+def take_log(program: Program) -> bytes:
+    """What an instrumented program has logged since the last time, as a chunk; for hosts in Python.
+
+    Raises:
+        GuestError: The program is not instrumented, or cannot be called.
+    """
+    at = int(program.session.call(TAKE_EXPORT) or 0) % (1 << 32)
+    header = program.memory.read(at, _HEADER.size)
+    return header + program.memory.read(at + _HEADER.size, _HEADER.unpack(header)[7])
 
 
 def read_log(data: bytes) -> Log:

@@ -34,6 +34,7 @@ from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestE
 from tinyheap.guests.rewrite.instrumenting import growing_in, noting_resize, resizers_of, targets_of
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import MovableStack, keep_shadow_stack
+from tinyheap.instrumentation.log import TAKE_EXPORT
 from tinyheap.recognize.identify import identify
 from tinyheap.recognize.instrumented import SECTION, Instrumented, encode_instrumented, instrumented
 from tinyheap.transplanting.merging import Merger
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from tinyheap.guests.rewrite.sites import Sites
     from tinyheap.recognize.facts import BlockHeap
 
-TAKE_EXPORT: Final = "tinyheap.take"
-"""The function that hands over what is in the log: it returns the address of a chunk (`log`)."""
 SITES_SECTION: Final = "tinyheap.sites"
 """The call instructions that the log names by number, as `Sites.encode` writes them."""
 DEFAULT_LOG_BYTES: Final = 32 * MIB
