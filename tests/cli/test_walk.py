@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import signal
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,8 @@ from tinyheap.cli.run import FolderType
 from tinyheap.cli.subject import SHARED, SubjectCommand
 from tinyheap.files import text_of
 from tinyheap.heap import Collector
+from tinyheap.instrumentation.log import MAGIC
+from tinyheap.instrumentation.operation import instrument
 from tinyheap.snapshots import HeapRecord, Snapshot
 from tinyheap.traces.trace import TraceBuilder, write_trace
 from tinyheap.units import WASM_PAGE_BYTES
