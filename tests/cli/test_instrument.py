@@ -80,7 +80,11 @@ def test_an_imported_recording_is_reported_like_any_other(log: str) -> None:
     assert report.exit_code == 0
     assert "collections" in report.stdout
     with duckdb.connect("run.tinyheap", read_only=True) as connection:
-        assert connection.execute("SELECT module, source, state FROM run").fetchone() == ("out.wasm", "kernel", "finished")
+        assert connection.execute("SELECT module, source, state FROM run").fetchone() == (
+            "out.wasm",
+            "kernel",
+            "finished",
+        )
 
 
 def test_a_recording_is_replaced_only_on_request(log: str) -> None:

@@ -84,7 +84,10 @@ def test_a_package_runs_in_node_and_its_log_is_imported(name: str, tmp_path: Pat
     assert (found.lost, found.has_times) == (0, True)
     assert found.collections > 0
     with duckdb.connect(str(tmp_path / "run.tinyheap"), read_only=True) as connection:
-        assert connection.execute("SELECT min(pause_ns) >= 0, max(begun_ns) > 0 FROM collections").fetchone() == (True,) * 2
+        assert (
+            connection.execute("SELECT min(pause_ns) >= 0, max(begun_ns) > 0 FROM collections").fetchone()
+            == (True,) * 2
+        )
         assert connection.execute("SELECT count(*) > 100 FROM deaths").fetchone() == (True,)
 
 
@@ -110,7 +113,9 @@ def test_a_browser_hands_over_the_log(page: Page, tmp_path: Path) -> None:
 
 def test_what_is_not_instrumented_is_refused() -> None:
     source = base64.b64encode(script().encode()).decode()
-    call = f'const {{ HeapLog }} = await import("data:text/javascript;base64,{source}"); new HeapLog({{ exports: {{}} }})'
+    call = (
+        f'const {{ HeapLog }} = await import("data:text/javascript;base64,{source}"); new HeapLog({{ exports: {{}} }})'
+    )
     done = subprocess.run(
         [needs.tool("node"), "--input-type=module", "--eval", call], capture_output=True, text=True, check=False
     )

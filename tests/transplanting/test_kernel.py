@@ -25,7 +25,14 @@ def compiled_anew(tmp_path_factory: pytest.TempPathFactory) -> Module:
     folder = tmp_path_factory.mktemp("kernel")
     shutil.copytree(SOURCES, folder / "kernel")
     (folder / "kernel/next_fit.wasm").unlink()
-    command = [str(needs.tool("make")), "-C", str(ROOT), "kernel", f"KERNELS={folder}/kernel/next_fit", f"BUILD={folder}"]
+    command = [
+        str(needs.tool("make")),
+        "-C",
+        str(ROOT),
+        "kernel",
+        f"KERNELS={folder}/kernel/next_fit",
+        f"BUILD={folder}",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return Module.parse((folder / "kernel/next_fit.wasm").read_bytes())
 
