@@ -393,7 +393,7 @@ def test_a_fifo_is_a_file_like_others(name: str, parameter: click.Parameter, fol
         return
     os.mkfifo("fifo")
     words = base(name, folder)
-    source = Path(words.get(parameter.name or "", ["/dev/null"])[0]) if isinstance(kind, InputFile) else None
+    source = Path(words.get(parameter.name or "", ["/dev/null"])[-1]) if isinstance(kind, InputFile) else None
     other = threading.Thread(target=serve, args=(source,), daemon=True)
     other.start()
     line = [*parameter.opts[-1:] * is_option(parameter), "fifo"]

@@ -51,12 +51,10 @@ def command(module: Input, output: OutputTarget, js: OutputTarget | None, log_si
         made = instrument(module.read(), log_bytes=log_size, clock=not no_clock)
     except (MalformedModuleError, UnsupportedGuestError, PolicyError) as error:
         raise type(error)(f"{module}: {error}") from error
-    output.write(made.wasm)
-    click.echo(f"wrote {output}", err=True)
-    if js is not None:
-        js.write(script().encode())
-        click.echo(f"wrote {js}", err=True)
-    for line in _lines(made):
+    written = {output: made.wasm} if js is None else {output: made.wasm, js: script().encode()}
+    for target, data in written.items():
+        target.write(data)
+    for line in (*(f"wrote {target}" for target in written), *_lines(made)):
         click.echo(line, err=True)
 
 
