@@ -12,12 +12,14 @@ from guests.test_mutator import BUILDS
 from instrumentation import logged
 from tinyheap import formatters
 from tinyheap.guests.program import Program
+from tinyheap.hosts import Grants
 from tinyheap.instrumentation.importing import import_log
-from tinyheap.instrumentation.log import take_log
+from tinyheap.instrumentation.log import read_log, take_log
 from tinyheap.instrumentation.operation import Clock, instrument
 from tinyheap.units import WASM_PAGE_BYTES
+from tinyheap.wasm import Editor, Module
 
-FORMATTERS = ["gofmt-0.4.9", "gofmt-0.6.1", "sh-syntax-0.3.7", "sh-syntax-0.4.2", "shfmt-0.2.7"]
+FORMATTERS = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
 PARAMETERS = [pytest.param(name, marks=() if name in guests_modules.QUICK else pytest.mark.slow) for name in FORMATTERS]
 
 
@@ -43,6 +45,26 @@ def test_a_formatter_s_log_makes_the_recording_of_its_profile(name: str, tmp_pat
     found = logged.assert_same(tmp_path / "imported.tinyheap", tmp_path / "profiled.tinyheap")
     assert found.tables["deaths"]
     assert found.end == ("finished", None)
+
+
+def test_a_wasi_program_is_timed_by_its_own_clock(tmp_path: Path) -> None:
+    editor = Editor(Module.parse(logged.mutator()))
+    editor.add_import_function("wasi_snapshot_preview1", "clock_time_get", ("i32", "i64", "i32"), ("i32",))
+    wasm = editor.encode()
+    made = instrument(wasm)
+    assert made.clock is Clock.WASI
+    with Program.open(wasm, logged.SEEDED, recording=tmp_path / "profiled.tinyheap") as program:
+        program.start()
+        expected = program.call("mutate", 5, 900)
+    with logged.opened(made.wasm, Grants()) as program:
+        program.start()
+        assert program.call("mutate", 5, 900) == expected
+        log = take_log(program)
+    import_log(log, made.wasm, tmp_path / "imported.tinyheap")
+    logged.assert_same(tmp_path / "imported.tinyheap", tmp_path / "profiled.tinyheap")
+    times = [record.time_ns for record in read_log(log).records()]
+    assert times[0] < times[-1]
+    assert times == sorted(times)
 
 
 @pytest.mark.parametrize("build", range(len(BUILDS)), ids=lambda at: str(BUILDS[at]))
