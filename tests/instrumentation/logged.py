@@ -21,7 +21,7 @@ _TABLES: Final = {
     "deaths": "SELECT object_id, collection FROM deaths ORDER BY ALL",
     "growths": "SELECT last_event_id, old_bytes, new_bytes, wanted_bytes FROM growths ORDER BY ALL",
     "memories": "SELECT declared_pages, maximum_pages FROM memories",
-    "run": "SELECT module_sha256, runtime, runtime_version, collector, block_bytes, heap_start_address FROM run",
+    "run": "SELECT module_sha256, runtime, runtime_version, collector, block_bytes, heap_start_address, exit_code FROM run",
     "calls": """SELECT number, export, depth, first_event_id, last_event_id, old_memory_bytes, new_memory_bytes, returned,
         argument_object_id, result_object_id FROM calls ORDER BY number""",
 }

@@ -43,7 +43,8 @@ def test_a_formatter_s_log_makes_the_recording_of_its_profile(name: str, tmp_pat
     done = import_log(log, made.wasm, tmp_path / "imported.tinyheap")
     assert (done.lost, done.has_times) == (0, made.clock is not Clock.NONE)
     found = logged.assert_same(tmp_path / "imported.tinyheap", tmp_path / "profiled.tinyheap")
-    assert found.tables["deaths"]
+    # The heap of 0.5.8 is so large from the beginning that it is not collected.
+    assert bool(found.tables["deaths"]) == (name != "sh-syntax-0.5.8")
     assert found.end == ("finished", None)
 
 

@@ -109,7 +109,7 @@ def import_log(
         for batch in replay.batches():
             writer.append(batch if unfolding is None else unfolding.unfold(batch))
         error = _LOST.format(lost=log.lost) if log.lost else None
-        writer.finish(FAILED if error else FINISHED, error=error, time_ns=replay.time_ns)
+        writer.finish(FAILED if error else FINISHED, error=error, exit_code=replay.exit_code, time_ns=replay.time_ns)
     return Import(replay.events, replay.collections, log.lost, log.has_clock)
 
 
@@ -211,6 +211,7 @@ class _Replay:
         self._begun_ns: int | None = None
         self.time_ns = self.events = self.collections = 0
         self._objects = self._frees = self._alloc_bytes = 0
+        self.exit_code: int | None = None
         self._calls, self._open_calls = 0, list[_Call]()
         self._event_rows: list[tuple[int, ...]] = []
         self._death_rows: list[tuple[int, int]] = []
@@ -328,11 +329,19 @@ class _Replay:
     def _call_ends(self, record: Record, _stack: int) -> None:
         export, result, pages = record.words
         if all(call.export != export for call in self._open_calls):
+            if self.exit_code is not None:
+                return  # the host let a call return that had ended the program
             raise LogError(f"invalid log: a call of export {export} ends that has not begun")
         # One that does not return has ended by a trap, or with the program.
         while (call := self._open_calls.pop()).export != export:
             self._end_call(call, returned=False, result=0, pages=pages)
         self._end_call(call, returned=True, result=result, pages=pages)
+
+    def _exit(self, record: Record, _stack: int) -> None:
+        code, pages = record.words
+        self.exit_code = code - (1 << 32) if code >> 31 else code
+        while self._open_calls:
+            self._end_call(self._open_calls.pop(), returned=False, result=0, pages=pages)
 
     def _end_call(self, call: _Call, *, returned: bool, result: int, pages: int) -> None:
         made = self._lives.object_at(result)
@@ -403,4 +412,5 @@ _TAKING: Final = {
     Kind.MEMORY_GROWTH: _Replay._memory_growth,
     Kind.CALL_BEGINS: _Replay._call_begins,
     Kind.CALL_ENDS: _Replay._call_ends,
+    Kind.EXIT: _Replay._exit,
 }

@@ -50,6 +50,7 @@ class Kind(IntEnum):
     MEMORY_GROWTH = 5
     CALL_BEGINS = 6
     CALL_ENDS = 7
+    EXIT = 8
 
 
 EVENTS: Final = (Kind.ALLOCATION, Kind.REALLOCATION, Kind.FREE)
@@ -59,6 +60,7 @@ _WORDS: Final = {
     Kind.MEMORY_GROWTH: 4,
     Kind.CALL_BEGINS: 3,
     Kind.CALL_ENDS: 3,
+    Kind.EXIT: 2,
 }
 """Words of each kind's own; a collection's survivors follow."""
 _END_BLOCK: Final = 5
@@ -117,8 +119,8 @@ class Log:
         """The record that begins at a word, and where the next one does."""
         begun, first, known, time_ns = at, words[at], 0, 0
         kind, count = first & (1 << _KIND_BITS) - 1, first >> _KIND_BITS
-        if kind > Kind.CALL_ENDS:
-            raise _at(begun, f"invalid kind of record {kind}: expected 0 to {int(Kind.CALL_ENDS)}")
+        if kind > Kind.EXIT:
+            raise _at(begun, f"invalid kind of record {kind}: expected 0 to {int(Kind.EXIT)}")
         own = 2 + self.has_layouts if kind <= Kind.FREE else _WORDS[Kind(kind)]
         at += 2 + 2 * self.has_clock
         end = at + count + own

@@ -60,6 +60,7 @@ _STATE_BYTES: Final = 128
 _SHADOW_BYTES: Final = MIB
 """As `kernel/log.c` has them; the state's bytes are missing from the shadow stack's end."""
 _ASYNCIFY: Final = "asyncify_"
+_EXIT: Final = ("wasi_snapshot_preview1", "proc_exit")
 
 
 class Clock(Enum):
@@ -217,6 +218,7 @@ class _Writing:
         self._operation.perform(Hooks(parts, self._around_alloc))
         for number, name in enumerate(self._facts.exports):
             self._note_calls(number, name)
+        self._note_exits()
         self._editor.export(TAKE_EXPORT, "function", self._log.function("take"))
         self._editor.export(MEMORY_EXPORT, "memory", 0)
         size, grow = (self._log.function(name) for name in ("visible_pages", "grow_visible"))
@@ -304,6 +306,17 @@ class _Writing:
         wrapper = editor.add_function(parameters, results, code, kept, named)
         editor.remove_export(name)
         editor.export(name, "function", wrapper)
+
+    def _note_exits(self) -> None:
+        """Let the calls by which a WASI program ends itself be noted."""
+        for function in self._module.functions:
+            imported = function.imported
+            if imported is None or (imported.module, imported.name) != _EXIT:
+                continue
+            if self._module.function_type(function.index) == FunctionType(("i32",), ()):
+                code = Code().local_get(0).call(self._log.function("exits")).local_get(0).call(function.index)
+                name = None if self._operation.prefix is None else f"{self._operation.prefix}noted.proc_exit"
+                self._editor.redirect_calls(function.index, self._editor.add_function(("i32",), (), code, (), name))
 
     def _enlarge_memory(self) -> None:
         minimum, maximum = self._facts.declared_pages + self._pages, self._facts.maximum_pages

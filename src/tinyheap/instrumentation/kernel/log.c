@@ -68,6 +68,7 @@ u32 clock_time_get(u32 clock, u64 precision, u32 at);
 #define MEMORY_GROWTH 5
 #define CALL_BEGINS 6
 #define CALL_ENDS 7
+#define EXIT 8
 
 #define MAGIC 0x0a1a676f6c796e74ull /* "tnylog", 26, 10 */
 #define FORMAT 1
@@ -157,6 +158,16 @@ void call_ends(u32 export, u32 result) {
     store32(at, export);
     store32(at + 4, result);
     store32(at + 8, memory_pages() - region_pages() - extra_pages());
+}
+
+/* The program ends itself, by a call that does not return: the host's next call begins with an empty stack. */
+void exits(u32 code) {
+    u32 at = begin_record(EXIT, 2);
+    set_shadow_used(0);
+    if (at == 0)
+        return;
+    store32(at, code);
+    store32(at + 4, memory_pages() - region_pages() - extra_pages());
 }
 
 /* ---- collections ---- */
