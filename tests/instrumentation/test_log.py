@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import guests_modules
 from instrumentation import logged
 from tinyheap.errors import LogError, PolicyError, UnsupportedGuestError
+from tinyheap.guests.program import Program
 from tinyheap.instrumentation.importing import import_log
 from tinyheap.instrumentation.log import MAGIC, Kind, read_log, take_log
 from tinyheap.instrumentation.operation import MOST_LOG_BYTES, instrument
@@ -168,3 +170,13 @@ def test_no_module_is_instrumented_twice_or_after_a_transplant() -> None:
 def test_a_log_of_no_such_size_is_refused(size: int) -> None:
     with pytest.raises(PolicyError, match="invalid log size"):
         instrument(logged.mutator(), log_bytes=size)
+
+
+def test_an_instrumented_module_may_be_profiled_on_its_own_allocator(tmp_path: Path) -> None:
+    """Its collector is not replaced, since the log lies behind its heap."""
+    wasm = guests_modules.read("gofmt-0.4.9")
+    path = tmp_path / "own.tinyheap"
+    with Program.open(instrument(wasm).wasm, logged.SEEDED, recording=path) as program:
+        program.start()
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("SELECT source FROM run").fetchone() == ("injected",)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TAKE_EXPORT: Final = "tinyheap.take"
 """The function that hands over what is in the log: it returns the address of a chunk."""
+LOG_MEMORY_EXPORT: Final = "tinyheap.log_memory"
+"""The memory that it lies in."""
 MAGIC: Final = b"tnylog\x1a\n"
 FORMAT: Final = 1
 _HEADER: Final = struct.Struct("<8sQBBBB7I")

@@ -12,7 +12,7 @@ and growths:
     exported functions     note when they are called and when they return
     memory                 is larger: behind what the program sees of it lie log and shadow stack (`kernel/log.c`)
     memory.size and .grow  are without these pages
-    `tinyheap.take`        a new export: hands over what is in the log, which lies in the memory `tinyheap.memory`
+    `tinyheap.take`        a new export: hands over what is in the log, which lies in the memory `tinyheap.log_memory`
     custom sections        `tinyheap.instrument`, `tinyheap.sites`: what an import needs to know of the module before
 
 It takes two passes.  The first changes the module as it was, so that call instructions have their offsets there.  The second
@@ -32,9 +32,8 @@ from typing import TYPE_CHECKING, Final
 from tinyheap import __version__
 from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.rewrite.instrumenting import growing_in, noting_resize, resizers_of, targets_of
-from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT
 from tinyheap.guests.rewrite.shadow_stack import MovableStack, keep_shadow_stack
-from tinyheap.instrumentation.log import TAKE_EXPORT
+from tinyheap.instrumentation.log import LOG_MEMORY_EXPORT, TAKE_EXPORT
 from tinyheap.recognize.identify import identify
 from tinyheap.recognize.instrumented import SECTION, Instrumented, encode_instrumented, instrumented
 from tinyheap.transplanting.merging import Merger
@@ -220,7 +219,7 @@ class _Writing:
             self._note_calls(number, name)
         self._note_exits()
         self._editor.export(TAKE_EXPORT, "function", self._log.function("take"))
-        self._editor.export(MEMORY_EXPORT, "memory", 0)
+        self._editor.export(LOG_MEMORY_EXPORT, "memory", 0)
         size, grow = (self._log.function(name) for name in ("visible_pages", "grow_visible"))
         self._enlarge_memory()
         self._say_so()

@@ -12,7 +12,7 @@
  */
 
 const TAKE = "tinyheap.take";
-const MEMORY = "tinyheap.memory";
+const MEMORY = "tinyheap.log_memory";
 const HEADER_BYTES = 48;
 const SIZE_AT = 24;
 const LOST_AT = 28;
