@@ -97,17 +97,18 @@ web/node_modules: web/package-lock.json
 	@npm ci --prefix web --silent
 	@touch $@
 
-TRANSPLANT := src/tinyheap/transplanting/kernel
+KERNELS := src/tinyheap/transplanting/kernel/next_fit src/tinyheap/instrumentation/kernel/log
 BUILD := build
 CLANG ?= clang-14
 WASM_LD ?= wasm-ld-14
 
-kernel: ## Compile the collector that is written into modules (needs clang-14 and lld-14)
+kernel: ## Compile what is written into modules: the collector, and the log (needs clang-14 and lld-14)
 	@mkdir -p $(BUILD)
-	@$(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default \
-	  -Wall -Wextra -Werror -Wno-unused-parameter -c $(TRANSPLANT)/next_fit.c -o $(BUILD)/next_fit.o
-	@$(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 $(BUILD)/next_fit.o -o $(BUILD)/next_fit.wasm
-	@cp $(BUILD)/next_fit.wasm $(TRANSPLANT)/ && chmod 644 $(TRANSPLANT)/next_fit.wasm
+	@for kernel in $(KERNELS); do object=$(BUILD)/$${kernel##*/} && \
+	  $(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default \
+	  -Wall -Wextra -Werror -Wno-unused-parameter -c $$kernel.c -o $$object.o && \
+	  $(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 $$object.o -o $$object.wasm && \
+	  cp $$object.wasm $$kernel.wasm && chmod 644 $$kernel.wasm || exit 1; done
 
 web: web/node_modules ## Build the code of the HTML report from web/ into the package (needs npm)
 	@npm run --prefix web --silent build

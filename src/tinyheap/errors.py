@@ -274,6 +274,10 @@ class RecordingWriteError(RecordingError, OutputError):
     """A recording cannot be made or cannot go on, as on a full disk; it holds everything up to its last batch."""
 
 
+class LogError(RecordingError, ValueError):
+    """A log of an instrumented module that cannot be read: cut off, of another module, or saying what cannot be."""
+
+
 class QueryError(RecordingError, ValueError):
     """A query in SQL that is invalid for the recording: its syntax, or the tables and columns that it names."""
 

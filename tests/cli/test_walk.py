@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import signal
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,8 @@ from tinyheap.cli.run import FolderType
 from tinyheap.cli.subject import SHARED, SubjectCommand
 from tinyheap.files import text_of
 from tinyheap.heap import Collector
+from tinyheap.instrumentation.log import MAGIC
+from tinyheap.instrumentation.operation import instrument
 from tinyheap.snapshots import HeapRecord, Snapshot
 from tinyheap.traces.trace import TraceBuilder, write_trace
 from tinyheap.units import WASM_PAGE_BYTES
@@ -86,6 +89,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("clang-14"):
         build = Build("2", link_time=False, precise=True, tasks=False, explicit=False)
         (folder / "heap.wasm").write_bytes(collectors.compiled(build))
+        logging = instrument((folder / "heap.wasm").read_bytes())
+        (folder / "logging.wasm").write_bytes(logging.wasm)
+        (folder / "run.log").write_bytes(MAGIC + struct.pack("<QBBBB7I", logging.facts.module_id, 1, *[0] * 10))
     program = TraceBuilder(4096)
     program.root(0, program.alloc(16))
     write_trace(folder / "t.trace", program.build())
@@ -125,7 +131,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def base(name: str, folder: Path) -> dict[str, list[str]]:
     """A command line that works: the words for each parameter that there must be."""
-    if name == "transplant":
+    if name in ("transplant", "instrument", "import"):
         # Its program has a collector, which the tests compile.
         needs.tool("clang-14")
     good = {
@@ -133,6 +139,8 @@ def base(name: str, folder: Path) -> dict[str, list[str]]:
         "generate": {"workload": ["mixed"], "output": ["--output", "out"], "heap": ["--heap", "16K"]},
         "identify": {"modules": [str(folder / "app.wasm")]},
         "transplant": {"module": [str(folder / "heap.wasm")], "output": ["--output", "out"]},
+        "instrument": {"module": [str(folder / "heap.wasm")], "output": ["--output", "out"]},
+        "import": {"log": [str(folder / "run.log")], "module": ["--module", str(folder / "logging.wasm")]},
         "report": {"file": [str(folder / "r.tinyheap")]},
         "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
         "inspect": {"module": [str(folder / "s.core")]},
@@ -385,7 +393,7 @@ def test_a_fifo_is_a_file_like_others(name: str, parameter: click.Parameter, fol
         return
     os.mkfifo("fifo")
     words = base(name, folder)
-    source = Path(words.get(parameter.name or "", ["/dev/null"])[0]) if isinstance(kind, InputFile) else None
+    source = Path(words.get(parameter.name or "", ["/dev/null"])[-1]) if isinstance(kind, InputFile) else None
     other = threading.Thread(target=serve, args=(source,), daemon=True)
     other.start()
     line = [*parameter.opts[-1:] * is_option(parameter), "fifo"]

@@ -11,7 +11,7 @@ import wasmtime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyheap.guests.rewrite.shadow_stack import CallGraph, keep_shadow_stack
+from tinyheap.guests.rewrite.shadow_stack import CallGraph, SeparateStack, keep_shadow_stack
 from tinyheap.guests.rewrite.sites import ENTRIES, ENTRY_BYTES, INDIRECT, Sites
 from tinyheap.wasm import Editor, Module, instructions
 
@@ -92,7 +92,8 @@ def shadowed(wasm: bytes, target: int = 0) -> tuple[bytes, Sites]:
     """A module with a shadow stack for who calls a function."""
     module = Module.parse(wasm)
     editor = Editor(module)
-    stack, sites = keep_shadow_stack(editor, module, {target})
+    stack = SeparateStack.added_to(editor)
+    sites = keep_shadow_stack(editor, module, {target}, stack=stack)
     editor.export("shadow", "memory", stack.memory)
     return editor.encode(), sites
 

@@ -25,7 +25,14 @@ def compiled_anew(tmp_path_factory: pytest.TempPathFactory) -> Module:
     folder = tmp_path_factory.mktemp("kernel")
     shutil.copytree(SOURCES, folder / "kernel")
     (folder / "kernel/next_fit.wasm").unlink()
-    command = [str(needs.tool("make")), "-C", str(ROOT), "kernel", f"TRANSPLANT={folder}/kernel", f"BUILD={folder}"]
+    command = [
+        str(needs.tool("make")),
+        "-C",
+        str(ROOT),
+        "kernel",
+        f"KERNELS={folder}/kernel/next_fit",
+        f"BUILD={folder}",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return Module.parse((folder / "kernel/next_fit.wasm").read_bytes())
 
@@ -60,3 +67,4 @@ def test_each_of_its_imports_is_declared_and_has_something_to_stand_for_it() -> 
     assert wanted <= declared
     counted = parts.counted(Editor())
     assert set(counted) == set(parts.uncounted()) <= wanted
+    assert set(parts.untold()) == {name for name in wanted if name.startswith("tell_")}

@@ -40,6 +40,8 @@ COMMANDS = {
     "profile": Entry("tinyheap.cli.profile", "Run a program and record what happens on its heap.", "profile"),
     "identify": Entry("tinyheap.cli.identify", "Say what a WebAssembly module is and where its heap lies."),
     "transplant": Entry("tinyheap.cli.transplant", "Write tinyheap's collector into a module.", "run"),
+    "instrument": Entry("tinyheap.cli.instrument", "Write a recorder into a module.", "run"),
+    "import": Entry("tinyheap.cli.import_log", "Make a recording of an instrumented module's log.", "profile"),
     "live": Entry("tinyheap.cli.live", "Run a program and watch its heap while it runs.", "profile"),
     "report": Entry("tinyheap.cli.report", "Show what a recorded run did to its heap.", "profile"),
     "inspect": Entry("tinyheap.cli.inspect", "Say what is alive in a heap, and what keeps it alive.", "profile"),

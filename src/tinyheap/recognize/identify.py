@@ -28,6 +28,7 @@ from tinyheap.recognize.facts import (
     HeaderPlace,
     LeakingHeap,
 )
+from tinyheap.recognize.instrumented import Instrumented, instrumented
 from tinyheap.recognize.interpret import Reading, Walker
 from tinyheap.recognize.locate.best_fit import locate_best_fit_heap
 from tinyheap.recognize.locate.block_heap import locate_block_heap
@@ -45,6 +46,10 @@ _SERVED = "runs, and its collector can be replaced: by tinyheap's (kernel or mod
 _TRANSPLANTED = (
     "has the collector of tinyheap {version} in it; that can be replaced like the one that it had, by tinyheap's (kernel or"
     " model), or by none (--gc leaking)"
+)
+_INSTRUMENTED = (
+    "keeps a log of its own run, by tinyheap {version} (`tinyheap import` makes a recording of it), and runs in any host;"
+    " its collector is tinyheap's already, and cannot be replaced"
 )
 _PARTLY = (
     "runs with its own collector; it cannot be replaced: functions {functions} collect or change the heap's state"
@@ -119,6 +124,9 @@ def identify(module: Module) -> Guest:
     search, notes = CodeSearch(module), Notes()
     names = _function_names(module)
     state_global = _asyncify_state(module, search, notes)
+    logging = instrumented(module)
+    if logging is not None:
+        return _instrumented_guest(module, logging, state_global, notes)
     before = transplanted(module)
     if before is not None:
         return _transplanted_guest(module, before, state_global, notes)
@@ -232,6 +240,20 @@ def _transplanted_guest(module: Module, before: Transplanted, state_global: int 
         _TRANSPLANTED.format(version=before.version),
         notes,
         heap=heap,
+    )
+
+
+def _instrumented_guest(module: Module, logging: Instrumented, state_global: int | None, notes: Notes) -> Guest:
+    """A module that keeps a log: its heap is left to itself, since the log lies behind it."""
+    return _guest(
+        module,
+        logging.runtime,
+        logging.runtime_version,
+        _version(module)[1],
+        logging.collector,
+        "none" if state_global is None else "asyncify",
+        _INSTRUMENTED.format(version=logging.version),
+        notes,
     )
 
 

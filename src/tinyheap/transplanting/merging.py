@@ -32,6 +32,11 @@ class Merger:
         self._editor, self._kernel, self._parts, self._prefix = editor, kernel, parts, prefix
         self._added: dict[int, int] = {}
 
+    @property
+    def added(self) -> frozenset[int]:
+        """The indices in the module of all functions that were added."""
+        return frozenset(self._added.values())
+
     def function(self, name: str) -> int:
         """The index in the module of a function of the kernel's, which is added with all that it calls."""
         return self._function(self._kernel.function_indices[name])

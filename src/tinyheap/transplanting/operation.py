@@ -19,7 +19,7 @@ byte at every call of the host's, but for pages of zeros behind the heap (`kerne
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -36,8 +36,9 @@ from tinyheap.wasm import Code, Editor, Module
 from tinyheap.wasm.names import write_producers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from tinyheap.recognize.facts import Guest
     from tinyheap.wasm.immediates import ValueType
 
 PREFIX: Final = "tinyheap."
@@ -91,10 +92,11 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
         UnsupportedGuestError: Its collector cannot be replaced, or was already.
     """
     parsed = Module.parse(module)
-    heap = replaceable_heap(parsed)
-    uses_bulk_memory = _has_bulk_memory(parsed) if options.bulk_memory is None else options.bulk_memory
+    heap = replaceable_heap(parsed, identify(parsed))
     editor = Editor(parsed)
-    _Operation(parsed, heap, editor, options, uses_bulk_memory).perform()
+    operation = Operation(parsed, heap, editor, options)
+    operation.perform()
+    operation.say_so()
     wasm = editor.encode()
     after = Module.parse(wasm)
     return Transplant(
@@ -104,13 +106,17 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
         len(module),
         tuple(redirect.function for redirect in heap.redirects),
         len(after.functions) - len(parsed.functions),
-        tuple(_dropped(parsed, after)),
-        uses_bulk_memory,
+        tuple(dropped_sections(parsed, after)),
+        operation.uses_bulk_memory,
     )
 
 
-def replaceable_heap(module: Module) -> BlockHeap:
+def replaceable_heap(module: Module, guest: Guest) -> BlockHeap:
     """The heap of a module that a collector can be written into.
+
+    Args:
+        module: The module.
+        guest: What it was recognized as.
 
     Raises:
         UnsupportedGuestError: There is none; says what works for the module.
@@ -121,7 +127,6 @@ def replaceable_heap(module: Module) -> BlockHeap:
             f"tinyheap {before.version} has written its collector into this module already; "
             "transplant the module that it was made from"
         )
-    guest = identify(module)
     if guest.best_fit is not None:
         raise UnsupportedGuestError(
             f"this module ({guest.runtime} {guest.version}, collector: {guest.collector}) has the collector of TinyGo 0.40 "
@@ -134,39 +139,61 @@ def replaceable_heap(module: Module) -> BlockHeap:
     return heap
 
 
-class _Operation:
-    """One transplant: what it is done to, and each step of it."""
+@dataclass(frozen=True)
+class Hooks:
+    """What else is done as the heap is run."""
 
-    def __init__(
-        self, module: Module, heap: BlockHeap, editor: Editor, options: Options, uses_bulk_memory: bool
-    ) -> None:
+    parts: Mapping[str, Code]
+    """The code for imports of the kernel that stand for nothing otherwise (`parts.untold`, `parts.uncounted`)."""
+    around_alloc: Callable[[int], Code]
+    """Makes alloc's body, given the index of the function that allocates, with alloc's type."""
+
+
+class Operation:
+    """One transplant: what it is done to, and each step of it.
+
+    Args:
+        module: The module.
+        heap: Its heap.
+        editor: Of the module.
+        options: How the heap is to be run.
+    """
+
+    def __init__(self, module: Module, heap: BlockHeap, editor: Editor, options: Options) -> None:
         self._module, self._heap, self._editor, self._options = module, heap, editor, options
-        self._uses_bulk_memory = uses_bulk_memory
-        self._state = parts.add_globals(editor)
-        self._prefix = PREFIX if options.keep_names or _has_names(module) else None
+        self.uses_bulk_memory = _has_bulk_memory(module) if options.bulk_memory is None else options.bulk_memory
+        self.state = parts.add_globals(editor)
+        self.prefix = PREFIX if options.keep_names or _has_names(module) else None
+        """Of the names of functions that are added; None where they get none."""
 
-    def perform(self) -> None:
+    def perform(self, hooks: Hooks | None = None) -> None:
         """All steps."""
         self._hide_extra_pages()
-        merger = self._merger()
-        self._replace_alloc(merger)
+        merger = self._merger({} if hooks is None else hooks.parts)
+        self._replace_alloc(merger, hooks)
         self._replace_collections(merger)
         self._limit_memory()
-        self._say_so()
 
-    def _merger(self) -> Merger:
-        editor, options = self._editor, self._options
-        code = parts.parts_of(editor, self._heap, self._state, growth=options.growth, clear_blocks=options.clear_blocks)
-        code |= parts.counted(editor) if options.stats else parts.uncounted()
-        code["original_alloc"] = self._ask_original()
-        merger = Merger(editor, kernel(), code, self._prefix)
+    @cached_property
+    def heap_parts(self) -> Mapping[str, Code]:
+        """The code for what a kernel may ask of the heap and of memory."""
+        found = parts.parts_of(
+            self._editor, self._heap, self.state, growth=self._options.growth, clear_blocks=self._options.clear_blocks
+        )
+        if self.uses_bulk_memory:
+            return {**found, "fill": Code().memory_fill(0), "copy": Code().memory_copy(0, 0)}
         # The loops are the kernel's own functions, which need none of its imports.
-        if self._uses_bulk_memory:
-            code["fill"], code["copy"] = Code().memory_fill(0), Code().memory_copy(0, 0)
-        else:
-            code["fill"] = Code().call(merger.function("fill_by_loop"))
-            code["copy"] = Code().call(merger.function("copy_by_loop"))
-        return merger
+        loops = Merger(self._editor, kernel(), {}, self.prefix)
+        return {
+            **found,
+            "fill": Code().call(loops.function("fill_by_loop")),
+            "copy": Code().call(loops.function("copy_by_loop")),
+        }
+
+    def _merger(self, hooked: Mapping[str, Code]) -> Merger:
+        counted = parts.counted(self._editor) if self._options.stats else parts.uncounted()
+        code = {**self.heap_parts, **counted, **parts.untold(), **hooked, "original_alloc": self._ask_original()}
+        return Merger(self._editor, kernel(), code, self.prefix)
 
     @property
     def _kind(self) -> str:
@@ -179,7 +206,7 @@ class _Operation:
 
     @property
     def _less_extra_pages(self) -> Code:
-        return Code().global_get(self._state.extra_pages).i32_sub()
+        return Code().global_get(self.state.extra_pages).i32_sub()
 
     def _ask_original(self) -> Code:
         """The code that calls a copy of the original alloc, with size and layout on the operand stack."""
@@ -191,11 +218,11 @@ class _Operation:
             code += instruction.encoding
             if instruction.name == "memory.size":
                 code += self._less_extra_pages
-        name = None if self._prefix is None else f"{self._prefix}original_alloc"
+        name = None if self.prefix is None else f"{self.prefix}original_alloc"
         copied = self._editor.add_function(declared.parameters, declared.results, code, local_types_of(body), name)
         return Code(Code().drop().encoding * (2 - len(declared.parameters))).call(copied)
 
-    def _replace_alloc(self, merger: Merger) -> None:
+    def _replace_alloc(self, merger: Merger, hooks: Hooks | None) -> None:
         """Give alloc the kernel's body; what is not among its parameters is among its locals then."""
         code, local_types = merger.code(f"alloc_{self._kind}")
         function, request = self._heap.alloc_function, self._heap.fixed_request
@@ -204,7 +231,12 @@ class _Operation:
         if request is not None:
             layout = parts.signed(request.layout)
             code = Code().i32_const(request.size_bytes).local_set(0).i32_const(layout).local_set(1) + code
-        self._editor.replace_body(function, code, [*missing, *local_types])
+        if hooks is None:
+            self._editor.replace_body(function, code, [*missing, *local_types])
+            return
+        name = None if self.prefix is None else f"{self.prefix}alloc"
+        inner = self._editor.add_function(parameters, ("i32",), code, [*missing, *local_types], name)
+        self._editor.replace_body(function, hooks.around_alloc(inner))
 
     def _replace_collections(self, merger: Merger) -> None:
         for redirect in self._heap.redirects:
@@ -231,7 +263,8 @@ class _Operation:
             )
         self._editor.set_maximum(0, pages if limits.maximum is None else min(pages, limits.maximum))
 
-    def _say_so(self) -> None:
+    def say_so(self) -> None:
+        """Let the module say that it was transplanted."""
         producers = {name: dict(tools) for name, tools in self._module.producers.items()}
         producers.setdefault("processed-by", {})["tinyheap"] = __version__
         self._editor.set_custom_section("producers", write_producers(producers))
@@ -256,6 +289,7 @@ def _has_bulk_memory(module: Module) -> bool:
     return next(module.find(*_BULK_MEMORY), None) is not None
 
 
-def _dropped(before: Module, after: Module) -> Iterator[str]:
+def dropped_sections(before: Module, after: Module) -> Iterator[str]:
+    """The names of the custom sections that a module has lost."""
     left = {section.name for section in after.custom_sections}
     return (section.name for section in before.custom_sections if section.name not in left)

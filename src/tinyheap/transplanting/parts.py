@@ -97,6 +97,12 @@ def uncounted() -> dict[str, Code]:
     return {f"count_{event}": Code() for event in EVENTS}
 
 
+def untold() -> dict[str, Code]:
+    """The code for telling where nobody records the run."""
+    drop = Code().drop()
+    return {"tell_roots": drop, "tell_scanned": drop, "tell_marked": Code(), "tell_swept": Code(), "tell_grown": drop}
+
+
 def counted(editor: Editor) -> dict[str, Code]:
     """The code for counting in exported globals, which are added."""
     parts = {}

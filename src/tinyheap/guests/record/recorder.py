@@ -47,9 +47,9 @@ from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.journal import Journal
 from tinyheap.guests.record.running_recorder import Clock, RunningRecorder, Sink
 from tinyheap.guests.rewrite.sites import GROWN, RECORDER_IMPORT, SHADOW_STACK_EXPORT, Sites
-from tinyheap.guests.serve.growing import refusal
 from tinyheap.guests.serve.unchecked import unchecked_function
 from tinyheap.ownership import SoleOwner
+from tinyheap.recordings.refusals import refusal
 from tinyheap.recordings.row_types import FrameRow, MemoryRow, RunRow
 from tinyheap.recordings.schema import BY_PROGRAM
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tinyheap.errors import MalformedModuleError
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT, take_out
-from tinyheap.guests.rewrite.shadow_stack import ShadowStack, keep_shadow_stack
+from tinyheap.guests.rewrite.shadow_stack import SeparateStack, ShadowStack, keep_shadow_stack
 from tinyheap.guests.rewrite.sites import GROW, GROWING, GROWN, NOTE, RECORDER_IMPORT, SHADOW_STACK_EXPORT, Sites
 from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
 from tinyheap.wasm.entities import FunctionType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tinyheap.recognize.facts import Guest, ServedHeap
     from tinyheap.wasm import Module
@@ -63,16 +63,16 @@ def edited(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[Edi
     taken = () if served is None else tuple(redirect.function for redirect in served.redirects)
     allocator = None if served is not None else allocator_of(module, guest)
     is_heard = served is not None or allocator is not None
-    resizers = {function: kind for function, kind in _resizers(module) if function not in taken and is_heard}
-    growing = {function: offsets for function, offsets in _growing(module) if function not in taken}
-    targets = {*taken, *resizers} | (set() if allocator is None else {allocator.function})
-    targets |= {GROWING} if growing else set()
+    resizers = resizers_of(module, taken) if is_heard else {}
+    growing = growing_in(module, taken)
+    targets = targets_of(taken, resizers, growing) | (set() if allocator is None else {allocator.function})
     editor = Editor(module)
     if served is not None:
         take_out(editor, served)
     else:
         _expose(editor, module, guest)
-    stack, sites = keep_shadow_stack(editor, module, targets, taken)
+    stack = SeparateStack.added_to(editor)
+    sites = keep_shadow_stack(editor, module, targets, taken, stack=stack)
     with contextlib.suppress(MalformedModuleError):
         sites.take_names(module.names.functions)
     editor.export(SHADOW_STACK_EXPORT, "memory", stack.memory)
@@ -81,7 +81,7 @@ def edited(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[Edi
     if allocator is not None or resizers:
         note = editor.add_import_function(RECORDER_IMPORT, NOTE, ("i32",) * 4, ())
         for function, kind in resizers.items():
-            editor.insert_at_entry(function, _noting_resize(kind, note))
+            editor.insert_at_entry(function, noting_resize(kind, note))
         if allocator is not None:
             _wrap(editor, module, allocator, note, stack)
     return editor, sites
@@ -95,13 +95,20 @@ def _expose(editor: Editor, module: Module, guest: Guest) -> None:
         editor.export(MEMORY_EXPORT, "memory", 0)
 
 
-def _growing(module: Module) -> Iterator[tuple[int, list[int]]]:
-    """The functions that grow the first memory, and where they do."""
+def targets_of(taken: Iterable[int], resizers: Iterable[int], growing: Collection[int]) -> set[int]:
+    """The functions whose callers a recording is to know, where these are the host's, resize and free, and grow memory."""
+    return {*taken, *resizers} | ({GROWING} if growing else set())
+
+
+def growing_in(module: Module, taken: Collection[int]) -> dict[int, list[int]]:
+    """The functions that grow the first memory, and where they do; without those that are taken out."""
+    found: dict[int, list[int]] = {}
     for function in module.defined_functions:
         assert function.body is not None
-        offsets = [offset for offset, found in function.body.find(GROW) if found.immediates[0] == 0]
-        if offsets:
-            yield function.index, offsets
+        offsets = [offset for offset, each in function.body.find(GROW) if each.immediates[0] == 0]
+        if offsets and function.index not in taken:
+            found[function.index] = offsets
+    return found
 
 
 def _tell_growths(editor: Editor, growing: Mapping[int, Sequence[int]]) -> None:
@@ -129,12 +136,14 @@ def allocator_of(module: Module, guest: Guest) -> AllocationFunction | None:
     return None
 
 
-def _resizers(module: Module) -> Iterator[tuple[int, EventKind]]:
-    """The functions that resize or free an object, and the kind of event that is."""
+def resizers_of(module: Module, taken: Collection[int]) -> dict[int, EventKind]:
+    """The functions that resize or free an object, and the kind of event that is; without those that are taken out."""
+    found: dict[int, EventKind] = {}
     for (name, function_type), kind in _RESIZERS.items():
         function = _defined(module, name)
-        if function is not None and module.function_type(function) == function_type:
-            yield function, kind
+        if function is not None and function not in taken and module.function_type(function) == function_type:
+            found[function] = kind
+    return found
 
 
 def _defined(module: Module, name: str) -> int | None:
@@ -155,7 +164,7 @@ def _named(module: Module, name: str) -> int | None:
         return None
 
 
-def _noting_resize(kind: EventKind, note: int) -> Code:
+def noting_resize(kind: EventKind, note: int) -> Code:
     """What a function that resizes or frees an object says at its entry."""
     code = Code().i32_const(kind).local_get(0)
     code = code.local_get(1) if kind == EventKind.REALLOCATION else code.i32_const(0)

@@ -1,7 +1,8 @@
 """A second call stack that a host can read: code that notes, in a memory of its own, which call instruction runs.
 
     editor = Editor(module)
-    sites = keep_shadow_stack(editor, module, {17})      who calls function 17, directly or through others
+    stack = SeparateStack.added_to(editor)
+    sites = keep_shadow_stack(editor, module, {17}, stack=stack)      who calls function 17, directly or through others
     compile(editor.encode())
 
 A *site* is a call instruction; sites are numbered from 1.  The *targets* are the functions in which the stack will be
@@ -31,7 +32,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, Self
 
 from tinyheap.guests.rewrite.sites import ENTRY_BYTES, GROW, GROWING, INDIRECT, PAGES, Sites
 from tinyheap.wasm import Code, Editor, Instruction, MemoryArgument, Module
@@ -143,8 +144,26 @@ def _references(code: Iterator[Instruction]) -> Iterator[int]:
     return (instruction.immediates[0] for instruction in code if instruction.name == "ref.func")
 
 
-class ShadowStack:
-    """Code for one module's shadow stack, which lies in ``memory``."""
+class ShadowStack(Protocol):
+    """Code for one module's shadow stack."""
+
+    def save(self, local: int) -> Code:
+        """Keep the pointer in a local."""
+
+    def restore(self, local: int) -> Code:
+        """Take the pointer from there."""
+
+    def around_site(self, local: int) -> tuple[bytes, bytes]:
+        """What goes in front of a call, before and after its site's number."""
+
+
+class SeparateStack:
+    """A shadow stack in a ``memory`` of its own, as above."""
+
+    @classmethod
+    def added_to(cls, editor: Editor) -> Self:
+        """One in a memory that is added to a module."""
+        return cls(editor.add_memory(PAGES, PAGES))
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
@@ -166,20 +185,52 @@ class ShadowStack:
         return Code().local_get(local).encoding + _I64_CONST, behind.encoding
 
 
+class MovableStack:
+    """A shadow stack in the module's first memory, where no other memory can be had.
+
+    Args:
+        base: the global that holds where it lies, which may change during any call.
+        pointer: the global that holds how many bytes of entries count.
+        offset: how far behind the base its first entry is.
+    """
+
+    def __init__(self, base: int, pointer: int, offset: int) -> None:
+        self._base, self._pointer, self._entry = base, pointer, MemoryArgument(offset, 3)
+
+    def save(self, local: int) -> Code:
+        """Keep the pointer in a local."""
+        return Code().global_get(self._pointer).local_set(local)
+
+    def restore(self, local: int) -> Code:
+        """Take the pointer from there."""
+        return Code().local_get(local).global_set(self._pointer)
+
+    def around_site(self, local: int) -> tuple[bytes, bytes]:
+        """What goes in front of a call, before and after its site's number."""
+        behind = Code().i64_store(self._entry).local_get(local).i32_const(ENTRY_BYTES).i32_add()
+        return (
+            Code().global_get(self._base).local_get(local).i32_add().encoding + _I64_CONST,
+            behind.global_set(self._pointer).encoding,
+        )
+
+
 def keep_shadow_stack(
-    editor: Editor, module: Module, targets: Collection[int], taken: Collection[int] = ()
-) -> tuple[ShadowStack, Sites]:
-    """Add a shadow stack to a module.
+    editor: Editor,
+    module: Module,
+    targets: Collection[int],
+    taken: Collection[int] = (),
+    *,
+    stack: ShadowStack,
+) -> Sites:
+    """Add code that keeps a shadow stack to a module; returns its sites.
 
     Args:
         editor: gets the code; its module is ``module``.
         targets: functions whose callers are to be known, and `GROWING`, if who grows memory is.
         taken: functions whose bodies the editor has taken away already.
-
-    Returns:
-        What makes further code for it, and the sites.
+        stack: where it lies.
     """
-    stack, graph = ShadowStack(editor.add_memory(PAGES, PAGES)), CallGraph(module)
+    graph = CallGraph(module)
     reaching, types = graph.reaching(targets)
     outside, sites = graph.called_from_outside(), Sites()
     for function in sorted(reaching & graph.calls.keys() - set(taken)):
@@ -190,7 +241,7 @@ def keep_shadow_stack(
             if function in outside:
                 editor.insert_at_exit(function, stack.restore(local))
             _note_calls(editor, function, calls, stack, local, sites)
-    return stack, sites
+    return sites
 
 
 def _note_calls(

@@ -8,12 +8,12 @@ to them, and a limit down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import wasmtime
 
 from tinyheap.heap.growth import growth_text, next_size
-from tinyheap.recordings.refusals import Refusal
+from tinyheap.recordings.refusals import Refusal, refusal
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -21,24 +21,6 @@ if TYPE_CHECKING:
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
-
-MOST_PAGES: Final = 1 << 16
-"""Of a memory with addresses of 32 bits."""
-
-
-def refusal(new_pages: int, maximum_pages: int | None, limit_bytes: int | None) -> Refusal:
-    """What refused to let a memory become so large.
-
-    Args:
-        new_pages: what it was to be.
-        maximum_pages: what its module allows; None for no limit.
-        limit_bytes: what its host allows; None for no limit.
-    """
-    if limit_bytes is not None and new_pages * WASM_PAGE_BYTES > limit_bytes:
-        return Refusal.MEMORY_LIMIT
-    if maximum_pages is not None and new_pages > maximum_pages:
-        return Refusal.MAXIMUM
-    return Refusal.ADDRESS_SPACE if new_pages > MOST_PAGES else Refusal.HOST
 
 
 @dataclass(frozen=True, slots=True)

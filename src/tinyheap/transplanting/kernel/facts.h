@@ -69,6 +69,13 @@ void count_growth(void);
 void count_drop(void);
 void count_rescan(void);
 
+/* What is told to whoever records the run: bytes of roots and of objects that are scanned, and what has just been done. */
+void tell_roots(u32 bytes);
+void tell_scanned(u32 bytes);
+void tell_marked(void);
+void tell_swept(void);
+void tell_grown(u32 old_end);
+
 /* The allocator that the module had, and bulk memory, or loops where the module does without. */
 u32 original_alloc(u32 size_bytes, u32 layout);
 void fill(u32 at, u32 byte, u32 bytes);

@@ -164,6 +164,7 @@ INLINE void scan_from(u32 head, u32 header_bytes, PLACES) {
         if ((layout & 1) != 0 && layout >> 6 == 0)
             continue;
         u32 stop = start + (end_of_tails(table, heap_end, block + 1) << BLOCK_SHIFT);
+        tell_scanned(stop - at - header_bytes);
         if (header_bytes == 0)
             length = scan_words(at, stop, length, SAME_PLACES);
         else
@@ -202,6 +203,7 @@ INLINE void mark_roots(u32 at, u32 stop, u32 is_precise, u32 stack) {
 APART void mark_roots_conservative(u32 at, u32 stop, u32 stack) { mark_roots(at, stop, 0, stack); }
 APART void mark_roots_precise(u32 at, u32 stop, u32 stack) { mark_roots(at, stop, 1, stack); }
 INLINE void mark_range(u32 at, u32 stop, u32 is_precise, u32 stack) {
+    tell_roots(stop - at);
     if (is_precise)
         mark_roots_precise(at, stop, stack);
     else

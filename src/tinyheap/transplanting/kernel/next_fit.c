@@ -16,7 +16,10 @@ INLINE u32 collect(u32 alloc_stack_pointer, u32 is_precise) {
         set_bitmap_address(0);
     mark_stack_and_globals(alloc_stack_pointer, is_precise);
     finish_marking(alloc_stack_pointer - rescan_bytes_below_alloc(), is_precise);
-    return sweep();
+    tell_marked();
+    u32 free_bytes = sweep();
+    tell_swept();
+    return free_bytes;
 }
 
 /* Collections of a program's own, whose stack pointer is so many bytes below that of an alloc that collects. */
@@ -44,6 +47,7 @@ APART u32 grow(void) {
     if (copied_end < heap_end)
         /* A small step: the old table lies where the new one has its new blocks. */
         clear(copied_end, heap_end - copied_end);
+    tell_grown(heap_end);
     return 1;
 }
 

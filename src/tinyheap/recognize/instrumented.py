@@ -1,0 +1,66 @@
+"""Modules that keep a log of their own run: the custom section that says so, and what it tells of the module before.
+
+Payload: JSON, compressed by zlib, as in a transplanted module (`transplanted`).  The facts of the heap hold for the changed
+module, too, but nobody else may serve it: its pages lie in front of the log.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tinyheap.json_of import json_of
+from tinyheap.recognize.facts import BlockHeap
+from tinyheap.recognize.facts_json import read_fact
+
+if TYPE_CHECKING:
+    from tinyheap.wasm import Module
+
+SECTION: Final = "tinyheap.instrument"
+_LONGEST_BYTES: Final = 1 << 20
+"""Facts take some thousand bytes; what claims to be longer was not written here."""
+
+
+@dataclass(frozen=True)
+class Instrumented:
+    """What an instrumented module says of itself."""
+
+    version: str
+    """Of the tinyheap that did it."""
+    module_sha256: str
+    """Of the module before."""
+    runtime: str
+    runtime_version: str | None
+    collector: str
+    heap: BlockHeap
+    exports: tuple[str, ...]
+    """The exported functions whose calls are in the log, by number."""
+    declared_pages: int
+    maximum_pages: int | None
+    """How the module before declares its memory."""
+
+    @property
+    def module_id(self) -> int:
+        """The number by which a log names its module."""
+        return int.from_bytes(bytes.fromhex(self.module_sha256)[:8], "little")
+
+
+def encode_instrumented(instrumented: Instrumented) -> bytes:
+    """The payload of the section."""
+    return zlib.compress(json.dumps(json_of(instrumented), separators=(",", ":")).encode(), 9)
+
+
+def instrumented(module: Module) -> Instrumented | None:
+    """What a module says of an instrumentation; None where it has none, or what it says cannot be read."""
+    section = module.custom_section(SECTION)
+    if section is None:
+        return None
+    try:
+        text = zlib.decompressobj().decompress(section.payload, _LONGEST_BYTES)
+        found: Instrumented = read_fact(Instrumented, json.loads(text))
+        found.module_id  # noqa: B018 - which is not a hash may be no number
+    except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError):
+        return None
+    return found
