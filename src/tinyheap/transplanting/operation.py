@@ -29,6 +29,7 @@ from tinyheap.recognize.facts import BlockHeap, Role
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.transplanted import SECTION, Transplanted, encode_transplanted, transplanted
 from tinyheap.transplanting import parts
+from tinyheap.transplanting.clock import Stopwatch, find_clock
 from tinyheap.transplanting.merging import Merger, local_types_of
 from tinyheap.transplanting.options import Options
 from tinyheap.units import WASM_PAGE_BYTES
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "tinyheap."
 """Of the names of functions that are added."""
 _DEFAULT: Final = Options()
+_UNUSED: Final = "zero_size"
+"""The fact that no kernel needs: the original allocator serves objects of size 0."""
 _BULK_MEMORY: Final = ("memory.fill", "memory.copy", "memory.init", "data.drop")
 
 
@@ -62,6 +65,8 @@ class Transplant:
     dropped_sections: tuple[str, ...]
     """Custom sections that held offsets into code, which has moved: debug information above all."""
     uses_bulk_memory: bool
+    clock: str | None
+    """The imported function by which collections are timed, with its module; None where they are not, or there is none."""
 
     @property
     def added_bytes(self) -> int:
@@ -69,32 +74,34 @@ class Transplant:
         return len(self.wasm) - self.original_bytes
 
 
-def transplant(module: bytes, options: Options = _DEFAULT) -> bytes:
+def transplant(module: bytes, options: Options = _DEFAULT, *, force: bool = False) -> bytes:
     """A module with tinyheap's collector in it, in place of TinyGo's.
 
     Args:
         module: A WebAssembly module that TinyGo 0.20 to 0.39 compiled.
         options: How it is to run its heap; by default to the byte as before.
+        force: Whether to do it even where something speaks against what was recognized; `verify` the result then.
 
     Raises:
         MalformedModuleError: It is not a module.
-        UnsupportedGuestError: Its collector cannot be replaced, or was already.
+        UnsupportedGuestError: Its collector cannot be replaced, or was already; or it is in doubt where its parts lie.
     """
-    return perform(module, options).wasm
+    return perform(module, options, force=force).wasm
 
 
-def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
+def perform(module: bytes, options: Options = _DEFAULT, *, force: bool = False) -> Transplant:
     """As `transplant`, and says what was done.
 
     Raises:
         MalformedModuleError: It is not a module.
-        UnsupportedGuestError: Its collector cannot be replaced, or was already.
+        UnsupportedGuestError: As by `transplant`.
     """
     parsed = Module.parse(module)
-    heap = replaceable_heap(parsed)
+    heap = replaceable_heap(parsed, force=force)
     uses_bulk_memory = _has_bulk_memory(parsed) if options.bulk_memory is None else options.bulk_memory
     editor = Editor(parsed)
-    _Operation(parsed, heap, editor, options, uses_bulk_memory).perform()
+    operation = _Operation(parsed, heap, editor, options, uses_bulk_memory)
+    operation.perform()
     wasm = editor.encode()
     after = Module.parse(wasm)
     return Transplant(
@@ -106,14 +113,19 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
         len(after.functions) - len(parsed.functions),
         tuple(_dropped(parsed, after)),
         uses_bulk_memory,
+        operation.clock.name if operation.clock else None,
     )
 
 
-def replaceable_heap(module: Module) -> BlockHeap:
+def replaceable_heap(module: Module, *, force: bool = False) -> BlockHeap:
     """The heap of a module that a collector can be written into.
 
+    Args:
+        module: The module.
+        force: Whether doubts about what was recognized are to be put up with.
+
     Raises:
-        UnsupportedGuestError: There is none; says what works for the module.
+        UnsupportedGuestError: There is none, or it is in doubt; says what works for the module.
     """
     before = transplanted(module)
     if before is not None:
@@ -128,6 +140,12 @@ def replaceable_heap(module: Module) -> BlockHeap:
             "and later, which can be replaced while it runs (`tinyheap run`), but not in the module: only those up to 0.39 can"
         )
     heap = block_heap(guest)
+    doubts = [f"{fact}: {doubt}" for fact, found in guest.evidence.items() if fact != _UNUSED for doubt in found.doubts]
+    if doubts and not force:
+        raise UnsupportedGuestError(
+            f"this module's collector was recognized with doubt ({'; '.join(doubts)}); --force writes another one in "
+            "nevertheless, and runs both modules to verify that it does the same"
+        )
     parts.check(heap)
     if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) != 1:
         raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")
@@ -144,6 +162,7 @@ class _Operation:
         self._uses_bulk_memory = uses_bulk_memory
         self._state = parts.add_globals(editor)
         self._prefix = PREFIX if options.keep_names or _has_names(module) else None
+        self.clock = find_clock(module) if options.stats else None
 
     def perform(self) -> None:
         """All steps."""
@@ -159,7 +178,8 @@ class _Operation:
         code = parts.parts_of(editor, self._heap, self._state, growth=options.growth, clear_blocks=options.clear_blocks)
         code |= parts.counted(editor) if options.stats else parts.uncounted()
         code["original_alloc"] = self._ask_original()
-        merger = Merger(editor, kernel(), code, self._prefix)
+        around = {f"collect_{self._kind}": Stopwatch(editor, self.clock).timed} if self.clock else {}
+        merger = Merger(editor, kernel(), code, self._prefix, around)
         # The loops are the kernel's own functions, which need none of its imports.
         if self._uses_bulk_memory:
             code["fill"], code["copy"] = Code().memory_fill(0), Code().memory_copy(0, 0)
