@@ -17,10 +17,13 @@ export class ValueTable {
   private readonly counts = new Map<number, number>();
   private readonly indices = new Map<unknown, number>();
   private readonly free: number[] = [];
+  /** The places before it are those of values that every program has. */
+  private readonly firstFree: number;
 
   /** `first` are the values that a program has from its start: its global object, and the object for calls into Go. */
   constructor(...first: unknown[]) {
     this.values = [NaN, 0, null, true, false, ...first];
+    this.firstFree = this.values.length;
     this.values.forEach((value, index) => this.indices.set(value, index));
   }
 
@@ -46,9 +49,9 @@ export class ValueTable {
   release(reference: bigint): void {
     const index = Number(BigInt.asUintN(32, reference));
     const count = this.counts.get(index);
-    if (count === undefined) return;
+    if (count === undefined || index < this.firstFree) return;
     this.counts.set(index, count - 1);
-    if (count > 1 || index < FIRST_FREE) return;
+    if (count > 1) return;
     this.counts.delete(index);
     this.indices.delete(this.values[index]);
     this.values[index] = null;
@@ -64,9 +67,6 @@ export class ValueTable {
     return index;
   }
 }
-
-/** The places before it are those of values that every program has. */
-const FIRST_FREE = 7;
 
 function numeric(value: number): bigint {
   if (value === 0) return ZERO;
