@@ -1,9 +1,9 @@
-"""Makes the pictures of the README: the HTML report of a real run, in light and in dark.
+"""Makes the pictures of the documentation: HTML pages of real runs, in light and in dark.
 
     python docs/pictures.py
 
 It records gofmt 0.4.9 (which `make guests` installs) as it formats a file of Go's own library, and looks at the report
-with Chromium, by Playwright.
+with Chromium, by Playwright; then at the page that runs it with both collectors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from playwright.sync_api import Browser, sync_playwright
 from tinyheap import profile
 from tinyheap.profile import HeapMoment, Unknown
 from tinyheap.recordings.recording import Recording
+from tinyheap.report.html.demo_page import demo_page
 from tinyheap.report.html.page import write_page
+from tinyheap.transplanting import perform
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PICTURES: Final = ROOT / "docs" / "pictures"
@@ -39,6 +41,11 @@ def main() -> None:
         for theme in THEMES:
             look(chromium, page, theme, "heap", f"#object={chosen}")
             look(chromium, page, theme, "flame", "")
+        demo = Path(folder, "demo.html")
+        wasm = GOFMT.read_bytes()
+        demo.write_text(demo_page(wasm, perform(wasm), name=GOFMT.name))
+        for theme in THEMES:
+            try_out(chromium, demo, theme)
         chromium.close()
 
 
@@ -80,6 +87,20 @@ def look(chromium: Browser, page: Path, theme: Literal["light", "dark"], section
         "document.querySelector('.bar-top').hidden = document.querySelector('.bar-top').style.display = 'none'"
     )
     tab.locator(f"#{section}").screenshot(path=PICTURES / f"{section}-{theme}.png")
+    tab.close()
+
+
+def try_out(chromium: Browser, page: Path, theme: Literal["light", "dark"]) -> None:
+    """Run both modules in the page of a demo, and take a picture of what comes of it."""
+    tab = chromium.new_page(viewport={"width": WIDTH, "height": 1400}, color_scheme=theme, reduced_motion="reduce")
+    tab.goto(page.as_uri())
+    tab.get_by_role("button", name="Format it with both").click()
+    tab.wait_for_selector("html[data-runs=done]", state="attached", timeout=120_000)
+    # What lies between the times and the heaps is the text, twice.
+    tab.evaluate(
+        "for (const other of document.querySelectorAll('.bar-top, .page-head, #text, #outputs, footer')) other.remove()"
+    )
+    tab.locator("main").screenshot(path=PICTURES / f"demo-{theme}.png")
     tab.close()
 
 

@@ -26,7 +26,12 @@ function notice(folder: string): string {
 }
 
 /** Where the code of each page begins; `build.mjs` names the page as mode. */
-const PAGES: Record<string, string> = { recording: "src/main.tsx", heap: "src/heap/main.tsx", lab: "src/lab/main.tsx" };
+const PAGES: Record<string, string> = {
+  recording: "src/main.tsx",
+  heap: "src/heap/main.tsx",
+  lab: "src/lab/main.tsx",
+  demo: "src/demo/main.tsx",
+};
 
 export default defineConfig(({ mode }) => ({
   plugins: [licenses()],

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from tinyheap.errors import DriverError, GuestError
 from tinyheap.hosts.memory import MASK_32
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from tinyheap.hosts.session import HostSession
 
-__all__ = ["Formatter", "ReactorFormatter", "ScriptFormatter", "ShSyntaxFormatter", "ShellOptions", "find"]
+__all__ = [
+    "Formatter",
+    "ReactorFormatter",
+    "ScriptFormatter",
+    "ShSyntaxFormatter",
+    "ShellOptions",
+    "find",
+    "process_arguments",
+]
 
 
 class Formatter(Protocol):
@@ -82,6 +90,8 @@ class ReactorFormatter:
     session: HostSession
     options: Mapping[str, object] | None = None
     name: ClassVar[str] = "reactor"
+    exports: ClassVar[frozenset[str]] = frozenset({"alloc", "dispose", "format", "output_ptr", "output_len"})
+    """What such a program exports."""
 
     def format(self, source: str, path: str = "") -> str:
         """The formatted text; DriverError with the program's message if it refuses."""
@@ -119,7 +129,7 @@ class ReactorFormatter:
     @staticmethod
     def fits(session: HostSession) -> bool:
         """Whether the session's program is one of these."""
-        return session.exports >= {"alloc", "dispose", "format", "output_ptr", "output_len"}
+        return session.exports >= ReactorFormatter.exports
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,47 @@ class ShellOptions:
     function_next_line: bool = False
 
 
-_Slice = tuple[int, int, int]
+_Word = TypeVar("_Word")
+_Slice = tuple[_Word, _Word, _Word]
+
+
+def process_arguments(
+    count: int,
+    path: _Slice[_Word],
+    source: _Slice[_Word],
+    stop_at: _Slice[_Word],
+    options: ShellOptions,
+) -> list[_Word | int]:
+    """What sh-syntax's export ``process`` is called with.
+
+    Args:
+        count: How many parameters it has, by version: 19, 21 or 22.
+        path: Pointer, length and capacity of the file's name.
+        source: The same of the text.
+        stop_at: The same of the word at which reading ends.
+        options: How the text is to be laid out.
+
+    Raises:
+        GuestError: No version that is known takes so many.
+    """
+    prints = True
+    layout = (
+        options.binary_next_line,
+        options.switch_case_indent,
+        options.space_redirects,
+        options.keep_padding,
+    )
+    head: list[_Word | int] = [*path, *source, prints, options.keep_comments]
+    tail = [options.indent, *layout, options.minify]
+    if count == 19:
+        return [*head, *stop_at, options.variant, *tail, options.function_next_line]
+    if count not in {21, 22}:
+        raise GuestError(
+            f"this build of sh-syntax is not known: its function process has {count} parameters: expected 19, 21 or 22"
+        )
+    simplify = [options.simplify] if count == 22 else []
+    tail += [options.single_line, options.function_next_line]
+    return [*head, options.variant, *stop_at, options.recover_errors, *simplify, *tail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,46 +210,26 @@ class ShSyntaxFormatter:
     options: ShellOptions = ShellOptions()
     overrun: bool = False
     name: ClassVar[str] = "sh-syntax"
+    exports: ClassVar[frozenset[str]] = frozenset({"wasmAlloc", "wasmFree", "process"})
+    """What such a program exports."""
 
     def format(self, source: str, path: str = "script.sh") -> str:
         """The formatted text; DriverError with the program's message if it refuses."""
         handles: list[int] = []
-        texts = [self._pass(text, handles) for text in (path, source, self.options.stop_at)]
-        result = _number(self.session, "process", *self._arguments(*texts))
+        name, text, stop_at = (self._pass(each, handles) for each in (path, source, self.options.stop_at))
+        count = len(self.session.function("process").type(self.session.store).params)
+        result = _number(self.session, "process", *process_arguments(count, name, text, stop_at, self.options))
         for handle in handles:
             self.session.call("wasmFree", handle)
         return self._answer(self.session.memory.read_until_zero(result).decode("utf-8", "replace"))
 
-    def _pass(self, text: str, handles: list[int]) -> _Slice:
+    def _pass(self, text: str, handles: list[int]) -> _Slice[int]:
         data = text.encode()
         handle = _number(self.session, "wasmAlloc", len(data))
         handles.append(handle)
         address = handle if self.overrun else self.session.memory.read_u32(handle)
         self.session.memory.write(address, data)
         return address, len(data), len(data)
-
-    def _arguments(self, path: _Slice, source: _Slice, stop_at: _Slice) -> list[int]:
-        """The numbers that this version of ``process`` takes, in its order."""
-        options = self.options
-        count = len(self.session.function("process").type(self.session.store).params)
-        prints = True
-        layout = (
-            options.binary_next_line,
-            options.switch_case_indent,
-            options.space_redirects,
-            options.keep_padding,
-        )
-        head = [*path, *source, prints, options.keep_comments]
-        tail = [options.indent, *layout, options.minify]
-        if count == 19:
-            return [*head, *stop_at, options.variant, *tail, options.function_next_line]
-        if count not in {21, 22}:
-            raise GuestError(
-                f"this build of sh-syntax is not known: its function process has {count} parameters: expected 19, 21 or 22"
-            )
-        simplify = [options.simplify] if count == 22 else []
-        tail += [options.single_line, options.function_next_line]
-        return [*head, options.variant, *stop_at, options.recover_errors, *simplify, *tail]
 
     @staticmethod
     def _answer(text: str) -> str:
@@ -217,7 +247,7 @@ class ShSyntaxFormatter:
     @staticmethod
     def fits(session: HostSession) -> bool:
         """Whether the session's program is one of these."""
-        return session.exports >= {"wasmAlloc", "wasmFree", "process"}
+        return session.exports >= ShSyntaxFormatter.exports
 
 
 def find(session: HostSession) -> Formatter | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from tinyheap.guests.program import NATIVE, Program
 from tinyheap.heap.growth import FixedStep
 from tinyheap.hosts import Grants
 from tinyheap.recognize.facts import BlockHeap
-from tinyheap.transplanting import Options, parts
-from tinyheap.wasm import Module
+from tinyheap.report.html.demo_page import demo_page
+from tinyheap.transplanting import Options, parts, perform
+from tinyheap.wasm import Editor, Module
+from tinyheap.wasm.names import write_producers
 
 BUILD = Build("2", link_time=False, precise=True, tasks=False, explicit=True)
 HOST = """
@@ -110,8 +113,60 @@ def test_what_is_for_a_run_needs_one(gofmt: str) -> None:
     assert "add --verify" in done.stderr
 
 
-def test_two_things_on_standard_output_exclude_each_other(gofmt: str) -> None:
-    assert run(gofmt, "-o", "-", "--json").exit_code == ExitCode.USAGE
+@pytest.mark.parametrize("words", [("-o", "-", "--json"), ("--demo", "-", "--json"), ("--demo", "-", "-o", "-")])
+def test_two_things_on_standard_output_exclude_each_other(gofmt: str, words: tuple[str, ...]) -> None:
+    assert run(gofmt, *words).exit_code == ExitCode.USAGE
+
+
+def test_nothing_to_write_is_a_mistake(gofmt: str) -> None:
+    done = run(gofmt)
+    assert done.exit_code == ExitCode.USAGE
+    assert "name a file for the new module (-o), or for a page to try it (--demo)" in done.stderr
+
+
+def test_writes_a_page_to_try_it(gofmt: str) -> None:
+    done = run(gofmt, "--demo", "try.html", "-o", "fast.wasm", "--", "x.go")
+    assert (done.exit_code, done.output) == (0, "wrote fast.wasm\nwrote try.html\n")
+    assert Path("fast.wasm").read_bytes() == transplant(Path(gofmt).read_bytes())
+    page = Path("try.html").read_text()
+    wasm = Path(gofmt).read_bytes()
+    assert page == demo_page(wasm, perform(wasm), name=gofmt, text=texts.GO["medium"])
+
+
+def test_a_page_that_cannot_be_made_leaves_nothing_written(mutator: str) -> None:
+    done = run(mutator, "--demo", "try.html", "-o", "fast.wasm")
+    assert done.exit_code == ExitCode.CANNOT_READ
+    assert done.stderr.startswith("Error: mutator.wasm: the page cannot run this module: ")
+    assert not Path("fast.wasm").exists()
+
+
+def of_another_release(wasm: bytes) -> bytes:
+    """The module as a release of TinyGo's that nobody knows would have made it."""
+    editor = Editor(Module.parse(wasm))
+    editor.set_custom_section("producers", write_producers({"processed-by": {"TinyGo": "0.99.0"}}))
+    return editor.encode()
+
+
+def test_a_collector_in_doubt_needs_force(mutator: str) -> None:
+    Path(mutator).write_bytes(of_another_release(Path(mutator).read_bytes()))
+    done = run(mutator, "-o", "fast.wasm")
+    assert (done.exit_code, Path("fast.wasm").exists()) == (ExitCode.CANNOT_READ, False)
+    assert (
+        "mutator.wasm: this module's collector was recognized with doubt (collector: TinyGo 0.99.0 is not"
+        in done.stderr
+    )
+
+
+def test_force_verifies(mutator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(mutator).write_bytes(of_another_release(Path(mutator).read_bytes()))
+    done = run(mutator, "-o", "fast.wasm", "--force", "--host", "host.py")
+    assert done.exit_code == 0, done.output
+    assert "bytes of memory are the same" in done.stderr
+    Path("fast.wasm").unlink()
+    right = parts.constants
+    monkeypatch.setattr(parts, "constants", lambda *heap, **options: right(*heap, **options) | {"mallocs_at": 0})
+    done = run(mutator, "-o", "fast.wasm", "--force", "--host", "host.py")
+    assert (done.exit_code, Path("fast.wasm").exists()) == (ExitCode.FAILED, False)
 
 
 def test_a_module_that_cannot_be_transplanted_is_named(gofmt: str) -> None:
@@ -149,6 +204,32 @@ def test_statistics_are_exported(mutator: str) -> None:
         program.call("mutate", 3, 3000)
         counted = {name: program.session.read_global(f"tinyheap.{name}s") for name in parts.EVENTS}
     assert all(counted.values()), counted
+
+
+@pytest.mark.parametrize(
+    ("module", "clock"), [("gofmt-0.4.9", "gojs.runtime.ticks"), ("sh-syntax-0.4.0", "env.runtime.ticks")]
+)
+def test_collections_are_timed_by_a_clock_that_the_module_imports(module: str, clock: str) -> None:
+    wasm = guests_modules.read(module)
+    made = perform(wasm, Options(stats=True))
+    assert made.clock == clock
+    with Program.open(made.wasm, gc=NATIVE) as program:
+        program.start()
+        begun_s = time.perf_counter()
+        for _ in range(3):
+            program.driver().format(texts.kinds(module)["medium"])
+        run_ns = (time.perf_counter() - begun_s) * 1e9
+        collections = int(program.session.read_global("tinyheap.collections"))
+        collector_ns = int(program.session.read_global("tinyheap.nanoseconds"))
+    assert collections > 1
+    assert 1000 * collections < collector_ns < run_ns
+    assert Module.parse(perform(wasm).wasm).export("tinyheap.nanoseconds") is None
+
+
+def test_there_is_no_time_without_a_clock(mutator: str) -> None:
+    done = run(mutator, "-o", "fast.wasm", "--stats", "--report")
+    assert "timed: collections, by nothing: the module imports no clock" in done.stderr
+    assert Module.parse(Path("fast.wasm").read_bytes()).export("tinyheap.nanoseconds") is None
 
 
 def test_options_that_make_no_sense_are_refused(mutator: str) -> None:

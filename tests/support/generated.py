@@ -20,7 +20,7 @@ from tinyheap.profile.histograms import Bucket
 from tinyheap.profile.summary import Peak, Totals
 from tinyheap.recordings import schema
 from tinyheap.recordings.tables import Column, Table
-from tinyheap.report.html import contents, heap_contents, lab_contents
+from tinyheap.report.html import contents, demo_contents, heap_contents, lab_contents
 from typescript import interface
 
 RECORDINGS: Final = ROOT / "src" / "tinyheap" / "recordings"
@@ -98,6 +98,8 @@ LAB_INTERFACES: Final = (
     lab_contents.LabSummary,
 )
 """The same of the page of a sweep."""
+DEMO_INTERFACES: Final = (demo_contents.BridgeFunction, demo_contents.HeapPlaces, demo_contents.DemoFacts)
+"""The same of the page of a demo."""
 ROW_TYPES: Final = '''"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
 
 from __future__ import annotations
@@ -177,6 +179,12 @@ def lab_page_schema(_: str) -> str:
     return "\n".join([head, *map(interface, LAB_INTERFACES)])
 
 
+def demo_page_schema(_: str) -> str:
+    """What the code of a demo's page knows of its data."""
+    lines = _schema_head(demo_contents.__name__, demo_contents.COLUMNS)
+    return "\n".join([*lines, *map(interface, DEMO_INTERFACES)])
+
+
 def _schema_head(module: str, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield f"/** Facts and columns of a page, written from `{module}` by `make generated`: change that. */\n"
     yield from ["/** The names of columns, by the table that they are in. */", "export const COLUMNS = {"]
@@ -194,6 +202,7 @@ FILES: Final[dict[Path, Callable[[str], str]]] = {
     ROOT / "web" / "src" / "schema.ts": page_schema,
     ROOT / "web" / "src" / "heap" / "schema.ts": heap_page_schema,
     ROOT / "web" / "src" / "lab" / "schema.ts": lab_page_schema,
+    ROOT / "web" / "src" / "demo" / "schema.ts": demo_page_schema,
 }
 """What each file is to be, given what it is."""
 

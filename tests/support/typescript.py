@@ -54,7 +54,8 @@ def type_of(annotation: object) -> str:
     if origin in (Union, UnionType):
         return " | ".join(map(type_of, arguments))
     if origin in (list, tuple):
-        return f"{type_of(arguments[0])}[]"
+        element = type_of(arguments[0])
+        return f"({element})[]" if " | " in element else f"{element}[]"
     if inspect.isclass(annotation) and (is_dataclass(annotation) or issubclass(annotation, dict)):
         return annotation.__name__
     raise TypeError(f"there is nothing in JSON for {annotation}")

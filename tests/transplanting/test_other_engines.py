@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 
 SEEDS: Final = range(6)
 _COMPARE: Final = """
-async (modules, seeds) => {
+(modules, seeds) => {
   const memories = [];
   for (const module of modules) {
-    const bytes = Uint8Array.from(atob(module), (letter) => letter.charCodeAt(0));
-    const { instance } = await WebAssembly.instantiate(bytes, { env: { panic() {} } });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module), { env: { panic() {} } });
     instance.exports._start();
     const results = seeds.map((seed) => instance.exports.mutate(seed, 1500));
     memories.push([results, new Uint8Array(instance.exports.memory.buffer)]);
@@ -42,12 +42,17 @@ async (modules, seeds) => {
   };
 }
 """
+_FROM_BASE64: Final = "(module) => Uint8Array.from(atob(module), (letter) => letter.charCodeAt(0))"
 SHAPES: Final = [build for build in BUILDS if not build.link_time]
 
 
-def modules_of(build: Build) -> list[str]:
+def modules_of(build: Build) -> tuple[bytes, bytes]:
     wasm = collectors.compiled(build, SOURCE)
-    return [base64.b64encode(each).decode() for each in (wasm, perform(wasm).wasm)]
+    return wasm, perform(wasm).wasm
+
+
+def as_base64(build: Build) -> list[str]:
+    return [base64.b64encode(each).decode() for each in modules_of(build)]
 
 
 def hold(found: dict[str, Any]) -> None:
@@ -59,11 +64,13 @@ def hold(found: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("build", SHAPES, ids=str)
 def test_memory_is_the_same_in_node(build: Build) -> None:
-    call = f"({_COMPARE})(...JSON.parse(await new Response(process.stdin).text()))"
-    script = f"process.stdout.write(JSON.stringify(await {call}))"
+    script = (
+        "const [modules, seeds] = JSON.parse(await new Response(process.stdin).text());"
+        f"process.stdout.write(JSON.stringify(({_COMPARE})(modules.map({_FROM_BASE64}), seeds)))"
+    )
     done = subprocess.run(
         [needs.tool("node"), "--input-type=module", "--eval", script],
-        input=json.dumps([modules_of(build), list(SEEDS)]),
+        input=json.dumps([as_base64(build), list(SEEDS)]),
         capture_output=True,
         text=True,
         check=True,
@@ -80,7 +87,23 @@ def page(launch: Launch) -> Iterator[Page]:
 
 @pytest.mark.parametrize("build", SHAPES[:4], ids=str)
 def test_memory_is_the_same_in_a_browser(build: Build, page: Page) -> None:
-    hold(page.evaluate(f"([modules, seeds]) => ({_COMPARE})(modules, seeds)", [modules_of(build), list(SEEDS)]))
+    call = f"([modules, seeds]) => ({_COMPARE})(modules.map({_FROM_BASE64}), seeds)"
+    hold(page.evaluate(call, [as_base64(build), list(SEEDS)]))
+
+
+@pytest.mark.parametrize("build", SHAPES, ids=str)
+def test_memory_is_the_same_in_webkit_s_engine(build: Build, tmp_path: Path) -> None:
+    """JavaScriptCore, by its shell, which reads files but knows neither base64 nor standard input."""
+    places = [tmp_path / "before.wasm", tmp_path / "after.wasm"]
+    for place, wasm in zip(places, modules_of(build), strict=True):
+        place.write_bytes(wasm)
+    script = tmp_path / "compare.js"
+    script.write_text(
+        f"const modules = {json.dumps([str(place) for place in places])}.map((place) => readFile(place, 'binary'));"
+        f"print(JSON.stringify(({_COMPARE})(modules, {json.dumps(list(SEEDS))})))"
+    )
+    done = subprocess.run([needs.tool("jsc"), script], capture_output=True, text=True, check=True)
+    hold(json.loads(done.stdout))
 
 
 @pytest.mark.parametrize("build", BUILDS[:6], ids=str)

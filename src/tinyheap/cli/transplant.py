@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyheap.cli.exits import ExitCode
+from tinyheap.cli.libraries import load_numpy
 from tinyheap.cli.parameters import HOST, INPUT, OUTPUT, SIZE, Input, OutputTarget
 from tinyheap.cli.run import FolderType, GrowthType, RunCommand
 from tinyheap.errors import InputError, MalformedModuleError, UnsupportedGuestError
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
 )
 @click.argument("module", type=INPUT)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENTS]...")
-@click.option("-o", "--output", type=OUTPUT, required=True, help="Write the new module to this file.")
+@click.option("-o", "--output", type=OUTPUT, help="Write the new module to this file.")
+@click.option(
+    "--demo",
+    type=OUTPUT,
+    help="Write an HTML page to this file in which a formatter runs with both collectors, side by side; the file named behind "
+    "`--` is its first text.",
+)
 @click.option(
     "--growth",
     type=GrowthType(),
@@ -49,7 +56,10 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-names", is_flag=True, help="Name the added functions even in a module that has no names.")
 @click.option(
-    "--stats", is_flag=True, help="Count collections and growths in exported globals, such as tinyheap.collections."
+    "--stats",
+    is_flag=True,
+    help="Count collections and growths in exported globals, such as tinyheap.collections; and their nanoseconds, if the "
+    "module imports a clock.",
 )
 @click.option(
     "--report", "as_json", flag_value=False, default=None, help="Say what was replaced, and how much was added."
@@ -60,6 +70,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run both modules, with the arguments behind `--`, and write the new one only if it does the same: equal output, "
     "equal addresses of all objects, equal memory.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Transplant a module even where something speaks against what was recognized of its collector, and verify it.",
 )
 @click.option(
     "--host", type=HOST, metavar="FILE.py", help="With --verify: offer the program what this Python file defines."
@@ -78,8 +93,10 @@ def command(
     /,
     module: Input,
     words: tuple[str, ...],
-    output: OutputTarget,
+    output: OutputTarget | None,
+    demo: OutputTarget | None,
     verify: bool,
+    force: bool,
     host: Input | None,
     as_json: bool | None,
     **options: Any,  # noqa: ANN401 - see `_options`
@@ -90,25 +107,41 @@ def command(
     and spends less time on it.
     """
     arguments, own = (*words, *ctx.obj), None if host is None else HostFile.load(host.path)
-    if not verify and (arguments or host or options["folders"]):
-        raise click.UsageError("arguments, --host and --dir are for a run of both modules: add --verify", ctx)
-    if as_json and output.is_stream:
-        raise click.UsageError("--json and -o - exclude each other: both write to standard output", ctx)
+    runs = verify or force
+    outputs = [each for each in (output, demo) if each is not None]
+    _check_usage(
+        ctx, outputs, as_json=as_json, needs_run=bool(host or options["folders"] or (arguments and not demo)), runs=runs
+    )
     original = module.read()
     try:
-        made = perform(original, _options(options))
+        made = perform(original, _options(options), force=force)
+        page = _page(original, made, module, arguments) if demo else b""
     except (MalformedModuleError, UnsupportedGuestError) as error:
         raise type(error)(f"{module}: {error}") from error
-    found = _verified(original, made, arguments, own, options["folders"]) if verify else None
+    found = _verified(original, made, arguments, own, options["folders"]) if runs else None
     if found is None or not found.differences:
-        output.write(made.wasm)
-        click.echo(f"wrote {output}", err=True)
+        for target in outputs:
+            target.write(page if target is demo else made.wasm)
+            click.echo(f"wrote {target}", err=True)
     if as_json:
         click.echo(json.dumps(_summary(made, found)))
     elif as_json is False or found is not None:
         for line in (*(_lines(made) if as_json is False else ()), *(_verdict(found) if found else ())):
             click.echo(line, err=True)
     ctx.exit(ExitCode.FAILED if found is not None and found.differences else ExitCode.DONE)
+
+
+def _check_usage(
+    ctx: click.Context, outputs: list[OutputTarget], *, as_json: bool | None, needs_run: bool, runs: bool
+) -> None:
+    if not outputs:
+        raise click.UsageError(
+            "nothing to write: name a file for the new module (-o), or for a page to try it (--demo)", ctx
+        )
+    if needs_run and not runs:
+        raise click.UsageError("arguments, --host and --dir are for a run of both modules: add --verify", ctx)
+    if bool(as_json) + sum(each.is_stream for each in outputs) > 1:
+        raise click.UsageError("--json, -o - and --demo - exclude each other: all write to standard output", ctx)
 
 
 def _options(options: dict[str, Any]) -> Options:
@@ -120,6 +153,13 @@ def _options(options: dict[str, Any]) -> Options:
         keep_names=options["keep_names"],
         stats=options["stats"],
     )
+
+
+def _page(original: bytes, made: Transplant, module: Input, arguments: tuple[str, ...]) -> bytes:
+    load_numpy()
+    from tinyheap.report.html.demo_page import demo_page
+
+    return demo_page(original, made, name=str(module), text=_text(arguments[0]) if arguments else None).encode()
 
 
 def _verified(
@@ -165,6 +205,8 @@ def _lines(made: Transplant) -> Iterator[str]:
     yield "left: the original allocator and its collector, for when memory is out"
     if made.dropped_sections:
         yield f"dropped, since code has moved: {', '.join(made.dropped_sections)}"
+    if made.options.stats:
+        yield f"timed: collections, by {made.clock or 'nothing: the module imports no clock'}"
     needs = "bulk memory, as before" if made.uses_bulk_memory else "no more than WebAssembly 1.0 for memory"
     yield f"needs: {needs}"
 
@@ -189,6 +231,7 @@ def _summary(made: Transplant, found: Verification | None) -> dict[str, object]:
         "added_functions": made.added_functions,
         "dropped_sections": made.dropped_sections,
         "uses_bulk_memory": made.uses_bulk_memory,
+        "clock": made.clock,
     }
     if found is not None:
         summary["differences"] = found.differences

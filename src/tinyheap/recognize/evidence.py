@@ -12,15 +12,15 @@ class Notes:
 
     def __init__(self) -> None:
         self._ways: dict[str, list[str]] = defaultdict(list)
+        self._unconfirmed: dict[str, list[str]] = defaultdict(list)
         self._doubts: dict[str, list[str]] = defaultdict(list)
 
     def copy(self) -> Notes:
         """The same notes, to go on with in an attempt that may come to nothing."""
         copied = Notes()
-        for fact, ways in self._ways.items():
-            copied._ways[fact] += ways
-        for fact, doubts in self._doubts.items():
-            copied._doubts[fact] += doubts
+        for own, others in zip(self._lists(), copied._lists(), strict=True):
+            for fact, phrases in own.items():
+                others[fact] += phrases
         return copied
 
     def found(self, fact: str, how: str) -> None:
@@ -29,7 +29,7 @@ class Notes:
             self._ways[fact].append(how)
 
     def doubt(self, fact: str, why: str) -> None:
-        """What speaks against a fact."""
+        """What speaks against a fact: something else may be it just as well."""
         self._doubts[fact].append(why)
 
     def check(self, fact: str, agrees: bool, how: str) -> None:
@@ -37,19 +37,19 @@ class Notes:
         if agrees:
             self.found(fact, how)
         else:
-            self.doubt(fact, f"but not: {how}")
+            self._unconfirmed[fact].append(f"but not: {how}")
 
     def evidence(self) -> dict[str, Evidence]:
         """All of it, by fact."""
-        result = {}
-        for fact in [*self._ways, *(fact for fact in self._doubts if fact not in self._ways)]:
-            ways, doubts = self._ways.get(fact, []), self._doubts.get(fact, [])
-            confidence = (
-                Confidence.UNKNOWN
-                if not ways
-                else Confidence.CERTAIN
-                if len(ways) > 1 and not doubts
-                else Confidence.LIKELY
-            )
-            result[fact] = Evidence(confidence, (*ways, *doubts))
-        return result
+        facts = dict.fromkeys(fact for phrases in self._lists() for fact in phrases)
+        return {fact: self._evidence(*(phrases.get(fact, []) for phrases in self._lists())) for fact in facts}
+
+    def _lists(self) -> tuple[dict[str, list[str]], ...]:
+        return self._ways, self._unconfirmed, self._doubts
+
+    @staticmethod
+    def _evidence(ways: list[str], unconfirmed: list[str], doubts: list[str]) -> Evidence:
+        against = [*unconfirmed, *doubts]
+        is_certain = len(ways) > 1 and not against
+        confidence = Confidence.CERTAIN if is_certain else Confidence.LIKELY if ways else Confidence.UNKNOWN
+        return Evidence(confidence, (*ways, *against), tuple(doubts))

@@ -39,6 +39,8 @@ class Evidence:
 
     confidence: Confidence
     how: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """Those phrases that speak against the fact: something else may be it just as well."""
 
 
 class StackScan(Enum):

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tinyheap.errors import MalformedModuleError, UnsupportedGuestError
+from tinyheap.heap.collectors import RELEASES
 from tinyheap.recognize.codesearch import CodeSearch
 from tinyheap.recognize.evidence import Notes
 from tinyheap.recognize.facts import (
@@ -212,6 +213,9 @@ def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler
     collector = "precise" if heap.is_precise else "conservative"
     served = _PARTLY.format(functions=", ".join(map(str, heap.uncovered))) if heap.uncovered else _SERVED
     notes.found("collector", "the block table, and the header in front of objects")
+    release = re.match(r"\d+\.\d+", version or "")
+    if version is not None and (release is None or RELEASES.get(release[0]) is not heap.collector):
+        notes.doubt("collector", f"TinyGo {version} is not known to have it, but 0.20 to 0.39")
     return _guest(
         module,
         "TinyGo",

@@ -411,7 +411,7 @@ def replay(
             progress(player.step)
     if player.stray:
         raise TraceError(fault_message(player.step, trace.step(player.step), Fault.STRAY_WRITE))
-    return _result(stage, player, engine_name_of(engine_type))
+    return result_of(stage, player, engine_name_of(engine_type))
 
 
 def _fitting(mark_stack_entries: int | None, stage: Stage) -> int:
@@ -823,7 +823,8 @@ class TracedFinalizers:
         )
 
 
-def _result(stage: Stage, player: Player, engine: str) -> Replay:
+def result_of(stage: Stage, player: Player, engine: str) -> Replay:
+    """What a player tells after its last step."""
     geometry = stage.geometry.resized(player.heap_bytes)
     total_ns, alloc_ns, mark_ns, sweep_ns = player.times_ns
     free_blocks, heads, _ = player.census

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from tinyheap.wasm import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tinyheap.wasm import Editor, Module
-    from tinyheap.wasm.entities import Body
+    from tinyheap.wasm.entities import Body, FunctionType
     from tinyheap.wasm.immediates import ValueType
 
 
@@ -26,10 +26,18 @@ class Merger:
         kernel: What the functions are taken from.
         parts: The code that stands for a call of each import, by its name.
         prefix: What is put in front of the functions' names; None leaves them without.
+        around: By the names of functions, what makes another function of one, by its index and type, to be called instead.
     """
 
-    def __init__(self, editor: Editor, kernel: Module, parts: Mapping[str, Code], prefix: str | None) -> None:
-        self._editor, self._kernel, self._parts, self._prefix = editor, kernel, parts, prefix
+    def __init__(
+        self,
+        editor: Editor,
+        kernel: Module,
+        parts: Mapping[str, Code],
+        prefix: str | None,
+        around: Mapping[str, Callable[[int, FunctionType], int]],
+    ) -> None:
+        self._editor, self._kernel, self._parts, self._prefix, self._around = editor, kernel, parts, prefix, around
         self._added: dict[int, int] = {}
 
     @property
@@ -50,9 +58,9 @@ class Merger:
             code, local_types = self._code(index)
             declared, name = self._kernel.function_type(index), self._kernel.function_name(index)
             title = None if self._prefix is None else f"{self._prefix}{name}"
-            self._added[index] = self._editor.add_function(
-                declared.parameters, declared.results, code, local_types, title
-            )
+            added = self._editor.add_function(declared.parameters, declared.results, code, local_types, title)
+            around = self._around.get(name or "")
+            self._added[index] = added if around is None else around(added, declared)
         return self._added[index]
 
     def _code(self, index: int) -> tuple[Code, list[ValueType]]:

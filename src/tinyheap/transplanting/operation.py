@@ -29,6 +29,7 @@ from tinyheap.recognize.facts import BlockHeap, Role
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.transplanted import SECTION, Transplanted, encode_transplanted, transplanted
 from tinyheap.transplanting import parts
+from tinyheap.transplanting.clock import Stopwatch, find_clock
 from tinyheap.transplanting.merging import Merger, local_types_of
 from tinyheap.transplanting.options import Options
 from tinyheap.units import WASM_PAGE_BYTES
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "tinyheap."
 """Of the names of functions that are added."""
 _DEFAULT: Final = Options()
+_UNUSED: Final = "zero_size"
+"""The fact that no kernel needs: the original allocator serves objects of size 0."""
 _BULK_MEMORY: Final = ("memory.fill", "memory.copy", "memory.init", "data.drop")
 
 
@@ -63,6 +66,8 @@ class Transplant:
     dropped_sections: tuple[str, ...]
     """Custom sections that held offsets into code, which has moved: debug information above all."""
     uses_bulk_memory: bool
+    clock: str | None
+    """The imported function by which collections are timed, with its module; None where they are not, or there is none."""
 
     @property
     def added_bytes(self) -> int:
@@ -70,29 +75,30 @@ class Transplant:
         return len(self.wasm) - self.original_bytes
 
 
-def transplant(module: bytes, options: Options = _DEFAULT) -> bytes:
+def transplant(module: bytes, options: Options = _DEFAULT, *, force: bool = False) -> bytes:
     """A module with tinyheap's collector in it, in place of TinyGo's.
 
     Args:
         module: A WebAssembly module that TinyGo 0.20 to 0.39 compiled.
         options: How it is to run its heap; by default to the byte as before.
+        force: Whether to do it even where something speaks against what was recognized; `verify` the result then.
 
     Raises:
         MalformedModuleError: It is not a module.
-        UnsupportedGuestError: Its collector cannot be replaced, or was already.
+        UnsupportedGuestError: Its collector cannot be replaced, or was already; or it is in doubt where its parts lie.
     """
-    return perform(module, options).wasm
+    return perform(module, options, force=force).wasm
 
 
-def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
+def perform(module: bytes, options: Options = _DEFAULT, *, force: bool = False) -> Transplant:
     """As `transplant`, and says what was done.
 
     Raises:
         MalformedModuleError: It is not a module.
-        UnsupportedGuestError: Its collector cannot be replaced, or was already.
+        UnsupportedGuestError: As by `transplant`.
     """
     parsed = Module.parse(module)
-    heap = replaceable_heap(parsed, identify(parsed))
+    heap = replaceable_heap(parsed, identify(parsed), force=force)
     editor = Editor(parsed)
     operation = Operation(parsed, heap, editor, options)
     operation.perform()
@@ -108,18 +114,20 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
         len(after.functions) - len(parsed.functions),
         tuple(dropped_sections(parsed, after)),
         operation.uses_bulk_memory,
+        operation.clock.name if operation.clock else None,
     )
 
 
-def replaceable_heap(module: Module, guest: Guest) -> BlockHeap:
+def replaceable_heap(module: Module, guest: Guest, *, force: bool = False) -> BlockHeap:
     """The heap of a module that a collector can be written into.
 
     Args:
         module: The module.
         guest: What it was recognized as.
+        force: Whether doubts about what was recognized are to be put up with.
 
     Raises:
-        UnsupportedGuestError: There is none; says what works for the module.
+        UnsupportedGuestError: There is none, or it is in doubt; says what works for the module.
     """
     before = transplanted(module)
     if before is not None:
@@ -133,6 +141,12 @@ def replaceable_heap(module: Module, guest: Guest) -> BlockHeap:
             "and later, which can be replaced while it runs (`tinyheap run`), but not in the module: only those up to 0.39 can"
         )
     heap = block_heap(guest)
+    doubts = [f"{fact}: {doubt}" for fact, found in guest.evidence.items() if fact != _UNUSED for doubt in found.doubts]
+    if doubts and not force:
+        raise UnsupportedGuestError(
+            f"this module's collector was recognized with doubt ({'; '.join(doubts)}); --force writes another one in "
+            "nevertheless, and runs both modules to verify that it does the same"
+        )
     parts.check(heap)
     if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) != 1:
         raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")
@@ -165,6 +179,7 @@ class Operation:
         self.state = parts.add_globals(editor)
         self.prefix = PREFIX if options.keep_names or _has_names(module) else None
         """Of the names of functions that are added; None where they get none."""
+        self.clock = find_clock(module) if options.stats else None
 
     def perform(self, hooks: Hooks | None = None) -> None:
         """All steps."""
@@ -193,7 +208,8 @@ class Operation:
     def _merger(self, hooked: Mapping[str, Code]) -> Merger:
         counted = parts.counted(self._editor) if self._options.stats else parts.uncounted()
         code = {**self.heap_parts, **counted, **parts.untold(), **hooked, "original_alloc": self._ask_original()}
-        return Merger(self._editor, kernel(), code, self.prefix)
+        around = {f"collect_{self._kind}": Stopwatch(self._editor, self.clock).timed} if self.clock else {}
+        return Merger(self._editor, kernel(), code, self.prefix, around)
 
     @property
     def _kind(self) -> str:

@@ -28,7 +28,8 @@ class Options:
         clear_blocks: Whether objects are zeroed to the end of their last block, and not only as far as was asked for.
         bulk_memory: Whether `memory.fill` and `memory.copy` may be used; None where the module uses them itself.
         keep_names: Whether the added functions have names even in a module that has none.
-        stats: Whether it is counted what the collector does, in exported globals (`tinyheap.collections` and others).
+        stats: Whether it is counted what the collector does, in exported globals (`tinyheap.collections` and others), and, by
+            a clock that the module imports, how long that takes (`tinyheap.nanoseconds`).
 
     Raises:
         PolicyError: The growth cannot be written as code, or has a limit of its own.

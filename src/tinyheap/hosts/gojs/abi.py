@@ -84,6 +84,15 @@ SHAPES = {
 }
 
 
+def shape_of(name: str, signature: Signature) -> tuple[Shape, bool] | None:
+    """The shape of a function of ``syscall/js`` with that type, and whether it is of the addressed ABI."""
+    shape = SHAPES.get(name)
+    for context_words in CONTEXT_WORDS:
+        if shape is not None and shape.signature(context_words) == signature:
+            return shape, context_words > 0
+    return None
+
+
 class Words:
     """Reads values from a program's words and memory, and writes them back.
 

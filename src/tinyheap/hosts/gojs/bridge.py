@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinyheap.errors import HostError
-from tinyheap.hosts.gojs.abi import CONTEXT_WORDS, SHAPES, Served, Shape, Words
+from tinyheap.hosts.gojs.abi import Served, Words, shape_of
 from tinyheap.hosts.gojs.promises import ScriptPromise
 from tinyheap.hosts.gojs.realm import WASM_BRIDGE, length_of
 from tinyheap.hosts.gojs.references import ValueTable
@@ -51,7 +51,8 @@ MODULES = ("gojs", "env")
 """Under which names programs import the bridge; ``env`` before TinyGo 0.29."""
 
 _NESTED_EVENTS_LIMIT = 32
-_PREFIX = "syscall/js."
+PREFIX = "syscall/js."
+"""Of the names of its functions that handle values."""
 
 
 class Bridge(SoleOwner):
@@ -97,19 +98,19 @@ class Bridge(SoleOwner):
         if runtime is not None:
             define_method(linker, wanted, runtime.__get__(self))
             return True
-        served = self._serve(wanted.name.removeprefix(_PREFIX), wanted.signature)
-        if served is None or not wanted.name.startswith(_PREFIX):
+        served = self._serve(wanted.name.removeprefix(PREFIX), wanted.signature)
+        if served is None or not wanted.name.startswith(PREFIX):
             return False
         self._served.append(served)
         define_method(linker, wanted, served.serve)
         return True
 
     def _serve(self, name: str, signature: Signature) -> Served | None:
-        found = _shape_of(name, signature)
+        found = shape_of(name, signature)
         if found is None:
             return None
         shape, addressed = found
-        return Served(_PREFIX + name, shape, addressed, partial(_VALUE_FUNCTIONS[name], self), self._words)
+        return Served(PREFIX + name, shape, addressed, partial(_VALUE_FUNCTIONS[name], self), self._words)
 
     def functions(self) -> dict[str, ScriptFunction]:
         """The functions that the program has put into the global object, by name.
@@ -328,18 +329,9 @@ _VALUE_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _shape_of(name: str, signature: Signature) -> tuple[Shape, bool] | None:
-    """The shape of a function of ``syscall/js`` with that type, and whether it is of the addressed ABI."""
-    shape = SHAPES.get(name)
-    for context_words in CONTEXT_WORDS:
-        if shape is not None and shape.signature(context_words) == signature:
-            return shape, context_words > 0
-    return None
-
-
 def is_served(name: str, signature: Signature) -> bool:
     """Whether a bridge serves an import of that name, from any of `MODULES`."""
-    is_value_function = name.startswith(_PREFIX) and _shape_of(name.removeprefix(_PREFIX), signature) is not None
+    is_value_function = name.startswith(PREFIX) and shape_of(name.removeprefix(PREFIX), signature) is not None
     return is_value_function or (name, signature) in _RUNTIME
 
 

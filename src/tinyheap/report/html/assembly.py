@@ -45,25 +45,34 @@ _PAGE: Final = """\
 """
 
 
-def assembled(page: str, title: str, data: Mapping[str, str]) -> str:
+def assembled(page: str, title: str, data: Mapping[str, str], *, runs_modules: bool = False) -> str:
     """The whole page.
 
     Args:
         page: Which one, a folder of `page/`.
         title: For the browser's tab.
         data: What `packing.pack` made, by the ids that the page's code reads.
+        runs_modules: Whether it runs WebAssembly, and workers with code of its own.
     """
     script, style = _asset(page, "page.js"), _asset(page, "page.css")
     scripts = (f'<script type="text/plain" id="{name}">{container}</script>' for name, container in data.items())
     return _PAGE.format(
-        policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
+        policy=_policy(script, style, runs_modules=runs_modules),
         title=html.escape(title),
         icon=_ICON,
         style=style,
         licenses=_asset(page, "licenses.txt"),
         data="\n".join(scripts),
         script=script,
+    )
+
+
+def _policy(script: str, style: str, *, runs_modules: bool) -> str:
+    """What the page may do: run this script, and nothing that comes from elsewhere."""
+    scripts, workers = (" 'wasm-unsafe-eval'", "blob:") if runs_modules else ("", "'none'")
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'{scripts}; worker-src {workers}; style-src '{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
