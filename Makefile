@@ -102,12 +102,13 @@ BUILD := build
 CLANG ?= clang-14
 WASM_LD ?= wasm-ld-14
 
-kernel: ## Compile the collector that is written into modules (needs clang-14 and lld-14)
+kernel: ## Compile the collectors that are written into modules (needs clang-14 and lld-14)
 	@mkdir -p $(BUILD)
-	@$(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default \
-	  -Wall -Wextra -Werror -Wno-unused-parameter -c $(TRANSPLANT)/next_fit.c -o $(BUILD)/next_fit.o
-	@$(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 $(BUILD)/next_fit.o -o $(BUILD)/next_fit.wasm
-	@cp $(BUILD)/next_fit.wasm $(TRANSPLANT)/ && chmod 644 $(TRANSPLANT)/next_fit.wasm
+	@for name in next_fit best_fit; do \
+	  $(CLANG) --target=wasm32 -mcpu=mvp -Os -ffreestanding -fno-builtin -fvisibility=default \
+	    -Wall -Wextra -Werror -Wno-unused-parameter -c $(TRANSPLANT)/$$name.c -o $(BUILD)/$$name.o && \
+	  $(WASM_LD) --no-entry --allow-undefined --import-memory --export-dynamic -O2 $(BUILD)/$$name.o -o $(BUILD)/$$name.wasm && \
+	  cp $(BUILD)/$$name.wasm $(TRANSPLANT)/ && chmod 644 $(TRANSPLANT)/$$name.wasm || exit 1; done
 
 web: web/node_modules ## Build the code of the HTML report from web/ into the package (needs npm)
 	@npm run --prefix web --silent build

@@ -10,6 +10,9 @@ What becomes of a module:
     the original alloc     a copy, which is asked where there is no memory, so that it ends as it ever did, and for size 0
     memory.size            less the pages that the kernel added for itself, which the original does not have
     two globals            how many pages those are, and where the kernel's bitmap lies
+
+Of a module of TinyGo 0.40 or later: its own functions stay, and the kernel runs ahead of its marking (`ahead`).  Of both:
+
     custom sections        `producers` says who did it; `tinyheap.transplant` holds the heap's facts (recognize/transplanted.py)
 
 The heap's variables, its block table and its objects stay where they are and what they are: memory is the original's to the
@@ -25,10 +28,11 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap import __version__
 from tinyheap.errors import UnsupportedGuestError
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.transplanted import SECTION, Transplanted, encode_transplanted, transplanted
 from tinyheap.transplanting import parts
+from tinyheap.transplanting.ahead import run_ahead
 from tinyheap.transplanting.merging import Merger, local_types_of
 from tinyheap.transplanting.options import Options
 from tinyheap.units import WASM_PAGE_BYTES
@@ -51,13 +55,14 @@ class Transplant:
     """A transplanted module, and what was done to it."""
 
     wasm: bytes = field(repr=False)
-    heap: BlockHeap = field(repr=False)
+    heap: BlockHeap | BestFitHeap = field(repr=False)
     """Where its heap's parts are, which holds for both modules."""
     options: Options
     original_bytes: int
     """The size of the module before."""
     replaced: tuple[int, ...]
-    """The functions that have another body now: the allocator, and those that collect."""
+    """The functions that have another body now: the allocator, and those that collect; where the kernel runs ahead of marking,
+    those that scan."""
     added_functions: int
     dropped_sections: tuple[str, ...]
     """Custom sections that held offsets into code, which has moved: debug information above all."""
@@ -73,7 +78,7 @@ def transplant(module: bytes, options: Options = _DEFAULT) -> bytes:
     """A module with tinyheap's collector in it, in place of TinyGo's.
 
     Args:
-        module: A WebAssembly module that TinyGo 0.20 to 0.39 compiled.
+        module: A WebAssembly module that TinyGo 0.20 or later compiled.
         options: How it is to run its heap; by default to the byte as before.
 
     Raises:
@@ -94,7 +99,7 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
     heap = replaceable_heap(parsed)
     uses_bulk_memory = _has_bulk_memory(parsed) if options.bulk_memory is None else options.bulk_memory
     editor = Editor(parsed)
-    _Operation(parsed, heap, editor, options, uses_bulk_memory).perform()
+    replaced = _Operation(parsed, heap, editor, options, uses_bulk_memory).perform()
     wasm = editor.encode()
     after = Module.parse(wasm)
     return Transplant(
@@ -102,14 +107,14 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
         heap,
         options,
         len(module),
-        tuple(redirect.function for redirect in heap.redirects),
+        replaced,
         len(after.functions) - len(parsed.functions),
         tuple(_dropped(parsed, after)),
         uses_bulk_memory,
     )
 
 
-def replaceable_heap(module: Module) -> BlockHeap:
+def replaceable_heap(module: Module) -> BlockHeap | BestFitHeap:
     """The heap of a module that a collector can be written into.
 
     Raises:
@@ -121,16 +126,13 @@ def replaceable_heap(module: Module) -> BlockHeap:
             f"tinyheap {before.version} has written its collector into this module already; "
             "transplant the module that it was made from"
         )
+    if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) > 1:
+        raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")
     guest = identify(module)
     if guest.best_fit is not None:
-        raise UnsupportedGuestError(
-            f"this module ({guest.runtime} {guest.version}, collector: {guest.collector}) has the collector of TinyGo 0.40 "
-            "and later, which can be replaced while it runs (`tinyheap run`), but not in the module: only those up to 0.39 can"
-        )
+        return guest.best_fit
     heap = block_heap(guest)
     parts.check(heap)
-    if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) != 1:
-        raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")
     return heap
 
 
@@ -138,28 +140,89 @@ class _Operation:
     """One transplant: what it is done to, and each step of it."""
 
     def __init__(
-        self, module: Module, heap: BlockHeap, editor: Editor, options: Options, uses_bulk_memory: bool
+        self,
+        module: Module,
+        heap: BlockHeap | BestFitHeap,
+        editor: Editor,
+        options: Options,
+        uses_bulk_memory: bool,
     ) -> None:
         self._module, self._heap, self._editor, self._options = module, heap, editor, options
         self._uses_bulk_memory = uses_bulk_memory
-        self._state = parts.add_globals(editor)
-        self._prefix = PREFIX if options.keep_names or _has_names(module) else None
 
-    def perform(self) -> None:
-        """All steps."""
+    def perform(self) -> tuple[int, ...]:
+        """All steps; returns the functions that were changed."""
+        module, heap, editor, options = self._module, self._heap, self._editor, self._options
+        prefix = PREFIX if options.keep_names or _has_names(module) else None
+        if isinstance(heap, BestFitHeap):
+            changed = run_ahead(module, heap, editor, kernel("best_fit"), options, prefix)
+        else:
+            replacement = _Replacement(
+                module, heap, editor, options, prefix, uses_bulk_memory=self._uses_bulk_memory
+            )
+            changed = replacement.perform()
+        self._limit_memory()
+        self._say_so()
+        return changed
+
+    def _limit_memory(self) -> None:
+        """Let the engine refuse what is too much, so that the original's own last try is refused as well."""
+        if self._options.limit_bytes is None:
+            return
+        limits = self._module.memories[0].type.limits
+        pages = self._options.limit_bytes // WASM_PAGE_BYTES
+        if pages < limits.minimum:
+            raise UnsupportedGuestError(
+                f"invalid limit of {self._options.limit_bytes} bytes: the module's memory begins with "
+                f"{limits.minimum * WASM_PAGE_BYTES}; expected as much or more"
+            )
+        self._editor.set_maximum(0, pages if limits.maximum is None else min(pages, limits.maximum))
+
+    def _say_so(self) -> None:
+        producers = {name: dict(tools) for name, tools in self._module.producers.items()}
+        producers.setdefault("processed-by", {})["tinyheap"] = __version__
+        self._editor.set_custom_section("producers", write_producers(producers))
+        self._editor.set_custom_section(SECTION, encode_transplanted(self._transplanted))
+
+    @property
+    def _transplanted(self) -> Transplanted:
+        heap = self._heap
+        if isinstance(heap, BestFitHeap):
+            return Transplanted(__version__, best_fit=heap)
+        return Transplanted(__version__, heap)
+
+
+class _Replacement:
+    """The next-fit kernel in place of a module's collector: each step of it."""
+
+    def __init__(
+        self,
+        module: Module,
+        heap: BlockHeap,
+        editor: Editor,
+        options: Options,
+        prefix: str | None,
+        *,
+        uses_bulk_memory: bool,
+    ) -> None:
+        self._module, self._heap, self._editor, self._options = module, heap, editor, options
+        self._uses_bulk_memory, self._prefix = uses_bulk_memory, prefix
+        self._state = parts.add_globals(editor)
+
+    def perform(self) -> tuple[int, ...]:
+        """All steps; returns the functions that have another body."""
         self._hide_extra_pages()
         merger = self._merger()
         self._replace_alloc(merger)
         self._replace_collections(merger)
-        self._limit_memory()
-        self._say_so()
+        return tuple(redirect.function for redirect in self._heap.redirects)
 
     def _merger(self) -> Merger:
         editor, options = self._editor, self._options
         code = parts.parts_of(editor, self._heap, self._state, growth=options.growth, clear_blocks=options.clear_blocks)
         code |= parts.counted(editor) if options.stats else parts.uncounted()
         code["original_alloc"] = self._ask_original()
-        merger = Merger(editor, kernel(), code, self._prefix)
+        merger = Merger(editor, kernel("next_fit"), code, self._prefix)
         # The loops are the kernel's own functions, which need none of its imports.
         if self._uses_bulk_memory:
             code["fill"], code["copy"] = Code().memory_fill(0), Code().memory_copy(0, 0)
@@ -218,30 +281,10 @@ class _Operation:
     def _is_in_chain(self, function: int) -> bool:
         return any(frame.function == function for frame in self._heap.mark_stack.root_chain)
 
-    def _limit_memory(self) -> None:
-        """Let the engine refuse what is too much, so that the original's own last try is refused as well."""
-        if self._options.limit_bytes is None:
-            return
-        limits = self._module.memories[0].type.limits
-        pages = self._options.limit_bytes // WASM_PAGE_BYTES
-        if pages < limits.minimum:
-            raise UnsupportedGuestError(
-                f"invalid limit of {self._options.limit_bytes} bytes: the module's memory begins with "
-                f"{limits.minimum * WASM_PAGE_BYTES}; expected as much or more"
-            )
-        self._editor.set_maximum(0, pages if limits.maximum is None else min(pages, limits.maximum))
-
-    def _say_so(self) -> None:
-        producers = {name: dict(tools) for name, tools in self._module.producers.items()}
-        producers.setdefault("processed-by", {})["tinyheap"] = __version__
-        self._editor.set_custom_section("producers", write_producers(producers))
-        self._editor.set_custom_section(SECTION, encode_transplanted(Transplanted(__version__, self._heap)))
-
-
 @cache
-def kernel() -> Module:
-    """The kernel's functions, which `make kernel` compiles."""
-    return Module.parse((files("tinyheap.transplanting") / "kernel" / "next_fit.wasm").read_bytes())
+def kernel(collector: str) -> Module:
+    """A kernel's functions, which `make kernel` compiles: `next_fit` or `best_fit`."""
+    return Module.parse((files("tinyheap.transplanting") / "kernel" / f"{collector}.wasm").read_bytes())
 
 
 def _has_names(module: Module) -> bool:
