@@ -8,6 +8,7 @@ developer's machine takes the quick share of the rest; a run with `CI=true` take
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
@@ -36,7 +37,7 @@ pytest_collect_file = Sybil(
 pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
 hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
 
@@ -58,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, and skips slow tests in a quick run, and long ones unless they are asked for."""
     _mark_further_programs(items)
+    _mark_all_but_a_share(items)
     # Workers take files in this order, and one that gets a long file last has the others wait for it.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
@@ -80,6 +82,21 @@ def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if any(isinstance(value, str) and value in further for value in parameters):
             item.add_marker(pytest.mark.slow)
+
+
+def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
+    """Marks as slow, of a test with a share, the cases that a quick run leaves out; those that it takes lie evenly."""
+    cases = defaultdict[tuple[int, str], list[pytest.Item]](list)
+    for item in items:
+        share = item.get_closest_marker("share")
+        if share is not None and item.get_closest_marker("slow") is None:
+            (count,) = share.args
+            cases[count, item.nodeid.partition("[")[0]].append(item)
+    for (count, _), of_one_test in cases.items():
+        taken = {number * len(of_one_test) // count for number in range(count)}
+        for number, item in enumerate(of_one_test):
+            if number not in taken:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

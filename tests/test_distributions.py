@@ -123,6 +123,7 @@ class TestWheel:
 
 
 class TestPureWheel:
+    @pytest.mark.slow
     def test_claims_no_platform(self, pure_wheel: Path) -> None:
         assert compiled_modules(pure_wheel) == set()
         assert pure_wheel.name == f"{NAME}-py3-none-any.whl"

@@ -228,18 +228,21 @@ class TestInstallation:
         assert result.stdout.split() == [f"{target}/tinyheap/__init__.py", "Model", "model"], result.stderr
         assert result.stderr.count("SlowEngineWarning: the compiled kernel is not there") == 1
 
+    @pytest.mark.slow
     def test_without_a_compiler_the_model_serves(self, source: Path, tmp_path: Path) -> None:
         target = tmp_path / "site"
         installed = self.install(source, target, CC="false", TINYHEAP_REQUIRE_KERNEL="0")
         assert installed.returncode == 0, installed.stderr
         self.check_model_serves(target)
 
+    @pytest.mark.slow
     def test_without_cython_the_model_serves(self, source: Path, tmp_path: Path, no_cython: str) -> None:
         target = tmp_path / "site"
         installed = self.install(source, target, PYTHONPATH=no_cython, TINYHEAP_REQUIRE_KERNEL="0")
         assert installed.returncode == 0, installed.stderr
         self.check_model_serves(target, no_cython)
 
+    @pytest.mark.slow
     def test_a_required_kernel_needs_a_compiler(self, source: Path, tmp_path: Path) -> None:
         installed = self.install(source, tmp_path / "site", CC="false", TINYHEAP_REQUIRE_KERNEL="1")
         assert installed.returncode != 0

@@ -162,6 +162,7 @@ def test_buffers(guest, gives_back):
     ],
     ids=lambda each: each[:20],
 )
+@pytest.mark.share(1)
 def test_a_marker_that_says_nothing_fails_the_test(marker: str, why: str, plain: Run) -> None:
     result = plain(f"import pytest\n@pytest.mark.{marker}\ndef test_it():\n    pass\n")
     result.assert_outcomes(failed=1)
@@ -272,6 +273,7 @@ def test_recordings_are_kept_and_replaced(run: Run, pytester: pytest.Pytester) -
 @pytest.mark.parametrize(
     ("options", "prefixes"), [((), {""}), (("--dist", "each"), {"gw0/", "gw1/"})], ids=["load", "each"]
 )
+@pytest.mark.share(1)
 def test_with_xdist_each_test_has_its_recordings(
     run: Run, pytester: pytest.Pytester, options: tuple[str, ...], prefixes: set[str]
 ) -> None:
@@ -281,6 +283,7 @@ def test_with_xdist_each_test_has_its_recordings(
     assert {re.sub("[^/]*$", "", name) for name in found} == prefixes
 
 
+@pytest.mark.slow
 def test_with_xdist_a_failing_test_shows_its_sites(run: Run) -> None:
     result = run('@pytest.mark.heap_limit("1 KiB")\ndef test_over(gofmt):\n    gofmt.format(SOURCE)\n', "-n", "1")
     result.assert_outcomes(failed=1)

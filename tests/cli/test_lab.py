@@ -160,6 +160,7 @@ def test_what_makes_no_sense_beside_a_device_is_a_usage_error(words: list[str], 
     assert why in " ".join(said.stderr.split())
 
 
+@pytest.mark.slow
 def test_under_a_limit_it_is_said_which_start_ends_best() -> None:
     shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
     Path("a.go").write_text("package a")

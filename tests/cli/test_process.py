@@ -67,6 +67,7 @@ PLACES: Final = [forks.CLOSED, *(pytest.param(each, marks=pytest.mark.slow) for 
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.slow
 def test_an_output_that_takes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     for words, ended in zip(PRINTING, forks.run([(words, {1: place}) for words in PRINTING]), strict=True):
@@ -149,6 +150,7 @@ sys.meta_path.insert(0, Interrupting())
         ("tinyheap.heap.nextfit._kernel", ["replay", "none"]),
     ],
 )
+@pytest.mark.share(3)
 def test_while_it_starts(library: str, words: list[str]) -> None:
     ended = subprocess.run(
         tinyheap(*words, before=AT_IMPORT.format(name=library)),
@@ -214,6 +216,7 @@ def work(*_, **__):
 
 
 @pytest.mark.parametrize("swallower", SWALLOWING)
+@pytest.mark.share(2)
 def test_an_interrupt_is_not_lost(swallower: str) -> None:
     """What it was lost to, for a minute and longer."""
     code = SWALLOWING[swallower]
@@ -271,6 +274,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
     ids=" ".join,
 )
 @pytest.mark.parametrize("after_s", [0.0, 0.3])
+@pytest.mark.share(3)
 def test_while_it_works(words: list[str], after_s: float) -> None:
     """Interrupted when the command has begun; what it wrote is whole, or not there."""
     make_recording(Path("r.tinyheap"), events=20_000)

@@ -96,6 +96,7 @@ def test_options_are_those_of_run() -> None:
 
 
 @pytest.mark.parametrize("module", ["gofmt-0.4.9", "gofmt-0.7.3", "sh-syntax-0.6.0"])
+@pytest.mark.share(1)
 def test_a_sample_is_recorded_by_its_seed_and_marked(module: str) -> None:
     Path("a.sh").write_text("f() { echo $1; }\n" * 300)
     text = "a.sh" if module.startswith("sh") else "a.go"

@@ -87,6 +87,7 @@ def evaluated(program: Program, items: int) -> bytes:
     return program.memory.read(result >> 32, result)
 
 
+@pytest.mark.slow
 def test_a_list_that_is_too_long_for_the_stack_is_told_from_the_allocator_that_trapped() -> None:
     wasm = guests_modules.read("gofeatureflag-1.1.0")
     assert ended(wasm, lambda program: evaluated(program, 154)) == Ending(EndKind.FINISHED)
@@ -119,6 +120,7 @@ def drive(program):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.share(1)
 def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     module = str(guests_modules.path("gofeatureflag-1.1.0"))
@@ -285,6 +287,7 @@ def test_a_panic_that_prints_nothing_is_known_by_its_function(names: tuple[str, 
     ("functions", "body", "limit_bytes", "is_fragmentation"),
     [(3000, "", 400 << 10, False), (3000, " g( x,1 ) ", 400 << 10, False), (300, " g( x,1 ) ", 512 << 10, True)],
 )
+@pytest.mark.share(1)
 def test_memory_that_is_out_is_told_in_numbers(
     functions: int, body: str, limit_bytes: int, is_fragmentation: bool
 ) -> None:

@@ -64,6 +64,7 @@ def assert_same(pair: Pair, seed: int, steps: int = STEPS) -> Run:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(5)
 def test_all_is_the_same(build: Build) -> None:
     runs = [assert_same(pair_of(build), seed) for seed in range(4)]
     collections = [collection for run in runs if run.heap for collection in run.heap.collections]
@@ -91,6 +92,7 @@ def test_every_kind_of_stack_is_among_them() -> None:
 
 @pytest.mark.parametrize("form", ["stripped", "optimized", "switched"])
 @pytest.mark.parametrize("build", [build for build in BUILDS if build.link_time], ids=str)
+@pytest.mark.share(5)
 def test_all_is_the_same_in_another_form(build: Build, form: str) -> None:
     ours = assert_same(pair_of(build, form), seed=7)
     assert ours.heap is not None
@@ -98,6 +100,7 @@ def test_all_is_the_same_in_another_form(build: Build, form: str) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(5)
 def test_model_and_kernel_agree_under_stress(build: Build) -> None:
     runs = [pairs.start_ours(pair_of(build), Policy(engine=engine, gc_every=31)) for engine in ("model", "kernel")]
     model, kernel = runs
@@ -119,6 +122,7 @@ def test_random_programs_in_random_shapes_are_the_same(soak_seeds: range) -> Non
 
 @pytest.mark.parametrize("engine", ["kernel", "model"])
 @pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
+@pytest.mark.share(2)
 def test_a_program_that_only_makes_objects_of_one_size_runs_the_same(precise: bool, engine: str) -> None:
     build = Build("2", link_time=True, precise=precise, tasks=True, explicit=False, one_size=True)
     pair = pairs.compiled(collectors.compiled(build))

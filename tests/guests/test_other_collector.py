@@ -57,6 +57,7 @@ def formatted(name: str, text: str, collector: Collector | None, **fields: objec
 
 
 @pytest.mark.parametrize(("name", "collector"), SERVED)
+@pytest.mark.share(3)
 def test_a_formatter_does_the_same(name: str, collector: Collector) -> None:
     text = texts.kinds(name)["small"]
     assert formatted(name, text, collector, gc_every=100) == formatted(name, text, None)
@@ -70,6 +71,7 @@ def test_a_formatter_does_the_same_with_a_large_text(name: str, collector: Colle
 
 
 @pytest.mark.parametrize("name", DRIVEN)
+@pytest.mark.share(1)
 def test_a_driven_program_does_the_same(name: str) -> None:
     needs.package("wasmtime")
     example, others = DRIVEN[name]
@@ -84,6 +86,7 @@ def test_a_driven_program_does_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("collector", BEST_FIT)
+@pytest.mark.share(1)
 def test_the_model_does_the_same(collector: Collector) -> None:
     text = texts.kinds("sh-syntax-0.4.0")["tiny"]
     native = formatted("sh-syntax-0.4.0", text, None)
@@ -160,6 +163,7 @@ def test_the_program_s_variables_are_watched_and_count_what_is_served(collector:
 
 @pytest.mark.parametrize("collector", [Collector.NEXT_FIT, Collector.BEST_FIT_FRONT])
 @pytest.mark.parametrize("tasks", [False, True])
+@pytest.mark.share(1)
 def test_a_program_counts_its_collections_whoever_runs_them(collector: str, tasks: bool) -> None:
     build = Build("2", link_time=False, precise=tasks, tasks=tasks, explicit=True, back=True)
     module = collectors.compiled(build, "best_fit_collector.c")
@@ -236,6 +240,7 @@ def test_a_heap_that_holds_objects_from_the_start_is_refused() -> None:
             program.call("make", 8, POINTER_FREE, 0)
 
 
+@pytest.mark.slow
 def test_the_command_its_json_a_recording_and_a_snapshot_say_who_serves(tmp_path: Path) -> None:
     needs.package("duckdb")
     script, module = tmp_path / "a.sh", str(guests_modules.path("sh-syntax-0.6.0"))

@@ -73,6 +73,7 @@ def test_what_contradicts_leaking_is_refused() -> None:
             gofmt(Policy(**policy), gc="leaking")
 
 
+@pytest.mark.slow
 def test_an_offset_moves_all_objects() -> None:
     placed = []
     for blocks in (1, 8):
@@ -195,6 +196,7 @@ def test_a_limit_that_the_heap_begins_beyond_says_the_least_that_is_possible(pol
     ],
     ids=["heap limit", "growth limit", "no growth", "memory limit"],
 )
+@pytest.mark.share(3)
 def test_the_end_of_memory_says_who_asked_and_what_is_in_the_way(
     engine: str, policy: dict[str, Any], memory_limit_bytes: int | None, obstacle: str
 ) -> None:

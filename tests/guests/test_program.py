@@ -238,6 +238,7 @@ def test_what_was_prepared_is_prepared_once(tmp_path: Path) -> None:
     assert all(not entry.stat().st_mode & 0o077 for entry in (cache.folder or tmp_path).iterdir())
 
 
+@pytest.mark.slow
 def test_each_form_is_kept_apart(tmp_path: Path) -> None:
     cache, engine = Cache(tmp_path), wasmtime.Engine()
     wasm = guests_modules.read("sh-syntax-0.4.0")

@@ -30,7 +30,8 @@ SERVED = ("sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "gofmt-0.4.9"
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(100))
 
 
-@pytest.mark.parametrize("module", ["gofmt-0.4.9", "sh-syntax-0.5.8", "clang"])
+@pytest.mark.parametrize("module", ["clang", "gofmt-0.4.9", "sh-syntax-0.5.8"])
+@pytest.mark.share(1)
 def test_programs_survive_whatever_they_are_asked(module: str) -> None:
     if module == "clang":
         needs.tool("clang-14")
@@ -132,6 +133,7 @@ def refused(act: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.share(1)
 def test_a_listener_may_look_and_neither_call_nor_close(engine: str) -> None:
     heard: list[str] = []
 
@@ -232,6 +234,7 @@ def test_a_walk_over_the_objects_ends_when_the_program_is_closed() -> None:
     "name", ["next_alloc_address", "heap_end_address", "metadata_start_address", "end_block_address"]
 )
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF_FFFF, 0xFFFF_FFFF])
+@pytest.mark.share(4)
 def test_a_heap_that_makes_no_sense_from_the_start_is_an_error(name: str, value: int) -> None:
     build = collectors.Build("2", link_time=False, precise=True, tasks=False, explicit=False)
     with Program.open(collectors.compiled(build, "faults.c")) as program:

@@ -90,6 +90,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_validator_of_licence_plates() -> None:
     native = ran(LICENCES, ("wheels",))
     assert "True" in native
@@ -119,6 +120,7 @@ def test_what_its_host_does_not_free_is_found() -> None:
 @pytest.mark.parametrize(
     ("lists", "version"), [(("wheels", "wheels-needed"), "0.40.1"), (("wheels-older", "wheels-needed"), "0.40.1")]
 )
+@pytest.mark.share(1)
 def test_flags_are_evaluated_by_a_pool_of_stores(lists: tuple[str, ...], version: str) -> None:
     native = ran(FLAGS, lists)
     assert native.startswith("True ")

@@ -137,6 +137,7 @@ def test_nobody_is_taken_for_dead_who_lives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sh-syntax-0.6.0", "sh-syntax-0.7.0"])
+@pytest.mark.share(1)
 def test_a_best_fit_heap_shows_its_dead(name: str) -> None:
     kept, memory, _ = record(name, texts.kinds(name)["medium"], gc="native", times=12)
     sizes = kept.allocations["size_bytes"][kept.allocations["size_bytes"] > 0].astype(np.int64)
@@ -219,6 +220,7 @@ SAMPLED = {"gofmt-0.4.9": 211, "sh-syntax-0.4.2": 397, "sh-syntax-0.5.8": 1009, 
 
 
 @pytest.mark.parametrize("name", SAMPLED)
+@pytest.mark.share(1)
 def test_stacks_are_the_true_ones(name: str) -> None:
     places = Places(name, served=True)
     seen: list[tuple[Frame, ...]] = []
@@ -309,6 +311,7 @@ def test_births_and_deaths_agree_with_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("policy", [Policy(gc_every=101), Policy(gc_every=101, guard=True)], ids=["plain", "guarded"])
 @pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.5.8"])
+@pytest.mark.share(1)
 def test_the_living_are_those_on_the_heap(name: str, policy: Policy) -> None:
     on_heap: list[set[int]] = []
     kept = Kept()
@@ -722,6 +725,7 @@ def test_a_run_says_what_it_was() -> None:
     assert run.heap_start_address == made["address"].min()
 
 
+@pytest.mark.slow
 def test_time_runs_out_and_the_recording_says_so() -> None:
     kept = Kept()
     text = """(func (export "f") (loop i32.const 16 i32.const 0 call $runtime.alloc drop br 0))"""
@@ -758,6 +762,7 @@ def test_each_call_of_the_host_is_noted(module: str) -> None:
     assert outermost[-1].last_event_id == len(kept.events)
 
 
+@pytest.mark.slow
 def test_a_call_names_the_object_that_it_returned_and_the_one_that_it_was_given() -> None:
     kept = Kept()
     with Program.open(guests_modules.read("sh-syntax-0.4.2"), Grants(seed=1), recording=kept.recorder) as program:

@@ -51,6 +51,7 @@ def rehearsed(name: str) -> Rehearsed:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.share(1)
 def test_the_allocators_of_real_modules_are_what_they_are_taken_for(name: str) -> None:
     residue = rehearsed(name).residues.functions[0]
     assert {PLAIN, PLAIN._replace(splits=True)} <= set(residue.words)
@@ -62,11 +63,13 @@ def test_the_allocators_of_real_modules_are_what_they_are_taken_for(name: str) -
     assert any(kind is Kind.CONSTANT for kind, _ in found)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_is_the_same_each_time() -> None:
     again = rehearse(*heap_of("eu-licence-validator-0.1.27"))
     assert again == rehearsed("eu-licence-validator-0.1.27")
 
 
+@pytest.mark.slow
 def test_another_seed_explains_the_usual_allocations_in_the_same_way() -> None:
     other = rehearse(*heap_of("eu-licence-validator-0.1.27"), seed=7).residues.functions[0]
     for case in (PLAIN, PLAIN._replace(splits=True)):
@@ -111,6 +114,7 @@ residues = st.builds(
 
 
 @given(st.builds(Residues, st.dictionaries(st.integers(0, 3), residues), st.binary()))
+@pytest.mark.slow
 def test_what_is_learned_survives_being_written(learned: Residues) -> None:
     assert decode_residues(encode_residues(learned)) == learned
 
@@ -164,6 +168,7 @@ def test_no_policy_changes_the_output(name: str, policy: Policy) -> None:
     assert not ours.heap.problems()
 
 
+@pytest.mark.slow
 def test_a_recording_has_the_deaths_of_each_collection(tmp_path_factory: pytest.TempPathFactory) -> None:
     from tinyheap import formatters
 

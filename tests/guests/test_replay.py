@@ -60,6 +60,7 @@ def exercise(run: Run, build: Build) -> list[object]:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(3)
 def test_all_is_the_same(build: Build) -> None:
     native, ours = pairs.start_native(pair_of(build)), pairs.start_ours(pair_of(build))
     assert exercise(native, build) == exercise(ours, build)
@@ -93,6 +94,7 @@ def test_where_all_is_explained_nothing_is_copied(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("back", [True, False])
 @pytest.mark.parametrize("is_doubted", [False, True])
+@pytest.mark.share(1)
 def test_all_is_the_same_in_tasks_whose_dead_words_keep_objects(
     monkeypatch: pytest.MonkeyPatch, back: bool, is_doubted: bool
 ) -> None:

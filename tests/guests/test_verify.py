@@ -179,6 +179,7 @@ def test_the_overwritten_layout_of_sh_syntax_is_found() -> None:
 
 
 @pytest.mark.parametrize(("collector", "is_guarded"), [(None, True), ("best-fit-back", False)])
+@pytest.mark.share(1)
 def test_what_can_be_guarded_is_to_be_run_with_a_guard(collector: str | None, is_guarded: bool) -> None:
     with running(guests_modules.read("gofeatureflag-1.1.0"), Policy(verify=True, collector=collector)) as program:
         address = program.call("malloc", 32)

@@ -274,6 +274,7 @@ class TestGrowthPolicies:
 
 
 class TestThreads:
+    @pytest.mark.share(2)
     def test_verifying_beside_an_allocating_thread_finds_no_corruption(self, make_heap: MakeHeap) -> None:
         heap = make_heap(8 * KIB)
         wrong: list[HeapCorruptError] = []

@@ -182,6 +182,7 @@ def vars_of(table: object) -> list[object]:
 @engines
 @pytest.mark.property
 @given(known=known_heaps(), seed=st.integers(0, 1 << 16))
+@pytest.mark.share(1)
 def test_outermost_are_those_that_none_of_their_group_dominates(engine: str, known: KnownHeap, seed: int) -> None:
     graph = graph_of(known.heap, known.table(), engine)
     groups = np.random.default_rng(seed).integers(0, 2, len(graph)).astype(np.uint32)

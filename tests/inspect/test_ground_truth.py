@@ -82,6 +82,7 @@ def test_a_registry_that_grows_is_where_entries_accumulate(heap: Inspection) -> 
     assert len(answer.paths) == 1, "there is no other way"
 
 
+@pytest.mark.share(1)
 def test_the_list_of_12000_is_found_by_its_length(heap: Inspection) -> None:
     first = held_by(heap, "list")
     place = accumulation(heap.named, first)
@@ -118,6 +119,7 @@ def test_tasks_that_wait_for_ever_hold_their_stacks_and_what_these_hold(heap: In
         assert path.steps[-1].offset == 800, "a word of the stack"
 
 
+@pytest.mark.share(1)
 def test_what_was_lent_to_the_host_is_held_by_it(nameless: Inspection) -> None:
     graph = nameless.graph
     lent = [each for each in range(len(graph)) if graph.blocks[each] == (LENT_BYTES + 15) // 16]

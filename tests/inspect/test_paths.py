@@ -56,6 +56,7 @@ def test_shortest_paths_are_as_short_as_can_be(known: KnownHeap) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.property
 @given(known=known_heaps())
+@pytest.mark.share(1)
 def test_distinct_paths_are_as_many_as_objects_must_go(engine: str, known: KnownHeap) -> None:
     graph = graph_of(known.heap, known.table(), engine)
     for found in range(len(graph)):

@@ -70,6 +70,7 @@ def table_of_numbers(inspection: Inspection) -> tuple[int, int]:
     return at, at + 96 * 4
 
 
+@pytest.mark.share(1)
 def test_every_word_is_what_the_source_says(runs: Runs) -> None:
     inspection, second = runs
     graph = inspection.graph

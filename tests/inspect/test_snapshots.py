@@ -79,6 +79,7 @@ def assert_exact(watcher: Watcher, *, names: bool) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(1)
 def test_garbage_is_what_the_next_collection_frees(name: str) -> None:
     with Program.open(guests_modules.path(name), Grants(seed=1), Policy(gc_every=97)) as program:
         watcher = watch(program, MOMENTS)

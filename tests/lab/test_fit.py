@@ -35,6 +35,7 @@ def block_counts(trace: Trace, collector: Collector) -> list[int]:
 
 
 @pytest.mark.parametrize(("name", "seed"), PROGRAMS)
+@pytest.mark.share(3)
 def test_of_twenty_programs_it_is_what_trying_every_block_count_gives(name: str, seed: int) -> None:
     trace = generate(name, WorkloadOptions(heap_bytes=4 * KIB, steps=60, occupancy=0.3, seed=seed))
     for found in fit_trace(trace, scan=1000):
@@ -84,6 +85,7 @@ def gofmt() -> Subject:
     return Subject(guests_modules.path("gofmt-0.4.9"), (str(SOURCE),), ("--seed=1",))
 
 
+@pytest.mark.slow
 def test_of_a_module_it_is_what_running_with_every_number_of_pages_gives(gofmt: Subject) -> None:
     told: list[Fit] = []
     found = fit(gofmt, told=told.append)

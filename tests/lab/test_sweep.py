@@ -57,6 +57,7 @@ def comparable(outcomes: tuple[Outcome, ...]) -> list[list[Any]]:
         ("--collector=best-fit-front", "--gc-every=99"),
     ],
 )
+@pytest.mark.share(2)
 def test_an_outcome_has_the_statistics_of_the_command(options: tuple[str, ...], gofmt: Subject, tmp_path: Path) -> None:
     place = tmp_path / "run.json"
     line = [sys.executable, "-m", "tinyheap", "run", *gofmt.options, *options, f"--json={place}", str(gofmt.module)]
@@ -73,6 +74,7 @@ def test_an_outcome_has_the_statistics_of_the_command(options: tuple[str, ...], 
     assert outcome.collections == (None if heap is None else len(heap["collections"]))
 
 
+@pytest.mark.slow
 def test_outcomes_come_in_the_order_of_the_conditions_whoever_is_first(gofmt: Subject) -> None:
     conditions = grid({"growth": "default,pages", "heap-limit": "192K,64M"})
     told: list[Outcome] = []
@@ -195,6 +197,7 @@ def test_the_third_death_of_a_process_is_a_result(tmp_path: Path) -> None:
     assert dead.evidence == ("its process was ended by SIGKILL, 3 times out of 3",)
 
 
+@pytest.mark.slow
 def test_twenty_killed_processes_lose_and_double_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subject, place, conditions = (
         written(tmp_path, HELLO),

@@ -51,6 +51,7 @@ def suspects(rows: Rows) -> dict[str, profile.LeakSuspect]:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("collections", [10, 20, 60])
+@pytest.mark.share(3)
 def test_a_leak_is_found_and_a_steady_cache_is_not_accused(collections: int, seed: int) -> None:
     found = suspects(Program(seed).run(collections, leaked_bytes=400))
     assert list(found) == ["main.leak"]

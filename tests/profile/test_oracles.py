@@ -17,7 +17,7 @@ from tinyheap.profile import FlameGraph, Measure
 from tinyheap.profile.leaks import later_of, trend
 from tinyheap.profile.pausing import utilizations, windows_ns
 
-EXAMPLES = settings(max_examples=30 if needs.IN_CI else 20)
+EXAMPLES = settings(max_examples=30 if needs.IN_CI else 10)
 """Each asks a database some dozens of questions."""
 
 
@@ -109,6 +109,7 @@ def test_totals(rows: Rows) -> None:
 @pytest.mark.parametrize("measure", Measure)
 @EXAMPLES
 @given(rows=recordings())
+@pytest.mark.share(2)
 def test_a_flame_graph_is_the_sum_over_paths(measure: Measure, rows: Rows) -> None:
     with opened(rows) as recording:
         graph = known(profile.flame_graph(recording, measure))
@@ -332,6 +333,7 @@ def test_percentiles_are_nearest_ranks(pauses_ns: list[int]) -> None:
 
 @EXAMPLES
 @given(recordings(), recordings())
+@pytest.mark.slow
 def test_a_comparison_holds_all_that_differs(first: Rows, second: Rows) -> None:
     with opened(first) as before, opened(second) as after:
         found = profile.compare(before, after)

@@ -169,6 +169,7 @@ def test_precise_and_older_programs_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(8)
 def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
     wasm = collectors.compiled(build)
     heap = block_heap(identify(Module.parse(wasm)))
@@ -212,6 +213,7 @@ def test_an_allocator_that_a_compiler_left_no_parameters_is_found(optimization: 
 @pytest.mark.parametrize("level", [["--optimize-level=1"], ["-O1"], ["-O2"], ["-Oz"]], ids=" ".join)
 @pytest.mark.parametrize("optimization", "12z")
 @pytest.mark.parametrize("precise", [False, True], ids=["conservative", "precise"])
+@pytest.mark.share(6)
 def test_the_same_is_found_where_stacks_are_switched(optimization: str, precise: bool, level: list[str]) -> None:
     build = Build(optimization, link_time=True, precise=precise, tasks=True, explicit=False, panics=True)
     wasm = collectors.compiled(build)

@@ -155,6 +155,7 @@ def test_what_was_fetched_stays(path: Path) -> None:
         "rows.polars(); rows.arrow(); rows.pandas()",
     ],
 )
+@pytest.mark.share(3)
 def test_no_script_ends_with_words_of_duckdbs_about_what_is_left(path: Path, end: str) -> None:
     script = f"""
 import sys

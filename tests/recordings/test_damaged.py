@@ -85,6 +85,7 @@ def open_still(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, flip_in_header, overwrite])
+@pytest.mark.share(2)
 def test_a_damaged_file(tmp_path: Path, closed: bytes, damage: Callable[[bytearray, random.Random], None]) -> None:
     paths = []
     for seed in range(FILES):

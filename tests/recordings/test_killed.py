@@ -49,6 +49,7 @@ def check(path: Path) -> Recording:
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
+@pytest.mark.share(1)
 def test_a_killed_writer(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "made.tinyheap"
     # The first moments are the likeliest to be wrong.
@@ -57,12 +58,14 @@ def test_a_killed_writer(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
+@pytest.mark.slow
 def test_a_killed_run_of_a_real_program(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "gofmt.tinyheap"
     killed_after(3 * random.Random(seed).random() ** 2, path, REAL, guests_modules.path("gofmt-0.4.9"))
     check(path)
 
 
+@pytest.mark.slow
 def test_what_was_killed_late_holds_what_came_before(tmp_path: Path) -> None:
     path = tmp_path / "made.tinyheap"
     killed_after(2, path, MADE)

@@ -82,6 +82,7 @@ def check_against(whole: Recording, part: Recording) -> None:
 
 
 @pytest.mark.parametrize("last", [Last(batches=1), Last(batches=7), Last(batches=20)])
+@pytest.mark.share(1)
 def test_the_last_batches_and_what_lived_before_are_kept(whole: Path, tmp_path: Path, last: Last) -> None:
     with Recording.open(whole) as all_of_it, Recording.open(part_of(tmp_path, last)) as part:
         check_against(all_of_it, part)
@@ -104,6 +105,7 @@ def test_a_time_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batches", [1, 4, 12])
+@pytest.mark.share(1)
 def test_analyses_say_of_the_part_what_they_say_of_the_run(whole: Path, tmp_path: Path, batches: int) -> None:
     with Recording.open(whole) as all_of_it, Recording.open(part_of(tmp_path, Last(batches=batches))) as part:
         kept = begins(part)
@@ -187,6 +189,7 @@ def test_a_run_that_is_shorter_is_whole(whole: Path, tmp_path: Path) -> None:
         assert rows(part, "FROM events") == rows(all_of_it, "FROM events")
 
 
+@pytest.mark.slow
 def test_the_files_stay_as_small_as_what_is_kept(tmp_path: Path) -> None:
     """Both of them, at each moment: the recording, and the log that DuckDB keeps beside it."""
     path, most = tmp_path / "long.tinyheap", []
@@ -228,6 +231,7 @@ def busy_batch(number: int, event_ns: int = 1) -> Batch:
         "cut_collections = cut_collections + 1",
     ],
 )
+@pytest.mark.share(2)
 def test_a_part_that_cannot_be_is_refused(tmp_path: Path, lie: str) -> None:
     path = part_of(tmp_path, Last(batches=4))
     with duckdb.connect(str(path)) as connection:
@@ -256,6 +260,7 @@ make_recording(Path(sys.argv[1]), shape=shape, last=Last(batches=3))
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
+@pytest.mark.share(1)
 def test_a_killed_writer_leaves_a_sound_part(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "killed.tinyheap"
     killed_after(1 + 2 * random.Random(seed).random(), path, KILLED)

@@ -131,6 +131,7 @@ def test_the_same_arguments_make_the_same_recording(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("leak", [False, True])
+@pytest.mark.share(4)
 def test_made_recordings_are_sound_and_leak_as_asked(tmp_path: Path, seed: int, leak: bool) -> None:
     shape = Shape(events=3000, seed=seed, leak=leak)
     with Recording.open(make_recording(tmp_path / "made.tinyheap", shape=shape)) as recording:

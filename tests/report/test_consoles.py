@@ -48,6 +48,7 @@ def tinyheap(folder: Path, *arguments: str) -> str:
         ["replay", "lists.trace", "trees.trace", "--map"],
     ],
 )
+@pytest.mark.share(2)
 def test_what_goes_into_a_pipe_is_as_wide_as_its_rows(folder: Path, arguments: list[str]) -> None:
     said = tinyheap(folder, *arguments)
     assert "…" not in said

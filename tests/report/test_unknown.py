@@ -120,6 +120,7 @@ def test_there_are_analyses() -> None:
 
 
 @pytest.mark.parametrize(("name", "function", "needed"), list(analyses()))
+@pytest.mark.share(6)
 def test_no_analysis_makes_a_statistic_of_what_was_not_observed(
     name: str, function: Callable[..., Any], needed: list[str], both: tuple[Recording, Recording]
 ) -> None:
@@ -132,6 +133,7 @@ def test_no_analysis_makes_a_statistic_of_what_was_not_observed(
 
 
 @pytest.mark.parametrize("measure", Measure)
+@pytest.mark.share(3)
 def test_no_flame_graph_of_what_was_not_observed(measure: Measure, both: tuple[Recording, Recording]) -> None:
     for recording in both:
         graph = profile.flame_graph(recording, measure)

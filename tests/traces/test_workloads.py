@@ -40,6 +40,7 @@ def test_programs_go_by_their_options_alone(name: str) -> None:
 @pytest.mark.parametrize("precise", [False, True])
 @pytest.mark.parametrize("occupancy", [0.3, 0.6])
 @pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.share(8)
 def test_the_occupancy_is_reached_and_held(name: str, occupancy: float, precise: bool) -> None:
     options = WorkloadOptions(heap_bytes=256 * KIB, steps=60_000, occupancy=occupancy, precise=precise)
     played = replay(generate(name, options), "precise" if precise else "conservative", hashes=False)
@@ -121,6 +122,7 @@ BEST_FIT = replace(SMALL, steps=1500, precise=True, header_alignment_bytes=16, c
 
 @pytest.mark.parametrize("collector", [Collector.BEST_FIT_FRONT, Collector.BEST_FIT_BACK])
 @pytest.mark.parametrize("name", ["lengths", "walks", "equals", "mixed", "trees"])
+@pytest.mark.share(3)
 def test_the_occupancy_is_that_of_the_collector_whose_headers_count(name: str, collector: Collector) -> None:
     played = replay(generate(name, replace(BEST_FIT, collector=collector)), "precise", "model", collector=collector)
     assert not played.out_of_memory

@@ -43,6 +43,7 @@ def assert_same(pair: Pair, text: str) -> Run:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NEXT_FIT)
+@pytest.mark.share(10)
 def test_all_is_the_same(name: str, kind: str) -> None:
     assert_same(pair_of(name), texts.kinds(name)[kind])
 
@@ -97,6 +98,7 @@ def test_memory_that_is_out_ends_the_same(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [name if name in SMALL_MODULES else pytest.param(name, marks=pytest.mark.slow) for name in NEXT_FIT]
 )
+@pytest.mark.share(2)
 def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
     wasm = collectors.transformed(guests_modules.read(name), *command)
@@ -104,6 +106,7 @@ def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEXT_FIT)
+@pytest.mark.share(1)
 def test_tools_take_the_module(name: str, tmp_path: Path) -> None:
     made = perform(guests_modules.read(name))
     place = tmp_path / "made.wasm"
@@ -129,6 +132,7 @@ def test_it_is_recognized_and_has_the_facts_that_it_had(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEXT_FIT)
+@pytest.mark.share(1)
 def test_its_collector_can_be_replaced_again(name: str) -> None:
     wasm, text = guests_modules.read(name), texts.kinds(name)["medium"]
     native = pairs.start_native(pairs.compiled(wasm))

@@ -99,11 +99,13 @@ def assert_same_requests(wasm: bytes, seed: int, requests: int = REQUESTS, optio
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("build", [BUILDS[at] for at in (0, 2, 3, 8, 13)], ids=str)
+@pytest.mark.share(3)
 def test_requests_are_served_the_same(build: collectors.Build, seed: int) -> None:
     assert_same_requests(collectors.compiled(build), seed)
 
 
 @pytest.mark.parametrize("name", ["sh-syntax-0.4.0", "sh-syntax-0.5.8", "gofmt-0.4.9"])
+@pytest.mark.share(1)
 def test_requests_of_real_programs_are_served_the_same(name: str) -> None:
     assert_same_requests(guests_modules.read(name), 3)
 

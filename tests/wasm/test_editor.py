@@ -482,6 +482,7 @@ def test_added_code_that_names_no_function_is_refused(ladder: Module) -> None:
 
 
 @pytest.mark.parametrize("name", guests_modules.NAMES)
+@pytest.mark.share(4)
 def test_a_real_modules_most_called_function_becomes_an_import(name: str, tmp_path: Path) -> None:
     module = Module.parse(guests_modules.read(name))
     ((function, count),) = module.call_counts().most_common(1)
@@ -506,6 +507,7 @@ def test_a_real_modules_most_called_function_becomes_an_import(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", guests_modules.NAMES)
+@pytest.mark.share(4)
 def test_a_real_module_takes_code_at_every_entry_and_exit(name: str, tmp_path: Path) -> None:
     module = Module.parse(guests_modules.read(name))
     editor = Editor(module)

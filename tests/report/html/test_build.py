@@ -27,6 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_package_has_what_the_source_builds(built: Path) -> None:
     files, shipped = (
         {path.relative_to(folder): path.read_bytes() for path in folder.glob("*/*")} for folder in (built, SHIPPED)

@@ -318,6 +318,7 @@ def test_a_heap_without_objects_is_shown(open_page: OpenPage, tmp_path: Path) ->
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_a_million_objects_open_in_less_than_three_seconds(
     browser: Browser, open_page: OpenPage, tmp_path: Path
 ) -> None:

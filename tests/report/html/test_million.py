@@ -21,6 +21,7 @@ from tinyheap.recordings.writer import RecordingWriter
 from tinyheap.report.html.page import write_page
 from tinyheap.units import MIB
 
+pytestmark = pytest.mark.slow
 OpenPage = Callable[..., Page]
 
 OBJECTS = 1_000_000
