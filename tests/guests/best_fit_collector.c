@@ -191,16 +191,17 @@ static void scan_layout(word from, word bytes, word layout) {
     word inside = layout >> 6;
     const word *outside = (const word *)(uintptr_t)layout;
     word size = (layout & 1 ? layout >> 1 & 31 : outside[0]) * 4;
-    const uint8_t *bits = (const uint8_t *)(layout & 1 ? &inside : outside + 1);
 #if APART
-    for (; (layout & 1) && bytes >= size; from += size, bytes -= size) scan_masked(from, inside);
-    for (; bytes >= size; from += size, bytes -= size)
-        for (word i = 0; i * 32 < size; i++) scan_masked(from + i * 32, bits[i]);
-    return;
-#endif
+    for (; bytes >= size; from += size, bytes -= size) {
+        if (layout & 1) scan_masked(from, inside);
+        for (word i = 0; !(layout & 1) && i * 32 < size; i++) scan_masked(from + i * 32, ((const uint8_t *)(outside + 1))[i]);
+    }
+#else
+    const uint8_t *bits = (const uint8_t *)(layout & 1 ? &inside : outside + 1);
     for (; bytes >= size; from += size, bytes -= size)
         for (word i = 0; i * 4 < size; i++)
             if (bits[i / 8] >> i % 8 & 1) mark_root(*(word *)(uintptr_t)(from + i * 4));
+#endif
 }
 #endif
 

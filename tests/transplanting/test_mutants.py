@@ -109,7 +109,7 @@ def compiled(folder: Path, edit: Edit | None = None) -> Module:
 @contextmanager
 def in_place(kernel: Module) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operation, "kernel", lambda: kernel)
+        patch.setattr(operation, "kernel", lambda _: kernel)
         yield
 
 
