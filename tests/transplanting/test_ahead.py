@@ -36,7 +36,13 @@ BUILDS = [
     APART._replace(apart=False, optimization="s"),
     APART._replace(apart=False, back=True, finalizers=True, link_time=True),
 ]
-REAL = ["sh-syntax-0.6.0", "sh-syntax-0.7.0", "eu-licence-validator-0.1.27", "gofeatureflag-1.1.0", "gofeatureflag-1.3.0"]
+REAL = [
+    "sh-syntax-0.6.0",
+    "sh-syntax-0.7.0",
+    "eu-licence-validator-0.1.27",
+    "gofeatureflag-1.1.0",
+    "gofeatureflag-1.3.0",
+]
 
 
 def wasm_of(build: Build) -> bytes:
@@ -135,7 +141,7 @@ def test_a_shape_that_does_not_allow_it_is_refused_with_what_works(build: Build,
 
 
 def test_another_growth_is_refused() -> None:
-    with pytest.raises(UnsupportedGuestError, match="grows by its own code, .*: expected no growth policy"):
+    with pytest.raises(UnsupportedGuestError, match=r"grows by its own code, .*: expected no growth policy"):
         perform(wasm_of(APART), Options(growth=FixedStep(1 << 20)))
 
 

@@ -1,7 +1,7 @@
 """Lets a kernel run ahead of a best-fit collector's marking, in a module (`kernel/best_fit.c` says how and why).
 
-    scan of a range     begins with a call of the kernel, which says how much of the range is left to it
-    scan by a mask      begins with a call of the kernel, which notices that objects are being scanned
+The scan of a range begins with a call of the kernel then, which says how much of the range is left to it; the scan by a mask
+with another, which notices that objects are being scanned.
 """
 
 from __future__ import annotations

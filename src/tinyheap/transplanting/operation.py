@@ -157,9 +157,7 @@ class _Operation:
         if isinstance(heap, BestFitHeap):
             changed = run_ahead(module, heap, editor, kernel("best_fit"), options, prefix)
         else:
-            replacement = _Replacement(
-                module, heap, editor, options, prefix, uses_bulk_memory=self._uses_bulk_memory
-            )
+            replacement = _Replacement(module, heap, editor, options, prefix, uses_bulk_memory=self._uses_bulk_memory)
             changed = replacement.perform()
         self._limit_memory()
         self._say_so()
@@ -280,6 +278,7 @@ class _Replacement:
 
     def _is_in_chain(self, function: int) -> bool:
         return any(frame.function == function for frame in self._heap.mark_stack.root_chain)
+
 
 @cache
 def kernel(collector: str) -> Module:
