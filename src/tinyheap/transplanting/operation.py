@@ -69,6 +69,11 @@ class Transplant:
     uses_bulk_memory: bool
 
     @property
+    def runs_ahead(self) -> bool:
+        """Whether the kernel runs ahead of the module's own marking, rather than in place of its collector."""
+        return isinstance(self.heap, BestFitHeap)
+
+    @property
     def added_bytes(self) -> int:
         """How much larger the module is; less than 0 where debug information was dropped."""
         return len(self.wasm) - self.original_bytes
@@ -97,7 +102,8 @@ def perform(module: bytes, options: Options = _DEFAULT) -> Transplant:
     """
     parsed = Module.parse(module)
     heap = replaceable_heap(parsed)
-    uses_bulk_memory = _has_bulk_memory(parsed) if options.bulk_memory is None else options.bulk_memory
+    keeps_code = options.bulk_memory is None or isinstance(heap, BestFitHeap)
+    uses_bulk_memory = _has_bulk_memory(parsed) if keeps_code else bool(options.bulk_memory)
     editor = Editor(parsed)
     replaced = _Operation(parsed, heap, editor, options, uses_bulk_memory).perform()
     wasm = editor.encode()
