@@ -34,7 +34,6 @@ MUTANTS: Final = {
     "an object that is scanned twice keeps its new link": Edit(
         AHEAD, "", "store32(repeated_header(), repeated_link())", "(void)(repeated_header() + repeated_link())"
     ),
-    "an object without pointers is scanned": Edit(AHEAD, "", "(layout & 1) && layout >> 6 == 0", "0"),
     "a mask is one bit off": Edit(AHEAD, "", "mark_masked(at, layout >> 6,", "mark_masked(at, layout >> 7,"),
     "a bitmap is read one byte off": Edit(AHEAD, "", "layout + 4 + index", "layout + 5 + index"),
     "a trailing part of an element is scanned": Edit(

@@ -202,7 +202,6 @@ INLINE u32 begin_range(u32 from, u32 bytes, u32 is_precise, u32 is_back, u32 hea
     return left;
 }
 
-
 u32 begin_range_front_conservative(u32 from, u32 bytes) { return begin_range(from, bytes, 0, 0, 16); }
 u32 begin_range_front_precise(u32 from, u32 bytes) { return begin_range(from, bytes, 1, 0, 16); }
 u32 begin_range_back_conservative(u32 from, u32 bytes) { return begin_range(from, bytes, 0, 1, 4); }
