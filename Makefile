@@ -97,7 +97,7 @@ web/node_modules: web/package-lock.json
 	@npm ci --prefix web --silent
 	@touch $@
 
-KERNELS := src/tinyheap/transplanting/kernel/next_fit src/tinyheap/instrumentation/kernel/log
+KERNELS := $(addprefix src/tinyheap/,transplanting/kernel/next_fit transplanting/kernel/best_fit instrumentation/kernel/log)
 BUILD := build
 CLANG ?= clang-14
 WASM_LD ?= wasm-ld-14

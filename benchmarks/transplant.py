@@ -31,7 +31,7 @@ WAYS: Final = ("native", "served", "transplanted", "floor")
 NODE_WAYS: Final = ("native", "transplanted")
 GOALS: Final = {guests.GOFMT: 0.10, "sh-syntax@0.3.7": 0.04, "sh-syntax@0.4.0": 0.04, "sh-syntax@0.4.2": 0.17}
 """Of the warm time in node on the reference inputs; elsewhere, and on small inputs, no slower than before is the goal."""
-MODULES: Final = (*GOALS, "sh-syntax@0.5.8")
+MODULES: Final = (*GOALS, "sh-syntax@0.5.8", "sh-syntax@0.6.0", "sh-syntax@0.7.0")
 
 _SCRIPT: Final = """
 import { pathToFileURL } from "node:url";

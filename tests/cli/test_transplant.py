@@ -73,6 +73,16 @@ def test_writes_to_standard_output(gofmt: str) -> None:
     assert "replaced: functions 17" in done.stderr
 
 
+def test_verifies_and_reports_a_program_of_a_later_tinygo() -> None:
+    Path("shell.wasm").write_bytes(guests_modules.read("sh-syntax-0.6.0"))
+    Path("x.sh").write_text(texts.kinds("sh-syntax-0.6.0")["medium"])
+    done = run("shell.wasm", "-o", "fast.wasm", "--report", "--verify", "--", "x.sh")
+    assert done.exit_code == 0, done.output
+    assert "changed: functions 120, 121, which scan and mark: they find most of it done\n" in done.stderr
+    assert "left: all else of the original allocator and its collector" in done.stderr
+    assert "verified: " in done.stderr
+
+
 def test_verifies_a_formatter_on_the_files_that_are_named(gofmt: str) -> None:
     done = run(gofmt, "-o", "fast.wasm", "--verify", "--json", "--", "x.go", "x.go")
     assert done.exit_code == 0, done.output

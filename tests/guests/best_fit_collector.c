@@ -8,6 +8,7 @@
  *   FINALIZERS=1   objects may have a finalizer, which an allocation that collects runs at once, from within its own frame
  *   SMALLEST=12    no object is smaller, and the allocator relies on it
  *   ONE_SIZE=1   all objects are trees; compiled at link time, the allocator has no parameters left
+ *   APART=1        what scans and what marks are functions of their own, as TinyGo's are where it optimizes for size
  *   INDIRECT=1     as without optimization: functions take a context, and others by their place in the table
  */
 #include "freestanding.h"
@@ -138,7 +139,13 @@ static int grow_heap(void) {
     return 1;
 }
 
-static void mark_root(word root) {
+#if APART
+#define ITS_OWN __attribute__((noinline))
+#else
+#define ITS_OWN
+#endif
+
+ITS_OWN static void mark_root(word root) {
     if (!on_heap(root)) return;
     word block = block_of(root);
     if (state(block) == FREE) return;
@@ -150,7 +157,7 @@ static void mark_root(word root) {
     scan_list = header;
 }
 
-static void scan(word from, word bytes) {
+ITS_OWN static void scan(word from, word bytes) {
     for (; bytes >= 4; from += 4, bytes -= 4) mark_root(*(word *)(uintptr_t)from);
 }
 
@@ -167,6 +174,13 @@ __attribute__((noinline)) void find_globals(void (*found)(word, word, word)) {
 static void mark_roots(word from, word to) { scan(from, to - from); }
 #endif
 
+#if PRECISE && APART
+ITS_OWN static void scan_masked(word from, word mask) {
+    for (; mask; mask >>= 1, from += 4)
+        if (mask & 1) mark_root(*(word *)(uintptr_t)from);
+}
+#endif
+
 #if PRECISE
 static void scan_layout(word from, word bytes, word layout) {
     if (layout == 0) {
@@ -177,10 +191,17 @@ static void scan_layout(word from, word bytes, word layout) {
     word inside = layout >> 6;
     const word *outside = (const word *)(uintptr_t)layout;
     word size = (layout & 1 ? layout >> 1 & 31 : outside[0]) * 4;
+#if APART
+    for (; bytes >= size; from += size, bytes -= size) {
+        if (layout & 1) scan_masked(from, inside);
+        for (word i = 0; !(layout & 1) && i * 32 < size; i++) scan_masked(from + i * 32, ((const uint8_t *)(outside + 1))[i]);
+    }
+#else
     const uint8_t *bits = (const uint8_t *)(layout & 1 ? &inside : outside + 1);
     for (; bytes >= size; from += size, bytes -= size)
         for (word i = 0; i * 4 < size; i++)
             if (bits[i / 8] >> i % 8 & 1) mark_root(*(word *)(uintptr_t)(from + i * 4));
+#endif
 }
 #endif
 

@@ -37,6 +37,7 @@ class Build(NamedTuple):
     smallest: bool = False
     indirect: bool = False
     own_stack: bool = False
+    apart: bool = False
 
     @property
     def entries(self) -> int:
@@ -65,6 +66,7 @@ class Build(NamedTuple):
             "smallest",
             "indirect",
             "own_stack",
+            "apart",
         )
         words = [name for name in names if getattr(self, name)]
         return "-".join([f"O{self.optimization}", *words, *([] if self.headroom else ["crowded"])])
@@ -103,6 +105,7 @@ def compiled(
         "SMALLEST": 12 * build.smallest,
         "INDIRECT": build.indirect,
         "OWN_STACK": build.own_stack,
+        "APART": build.apart,
         "COUNTERS": build.counters,
         "ENTRIES": build.entries,
     }

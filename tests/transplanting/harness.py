@@ -97,7 +97,9 @@ def module(stage: Stage, *, has_bitmap: bool) -> bytes:
         body = Code().local_get(0).call(collect).call(imports.collected)
         return editor.add_function(declared.parameters, declared.results, body)
 
-    merger = Merger(editor, kernel(), code, None, {f"collect_{kind}": watched, "grow": lambda *_: imports.grow})
+    merger = Merger(
+        editor, kernel("next_fit"), code, None, {f"collect_{kind}": watched, "grow": lambda *_: imports.grow}
+    )
     for name in ("alloc", "collect"):
         editor.export(name, "function", merger.function(f"{name}_{kind}"))
     return editor.encode()

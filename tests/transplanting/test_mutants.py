@@ -96,20 +96,20 @@ def engine() -> wasmtime.Engine:
     return hosts.new_engine(LIMITED)
 
 
-def compiled(folder: Path, edit: Edit | None = None) -> Module:
-    """The kernel, with a fault."""
+def compiled(folder: Path, edit: Edit | None = None, collector: str = "next_fit") -> Module:
+    """A kernel, with a fault."""
     shutil.copytree(SOURCES, folder / "kernel")
     if edit is not None:
         edit.apply(folder / "kernel")
     command = [str(needs.tool("make")), "-C", str(ROOT), "kernel", f"TRANSPLANT={folder}/kernel", f"BUILD={folder}"]
     collectors.run(*command, f"CLANG={needs.tool('clang-14')} -Wno-unused", f"WASM_LD={needs.tool('wasm-ld-14')}")
-    return Module.parse((folder / "kernel/next_fit.wasm").read_bytes())
+    return Module.parse((folder / f"kernel/{collector}.wasm").read_bytes())
 
 
 @contextmanager
 def in_place(kernel: Module) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operation, "kernel", lambda: kernel)
+        patch.setattr(operation, "kernel", lambda _: kernel)
         yield
 
 

@@ -14,7 +14,7 @@ from guests.test_mutator import BUILDS
 from tinyheap.errors import GuestError
 from tinyheap.guests.program import NATIVE, Program
 from tinyheap.hosts import Grants
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
 from tinyheap.transplanting.operation import perform
 from tinyheap.transplanting.options import Options
 from tinyheap.wasm import Editor, Module
@@ -24,9 +24,11 @@ LIMITED: Final = Grants(seed=1, timeout_s=20, memory_limit_bytes=12 << 20)
 REQUESTS: Final = 1500
 LAYOUTS: Final = (0, 0, 1 << 1 | 1, 4 << 6 | 3 << 1 | 1, 3 << 6 | 2 << 1 | 1, 1 << 6 | 1 << 1 | 1, 5 << 6 | 1)
 """Of precise objects: anything, no pointers, every third word from the third on, all words three ways, two words once."""
+BEST_FIT_LAYOUTS: Final = tuple(layout for layout in LAYOUTS if layout >> 1 & 31 or not layout)
+"""Those whose pattern has a length: a best-fit collector never comes to the end of others."""
 
 
-def opened(wasm: bytes, heap: BlockHeap) -> Program:
+def opened(wasm: bytes, heap: BlockHeap | BestFitHeap) -> Program:
     """A module, started, that exports its allocator and its collections."""
     editor = Editor(Module.parse(wasm))
     for redirect in heap.redirects:
@@ -39,7 +41,7 @@ def opened(wasm: bytes, heap: BlockHeap) -> Program:
 class Mutator:
     """Makes requests, and keeps some of the objects alive: a chain of them hangs on a word of the globals."""
 
-    def __init__(self, program: Program, heap: BlockHeap, seed: int) -> None:
+    def __init__(self, program: Program, heap: BlockHeap | BestFitHeap, seed: int) -> None:
         self._program, self._heap, self._chance = program, heap, random.Random(seed)
         self._root = (heap.zero_size_address or 0) & ~3
         self.parameters = Module.parse(program.wasm).function_type(heap.alloc_function).parameters
@@ -64,7 +66,8 @@ class Mutator:
         return chance.choice(rare) if chance.random() < 0.06 else chance.choice(kinds)
 
     def _request(self, size_bytes: int, *, keeps: bool) -> object:
-        layout = self._chance.choice(LAYOUTS) if self._heap.is_precise else 0
+        layouts = LAYOUTS if isinstance(self._heap, BlockHeap) else BEST_FIT_LAYOUTS
+        layout = self._chance.choice(layouts) if self._heap.is_precise else 0
         address = self._program.call(ALLOC, *(size_bytes, layout)[: len(self.parameters)])
         assert isinstance(address, int)
         memory = self._program.memory

@@ -200,12 +200,21 @@ def _text(name: str) -> str:
 
 
 def _lines(made: Transplant) -> Iterator[str]:
-    yield f"replaced: functions {', '.join(map(str, made.replaced))}, which allocate or collect"
+    changed = ", ".join(map(str, made.replaced))
+    if made.runs_ahead:
+        yield f"changed: functions {changed}, which scan and mark: they find most of it done"
+    else:
+        yield f"replaced: functions {changed}, which allocate or collect"
     yield f"added: {made.added_functions} functions; {size_text(made.original_bytes)} are {size_text(len(made.wasm))} now"
-    yield "left: the original allocator and its collector, for when memory is out"
+    if made.runs_ahead:
+        yield "left: all else of the original allocator and its collector, in its frames on the stack"
+    else:
+        yield "left: the original allocator and its collector, for when memory is out"
     if made.dropped_sections:
         yield f"dropped, since code has moved: {', '.join(made.dropped_sections)}"
-    if made.options.stats:
+    if made.options.stats and made.runs_ahead:
+        yield "counted: collections, which are not timed, since the original's own function runs them"
+    elif made.options.stats:
         yield f"timed: collections, by {made.clock or 'nothing: the module imports no clock'}"
     needs = "bulk memory, as before" if made.uses_bulk_memory else "no more than WebAssembly 1.0 for memory"
     yield f"needs: {needs}"

@@ -34,10 +34,11 @@ from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestE
 from tinyheap.guests.rewrite.instrumenting import growing_in, noting_resize, resizers_of, targets_of
 from tinyheap.guests.rewrite.shadow_stack import MovableStack, keep_shadow_stack
 from tinyheap.instrumentation.log import LOG_MEMORY_EXPORT, TAKE_EXPORT
+from tinyheap.recognize.facts import BestFitHeap
 from tinyheap.recognize.identify import identify
 from tinyheap.recognize.instrumented import SECTION, Instrumented, encode_instrumented, instrumented
 from tinyheap.transplanting.merging import Merger
-from tinyheap.transplanting.operation import Hooks, Operation, dropped_sections, replaceable_heap
+from tinyheap.transplanting.operation import Hooks, Replacement, dropped_sections, replaceable_heap
 from tinyheap.transplanting.options import Options
 from tinyheap.transplanting.parts import signed
 from tinyheap.units import MIB, WASM_PAGE_BYTES
@@ -119,6 +120,11 @@ def instrument(module: bytes, *, log_bytes: int = DEFAULT_LOG_BYTES, clock: bool
     _check(parsed)
     guest = identify(parsed)
     heap = replaceable_heap(parsed, guest)
+    if isinstance(heap, BestFitHeap):
+        raise UnsupportedGuestError(
+            f"this module ({guest.runtime} {guest.version}, collector: {guest.collector}) keeps the collector of TinyGo 0.40 "
+            "and later, which tells of nothing; `tinyheap profile` records its runs"
+        )
     memory = parsed.memories[0]
     if memory.imported is not None:
         raise UnsupportedGuestError("this module imports its memory: expected one memory of its own")
@@ -193,11 +199,11 @@ class _Writing:
         self.clock, self._clock_function = clock
         self._pages = (log_bytes + _SHADOW_BYTES) // WASM_PAGE_BYTES
         self._editor = editor = Editor(module)
-        self._operation = Operation(module, facts.heap, editor, Options())
+        self._replacement = Replacement(module, facts.heap, editor, Options())
         start = facts.declared_pages * WASM_PAGE_BYTES
         self._region, self._shadow = editor.add_global("i32", signed(start)), editor.add_global("i32", 0)
         self._parts = self._log_parts()
-        self._log = Merger(editor, kernel(), self._parts, self._operation.prefix)
+        self._log = Merger(editor, kernel(), self._parts, self._replacement.prefix)
         self._parts["now"] = self._now()
         self.sites = self._follow_calls()
 
@@ -214,7 +220,7 @@ class _Writing:
             "tell_grown": "grown",
         }
         parts = {name: Code().call(self._log.function(function)) for name, function in hooked.items()}
-        self._operation.perform(Hooks(parts, self._around_alloc))
+        self._replacement.perform(Hooks(parts, self._around_alloc))
         for number, name in enumerate(self._facts.exports):
             self._note_calls(number, name)
         self._note_exits()
@@ -240,7 +246,7 @@ class _Writing:
             "module_id_high": module_id >> 32,
         }
         parts = {
-            **self._operation.heap_parts,
+            **self._replacement.heap_parts,
             **{name: Code().i32_const(signed(each)) for name, each in numbers.items()},
         }
         for name, index in (("region", self._region), ("shadow_used", self._shadow)):
@@ -300,7 +306,7 @@ class _Writing:
         if kept:
             code, result = code.local_tee(len(parameters)), Code().local_get(len(parameters))
         code = code.i32_const(number) + result.call(self._log.function("call_ends"))
-        prefix = self._operation.prefix
+        prefix = self._replacement.prefix
         named = None if prefix is None else f"{prefix}noted.{name}"
         wrapper = editor.add_function(parameters, results, code, kept, named)
         editor.remove_export(name)
@@ -314,7 +320,7 @@ class _Writing:
                 continue
             if self._module.function_type(function.index) == FunctionType(("i32",), ()):
                 code = Code().local_get(0).call(self._log.function("exits")).local_get(0).call(function.index)
-                name = None if self._operation.prefix is None else f"{self._operation.prefix}noted.proc_exit"
+                name = None if self._replacement.prefix is None else f"{self._replacement.prefix}noted.proc_exit"
                 self._editor.redirect_calls(function.index, self._editor.add_function(("i32",), (), code, (), name))
 
     def _enlarge_memory(self) -> None:

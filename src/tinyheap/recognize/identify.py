@@ -52,6 +52,10 @@ _INSTRUMENTED = (
     "keeps a log of its own run, by tinyheap {version} (`tinyheap import` makes a recording of it), and runs in any host;"
     " its collector is tinyheap's already, and cannot be replaced"
 )
+_TRANSPLANTED_BEST_FIT = (
+    "has the marking of tinyheap {version} in it; its collector can be replaced like the one that it had, which a rehearsal"
+    " decides before it runs"
+)
 _PARTLY = (
     "runs with its own collector; it cannot be replaced: functions {functions} collect or change the heap's state"
     " themselves, beside other work"
@@ -113,6 +117,30 @@ _FACTS = (
 )
 """What is known of the collector of TinyGo up to 0.39, by the names of the evidence."""
 
+_BEST_FIT_FACTS = (
+    "alloc",
+    "header",
+    "zero_size",
+    "heap_start",
+    "heap_end",
+    "metadata_start",
+    "end_block",
+    "free_ranges",
+    "scan_list",
+    "total_alloc_bytes",
+    "mallocs",
+    "collections",
+    "finalizers",
+    "mark_roots",
+    "globals",
+    "stack",
+    "stack_pointer",
+    "stack_top",
+    "current_task",
+    "collector",
+)
+"""The same of later releases."""
+
 _TINYGO_TEXTS = (b"panic: runtime error: ", b"heap alloc in interrupt", b"fatal error: ")
 
 
@@ -131,7 +159,7 @@ def identify(module: Module) -> Guest:
     before = transplanted(module)
     if before is not None:
         return _transplanted_guest(module, before, state_global, notes)
-    walker = Walker(module, {} if state_global is None else {state_global: 0})
+    walker = _walker(module, state_global)
     bounds = find_bounds(search, walker, notes)
     version, stated = _version(module)
     scheduler = "asyncify" if state_global is not None else "none"
@@ -231,19 +259,27 @@ def _block_guest(module: Module, heap: BlockHeap, version: str | None, scheduler
 
 def _transplanted_guest(module: Module, before: Transplanted, state_global: int | None, notes: Notes) -> Guest:
     """A module that tinyheap has written its collector into: what is known of it was recognized then."""
-    for fact in _FACTS:
+    best_fit = before.best_fit
+    for fact in _FACTS if best_fit is None else _BEST_FIT_FACTS:
         notes.found(fact, f"recognized by tinyheap {before.version}, which left it in the section {SECTION}")
-    heap, (version, stated) = before.heap, _version(module)
+    version, stated = _version(module)
+    if best_fit is not None:
+        collector, shape = _best_fit_collector(best_fit), _best_fit_version(best_fit)
+    else:
+        heap = before.heap
+        assert heap is not None, "else nothing was read"
+        collector, shape = "precise" if heap.is_precise else "conservative", _version_by_shape(heap)
     return _guest(
         module,
         "TinyGo",
-        version or _version_by_shape(heap),
+        version or shape,
         stated,
-        "precise" if heap.is_precise else "conservative",
+        collector,
         "none" if state_global is None else "asyncify",
-        _TRANSPLANTED.format(version=before.version),
+        (_TRANSPLANTED if best_fit is None else _TRANSPLANTED_BEST_FIT).format(version=before.version),
         notes,
-        heap=heap,
+        heap=before.heap,
+        best_fit=best_fit,
     )
 
 
@@ -262,7 +298,6 @@ def _instrumented_guest(module: Module, logging: Instrumented, state_global: int
 
 
 def _best_fit_guest(module: Module, heap: BestFitHeap, version: str | None, scheduler: str, notes: Notes) -> Guest:
-    collector = f"best-fit, {'precise' if heap.is_precise else 'conservative'}"
     notes.found("collector", "free ranges are listed by length")
     notes.found("collector", "marked objects are chained through their headers")
     shape = _best_fit_version(heap)
@@ -273,12 +308,16 @@ def _best_fit_guest(module: Module, heap: BestFitHeap, version: str | None, sche
         "TinyGo",
         version or shape,
         version is not None,
-        collector,
+        _best_fit_collector(heap),
         scheduler,
         _BEST_FIT,
         notes,
         best_fit=heap,
     )
+
+
+def _best_fit_collector(heap: BestFitHeap) -> str:
+    return f"best-fit, {'precise' if heap.is_precise else 'conservative'}"
 
 
 def _best_fit_version(heap: BestFitHeap) -> str:
@@ -376,6 +415,15 @@ def _version_by_shape(heap: BlockHeap) -> str:
     if heap.heap_start_variable_address is not None:
         return "0.23 to 0.26"
     return "0.27 to 0.33" if heap.counters.count < 5 else "0.34 to 0.39"
+
+
+def walker_of(module: Module) -> Walker:
+    """What reads a module's functions as they are while no stack is switched."""
+    return _walker(module, _asyncify_state(module, CodeSearch(module), Notes()))
+
+
+def _walker(module: Module, state_global: int | None) -> Walker:
+    return Walker(module, {} if state_global is None else {state_global: 0})
 
 
 def _asyncify_state(module: Module, search: CodeSearch, notes: Notes) -> int | None:

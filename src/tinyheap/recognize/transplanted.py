@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.json_of import json_of
-from tinyheap.recognize.facts import BlockHeap
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap
 from tinyheap.recognize.facts_json import read_fact
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ class Transplanted:
 
     version: str
     """Of the tinyheap that did it."""
-    heap: BlockHeap
+    heap: BlockHeap | None = None
+    """Of TinyGo up to 0.39."""
+    best_fit: BestFitHeap | None = None
+    """Of later ones.  One of the two is there."""
 
 
 def encode_transplanted(transplanted: Transplanted) -> bytes:
@@ -49,10 +52,11 @@ def transplanted(module: Module) -> Transplanted | None:
         found: Transplanted = read_fact(Transplanted, json.loads(text))
     except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError):
         return None
-    return found if _fits(module, found.heap) else None
+    heap = found.heap or found.best_fit
+    return found if heap is not None and _fits(module, heap) else None
 
 
-def _fits(module: Module, heap: BlockHeap) -> bool:
+def _fits(module: Module, heap: BlockHeap | BestFitHeap) -> bool:
     """Whether a module has the functions and the global that the facts of a heap speak of."""
     functions = {heap.alloc_function, *(redirect.function for redirect in heap.redirects)}
     first, count = module.imported_function_count, len(module.functions)
@@ -66,8 +70,10 @@ def _fits(module: Module, heap: BlockHeap) -> bool:
     )
 
 
-def _addresses(heap: BlockHeap) -> Iterator[int]:
+def _addresses(heap: BlockHeap | BestFitHeap) -> Iterator[int]:
     yield from heap.state_addresses
-    for name, value in {**vars(heap), **vars(heap.counters), **vars(heap.roots), **vars(heap.mark_stack)}.items():
-        if name.endswith("_address") and value is not None:
-            yield value
+    own = heap.mark_stack if isinstance(heap, BlockHeap) else heap.finalizers
+    for facts in (heap, heap.counters, heap.roots, own):
+        for name, value in vars(facts).items() if facts is not None else ():
+            if name.endswith("_address") and value is not None:
+                yield value

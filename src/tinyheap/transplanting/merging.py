@@ -35,9 +35,10 @@ class Merger:
         kernel: Module,
         parts: Mapping[str, Code],
         prefix: str | None,
-        around: Mapping[str, Callable[[int, FunctionType], int]],
+        around: Mapping[str, Callable[[int, FunctionType], int]] | None = None,
     ) -> None:
-        self._editor, self._kernel, self._parts, self._prefix, self._around = editor, kernel, parts, prefix, around
+        self._editor, self._kernel, self._parts, self._prefix = editor, kernel, parts, prefix
+        self._around = around or {}
         self._added: dict[int, int] = {}
 
     @property

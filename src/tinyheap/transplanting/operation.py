@@ -10,6 +10,9 @@ What becomes of a module:
     the original alloc     a copy, which is asked where there is no memory, so that it ends as it ever did, and for size 0
     memory.size            less the pages that the kernel added for itself, which the original does not have
     two globals            how many pages those are, and where the kernel's bitmap lies
+
+Of a module of TinyGo 0.40 or later: its own functions stay, and the kernel runs ahead of its marking (`ahead`).  Of both:
+
     custom sections        `producers` says who did it; `tinyheap.transplant` holds the heap's facts (recognize/transplanted.py)
 
 The heap's variables, its block table and its objects stay where they are and what they are: memory is the original's to the
@@ -25,11 +28,12 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap import __version__
 from tinyheap.errors import UnsupportedGuestError
-from tinyheap.recognize.facts import BlockHeap, Role
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.transplanted import SECTION, Transplanted, encode_transplanted, transplanted
 from tinyheap.transplanting import parts
-from tinyheap.transplanting.clock import Stopwatch, find_clock
+from tinyheap.transplanting.ahead import run_ahead
+from tinyheap.transplanting.clock import Clock, Stopwatch, find_clock
 from tinyheap.transplanting.merging import Merger, local_types_of
 from tinyheap.transplanting.options import Options
 from tinyheap.units import WASM_PAGE_BYTES
@@ -55,19 +59,25 @@ class Transplant:
     """A transplanted module, and what was done to it."""
 
     wasm: bytes = field(repr=False)
-    heap: BlockHeap = field(repr=False)
+    heap: BlockHeap | BestFitHeap = field(repr=False)
     """Where its heap's parts are, which holds for both modules."""
     options: Options
     original_bytes: int
     """The size of the module before."""
     replaced: tuple[int, ...]
-    """The functions that have another body now: the allocator, and those that collect."""
+    """The functions that have another body now: the allocator, and those that collect; where the kernel runs ahead of marking,
+    those that scan."""
     added_functions: int
     dropped_sections: tuple[str, ...]
     """Custom sections that held offsets into code, which has moved: debug information above all."""
     uses_bulk_memory: bool
     clock: str | None
     """The imported function by which collections are timed, with its module; None where they are not, or there is none."""
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the kernel runs ahead of the module's own marking, rather than in place of its collector."""
+        return isinstance(self.heap, BestFitHeap)
 
     @property
     def added_bytes(self) -> int:
@@ -79,7 +89,7 @@ def transplant(module: bytes, options: Options = _DEFAULT, *, force: bool = Fals
     """A module with tinyheap's collector in it, in place of TinyGo's.
 
     Args:
-        module: A WebAssembly module that TinyGo 0.20 to 0.39 compiled.
+        module: A WebAssembly module that TinyGo 0.20 or later compiled.
         options: How it is to run its heap; by default to the byte as before.
         force: Whether to do it even where something speaks against what was recognized; `verify` the result then.
 
@@ -100,9 +110,9 @@ def perform(module: bytes, options: Options = _DEFAULT, *, force: bool = False) 
     parsed = Module.parse(module)
     heap = replaceable_heap(parsed, identify(parsed), force=force)
     editor = Editor(parsed)
-    operation = Operation(parsed, heap, editor, options)
-    operation.perform()
-    operation.say_so()
+    change = _change(parsed, heap, editor, options)
+    _limit_memory(parsed, editor, options)
+    _say_so(parsed, editor, heap)
     wasm = editor.encode()
     after = Module.parse(wasm)
     return Transplant(
@@ -110,15 +120,15 @@ def perform(module: bytes, options: Options = _DEFAULT, *, force: bool = False) 
         heap,
         options,
         len(module),
-        tuple(redirect.function for redirect in heap.redirects),
+        change.functions,
         len(after.functions) - len(parsed.functions),
         tuple(dropped_sections(parsed, after)),
-        operation.uses_bulk_memory,
-        operation.clock.name if operation.clock else None,
+        change.uses_bulk_memory,
+        change.clock.name if change.clock else None,
     )
 
 
-def replaceable_heap(module: Module, guest: Guest, *, force: bool = False) -> BlockHeap:
+def replaceable_heap(module: Module, guest: Guest, *, force: bool = False) -> BlockHeap | BestFitHeap:
     """The heap of a module that a collector can be written into.
 
     Args:
@@ -135,22 +145,65 @@ def replaceable_heap(module: Module, guest: Guest, *, force: bool = False) -> Bl
             f"tinyheap {before.version} has written its collector into this module already; "
             "transplant the module that it was made from"
         )
-    if guest.best_fit is not None:
-        raise UnsupportedGuestError(
-            f"this module ({guest.runtime} {guest.version}, collector: {guest.collector}) has the collector of TinyGo 0.40 "
-            "and later, which can be replaced while it runs (`tinyheap run`), but not in the module: only those up to 0.39 can"
-        )
-    heap = block_heap(guest)
+    if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) > 1:
+        raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")
+    heap = guest.best_fit or block_heap(guest)
     doubts = [f"{fact}: {doubt}" for fact, found in guest.evidence.items() if fact != _UNUSED for doubt in found.doubts]
     if doubts and not force:
         raise UnsupportedGuestError(
             f"this module's collector was recognized with doubt ({'; '.join(doubts)}); --force writes another one in "
             "nevertheless, and runs both modules to verify that it does the same"
         )
-    parts.check(heap)
-    if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) != 1:
-        raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")
+    if isinstance(heap, BlockHeap):
+        parts.check(heap)
     return heap
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What the code of a module has become."""
+
+    functions: tuple[int, ...]
+    """Those that have another body."""
+    uses_bulk_memory: bool
+    clock: Clock | None = None
+    """What times collections."""
+
+
+def _change(module: Module, heap: BlockHeap | BestFitHeap, editor: Editor, options: Options) -> _Change:
+    """Write the kernel for a heap into its module."""
+    if isinstance(heap, BestFitHeap):
+        functions = run_ahead(module, heap, editor, kernel("best_fit"), options, prefix_in(module, options))
+        return _Change(functions, _has_bulk_memory(module))
+    replacement = Replacement(module, heap, editor, options)
+    replacement.perform()
+    functions = tuple(redirect.function for redirect in heap.redirects)
+    return _Change(functions, replacement.uses_bulk_memory, replacement.clock)
+
+
+def _limit_memory(module: Module, editor: Editor, options: Options) -> None:
+    """Let the engine refuse what is too much, so that the original's own last try is refused as well."""
+    if options.limit_bytes is None:
+        return
+    limits = module.memories[0].type.limits
+    pages = options.limit_bytes // WASM_PAGE_BYTES
+    if pages < limits.minimum:
+        raise UnsupportedGuestError(
+            f"invalid limit of {options.limit_bytes} bytes: the module's memory begins with "
+            f"{limits.minimum * WASM_PAGE_BYTES}; expected as much or more"
+        )
+    editor.set_maximum(0, pages if limits.maximum is None else min(pages, limits.maximum))
+
+
+def _say_so(module: Module, editor: Editor, heap: BlockHeap | BestFitHeap) -> None:
+    """Let the module say that it was transplanted."""
+    producers = {name: dict(tools) for name, tools in module.producers.items()}
+    producers.setdefault("processed-by", {})["tinyheap"] = __version__
+    editor.set_custom_section("producers", write_producers(producers))
+    facts = (
+        Transplanted(__version__, best_fit=heap) if isinstance(heap, BestFitHeap) else Transplanted(__version__, heap)
+    )
+    editor.set_custom_section(SECTION, encode_transplanted(facts))
 
 
 @dataclass(frozen=True)
@@ -163,8 +216,8 @@ class Hooks:
     """Makes alloc's body, given the index of the function that allocates, with alloc's type."""
 
 
-class Operation:
-    """One transplant: what it is done to, and each step of it.
+class Replacement:
+    """The next-fit kernel in place of a module's collector: what it is done to, and each step of it.
 
     Args:
         module: The module.
@@ -177,7 +230,7 @@ class Operation:
         self._module, self._heap, self._editor, self._options = module, heap, editor, options
         self.uses_bulk_memory = _has_bulk_memory(module) if options.bulk_memory is None else options.bulk_memory
         self.state = parts.add_globals(editor)
-        self.prefix = PREFIX if options.keep_names or _has_names(module) else None
+        self.prefix = prefix_in(module, options)
         """Of the names of functions that are added; None where they get none."""
         self.clock = find_clock(module) if options.stats else None
 
@@ -187,7 +240,6 @@ class Operation:
         merger = self._merger({} if hooks is None else hooks.parts)
         self._replace_alloc(merger, hooks)
         self._replace_collections(merger)
-        self._limit_memory()
 
     @cached_property
     def heap_parts(self) -> Mapping[str, Code]:
@@ -198,7 +250,7 @@ class Operation:
         if self.uses_bulk_memory:
             return {**found, "fill": Code().memory_fill(0), "copy": Code().memory_copy(0, 0)}
         # The loops are the kernel's own functions, which need none of its imports.
-        loops = Merger(self._editor, kernel(), {}, self.prefix)
+        loops = Merger(self._editor, kernel("next_fit"), {}, self.prefix)
         return {
             **found,
             "fill": Code().call(loops.function("fill_by_loop")),
@@ -209,7 +261,7 @@ class Operation:
         counted = parts.counted(self._editor) if self._options.stats else parts.uncounted()
         code = {**self.heap_parts, **counted, **parts.untold(), **hooked, "original_alloc": self._ask_original()}
         around = {f"collect_{self._kind}": Stopwatch(self._editor, self.clock).timed} if self.clock else {}
-        return Merger(self._editor, kernel(), code, self.prefix, around)
+        return Merger(self._editor, kernel("next_fit"), code, self.prefix, around)
 
     @property
     def _kind(self) -> str:
@@ -266,35 +318,16 @@ class Operation:
     def _is_in_chain(self, function: int) -> bool:
         return any(frame.function == function for frame in self._heap.mark_stack.root_chain)
 
-    def _limit_memory(self) -> None:
-        """Let the engine refuse what is too much, so that the original's own last try is refused as well."""
-        if self._options.limit_bytes is None:
-            return
-        limits = self._module.memories[0].type.limits
-        pages = self._options.limit_bytes // WASM_PAGE_BYTES
-        if pages < limits.minimum:
-            raise UnsupportedGuestError(
-                f"invalid limit of {self._options.limit_bytes} bytes: the module's memory begins with "
-                f"{limits.minimum * WASM_PAGE_BYTES}; expected as much or more"
-            )
-        self._editor.set_maximum(0, pages if limits.maximum is None else min(pages, limits.maximum))
-
-    def say_so(self) -> None:
-        """Let the module say that it was transplanted."""
-        producers = {name: dict(tools) for name, tools in self._module.producers.items()}
-        producers.setdefault("processed-by", {})["tinyheap"] = __version__
-        self._editor.set_custom_section("producers", write_producers(producers))
-        self._editor.set_custom_section(SECTION, encode_transplanted(Transplanted(__version__, self._heap)))
-
 
 @cache
-def kernel() -> Module:
-    """The kernel's functions, which `make kernel` compiles."""
-    return Module.parse((files("tinyheap.transplanting") / "kernel" / "next_fit.wasm").read_bytes())
+def kernel(collector: str) -> Module:
+    """A kernel's functions, which `make kernel` compiles: `next_fit` or `best_fit`."""
+    return Module.parse((files("tinyheap.transplanting") / "kernel" / f"{collector}.wasm").read_bytes())
 
 
-def _has_names(module: Module) -> bool:
-    return bool(module.function_indices)
+def prefix_in(module: Module, options: Options) -> str | None:
+    """What the names of functions that are added begin with; None where they get none."""
+    return PREFIX if options.keep_names or module.function_indices else None
 
 
 def _has_bulk_memory(module: Module) -> bool:

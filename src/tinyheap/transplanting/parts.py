@@ -16,14 +16,19 @@ from tinyheap.wasm import Code
 
 if TYPE_CHECKING:
     from tinyheap.heap.growth import Growth
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import BestFitHeap, BlockHeap
+    from tinyheap.transplanting.markers import Markers
     from tinyheap.wasm import Editor
 
 _SCANS = (StackScan.SYSTEM, StackScan.SYSTEM_UNLESS_TASK, StackScan.SYSTEM_OR_SAVED, StackScan.CHAIN)
 """In the order of their numbers in the kernel."""
 
 EVENTS = ("collection", "growth", "drop", "rescan")
-"""What the kernel counts."""
+"""What the next-fit kernel counts."""
+BEST_FIT_EVENTS = ("collection",)
+"""What the best-fit kernel counts."""
+_REMEMBERED = ("phase", "repeated_body", "repeated_header", "repeated_link")
+"""What the best-fit kernel keeps in globals."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,28 @@ def parts_of(
     return parts
 
 
-def uncounted() -> dict[str, Code]:
+def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers, *, stats: bool) -> dict[str, Code]:
+    """The code for every import of the best-fit kernel's."""
+    numbers = {
+        "heap_end_at": heap.heap_end_address,
+        "metadata_start_at": heap.metadata_start_address,
+        "scan_list_at": heap.scan_list_address,
+        "globals_start": heap.roots.globals_start_address,
+        "marks_in_own_frame": int(markers.root_marker is not None),
+        "frame_bytes": markers.frame_bytes,
+    }
+    parts = {name: Code().i32_const(signed(value)) for name, value in numbers.items()}
+    parts["heap_start"] = _heap_start(heap)
+    parts["stack_pointer"] = Code().global_get(heap.roots.stack_pointer_global)
+    for name in _REMEMBERED:
+        index = editor.add_global("i32", 0)
+        parts[name], parts[f"set_{name}"] = Code().global_get(index), Code().global_set(index)
+    return parts | (counted(editor, BEST_FIT_EVENTS) if stats else uncounted(BEST_FIT_EVENTS))
+
+
+def uncounted(events: tuple[str, ...] = EVENTS) -> dict[str, Code]:
     """The code for counting where nothing is counted."""
-    return {f"count_{event}": Code() for event in EVENTS}
+    return {f"count_{event}": Code() for event in events}
 
 
 def untold() -> dict[str, Code]:
@@ -103,10 +127,10 @@ def untold() -> dict[str, Code]:
     return {"tell_roots": drop, "tell_scanned": drop, "tell_marked": Code(), "tell_swept": Code(), "tell_grown": drop}
 
 
-def counted(editor: Editor) -> dict[str, Code]:
+def counted(editor: Editor, events: tuple[str, ...] = EVENTS) -> dict[str, Code]:
     """The code for counting in exported globals, which are added."""
     parts = {}
-    for event in EVENTS:
+    for event in events:
         index = editor.add_global("i64", 0)
         editor.export(f"tinyheap.{event}s", "global", index)
         parts[f"count_{event}"] = Code().global_get(index).i64_const(1).i64_add().global_set(index)
@@ -118,7 +142,7 @@ def signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
 
 
-def _heap_start(heap: BlockHeap) -> Code:
+def _heap_start(heap: BlockHeap | BestFitHeap) -> Code:
     if heap.heap_start_address is not None:
         return Code().i32_const(signed(heap.heap_start_address))
     return Code().i32_const(heap.heap_start_variable_address or 0).i32_load(0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tinyheap.hosts import Grants
     from tinyheap.hosts.functions import Imports
-    from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.recognize.facts import BestFitHeap, BlockHeap
     from tinyheap.transplanting.operation import Transplant
 
 CALLS: Final = "tinyheap.witness.calls"
@@ -105,7 +105,7 @@ def witnessed(module: Module, alloc: int) -> bytes:
 
 
 def _ran(
-    wasm: bytes, heap: BlockHeap, work: Callable[[Program], str], grants: Grants, imports: Imports | None
+    wasm: bytes, heap: BlockHeap | BestFitHeap, work: Callable[[Program], str], grants: Grants, imports: Imports | None
 ) -> ProgramRun:
     output = io.BytesIO()
     granted = replace(

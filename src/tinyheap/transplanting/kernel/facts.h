@@ -63,6 +63,22 @@ void set_extra_pages(u32 pages);
 u32 bitmap_address(void);
 void set_bitmap_address(u32 address);
 
+/* Best-fit's lists, and its functions: whether markRoot has a frame of its own, and what all that mark take of the stack. */
+CONSTANT scan_list_at(void);
+CONSTANT free_ranges_at(void);
+CONSTANT marks_in_own_frame(void);
+CONSTANT frame_bytes(void);
+
+/* What its kernel remembers, in globals: what is ahead, and an object that is scanned once more, with its own link. */
+u32 phase(void);
+void set_phase(u32 phase);
+u32 repeated_body(void);
+void set_repeated_body(u32 address);
+u32 repeated_header(void);
+void set_repeated_header(u32 address);
+u32 repeated_link(void);
+void set_repeated_link(u32 address);
+
 /* What is counted for whoever looks; nothing unless that was asked for. */
 void count_collection(void);
 void count_growth(void);
