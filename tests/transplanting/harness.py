@@ -88,7 +88,7 @@ def module(stage: Stage, *, has_bitmap: bool) -> bytes:
     assert editor.add_global("i32", STACK_ADDRESS) == heap.roots.stack_pointer_global
     state = parts.add_globals(editor)
     editor.export("bitmap_address", "global", state.bitmap_address)
-    code = parts.parts_of(editor, heap, state, growth=None, clear_blocks=False) | parts.counted(editor)
+    code = parts.parts_of(editor, heap, state, growth=None, clear_blocks=False) | parts.counted(editor) | parts.untold()
     code |= {"fill": Code().memory_fill(0), "copy": Code().memory_copy(0, 0)}
     code["original_alloc"] = Code().call(imports.original_alloc)
     kind = "precise" if heap.is_precise else "conservative"

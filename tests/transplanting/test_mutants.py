@@ -101,7 +101,14 @@ def compiled(folder: Path, edit: Edit | None = None, collector: str = "next_fit"
     shutil.copytree(SOURCES, folder / "kernel")
     if edit is not None:
         edit.apply(folder / "kernel")
-    command = [str(needs.tool("make")), "-C", str(ROOT), "kernel", f"TRANSPLANT={folder}/kernel", f"BUILD={folder}"]
+    command = [
+        str(needs.tool("make")),
+        "-C",
+        str(ROOT),
+        "kernel",
+        f"KERNELS={folder}/kernel/{collector}",
+        f"BUILD={folder}",
+    ]
     collectors.run(*command, f"CLANG={needs.tool('clang-14')} -Wno-unused", f"WASM_LD={needs.tool('wasm-ld-14')}")
     return Module.parse((folder / f"kernel/{collector}.wasm").read_bytes())
 

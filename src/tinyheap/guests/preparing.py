@@ -27,7 +27,6 @@ from tinyheap.hosts.session import OWN_MODULES
 from tinyheap.recognize.facts import BestFitHeap, Guest, ServedHeap
 from tinyheap.recognize.facts_json import decode_guest, encode_guest
 from tinyheap.units import MIB
-from tinyheap.wasm.component import is_component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +39,7 @@ MODULE_LIMIT_BYTES: Final = 512 * MIB
 _OWN: Final = "runs with its own collector, TinyGo's from 0.40 on, because it could not be replaced: {why}"
 _SERVED: Final = "is served: a rehearsal has shown that its allocator is the one that it was taken for"
 _MAGIC: Final = b"\0asm"
+_CORE_MODULE: Final = b"\0asm\x01\0\0\0"
 _LENGTH: Final = struct.Struct("<I")
 _PACKAGES: Final = Path(__file__).parents[1]
 _PACKAGES_THAT_PREPARE: Final = (
@@ -163,10 +163,8 @@ def prepare(
         MalformedModuleError: It is not a module.
         UnsupportedGuestError: It is a component; the error says what its core module is.
     """
-    if is_component(wasm):
-        from tinyheap.recognize.identify import identify_file
-
-        raise UnsupportedGuestError(f"this file {identify_file(wasm).summary}")
+    if not wasm.startswith(_CORE_MODULE):
+        _refuse_component(wasm)
     key = _key(form.value, options, wasm, symbols)
     content = cache.load(key)
     cached = None if content is None else _decode(content, engine)
@@ -182,6 +180,15 @@ def prepare(
         prepared = _prepare_served(wasm, form, engine, symbols, cache)
     cache.store(key, _encode(prepared))
     return prepared
+
+
+def _refuse_component(wasm: bytes) -> None:
+    # Modules that are prepared already start sooner without these.
+    from tinyheap.recognize.identify import identify_file
+    from tinyheap.wasm.component import is_component
+
+    if is_component(wasm):
+        raise UnsupportedGuestError(f"this file {identify_file(wasm).summary}")
 
 
 def _compile_as_it_is(wasm: bytes, engine: wasmtime.Engine) -> wasmtime.Module:
