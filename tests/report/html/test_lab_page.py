@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_another_pause_is_drawn_and_kept_in_the_link(page: Page) -> None:
     page.get_by_text("50%", exact=True).first.click()
     page.locator("label").filter(has_text="50%").click()
     expect(title).to_have_text("memory-limit=262144\n128 KiB, 2 ms")
-    assert "pause=p50" in page.url
+    expect(page).to_have_url(re.compile("pause=p50"))
 
 
 @pytest.mark.parametrize("width", [400, 1300])
