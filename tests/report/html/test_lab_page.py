@@ -71,7 +71,7 @@ def test_a_row_says_how_it_ended(page: Page) -> None:
     expect(chosen).to_contain_text("memory-limit=131072")
     expect(chosen).to_contain_text("out of memory, exit code 137")
     expect(chosen).to_contain_text(f"because of {HTML}")
-    assert "object=0" in page.url
+    expect(page).to_have_url(re.compile("object=0"))
 
 
 def test_the_table_sorts(page: Page) -> None:
