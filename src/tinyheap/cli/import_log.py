@@ -11,6 +11,7 @@ from tinyheap._loading import library_for
 from tinyheap.cli.libraries import load_numpy
 from tinyheap.cli.parameters import INPUT, NEW_RECORDING, Command, Input, RecordingOutput
 from tinyheap.errors import LogError, MalformedModuleError, UnsupportedGuestError
+from tinyheap.units import counted
 
 
 class ImportCommand(Command):
@@ -63,8 +64,8 @@ def command(log: Input, module: Input, output: RecordingOutput, force: bool, ful
         raise LogError(f"{log}: {error}") from error
     except (MalformedModuleError, UnsupportedGuestError) as error:
         raise type(error)(f"{module}: {error}") from error
-    collections = "1 collection" if made.collections == 1 else f"{made.collections:,} collections"
-    click.echo(f"wrote {output}: {made.events:,} events, {collections}", err=True)
+    summary = f"{counted(made.events, 'event')}, {counted(made.collections, 'collection')}"
+    click.echo(f"wrote {output}: {summary}", err=True)
     if made.lost:
         click.echo(
             f"the log was full: {made.lost:,} more records are missing at its end; instrument the module with a larger"

@@ -8,17 +8,11 @@ import click
 
 from tinyheap.cli.parameters import INPUT, OUTPUT, SIZE, Command, Input, OutputTarget
 from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestError
-from tinyheap.instrumentation.operation import DEFAULT_LOG_BYTES, Clock, Instrumentation, instrument, script
+from tinyheap.instrumentation.operation import DEFAULT_LOG_BYTES, Instrumentation, instrument, script
 from tinyheap.report.quantities import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_CLOCKS = {
-    Clock.WASI: "from the module's import clock_time_get",
-    Clock.TICKS: "from the module's import runtime.ticks",
-    Clock.NONE: "none; the module's events have an order and no times",
-}
 
 
 @click.command(cls=Command, short_help="Write a recorder into a module.")
@@ -61,6 +55,9 @@ def command(module: Input, output: OutputTarget, js: OutputTarget | None, log_si
 def _lines(made: Instrumentation) -> Iterator[str]:
     yield f"followed: {made.sites:,} calls that can lead to an allocation"
     yield f"log: {size_text(made.log_bytes)}, behind the program's memory"
-    yield f"times: {_CLOCKS[made.clock]}"
+    if made.clock is None:
+        yield "times: none; the module's events have an order and no times"
+    else:
+        yield f"times: from the module's import {made.clock.partition('.')[2]}"
     if made.dropped_sections:
         yield f"dropped, since code has moved: {', '.join(made.dropped_sections)}"

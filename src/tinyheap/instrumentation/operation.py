@@ -24,7 +24,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -37,20 +36,21 @@ from tinyheap.instrumentation.log import LOG_MEMORY_EXPORT, TAKE_EXPORT
 from tinyheap.recognize.facts import BestFitHeap
 from tinyheap.recognize.identify import identify
 from tinyheap.recognize.instrumented import SECTION, Instrumented, encode_instrumented, instrumented
+from tinyheap.transplanting.clock import find_clock
 from tinyheap.transplanting.merging import Merger
-from tinyheap.transplanting.operation import Hooks, Replacement, dropped_sections, replaceable_heap
+from tinyheap.transplanting.operation import Hooks, Replacement, dropped_sections, name_processor, replaceable_heap
 from tinyheap.transplanting.options import Options
 from tinyheap.transplanting.parts import signed
 from tinyheap.units import MIB, WASM_PAGE_BYTES
 from tinyheap.wasm import Code, Editor, Module
 from tinyheap.wasm.entities import FunctionType
-from tinyheap.wasm.names import write_producers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tinyheap.guests.rewrite.sites import Sites
     from tinyheap.recognize.facts import BlockHeap
+    from tinyheap.transplanting.clock import Clock
 
 SITES_SECTION: Final = "tinyheap.sites"
 """The call instructions that the log names by number, as `Sites.encode` writes them."""
@@ -61,24 +61,6 @@ _SHADOW_BYTES: Final = MIB
 """As `kernel/log.c` has them; the state's bytes are missing from the shadow stack's end."""
 _ASYNCIFY: Final = "asyncify_"
 _EXIT: Final = ("wasi_snapshot_preview1", "proc_exit")
-
-
-class Clock(Enum):
-    """What a log's times are from: a function that the module imports anyway."""
-
-    WASI = "wasi"
-    """``clock_time_get``, its monotonic clock."""
-    TICKS = "ticks"
-    """TinyGo's ``runtime.ticks``, in milliseconds."""
-    NONE = "none"
-    """Nothing: all times are 0."""
-
-
-_CLOCKS: Final = {
-    ("wasi_snapshot_preview1", "clock_time_get", FunctionType(("i32", "i64", "i32"), ("i32",))): Clock.WASI,
-    ("gojs", "runtime.ticks", FunctionType((), ("f64",))): Clock.TICKS,
-    ("env", "runtime.ticks", FunctionType((), ("f64",))): Clock.TICKS,
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +74,8 @@ class Instrumentation:
     """The size of the module before."""
     log_bytes: int
     """How many bytes of log it has room for."""
-    clock: Clock
+    clock: str | None
+    """The imported function by which records are timed, with its module; None where all times are 0."""
     sites: int
     """Call instructions that are followed."""
     dropped_sections: tuple[str, ...]
@@ -141,7 +124,7 @@ def instrument(module: bytes, *, log_bytes: int = DEFAULT_LOG_BYTES, clock: bool
         limits.maximum,
     )
     pages = -(-log_bytes // WASM_PAGE_BYTES)
-    writing = _Writing(parsed, facts, pages * WASM_PAGE_BYTES, _clock_of(parsed) if clock else (Clock.NONE, 0))
+    writing = _Writing(parsed, facts, pages * WASM_PAGE_BYTES, find_clock(parsed) if clock else None)
     wasm = writing.write()
     sites = writing.sites
     return Instrumentation(
@@ -149,7 +132,7 @@ def instrument(module: bytes, *, log_bytes: int = DEFAULT_LOG_BYTES, clock: bool
         facts,
         len(module),
         pages * WASM_PAGE_BYTES,
-        writing.clock,
+        writing.clock.name if writing.clock else None,
         len(sites),
         tuple(dropped_sections(parsed, Module.parse(wasm))),
     )
@@ -181,22 +164,12 @@ def _called_exports(module: Module) -> Iterator[str]:
             yield export.name
 
 
-def _clock_of(module: Module) -> tuple[Clock, int]:
-    """The clock that a module imports, and the function's index."""
-    for function in module.functions:
-        if function.imported is not None:
-            key = (function.imported.module, function.imported.name, module.function_type(function.index))
-            if key in _CLOCKS:
-                return _CLOCKS[key], function.index
-    return Clock.NONE, 0
-
-
 class _Writing:
     """The writing of one module."""
 
-    def __init__(self, module: Module, facts: Instrumented, log_bytes: int, clock: tuple[Clock, int]) -> None:
+    def __init__(self, module: Module, facts: Instrumented, log_bytes: int, clock: Clock | None) -> None:
         self._module, self._facts, self._log_bytes = module, facts, log_bytes
-        self.clock, self._clock_function = clock
+        self.clock = clock
         self._pages = (log_bytes + _SHADOW_BYTES) // WASM_PAGE_BYTES
         self._editor = editor = Editor(module)
         self._replacement = Replacement(module, facts.heap, editor, Options())
@@ -204,7 +177,7 @@ class _Writing:
         self._region, self._shadow = editor.add_global("i32", signed(start)), editor.add_global("i32", 0)
         self._parts = self._log_parts()
         self._log = Merger(editor, kernel(), self._parts, self._replacement.prefix)
-        self._parts["now"] = self._now()
+        self._parts["now"] = Code().call(clock.now(editor)) if clock else Code().i64_const(0)
         self.sites = self._follow_calls()
 
     def write(self) -> bytes:
@@ -240,7 +213,7 @@ class _Writing:
         numbers = {
             "log_bytes": self._log_bytes,
             "region_pages": self._pages,
-            "has_clock": int(self.clock is not Clock.NONE),
+            "has_clock": int(self.clock is not None),
             "has_layouts": int(_has_layouts(heap)),
             "module_id_low": module_id & 0xFFFF_FFFF,
             "module_id_high": module_id >> 32,
@@ -252,16 +225,6 @@ class _Writing:
         for name, index in (("region", self._region), ("shadow_used", self._shadow)):
             parts[name], parts[f"set_{name}"] = Code().global_get(index), Code().global_set(index)
         return parts
-
-    def _now(self) -> Code:
-        if self.clock is Clock.NONE:
-            return Code().i64_const(0)
-        call = Code().call(self._clock_function)
-        if self.clock is Clock.WASI:
-            self._parts["clock_time_get"] = call
-            return Code().call(self._log.function("now_by_wasi"))
-        self._parts["ticks"] = call
-        return Code().call(self._log.function("now_by_ticks"))
 
     # ---- the module's functions ---------------------------------------------------------------------------------------
 
@@ -330,9 +293,7 @@ class _Writing:
             self._editor.set_maximum(0, min(maximum + self._pages, 1 << 16))
 
     def _say_so(self) -> None:
-        producers = {name: dict(tools) for name, tools in self._module.producers.items()}
-        producers.setdefault("processed-by", {})["tinyheap"] = __version__
-        self._editor.set_custom_section("producers", write_producers(producers))
+        name_processor(self._module, self._editor)
         self._editor.set_custom_section(SECTION, encode_instrumented(self._facts))
         self._editor.set_custom_section(SITES_SECTION, self.sites.encode())
 

@@ -197,13 +197,18 @@ def _limit_memory(module: Module, editor: Editor, options: Options) -> None:
 
 def _say_so(module: Module, editor: Editor, heap: BlockHeap | BestFitHeap) -> None:
     """Let the module say that it was transplanted."""
-    producers = {name: dict(tools) for name, tools in module.producers.items()}
-    producers.setdefault("processed-by", {})["tinyheap"] = __version__
-    editor.set_custom_section("producers", write_producers(producers))
+    name_processor(module, editor)
     facts = (
         Transplanted(__version__, best_fit=heap) if isinstance(heap, BestFitHeap) else Transplanted(__version__, heap)
     )
     editor.set_custom_section(SECTION, encode_transplanted(facts))
+
+
+def name_processor(module: Module, editor: Editor) -> None:
+    """Let a module say among its producers that tinyheap has processed it."""
+    producers = {name: dict(tools) for name, tools in module.producers.items()}
+    producers.setdefault("processed-by", {})["tinyheap"] = __version__
+    editor.set_custom_section("producers", write_producers(producers))
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,6 @@ void set_shadow_used(u32 bytes);
 /* The collector's alloc; and the time, from what the module imports itself: milliseconds, or WASI's nanoseconds at an address. */
 u32 allocate(u32 size_bytes, u32 layout);
 u64 now(void);
-double ticks(void);
-u32 clock_time_get(u32 clock, u64 precision, u32 at);
 
 /* The state, by offset in the region. */
 #define USED 0      /* bytes of records */
@@ -50,7 +48,6 @@ u32 clock_time_get(u32 clock, u64 precision, u32 at);
 #define MARKED 40
 #define DROPS 48
 #define RESCANS 52
-#define SCRATCH 56
 #define ROOTS 64 /* bytes of roots that the collection scanned */
 #define CHUNK 80
 #define DATA 128
@@ -75,19 +72,6 @@ u32 clock_time_get(u32 clock, u64 precision, u32 at);
 
 INLINE u32 get(u32 field) { return load32(region() + field); }
 INLINE void set(u32 field, u32 value) { store32(region() + field, value); }
-
-/* ---- time ---- */
-
-u64 now_by_ticks(void) {
-    double milliseconds = ticks();
-    return milliseconds > 0 && milliseconds < 9e12 ? (u64)(milliseconds * 1e6) : 0;
-}
-
-/* The monotonic clock. */
-u64 now_by_wasi(void) {
-    u32 at = region() + SCRATCH;
-    return clock_time_get(1, 1, at) == 0 ? load64(at) : 0;
-}
 
 /* ---- records ---- */
 
