@@ -61,8 +61,8 @@ function Head({ facts, modules }: Props) {
     <header class="page-head">
       <div class="title"><h1>{facts.name}</h1></div>
       <p class="lead">
-        The same program twice: with the collector that it was compiled with ({sizeText(before!)}), and with tinyheap's in its place (
-        {sizeText(after!)}). Both see the same made-up clock and random numbers, so that what they leave in memory can be compared.
+        The same program twice: as it was compiled ({sizeText(before!)}), and with tinyheap's collector written into it ({sizeText(after!)}).
+        Both see the same made-up clock and random numbers, so that what they leave in memory can be compared.
       </p>
     </header>
   );
