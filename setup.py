@@ -57,6 +57,11 @@ def extension(module: str) -> Extension:
 class Compile(build_ext):
     """Translates the modules to C only when they are compiled: neither metadata nor the sdist needs that."""
 
+    def finalize_options(self) -> None:
+        """Compiles as many modules at once as there are cores: the C compiler takes most of an installation."""
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self) -> None:
         """Compiles all modules, or none where Cython is missing and nobody insists on the kernel."""
         try:
