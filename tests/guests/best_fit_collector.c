@@ -459,6 +459,30 @@ __attribute__((noinline)) static void forget(struct tree *tree) {
     for (word i = 0; i < 64; i++) words[i] = tree;
 }
 
+#if PRECISE
+/* Where pointers are in a row, behind the first eight words: a scan of it is called for five times. */
+static const struct {
+    word words;
+    uint8_t bits[8];
+} pointers_of_row = {40, {0, 0x02, 0, 0x80, 0}};
+
+/* The last of all roots, which is why the first row is scanned first of all objects. */
+static word *volatile first_row;
+
+/* Keeps rows, each by the one before, with a tree that is scanned when the rows behind are. */
+__attribute__((noinline)) static void keep_rows(word count) {
+    word *volatile *place = &first_row;
+    for (word i = 0; i < count; i++) {
+        word *row = alloc(pointers_of_row.words * 4, (word)(uintptr_t)&pointers_of_row);
+        *place = row;
+        grow_tree((struct tree *volatile *)&row[9], 2);
+        place = (word *volatile *)&row[31];
+    }
+}
+#else
+#define keep_rows(count)
+#endif
+
 /* Keeps half of each tree nowhere but there. */
 __attribute__((noinline)) static word grow_trees(word trees, word depth) {
     word total = 0;
@@ -477,6 +501,7 @@ __attribute__((export_name("run_task"))) word run_task(word trees, word depth) {
     word before = stack_pointer(), stack = (word)(uintptr_t)alloc(OWN_STACK_BYTES, 0);
     current_task = stack;
     set_stack_pointer(stack + OWN_STACK_BYTES);
+    keep_rows(5);
     word total = grow_trees(trees, depth);
     set_stack_pointer(before);
     current_task = 0;

@@ -28,6 +28,7 @@ BUILDS = [
     APART._replace(precise=True, back=True),
     APART._replace(precise=True, back=True, tasks=True, saved=True, explicit=True, optimization="2"),
     APART._replace(precise=True, tasks=True, own_stack=True),
+    APART._replace(precise=True, tasks=True, own_stack=True, back=True),
     APART._replace(tasks=True, own_stack=True, back=True),
     APART._replace(precise=True, back=True, finalizers=True, optimization="s"),
     APART._replace(back=True, finalizers=True, explicit=True),

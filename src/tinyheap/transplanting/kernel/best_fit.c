@@ -20,9 +20,10 @@
 
 #include "nibbles.h"
 
-/* The globals are scanned: what is scanned next is an object. */
+/* The phase of a collection. The globals are scanned: what is scanned next is an object. */
 #define MARKING_IS_AHEAD 1
 #define NOTHING_IS_AHEAD 0
+/* Any other phase is where the body of the object begins in which the present stack lies: all is marked up to that. */
 
 /* How an object was scanned: not at all, whole, by a mask, or by a bitmap in the program's data. */
 #define NOT 0
@@ -157,7 +158,8 @@ INLINE void mark_ahead(u32 body, u32 is_precise, PLACES) {
         take_back(list_after_last, load32(last), SAME_PLACES);
         object = last;
         store32(scan_list_at(), last == first ? load32(first) : last);
-    }
+    } else
+        set_phase(body_of(stack, SAME_PLACES));
     if (last_mapped != 0 && last_mapped != first && last_mapped != object)
         scan_once_more(last_mapped, object, SAME_PLACES);
 }
@@ -172,7 +174,11 @@ INLINE void notice(u32 at, u32 is_precise, u32 start, u32 table, u32 is_back) {
     if (at == repeated_body()) {
         store32(repeated_header(), repeated_link());
         set_repeated_body(0);
-    } else if (phase() == MARKING_IS_AHEAD) {
+        return;
+    }
+    if (phase() == at)
+        set_phase(MARKING_IS_AHEAD);
+    if (phase() == MARKING_IS_AHEAD) {
         if (is_back)
             (is_precise ? mark_ahead_back_precise : mark_ahead_back_conservative)(at, start, table);
         else
