@@ -23,6 +23,7 @@ from tinyheap import cli
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 PROSE = ARCHITECTURE + "".join((ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md"))
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 FRONT_DOOR: list[str] = import_module("tinyheap").__all__
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -46,6 +47,17 @@ def test_every_folder_that_is_named_is_there(name: str) -> None:
 @pytest.mark.parametrize("package", sorted(path.parent.name for path in ROOT.glob("src/tinyheap/*/__init__.py")))
 def test_every_package_is_in_the_architecture(package: str) -> None:
     assert f"\n### {package}\n" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in ROOT.glob("src/tinyheap/*/__init__.py")))
+def test_every_package_but_the_command_line_is_at_the_front_door(package: str) -> None:
+    assert package == "cli" or (package in FRONT_DOOR and f"| `tinyheap.{package}` |" in REFERENCE)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_module_of_every_command_is_in_the_architecture(name: str) -> None:
+    _, _, module = cli.COMMANDS[name].module.rpartition(".")
+    assert f"`{module}.py`" in ARCHITECTURE
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -5,9 +5,9 @@
     from tinyheap import Grants, Policy, Program    a WebAssembly program and its heap; needs the extra `run`
     from tinyheap import Recording, profile         a recorded run and its analyses; need the extra `profile`
 
-Here are the names that most users meet.  The rest of what is public is in the ``__all__`` of the packages `heap`, `traces`,
-`guests`, `hosts`, `recordings`, `profile`, `lab`, `report` and `wasm`, and in `errors` and `units`.  Each name is loaded when
-it is used; one that needs a library which is not installed raises a `MissingLibraryError` then, which says how to get it.
+Here are the names that most users meet.  The rest of what is public is in the ``__all__`` of each package, and in `errors` and
+`units`.  Each name is loaded when it is used; one that needs a library which is not installed raises a `MissingLibraryError`
+then, which says how to get it.
 """
 
 from tinyheap import _loading

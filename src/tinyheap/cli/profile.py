@@ -106,8 +106,8 @@ def command(
     call into the program and how memory grew in it; and now and then a sample of the heap's size and use, and a map of its
     blocks.
 
-    Where the module's own collector stays (it cannot be replaced, or --gc native), only allocations and calls are
-    recorded: collections, and the objects that they free, cannot be seen.
+    Where the module's own collector stays (it cannot be replaced, or --gc native), allocations, calls and what the program
+    frees itself are recorded: collections, and the objects that they free, cannot be seen.
 
     With --sample, objects are chosen at random, large ones rather than small ones: collections, growths and calls are recorded
     as ever, and statistics of objects are estimates, with their standard errors.

@@ -128,7 +128,7 @@ class Policy:
 
     @property
     def looks_at_each_allocation(self) -> bool:
-        """Whether each allocation has to be served in Python, since compiled code cannot do what is asked for."""
+        """Whether each allocation has to be looked at by itself, in Python."""
         return self.guard or self.stop_at_allocation is not None
 
     @property

@@ -66,7 +66,7 @@ _BEST_FIT = (
 )
 _UNKNOWN_BLOCKS = (
     "runs with its own collector; it cannot be replaced, because the shape of its allocator is not known (compile with"
-    " TinyGo 0.30 to 0.39)"
+    " TinyGo 0.20 or later)"
 )
 _LEAKING = "runs as it is; it never frees memory, so there is no collector to replace (compile with -gc=precise)"
 _BOEHM = "runs with its own collector, which is Boehm's and cannot be replaced (compile with -gc=precise)"

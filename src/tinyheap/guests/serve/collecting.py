@@ -23,7 +23,7 @@ EXHAUSTED: Final = "exhausted"
 """Why a collection runs."""
 
 
-class Collector:
+class Collecting:
     """Runs the collections of one engine on a guest's memory.
 
     Args:

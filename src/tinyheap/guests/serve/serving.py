@@ -11,7 +11,8 @@ There is one way in, `ServingHeap.allocate`, whatever the engine and the policy.
 (`_allocator`) goes past it with what needs no decision, and comes to the engine's callbacks below when there is no room:
 
 1. `ServingHeap.on_exhausted` collects.
-2. Where less than a third of the heap is free then, `ServingHeap.grow` makes it larger by one step (`growing`).
+2. Where less than a third of the heap is free then, `ServingHeap.grow` makes it larger by one step (`growing`).  The policy's
+   headroom may be another share; the oldest releases have none.
 3. The engine searches again, and grows for as long as it finds nothing.
 4. Where the heap cannot grow, `ServingHeap.finish_allocation` raises `GuestOutOfMemoryError`: the run ends with exit code 137.
 """
@@ -24,8 +25,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryError
 from tinyheap.guests.serve.callstack import CallStack, shown
-from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED
-from tinyheap.guests.serve.collecting import Collector as Collecting
+from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collecting
 from tinyheap.guests.serve.growing import Growing, MemorySteps
 from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables

@@ -1,4 +1,4 @@
-"""Finding TinyGo's block collector in a program, by the shape of its code; names only confirm.
+"""Finding TinyGo's collector of releases up to 0.39, next-fit, in a program, by the shape of its code; names only confirm.
 
 What the collector must do, however it was compiled, is what it is known by:
 

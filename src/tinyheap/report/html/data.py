@@ -57,7 +57,7 @@ _U32: Final = 2**32 - 1
 
 
 class NameTable:
-    """NameTable, each with its number from 0.
+    """Names, each with its number from 0.
 
     Args:
         first: Those that are there from the beginning.

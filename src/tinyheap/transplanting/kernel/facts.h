@@ -65,7 +65,6 @@ void set_bitmap_address(u32 address);
 
 /* Best-fit's lists, and its functions: whether markRoot has a frame of its own, and what all that mark take of the stack. */
 CONSTANT scan_list_at(void);
-CONSTANT free_ranges_at(void);
 CONSTANT marks_in_own_frame(void);
 CONSTANT frame_bytes(void);
 
