@@ -63,6 +63,18 @@ class Fit:
     obstacle: tuple[str, ...]
     """What stands in the way just below the smallest size that passes, a phrase each; empty where nothing is below."""
 
+    @property
+    def unit(self) -> str:
+        """``page`` or ``block``."""
+        return "block" if self.limit is Limit.BLOCKS else "page"
+
+    @property
+    def obstacle_at(self) -> int | None:
+        """The size that has the obstacle, in units: below the smallest, or the largest where none passes; None without one."""
+        if not self.obstacle:
+            return None
+        return self.edge.tried[-1] if self.edge.smallest is None else self.edge.smallest - 1
+
 
 class Fits(Result, tuple[Fit, ...]):
     """What `fit` and `fit_trace` found: a tuple, which a notebook shows with a picture."""
