@@ -3,6 +3,6 @@ import { join } from "node:path";
 import { build } from "vite";
 
 const folder = process.argv[2] ?? "../src/tinyheap/report/page";
-for (const page of ["recording", "heap", "lab", "demo"]) {
+for (const page of ["recording", "heap", "lab", "fit", "demo"]) {
   await build({ mode: page, logLevel: "warn", build: { outDir: join(folder, page), emptyOutDir: true } });
 }

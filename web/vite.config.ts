@@ -30,6 +30,7 @@ const PAGES: Record<string, string> = {
   recording: "src/main.tsx",
   heap: "src/heap/main.tsx",
   lab: "src/lab/main.tsx",
+  fit: "src/fit/main.tsx",
   demo: "src/demo/main.tsx",
 };
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -36,6 +40,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tinyheap(*words: str) -> Result:
     return CliRunner().invoke(cli.main, words)
+
+
+def facts_of(page: Path) -> dict[str, Any]:
+    """The facts that a page holds."""
+    found = re.search('id="summary">([^<]*)<', page.read_text())
+    assert found is not None
+    data = gzip.decompress(base64.b64decode(found[1]))
+    facts: dict[str, Any] = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    return facts
 
 
 def test_a_line_per_condition_and_why_some_did_not_pass() -> None:
@@ -166,10 +179,11 @@ def test_what_makes_no_sense_beside_a_device_is_a_usage_error(words: list[str], 
 def test_under_a_limit_it_is_said_which_start_ends_best() -> None:
     shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
     Path("a.go").write_text("package a")
-    words = ("fit", "gofmt.wasm", "--memory-limit", "128MiB", "--seed", "1", "--json", "--", "a.go")
-    starts = json.loads(tinyheap(*words).stdout)["starts"]
+    words = ("fit", "gofmt.wasm", "--memory-limit", "128MiB", "--seed", "1", "--json")
+    starts = json.loads(tinyheap(*words, "--html", "fit.html", "--", "a.go").stdout)["starts"]
     assert [(each["pages"], each["most_pages"]) for each in starts] == [(3, 1536), (4, 2048)]
-    assert "starts" not in json.loads(tinyheap(*words[:2], *words[4:]).stdout)
+    assert facts_of(Path("fit.html"))["starts"] == starts
+    assert "starts" not in json.loads(tinyheap(*words[:2], *words[4:], "--", "a.go").stdout)
 
 
 # ---- pages, and sweeps that are there -----------------------------------------------------------------------------------
@@ -212,3 +226,21 @@ def test_another_database_is_no_sweep() -> None:
     said = tinyheap("lab", "other.duckdb")
     assert said.exit_code == ExitCode.CANNOT_READ
     assert "other.duckdb: is not the file of a sweep" in said.stderr
+
+
+def test_what_fit_found_is_a_page_and_the_same_table() -> None:
+    said = tinyheap("fit", "t.trace", "--html", "fit.html")
+    assert said.stderr == "wrote fit.html\n"
+    assert said.stdout == tinyheap("fit", "t.trace").stdout
+    assert "<title>t.trace: how small</title>" in Path("fit.html").read_text()
+    plain = tinyheap("fit", "t.trace", "--json").stdout
+    assert tinyheap("fit", "t.trace", "--json", "--html", "again.html").stdout == plain
+    assert Path("again.html").read_bytes() == Path("fit.html").read_bytes()
+
+
+def test_the_page_of_fit_on_standard_output_is_all_there() -> None:
+    said = tinyheap("fit", "t.trace", "--html", "-")
+    assert said.stdout.startswith("<!doctype html>")
+    assert said.stdout.rstrip().endswith("</html>")
+    for words in (("--json",), ("--device", "pico")):
+        assert tinyheap("fit", "t.trace", "--html", "-", *words).exit_code == ExitCode.USAGE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +68,17 @@ def test_a_single_edge_takes_few_trials() -> None:
 
 def test_where_the_largest_fails_nothing_else_is_tried() -> None:
     assert find_edge(lambda _: False, 1, 100, 4) == Edge(None, None, (), (100,))
+
+
+@given(answers=st.lists(st.booleans(), min_size=1, max_size=60), scan=st.integers(1, 5))
+def test_the_zone_holds_what_was_tried_around_the_edge(answers: list[bool], scan: int) -> None:
+    edge = find_edge(answers.__getitem__, 0, len(answers) - 1, scan)
+    assert edge.answers == {size: answers[size] for size in edge.tried}
+    sizes = [size for each in edge.zone for size in range(each.first, each.last + 1)]
+    assert [each.passes for each in edge.zone for _ in range(each.first, each.last + 1)] == [
+        answers[size] for size in sizes
+    ]
+    assert all(one.passes is not other.passes for one, other in pairwise(edge.zone))
+    assert sizes == ([] if edge.smallest is None else [*range(sizes[0], sizes[-1] + 1)])
+    assert {edge.smallest, edge.safe_from, *edge.failing_above} - {None} <= {*sizes}
+    assert not {sizes[0] - 1, sizes[-1] + 1} & {*edge.tried} if sizes else not answers[-1]

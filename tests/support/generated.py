@@ -15,12 +15,14 @@ from project_files import ROOT
 from tinyheap.inspect.comparing import GroupDifference, PathDifference
 from tinyheap.inspect.holes import Cutter
 from tinyheap.inspect.overviews import HeldBy
+from tinyheap.lab.edges import Stretch
 from tinyheap.lab.outcome import Outcome
+from tinyheap.lab.starts import Start
 from tinyheap.profile.histograms import Bucket
 from tinyheap.profile.summary import Peak, Totals
 from tinyheap.recordings import schema
 from tinyheap.recordings.tables import Column, Table
-from tinyheap.report.html import contents, demo_contents, heap_contents, lab_contents
+from tinyheap.report.html import contents, demo_contents, fit_contents, heap_contents, lab_contents
 from typescript import interface
 
 RECORDINGS: Final = ROOT / "src" / "tinyheap" / "recordings"
@@ -98,6 +100,8 @@ LAB_INTERFACES: Final = (
     lab_contents.LabSummary,
 )
 """The same of the page of a sweep."""
+FIT_INTERFACES: Final = (Stretch, Start, fit_contents.FitTrial, fit_contents.FitRow, fit_contents.FitSummary)
+"""The same of the page of `tinyheap fit`."""
 DEMO_INTERFACES: Final = (demo_contents.BridgeFunction, demo_contents.HeapPlaces, demo_contents.DemoFacts)
 """The same of the page of a demo."""
 ROW_TYPES: Final = '''"""Classes of the rows of a recording, written from `schema` by `make generated`: change that."""
@@ -175,8 +179,17 @@ def heap_page_schema(_: str) -> str:
 
 def lab_page_schema(_: str) -> str:
     """What the code of a sweep's page knows of its data, which has no columns."""
-    head = f"/** Facts of a page, written from `{lab_contents.__name__}` by `make generated`: change that. */\n"
-    return "\n".join([head, *map(interface, LAB_INTERFACES)])
+    return _facts(lab_contents.__name__, LAB_INTERFACES)
+
+
+def fit_page_schema(_: str) -> str:
+    """What the code of the page of `tinyheap fit` knows of its data, which has no columns."""
+    return _facts(fit_contents.__name__, FIT_INTERFACES)
+
+
+def _facts(module: str, interfaces: Iterable[type]) -> str:
+    head = f"/** Facts of a page, written from `{module}` by `make generated`: change that. */\n"
+    return "\n".join([head, *map(interface, interfaces)])
 
 
 def demo_page_schema(_: str) -> str:
@@ -202,6 +215,7 @@ FILES: Final[dict[Path, Callable[[str], str]]] = {
     ROOT / "web" / "src" / "schema.ts": page_schema,
     ROOT / "web" / "src" / "heap" / "schema.ts": heap_page_schema,
     ROOT / "web" / "src" / "lab" / "schema.ts": lab_page_schema,
+    ROOT / "web" / "src" / "fit" / "schema.ts": fit_page_schema,
     ROOT / "web" / "src" / "demo" / "schema.ts": demo_page_schema,
 }
 """What each file is to be, given what it is."""

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import click
 
-from tinyheap.cli.parameters import COUNT, Input, InputFile
+from tinyheap.cli.parameters import COUNT, OUTPUT, Input, InputFile, OutputTarget
 from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
 from tinyheap.errors import LabError, WasmError
 from tinyheap.heap.contract import Gc
 from tinyheap.json_of import json_of
 from tinyheap.lab.devices import DEVICES, Device, DeviceFit, device_named, fit_device, fit_trace_device
 from tinyheap.lab.fitting import SCAN_BLOCKS, SCAN_PAGES, Fit, Limit, fit, fit_trace
+from tinyheap.lab.running import Subject
 from tinyheap.lab.starts import Start, better_starts, start_of
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.lab_tables import DeviceTable, FitTable
@@ -65,6 +66,11 @@ MODULE: Final = click.argument(
     help="Say only whether it passes in the RAM of this board, which may be any size of RAM: "
     f"{', '.join(device.name for device in DEVICES)}.",
 )
+@click.option(
+    "--html",
+    type=OUTPUT,
+    help="Write a page with pictures to this file: survival by size, each edge in detail, growth under the limit.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.pass_context
 def command(
@@ -75,6 +81,7 @@ def command(
     scan: int | None,
     precise: bool,
     device: Device | None,
+    html: OutputTarget | None,
     as_json: bool,
     **_: Any,  # noqa: ANN401 - a subject's
 ) -> None:
@@ -86,6 +93,10 @@ def command(
     """
     if device is not None and scan is not None:
         raise click.UsageError("--device and --scan exclude each other: on a device one size is tried")
+    if device is not None and html is not None:
+        raise click.UsageError("--device and --html exclude each other: on a device one size is tried")
+    if as_json and html is not None and html.is_stream:
+        raise click.UsageError("--json is printed on standard output: name a file for --html")
     varied = [name for name, _ in ctx.params["vary"]]
     for name, given in (("memory-limit", ctx.params["memory_limit"]), ("growth", ctx.params["growth"])):
         if device is not None and (given is not None or name in varied):
@@ -95,7 +106,8 @@ def command(
         _check_trace(ctx)
         trace, gc = unpacked(content), Gc.PRECISE if precise else Gc.CONSERVATIVE
         if device is None:
-            show(module, fit_trace(trace, gc=gc, scan=scan or SCAN_BLOCKS), as_json=as_json)
+            found = fit_trace(trace, gc=gc, scan=scan or SCAN_BLOCKS)
+            _show(module, found, (), subject_of(ctx), html, as_json=as_json)
         else:
             show_device(module, fit_trace_device(trace, device, gc=gc), as_json=as_json)
     elif precise:
@@ -105,7 +117,7 @@ def command(
     else:
         limits = [limit for limit in (Limit.HEAP, Limit.MEMORY) if limit not in varied]
         found = fit(subject_of(ctx), conditions_of(ctx), limits, scan=scan or SCAN_PAGES)
-        show(module, found, _starts(ctx, content, varied), as_json=as_json)
+        _show(module, found, _starts(ctx, content, varied), subject_of(ctx), html, as_json=as_json)
 
 
 def _check_trace(ctx: click.Context) -> None:
@@ -128,8 +140,23 @@ def _starts(ctx: click.Context, content: bytes, varied: Sequence[str]) -> tuple[
     return ()
 
 
-def show(module: Input, found: Sequence[Fit], starts: Sequence[Start] = (), *, as_json: bool) -> None:
-    """Print what was found."""
+def _show(
+    module: Input,
+    found: Sequence[Fit],
+    starts: Sequence[Start],
+    subject: Subject,
+    html: OutputTarget | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what was found, and write its page where one was asked for."""
+    if html is not None:
+        from tinyheap.report.html.fit_page import fit_page
+
+        html.write(fit_page(subject, found, starts).encode())
+        click.echo(f"wrote {html}", err=True)
+        if html.is_stream:
+            return
     if as_json:
         more = {"starts": json_of(tuple(starts))} if starts else {}
         click.echo(json.dumps({"module": str(module), "fits": json_of(tuple(found)), **more}))

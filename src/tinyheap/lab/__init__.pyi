@@ -7,8 +7,8 @@ from tinyheap.lab.devices import (
     fit_device as fit_device,
     fit_trace_device as fit_trace_device,
 )
-from tinyheap.lab.edges import Edge as Edge
-from tinyheap.lab.fitting import Fit as Fit, Limit as Limit, fit as fit, fit_trace as fit_trace
+from tinyheap.lab.edges import Edge as Edge, Stretch as Stretch
+from tinyheap.lab.fitting import Fit as Fit, Fits as Fits, Limit as Limit, fit as fit, fit_trace as fit_trace
 from tinyheap.lab.outcome import Outcome as Outcome, OutcomeDifference as OutcomeDifference
 from tinyheap.lab.running import Subject as Subject
 from tinyheap.lab.starts import Start as Start, better_starts as better_starts, start_of as start_of

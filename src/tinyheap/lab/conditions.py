@@ -81,6 +81,11 @@ class Dimension:
     is_program: bool = False
     """Whether it is no option, but chooses what is run: the name of a file, which may stand for several as a pattern."""
 
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are whole numbers."""
+        return self.read in (_size, _count)
+
 
 MODULE: Final = "module"
 INPUT: Final = "input"

@@ -11,6 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Sizes that follow each other and have the same answer."""
+
+    first: int
+    last: int
+    passes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,28 @@ class Edge:
     """Sizes that fail although a smaller one passes, ascending."""
     tried: tuple[int, ...]
     """All sizes that were tried, ascending."""
+
+    @property
+    def answers(self) -> dict[int, bool]:
+        """Whether it passes, by the sizes that were tried."""
+        failing = {*self.failing_above}
+        return {
+            size: self.smallest is not None and size >= self.smallest and size not in failing for size in self.tried
+        }
+
+    @property
+    def zone(self) -> tuple[Stretch, ...]:
+        """The sizes around the smallest that passes, as far as none was left out; nothing where none passes."""
+        if self.smallest is None:
+            return ()
+        answers = self.answers
+        first = last = self.smallest
+        while first - 1 in answers:
+            first -= 1
+        while last + 1 in answers:
+            last += 1
+        found = ([*sizes] for _, sizes in groupby(range(first, last + 1), answers.__getitem__))
+        return tuple(Stretch(sizes[0], sizes[-1], answers[sizes[0]]) for sizes in found)
 
 
 def find_edge(passes: Callable[[int], bool], low: int, high: int, scan: int) -> Edge:

@@ -17,8 +17,10 @@ from tinyheap.heap.contract import Gc
 from tinyheap.heap.engines import choose_engine, engine_name_of
 from tinyheap.heap.geometry import BLOCKS_PER_TABLE_BYTE, Geometry
 from tinyheap.lab.conditions import Condition
+from tinyheap.lab.data_frames import columns_of, frame_of
 from tinyheap.lab.edges import Edge, find_edge
 from tinyheap.lab.running import Workers
+from tinyheap.results import Result
 from tinyheap.traces.replay import Replay, Stage, replay
 from tinyheap.traces.replay_summary import summary_of
 from tinyheap.traces.trace import describe_step
@@ -27,6 +29,7 @@ from tinyheap.units import WASM_PAGE_BYTES
 if TYPE_CHECKING:
     from tinyheap.lab.outcome import Outcome
     from tinyheap.lab.running import Subject
+    from tinyheap.recordings.rows import Rows
     from tinyheap.traces.trace import Trace
 
 SCAN_PAGES: Final = 2
@@ -60,6 +63,35 @@ class Fit:
     obstacle: tuple[str, ...]
     """What stands in the way just below the smallest size that passes, a phrase each; empty where nothing is below."""
 
+    @property
+    def unit(self) -> str:
+        """``page`` or ``block``."""
+        return "block" if self.limit is Limit.BLOCKS else "page"
+
+    @property
+    def obstacle_at(self) -> int | None:
+        """The size that has the obstacle, in units: below the smallest, or the largest where none passes; None without one."""
+        if not self.obstacle:
+            return None
+        return self.edge.tried[-1] if self.edge.smallest is None else self.edge.smallest - 1
+
+
+class Fits(Result, tuple[Fit, ...]):
+    """What `fit` and `fit_trace` found: a tuple, which a notebook shows with a picture."""
+
+    __slots__ = ()
+
+    def frame(self) -> Rows:
+        """A row for each of them; `Rows` has them as data frames.
+
+        The columns are the fields of `Fit` and of `Edge`, whose sizes are in units.
+        """
+        own, of_edge = columns_of(Fit, but="edge"), columns_of(Edge)
+        rows = (
+            [*(getattr(each, name) for name in own), *(getattr(each.edge, name) for name in of_edge)] for each in self
+        )
+        return frame_of("fits", {**own, **of_edge}, rows)
+
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
@@ -74,7 +106,7 @@ def fit(
     *,
     scan: int = SCAN_PAGES,
     told: Callable[[Fit], object] | None = None,
-) -> tuple[Fit, ...]:
+) -> Fits:
     """The smallest heap limit and memory limit in which a module passes, in pages, under each of some conditions.
 
     Nothing larger is tried than what the program takes under that condition without the limit.
@@ -101,7 +133,7 @@ def fit(
             found.append(_fit_pages(subject, condition, limit, _taken_pages(free, limit), scan))
             if told is not None:
                 told(found[-1])
-    return tuple(found)
+    return Fits(found)
 
 
 def _taken_pages(free: Outcome, limit: Limit) -> int:
@@ -171,7 +203,7 @@ def fit_trace(
     *,
     scan: int = SCAN_BLOCKS,
     told: Callable[[Fit], object] | None = None,
-) -> tuple[Fit, ...]:
+) -> Fits:
     """The smallest heap in which a trace runs to its end, in blocks, on each of some collectors.
 
     The largest size that is tried is the one that the trace may grow to, or where it does not pass there, 2, 4 or 8 times that.
@@ -194,7 +226,7 @@ def fit_trace(
         found.append(_fit_blocks(trace, collector, gc, scan))
         if told is not None:
             told(found[-1])
-    return tuple(found)
+    return Fits(found)
 
 
 def _fit_blocks(trace: Trace, collector: Collector, gc: Gc, scan: int) -> Fit:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,15 +17,13 @@ import duckdb
 
 from tinyheap.errors import SweepFileError
 from tinyheap.files import is_utf8, text_of
+from tinyheap.lab.data_frames import columns_of
 from tinyheap.lab.outcome import Outcome
 from tinyheap.lab.running import Subject, content_of
 from tinyheap.ownership import SoleOwner
 
 FORMAT: Final = "tinyheap sweep 1"
-_TYPES: Final = {
-    "str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "tuple[str, ...]": "VARCHAR[]", "tuple[int, ...]": "BIGINT[]",
-}  # fmt: skip
-_COLUMNS: Final = {each.name: _TYPES[str(each.type).removesuffix(" | None")] for each in fields(Outcome)}
+_COLUMNS: Final = columns_of(Outcome)
 _DDL: Final = (
     "CREATE TABLE sweep (format VARCHAR, identity VARCHAR, module VARCHAR, options VARCHAR[], arguments VARCHAR[])",
     f"CREATE TABLE outcomes ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())}, PRIMARY KEY (condition, run))",

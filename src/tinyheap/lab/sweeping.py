@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from tinyheap._loading import library_for
 from tinyheap.errors import LabError, SweepFileError
 from tinyheap.files import text_of
-from tinyheap.lab.conditions import Condition, program_of
+from tinyheap.lab.conditions import DEFAULT, DIMENSIONS, Condition, program_of
+from tinyheap.lab.data_frames import columns_of, frame_of
 from tinyheap.lab.outcome import Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
 from tinyheap.lab.sweep_file import SweepFile
+from tinyheap.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from tinyheap.lab.running import Task
+    from tinyheap.recordings.rows import Rows
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Result):
     """The outcomes of a sweep, in the order of its conditions."""
 
     subject: Subject
@@ -50,6 +53,28 @@ class Sweep:
     def changes_output(self, outcome: Outcome) -> bool:
         """Whether the program came to its end and wrote something else than under the first condition where it did."""
         return outcome.passed and outcome.output_sha256 != self._outputs[program_of(outcome.condition)]
+
+    def frame(self) -> Rows:
+        """A row for each outcome; `Rows` has them as data frames.
+
+        The columns are the fields of `Outcome`, ``passed`` and ``changes_output``; and what conditions choose, a column each
+        that is named as the option, with underscores: ``growth``, ``heap_limit``.  NULL is an option that is left out.
+        """
+        conditions = [Condition.from_text(each.condition) for each in self.outcomes]
+        chosen = {name for each in conditions for name, _ in each.values}
+        varied = {name: each for name, each in DIMENSIONS.items() if name in chosen}
+        columns = {name.replace("-", "_"): "BIGINT" if each.is_number else "VARCHAR" for name, each in varied.items()}
+        own = columns_of(Outcome)
+        rows = (
+            [
+                *(getattr(outcome, name) for name in own),
+                outcome.passed,
+                self.changes_output(outcome),
+                *(None if (value := condition.value(name)) == DEFAULT else value for name in varied),
+            ]
+            for outcome, condition in zip(self.outcomes, conditions, strict=True)
+        )
+        return frame_of("outcomes", {**own, "passed": "BOOLEAN", "changes_output": "BOOLEAN", **columns}, rows)
 
     @cached_property
     def _outputs(self) -> dict[tuple[str, str], str | None]:

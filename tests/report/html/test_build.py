@@ -32,7 +32,7 @@ def test_the_package_has_what_the_source_builds(built: Path) -> None:
     files, shipped = (
         {path.relative_to(folder): path.read_bytes() for path in folder.glob("*/*")} for folder in (built, SHIPPED)
     )
-    assert {path.parent.name for path in shipped} == {"demo", "heap", "lab", "recording"}
+    assert {path.parent.name for path in shipped} == {"demo", "fit", "heap", "lab", "recording"}
     assert {path.name for path in shipped} == {"licenses.txt", "page.css", "page.js"}
     assert shipped.keys() == files.keys()
     for name, data in files.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from page_labels import touching_labels
 from tinyheap.lab import Outcome, Subject, Sweep
 from tinyheap.report.html.lab_page import lab_summary, write_lab_page
 
@@ -100,11 +101,14 @@ def test_another_pause_is_drawn_and_kept_in_the_link(page: Page) -> None:
     expect(page).to_have_url(re.compile("pause=p50"))
 
 
-@pytest.mark.parametrize("width", [400, 1300])
-def test_it_is_as_wide_as_the_window(open_page: OpenPage, sweep: Sweep, tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize("width", [400, 420, 1300])
+def test_it_is_as_wide_as_the_window_and_no_labels_touch(
+    open_page: OpenPage, sweep: Sweep, tmp_path: Path, width: int
+) -> None:
     write_lab_page(sweep, tmp_path / "lab.html")
     page = open_page(tmp_path / "lab.html", width=width, color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert touching_labels(page) == []
 
 
 def test_outcomes_without_pauses_are_said(open_page: OpenPage, tmp_path: Path) -> None:

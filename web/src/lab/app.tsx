@@ -1,7 +1,8 @@
 /** The page of a sweep: its sections, and what stands above and below. */
 import { Bar, type SectionEntry } from "../bar";
 import { object } from "../choices";
-import { Dialog, Section } from "../parts";
+import { Section } from "../parts";
+import { Foot } from "./foot";
 import { Outcomes } from "./outcomes";
 import { PAGE } from "./plot";
 import { markOf, Scatter } from "./scatter";
@@ -44,7 +45,7 @@ export function App({ lab }: { lab: LabSummary }) {
             <Tracks label="Sizes of memory, and limits" tracks={steps} marks={["step", "refused", "limit"]} onChoose={choose} />
           </Section>
         )}
-        <Foot lab={lab} />
+        <Foot version={lab.tinyheap_version} />
       </main>
     </>
   );
@@ -83,18 +84,5 @@ function Head({ lab }: { lab: LabSummary }) {
       )}
       {!lab.was_repeated && <p class="note">No condition was run twice yet, so that it is not known whether the program does the same each time.</p>}
     </header>
-  );
-}
-
-function Foot({ lab }: { lab: LabSummary }) {
-  return (
-    <footer>
-      <p>
-        Made by tinyheap {lab.tinyheap_version}. This page holds all of its data, and asks no network for anything.{" "}
-        <Dialog label="Licenses of what it is made with" link>
-          <pre>{document.getElementById("licenses")?.textContent}</pre>
-        </Dialog>
-      </p>
-    </footer>
   );
 }

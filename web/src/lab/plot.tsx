@@ -34,6 +34,30 @@ export function ticks(most: number, base: number): number[] {
   return Array.from({ length: Math.ceil(most / step) + 1 }, (_, i) => i * step);
 }
 
+/** Of a character of a tick's label, in pixels. */
+const CHARACTER = 7;
+const GAP = 8;
+
+export interface Label {
+  x: number;
+  text: string;
+  anchor: "start" | "middle" | "end";
+}
+
+/** Labels of ticks along an axis from `left` to `right`, as many as have room: the first and the last, then the others in turn. */
+export function labels(ticks: readonly number[], x: (value: number) => number, text: (value: number) => string, left: number, right: number): Label[] {
+  const kept: { label: Label; from: number; to: number }[] = [];
+  for (const value of [...new Set([ticks[0]!, ticks.at(-1)!, ...ticks])]) {
+    const at = x(value);
+    const words = text(value);
+    const long = words.length * CHARACTER;
+    const anchor = at - long / 2 < left ? "start" : at + long / 2 > right ? "end" : "middle";
+    const from = anchor === "start" ? at : anchor === "end" ? at - long : at - long / 2;
+    if (kept.every((each) => from > each.to + GAP || from + long < each.from - GAP)) kept.push({ label: { x: at, text: words, anchor }, from, to: from + long });
+  }
+  return kept.map(({ label }) => label);
+}
+
 /** A mark of its kind, in the middle of its place. */
 export function Shape({ mark, x, y }: { mark: Mark; x: number; y: number }) {
   switch (mark) {

@@ -2,7 +2,7 @@
 import { object } from "../choices";
 import { sizeText, timeText } from "../format";
 import { Choice, Empty } from "../parts";
-import { Legend, type Mark, PAGE, Shape, ticks, useWidth } from "./plot";
+import { labels, Legend, type Mark, PAGE, Shape, ticks, useWidth } from "./plot";
 import type { LabRow, LabSummary, Outcome } from "./schema";
 import { measure, MEASURES, pause, PAUSES } from "./state";
 
@@ -61,18 +61,16 @@ export function Scatter({ lab }: { lab: LabSummary }) {
 }
 
 function Picture({ lab, points, width }: { lab: LabSummary; points: Point[]; width: number }) {
-  const xs = ticks(Math.max(...points.map(({ x }) => x)), 2).filter((_, i, all) => width > 600 || i % 2 === 0 || i === all.length - 1);
+  const xs = ticks(Math.max(...points.map(({ x }) => x)), 2);
   const ys = ticks(Math.max(...points.map(({ y }) => y)), 10);
   const x = (value: number) => LEFT + ((width - LEFT - RIGHT) * value) / (xs.at(-1)! || 1);
   const y = (value: number) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * value) / (ys.at(-1)! || 1);
   const names = named(lab, points, x, y, width);
   return (
     <svg class="plot scatter" viewBox={`0 0 ${width} ${HEIGHT}`} width={width} height={HEIGHT} role="img" aria-label="Memory against pause, a point for each condition">
-      {xs.map((value) => (
-        <g key={value}>
-          <path class="grid-line" d={`M${x(value)} ${TOP}V${HEIGHT - BOTTOM}`} />
-          <text x={x(value)} y={HEIGHT - BOTTOM + 18} text-anchor={value === xs.at(-1) ? "end" : "middle"}>{sizeText(value)}</text>
-        </g>
+      {xs.map((value) => <path key={value} class="grid-line" d={`M${x(value)} ${TOP}V${HEIGHT - BOTTOM}`} />)}
+      {labels(xs, x, sizeText, LEFT, width - RIGHT).map(({ x, text, anchor }) => (
+        <text key={text} x={x} y={HEIGHT - BOTTOM + 18} text-anchor={anchor}>{text}</text>
       ))}
       {ys.map((value) => (
         <g key={value}>

@@ -1,6 +1,6 @@
 /** Sizes along one axis, a line for each condition: where it passes, or how its memory grew. */
 import { sizeText } from "../format";
-import { Legend, type Mark, Shape, useWidth } from "./plot";
+import { labels, Legend, type Mark, Shape, useWidth } from "./plot";
 
 export interface TrackMark {
   at: number;
@@ -18,26 +18,30 @@ const TOP = 26;
 const SIDE = 16;
 const MOST = 60;
 
-/** All sizes are bytes above 0; the axis is logarithmic, since sizes double. */
-export function Tracks({ label, tracks, marks, onChoose }: { label: string; tracks: Track[]; marks: readonly Mark[]; onChoose?: (row: number) => void }) {
+interface Props {
+  label: string;
+  tracks: Track[];
+  marks: readonly Mark[];
+  onChoose?(row: number): void;
+  /** What a size is in words; bytes without it. */
+  text?(size: number): string;
+}
+
+/** All sizes are above 0; the axis is logarithmic, since sizes double. */
+export function Tracks({ label, tracks, marks, onChoose, text = sizeText }: Props) {
   const [place, width] = useWidth();
   const shown = tracks.slice(0, MOST);
   const sizes = shown.flatMap((track) => track.marks.map(({ at }) => at));
   const least = Math.floor(Math.log2(Math.min(...sizes)));
   const most = Math.max(Math.ceil(Math.log2(Math.max(...sizes))), least + 1);
   const x = (size: number) => SIDE + ((width - 2 * SIDE) * (Math.log2(size) - least)) / (most - least);
-  const every = Math.ceil(((most - least) * 64) / (width - 2 * SIDE));
-  const powers = Array.from({ length: most - least + 1 }, (_, i) => least + i).filter((_, i) => i % every === 0);
+  const powers = Array.from({ length: most - least + 1 }, (_, i) => 2 ** (least + i));
   const height = TOP + ROW * shown.length + 4;
   return (
     <div ref={place}>
       <svg class="plot tracks" viewBox={`0 0 ${width} ${height}`} width={width} height={height} role="img" aria-label={label}>
-        {powers.map((power) => (
-          <g key={power}>
-            <path class="grid-line" d={`M${x(2 ** power)} ${TOP - 6}V${height}`} />
-            <text x={x(2 ** power)} y={12} text-anchor={power === least ? "start" : power === most ? "end" : "middle"}>{sizeText(2 ** power)}</text>
-          </g>
-        ))}
+        {powers.map((power) => <path key={power} class="grid-line" d={`M${x(power)} ${TOP - 6}V${height}`} />)}
+        {labels(powers, x, text, SIDE, width - SIDE).map(({ x, text, anchor }) => <text key={text} x={x} y={12} text-anchor={anchor}>{text}</text>)}
         {shown.map((track, i) => {
           const y = TOP + ROW * i + 30;
           const inside = track.marks.filter(({ mark }) => mark !== "limit" && mark !== "refused").map(({ at }) => x(at));
@@ -47,7 +51,7 @@ export function Tracks({ label, tracks, marks, onChoose }: { label: string; trac
               {inside.length > 0 && <path class="span" d={`M${Math.min(...inside)} ${y}H${Math.max(...inside)}`} />}
               {track.marks.map(({ at, mark }, j) => (
                 <g key={j}>
-                  <title>{`${track.name}\n${sizeText(at)}`}</title>
+                  <title>{`${track.name}\n${text(at)}`}</title>
                   <Shape mark={mark} x={x(at)} y={y} />
                 </g>
               ))}

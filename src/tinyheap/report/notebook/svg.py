@@ -32,14 +32,16 @@ NARROWEST: Final = 0.4
 CHARACTER_WIDTH: Final = 6.7
 
 
-def _document(height: float, parts: Iterator[str]) -> str:
+def document(height: float, parts: Iterator[str]) -> str:
+    """A picture that is `WIDTH` wide, or as wide as there is room."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
         f'style="max-width:100%;{FONT};color:inherit" fill="currentColor">{"".join(parts)}</svg>'
     )
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
+def text_at(x: float, y: float, words: str, anchor: str = "start") -> str:
+    """Words that begin, or by `anchor` end or have their middle, at a place."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(printable(words))}</text>'
 
 
@@ -48,7 +50,7 @@ def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
 
 def time_line_svg(line: TimeLine) -> str:
     """What was in use as an area, what lived and the heap's size as lines, and a tick for each collection."""
-    return _document(TOP + CHART_HEIGHT + BOTTOM, _time_line(line))
+    return document(TOP + CHART_HEIGHT + BOTTOM, _time_line(line))
 
 
 def _time_line(line: TimeLine) -> Iterator[str]:
@@ -80,8 +82,8 @@ def _time_line(line: TimeLine) -> Iterator[str]:
             points = _points([(x(at), y(value)) for at, value in values])
             yield f'<polyline points="{points}" fill="none" stroke="{stroke}" stroke-width="1.4"/>'
     yield f'<line x1="{LEFT}" x2="{WIDTH}" y1="{floor}" y2="{floor}" stroke="currentColor" stroke-opacity=".4"/>'
-    yield _text(LEFT - 8, TOP + 9, size_text(top), "end") + _text(LEFT - 8, floor, "0", "end")
-    yield _text(LEFT, floor + 14, time_text(begun_ns) if begun_ns else "0") + _text(
+    yield text_at(LEFT - 8, TOP + 9, size_text(top), "end") + text_at(LEFT - 8, floor, "0", "end")
+    yield text_at(LEFT, floor + 14, time_text(begun_ns) if begun_ns else "0") + text_at(
         WIDTH - 4, floor + 14, time_text(line.wall_ns), "end"
     )
     shown = [(name, color) for name, values, color in drawn if values]
@@ -92,7 +94,7 @@ def _legend(names: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Names with their colors."""
     at = float(LEFT)
     for name, fill in names:
-        yield f'<rect x="{at:.1f}" y="4" width="10" height="10" fill="{fill}"/>' + _text(at + 14, 13, name)
+        yield f'<rect x="{at:.1f}" y="4" width="10" height="10" fill="{fill}"/>' + text_at(at + 14, 13, name)
         at += 30 + CHARACTER_WIDTH * len(name)
 
 
@@ -107,7 +109,7 @@ def flame_svg(graph: FlameGraph) -> str:
     """A box a function, below its caller and as wide as it weighs; pointing at one tells its name and weight."""
     boxes = list(_boxes(graph))
     rows = max((row for row, _, _, _ in boxes), default=0) + 1
-    return _document(rows * ROW_HEIGHT + 2, (_box(graph, *each) for each in boxes))
+    return document(rows * ROW_HEIGHT + 2, (_box(graph, *each) for each in boxes))
 
 
 def _boxes(graph: FlameGraph) -> Iterator[tuple[int, float, float, FlameNode]]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from tinyheap.lab.fitting import Limit
 from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
-from tinyheap.units import WASM_PAGE_BYTES
+from tinyheap.units import WASM_PAGE_BYTES, counted
 
 if TYPE_CHECKING:
     from tinyheap.lab.devices import DeviceFit
@@ -64,7 +64,8 @@ class SweepTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table and the sentences below it."""
         outcomes = self.sweep.outcomes
-        table = _table("condition", "ended", *(head for head, _ in _columns(outcomes[0], options.max_width)))
+        heads = [head for each in outcomes[:1] for head, _ in _columns(each, options.max_width)]
+        table = _table("condition", "ended", *heads)
         for each in outcomes:
             ended = Text(each.ended if each.exit_code in (0, None) else f"{each.ended} ({each.exit_code})")
             ended.stylize(GOOD if each.passed else BAD)
@@ -167,8 +168,7 @@ def _holes(edge: Edge) -> str:
 
 
 def _units(fit: Fit, units: int) -> str:
-    unit = "page" if fit.unit_bytes == WASM_PAGE_BYTES else "block"
-    return f"{units:,} {unit}{'s' * (units != 1)}"
+    return counted(units, fit.unit)
 
 
 def _table(*heads: str) -> Table:
