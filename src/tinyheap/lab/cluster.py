@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count, islice
 from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
@@ -304,8 +305,13 @@ def results(
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
 
     def ask(some: Iterable[T]) -> None:
-        for task in some:
-            future = client.submit(call, name, *task, key=(name, next(_numbers)), pure=False)
+        batch = list(some)
+        if not batch:
+            return
+        # In one message, since that costs more than a task.
+        keys = [(name, next(_numbers)) for _ in batch]
+        futures = client.map(partial(call, name), *zip(*batch, strict=True), key=keys, pure=False)
+        for task, future in zip(batch, futures, strict=True):
             asked[future] = task
             future.add_done_callback(ended.put)
 
