@@ -61,8 +61,8 @@ _numbers: Final = count()
 """Of tasks; the same run may be asked for again."""
 
 
-def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
-    """The outcomes of some runs, as they come; whatever closes the iterator stops the runs.
+def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Generator[list[Outcome], None, None]:
+    """The outcomes of some runs, those together that came together; whatever closes the iterator stops the runs.
 
     Args:
         cluster: The address of a scheduler, ``local``, ``local:N`` or a client.
@@ -262,16 +262,15 @@ def _site(client: Client, site: Site) -> Iterator[str]:
 # ---- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(client: Client, name: str, tasks: Iterable[Task]) -> Iterator[Outcome]:
+def _outcomes(client: Client, name: str, tasks: Iterable[Task]) -> Iterator[list[Outcome]]:
     suspects: list[Task] = []
-    for task, found in results(client, _run_there, name, tasks):
-        if isinstance(found, KilledWorker):
-            suspects.append(task)
-        else:
-            yield found
+    for batch in results(client, _run_there, name, tasks):
+        suspects += [task for task, found in batch if isinstance(found, KilledWorker)]
+        if outcomes := [found for _, found in batch if not isinstance(found, KilledWorker)]:
+            yield outcomes
     for suspect in suspects:
-        for task, found in results(client, _run_there, name, [suspect]):
-            yield _died(*task, found) if isinstance(found, KilledWorker) else found
+        for batch in results(client, _run_there, name, [suspect]):
+            yield [_died(*task, found) if isinstance(found, KilledWorker) else found for task, found in batch]
 
 
 def _run_there(name: str, condition: Condition, run: int) -> Outcome | None:
@@ -289,8 +288,8 @@ def _died(condition: Condition, run: int, error: KilledWorker) -> Outcome:
 
 def results(
     client: Client, call: Callable[..., R | None], name: str, tasks: Iterable[T]
-) -> Generator[tuple[T, R | KilledWorker], None, None]:
-    """Tasks and what came of them, as they come; at any time the cluster knows of a few a thread.
+) -> Generator[list[tuple[T, R | KilledWorker]], None, None]:
+    """Tasks and what came of them, those together that ended together; at any time the cluster knows of a few a thread.
 
     Args:
         client: Of the cluster.
@@ -321,7 +320,8 @@ def results(
             batch = [(asked.pop(future), found) for future, found in _found(client, ended)]
             ask(task for task, found in batch if found is None)
             ask(islice(waiting, max(0, window.size - len(asked))))
-            yield from ((task, found) for task, found in batch if found is not None)
+            if done := [(task, found) for task, found in batch if found is not None]:
+                yield done
     finally:
         with suppress(Exception):  # the cluster may be gone
             client.cancel(list(asked))
