@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks.guests import INSTALLED
 from tinyheap.lab import Condition, Outcome, Subject, grid, sweep
-from tinyheap.lab.cluster import TASKS_PER_THREAD, results
+from tinyheap.lab.cluster import TASKS_PER_THREAD, results, short_logs
 from tinyheap.lab.sweep_file import SweepFile
 from tinyheap.units import MIB
 
@@ -71,6 +71,7 @@ def nothing(_: str, condition: Condition, run: int) -> Outcome:
 def client_of(workers: int, threads: int = 1) -> Iterator[Client]:
     """A client of a cluster of so many workers with so many threads each, all there."""
     with (
+        short_logs(),
         LocalCluster(
             n_workers=workers, threads_per_worker=threads, memory_limit=0, dashboard_address="127.0.0.1:0"
         ) as made,

@@ -19,7 +19,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import count, islice
 from pathlib import Path, PurePath
@@ -27,6 +27,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
 from distributed.comm.core import CommClosedError, connect
 
@@ -57,6 +58,7 @@ SIZE_AGE_S: Final = 1.0
 REGISTRATIONS: Final = 20
 """How often it is tried to give all workers the files, of which one may die each time."""
 PAUSE_S: Final = 0.1
+LOGGED_MESSAGES: Final = 20
 _numbers: Final = count()
 """Of tasks; the same run may be asked for again."""
 
@@ -97,24 +99,30 @@ def _client_of(cluster: str | Client) -> Iterator[Client]:
 @contextmanager
 def _local_cluster(count: str | None) -> Iterator[str]:
     """A cluster of so many processes on this machine; by default one for each core."""
-    try:
-        made = LocalCluster(
-            n_workers=int(count) if count else None,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,  # a run is a process of its own
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=[__name__],
-            scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
-        )
-    except (OSError, RuntimeError) as error:
-        raise ClusterError(
-            f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' what "
-            "begins a sweep, since they import it"
-        ) from error
-    with made:
-        yield made.scheduler_address
+    with short_logs():
+        try:
+            made = LocalCluster(
+                n_workers=int(count) if count else None,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,  # a run is a process of its own
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+                preload=[__name__],
+                scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
+            )
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(
+                f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' what "
+                "begins a sweep, since they import it"
+            ) from error
+        with made:
+            yield made.scheduler_address
+
+
+def short_logs() -> AbstractContextManager[object]:
+    """Has a cluster that is begun here keep a few messages for its developers, and not a thousand with all tasks in them."""
+    return dask.config.set({"distributed.admin.low-level-log-length": LOGGED_MESSAGES})
 
 
 def dask_setup(worker: Worker) -> None:
