@@ -113,8 +113,8 @@ def _local_cluster(count: str | None) -> Iterator[str]:
             )
         except (OSError, RuntimeError) as error:
             raise ClusterError(
-                f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' what "
-                "begins a sweep, since they import it"
+                f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' "
+                "what begins a sweep, since they import it"
             ) from error
         with made:
             yield made.scheduler_address
