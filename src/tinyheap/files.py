@@ -61,6 +61,17 @@ def _mode_of(path: Path) -> int:
         return 0
 
 
+def beginning_of(path: Path, size_bytes: int) -> bytes:
+    """The first bytes of a file, by which its kind is told; none of what is no file, or may not be read."""
+    if not is_file(path):
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(size_bytes)
+    except OSError:
+        return b""
+
+
 def is_database(data: bytes | mmap.mmap) -> bool:
     """Whether the bytes of a file begin as those of a DuckDB database do, which every recording is."""
     return data[_DATABASE_PLACE] == _DATABASE

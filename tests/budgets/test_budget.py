@@ -79,7 +79,7 @@ def test_a_percentage_is_exact() -> None:
         ("peak = '-5 %'", "peak: invalid percentage '-5 %'"),
         ("peak = '1000001 %'", "peak: invalid percentage '1000001 %'"),
         ("after-calls = -1", "heap.toml, line 1: after-calls: invalid number -1"),
-        ("baseline = 3", "heap.toml, line 1: invalid baseline 3: expected the name of a recording"),
+        ("baseline = 3", "heap.toml, line 1: invalid baseline 3: expected the name of a file"),
         ("baseline = ''", "invalid baseline ''"),
         ("baseline = 'a\\u0000'".replace("'", '"'), "invalid baseline 'a\\x00'"),
         ("peak = ", "heap.toml: invalid TOML: "),

@@ -18,7 +18,7 @@ from recordings_made import make_recording
 from small_recordings import Birth, Rows, opened, recordings, requests
 from tinyheap.budgets import Budget, BudgetLimit, CheckVerdict, Measurement, Quantity, budget_of, check, measure
 from tinyheap.budgets.measuring import MOST_SITES
-from tinyheap.errors import BudgetError, RecordingAccessError
+from tinyheap.errors import BudgetError
 from tinyheap.profile.stacks import StackTree
 from tinyheap.recordings.recording import Recording
 from tinyheap.recordings.row_types import MemoryGrowthRow, MemoryRow
@@ -190,8 +190,18 @@ def test_the_baseline_that_the_budget_names_is_opened() -> None:
         assert check(recording, Budget(limits, baseline=EXAMPLE)).passed
         with pytest.raises(BudgetError, match="allocations is a percentage, and there is no baseline"):
             check(recording, Budget(limits))
-        with pytest.raises(RecordingAccessError, match="nowhere"):
+        with pytest.raises(BudgetError, match="baseline nowhere: No such file"):
             check(recording, Budget(limits, baseline=Path("nowhere")))
+
+
+def test_a_baseline_that_is_a_module_has_to_be_run_first(tmp_path: Path) -> None:
+    (tmp_path / "app.wasm").write_bytes(b"\0asm\1\0\0\0")
+    limits = (BudgetLimit(Quantity.ALLOCATIONS, tolerance=Fraction(0)),)
+    with (
+        opened(requests()) as recording,
+        pytest.raises(BudgetError, match=r"app\.wasm: is a module, and is run only where"),
+    ):
+        check(recording, Budget(limits, baseline=tmp_path / "app.wasm"))
 
 
 def test_a_run_that_did_not_pass_is_within_no_budget() -> None:

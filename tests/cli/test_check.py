@@ -83,6 +83,26 @@ def test_percentages_are_of_the_baseline_or_of_against() -> None:
     assert check["most"] == check["baseline"] == check["measured"] == 10630
 
 
+def test_what_json_keeps_is_a_baseline() -> None:
+    said = tinyheap("check", "run.tinyheap", "--json")
+    assert (said.exit_code, said.stderr) == (0, "")
+    found = json.loads(said.stdout)
+    assert (found["checks"], found["after_calls"]) == ([], 0)
+    assert {each["quantity"]: each["measured"] for each in found["others"]}["allocations"] == 10630
+    Path("before.json").write_text(said.stdout)
+    Path("same.toml").write_text('baseline = "before.json"\nallocations = "0 %"\npeak = "0 %"\n')
+    assert tinyheap("check", "run.tinyheap", "--budget", "same.toml").exit_code == 0
+    found["others"] = [each | {"measured": 10629} for each in found["others"] if each["quantity"] == "allocations"]
+    Path("before.json").write_text(json.dumps(found))
+    over = tinyheap("check", "run.tinyheap", "--budget", "same.toml")
+    assert over.exit_code == ExitCode.OVER_BUDGET
+    assert "in the baseline: it was not measured in that run" in over.stdout
+    Path("before.json").write_text("{}")
+    bad = tinyheap("check", "run.tinyheap", "--budget", "same.toml")
+    assert (bad.exit_code, bad.stdout) == (ExitCode.CANNOT_READ, "")
+    assert bad.stderr.startswith("Error: baseline before.json: is not the JSON of a run: expected what `tinyheap check")
+
+
 def test_a_budget_that_is_written_is_kept_to() -> None:
     said = tinyheap("check", "run.tinyheap", "--write", "made.toml", "--margin", "0 %")
     assert (said.exit_code, said.stdout, said.stderr) == (0, "", "wrote made.toml\n")
@@ -189,3 +209,35 @@ def test_a_run_that_cannot_begin_is_an_error() -> None:
     said = tinyheap("check", "app.wasm", "--budget", "wide.toml")
     assert (said.exit_code, said.stdout) == (ExitCode.CANNOT_READ, "")
     assert "env.f" in said.stderr
+
+
+def test_a_baseline_is_run_as_the_module_is() -> None:
+    """What it takes depends on its arguments: a call of one export with the same numbers."""
+    grow = '(func (export "grow") (param i32) (drop (memory.grow (i32.mul (local.get 0) (i32.const {times})))))'
+    for name, times in (("before.wasm", 1), ("after.wasm", 2)):
+        code = grow.format(times=times) + '(memory (export "memory") 1)' + ALLOCATOR
+        Path(name).write_bytes(module_bytes(code))
+    Path("no_worse.toml").write_text('baseline = "before.wasm"\npages = "0 %"\n')
+    line = ("--budget", "no_worse.toml", "--invoke", "grow")
+    assert tinyheap("check", "before.wasm", "3", *line).exit_code == 0
+    said = tinyheap("check", "after.wasm", "3", *line, "--json")
+    assert (said.exit_code, said.stderr) == (ExitCode.OVER_BUDGET, "running the baseline before.wasm\n")
+    (pages,) = json.loads(said.stdout)["checks"]
+    assert (pages["measured"], pages["baseline"]) == (7, 4)
+
+
+def test_a_baseline_that_does_not_pass_is_said() -> None:
+    Path("app.wasm").write_bytes(command("(call $proc_exit (i32.const 7))", head=ALLOCATOR))
+    Path("pages.toml").write_text('baseline = "app.wasm"\npages = "0 %"\n')
+    said = tinyheap("check", "app.wasm", "--budget", "pages.toml")
+    assert said.exit_code == 7
+    assert "Warning: the run of the baseline did not pass: the program ended with exit code 7\n" in said.stderr
+
+
+def test_standard_input_is_not_read_by_two_runs() -> None:
+    Path("app.wasm").write_bytes(command("", head=ALLOCATOR))
+    Path("pages.toml").write_text('baseline = "app.wasm"\npages = "0 %"\n')
+    said = tinyheap("check", "app.wasm", "--budget", "pages.toml", "--stdin", "-")
+    assert (said.exit_code, "--stdin -: app.wasm is run, too, and reads it again" in said.stderr) == (2, True)
+    refused = tinyheap("check", "run.tinyheap", "--budget", "pages.toml")
+    assert (refused.exit_code, "is a module, and is run only where" in refused.stderr) == (ExitCode.CANNOT_READ, True)

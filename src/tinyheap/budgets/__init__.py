@@ -1,7 +1,8 @@
 """Budgets: what a program's heap may take, held against a recording of it.
 
 Public are `Budget` (a file of limits), `check` (a budget against a recording) and its results, `measure` (the quantities
-that a budget can limit, with the allocation sites behind each) and `budget_of` (a budget made from a recording, with a margin).
+that a budget can limit, with the allocation sites behind each), `KeptMeasurements` (those of an earlier run, from the JSON of a
+command) and `budget_of` (a budget made from a recording, with a margin).
 They need the extra `profile`.
 """
 

@@ -1,6 +1,6 @@
 """A budget: limits for quantities of a run, and the file that has them.
 
-    baseline = "before.tinyheap"    # a recording; its path is relative to the budget's file
+    baseline = "before.tinyheap"    # a recording, a module, or a run's JSON; its path is relative to the budget's file
     after-calls = 20                # so many calls come before those that garbage and growth per call are of
     peak = "512 KiB"                # at most this
     allocations = "5 %"             # at most 5 % more than the baseline
@@ -79,12 +79,17 @@ class Budget:
     Args:
         limits: One for each quantity that is limited.
         after: How many calls of the host come before those that garbage and growth per call are of, 0 or more.
-        baseline: The recording that percentages are of; None where there is none.
+        baseline: What percentages are of, a recording, a module, or the JSON of an earlier run; None where there is none.
     """
 
     limits: tuple[BudgetLimit, ...] = ()
     after: int = 0
     baseline: Path | None = None
+
+    @property
+    def relative(self) -> tuple[Quantity, ...]:
+        """The quantities whose limits are percentages of the baseline."""
+        return tuple(each.quantity for each in self.limits if each.tolerance is not None)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -155,7 +160,7 @@ class _Reader:
         if found is None:
             return None
         if not isinstance(found, str) or not found or "\0" in found:
-            raise self._error(BASELINE, f"invalid {BASELINE} {found!r}: expected the name of a recording")
+            raise self._error(BASELINE, f"invalid {BASELINE} {found!r}: expected the name of a file")
         return folder / found
 
     def _error(self, key: str, message: str) -> BudgetError:

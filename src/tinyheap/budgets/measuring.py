@@ -20,6 +20,7 @@ from tinyheap.profile.memory import linear_memory
 from tinyheap.profile.pausing import pauses
 from tinyheap.profile.result import Unknown, rows, unless_collections
 from tinyheap.profile.stacks import StackFrame, StackTree
+from tinyheap.recordings.observed import Lives
 from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 MOST_SITES: Final = 20
 """Behind a quantity so many sites are named."""
+AT_MOST: Final = Lives.AT_MOST.prefix.strip()
+ABOUT: Final = "about"
+PRECISIONS: Final = ("", AT_MOST, ABOUT)
+"""What `Measurement.precision` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,19 @@ def _measured(recording: Recording, quantity: Quantity, after: int) -> Measureme
     measured, sites_are, sites_unit = _MEASURED[quantity]
     found = measured(recording, after)
     if isinstance(found, Unknown):
-        return Measurement(quantity, None, found.why, "", (), sites_are, sites_unit)
+        return without_sites(quantity, unknown=found.why)
     observed = recording.run.observed
     is_estimate = found.is_counted and observed.sample_bytes is not None
-    precision = "about" if is_estimate else observed.lives.prefix.strip() if found.is_live else ""
+    precision = ABOUT if is_estimate else observed.lives.prefix.strip() if found.is_live else ""
     return Measurement(quantity, found.value, None, precision, _shares(found.amounts), sites_are, sites_unit)
+
+
+def without_sites(
+    quantity: Quantity, value: float | None = None, unknown: str | None = None, precision: str = ""
+) -> Measurement:
+    """A quantity of which no more is known than its value, or why there is none."""
+    _, sites_are, sites_unit = _MEASURED[quantity]
+    return Measurement(quantity, value, unknown, precision, (), sites_are, sites_unit)
 
 
 def _shares(amounts: Mapping[StackFrame, float]) -> tuple[SiteShare, ...]:

@@ -103,3 +103,8 @@ class Quantity(StrEnum):
     def is_duration(self) -> bool:
         """Whether it differs from run to run, and from machine to machine."""
         return self in (Quantity.LONGEST_PAUSE, Quantity.COLLECTOR_TIME)
+
+    @property
+    def is_of_calls(self) -> bool:
+        """Whether it depends on which calls are looked at (`Budget.after`)."""
+        return self in (Quantity.GARBAGE_PER_CALL, Quantity.GROWTH_PER_CALL)

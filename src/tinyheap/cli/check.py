@@ -7,23 +7,29 @@ goes to standard error, since the result is what is printed.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from tinyheap.budgets.budget import Budget, percentage
-from tinyheap.budgets.checking import Checks, check, open_baseline
+from tinyheap.budgets.checking import Checks, baseline_of, check, failure_of, is_module
 from tinyheap.budgets.making import budget_of
+from tinyheap.budgets.measuring import measure
+from tinyheap.budgets.quantities import Quantity
 from tinyheap.cli.exits import ExitCode, say_error
-from tinyheap.cli.parameters import INPUT, NEW_RECORDING, OUTPUT, RECORDING, Input, OutputTarget, check_only, takes
+from tinyheap.cli.parameters import INPUT, NEW_RECORDING, OUTPUT, Input, InputFile, OutputTarget, check_only, takes
 from tinyheap.cli.run import RUN_PARAMETERS, CommandRun, RunCommand
 from tinyheap.errors import BudgetError
+from tinyheap.files import text_of
 from tinyheap.guests.record.recorder import Recorder
 from tinyheap.recordings.place import begins_as_recording
 from tinyheap.recordings.recording import Recording
@@ -63,10 +69,18 @@ class PercentageType(click.ParamType[Fraction]):
 @click.option("--budget", type=INPUT, help="Check against the limits in this file, which is TOML.")
 @click.option(
     "--against",
-    type=RECORDING,
-    help="Take percentages in the budget of this recording, instead of the baseline that the budget names.",
+    type=InputFile("a baseline is a file that is told by its content; name it"),
+    metavar="FILE",
+    help="Take percentages in the budget of this baseline, instead of the one that the budget names: a recording, a module "
+    "that is run as MODULE is, or what --json printed of an earlier run.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object instead of a table. It has all quantities, so that it can be the baseline of a later run; it "
+    "needs no budget.",
+)
 @click.option("--junit", type=OUTPUT, help="Write the result as JUnit XML to this file.")
 @click.option(
     "--write", type=OUTPUT, help="Make a budget of what the run took, with a margin, and write it to this file."
@@ -111,26 +125,39 @@ def command(
     The exit code is 3 where something is over the budget, or a limit is of something that is not known; where the run itself
     did not pass, it is the run's.
     """
-    if budget is None and write is None:
-        raise click.UsageError("name a budget to check against (--budget FILE), or one to make (--write FILE)")
+    if budget is None and write is None and not as_json:
+        raise click.UsageError(
+            "name a budget to check against (--budget FILE), or one to make (--write FILE), or keep what the run takes (--json)"
+        )
     for label, target in (("--junit", junit), ("--write", write)):
         if as_json and target is not None and target.is_stream:
             raise click.UsageError(f"--json is printed on standard output: name a file for {label}")
     if against is not None:
         against.check()
-    limits = None if budget is None else Budget.from_toml(budget.read(), str(budget), budget.path.parent)
+    limits = Budget() if budget is None else Budget.from_toml(budget.read(), str(budget), budget.path.parent)
+    is_run = module.is_stream or not begins_as_recording(module.path)
+    compared = limits.baseline if against is None else against.path
+    if is_run and limits.relative and compared is not None and is_module(compared) and options["stdin"].is_stream:
+        if ctx.get_parameter_source("stdin") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--stdin -: {text_of(compared)} is run, too, and reads it again; name a file")
+        options["stdin"] = Input(os.devnull)
     with ExitStack() as stack:
         # Before the program runs, which may take its time.
-        if limits is not None and not limits.limits:
+        if budget is not None and not limits.limits:
             click.echo(f"Warning: {budget} limits nothing; only the run itself is checked", err=True)
-        baseline = None if limits is None else open_baseline(limits, None if against is None else against.path)
-        if baseline is not None:
-            stack.enter_context(baseline)
+        again = partial(_baseline_run, ctx, module, words, invoke, options) if is_run else None
+        baseline = stack.enter_context(baseline_of(limits, compared, again))
+        if baseline is not None and (failure := failure_of(baseline)) is not None:
+            click.echo(f"Warning: the run of the baseline did not pass: {failure}", err=True)
         exit_code, recording = stack.enter_context(_recorded(ctx, module, words, invoke, options, output, force=force))
-        checks = check(recording, limits or Budget(), baseline)
-        _write(recording, checks, margin, 0 if limits is None else limits.after, junit, write)
-    if limits is not None:
-        show(checks, as_json=as_json)
+        checks = check(recording, limits, baseline)
+        _write(recording, checks, margin, junit, write)
+        if as_json:
+            limited = {each.quantity for each in limits.limits}
+            others = measure(recording, [each for each in Quantity if each not in limited], after=limits.after)
+            click.echo(json.dumps(checks_json(checks, others)))
+        elif budget is not None:
+            result_console().print(BudgetTable(checks))
     failed = ExitCode.FAILED if checks.failure is not None else ExitCode.DONE if checks.passed else ExitCode.OVER_BUDGET
     ctx.exit(exit_code or failed)
 
@@ -168,6 +195,26 @@ def _recorded(
             yield run.exit_code, recording
 
 
+@contextmanager
+def _baseline_run(
+    ctx: click.Context,
+    module: Input,
+    words: tuple[str, ...],
+    invoke: str | None,
+    options: dict[str, Any],
+    path: Path,
+) -> Iterator[Recording]:
+    """The recording of a baseline, a module that is run as the one is that is checked.
+
+    Raises:
+        TinyheapError: The program could not be run.
+    """
+    click.echo(f"running the baseline {text_of(path)}", err=True)
+    own = {**options, "symbols": None}  # are those of the other module's code
+    with _recorded(ctx, Input(str(path)), words, invoke, own, None, force=False) as (_, recording):
+        yield recording
+
+
 def _execute(run: CommandRun) -> None:
     """Run a program to its end, and say of a failure what it was.
 
@@ -194,7 +241,6 @@ def _write(
     recording: Recording,
     checks: Checks,
     margin: Fraction,
-    after: int,
     junit: OutputTarget | None,
     write: OutputTarget | None,
 ) -> None:
@@ -203,15 +249,7 @@ def _write(
         junit.write(junit_xml(checks))
         click.echo(f"wrote {junit}", err=True)
     if write is not None and checks.failure is None:
-        write.write(budget_of(recording, margin, after=after).encode())
+        write.write(budget_of(recording, margin, after=checks.after).encode())
         click.echo(f"wrote {write}", err=True)
     elif write is not None:
         click.echo(f"did not write {write}: the run did not pass", err=True)
-
-
-def show(checks: Checks, *, as_json: bool) -> None:
-    """Print the result."""
-    if as_json:
-        click.echo(json.dumps(checks_json(checks)))
-    else:
-        result_console().print(BudgetTable(checks))

@@ -19,13 +19,15 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from itertools import count, islice
 from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
 from distributed.comm.core import CommClosedError, connect
 
@@ -56,12 +58,13 @@ SIZE_AGE_S: Final = 1.0
 REGISTRATIONS: Final = 20
 """How often it is tried to give all workers the files, of which one may die each time."""
 PAUSE_S: Final = 0.1
+LOGGED_MESSAGES: Final = 20
 _numbers: Final = count()
 """Of tasks; the same run may be asked for again."""
 
 
-def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
-    """The outcomes of some runs, as they come; whatever closes the iterator stops the runs.
+def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Generator[list[Outcome], None, None]:
+    """The outcomes of some runs, those together that came together; whatever closes the iterator stops the runs.
 
     Args:
         cluster: The address of a scheduler, ``local``, ``local:N`` or a client.
@@ -96,24 +99,30 @@ def _client_of(cluster: str | Client) -> Iterator[Client]:
 @contextmanager
 def _local_cluster(count: str | None) -> Iterator[str]:
     """A cluster of so many processes on this machine; by default one for each core."""
-    try:
-        made = LocalCluster(
-            n_workers=int(count) if count else None,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,  # a run is a process of its own
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=[__name__],
-            scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
-        )
-    except (OSError, RuntimeError) as error:
-        raise ClusterError(
-            f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' what "
-            "begins a sweep, since they import it"
-        ) from error
-    with made:
-        yield made.scheduler_address
+    with short_logs():
+        try:
+            made = LocalCluster(
+                n_workers=int(count) if count else None,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,  # a run is a process of its own
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+                preload=[__name__],
+                scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
+            )
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(
+                f"local: its processes do not start ({error}); a program needs a file, and below if __name__ == '__main__' "
+                "what begins a sweep, since they import it"
+            ) from error
+        with made:
+            yield made.scheduler_address
+
+
+def short_logs() -> AbstractContextManager[object]:
+    """Has a cluster that is begun here keep a few messages for its developers, and not a thousand with all tasks in them."""
+    return dask.config.set({"distributed.admin.low-level-log-length": LOGGED_MESSAGES})
 
 
 def dask_setup(worker: Worker) -> None:
@@ -261,16 +270,15 @@ def _site(client: Client, site: Site) -> Iterator[str]:
 # ---- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(client: Client, name: str, tasks: Iterable[Task]) -> Iterator[Outcome]:
+def _outcomes(client: Client, name: str, tasks: Iterable[Task]) -> Iterator[list[Outcome]]:
     suspects: list[Task] = []
-    for task, found in results(client, _run_there, name, tasks):
-        if isinstance(found, KilledWorker):
-            suspects.append(task)
-        else:
-            yield found
+    for batch in results(client, _run_there, name, tasks):
+        suspects += [task for task, found in batch if isinstance(found, KilledWorker)]
+        if outcomes := [found for _, found in batch if not isinstance(found, KilledWorker)]:
+            yield outcomes
     for suspect in suspects:
-        for task, found in results(client, _run_there, name, [suspect]):
-            yield _died(*task, found) if isinstance(found, KilledWorker) else found
+        for batch in results(client, _run_there, name, [suspect]):
+            yield [_died(*task, found) if isinstance(found, KilledWorker) else found for task, found in batch]
 
 
 def _run_there(name: str, condition: Condition, run: int) -> Outcome | None:
@@ -288,8 +296,8 @@ def _died(condition: Condition, run: int, error: KilledWorker) -> Outcome:
 
 def results(
     client: Client, call: Callable[..., R | None], name: str, tasks: Iterable[T]
-) -> Generator[tuple[T, R | KilledWorker], None, None]:
-    """Tasks and what came of them, as they come; at any time the cluster knows of a few a thread.
+) -> Generator[list[tuple[T, R | KilledWorker]], None, None]:
+    """Tasks and what came of them, those together that ended together; at any time the cluster knows of a few a thread.
 
     Args:
         client: Of the cluster.
@@ -304,8 +312,13 @@ def results(
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
 
     def ask(some: Iterable[T]) -> None:
-        for task in some:
-            future = client.submit(call, name, *task, key=(name, next(_numbers)), pure=False)
+        batch = list(some)
+        if not batch:
+            return
+        # In one message, since that costs more than a task.
+        keys = [(name, next(_numbers)) for _ in batch]
+        futures = client.map(partial(call, name), *zip(*batch, strict=True), key=keys, pure=False)
+        for task, future in zip(batch, futures, strict=True):
             asked[future] = task
             future.add_done_callback(ended.put)
 
@@ -315,7 +328,8 @@ def results(
             batch = [(asked.pop(future), found) for future, found in _found(client, ended)]
             ask(task for task, found in batch if found is None)
             ask(islice(waiting, max(0, window.size - len(asked))))
-            yield from ((task, found) for task, found in batch if found is not None)
+            if done := [(task, found) for task, found in batch if found is not None]:
+                yield done
     finally:
         with suppress(Exception):  # the cluster may be gone
             client.cancel(list(asked))

@@ -1,14 +1,14 @@
-"""The file of a sweep: one DuckDB file, to which each outcome is added as it comes.
+"""The file of a sweep: one DuckDB file, to which outcomes are added as they come.
 
-An outcome is a transaction, so that whatever ends the sweep leaves a file with which it can be resumed.  Table ``sweep``
-has one row, what the sweep is of; table ``outcomes`` a row for each run, with the columns of `Outcome`; table ``files`` a row
-for each module and input that conditions name.
+What comes together is a transaction, so that whatever ends the sweep leaves a file with which it can be resumed.  Table
+``sweep`` has one row, what the sweep is of; table ``outcomes`` a row for each run, with the columns of `Outcome`; table
+``files`` a row for each module and input that conditions name.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -32,6 +32,8 @@ _KEPT_COLUMNS: Final = "SELECT column_name FROM duckdb_columns() WHERE table_nam
 """The columns that a file has, which may be of before some were added."""
 _FILES_DDL: Final = "CREATE TABLE IF NOT EXISTS files (name VARCHAR PRIMARY KEY, sha256 VARCHAR)"
 """The table is younger than others."""
+TOGETHER: Final = 64
+"""Outcomes in a transaction, at most, so that its statement stays short."""
 _IN_MEMORY: Final = ":memory:"
 
 
@@ -87,15 +89,18 @@ class SweepFile(SoleOwner):
             for row in found.items():
                 self._connection.execute("INSERT OR IGNORE INTO files VALUES (?, ?)", row)
 
-    def put(self, outcome: Outcome) -> None:
-        """Add an outcome.
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Add some outcomes, a number of them in one transaction, which costs more than what is in it.
 
         Raises:
             SweepFileError: It cannot be written.
         """
-        row, names = [getattr(outcome, name) for name in _COLUMNS], ", ".join(_COLUMNS)
-        with self._explaining():
-            self._connection.execute(f"INSERT INTO outcomes ({names}) VALUES ({', '.join('?' * len(row))})", row)
+        row = f"({', '.join('?' * len(_COLUMNS))})"
+        for begin in range(0, len(outcomes), TOGETHER):
+            some = outcomes[begin : begin + TOGETHER]
+            statement = f"INSERT INTO outcomes ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * len(some))}"
+            with self._explaining():
+                self._connection.execute(statement, [getattr(each, name) for each in some for name in _COLUMNS])
 
     def outcomes(self) -> dict[tuple[str, int], Outcome]:
         """All that are there, by condition and run."""

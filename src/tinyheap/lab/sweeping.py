@@ -123,11 +123,12 @@ def sweep(
         tell = told or (lambda _: None)
         for outcome in found.values():
             tell(outcome)
-        with closing(_run_all(subject, missing, jobs, cluster)) as outcomes:
-            for outcome in outcomes:
-                kept.put(outcome)
-                found[outcome.condition, outcome.run] = outcome
-                tell(outcome)
+        with closing(_run_all(subject, missing, jobs, cluster)) as batches:
+            for outcomes in batches:
+                kept.put(outcomes)
+                for outcome in outcomes:
+                    found[outcome.condition, outcome.run] = outcome
+                    tell(outcome)
     results = tuple(found[str(condition), run] for condition, run in tasks)
     return Sweep(subject, results[: len(conditions)], results[len(conditions) :])
 
@@ -156,8 +157,8 @@ def first_of_each(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 def _run_all(
     subject: Subject, tasks: Sequence[Task], jobs: int, cluster: str | Client | None
-) -> Generator[Outcome, None, None]:
-    """The outcomes of some runs, as they come; whatever closes the iterator stops the runs."""
+) -> Generator[list[Outcome], None, None]:
+    """The outcomes of some runs, those together that came together; whatever closes the iterator stops the runs."""
     if cluster is None or not tasks:
         return _run_here(subject, tasks, jobs)
     with library_for("A sweep on a cluster"):
@@ -166,7 +167,7 @@ def _run_all(
     return run_on(cluster, subject, tasks)
 
 
-def _run_here(subject: Subject, tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
+def _run_here(subject: Subject, tasks: Iterable[Task], jobs: int) -> Generator[list[Outcome], None, None]:
     """Runs by processes of this one, each with a thread that waits for it."""
     workers, waiting = Workers(), iter(tasks)
     with ThreadPoolExecutor(jobs) as threads:
@@ -179,6 +180,7 @@ def _run_here(subject: Subject, tasks: Iterable[Task], jobs: int) -> Generator[O
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 running |= begun(len(done))
-                yield from (outcome for outcome in (each.result() for each in done) if outcome is not None)
+                if outcomes := [outcome for each in done if (outcome := each.result()) is not None]:
+                    yield outcomes
         finally:
             workers.stop()

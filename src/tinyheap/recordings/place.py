@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from tinyheap.errors import OutputError, RecordingWriteError
-from tinyheap.files import DATABASE_HEAD_BYTES, check_writable, is_database, is_file, is_utf8, reason_of, text_of
+from tinyheap.files import (
+    DATABASE_HEAD_BYTES,
+    beginning_of,
+    check_writable,
+    is_database,
+    is_utf8,
+    reason_of,
+    text_of,
+)
 
 _COLUMN: Final = b"heap_start_address"
 """A name that every recording's catalog holds, and hardly any other database's."""
@@ -72,13 +80,7 @@ def begins_as_recording(path: Path) -> bool:
 
     Not so for what is no file, or may not be read.
     """
-    if not is_file(path):
-        return False
-    try:
-        with path.open("rb") as file:
-            return is_database(file.read(DATABASE_HEAD_BYTES))
-    except OSError:
-        return False
+    return is_database(beginning_of(path, DATABASE_HEAD_BYTES))
 
 
 def is_recording(path: Path) -> bool:
