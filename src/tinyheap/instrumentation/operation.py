@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from tinyheap import __version__
 from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestError
 from tinyheap.guests.rewrite.instrumenting import growing_in, noting_resize, resizers_of, targets_of
-from tinyheap.guests.rewrite.shadow_stack import MovableStack, keep_shadow_stack
+from tinyheap.guests.rewrite.shadow_stack import CallGraph, MovableStack, keep_shadow_stack
 from tinyheap.instrumentation.log import LOG_MEMORY_EXPORT, TAKE_EXPORT
 from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
 from tinyheap.recognize.identify import identify
@@ -277,7 +277,9 @@ class _Writing:
 
     def _follow_calls(self) -> Sites:
         module, editor = self._module, self._editor
-        taken = tuple(redirect.function for redirect in self._heap.redirects)
+        taken = {redirect.function for redirect in self._heap.redirects}
+        # What only the collector calls is on no stack, as if it were the host's.
+        taken |= CallGraph(module).behind(taken)
         resizers, growing = resizers_of(module, taken), growing_in(module, taken)
         stack = MovableStack(self._region, self._shadow, _STATE_BYTES + self._log_bytes)
         sites = keep_shadow_stack(editor, module, targets_of(taken, resizers, growing), taken, stack=stack)

@@ -97,6 +97,17 @@ class CallGraph:
         found |= set() if self._module.start is None else {self._module.start}
         return found | self.referenced if self.tables_are_shared else found
 
+    def behind(self, functions: Collection[int]) -> set[int]:
+        """The functions that nothing but some calls, or what only these call: without them, what is dead code."""
+        work = [*self.called_from_outside(), *self.referenced]
+        found: set[int] = set()
+        while work:
+            function = work.pop()
+            if function not in found and function not in functions:
+                found.add(function)
+                work += [call.callee for call in self.calls.get(function, ()) if call.callee >= 0]
+        return self.calls.keys() - found - set(functions)
+
     def reaching(self, targets: Iterable[int]) -> tuple[set[int], set[FunctionType]]:
         """The functions that can lead to a target, and the types of which an indirect call can."""
         callers: dict[object, set[int]] = defaultdict(set)
