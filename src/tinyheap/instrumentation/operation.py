@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap import __version__
 from tinyheap.errors import MalformedModuleError, PolicyError, UnsupportedGuestError
-from tinyheap.guests.rewrite.instrumenting import growing_in, noting_resize, resizers_of, targets_of
+from tinyheap.guests.rewrite.instrumenting import growing_in, has_finalizers, noting_resize, resizers_of, targets_of
 from tinyheap.guests.rewrite.shadow_stack import CallGraph, MovableStack, keep_shadow_stack
 from tinyheap.instrumentation.log import LOG_MEMORY_EXPORT, TAKE_EXPORT
 from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
@@ -282,7 +282,8 @@ class _Writing:
         taken |= CallGraph(module).behind(taken)
         resizers, growing = resizers_of(module, taken), growing_in(module, taken)
         stack = MovableStack(self._region, self._shadow, _STATE_BYTES + self._log_bytes)
-        sites = keep_shadow_stack(editor, module, targets_of(taken, resizers, growing), taken, stack=stack)
+        targets, runs_finalizers = targets_of(taken, resizers, growing), has_finalizers(self._heap)
+        sites = keep_shadow_stack(editor, module, targets, taken, stack=stack, runs_finalizers=runs_finalizers)
         with contextlib.suppress(MalformedModuleError):
             sites.take_names(module.names.functions)
         sites.take_places(module, module)
