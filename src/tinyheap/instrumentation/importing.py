@@ -54,7 +54,9 @@ _UNKNOWN: Final = 1
 """What stands for the address of an object that nobody knows yet."""
 _MADE: Final = 14
 """Which of a collection's words, with best-fit, is the address of the object that it was for."""
-_CUT: Final = "the log ends inside an allocation: a finalizer that it ran did not return, or the log was taken meanwhile"
+_CUT: Final = (
+    "the log ends inside an allocation: a finalizer that it ran did not return, or the log was taken meanwhile"
+)
 _LOST: Final = (
     "the log was full: {lost:,} more records were not kept; instrument the module with a larger --log-size, or take the log"
     " more often"

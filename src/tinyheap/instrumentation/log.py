@@ -171,8 +171,10 @@ def read_log(data: bytes) -> Log:
         headers.append(header)
         parts.append(records)
         at = data.find(MAGIC, end)
-    (_, module_id, _, has_clock, has_layouts, is_best_fit, _, _, *numbers) = headers[-1]
-    return Log(module_id, has_clock == 1, has_layouts == 1, is_best_fit == 1, *numbers, b"".join(parts))
+    (_, module_id, _, has_clock, has_layouts, is_best_fit, _, _, lost, *heap) = headers[-1]
+    start, heap_end, end_block, pages = heap
+    flags = has_clock == 1, has_layouts == 1, is_best_fit == 1
+    return Log(module_id, *flags, lost, start, heap_end, end_block, pages, b"".join(parts))
 
 
 def _chunk(data: bytes, at: int, number: int) -> tuple[tuple[int, ...], bytes, int]:

@@ -45,10 +45,12 @@ from tinyheap.transplanting.operation import (
     bulk_parts,
     dropped_sections,
     has_bulk_memory,
-    kernel as collector,
     name_processor,
     prefix_in,
     replaceable_heap,
+)
+from tinyheap.transplanting.operation import (
+    kernel as collector,
 )
 from tinyheap.transplanting.options import Options
 from tinyheap.transplanting.parts import signed
@@ -168,8 +170,8 @@ def _check(module: Module) -> None:
 def _check_alloc(module: Module, heap: BestFitHeap) -> None:
     """Refuse an alloc that is not told what it is asked for: what it is, only a run of it says."""
     parameters = module.function_type(heap.alloc_function).parameters
-    known = (heap.size_parameter, heap.layout_parameter)
-    if parameters == ("i32", "i32") and known == (0, 1) or parameters == ("i32",) and known == (0, None) and not heap.is_precise:
+    told = parameters, heap.size_parameter, heap.layout_parameter
+    if told == (("i32", "i32"), 0, 1) or (told == (("i32",), 0, None) and not heap.is_precise):
         return
     raise UnsupportedGuestError(
         f"the allocator of this module (function {heap.alloc_function}) is not told the size and the layout of each object,"

@@ -80,7 +80,9 @@ class Merger:
             yield code.encoding
 
 
-def copied(module: Module, editor: Editor, function: int, name: str | None, *, after: Mapping[str, Code] | None = None) -> int:
+def copied(
+    module: Module, editor: Editor, function: int, name: str | None, *, after: Mapping[str, Code] | None = None
+) -> int:
     """The index of a copy of a function as it was, added to its module.
 
     Args:
