@@ -1,4 +1,4 @@
-"""Instrumented programs of TinyGo 0.40 and later: they do what they did, and their logs make the recordings of their profiles."""
+"""Instrumented programs of TinyGo 0.40 and later: their logs make the recordings of their profiles."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@
 A log is the chunks that `tinyheap.take` handed over, one behind another, from the first on.  What lies between two chunks is
 passed over, so that a log may have gone through a stream that had something else in it.  A chunk begins with
 
-    magic 8 bytes | module 8 | format 1, has clock 1, has layouts 1, is of best-fit 1 | its number | bytes of records | records lost so far
-    | heapStart | heapEnd | endBlock | pages that the program sees
+    magic 8 bytes | module 8 | format 1, has clock 1, has layouts 1, is of best-fit 1 | its number | bytes of records
+    | records lost so far | heapStart | heapEnd | endBlock | pages that the program sees
 
 (numbers of 4 bytes where no size is given, all little-endian), and its records follow.
 """
