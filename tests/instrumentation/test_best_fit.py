@@ -33,7 +33,8 @@ def exercised(program: Program, build: Build) -> list[object]:
             found.append(program.call("run_task", trees, 6))
         if build.finalizers:
             found.append(program.call("watch", 10 * trees))
-    return found
+    # A tree that no heap has room for from the beginning.
+    return [*found, program.call("run", 2, 13)]
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
