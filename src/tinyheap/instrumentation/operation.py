@@ -6,6 +6,7 @@
 What becomes of a module, beside what a transplant makes of it (`tinyheap.transplanting`), whose collector tells of collections
 and growths:
 
+    collections            of best-fit, which stays, are noted when the recorder comes along next
     alloc                  notes each allocation, with the calls that led to it
     calls                  a shadow stack, as in a recorded run (`guests/rewrite/shadow_stack`)
     realloc, free          note what they are asked for, where they are exported
