@@ -20,9 +20,10 @@ from tinyheap.guests.record.frames import SiteFrames, Unfolding
 from tinyheap.guests.record.running_recorder import has_snapshot
 from tinyheap.guests.rewrite.sites import Sites
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED
-from tinyheap.instrumentation.lives import BLOCK_BYTES, Lives, extent_of
+from tinyheap.instrumentation.lives import BLOCK_BYTES, Lives, Unborn, extent_of
 from tinyheap.instrumentation.log import EVENTS, TIME_BITS, Kind, Log, Record, read_log
 from tinyheap.instrumentation.operation import SITES_SECTION, instrument
+from tinyheap.recognize.facts import HeaderPlace
 from tinyheap.recognize.instrumented import instrumented
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
 from tinyheap.recordings.refusals import refusal
@@ -49,6 +50,13 @@ if TYPE_CHECKING:
 BATCH_EVENTS: Final = 1 << 16
 SOURCE: Final = "kernel"
 """``run.source``: the collector is tinyheap's, compiled into the module."""
+_UNKNOWN: Final = 1
+"""What stands for the address of an object that nobody knows yet."""
+_MADE: Final = 14
+"""Which of a collection's words, with best-fit, is the address of the object that it was for."""
+_CUT: Final = (
+    "the log ends inside an allocation: a finalizer that it ran did not return, or the log was taken meanwhile"
+)
 _LOST: Final = (
     "the log was full: {lost:,} more records were not kept; instrument the module with a larger --log-size, or take the log"
     " more often"
@@ -101,6 +109,8 @@ def import_log(
             f"this log is of another module: it was made from one whose SHA-256 begins with {_hash_of(log.module_id)}, and"
             f" this one's with {_hash_of(facts.module_id)}"
         )
+    if log.is_best_fit != (facts.best_fit is not None):
+        raise LogError("invalid log: it is of another collector than this module's")
     unfolding = Unfolding(sites, full_paths=full_paths) if sites.places else None
     run = _run_of(facts, log, name, written_at or datetime.now(UTC))
     frames = SiteFrames(sites) if unfolding is None else unfolding.frames
@@ -108,7 +118,7 @@ def import_log(
     with RecordingWriter.create(path, run, frames, overwrite=overwrite) as writer:
         for batch in replay.batches():
             writer.append(batch if unfolding is None else unfolding.unfold(batch))
-        error = _LOST.format(lost=log.lost) if log.lost else None
+        error = _LOST.format(lost=log.lost) if log.lost else replay.error
         writer.finish(FAILED if error else FINISHED, error=error, exit_code=replay.exit_code, time_ns=replay.time_ns)
     return Import(replay.events, replay.collections, log.lost, log.has_clock)
 
@@ -206,7 +216,13 @@ class _Replay:
 
     def __init__(self, facts: Instrumented, log: Log, sites: int) -> None:
         self._facts, self._log = facts, log
-        self._stacks, self._lives = _Stacks(sites), Lives(facts.heap.header_bytes)
+        heap = facts.best_fit or facts.heap
+        assert heap is not None, "one of the two is there"
+        last = facts.best_fit is not None and facts.best_fit.header_place is HeaderPlace.BACK
+        self._stacks, self._lives = _Stacks(sites), Lives(heap.header_bytes, header_is_last=last)
+        self._counted_bytes = 0 if facts.best_fit else heap.header_bytes
+        """What a program counts of each object beside its size."""
+        self.error: str | None = None
         self._extent = extent_of(log.heap_start_address, log.heap_end_address, log.end_block)
         self._begun_ns: int | None = None
         self.time_ns = self.events = self.collections = 0
@@ -226,16 +242,23 @@ class _Replay:
         memory = MemoryRow(self._facts.declared_pages, self._facts.maximum_pages, None)
         self._rows.memories.append(memory)
         for record in self._log.records():
+            if self._is_cut(record):
+                self.error = _CUT
+                break
             self._take(record)
             if len(self._event_rows) >= BATCH_EVENTS or len(self._death_rows) >= BATCH_EVENTS:
                 yield self._batch()
         while self._open_calls:
             self._end_call(self._open_calls.pop(), returned=False, result=0, pages=self._log.pages)
         self._extent = extent_of(self._log.heap_start_address, self._log.heap_end_address, self._log.end_block)
-        if not self._log.lost:
+        if not self._log.lost and self.error is None:
             self._sample()
             self._take_snapshot(0)
         yield self._batch()
+
+    def _is_cut(self, record: Record) -> bool:
+        """Whether a record waits for an address that never came."""
+        return record.kind == Kind.COLLECTION and _UNKNOWN in record.words[_MADE : _MADE + 1]
 
     def _take(self, record: Record) -> None:
         if self._begun_ns is None:
@@ -255,7 +278,7 @@ class _Replay:
             number = self._lives.object_at(address)
         elif size_bytes:
             self._objects = number = self._objects + 1
-            self._alloc_bytes += size_bytes + self._facts.heap.header_bytes
+            self._alloc_bytes += size_bytes + self._counted_bytes
             self._lives.add(address, number, size_bytes)
         self.events += 1
         layout = layouts[0] if layouts else 0
@@ -268,7 +291,8 @@ class _Replay:
         pending_bytes = wanted if for_alloc else 0
         self._sample(pending_bytes)
         self.collections += 1
-        dead, dead_blocks = self._lives.bury(self._extent, record.heads)
+        made, others = record.words[_MADE:] or (0, 0)
+        dead, dead_blocks = self._lives.bury(self._extent, record.heads, Unborn(made, wanted, others))
         self._frees += len(dead)
         self._death_rows += [(number, self.collections) for number in dead]
         room = self._lives.room(self._extent)
@@ -365,7 +389,7 @@ class _Replay:
 
     def _sample(self, pending_bytes: int = 0) -> None:
         """Note the heap as it is; the allocation of so many bytes is counted already, and has no object yet."""
-        pending = (1, pending_bytes + self._facts.heap.header_bytes) if pending_bytes else (0, 0)
+        pending = (1, pending_bytes + self._counted_bytes) if pending_bytes else (0, 0)
         room = self._lives.room(self._extent)
         self._rows.samples.append(
             SampleRow(

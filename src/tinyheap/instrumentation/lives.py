@@ -44,6 +44,19 @@ def extent_of(start_address: int, end_address: int, blocks: int) -> Extent:
     return Extent(start_address, end_address, blocks)
 
 
+class Unborn(NamedTuple):
+    """Objects that a collection may have left, and that were not added yet, since the allocations that make them go on."""
+
+    address: int = 0
+    """Of that by the allocation which collected; 0 where it has made none."""
+    size_bytes: int = 0
+    others: int = 0
+    """How many more there may be, of allocations around that one."""
+
+
+_NONE: Final = Unborn()
+
+
 class Room(NamedTuple):
     """What of a heap is in use, and what is free, in blocks."""
 
@@ -57,11 +70,12 @@ class Lives:
     """The objects that live, by address.
 
     Args:
-        header_bytes: What lies in front of each object's address in its first block.
+        header_bytes: What lies of each object beside its body, in front of its address in its first block.
+        header_is_last: Whether it lies at the end of the last block instead, which is the object's head then.
     """
 
-    def __init__(self, header_bytes: int) -> None:
-        self._header_bytes = header_bytes
+    def __init__(self, header_bytes: int, *, header_is_last: bool = False) -> None:
+        self._header_bytes, self._header_is_last = header_bytes, header_is_last
         self._objects: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -83,24 +97,26 @@ class Lives:
         """The number of the object that begins at an address; 0 for none."""
         return self._objects.get(address, (0, 0))[0]
 
-    def bury(self, extent: Extent, heads: Sequence[int]) -> tuple[list[int], int]:
+    def bury(self, extent: Extent, heads: Sequence[int], unborn: Unborn = _NONE) -> tuple[list[int], int]:
         """Take off whatever a collection freed: the numbers of these objects, in the order of addresses, and their blocks.
 
         Args:
             extent: Where the heap lies.
-            heads: Words of 32 blocks: which of them an object begins at that was left.
+            heads: Words of 32 blocks: which of them are heads of objects that were left.
+            unborn: Which of them may be objects that were not added yet.
 
         Raises:
             LogError: Other objects were left than were made.
         """
         addresses, numbers, sizes = self._columns()
-        firsts = self._first_blocks(addresses, extent)
-        words = np.array(heads, "<u4").view(np.uint8)
-        lives = np.unpackbits(words, bitorder="little")[firsts].astype(bool)
-        if int(np.bitwise_count(words).sum()) != int(lives.sum()):
+        bits = np.unpackbits(np.array(heads, "<u4").view(np.uint8), bitorder="little")
+        if unborn.address:
+            bits[self._heads(np.array([unborn.address]), np.array([unborn.size_bytes]), extent)] = 0
+        lives = bits[self._heads(addresses, sizes, extent)].astype(bool)
+        if not 0 <= int(bits.sum()) - int(lives.sum()) <= unborn.others:
             raise LogError(
-                f"invalid log: a collection left {int(np.bitwise_count(words).sum())} objects, of which {int(lives.sum())} "
-                "were allocated; the log is not of this module"
+                f"invalid log: a collection left {int(bits.sum())} objects, of which {int(lives.sum())} were allocated; the "
+                "log is not of this module"
             )
         for address in addresses[~lives].tolist():
             del self._objects[address]
@@ -130,7 +146,7 @@ class Lives:
         changes[firsts] += 1
         changes[firsts + blocks] -= 1
         states = np.cumsum(changes[:-1], dtype=np.int8) * _TAIL
-        states[firsts] = _HEAD
+        states[self._heads(addresses, sizes, extent)] = _HEAD
         padded = np.zeros(-(-extent.blocks // _STATES_PER_BYTE) * _STATES_PER_BYTE, np.uint8)
         padded[: extent.blocks] = states
         quarters = padded.reshape(-1, _STATES_PER_BYTE)
@@ -144,13 +160,28 @@ class Lives:
         return rows[:, 0], rows[:, 1], rows[:, 2]
 
     def _first_blocks(self, addresses: NDArray[np.int64], extent: Extent) -> NDArray[np.int64]:
-        blocks = (addresses - self._header_bytes - extent.start_address) // BLOCK_BYTES
-        if len(blocks) and not 0 <= int(blocks[0]) <= int(blocks[-1]) < extent.blocks:
-            raise LogError(
-                f"invalid log: an object lies outside of a heap of {extent.blocks} blocks at {extent.start_address:#x}; the "
-                "log is not of this module"
-            )
+        in_front = 0 if self._header_is_last else self._header_bytes
+        blocks = (addresses - in_front - extent.start_address) // BLOCK_BYTES
+        _check(blocks, extent)
         return blocks
+
+    def _heads(self, addresses: NDArray[np.int64], sizes: NDArray[np.int64], extent: Extent) -> NDArray[np.int64]:
+        """The blocks by which a table knows that there are objects."""
+        firsts = self._first_blocks(addresses, extent)
+        if not self._header_is_last:
+            return firsts
+        heads = firsts + self._blocks(sizes) - 1
+        _check(heads, extent)
+        return heads
 
     def _blocks(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         return -(-(sizes + self._header_bytes) // BLOCK_BYTES)
+
+
+def _check(blocks: NDArray[np.int64], extent: Extent) -> None:
+    """Refuse blocks that are none of the heap's."""
+    if len(blocks) and not 0 <= int(blocks.min()) <= int(blocks.max()) < extent.blocks:
+        raise LogError(
+            f"invalid log: an object lies outside of a heap of {extent.blocks} blocks at {extent.start_address:#x}; the log is"
+            " not of this module"
+        )

@@ -6,8 +6,8 @@
 A log is the chunks that `tinyheap.take` handed over, one behind another, from the first on.  What lies between two chunks is
 passed over, so that a log may have gone through a stream that had something else in it.  A chunk begins with
 
-    magic 8 bytes | module 8 | format 1, has clock 1, has layouts 1, 0 | its number | bytes of records | records lost so far
-    | heapStart | heapEnd | endBlock | pages that the program sees
+    magic 8 bytes | module 8 | format 1, has clock 1, has layouts 1, is of best-fit 1 | its number | bytes of records
+    | records lost so far | heapStart | heapEnd | endBlock | pages that the program sees
 
 (numbers of 4 bytes where no size is given, all little-endian), and its records follow.
 """
@@ -64,7 +64,7 @@ _WORDS: Final = {
     Kind.CALL_ENDS: 3,
     Kind.EXIT: 2,
 }
-"""Words of each kind's own; a collection's survivors follow."""
+"""Words of each kind's own; a collection's survivors follow, of best-fit behind two more words."""
 _END_BLOCK: Final = 5
 """Which of a collection's words says how many blocks there are."""
 _MOST_BLOCKS: Final = 1 << 28
@@ -93,6 +93,8 @@ class Log:
     module_id: int
     has_clock: bool
     has_layouts: bool
+    is_best_fit: bool
+    """Whether it is of TinyGo 0.40 or later."""
     lost: int
     """Records that found no room, all at the end."""
     heap_start_address: int
@@ -124,6 +126,7 @@ class Log:
         if kind > Kind.EXIT:
             raise _at(begun, f"invalid kind of record {kind}: expected 0 to {int(Kind.EXIT)}")
         own = 2 + self.has_layouts if kind <= Kind.FREE else _WORDS[Kind(kind)]
+        own += 2 * (self.is_best_fit and kind == Kind.COLLECTION)
         at += 2 + 2 * self.has_clock
         end = at + count + own
         if end > len(words):
@@ -163,13 +166,15 @@ def read_log(data: bytes) -> Log:
         raise LogError(f"this is not a log of an instrumented module: nowhere in it is {MAGIC!r}, which begins a chunk")
     while at >= 0:
         header, records, end = _chunk(data, at, len(headers))
-        if headers and header[1:5] != headers[0][1:5]:
+        if headers and header[1:6] != headers[0][1:6]:
             raise LogError(f"the chunk at byte {at} is of another module than the first; expected the log of one run")
         headers.append(header)
         parts.append(records)
         at = data.find(MAGIC, end)
-    (_, module_id, _, has_clock, has_layouts, _, _, _, lost, start, heap_end, end_block, pages) = headers[-1]
-    return Log(module_id, has_clock == 1, has_layouts == 1, lost, start, heap_end, end_block, pages, b"".join(parts))
+    (_, module_id, _, has_clock, has_layouts, is_best_fit, _, _, lost, *heap) = headers[-1]
+    start, heap_end, end_block, pages = heap
+    flags = has_clock == 1, has_layouts == 1, is_best_fit == 1
+    return Log(module_id, *flags, lost, start, heap_end, end_block, pages, b"".join(parts))
 
 
 def _chunk(data: bytes, at: int, number: int) -> tuple[tuple[int, ...], bytes, int]:
@@ -177,11 +182,11 @@ def _chunk(data: bytes, at: int, number: int) -> tuple[tuple[int, ...], bytes, i
     if at + _HEADER.size > len(data):
         raise LogError(f"the chunk at byte {at} is cut off in its header; expected {_HEADER.size} bytes")
     header = _HEADER.unpack_from(data, at)
-    form, has_clock, has_layouts, zero, found, size = header[2:8]
-    if form != FORMAT or max(has_clock, has_layouts) > 1 or zero:
+    form, *options, found, size = header[2:8]
+    if form != FORMAT or max(options) > 1:
         raise LogError(
-            f"the chunk at byte {at} is of format {form} ({has_clock}, {has_layouts}, {zero}): expected {FORMAT}, which "
-            "this version of tinyheap reads"
+            f"the chunk at byte {at} is of format {form} ({', '.join(map(str, options))}): expected {FORMAT}, which this "
+            "version of tinyheap reads"
         )
     if found != number:
         raise LogError(

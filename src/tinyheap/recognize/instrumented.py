@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.json_of import json_of
-from tinyheap.recognize.facts import BlockHeap
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap
 from tinyheap.recognize.facts_json import read_fact
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ class Instrumented:
     runtime: str
     runtime_version: str | None
     collector: str
-    heap: BlockHeap
+    heap: BlockHeap | None
+    """Of TinyGo up to 0.39."""
     exports: tuple[str, ...]
     """The exported functions whose calls are in the log, by number."""
     declared_pages: int
     maximum_pages: int | None
     """How the module before declares its memory."""
+    best_fit: BestFitHeap | None = None
+    """The heap of later ones.  One of the two is there."""
 
     @property
     def module_id(self) -> int:
@@ -63,4 +66,4 @@ def instrumented(module: Module) -> Instrumented | None:
         found.module_id  # noqa: B018 - which is not a hash may be no number
     except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError):
         return None
-    return found
+    return None if found.heap is None and found.best_fit is None else found

@@ -6,42 +6,78 @@ with another, which notices that objects are being scanned.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tinyheap.errors import UnsupportedGuestError
 from tinyheap.recognize.facts import HeaderPlace
 from tinyheap.transplanting import parts
 from tinyheap.transplanting.markers import find_markers
-from tinyheap.transplanting.merging import Merger
+from tinyheap.transplanting.merging import Merger, copied
 from tinyheap.wasm import Code
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tinyheap.recognize.facts import BestFitHeap
+    from tinyheap.transplanting.hooks import Hooks
     from tinyheap.transplanting.options import Options
     from tinyheap.wasm import Editor, Module
 
 
-def run_ahead(
-    module: Module, heap: BestFitHeap, editor: Editor, kernel: Module, options: Options, prefix: str | None
-) -> tuple[int, ...]:
-    """Change the functions of a module that mark; returns which.
+class RunningAhead:
+    """The best-fit kernel ahead of a module's marking.
+
+    Args:
+        module: The module.
+        heap: Its heap.
+        editor: Of the module.
+        kernel: The kernel's functions.
+        options: How the heap is to be run.
+        prefix: Of the names of functions that are added; None where they get none.
 
     Raises:
         UnsupportedGuestError: Marking cannot be run ahead of in this module, or an option asks for another growth.
     """
-    if options.growth is not None:
-        raise UnsupportedGuestError(
-            "the heap of this module grows by its own code, as in all of TinyGo 0.40 and later: expected no growth policy"
-        )
-    markers = find_markers(module, heap)
-    code = parts.best_fit_parts_of(editor, heap, markers, stats=options.stats)
-    merger = Merger(editor, kernel, code, prefix)
-    place = "front" if heap.header_place is HeaderPlace.FRONT else "back"
-    begin_range = merger.function(f"begin_range_{place}_{'precise' if heap.is_precise else 'conservative'}")
-    editor.insert_at_entry(markers.range_scan, _shortened(begin_range))
-    if markers.mask_scan is not None:
-        editor.insert_at_entry(markers.mask_scan, Code().local_get(0).call(merger.function(f"begin_mask_{place}")))
-    return markers.scans
+
+    def __init__(
+        self, module: Module, heap: BestFitHeap, editor: Editor, kernel: Module, options: Options, prefix: str | None
+    ) -> None:
+        if options.growth is not None:
+            raise UnsupportedGuestError(
+                "the heap of this module grows by its own code, as in all of TinyGo 0.40 and later: expected no growth policy"
+            )
+        self._module, self._heap, self._editor, self._kernel = module, heap, editor, kernel
+        self._stats, self._prefix = options.stats, prefix
+        self._markers = find_markers(module, heap)
+
+    @property
+    def functions(self) -> tuple[int, ...]:
+        """The functions of the module's that mark, which are changed."""
+        return self._markers.scans
+
+    @cached_property
+    def heap_parts(self) -> Mapping[str, Code]:
+        """The code for what a kernel may ask of the heap."""
+        return parts.best_fit_parts_of(self._editor, self._heap, self._markers)
+
+    def perform(self, hooks: Hooks | None = None) -> None:
+        """Change the functions that mark."""
+        editor, heap, markers = self._editor, self._heap, self._markers
+        events = parts.BEST_FIT_EVENTS
+        counted = parts.counted(editor, events) if self._stats else parts.uncounted(events)
+        code = {**self.heap_parts, **counted, **parts.untold(), **({} if hooks is None else hooks.parts)}
+        merger = Merger(editor, self._kernel, code, self._prefix)
+        place = "front" if heap.header_place is HeaderPlace.FRONT else "back"
+        begin_range = merger.function(f"begin_range_{place}_{'precise' if heap.is_precise else 'conservative'}")
+        editor.insert_at_entry(markers.range_scan, _shortened(begin_range))
+        if markers.mask_scan is not None:
+            begin_mask = merger.function(f"begin_mask_{place}")
+            editor.insert_at_entry(markers.mask_scan, Code().local_get(0).call(begin_mask))
+        if hooks is not None:
+            name = None if self._prefix is None else f"{self._prefix}alloc"
+            inner = copied(self._module, editor, heap.alloc_function, name)
+            editor.replace_body(heap.alloc_function, hooks.around_alloc(inner))
 
 
 def _shortened(begin_range: int) -> Code:

@@ -80,6 +80,27 @@ class Merger:
             yield code.encoding
 
 
+def copied(
+    module: Module, editor: Editor, function: int, name: str | None, *, after: Mapping[str, Code] | None = None
+) -> int:
+    """The index of a copy of a function as it was, added to its module.
+
+    Args:
+        module: The module.
+        editor: Of the module.
+        function: Its index.
+        name: What the copy is called; None for no name.
+        after: The code that follows each instruction of a name.
+    """
+    declared, body = module.function_type(function), module.body(function)
+    *instructions, _ = body.instructions()
+    code, none = Code(), Code()
+    for _, instruction in instructions:
+        code += instruction.encoding
+        code += (after or {}).get(instruction.name, none)
+    return editor.add_function(declared.parameters, declared.results, code, local_types_of(body), name)
+
+
 def local_types_of(body: Body) -> list[ValueType]:
     """The types of a body's locals beside the parameters, one each."""
     return [value_type for count, value_type in body.locals for _ in range(count)]

@@ -32,18 +32,19 @@ from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
 from tinyheap.recognize.identify import block_heap, identify
 from tinyheap.recognize.transplanted import SECTION, Transplanted, encode_transplanted, transplanted
 from tinyheap.transplanting import parts
-from tinyheap.transplanting.ahead import run_ahead
+from tinyheap.transplanting.ahead import RunningAhead
 from tinyheap.transplanting.clock import Clock, Stopwatch, find_clock
-from tinyheap.transplanting.merging import Merger, local_types_of
+from tinyheap.transplanting.merging import Merger, copied
 from tinyheap.transplanting.options import Options
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Code, Editor, Module
 from tinyheap.wasm.names import write_producers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tinyheap.recognize.facts import Guest
+    from tinyheap.transplanting.hooks import Hooks
     from tinyheap.wasm.immediates import ValueType
 
 PREFIX: Final = "tinyheap."
@@ -173,8 +174,9 @@ class _Change:
 def _change(module: Module, heap: BlockHeap | BestFitHeap, editor: Editor, options: Options) -> _Change:
     """Write the kernel for a heap into its module."""
     if isinstance(heap, BestFitHeap):
-        functions = run_ahead(module, heap, editor, kernel("best_fit"), options, prefix_in(module, options))
-        return _Change(functions, _has_bulk_memory(module))
+        ahead = RunningAhead(module, heap, editor, kernel("best_fit"), options, prefix_in(module, options))
+        ahead.perform()
+        return _Change(ahead.functions, has_bulk_memory(module))
     replacement = Replacement(module, heap, editor, options)
     replacement.perform()
     functions = tuple(redirect.function for redirect in heap.redirects)
@@ -211,16 +213,6 @@ def name_processor(module: Module, editor: Editor) -> None:
     editor.set_custom_section("producers", write_producers(producers))
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """What else is done as the heap is run."""
-
-    parts: Mapping[str, Code]
-    """The code for imports of the kernel that stand for nothing otherwise (`parts.untold`, `parts.uncounted`)."""
-    around_alloc: Callable[[int], Code]
-    """Makes alloc's body, given the index of the function that allocates, with alloc's type."""
-
-
 class Replacement:
     """The next-fit kernel in place of a module's collector: what it is done to, and each step of it.
 
@@ -233,7 +225,7 @@ class Replacement:
 
     def __init__(self, module: Module, heap: BlockHeap, editor: Editor, options: Options) -> None:
         self._module, self._heap, self._editor, self._options = module, heap, editor, options
-        self.uses_bulk_memory = _has_bulk_memory(module) if options.bulk_memory is None else options.bulk_memory
+        self.uses_bulk_memory = has_bulk_memory(module) if options.bulk_memory is None else options.bulk_memory
         self.state = parts.add_globals(editor)
         self.prefix = prefix_in(module, options)
         """Of the names of functions that are added; None where they get none."""
@@ -252,15 +244,7 @@ class Replacement:
         found = parts.parts_of(
             self._editor, self._heap, self.state, growth=self._options.growth, clear_blocks=self._options.clear_blocks
         )
-        if self.uses_bulk_memory:
-            return {**found, "fill": Code().memory_fill(0), "copy": Code().memory_copy(0, 0)}
-        # The loops are the kernel's own functions, which need none of its imports.
-        loops = Merger(self._editor, kernel("next_fit"), {}, self.prefix)
-        return {
-            **found,
-            "fill": Code().call(loops.function("fill_by_loop")),
-            "copy": Code().call(loops.function("copy_by_loop")),
-        }
+        return {**found, **bulk_parts(self._editor, self.prefix, uses_bulk_memory=self.uses_bulk_memory)}
 
     def _merger(self, hooked: Mapping[str, Code]) -> Merger:
         counted = parts.counted(self._editor) if self._options.stats else parts.uncounted()
@@ -284,16 +268,9 @@ class Replacement:
     def _ask_original(self) -> Code:
         """The code that calls a copy of the original alloc, with size and layout on the operand stack."""
         alloc = self._heap.alloc_function
-        declared, body = self._module.function_type(alloc), self._module.body(alloc)
-        *instructions, _ = body.instructions()
-        code = Code()
-        for _, instruction in instructions:
-            code += instruction.encoding
-            if instruction.name == "memory.size":
-                code += self._less_extra_pages
         name = None if self.prefix is None else f"{self.prefix}original_alloc"
-        copied = self._editor.add_function(declared.parameters, declared.results, code, local_types_of(body), name)
-        return Code(Code().drop().encoding * (2 - len(declared.parameters))).call(copied)
+        copy = copied(self._module, self._editor, alloc, name, after={"memory.size": self._less_extra_pages})
+        return Code(Code().drop().encoding * (2 - len(self._module.function_type(alloc).parameters))).call(copy)
 
     def _replace_alloc(self, merger: Merger, hooks: Hooks | None) -> None:
         """Give alloc the kernel's body; what is not among its parameters is among its locals then."""
@@ -335,7 +312,16 @@ def prefix_in(module: Module, options: Options) -> str | None:
     return PREFIX if options.keep_names or module.function_indices else None
 
 
-def _has_bulk_memory(module: Module) -> bool:
+def bulk_parts(editor: Editor, prefix: str | None, *, uses_bulk_memory: bool) -> dict[str, Code]:
+    """The code by which a kernel fills and copies memory; loops are added where there is no bulk memory."""
+    if uses_bulk_memory:
+        return {"fill": Code().memory_fill(0), "copy": Code().memory_copy(0, 0)}
+    # The loops are the kernel's own functions, which need none of its imports.
+    loops = Merger(editor, kernel("next_fit"), {}, prefix)
+    return {name: Code().call(loops.function(f"{name}_by_loop")) for name in ("fill", "copy")}
+
+
+def has_bulk_memory(module: Module) -> bool:
     """Whether a module needs an engine with bulk memory already."""
     features = module.custom_section("target_features")
     if features is not None and b"+\x0bbulk-memory" in features.payload:

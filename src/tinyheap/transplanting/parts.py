@@ -97,11 +97,12 @@ def parts_of(
     return parts
 
 
-def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers, *, stats: bool) -> dict[str, Code]:
-    """The code for every import of the best-fit kernel's."""
+def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers) -> dict[str, Code]:
+    """The same for a best-fit heap."""
     numbers = {
         "heap_end_at": heap.heap_end_address,
         "metadata_start_at": heap.metadata_start_address,
+        "end_block_at": heap.end_block_address,
         "scan_list_at": heap.scan_list_address,
         "globals_start": heap.roots.globals_start_address,
         "marks_in_own_frame": int(markers.root_marker is not None),
@@ -113,7 +114,7 @@ def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers, *, st
     for name in _REMEMBERED:
         index = editor.add_global("i32", 0)
         parts[name], parts[f"set_{name}"] = Code().global_get(index), Code().global_set(index)
-    return parts | (counted(editor, BEST_FIT_EVENTS) if stats else uncounted(BEST_FIT_EVENTS))
+    return parts
 
 
 def uncounted(events: tuple[str, ...] = EVENTS) -> dict[str, Code]:

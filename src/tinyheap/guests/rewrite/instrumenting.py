@@ -15,6 +15,7 @@ from tinyheap.errors import MalformedModuleError
 from tinyheap.guests.rewrite.rewriting import MEMORY_EXPORT, STACK_POINTER_EXPORT, take_out
 from tinyheap.guests.rewrite.shadow_stack import SeparateStack, ShadowStack, keep_shadow_stack
 from tinyheap.guests.rewrite.sites import GROW, GROWING, GROWN, NOTE, RECORDER_IMPORT, SHADOW_STACK_EXPORT, Sites
+from tinyheap.recognize.facts import BestFitHeap
 from tinyheap.recordings.schema import EventKind
 from tinyheap.wasm import Code, Editor
 from tinyheap.wasm.entities import FunctionType
@@ -72,7 +73,7 @@ def edited(module: Module, guest: Guest, served: ServedHeap | None) -> tuple[Edi
     else:
         _expose(editor, module, guest)
     stack = SeparateStack.added_to(editor)
-    sites = keep_shadow_stack(editor, module, targets, taken, stack=stack)
+    sites = keep_shadow_stack(editor, module, targets, taken, stack=stack, runs_finalizers=has_finalizers(served))
     with contextlib.suppress(MalformedModuleError):
         sites.take_names(module.names.functions)
     editor.export(SHADOW_STACK_EXPORT, "memory", stack.memory)
@@ -93,6 +94,11 @@ def _expose(editor: Editor, module: Module, guest: Guest) -> None:
         editor.export(STACK_POINTER_EXPORT, "global", guest.stack.pointer_global)
     if module.memories:
         editor.export(MEMORY_EXPORT, "memory", 0)
+
+
+def has_finalizers(heap: ServedHeap | None) -> bool:
+    """Whether the collector of a heap runs finalizers."""
+    return isinstance(heap, BestFitHeap) and heap.finalizers is not None
 
 
 def targets_of(taken: Iterable[int], resizers: Iterable[int], growing: Collection[int]) -> set[int]:

@@ -97,6 +97,17 @@ class CallGraph:
         found |= set() if self._module.start is None else {self._module.start}
         return found | self.referenced if self.tables_are_shared else found
 
+    def behind(self, functions: Collection[int]) -> set[int]:
+        """The functions that nothing but some calls, or what only these call: without them, what is dead code."""
+        work = [*self.called_from_outside(), *self.referenced]
+        found: set[int] = set()
+        while work:
+            function = work.pop()
+            if function not in found and function not in functions:
+                found.add(function)
+                work += [call.callee for call in self.calls.get(function, ()) if call.callee >= 0]
+        return self.calls.keys() - found - set(functions)
+
     def reaching(self, targets: Iterable[int]) -> tuple[set[int], set[FunctionType]]:
         """The functions that can lead to a target, and the types of which an indirect call can."""
         callers: dict[object, set[int]] = defaultdict(set)
@@ -221,18 +232,20 @@ def keep_shadow_stack(
     taken: Collection[int] = (),
     *,
     stack: ShadowStack,
+    runs_finalizers: bool = False,
 ) -> Sites:
     """Add code that keeps a shadow stack to a module; returns its sites.
 
     Args:
         editor: gets the code; its module is ``module``.
         targets: functions whose callers are to be known, and `GROWING`, if who grows memory is.
-        taken: functions whose bodies the editor has taken away already.
+        taken: functions that are on no stack, as those whose bodies the editor has taken away already.
         stack: where it lies.
+        runs_finalizers: whether what is on no stack calls functions of a table.
     """
     graph = CallGraph(module)
     reaching, types = graph.reaching(targets)
-    outside, sites = graph.called_from_outside(), Sites()
+    sites, outside = Sites(), graph.called_from_outside() | (graph.referenced if runs_finalizers else set())
     for function in sorted(reaching & graph.calls.keys() - set(taken)):
         calls = [call for call in graph.calls[function] if call.callee in reaching or call.type in types]
         if calls:

@@ -23,6 +23,7 @@ CONSTANT log_bytes(void);
 CONSTANT region_pages(void);
 CONSTANT has_clock(void);
 CONSTANT has_layouts(void);
+CONSTANT is_best_fit(void);
 CONSTANT module_id_low(void);
 CONSTANT module_id_high(void);
 
@@ -48,7 +49,11 @@ u64 now(void);
 #define MARKED 40
 #define DROPS 48
 #define RESCANS 52
-#define ROOTS 64 /* bytes of roots that the collection scanned */
+#define STACK 56  /* how much of the shadow stack led to the allocation or the collection; of best-fit, as are the next */
+#define OUTER 60  /* allocations around the present one */
+#define ROOTS 64  /* bytes of roots that the collection scanned */
+#define GROWN 68  /* where the heap ended before it grew, which is to be told; 0 for nothing to tell */
+#define UNBORN 72 /* where in the region the record of a collection waits for what the allocation made; 0 for none */
 #define CHUNK 80
 #define DATA 128
 #define SHADOW_BYTES (1u << 20)
@@ -66,6 +71,8 @@ u64 now(void);
 #define CALL_BEGINS 6
 #define CALL_ENDS 7
 #define EXIT 8
+
+#define LOWER_HALVES 0x0f0f0f0f0f0f0f0full
 
 #define MAGIC 0x0a1a676f6c796e74ull /* "tnylog", 26, 10 */
 #define FORMAT 1
@@ -172,11 +179,15 @@ void dropped(void) { set(DROPS, get(DROPS) + 1); }
 void rescanned(void) { set(RESCANS, get(RESCANS) + 1); }
 void marked(void) { store64(region() + MARKED, now()); }
 
-/* The even bits of a word, side by side. */
+/* Which of a word's 32 blocks are heads: of next-fit the even bits, of best-fit the lower halves of the bytes, side by side. */
 INLINE u32 gathered(u64 x) {
-    x &= EVEN;
-    x = (x | x >> 1) & 0x3333333333333333ull;
-    x = (x | x >> 2) & 0x0f0f0f0f0f0f0f0full;
+    if (is_best_fit())
+        x &= ~(x >> 4) & LOWER_HALVES;
+    else {
+        x &= EVEN;
+        x = (x | x >> 1) & 0x3333333333333333ull;
+        x = (x | x >> 2) & LOWER_HALVES;
+    }
     x = (x | x >> 4) & 0x00ff00ff00ff00ffull;
     x = (x | x >> 8) & 0x0000ffff0000ffffull;
     return (u32)(x | x >> 16);
@@ -201,13 +212,13 @@ APART u32 write_heads(u32 at) {
     return words;
 }
 
-/* All is swept: the survivors are the heads that are left. */
-void swept(void) {
-    u32 phase = get(PHASE), words = write_heads(0), at = begin_record(COLLECTION, 14 + words);
-    set(PHASE, phase & ~COLLECTING);
+/* All is swept: the survivors are the heads that are left.  Returns where two more words go that best-fit has. */
+APART u32 tell_collection(void) {
+    u32 words = write_heads(0), at = begin_record(COLLECTION, 14 + (is_best_fit() << 1) + words);
+    u32 state = region(), phase = load32(state + PHASE);
+    store32(state + PHASE, phase & ~COLLECTING);
     if (at == 0)
-        return;
-    u32 state = region();
+        return 0;
     store32(at, phase & ALLOCATING);
     store32(at + 4, load32(state + WANTED));
     store32(at + 8, load32(state + ROOTS));
@@ -219,8 +230,11 @@ void swept(void) {
     store64(at + 32, load64(state + SCANNED));
     store64(at + 40, load64(state + BEGUN));
     store64(at + 48, load64(state + MARKED));
-    write_heads(at + 56);
+    write_heads(at + 56 + (is_best_fit() << 3));
+    return at + 56;
 }
+
+void swept(void) { tell_collection(); }
 
 void grown(u32 old_end) {
     u32 at = begin_record(HEAP_GROWTH, 5);
@@ -232,6 +246,82 @@ void grown(u32 old_end) {
     store32(at + 12, load32(end_block_at()));
     store32(at + 16, get(WANTED));
 }
+
+/* ---- best-fit ----
+ *
+ * Its functions stay, and nothing in them says that a collection or a growth is over.  Both are told when the recorder comes
+ * along next, which is before anything else changes on the heap but that the allocation may have made its object: when the
+ * allocation or the collection returns, when memory grows, or when an allocation begins within another one, for a finalizer.
+ * In that case the object's address is not known yet, and is put into the record when the outer allocation returns.
+ */
+
+/* The original scans roots: a collection has begun, or goes on. */
+void roots_seen(u32 bytes) {
+    if (!(get(PHASE) & COLLECTING)) {
+        collection_begins();
+        store64(region() + MARKED, load64(region() + BEGUN));
+    }
+    roots_scanned(bytes);
+}
+
+/* Tell what is over, with the stack that led there.  `object` is what the allocation made: 0 for nothing, 1 where it is not
+ * known yet. */
+APART void tell_what_is_over(u32 object) {
+    u32 stack = shadow_used(), old_end = get(GROWN);
+    set_shadow_used(get(STACK));
+    if (get(PHASE) & COLLECTING) {
+        u32 at = tell_collection();
+        if (at != 0) {
+            store32(at, object);
+            store32(at + 4, get(OUTER));
+            if (object == 1)
+                set(UNBORN, at - region());
+        }
+    }
+    if (old_end != 0) {
+        set(GROWN, 0);
+        grown(old_end);
+    }
+    set_shadow_used(stack);
+}
+
+/* What everybody calls in place of alloc. */
+u32 recorded_best_fit_alloc(u32 size_bytes, u32 layout) {
+    u32 outer_phase = get(PHASE), is_inner = outer_phase & ALLOCATING, stack = shadow_used();
+    if (outer_phase != RUNNING)
+        tell_what_is_over(is_inner);
+    u32 outer_wanted = get(WANTED), outer_stack = get(STACK), outer_unborn = get(UNBORN), chunks = get(SEQUENCE);
+    set(PHASE, ALLOCATING);
+    set(WANTED, size_bytes);
+    set(STACK, stack);
+    set(UNBORN, 0);
+    set(OUTER, get(OUTER) + is_inner);
+    u32 address = allocate(size_bytes, layout);
+    set_shadow_used(stack);
+    tell_what_is_over(address);
+    if (get(UNBORN) != 0) {
+        if (get(SEQUENCE) == chunks)
+            store32(region() + get(UNBORN), address);
+        else
+            /* The record was handed over meanwhile: nothing more is certain. */
+            set(LOST, get(LOST) + 1);
+    }
+    set(PHASE, is_inner);
+    set(WANTED, outer_wanted);
+    set(STACK, outer_stack);
+    set(UNBORN, outer_unborn);
+    set(OUTER, get(OUTER) - is_inner);
+    note_event(ALLOCATION, address, size_bytes, layout);
+    return address;
+}
+
+/* A function that collects begins and ends, which an allocation may have called. */
+void collector_enters(void) {
+    if (!(get(PHASE) & ALLOCATING))
+        set(STACK, shadow_used());
+}
+
+void collector_leaves(void) { tell_what_is_over(0); }
 
 /* ---- memory ---- */
 
@@ -271,9 +361,18 @@ INLINE void note_memory_growth(u32 old_pages, u32 asked_pages, u32 is_refused) {
 }
 
 u32 grow_visible(u32 pages) {
-    u32 old_pages = visible_pages(), is_refused = grow_memory(pages) == REFUSED;
+    u32 old_pages = visible_pages(), stack = shadow_used();
+    if (is_best_fit() && get(PHASE) != RUNNING) {
+        tell_what_is_over(0);
+        set_shadow_used(get(STACK));
+    }
+    u32 is_refused = grow_memory(pages) == REFUSED;
     settle();
     note_memory_growth(old_pages, pages, is_refused);
+    if (is_best_fit() && get(PHASE) == ALLOCATING && !is_refused)
+        /* The heap ends where memory did. */
+        set(GROWN, load32(heap_end_at()));
+    set_shadow_used(stack);
     return is_refused ? REFUSED : old_pages;
 }
 
@@ -286,7 +385,7 @@ u32 take(void) {
     store64(chunk, MAGIC);
     store32(chunk + 8, module_id_low());
     store32(chunk + 12, module_id_high());
-    store32(chunk + 16, FORMAT | has_clock() << 8 | has_layouts() << 16);
+    store32(chunk + 16, FORMAT | has_clock() << 8 | has_layouts() << 16 | is_best_fit() << 24);
     store32(chunk + 20, load32(state + SEQUENCE));
     store32(chunk + 24, used);
     store32(chunk + 28, load32(state + LOST));

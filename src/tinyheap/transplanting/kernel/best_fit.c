@@ -97,12 +97,14 @@ INLINE u32 scan(u32 header, u32 is_precise, PLACES) {
         return NOT;
     u32 at = body_of(header, SAME_PLACES), end = end_of_body(header, SAME_PLACES);
     if (layout == 0) {
+        tell_scanned(end - at);
         mark_range(at, end, SAME_PLACES);
         return WHOLE;
     }
     u32 is_mapped = !(layout & 1), words = is_mapped ? load32(layout) : layout >> 1 & 31, element_bytes = words << 2;
     if (end - at < element_bytes)
         return NOT;
+    tell_scanned(end - at);
     for (; end - at >= element_bytes; at += element_bytes) {
         if (!is_mapped) {
             mark_masked(at, layout >> 6, SAME_PLACES);
@@ -140,8 +142,10 @@ INLINE void take_back(u32 list, u32 below, PLACES) {
 /* The original begins to scan an object, which it has taken off the list: mark all that follows. */
 INLINE void mark_ahead(u32 body, u32 is_precise, PLACES) {
     u32 first = header_of_body(body, SAME_PLACES), stack = object_of_stack(SAME_PLACES);
-    if (first == stack)
+    if (first == stack) {
+        tell_scanned(end_of_body(first, SAME_PLACES) - body);
         return;
+    }
     u32 object = first, last = first, list_after_last = 0, last_mapped = 0;
     for (; object != 0 && object != stack; object = load32(scan_list_at())) {
         store32(scan_list_at(), load32(object));
@@ -155,6 +159,7 @@ INLINE void mark_ahead(u32 body, u32 is_precise, PLACES) {
     }
     if (object == 0) {
         set_phase(NOTHING_IS_AHEAD);
+        tell_marked();
         take_back(list_after_last, load32(last), SAME_PLACES);
         object = last;
         store32(scan_list_at(), last == first ? load32(first) : last);
@@ -192,6 +197,7 @@ INLINE u32 begin_range(u32 from, u32 bytes, u32 is_precise, u32 is_back, u32 hea
     if (is_object)
         notice(from, is_precise, start, table, is_back);
     else {
+        tell_roots(bytes);
         set_phase(NOTHING_IS_AHEAD);
         if (from == globals_start()) {
             count_collection();
