@@ -10,13 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import object_graph, peers
+from benchmarks import object_graph, peers, tables
 from benchmarks.cases import all_cases
 from benchmarks.measure import Outcome, Row, measure, measure_python_calls
 
 WORK: Final = ("mark ms", "rest ms", "collections", "table reads", "words scanned", "rescans", "mark stack")
-FILE_WIDTH: Final = 240
-"""Of the table where no terminal says another one."""
 
 
 @click.command()
@@ -54,10 +52,7 @@ def find_bdwgc(errors: Console) -> Path | None:
 def show(outcomes: list[Outcome]) -> None:
     """Writes the table, the notes and the JSON lines to stdout."""
     rows = [row for outcome in outcomes for row in outcome.rows]
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    console.print(table_of(rows))
+    tables.show(table_of(rows))
     for outcome in outcomes:
         for note in outcome.notes:
             click.echo(note)

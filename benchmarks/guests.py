@@ -26,7 +26,7 @@ import wasmtime
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import inputs
+from benchmarks import inputs, tables
 from tinyheap import formatters, hosts
 from tinyheap.errors import DriverError
 from tinyheap.guests.policy import Policy
@@ -135,7 +135,7 @@ def main(only: str, n: int) -> None:
             rows.append(measure(guest, "small", SMALL.get(name, SMALL_SHELL), SMALL_RUNS * n))
             rows.append(measure(guest, "reference", reference(name), n))
     called = callback(load(GOFMT), n)
-    Console().print(table_of(rows))
+    tables.show(table_of(rows))
     click.echo(
         f"an allocation's callback, without collecting: {called.warm_ns:.1f} ns (goal: {CALLBACK_GOAL_NS}), "
         f"{called.fresh_ns:.1f} ns in memory that was never touched"

@@ -24,9 +24,9 @@ from typing import Final
 import click
 import psutil
 from distributed import Client, LocalCluster
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks import tables
 from benchmarks.guests import INSTALLED
 from tinyheap.lab import Condition, Outcome, Subject, grid, sweep
 from tinyheap.lab.cluster import TASKS_PER_THREAD, results, short_logs
@@ -200,7 +200,7 @@ def main(turns: int, only: str | None) -> None:
         table.add_column(head, justify="left" if head == "name" else "right")
     for row in rows:
         table.add_row(row.name, f"{row.value:.2f} {row.unit}", "" if row.goal is None else f"{row.goal:g} {row.unit}")
-    Console().print(table)
+    tables.show(table)
     for row in rows:
         click.echo(json.dumps(asdict(row)))
 

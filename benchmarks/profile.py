@@ -34,7 +34,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import inputs
+from benchmarks import inputs, tables
 from benchmarks.guests import GOFMT, INSTALLED, shell_reference
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.program import NATIVE, Program
@@ -118,7 +118,7 @@ def main(only: str, n: int, events: int) -> None:
                 rows.append(measure(sampled, read(file), reference(name), n))
     commands = [measure_command(name, n) for name in KEEP_ALLOCATORS if only in name]
     long = record_in_a_process(events) if events else None
-    Console().print(table_of(rows))
+    tables.show(table_of(rows))
     for command in commands:
         click.echo(
             f"`tinyheap profile` by `tinyheap run`, {command['name']}: {command['ratio']:.2f} (goal: {COMMAND_GOAL:.2f})"

@@ -22,7 +22,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import guests
+from benchmarks import guests, tables
 from tinyheap.transplanting.operation import perform
 
 WARM_RUNS: Final = 4
@@ -96,7 +96,7 @@ def main(only: str, n: int, node: bool) -> None:
             # The others end with an error there on texts of that size, by themselves.
             kinds = inputs if name in GOALS else ["small"]
             rows += [row for kind in kinds for row in in_node(guest, kind, inputs[kind], n)]
-    Console().print(table_of(rows))
+    tables.show(table_of(rows))
     for row in rows:
         click.echo(json.dumps(row.as_json()))
 

@@ -16,7 +16,7 @@ import guests_modules
 import needs
 import tinyheap
 from clean_environments import CleanEnvironment
-from project_files import PYPROJECT, ROOT, brought_by, copy_project, project_files
+from project_files import PYPROJECT, ROOT, add_translated, brought_by, copy_project, project_files
 
 NAME = f"tinyheap-{tinyheap.__version__}"
 PROJECT = PYPROJECT["project"]
@@ -76,6 +76,7 @@ def pure_wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pure")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
+    add_translated(folder / NAME)
     (file,) = build(folder / NAME, "--wheel", CC="false", TINYHEAP_REQUIRE_KERNEL="0")
     return file
 

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 import needs
 import tinyheap
-from project_files import PYPROJECT, ROOT, brought_by, copy_project, project_files
+from project_files import PYPROJECT, ROOT, add_translated, brought_by, copy_project, project_files
 from tinyheap import cli
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -202,6 +202,12 @@ class TestInstallation:
         """A copy of the project, free of anything built."""
         return copy_project(tmp_path / "source")
 
+    @pytest.fixture
+    def translated(self, source: Path) -> Path:
+        """A copy of the project with the C of its compiled modules."""
+        add_translated(source)
+        return source
+
     @staticmethod
     def install(source: Path, target: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         options = ["--quiet", "--no-build-isolation", "--no-deps", "--no-index", "--target"]
@@ -229,9 +235,9 @@ class TestInstallation:
         assert result.stderr.count("SlowEngineWarning: the compiled kernel is not there") == 1
 
     @pytest.mark.slow
-    def test_without_a_compiler_the_model_serves(self, source: Path, tmp_path: Path) -> None:
+    def test_without_a_compiler_the_model_serves(self, translated: Path, tmp_path: Path) -> None:
         target = tmp_path / "site"
-        installed = self.install(source, target, CC="false", TINYHEAP_REQUIRE_KERNEL="0")
+        installed = self.install(translated, target, CC="false", TINYHEAP_REQUIRE_KERNEL="0")
         assert installed.returncode == 0, installed.stderr
         self.check_model_serves(target)
 
@@ -243,8 +249,8 @@ class TestInstallation:
         self.check_model_serves(target, no_cython)
 
     @pytest.mark.slow
-    def test_a_required_kernel_needs_a_compiler(self, source: Path, tmp_path: Path) -> None:
-        installed = self.install(source, tmp_path / "site", CC="false", TINYHEAP_REQUIRE_KERNEL="1")
+    def test_a_required_kernel_needs_a_compiler(self, translated: Path, tmp_path: Path) -> None:
+        installed = self.install(translated, tmp_path / "site", CC="false", TINYHEAP_REQUIRE_KERNEL="1")
         assert installed.returncode != 0
         assert "'false'" in installed.stderr
 

@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 import kernel_builds
+import mutant_shares
 from mutants import MUTANTS
 from source_edits import Edit
 
@@ -27,13 +28,7 @@ Chosen = dict[str, Edit]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "mutant" in metafunc.fixturenames:
-        metafunc.parametrize("mutant", chosen(metafunc.config))
-
-
-def chosen(config: pytest.Config) -> list[str]:
-    names = list(MUTANTS)
-    return names if config.getoption("--long") else names[::CI_SHARE]
+    mutant_shares.parametrize(metafunc, MUTANTS, CI_SHARE)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def verdicts(
     with ThreadPoolExecutor(2) as pool:
         yield {
             name: pool.submit(try_mutant, tmp_path_factory.mktemp("mutant") / "copy", MUTANTS[name])
-            for name in chosen(request.config)
+            for name in mutant_shares.chosen(request.config, MUTANTS, CI_SHARE)
         }
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 import kernel_builds
+import mutant_shares
 from graph_mutants import GRAPH_MUTANTS
 
 pytestmark = pytest.mark.mutation
@@ -20,9 +21,7 @@ CI_SHARE: Final = 9
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "mutant" in metafunc.fixturenames:
-        names = list(GRAPH_MUTANTS)
-        metafunc.parametrize("mutant", names if metafunc.config.getoption("--long") else names[::CI_SHARE])
+    mutant_shares.parametrize(metafunc, GRAPH_MUTANTS, CI_SHARE)
 
 
 @pytest.mark.slow

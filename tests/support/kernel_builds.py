@@ -8,11 +8,13 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import needs
 from source_edits import Edit
+from tinyheap.guests.cache import Cache
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = Path("src") / "tinyheap"
@@ -65,15 +67,35 @@ def build(
     below: Path = HEAP,
 ) -> None:
     """Copy the package to a folder, edit the copy's kernel, whose files are below that place, and compile its modules again."""
-    shutil.copytree(ROOT / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    # With its bytecode, which stays valid: the times of files are copied, too.
+    shutil.copytree(ROOT / PACKAGE, folder / PACKAGE)
     for edit in edits:
         edit.apply(folder / below)
-    stems = [folder.joinpath("src", *module.split(".")) for module in modules]
-    # All at once: that Cython starts, and reads declarations, takes longer than to translate a module.
-    sources = [f"{stem}.py" for stem in stems]
-    subprocess.run([sys.executable, "-m", "cython", "-3", *sources], cwd=folder / "src", check=True)
+    stems = [Path(*module.split(".")) for module in modules]
+    translate(folder / "src", stems)
     for stem in stems:
-        compile_module(stem, flags, folder / HEAP)
+        compile_module(folder / "src" / stem, flags, folder / HEAP)
+
+
+def translate(source: Path, stems: Iterable[Path]) -> None:
+    """Translate modules in a folder to C beside them, unless an earlier build translated the same text."""
+    kept = Cache.of_user()
+    declarations = [path.read_text() for path in sorted(source.rglob("*.pxd"))]
+    keys = {
+        stem: repr(("C", version("cython"), str(stem), declarations, (source / f"{stem}.py").read_text())).encode()
+        for stem in stems
+    }
+    found = {stem: kept.load(key) for stem, key in keys.items()}
+    # All at once: that Cython starts, and reads declarations, takes longer than to translate a module.
+    new = [f"{stem}.py" for stem, text in found.items() if text is None]
+    if new:
+        subprocess.run([sys.executable, "-m", "cython", "-3", *new], cwd=source, check=True)
+    for stem, text in found.items():
+        path = source / f"{stem}.c"
+        if text is None:
+            kept.store(keys[stem], path.read_bytes())
+        else:
+            path.write_bytes(text)
 
 
 def modules_of(edit: Edit) -> list[str]:
@@ -116,7 +138,8 @@ def run_python(folder: Path, *arguments: str, seconds: float, **environment: str
     Raises:
         subprocess.TimeoutExpired: it took longer.
     """
-    settings = {**os.environ, "PYTHONPATH": str(folder / "src"), "CI": "", **environment}
+    # Bytecode is kept even where the environment says otherwise: many such runs import the same.
+    settings = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "", "CI": "", **environment}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 import needs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+TRANSLATED: Final = Path("build/cython")
 PYPROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -35,6 +36,12 @@ def copy_project(folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, folder / path)
     return folder
+
+
+def add_translated(folder: Path) -> None:
+    """Gives a copy of the project the C that an installation in place made of its modules, where that is there."""
+    if (ROOT / TRANSLATED).is_dir():
+        shutil.copytree(ROOT / TRANSLATED, folder / TRANSLATED)
 
 
 def brought_by(extra: str) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 import wasmtime
 
 import guests_modules
+import mutant_shares
 from guests import pairs, texts
 from guests.collectors import Build
 from guests.test_equality import formatted
@@ -58,9 +59,7 @@ SHARE: Final = 6
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "mutant" in metafunc.fixturenames:
-        names = list(MUTANTS)
-        metafunc.parametrize("mutant", names if metafunc.config.getoption("--long") else names[::SHARE])
+    mutant_shares.parametrize(metafunc, MUTANTS, SHARE)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 import wasmtime
 
+import mutant_shares
 import needs
 from guests import collectors, pairs
 from guests.collectors import Build
@@ -85,9 +86,7 @@ SHARE: Final = 6
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "mutant" in metafunc.fixturenames:
-        names = list(MUTANTS)
-        metafunc.parametrize("mutant", names if metafunc.config.getoption("--long") else names[::SHARE])
+    mutant_shares.parametrize(metafunc, MUTANTS, SHARE)
 
 
 @pytest.fixture(scope="module")
