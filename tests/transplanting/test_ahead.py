@@ -185,20 +185,22 @@ def test_no_growth_is_as_if_memory_were_refused(build: Build) -> None:
     twins.assert_equal(native, ours)
 
 
+def with_pages_of_a_host(run: Run, growth: Growth, pages: int) -> list[object]:
+    """What a program returns whose host adds pages before each call."""
+    results: list[object] = []
+    for trees, depth in ((5, 10), (60, 6), (3, 12)) if growth != NoGrowth() else ((30, 4), (60, 5), (60, 5)):
+        run.session.memory.raw.grow(run.session.store, pages)
+        results.append(run.session.call("run", trees, depth))
+    return results
+
+
 @pytest.mark.parametrize("pages", [1, 5, 400])
 @pytest.mark.parametrize("growth", [NoGrowth(), FixedStep(300_000)], ids=str)
 @pytest.mark.parametrize("build", [BUILDS[0], BUILDS[3]], ids=str)
 def test_pages_that_a_host_adds_are_used_when_the_policy_comes_to_them(
     build: Build, growth: Growth, pages: int
 ) -> None:
-    def work(run: Run) -> object:
-        results = []
-        for trees, depth in ((5, 10), (60, 6), (3, 12)) if growth != NoGrowth() else ((30, 4), (60, 5), (60, 5)):
-            run.session.memory.raw.grow(run.session.store, pages)
-            results.append(run.session.call("run", trees, depth))
-        return results
-
-    assert_grows_as_served(wasm_of(build), growth, work)
+    assert_grows_as_served(wasm_of(build), growth, lambda run: with_pages_of_a_host(run, growth, pages))
 
 
 # ---- what becomes of a module -------------------------------------------------------------------------------------------
