@@ -129,11 +129,11 @@ static int grow_heap(void) {
 #if BACK
     word old_end = end_block;
     calculate_heap_addresses();
-    memcpy(metadata_start, old_table, old_bytes);
+    __builtin_memcpy(metadata_start, old_table, old_bytes);
     insert((void *)(uintptr_t)address(old_end), end_block - old_end);
 #else
     calculate_heap_addresses();
-    memcpy(metadata_start, old_table, old_bytes);
+    __builtin_memcpy(metadata_start, old_table, old_bytes);
     build_free_ranges();
 #endif
     return 1;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +17,18 @@ from guests.test_equality import formatted
 from source_edits import Edit
 from tinyheap import hosts
 from tinyheap.errors import GuestError
+from tinyheap.heap.growth import FixedStep
 from tinyheap.transplanting.operation import perform
 from tinyheap.wasm import Module
 from transplanting import twins
-from transplanting.test_ahead import APART, assert_same_at_collections, exercise, wasm_of
+from transplanting.test_ahead import (
+    APART,
+    assert_grows_as_served,
+    assert_same_at_collections,
+    exercise,
+    wasm_of,
+    with_pages_of_a_host,
+)
 from transplanting.test_mutants import LIMITED, SOURCES, compiled, in_place, requests_differ
 
 pytestmark = pytest.mark.mutation
@@ -44,6 +53,8 @@ MUTANTS: Final = {
     "a head is looked for in one byte": Edit(TABLE, "", "while (others == 0) {", "while (0) {"),
     "a mark flips the block before": Edit(TABLE, "", "^ TAIL << (block & 3)", "^ TAIL << ((block - 1) & 3)"),
     "tails are skipped by sixteen bytes": Edit(TABLE, "", "at += 8;", "at += 16;"),
+    "a heap ends where a host's pages do": Edit(AHEAD, "", "wanted < there ? there - wanted : 0", "0"),
+    "a growth is from where a host's pages end": Edit(AHEAD, "", "wanted < there ? 0 : wanted - there", "wanted"),
 }
 SHAPES: Final = [
     APART._replace(precise=True),
@@ -72,9 +83,25 @@ def is_caught(engine: wasmtime.Engine) -> bool:
     """Whether a program in any shape differs, or one whose requests come from here."""
     return (
         any(differs(build, engine) or requests_differ(wasm_of(build), 0) for build in SHAPES)
+        or growths_differ()
         or leftovers_differ(guests_modules.read("sh-syntax-0.7.0"))
         or any(text_differs(name) for name in REAL)
     )
+
+
+def growths_differ() -> bool:
+    """Whether a heap grows otherwise than on tinyheap's engine, where a host adds pages."""
+    growth = FixedStep(300_000)
+    twins.compiled.cache_clear()
+    try:
+        for pages in (1, 400):
+            work = partial(with_pages_of_a_host, growth=growth, pages=pages)
+            assert_grows_as_served(wasm_of(APART), growth, work)
+    except (AssertionError, GuestError):
+        return True
+    finally:
+        twins.compiled.cache_clear()
+    return False
 
 
 def leftovers_differ(wasm: bytes) -> bool:

@@ -12,6 +12,7 @@ import guests_modules
 from guests import collectors
 from guests.test_mutator import BUILDS
 from tinyheap.errors import GuestError
+from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import NATIVE, Program
 from tinyheap.hosts import Grants
 from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role
@@ -28,12 +29,13 @@ BEST_FIT_LAYOUTS: Final = tuple(layout for layout in LAYOUTS if layout >> 1 & 31
 """Those whose pattern has a length: a best-fit collector never comes to the end of others."""
 
 
-def opened(wasm: bytes, heap: BlockHeap | BestFitHeap) -> Program:
-    """A module, started, that exports its allocator and its collections."""
+def opened(wasm: bytes, heap: BlockHeap | BestFitHeap, policy: Policy | None = None) -> Program:
+    """A module, started, that exports its allocator and its collections; on tinyheap's engine, if there is a policy for it."""
     editor = Editor(Module.parse(wasm))
     for redirect in heap.redirects:
         editor.export(ALLOC if redirect.role is Role.ALLOC else COLLECT, "function", redirect.function)
-    program = Program.open(editor.encode(), LIMITED, gc=NATIVE)
+    served = {"gc": NATIVE} if policy is None else {"policy": policy}
+    program = Program.open(editor.encode(), LIMITED, **served)
     program.start()
     return program
 

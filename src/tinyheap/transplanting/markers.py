@@ -14,7 +14,7 @@ from tinyheap.recognize.facts import StackScan
 from tinyheap.recognize.identify import walker_of
 from tinyheap.recognize.locate.scanning import total
 from tinyheap.recognize.locate.stack import frames
-from tinyheap.recognize.shapes import callees
+from tinyheap.recognize.shapes import callees, constant_addresses
 from tinyheap.recognize.values import Constant
 
 if TYPE_CHECKING:
@@ -58,11 +58,31 @@ def find_markers(module: Module, heap: BestFitHeap) -> Markers:
     return _Search(module, heap).markers()
 
 
+def find_growing(module: Module, heap: BestFitHeap) -> tuple[int, ...]:
+    """The functions of a module that make memory larger for its heap, and then end the heap where memory does.
+
+    Raises:
+        UnsupportedGuestError: There are none, or what they do depends on how much larger it is made.
+    """
+    found = tuple(
+        reading.function
+        for reading in _reached(walker_of(module), _roots(heap))
+        if reading.grows and heap.heap_end_address in constant_addresses(reading.stores)
+    )
+    if not found:
+        raise UnsupportedGuestError("how the heap of this module grows was not recognized: expected no growth policy")
+    if any(next(module.body(function).find("memory.copy"), None) is None for function in found):
+        raise UnsupportedGuestError(
+            "this module moves its block table without memory.copy, which may need as much room as the original's growth "
+            "makes: expected no growth policy"
+        )
+    return found
+
+
 class _Search:
     def __init__(self, module: Module, heap: BestFitHeap) -> None:
         self._module, self._heap, self._walker = module, heap, walker_of(module)
-        roots = (heap.alloc_function, *(redirect.function for redirect in heap.redirects))
-        self._region = _reached(self._walker, roots)
+        self._region = _reached(self._walker, _roots(heap))
 
     def markers(self) -> Markers:
         if self._heap.roots.stack_scan in (StackScan.CHAIN, StackScan.UNKNOWN):
@@ -136,6 +156,11 @@ class _Search:
     def _frame_bytes(self, function: int) -> int:
         pointer = self._heap.roots.stack_pointer_global
         return max((size for index, size in frames(self._walker.read(function)) if index == pointer), default=0)
+
+
+def _roots(heap: BestFitHeap) -> tuple[int, ...]:
+    """What all of a collector is reached from."""
+    return (heap.alloc_function, *(redirect.function for redirect in heap.redirects))
 
 
 def _reached(walker: Walker, roots: tuple[int, ...]) -> tuple[Reading, ...]:

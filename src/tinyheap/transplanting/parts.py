@@ -97,8 +97,8 @@ def parts_of(
     return parts
 
 
-def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers) -> dict[str, Code]:
-    """The same for a best-fit heap."""
+def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers, growth: Growth | None) -> dict[str, Code]:
+    """The same for a best-fit heap, which is to grow as `growth` says, or as it does by itself."""
     numbers = {
         "heap_end_at": heap.heap_end_address,
         "metadata_start_at": heap.metadata_start_address,
@@ -112,9 +112,16 @@ def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers) -> di
     parts["heap_start"] = _heap_start(heap)
     parts["stack_pointer"] = Code().global_get(heap.roots.stack_pointer_global)
     for name in _REMEMBERED:
-        index = editor.add_global("i32", 0)
-        parts[name], parts[f"set_{name}"] = Code().global_get(index), Code().global_set(index)
+        parts |= _remembered(editor, name)
+    if growth is not None:
+        parts |= _remembered(editor, "extra_pages") | {"next_pages": Code().call(_next_pages(editor, growth))}
     return parts
+
+
+def _remembered(editor: Editor, name: str) -> dict[str, Code]:
+    """The code for a word that the kernel remembers in a global, which is added."""
+    index = editor.add_global("i32", 0)
+    return {name: Code().global_get(index), f"set_{name}": Code().global_set(index)}
 
 
 def uncounted(events: tuple[str, ...] = EVENTS) -> dict[str, Code]:
@@ -151,19 +158,18 @@ def _heap_start(heap: BlockHeap | BestFitHeap) -> Code:
 
 def _next_pages(editor: Editor, growth: Growth) -> int:
     """The index of a function that says how many pages the memory is to have next: of the pages, the heap's start, its size."""
-    if isinstance(growth, NoGrowth):
-        code = Code().local_get(0)
-    else:
-        heap_bytes = Code().local_get(2).i64_extend_i32_u() + _grown(growth)
-        code = heap_bytes.local_get(1).i64_extend_i32_u().i64_add().i64_const(WASM_PAGE_BYTES - 1).i64_add()
-        # No memory has so many pages that a word does not hold them: larger ones are all refused.
-        code = code.i64_const(WASM_PAGE_BYTES).i64_div_u().local_tee(3).i64_const((1 << 31) - 1)
-        code = code.local_get(3).i64_const((1 << 31) - 1).i64_lt_u().select().i32_wrap_i64()
+    heap_bytes = Code().local_get(2).i64_extend_i32_u() + _grown(growth)
+    code = heap_bytes.local_get(1).i64_extend_i32_u().i64_add().i64_const(WASM_PAGE_BYTES - 1).i64_add()
+    # No memory has so many pages that a word does not hold them: larger ones are all refused.
+    code = code.i64_const(WASM_PAGE_BYTES).i64_div_u().local_tee(3).i64_const((1 << 31) - 1)
+    code = code.local_get(3).i64_const((1 << 31) - 1).i64_lt_u().select().i32_wrap_i64()
     return editor.add_function(("i32", "i32", "i32"), ("i32",), code, ["i64"], "tinyheap.next_pages")
 
 
 def _grown(growth: Growth) -> Code:
     """The code that makes a heap's next size of its size, in 64 bits."""
+    if isinstance(growth, NoGrowth):
+        return Code()
     if isinstance(growth, FixedStep):
         return Code().i64_const(min(growth.step_bytes, 1 << 40)).i64_add()
     if isinstance(growth, ByRatio):

@@ -220,3 +220,18 @@ u32 begin_range_back_conservative(u32 from, u32 bytes) { return begin_range(from
 u32 begin_range_back_precise(u32 from, u32 bytes) { return begin_range(from, bytes, 1, 1, 8); }
 void begin_mask_front(u32 at) { notice(at, 1, heap_start(), load32(metadata_start_at()), 0); }
 void begin_mask_back(u32 at) { notice(at, 1, heap_start(), load32(metadata_start_at()), 1); }
+
+/* The original is about to grow memory, by as many pages as there are: returns by how many it is to.
+ *
+ * What it does afterwards (it moves the table, and lists the new blocks) it does for any number of them.  Pages that a host has
+ * added may be enough, or more than that: the original is not to see them then.
+ */
+u32 begin_growth(u32 pages_asked) {
+    u32 start = heap_start(), heap_end = load32(heap_end_at()), there = memory_pages();
+    u32 wanted = next_pages(there, start, heap_end - start);
+    if (wanted <= heap_end >> PAGE_SHIFT)
+        /* As much as no memory has is refused. */
+        return REFUSED;
+    set_extra_pages(wanted < there ? there - wanted : 0);
+    return wanted < there ? 0 : wanted - there;
+}

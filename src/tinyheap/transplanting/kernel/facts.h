@@ -57,7 +57,7 @@ CONSTANT keeps_headroom(void);
 CONSTANT clears_blocks(void);
 u32 next_pages(u32 pages, u32 heap_start_address, u32 heap_bytes);
 
-/* What the kernel remembers, in globals: pages that it added beyond the original's, and where its bitmap lies. */
+/* What kernels remember, in globals: pages of memory that the original is not to see, and where the bitmap lies. */
 u32 extra_pages(void);
 void set_extra_pages(u32 pages);
 u32 bitmap_address(void);
