@@ -103,6 +103,8 @@ def command(
 ) -> None:
     """Write tinyheap's collector into MODULE, in place of TinyGo's.
 
+    From TinyGo 0.40 on, TinyGo's own stays, and tinyheap's does the marking ahead of it.
+
     What comes out is an ordinary module: it runs wherever MODULE did, gives the same results, leaves the same bytes in memory,
     and spends less time on it.
     """

@@ -1,8 +1,11 @@
 """Writes tinyheap's collector into a module itself: what comes out is an ordinary module, which runs in every host.
 
-**Read `operation.py` first**: what is changed in a module, from top to bottom.  `parts.py` says what stands for each fact that
-the kernel asks for, and `merging.py` puts the kernel's functions into a module.  The kernel is C (`kernel/`), compiled by
-``make kernel`` into `kernel/next_fit.wasm`.
+Up to TinyGo 0.39 it takes the place of the module's own; from 0.40 on it does the marking ahead of it.
+
+**Read `operation.py` first**: what is changed in a module, from top to bottom; then, for later releases, `ahead.py` with
+`markers.py`, which finds what marks.  `parts.py` says what stands for each fact that the kernels ask for, and `merging.py` puts
+their functions into a module.  The kernels are C (`kernel/`), compiled by ``make kernel`` into `kernel/next_fit.wasm` and
+`kernel/best_fit.wasm`.
 """
 
 from tinyheap import _loading

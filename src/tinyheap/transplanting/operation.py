@@ -81,13 +81,21 @@ class Transplant:
         return isinstance(self.heap, BestFitHeap)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the heap is run as the original runs it, to the byte."""
+        options = self.options
+        # Best-fit collectors clear whole blocks by themselves.
+        clears_more = options.clear_blocks and isinstance(self.heap, BlockHeap)
+        return options.growth is None and options.limit_bytes is None and not clears_more
+
+    @property
     def added_bytes(self) -> int:
         """How much larger the module is; less than 0 where debug information was dropped."""
         return len(self.wasm) - self.original_bytes
 
 
 def transplant(module: bytes, options: Options = _DEFAULT, *, force: bool = False) -> bytes:
-    """A module with tinyheap's collector in it, in place of TinyGo's.
+    """A module with tinyheap's collector in it, in place of TinyGo's or, from 0.40 on, ahead of its marking.
 
     Args:
         module: A WebAssembly module that TinyGo 0.20 or later compiled.

@@ -42,11 +42,6 @@ class Options:
     keep_names: bool = False
     stats: bool = False
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether the heap is run as the original runs it, to the byte."""
-        return self.growth is None and self.limit_bytes is None and not self.clear_blocks
-
     def __post_init__(self) -> None:
         growth = self.growth
         if growth is not None and not isinstance(growth, _WRITABLE):

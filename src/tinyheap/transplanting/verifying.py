@@ -79,7 +79,7 @@ def verify(
     """
     before, after = (_ran(wasm, transplant.heap, work, grants, imports) for wasm in (original, transplant.wasm))
     differences = [*_visible_differences(before, after)]
-    if transplant.options.is_exact:
+    if transplant.is_exact:
         differences += _inner_differences(before, after)
     return Verification(before, after, tuple(differences))
 

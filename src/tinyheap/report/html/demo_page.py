@@ -92,7 +92,7 @@ def _facts(module: Module, made: Transplant, name: str, text: str | None) -> Dem
             name == _TICKS and signature.results == ("i64",) for _, name, signature in _imported_functions(module)
         ),
         "heap": _places(made.heap),
-        "is_exact": made.options.is_exact,
+        "is_exact": made.is_exact,
         "text": text,
         "tinyheap_version": __version__,
     }
