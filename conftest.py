@@ -85,18 +85,25 @@ def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
 
 
 def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
-    """Marks as slow, of a test with a share, the cases that a quick run leaves out; those that it takes lie evenly."""
-    cases = defaultdict[tuple[int, str], list[pytest.Item]](list)
+    """Marks the cases of a test with a share that a quick run leaves out as slow, and those that CI leaves out as long."""
+    cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
-        share = item.get_closest_marker("share")
-        if share is not None and item.get_closest_marker("slow") is None:
-            (count,) = share.args
-            cases[count, item.nodeid.partition("[")[0]].append(item)
-    for (count, _), of_one_test in cases.items():
-        taken = {number * len(of_one_test) // count for number in range(count)}
-        for number, item in enumerate(of_one_test):
-            if number not in taken:
-                item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("share") is not None:
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one_test in cases.values():
+        share = of_one_test[0].get_closest_marker("share")
+        assert share is not None
+        quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
+        for item in _all_but(*share.args, quick):
+            item.add_marker(pytest.mark.slow)
+        for item in _all_but(share.kwargs.get("in_ci", len(of_one_test)), of_one_test):
+            item.add_marker(pytest.mark.long)
+
+
+def _all_but(count: int, items: list[pytest.Item]) -> Iterable[pytest.Item]:
+    """The items but for so many of them, which lie evenly."""
+    taken = {number * len(items) // count for number in range(count)}
+    return (item for number, item in enumerate(items) if number not in taken)
 
 
 @pytest.hookimpl(wrapper=True)
