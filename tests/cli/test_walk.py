@@ -144,6 +144,7 @@ def base(name: str, folder: Path) -> dict[str, list[str]]:
         "report": {"file": [str(folder / "r.tinyheap")]},
         "at": {"file": [str(folder / "r.tinyheap")], "address": ["0x10010"]},
         "inspect": {"module": [str(folder / "s.core")]},
+        "fit": {"module": [str(folder / "t.trace")]},
         "check": {"module": [str(folder / "app.wasm")], "write": ["--write", "out"]},
         "sql": {"file": [str(folder / "r.tinyheap")], "query": ["SELECT 1"]},
     }
@@ -236,7 +237,7 @@ def is_output(parameter: click.Parameter) -> bool:
 
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", each))
-@pytest.mark.share(24)
+@pytest.mark.share(24, in_ci=90)
 def test_no_value_of_any_parameter_is_too_much(name: str, parameter: click.Parameter, folder: Path) -> None:
     before = contents(folder)
     for words in command_lines(name, parameter, folder):

@@ -219,6 +219,7 @@ def test_a_heap_that_is_too_small_is_said_to_be(engine: str) -> None:
 @pytest.mark.parametrize(
     "name", [name if name in SMALL_MODULES else pytest.param(name, marks=pytest.mark.slow) for name in MODULES]
 )
+@pytest.mark.share(2, in_ci=4)
 def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
     pair = pairs.compiled(collectors.transformed(guests_modules.read(name), *command))

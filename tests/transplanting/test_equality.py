@@ -97,7 +97,7 @@ def test_memory_that_is_out_ends_the_same(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [name if name in SMALL_MODULES else pytest.param(name, marks=pytest.mark.slow) for name in MODULES]
 )
-@pytest.mark.share(2)
+@pytest.mark.share(2, in_ci=5)
 def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
     wasm = collectors.transformed(guests_modules.read(name), *command)
