@@ -274,7 +274,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
     ids=" ".join,
 )
 @pytest.mark.parametrize("after_s", [0.0, 0.3])
-@pytest.mark.share(3)
+@pytest.mark.share(3, in_ci=7)
 def test_while_it_works(words: list[str], after_s: float) -> None:
     """Interrupted when the command has begun; what it wrote is whole, or not there."""
     make_recording(Path("r.tinyheap"), events=20_000)

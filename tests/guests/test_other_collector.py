@@ -65,13 +65,14 @@ def test_a_formatter_does_the_same(name: str, collector: Collector) -> None:
 
 @pytest.mark.parametrize(("name", "collector"), SERVED[1::2])
 @pytest.mark.slow
+@pytest.mark.share(1, in_ci=2)
 def test_a_formatter_does_the_same_with_a_large_text(name: str, collector: Collector) -> None:
     text = texts.large(name)
     assert formatted(name, text, collector) == formatted(name, text, None)
 
 
 @pytest.mark.parametrize("name", DRIVEN)
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
 def test_a_driven_program_does_the_same(name: str) -> None:
     needs.package("wasmtime")
     example, others = DRIVEN[name]

@@ -336,6 +336,7 @@ def test_that_a_rehearsal_failed_is_kept_too(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("content", [b"", b"\1", b"\0" * 8, b"\2\0\0\0{}\0\0\0\0", b"\xff" * 64])
+@pytest.mark.share(1, in_ci=2)
 def test_an_entry_that_holds_no_rehearsal_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rehearsals: list[int], content: bytes
 ) -> None:

@@ -31,7 +31,7 @@ GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" f
 
 
 @pytest.mark.parametrize("module", ["clang", "gofmt-0.4.9", "sh-syntax-0.5.8"])
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
 def test_programs_survive_whatever_they_are_asked(module: str) -> None:
     if module == "clang":
         needs.tool("clang-14")

@@ -289,6 +289,7 @@ def test_who_is_stopped_is_who_is_recorded() -> None:
         pytest.param("sh-syntax-0.5.8", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.share(1, in_ci=2)
 def test_births_and_deaths_agree_with_the_model(name: str) -> None:
     text = texts.kinds(name)["small"]
     kernel, model = (record(name, text, Policy(engine=engine, gc_every=97))[0] for engine in ("kernel", "model"))

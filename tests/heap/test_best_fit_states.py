@@ -121,6 +121,7 @@ def test_every_operation_on_every_state(kind: Kind, blocks: int) -> None:
 
 @pytest.mark.parametrize("kind", BEST_FIT_KINDS, ids=kind_id)
 @pytest.mark.parametrize("blocks", [6, 7])
+@pytest.mark.share(3, in_ci=4)
 def test_every_operation_on_states_of_larger_heaps(kind: Kind, blocks: int, stride: int) -> None:
     heap = TinyHeap(kind, blocks)
     for state in states_of(blocks)[:: stride if blocks == 6 else 7 * stride]:
