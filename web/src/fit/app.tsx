@@ -72,6 +72,7 @@ function Smallest({ fit, units }: { fit: FitSummary; units: (size: number) => st
     value: (row) => value(fit.rows[row]!) ?? UNKNOWN,
     format: (value) => (value === UNKNOWN ? "–" : format(value)),
     hint,
+    rem: 9,
   });
   return (
     <DataTable
