@@ -53,7 +53,9 @@ MUTANTS: Final = {
     "a head is looked for in one byte": Edit(TABLE, "", "while (others == 0) {", "while (0) {"),
     "a mark flips the block before": Edit(TABLE, "", "^ TAIL << (block & 3)", "^ TAIL << ((block - 1) & 3)"),
     "tails are skipped by sixteen bytes": Edit(TABLE, "", "at += 8;", "at += 16;"),
-    "marking begins anew before the stack is scanned": Edit(AHEAD, "", "set_phase(body_of(stack, SAME_PLACES))", "(void)0"),
+    "marking begins anew before the stack is scanned": Edit(
+        AHEAD, "", "set_phase(body_of(stack, SAME_PLACES))", "(void)0"
+    ),
     "a heap ends where a host's pages do": Edit(AHEAD, "", "wanted < there ? there - wanted : 0", "0"),
     "a growth is from where a host's pages end": Edit(AHEAD, "", "wanted < there ? 0 : wanted - there", "wanted"),
 }
