@@ -133,7 +133,7 @@ def overhead(turns: int) -> Iterator[Row]:
 
 
 class Planning:
-    """Sees how far tasks are planned ahead of those that are done, and how the memory of this process grows meanwhile."""
+    """Sees how far tasks are planned ahead of those whose outcomes are kept, and how much memory that takes."""
 
     def __init__(self, total: int) -> None:
         self.total, self.taken, self.done, self.most_ahead = total, 0, 0, 0
@@ -173,7 +173,8 @@ def planned(_: int) -> Iterator[Row]:
         assert len(file.outcomes()) == PLANNED
     yield Row(f"{PLANNED:,} tasks", seen.elapsed_s, "s")
     yield Row("overhead of each", 1000 * seen.elapsed_s / PLANNED, "ms", OVERHEAD_GOAL_MS)
-    yield Row("planned ahead, at most", seen.most_ahead, "tasks", TASKS_PER_THREAD * PLANNED_THREADS)
+    # What the cluster knows of, and as many whose outcomes are about to be written.
+    yield Row("planned and not in the file, at most", seen.most_ahead, "tasks", 2 * TASKS_PER_THREAD * PLANNED_THREADS)
     yield Row(f"memory grown by the first {PLANNED // 10:,}", (seen.tenth_bytes - seen.begun_bytes) / MIB, "MiB")
     yield Row("memory grown by the others", (seen.most_bytes - seen.tenth_bytes) / MIB, "MiB")
 
