@@ -132,7 +132,8 @@ def _of_heap(totals: Totals) -> Iterator[tuple[str, str]]:
     if totals.heap_bytes is None or totals.used_bytes is None:
         yield "heap", UNKNOWN
     else:
-        grew = f", grew {totals.growths:,} times" if totals.growths else ""
+        times = "once" if totals.growths == 1 else f"{totals.growths:,} times"
+        grew = f", grew {times}" if totals.growths else ""
         used = f"{size_text(totals.used_bytes)} in use at {_end(totals)}"
         yield "heap", f"{size_text(totals.heap_bytes)}{grew}, {used}"
     if totals.fragmentation is not None:
