@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import guests_modules
 from hosts.programs import command, module_bytes
 from tinyheap import cli
 from tinyheap.cli.exits import ExitCode
+from tinyheap.inspect import Inspection, NamedGraph, objects_of
 from tinyheap.report import HEAP_FORMATS
 from tinyheap.snapshots import Snapshot
 
@@ -103,6 +105,16 @@ def test_who_allocated_names_the_objects_of_a_recorded_run(gofmt: Path) -> None:
     shown = asked("a.core", "--object", hex(top[0]["address"]))["object"]
     assert isinstance(shown["number"], int)
     assert isinstance(shown["site"], str)
+
+
+def test_objects_are_found_by_who_allocated_them_whatever_else_they_are_called(gofmt: Path) -> None:
+    tinyheap("profile", gofmt, "--seed", "1", "-q", "--snapshot", "a.core", "--", "a.go")
+    by_site = Inspection.of(Snapshot.load("a.core"), gofmt.read_bytes())
+    by_shape = replace(by_site, named=NamedGraph(by_site.graph))
+    assert by_site.snapshot.origins is not None
+    site = by_site.snapshot.origins.sites[0]
+    assert site not in by_shape.named.groups.names
+    assert objects_of(by_shape, site) == objects_of(by_site, site)
 
 
 def test_a_recorded_run_is_compared_with_one_that_was_not_by_what_both_know(gofmt: Path) -> None:

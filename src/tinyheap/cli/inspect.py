@@ -62,7 +62,10 @@ _CORE: Final = b"\x04core"
     help="Read names from this module, the one that ran; needed for memory that does not say where its heap lies.",
 )
 @click.option(
-    "--why", "wanted", metavar="ADDRESS|NAME", help="Say what keeps an object alive, or the objects of a name."
+    "--why",
+    "wanted",
+    metavar="ADDRESS|NAME",
+    help="Say what keeps an object alive, or the objects of a name: a type, an allocation site or a root.",
 )
 @click.option(
     "--paths",

@@ -10,6 +10,7 @@ import numpy as np
 from tinyheap.errors import InvalidAddressError
 from tinyheap.inspect.dominators import accumulation, retained_by_group, top_retained
 from tinyheap.inspect.graph import NONE, ROOTS
+from tinyheap.inspect.sites import SiteNames
 from tinyheap.results import Result
 
 if TYPE_CHECKING:
@@ -145,11 +146,12 @@ def _suspects(named: NamedGraph) -> tuple[Accumulation, ...]:
 
 
 def objects_of(inspection: Inspection, wanted: str) -> list[int]:
-    """The objects that a user means: the one at an address, those of a group, or those that a variable or frame holds.
+    """The objects that a user means: the one at an address, those of a group or site, or those that a variable or frame holds.
 
     Args:
         inspection: the heap.
-        wanted: an address, decimal or ``0x...``; or the name of a group or of what has roots, or a part of one.
+        wanted: an address, decimal or ``0x...``; or the name of a group, of an allocation site or of what has roots, or a part
+            of one.
 
     Raises:
         InvalidAddressError: there is no object at the address, or nothing has such a name.
@@ -160,13 +162,18 @@ def objects_of(inspection: Inspection, wanted: str) -> list[int]:
             return [graph.object_at(int(wanted, 0))]
         except ValueError as error:
             raise InvalidAddressError(str(error)) from error
+    origins = inspection.snapshot.origins
+    # Objects whose types are known are in groups of these, and have sites as well.
+    namings = [named.groups] if origins is None else [named.groups, SiteNames(origins).groups(graph)]
     for matches in (lambda name: name == wanted, lambda name: wanted in name):
-        groups = [number for number, name in enumerate(named.groups.names) if name and matches(name)]
         sources = [number for number, source in enumerate(graph.roots.sources) if matches(source.name)]
         held = graph.holding_roots[np.isin(graph.roots.source, sources)]
-        objects = {*np.flatnonzero(np.isin(named.groups.of, groups)).tolist(), *held[held != NONE].tolist()}
+        objects = set(held[held != NONE].tolist())
+        for naming in namings:
+            groups = [number for number, name in enumerate(naming.names) if name and matches(name)]
+            objects.update(np.flatnonzero(np.isin(naming.of, groups)).tolist())
         if objects:
             return sorted(objects, key=lambda each: (-int(graph.tree.retained_bytes[each]), each))
     raise InvalidAddressError(
-        f"invalid name {wanted!r}: expected an address, a group or a root that the overview shows"
+        f"invalid name {wanted!r}: expected an address, or a group, a root or an allocation site of the heap"
     )
