@@ -104,6 +104,7 @@ def test_the_same_is_found_without_names(name: str) -> None:
     "level", ["-Oz", *(pytest.param(each, marks=pytest.mark.slow) for each in ("-O1", "-O2", "-O3"))]
 )
 @pytest.mark.parametrize("name", ["sh-syntax-0.7.0", "eu-licence-validator-0.1.27", "gofeatureflag-1.3.0"])
+@pytest.mark.share(2, in_ci=6)
 def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
     optimized = collectors.transformed(stripped, "wasm-opt", *FEATURES, level)

@@ -134,6 +134,7 @@ def test_the_same_is_found_without_names(name: str) -> None:
 
 @pytest.mark.parametrize("level", ["-Oz", *(pytest.param(each, marks=pytest.mark.slow) for each in ("-O1", "-O2"))])
 @pytest.mark.parametrize("name", ["sh-syntax-0.3.7", "gofmt-0.4.9", "sh-syntax-0.5.8"])
+@pytest.mark.share(2, in_ci=5)
 def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
     optimized = collectors.transformed(stripped, "wasm-opt", *FEATURES, level)
@@ -299,6 +300,7 @@ def test_what_cannot_be_served_says_what_it_is(name: str, collector: str) -> Non
         ("shutter-crypto-2.0.0", "0.27 to 0.33", 65),
     ],
 )
+@pytest.mark.share(1, in_ci=2)
 def test_programs_of_old_releases_are_known_by_their_shape(name: str, version: str, table_divisor: int) -> None:
     data = guests_modules.read(name)
     levels = [[], ["-O2"], ["-Oz"]]

@@ -88,6 +88,7 @@ def test_requests_are_served_the_same(build: Build, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", REAL)
+@pytest.mark.share(1, in_ci=2)
 def test_requests_of_real_programs_are_served_the_same(name: str) -> None:
     requests = 10 * REQUESTS if name == "sh-syntax-0.6.0" else REQUESTS
     assert assert_same_at_collections(guests_modules.read(name), 3, requests) > 0
