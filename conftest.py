@@ -94,7 +94,8 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
         share = of_one_test[0].get_closest_marker("share")
         assert share is not None
         quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
-        for item in _all_but(*share.args, quick):
+        (count,) = share.args
+        for item in _all_but(count, quick):
             item.add_marker(pytest.mark.slow)
         for item in _all_but(share.kwargs.get("in_ci", len(of_one_test)), of_one_test):
             item.add_marker(pytest.mark.long)
