@@ -212,7 +212,10 @@ def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | N
     is_system = stack is not None and _GOROUTINE not in overflow
     if is_system:
         yield str(stack)
-    recursion = _recursion(frames)
+    recorder = None if program is None else program.recorder
+    recursion = _recursion(frames) or (None if recorder is None else _recursion(recorder.callers()))
+    if recursion is None and frames and recorder is None:
+        yield "which calls took it cannot be seen from where it ended: `tinyheap profile` names the deepest recursion"
     if recursion is not None:
         level_bytes = None if program is None or stack is None else _level_bytes(program, stack, recursion)
         size_bytes = stack.size_bytes if stack is not None and is_system else None
@@ -225,10 +228,9 @@ def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | N
 
 
 def _heap_text(heap: GuestHeap) -> str:
-    try:
-        heap.verify()
-    except HeapCorruptError as error:
-        return f"it wrote over its heap, too: {error}"
+    problems = heap.problems()
+    if problems:
+        return f"it wrote over its heap, too: {'; '.join(problems)}"
     return f"its heap is sound: {counted(heap.census().heads)}"
 
 

@@ -160,6 +160,11 @@ class GuestHeap(SoleOwner):
         with self._looking() as bound:
             bound.verify()
 
+    def problems(self) -> list[str]:
+        """What `verify` finds, a phrase for each problem; empty for a sound heap, and before the first allocation."""
+        with self._looking() as bound:
+            return bound.problems()
+
     def finish(self) -> None:
         """Check the heap for the last time, as far as its policy asks for it; for when the program has ended.
 
