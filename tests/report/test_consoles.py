@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from rich.table import Table
 
 import guests_modules
 from recordings_made import make_recording
+from tinyheap.profile import totals
+from tinyheap.recordings import Recording
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.heap_map import MOST_CELLS
+from tinyheap.report.terminal.results import totals_card
 
 SOURCE = Path(__file__).parents[2] / "src" / "tinyheap"
 LONG = "a.package/with/a.long.path.(*and a receiver).andAFunctionOfAnyLength" * 4
@@ -99,3 +105,16 @@ def test_a_console_takes_text_as_it_is(capsys: pytest.CaptureFixture[str], monke
 def test_every_console_is_made_in_one_place() -> None:
     makers = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "Console(" in path.read_text()}
     assert makers == {"report/consoles.py", "report/notebook/forms.py"}
+
+
+@pytest.mark.parametrize(
+    ("growths", "said"), [(0, " KiB, "), (1, " KiB, grew once, "), (2000, " KiB, grew 2,000 times, ")]
+)
+def test_growths_are_counted_as_people_do(growths: int, said: str, folder: Path) -> None:
+    with Recording.open(folder / "made.tinyheap") as recording:
+        made = replace(totals(recording), growths=growths)
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(totals_card(made))
+    (line,) = re.findall(r"^ *heap .*", shown.getvalue(), re.MULTILINE)
+    assert said in line
+    assert ("grew" in line) is (growths > 0)
