@@ -214,7 +214,7 @@ def _stack_evidence(overflow: str, frames: tuple[str, ...], program: Program | N
         yield str(stack)
     recorder = None if program is None else program.recorder
     recursion = _recursion(frames) or (None if recorder is None else _recursion(recorder.callers()))
-    if recursion is None and frames and recorder is None:
+    if recursion is None and recorder is None:
         yield "which calls took it cannot be seen from where it ended: `tinyheap profile` names the deepest recursion"
     if recursion is not None:
         level_bytes = None if program is None or stack is None else _level_bytes(program, stack, recursion)
