@@ -1,9 +1,10 @@
 """The console blocks of the documentation, run as tests.
 
 A line that begins with ``$ tinyheap`` is run, in the same folder as the rest of its document; what follows it, up to
-the next command, is what it must print.  Durations are not compared, nor how wide the columns are that hold them, and a
-line ``...`` stands for any lines.  Of commands in a block that shows no output at all, only the exit code counts, which has
-to be 0.  Other commands (``make``, ``pip``, ``cp``) are for the reader only.
+the next command, is what it must print.  With ``> FILE`` at its end, what it prints is kept there.  Durations are not
+compared, nor how wide the columns are that hold them, and a line ``...`` stands for any lines.  Of commands in a block
+that shows no output at all, only the exit code counts, which has to be 0.  Other commands (``make``, ``pip``, ``cp``) are
+for the reader only.
 
 The folder has what a reader has who ran ``make demo`` in a clone of the project: ``examples`` and ``build/gofmt.wasm``; and
 the other real programs that a page has its reader copy to ``build``.
@@ -35,6 +36,7 @@ PROGRAMS: Final = {
 """Which real program stands under which name."""
 PROMPT: Final = "$ "
 COLUMNS: Final = "80"
+REDIRECTION: Final = ">"
 ELISION: Final = "..."
 DURATION: Final = re.compile(r"\b[0-9.]+ (?:ns|us|ms|s)\b")
 
@@ -73,8 +75,14 @@ def evaluate(example: Example) -> str | None:
         program, *arguments = shlex.split(command, comments=True)
         if program != "tinyheap":
             continue
+        file = arguments.pop() if arguments[-2:-1] == [REDIRECTION] else None
+        if file is not None:
+            arguments.pop()
         run = CliRunner().invoke(cli.main, arguments, prog_name=program, env={"COLUMNS": COLUMNS})
-        is_right = agree(run.output, expected) if shows_output else run.exit_code == 0
+        if file is not None:
+            Path(file).write_bytes(run.stdout_bytes)
+        output = run.output if file is None else run.stderr
+        is_right = agree(output, expected) if shows_output else run.exit_code == 0
         if not is_right:
             return f"{command}\nexpected:\n{expected}\nprinted (exit code {run.exit_code}):\n{run.output}"
     return None
