@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import pytest
@@ -12,7 +12,7 @@ import needs
 from engine_fixtures import BEST_FIT_KINDS, engine_of
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.collectors import Collector
-from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Gc, State
+from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Gc, LastLeads, State
 from workbench import Workbench, inline_layout
 
 pytestmark = pytest.mark.conformance
@@ -166,6 +166,11 @@ class Twins:
         engine = self.one.engine
         taken = [block for block in range(engine.geometry.end_block) if engine.state(block) is not State.FREE]
         self.all(lambda bench: [(bench.engine.find_head(block), bench.engine.extent(block)) for block in taken])
+        words = [self.pointer() % (1 << 8 * self.word_bytes) for _ in range(self.rng.randint(0, 8))]
+        buffer = b"".join(word.to_bytes(self.word_bytes, "little") for word in words)
+        piece = b"\xff" * self.rng.randrange(self.word_bytes)
+        leads = self.all(lambda bench: cast(BestFitEngine, bench.engine).last_leads(buffer + piece))
+        assert leads == followed(self.one, words)
 
     def run(self) -> None:
         requests = [self.allocate] * 8 + [
@@ -185,6 +190,26 @@ class Twins:
             bench.close()
 
 
+def followed(bench: Workbench, words: Sequence[int]) -> LastLeads:
+    """One word after another, and each as far as it goes, as the original does."""
+    leads, engine = LastLeads(), bench.engine
+    for word in words:
+        block = engine.geometry.block_of(word)
+        if word < engine.geometry.start_address:
+            continue
+        leads = leads._replace(upward=word)
+        if block >= engine.geometry.end_block:
+            continue
+        leads = leads._replace(to_block=word)
+        if engine.state(block) is State.FREE:
+            continue
+        leads = leads._replace(to_used=word)
+        if engine.find_head(block) == NO_BLOCK:
+            continue
+        leads = leads._replace(to_object=word, inside=leads.inside if engine.find_head(block) == block else word)
+    return leads
+
+
 ENGINES: Final = {
     collector: [engine for engine, of in BEST_FIT_KINDS if of is collector]
     for collector in (Collector.BEST_FIT_FRONT, Collector.BEST_FIT_BACK)
@@ -198,3 +223,24 @@ def test_all_engines_leave_the_same_sound_bytes(collector: Collector, soak_seeds
         assert ENGINES[collector] == ["kernel", "model"]
     for seed in soak_seeds:
         Twins(collector, ENGINES[collector], random.Random(seed)).run()
+
+
+@pytest.mark.parametrize("collector", ENGINES)
+def test_words_are_followed_alike_where_tails_lead_to_no_head(collector: Collector) -> None:
+    table = {Collector.BEST_FIT_FRONT: "--..*--.*-..", Collector.BEST_FIT_BACK: "..--*.--*.--"}[collector]
+    for word_bytes in (2, 4, 8):
+        benches = [
+            Workbench(engine_of(name, collector), len(table), word_bytes=word_bytes, collector=collector)
+            for name in ENGINES[collector]
+        ]
+        for bench in benches:
+            bench.lay(table)
+        addresses = [*map(benches[0].address, range(len(table))), 0, benches[0].address(0) - 1, benches[0].address(40)]
+        for last in addresses:
+            for before in addresses:
+                words = [before + 1, last]
+                buffer = b"".join(word.to_bytes(word_bytes, "little") for word in words)
+                for bench in benches:
+                    assert cast(BestFitEngine, bench.engine).last_leads(buffer) == followed(bench, words)
+        for bench in benches:
+            bench.close()

@@ -454,6 +454,7 @@ MUTANTS: Final = {
     "best-fit: an element that is not whole is scanned": Edit(
         _BEST_MARK, "scan_pattern", "stop - at >= element", "stop > at"
     ),
+    "best-fit: what lies inside an object is taken for its head": Edit(_BEST_MARK, "steps_to", "head == block", "True"),
     "best-fit: bitmaps of statics wrap at their first byte": Edit(
         _BEST_MARK, "scan_static", "bitmap + (index >> 3)", "bitmap"
     ),

@@ -137,6 +137,24 @@ class MarkingEnd(NamedTuple):
     """The same of those with an out-of-line layout."""
 
 
+class LastLeads(NamedTuple):
+    """How far the original followed words that it looked at one after another: for each step the last word that took it there.
+
+    Each is one of the words, or 0 for none; a word that leads to one of these leads to all before it.
+    """
+
+    upward: int = 0
+    """It is no lower than the heap."""
+    to_block: int = 0
+    """It lies in a block."""
+    to_used: int = 0
+    """That block is not free."""
+    to_object: int = 0
+    """The block is an object's, whose head was found."""
+    inside: int = 0
+    """The head is another block."""
+
+
 class Embedder(Protocol):
     """What owns an engine, and is asked by it when an allocation finds no room."""
 
@@ -380,3 +398,6 @@ class BestFitEngine(Engine, Protocol):
     @property
     def marking_end(self) -> MarkingEnd:
         """What was done last while marking, since the last sweep."""
+
+    def last_leads(self, words: Buffer) -> LastLeads:
+        """How far words lead in the heap as it is, each by itself; a piece of a word at the end is left out."""

@@ -10,19 +10,23 @@ at the free list before and after, and asks the engine what its marking did last
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from tinyheap.guests.serve.residue import Case
 from tinyheap.heap.blockmap import lowest_free_run_of
-from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, State
+from tinyheap.heap.contract import NO_BLOCK, BestFitEngine
 from tinyheap.heap.geometry import SIZE_FIELD_BITS
 
 if TYPE_CHECKING:
+    from tinyheap.heap.buffers import Buffer
     from tinyheap.recognize.facts import BestFitHeap
 
 WORD_BYTES: Final = 4
+WORD_CODE: Final = "I"
+"""A word's code in `array` and `struct`."""
 BLOCK_BYTES: Final = 16
 NIL: Final = 0
 
@@ -58,7 +62,7 @@ class Tracer:
         facts: BestFitHeap,
         engine: BestFitEngine,
         read: Callable[[int], int],
-        read_words: Callable[[int, int], Iterable[int]],
+        read_words: Callable[[int, int], Buffer],
     ) -> None:
         self._facts, self._engine, self._read, self._read_words = facts, engine, read, read_words
         self.begins(0)
@@ -108,9 +112,7 @@ class Tracer:
         values["scan.word"] = roots.globals_end_address - WORD_BYTES
         self._has_scanned = end.scanned != NO_BLOCK
         if not self._has_scanned:
-            for word in self._read_words(roots.globals_start_address, roots.globals_end_address):
-                if word >= geometry.start_address:
-                    self._object("span", word)
+            self._looked_at("span", self._read_words(roots.globals_start_address, roots.globals_end_address))
         else:
             first, behind = self._engine.extent(end.scanned)
             values["scan.table"] = geometry.table_address
@@ -119,8 +121,7 @@ class Tracer:
             words, piece = self._last_words(first, behind)
             # An overwritten layout may name none.
             values["scan.word"] = words[-1] if words else NIL
-            for address in words[piece:]:
-                self._object("span", self._read(address))
+            self._looked_at("span", self._words_at(words[piece:]))
         for name, head in (("whole", end.whole), ("inline", end.inline), ("outside", end.outside)):
             if head != NO_BLOCK and (words := self._last_words(*self._engine.extent(head))[0]):
                 values[f"scan.{name}"] = words[-1]
@@ -131,8 +132,8 @@ class Tracer:
         if end.layout:
             values["scan.layout"] = end.layout
         if end.found:
-            self._object("found", end.found)
-        self._object("mark", self._read(values["scan.word"]))
+            self._looked_at("found", array(WORD_CODE, [end.found]))
+        self._looked_at("mark", self._words_at([values["scan.word"]]))
 
     def swept(self, free_bytes: int) -> None:
         """The collection is over, and the free list built."""
@@ -251,32 +252,27 @@ class Tracer:
 
     # ---- objects --------------------------------------------------------------------------------------------------------
 
-    def _object(self, name: str, word: int) -> None:
-        """What is known of a word that may refer to an object, as far as the original looks."""
+    def _looked_at(self, name: str, words: Buffer) -> None:
+        """What is known of words that may refer to objects and were looked at one after another: each as far as it leads."""
         engine, geometry, values = self._engine, self._engine.geometry, self.values
-        if word < geometry.start_address:
-            return
-        values[f"{name}.table"] = geometry.table_address
-        if word >= geometry.table_address:
-            return
-        block = geometry.block_of(word)
-        if block >= geometry.end_block:
-            return
-        values[f"{name}.block"] = geometry.address_of(block)
-        values[f"{name}.table_block"] = geometry.table_address
-        if engine.state(block) is State.FREE:
-            return
-        head = engine.find_head(block)
-        values[f"{name}.object"] = geometry.address_of(block)
-        values[f"{name}.table_object"] = geometry.table_address
-        if head == NO_BLOCK:
-            return
-        values[f"{name}.head"] = geometry.address_of(head)
-        if head != block:
-            values[f"{name}.walked"] = geometry.address_of(block)
-            values[f"{name}.table_walked"] = geometry.table_address
-        values[f"{name}.header"] = header = self._header_of(*engine.extent(head))
-        values[f"{name}.link"] = self._read(header)
+        last = engine.last_leads(words)
+        if last.upward:
+            values[f"{name}.table"] = geometry.table_address
+        for step, word in (("block", last.to_block), ("object", last.to_used), ("walked", last.inside)):
+            if word:
+                values[f"{name}.table_{step}"] = geometry.table_address
+                values[f"{name}.{step}"] = geometry.address_of(geometry.block_of(word))
+        if last.to_object:
+            head = engine.find_head(geometry.block_of(last.to_object))
+            values[f"{name}.head"] = geometry.address_of(head)
+            values[f"{name}.header"] = header = self._header_of(*engine.extent(head))
+            values[f"{name}.link"] = self._read(header)
+
+    def _words_at(self, addresses: Sequence[int]) -> Buffer:
+        """The words at some addresses."""
+        if isinstance(addresses, range) and addresses:
+            return self._read_words(addresses.start, addresses.stop)
+        return array(WORD_CODE, map(self._read, addresses))
 
     def _header_of(self, first: int, end: int) -> int:
         """The address of an object's header, its link word."""

@@ -40,9 +40,11 @@ from cython.cimports.tinyheap.heap.bestfit._freelist import build_index, build_l
 from cython.cimports.tinyheap.heap.bestfit._mark import (
     finish_marking,
     is_readable,
+    last_leading,
     mark_address,
     mark_object_children,
     mark_range,
+    steps_to,
 )
 from cython.cimports.tinyheap.heap.bestfit._state import (
     DAMAGED,
@@ -72,7 +74,7 @@ from cython.cimports.tinyheap.heap.bestfit._table import (
 from tinyheap.errors import AllocationInInterruptError, GeometryError, HeapError, InvalidAddressError, InvalidSizeError
 from tinyheap.heap.arguments import shown, whole_number
 from tinyheap.heap.bestfit import freelist
-from tinyheap.heap.contract import IN_INTERRUPT, Census, MarkingEnd, State
+from tinyheap.heap.contract import IN_INTERRUPT, Census, LastLeads, MarkingEnd, State
 from tinyheap.heap.contract import NO_BLOCK as NO_HEAD
 from tinyheap.ownership import SoleOwner
 
@@ -243,6 +245,23 @@ class Kernel:
         heads = (heap.last_scanned, whole_head, heap.last_inline, heap.last_outside)
         scanned, whole, inline, outside = (NO_HEAD if head == NO_BLOCK else head for head in heads)
         return MarkingEnd(scanned, heap.last_found, heap.last_layout, heap.scanned_several != 0, whole, inline, outside)
+
+    def last_leads(self, words):
+        heap: Heap = cython.address(self._heap)
+        view: BufferView = BufferView()
+        last: list = []
+        word: u64
+        stop: u64
+        view.hold(words, PyBUF_SIMPLE)
+        self._check_held()
+        stop = view.at + (view.bytes >> heap.word_shift << heap.word_shift)
+        while len(last) < len(LastLeads._fields):
+            stop = last_leading(heap, view.at, stop, len(last) + 1)
+            if stop == 0:
+                break
+            word = load_word(stop, heap.word_shift)
+            last += [word] * (steps_to(heap, word) - len(last))
+        return LastLeads(*last)
 
     def find_head(self, block: u64):
         self._check_block(block, self._heap.end_block)

@@ -15,3 +15,5 @@ cdef void scan_pattern(Heap heap, u64 head, u64 layout) noexcept nogil
 cdef void scan_static(Heap heap, u64 head, u64 layout) noexcept nogil
 cdef u64 static_layout_size(Heap heap, u64 layout) noexcept nogil
 cdef bint is_readable(Heap heap, u64 layout) noexcept nogil
+cdef u64 last_leading(Heap heap, u64 at, u64 stop, u64 steps) noexcept nogil
+cdef u64 steps_to(Heap heap, u64 word) noexcept nogil

@@ -35,7 +35,7 @@ from cython.cimports.tinyheap.heap.bestfit._marker import (
     store_marker,
 )
 from cython.cimports.tinyheap.heap.bestfit._state import NO_BLOCK
-from cython.cimports.tinyheap.heap.bestfit._table import header_of
+from cython.cimports.tinyheap.heap.bestfit._table import FREE, head_of, header_of, state_of
 
 
 def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
@@ -259,3 +259,33 @@ def static_layout_size(heap: Heap, layout: u64) -> u64:
     if size > (heap.statics_bytes - at) << 3:
         return 0
     return size
+
+
+# ---- what a word leads to ----------------------------------------------------------------------------------------------
+
+
+def last_leading(heap: Heap, at: u64, stop: u64, steps: u64) -> u64:
+    """Where the last of some words lies that leads so many steps, at least; 0 where none does."""
+    word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
+    while stop > at:
+        stop -= word_bytes
+        if steps_to(heap, load_word(stop, heap.word_shift)) >= steps:
+            return stop
+    return 0
+
+
+def steps_to(heap: Heap, word: u64) -> u64:
+    """How many of the steps in ``contract.LastLeads`` a word leads."""
+    block: u64
+    head: u64
+    if word < heap.start:
+        return 0
+    block = (word - heap.start) >> heap.block_shift
+    if block >= heap.end_block:
+        return 1
+    if state_of(heap, block) == FREE:
+        return 2
+    head = head_of(heap, block)
+    if head == NO_BLOCK:
+        return 3
+    return 4 if head == block else 5

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 
 from tinyheap.heap.bestfit import freelist
 from tinyheap.heap.buffers import Buffer
-from tinyheap.heap.contract import NO_BLOCK, Embedder, MarkingEnd, Options, State, Statics
+from tinyheap.heap.contract import NO_BLOCK, Embedder, LastLeads, MarkingEnd, Options, State, Statics
 from tinyheap.heap.geometry import NIL, Geometry
 from tinyheap.heap.model_base import BaseModel
 
@@ -49,6 +49,27 @@ class BestFitModel(BaseModel):
         self._scan_list: list[int] = []
         """Heads that are marked and not scanned; also chained through their link words, as the original has them."""
         self.marking_end = MarkingEnd()
+
+    def last_leads(self, words: Buffer) -> LastLeads:
+        view, word_bytes = memoryview(words).cast("B"), self._geometry.word_bytes
+        last: list[int] = []
+        for at in range(len(view) // word_bytes - 1, -1, -1):
+            word = int.from_bytes(view[at * word_bytes : (at + 1) * word_bytes], "little")
+            last += [word] * (self._steps_to(word) - len(last))
+        return LastLeads(*last)
+
+    def _steps_to(self, word: int) -> int:
+        """How many of the steps in `LastLeads` a word leads."""
+        geometry = self._geometry
+        if word < geometry.start_address:
+            return 0
+        block = geometry.block_of(word)
+        if block >= geometry.end_block:
+            return 1
+        if self.state(block) is State.FREE:
+            return 2
+        head = self.find_head(block)
+        return 3 if head == NO_BLOCK else 4 if head == block else 5
 
     # ---- the free list ----------------------------------------------------------------------------------------------
 
