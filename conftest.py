@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -76,12 +77,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
-    """Marks the tests of a real program as slow, where others of its kind are tested as well."""
+    """Marks the tests of a real program as slow, where others of its kind are tested as well, and half of these as long."""
     further = set(guests_modules.NAMES) - guests_modules.QUICK
+    cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if any(isinstance(value, str) and value in further for value in parameters):
             item.add_marker(pytest.mark.slow)
+            cases[_test_of(item)].append(item)
+    for test, of_one_test in cases.items():
+        # Of another test it is another half, so that CI leaves out no program.
+        for item in of_one_test[crc32(test.encode()) % 2 :: 2] if len(of_one_test) > 1 else ():
+            item.add_marker(pytest.mark.long)
 
 
 def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
@@ -89,7 +96,7 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
     cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if item.get_closest_marker("share") is not None:
-            cases[item.nodeid.partition("[")[0]].append(item)
+            cases[_test_of(item)].append(item)
     for of_one_test in cases.values():
         share = of_one_test[0].get_closest_marker("share")
         assert share is not None
@@ -99,6 +106,11 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         for item in _all_but(share.kwargs.get("in_ci", len(of_one_test)), of_one_test):
             item.add_marker(pytest.mark.long)
+
+
+def _test_of(item: pytest.Item) -> str:
+    """The test that an item is a case of."""
+    return item.nodeid.partition("[")[0]
 
 
 def _all_but(count: int, items: list[pytest.Item]) -> Iterable[pytest.Item]:

@@ -49,7 +49,7 @@ def extension(module: str) -> Extension:
         [str(path)],
         include_dirs=["src/tinyheap/heap"],
         # Portable on purpose: a wheel must run on machines older than the one that built it.
-        extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+        extra_compile_args=[] if sys.platform == "win32" or "-O" in os.environ.get("CFLAGS", "") else ["-O3"],
         optional=not KERNEL_REQUIRED,
     )
 

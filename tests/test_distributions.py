@@ -30,6 +30,8 @@ COMPILED = {
     if path.with_suffix(".py").exists()
 }
 
+QUICKLY = "-O0"
+"""How the kernel is compiled here: the compiler takes a third of its time then, and what it makes is not what is tested."""
 UNFORMATTED, FORMATTED = "package a\nfunc f( ){}\n", "package a\n\nfunc f() {}\n"
 
 
@@ -66,7 +68,8 @@ def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(unpacked: Path) -> Path:
     """The wheel with its compiled kernel, made from the sdist."""
-    (file,) = build(unpacked, "--wheel", TINYHEAP_REQUIRE_KERNEL="1")
+    add_translated(unpacked)
+    (file,) = build(unpacked, "--wheel", TINYHEAP_REQUIRE_KERNEL="1", CFLAGS=QUICKLY)
     return file
 
 
@@ -224,7 +227,10 @@ class TestDependencyGroups:
 
 @pytest.mark.slow
 class TestInstalledSdist:
-    def test_with_a_compiler(self, sdist: Path, tmp_path: Path, folder: Path) -> None:
+    def test_with_a_compiler(
+        self, sdist: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CFLAGS", QUICKLY)
         check_library(environment(tmp_path / "env", sdist, has_compiler=True), folder, "kernel")
 
     def test_without_a_compiler(self, sdist: Path, tmp_path: Path, folder: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.conformance
 
 GROWN_BLOCKS: Final = 3
 """So many blocks are added by a growth."""
-SHARES: Final = 32
+SHARES: Final = 64
 """The states of eight blocks are tried in so many tests."""
 STATES: Final = {1: 2, 2: 7, 3: 26, 4: 110, 5: 532, 6: 3002, 7: 19_722, 8: 149_556}
 

@@ -59,7 +59,7 @@ def test_a_killed_writer(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(KILLS))
 @pytest.mark.slow
-@pytest.mark.share(2, in_ci=6)
+@pytest.mark.share(2, in_ci=4)
 def test_a_killed_run_of_a_real_program(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "gofmt.tinyheap"
     killed_after(3 * random.Random(seed).random() ** 2, path, REAL, guests_modules.path("gofmt-0.4.9"))
