@@ -172,9 +172,7 @@ def _trend(recording: Recording, after: int) -> CallTrend | Unknown:
     if unseen := unless_collections(recording):
         return unseen
     behind = f" behind the first {after:,}" if after else ""
-    more = (
-        f"; a collection at every {trend.enough_at:,} allocations makes enough (gc every)" if trend.enough_at else ""
-    )
+    more = f"; a collection at every {trend.enough_at:,} allocations makes enough (gc every)" if trend.enough_at else ""
     return Unknown(
         f"too few collections to tell: it takes {trend.needed_collections} calls with one before the next, and of all "
         f"({trend.calls:,}) there are {trend.collections:,}{behind}{more}"

@@ -16,7 +16,7 @@ collections the slope is at least `STILL` of what it is over the later half.
 by chance: the probability that values in a random order have at least this tau, times the number of sites that vary over the
 later collections (Bonferroni's correction), must not exceed `BY_CHANCE`.  The probability is exact, from the number of orders
 of n different values with k pairs that fall (the Mahonian numbers); where some are equal, a tau that is asked for is no more
-probable.  Where not even a rise of every value would be beyond chance, there are too few collections to tell (`needed_collections`).
+probable.  Where not even a rise of every value would be beyond chance, there are too few collections to tell.
 
 Where collections were not observed but deaths inferred, turnovers stand for collections (`tinyheap.profile.live_steps`): what
 grows is then what was never handed out again, and a suspect is only told of if that is a tenth of all growth, and of all that
@@ -50,7 +50,7 @@ FEWEST_COLLECTIONS: Final = 10
 BY_CHANCE: Final = Fraction(1, 20)
 """How probable it may be, at most, that chance alone makes any site of a run look as steady as a suspect."""
 ROOM: Final = 2
-"""Advice aims at so many times the collections that are needed: a leak need not rise each time, and more sites may vary then."""
+"""Advice aims at so many times what is needed: a leak need not rise each time, and more sites may vary then."""
 MOST_LATER: Final = 64
 """Of a longer series so many values, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
