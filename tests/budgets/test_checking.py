@@ -99,7 +99,7 @@ def test_too_few_collections_say_how_many_there_must_be() -> None:
     assert found.value is None
     assert found.unknown == (
         "too few collections to tell: it takes 10 calls with one before the next, and of all (60) there are 3; a collection at "
-        "every 3 allocations makes as many (gc every)"
+        "every 3 allocations makes enough (gc every)"
     )
     behind = value(requests(), Quantity.GROWTH_PER_CALL, after=50)
     assert "there are 5 behind the first 50" in str(behind.unknown)

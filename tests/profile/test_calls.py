@@ -183,7 +183,7 @@ def test_few_calls_are_too_few_to_tell() -> None:
     assert not isinstance(found.trend, Unknown)
     assert found.trend.garbage_bytes is None
     _, text = said(requests(calls=60, collect_every=20))
-    assert "`tinyheap profile --gc-every 3` makes as many" in text
+    assert "`tinyheap profile --gc-every 3` makes enough" in text
 
 
 def test_a_start_is_no_call() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from fractions import Fraction
+from itertools import accumulate, combinations, permutations, product
+from math import ceil, factorial
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,19 @@ import pytest
 from recordings_made import LEAKING_FUNCTION, make_recording
 from small_recordings import Birth, Rows, known, opened
 from tinyheap import profile
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS
+from tinyheap.profile.leaks import (
+    BY_CHANCE,
+    FEWEST_COLLECTIONS,
+    MOST_LATER,
+    STEADY,
+    advised_every,
+    chance_of,
+    growth_of,
+    is_beyond_chance,
+    later_of,
+    needed_collections,
+    varying_sites,
+)
 from tinyheap.recordings.recording import Recording
 
 
@@ -142,6 +157,91 @@ def test_with_few_collections_nobody_can_tell() -> None:
     rows.allocate(100, leak)
     rows.collect()
     assert list(suspects(rows)) == ["main.leak"]
+
+
+@pytest.mark.parametrize("values", range(2, 8))
+def test_chances_are_those_of_all_orders(values: int) -> None:
+    pairs = values * (values - 1) // 2
+    found = [sum(1 if b > a else -1 for a, b in combinations(order, 2)) for order in permutations(range(values))]
+    for least in range(-pairs, pairs + 1, 2):
+        expected = Fraction(sum(each >= least for each in found), factorial(values))
+        assert chance_of(least / pairs, values) == expected
+
+
+def test_chances_of_the_longest_series() -> None:
+    pairs = MOST_LATER * (MOST_LATER - 1) // 2
+    assert chance_of(-1, MOST_LATER) == 1
+    assert chance_of(1, MOST_LATER) == Fraction(1, factorial(MOST_LATER))
+    assert chance_of(2 / pairs, MOST_LATER) + chance_of(0, MOST_LATER) == 1
+
+
+def test_equal_values_are_on_the_safe_side() -> None:
+    """A tau that a site must have is no more probable where some values are equal, whichever they are."""
+    for rises in product((0, 1), repeat=5):
+        orders = permutations(accumulate(rises, initial=0))
+        found = [sum((b > a) - (b < a) for a, b in combinations(order, 2)) for order in orders]
+        for least in range(ceil(STEADY * 15), 16):
+            assert Fraction(sum(each >= least for each in found), len(found)) <= chance_of(least / 15, 6)
+
+
+@pytest.mark.parametrize(("sites", "needed"), [(0, 10), (6, 10), (7, 11), (36, 11), (37, 13), (252, 13), (253, 15)])
+def test_more_sites_need_more_collections(sites: int, needed: int) -> None:
+    assert needed_collections(sites) == needed
+    assert is_beyond_chance(1, later_of(needed), sites)
+    assert needed == FEWEST_COLLECTIONS or not is_beyond_chance(1, later_of(needed - 1), sites)
+
+
+def shuffled_sites(seed: int) -> list[list[int]]:
+    """Series of 200 sites that grow over a run, but for the order of what lived."""
+    rng = random.Random(seed)
+    collections = rng.randint(needed_collections(200), 40)
+    return [rng.sample(range(100, 10_000), collections) for _ in range(200)]
+
+
+def suspected(series: list[list[int]]) -> list[int]:
+    """The numbers of the sites that grow."""
+    sites = varying_sites(series)
+    return [at for at, each in enumerate(series) if growth_of(each, range(len(each)), sites)]
+
+
+def test_sites_in_a_random_order_are_seldom_accused() -> None:
+    """In one run of 20, at most, by `BY_CHANCE`; more than 8 of 50 would then come once in a thousand times."""
+    seeds = 50
+    assert BY_CHANCE * seeds <= 2.5
+    assert sum(bool(suspected(shuffled_sites(seed))) for seed in range(seeds)) <= 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leak_is_found_among_many_sites_that_vary(seed: int) -> None:
+    series = shuffled_sites(seed)
+    series[77] = [1000 + 100 * at for at in range(len(series[0]))]
+    assert 77 in suspected(series)
+
+
+def test_ten_collections_do_not_tell_a_leak_from_many_sites_that_vary() -> None:
+    """With advice that is followed they are told apart."""
+    rows = noisy(10)
+    with opened(rows) as recording:
+        few = known(profile.leak_suspects(recording))
+    assert (few.can_tell, few.needed_collections, few.suspects) == (False, 13, ())
+    assert few.enough_at == advised_every(len(rows.births), 13) == len(rows.births) // 26
+    with opened(noisy(26)) as recording:
+        enough = known(profile.leak_suspects(recording))
+    assert enough.can_tell
+    assert [each.site.function for each in enough.suspects] == ["main.leak"]
+
+
+def noisy(collections: int) -> Rows:
+    """A leak, and 60 sites each of which has another amount alive at each collection, in no order."""
+    rng, rows = random.Random(1), Rows()
+    leak, others = rows.path("_start", "main.leak"), [rows.path("_start", f"main.site{at}") for at in range(60)]
+    dead: list[Birth] = []
+    for _ in range(collections):
+        rows.allocate(100, leak)
+        born = [rows.allocate(rng.randint(1, 10_000), each) for each in others]
+        rows.collect(*dead)
+        dead = born
+    return rows
 
 
 def test_the_planted_leak_of_a_made_program_is_found(tmp_path: Path) -> None:

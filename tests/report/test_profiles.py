@@ -144,7 +144,7 @@ def test_a_report_says_what_it_cannot_know(collector: str, said: str, drawn: str
 @pytest.mark.parametrize(
     ("allocations", "collector", "advice"),
     [
-        (1234, "conservative", "too few to tell, it takes 10: `tinyheap profile --gc-every 123` makes as many"),
+        (1234, "conservative", "too few to tell, it takes 10: `tinyheap profile --gc-every 61` makes enough"),
         (9, "conservative", "2 collections are too few to tell, it takes 10\n"),
         (1234, "leaking", "unknown: this heap never frees, so that a leak looks like everything else\n"),
     ],

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from tinyheap.budgets.quantities import Quantity, Unit
 from tinyheap.profile.calls import CallTrend, HostCalls, allocated_per_call, host_calls
 from tinyheap.profile.flame import Measure, live_at_collection, weights
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.profile.memory import linear_memory
 from tinyheap.profile.pausing import pauses
 from tinyheap.profile.result import Unknown, rows, unless_collections
@@ -173,11 +172,9 @@ def _trend(recording: Recording, after: int) -> CallTrend | Unknown:
     if unseen := unless_collections(recording):
         return unseen
     behind = f" behind the first {after:,}" if after else ""
-    more = (
-        f"; a collection at every {trend.enough_at:,} allocations makes as many (gc every)" if trend.enough_at else ""
-    )
+    more = f"; a collection at every {trend.enough_at:,} allocations makes enough (gc every)" if trend.enough_at else ""
     return Unknown(
-        f"too few collections to tell: it takes {FEWEST_COLLECTIONS} calls with one before the next, and of all "
+        f"too few collections to tell: it takes {trend.needed_collections} calls with one before the next, and of all "
         f"({trend.calls:,}) there are {trend.collections:,}{behind}{more}"
     )
 

@@ -5,9 +5,10 @@ functions call while it runs is part of it, and of the statistics of its own exp
 
 Does the heap *grow with the calls?*  As for leak suspects (`leaks`), what lives right after a collection is looked at,
 site by site; but here a step is a call.  Of all collections between the beginnings of two calls the last one counts, which
-gives at most one value per call, and there must be `FEWEST_COLLECTIONS` of them.  The later half is judged: a site grows if
-Kendall's tau is at least `STEADY`, if it gains more than `MATERIAL` of what it had on average, and if the Theil-Sen slope
-over the last quarter is at least `STILL` of that over the half.  The heap is *flat* where no site grows.
+gives at most one value per call, and it takes as many of them as there (`needed_collections`).  The later half is judged: a
+site grows if Kendall's tau is at least `STEADY` and beyond chance among all sites that vary, if it gains more than `MATERIAL`
+of what it had on average, and if the Theil-Sen slope over the last quarter is at least `STILL` of that over the half.  The
+heap is *flat* where no site grows.
 
 Where deaths were inferred, turnovers stand for collections (`tinyheap.profile.live_steps`), and a site is only told of if
 its growth is a tenth of all growth, and of all that lives.
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import RecordingCorruptError
 from tinyheap.profile.census import BIRTHS, SITES, take_census
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS, growth_of, later_of
+from tinyheap.profile.leaks import ROOM, advised_every, growth_of, later_of, needed_collections, varying_sites
 from tinyheap.profile.live_steps import live_steps
 from tinyheap.profile.result import Unknown, row, rows
 from tinyheap.profile.stacks import StackFrame, StackTree
@@ -102,6 +103,8 @@ class CallTrend(Result):
     calls: int
     collections: int
     """How many collections gave a value: at most one per call, its last one."""
+    needed_collections: int
+    """How many of them it takes to tell growth from chance among the sites that vary."""
     garbage_bytes: float | None
     """Allocated by a call on average and not kept, over the calls that were judged; None where there are too few."""
     since_call: int | None
@@ -122,7 +125,7 @@ class CallTrend(Result):
     @property
     def can_tell(self) -> bool:
         """Whether there was enough to see growth."""
-        return self.collections >= FEWEST_COLLECTIONS
+        return self.collections >= self.needed_collections
 
     @property
     def slope_bytes(self) -> float:
@@ -336,13 +339,15 @@ def _trend(recording: Recording, own: int, after: int) -> CallTrend | Unknown:
     if isinstance(steps, Unknown):
         return steps
     values, frees = _values(recording, steps, after), _frees(recording)
-    if len(values) < FEWEST_COLLECTIONS:
-        enough_at = None if steps.are_turnovers else _enough_at(recording, own, after)
-        return CallTrend(own, len(values), None, None, None, None, (), frees, enough_at, steps.are_turnovers)
     places = [*values]
     series = {frame_id: [each[at] for at in values.values()] for frame_id, each in steps.series.items()}
+    sites = varying_sites(series.values())
+    needed = needed_collections(sites)
+    if len(values) < needed:
+        enough_at = None if steps.are_turnovers else _enough_at(recording, own, after, needed)
+        return CallTrend(own, len(values), needed, None, None, None, None, (), frees, enough_at, steps.are_turnovers)
     later = later_of(len(values))
-    growing = _told(_growing(recording, series, places), steps, series, places)
+    growing = _told(_growing(recording, series, places, sites), steps, series, places)
     whole = [sum(each) for each in zip(*series.values(), strict=True)] or [0] * len(values)
     grown = [sum(series[each.site.id][at] for each in growing) for at in range(len(values))]
     since = _grown_since(grown) if growing else _settled_since(whole, later)
@@ -350,6 +355,7 @@ def _trend(recording: Recording, own: int, after: int) -> CallTrend | Unknown:
     return CallTrend(
         calls=own,
         collections=len(values),
+        needed_collections=needed,
         garbage_bytes=max(_allocated_a_call(recording, places[-later]) - slope_bytes, 0.0),
         since_call=places[since],
         least_live_bytes=min(whole[-later:]),
@@ -373,12 +379,14 @@ def _values(recording: Recording, steps: LiveSteps, after: int) -> dict[int, int
     return {place: at for place, at in places if place > after}
 
 
-def _growing(recording: Recording, series: dict[int, list[int]], places: Sequence[int]) -> list[GrowingSite]:
+def _growing(
+    recording: Recording, series: dict[int, list[int]], places: Sequence[int], sites: int
+) -> list[GrowingSite]:
     lent = dict(rows(recording, _LENT_BY_SITE))
     frames = StackTree.of(recording).frames
     found = []
     for frame_id, live_bytes in series.items():
-        growth = growth_of(live_bytes, places)
+        growth = growth_of(live_bytes, places, sites)
         if growth is not None:
             tau, slope_bytes = growth
             found.append(GrowingSite(frames[frame_id], slope_bytes, tau, live_bytes[-1], lent.get(frame_id, 0)))
@@ -430,10 +438,10 @@ def _frees(recording: Recording) -> int:
     return int(found)
 
 
-def _enough_at(recording: Recording, own: int, after: int) -> int | None:
-    """A collection at every so many allocations is one in twice as many calls as there must be values."""
-    if own - after < 2 * FEWEST_COLLECTIONS:
+def _enough_at(recording: Recording, own: int, after: int, needed: int) -> int | None:
+    """A collection at every so many allocations is one in `ROOM` times as many calls as there must be values."""
+    if own - after < ROOM * needed:
         return None
     counted = "SELECT coalesce(sum(objects), 0)::BIGINT FROM tinyheap_calls WHERE is_own AND place > ?"
     (objects,) = row(recording, counted, [after])
-    return objects // (2 * FEWEST_COLLECTIONS) or None
+    return advised_every(objects, needed)

@@ -3,14 +3,20 @@
 What lives right after a collection is what the program still holds (and what the collector wrongly holds for it).  For
 each allocation site this is a series, one value per collection.  A cache or a table that has been filled stays where it
 is; a leak grows.  A program also grows as it starts, so only the *later* half of the collections counts, and there must be
-`FEWEST_COLLECTIONS`: a run that ends while it still builds up its data looks like nothing but leaks.
+at least `FEWEST_COLLECTIONS`: a run that ends while it still builds up its data looks like nothing but leaks.
 
-Of the series over the later collections two things are asked.  *How steadily does it grow?* Kendall's tau: of all pairs
+Of the series over the later collections three things are asked.  *How steadily does it grow?* Kendall's tau: of all pairs
 of collections, the share in which the later one has more, less the share in which it has less; 1 if it only ever grows,
 about 0 for ups and downs.  *How fast?* The Theil-Sen slope: the median of the slopes of all pairs, which no single
 outlier moves.  A site is a suspect if it grows steadily (tau at least `STEADY`); if what it grows by over the later
 collections is more than `MATERIAL` of what it had on average; and if it still grows: over the last quarter of all
 collections the slope is at least `STILL` of what it is over the later half.
+
+*Could it be chance?* A few values are nearly in order by chance for some of many sites.  So tau must be one that hardly comes
+by chance: the probability that values in a random order have at least this tau, times the number of sites that vary over the
+later collections (Bonferroni's correction), must not exceed `BY_CHANCE`.  The probability is exact, from the number of orders
+of n different values with k pairs that fall (the Mahonian numbers); where some are equal, a tau that is asked for is no more
+probable.  Where not even a rise of every value would be beyond chance, there are too few collections to tell.
 
 Where collections were not observed but deaths inferred, turnovers stand for collections (`tinyheap.profile.live_steps`): what
 grows is then what was never handed out again, and a suspect is only told of if that is a tenth of all growth, and of all that
@@ -20,7 +26,10 @@ lives.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from fractions import Fraction
+from functools import cache
+from itertools import accumulate, combinations
+from math import factorial
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Final
 
@@ -31,13 +40,17 @@ from tinyheap.profile.stacks import StackFrame, StackTree
 from tinyheap.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tinyheap.profile.live_steps import LiveSteps
     from tinyheap.recordings.recording import Recording
 
 FEWEST_COLLECTIONS: Final = 10
-"""With fewer no site is suspected: five values are in order by chance once in a hundred times, and sites are many."""
+"""With fewer no site is suspected, however few sites vary."""
+BY_CHANCE: Final = Fraction(1, 20)
+"""How probable it may be, at most, that chance alone makes any site of a run look as steady as a suspect."""
+ROOM: Final = 2
+"""Advice aims at so many times what is needed: a leak need not rise each time, and more sites may vary then."""
 MOST_LATER: Final = 64
 """Of a longer series so many values, evenly spread, are looked at: pairs grow with the square."""
 STEADY: Final = 0.7
@@ -80,7 +93,9 @@ class LeakSuspects(Result):
     """The suspects, the highest score first."""
 
     collections: int
-    """How many there were, or turnovers; with fewer than `FEWEST_COLLECTIONS` no site can be suspected."""
+    """How many there were, or turnovers."""
+    needed_collections: int
+    """How many it takes, or turnovers, to tell growth from chance among the sites that vary; at least `FEWEST_COLLECTIONS`."""
     allocations: int
     """How many objects were allocated, at each of which there could be a collection."""
     suspects: tuple[LeakSuspect, ...]
@@ -90,12 +105,12 @@ class LeakSuspects(Result):
     @property
     def can_tell(self) -> bool:
         """Whether there were enough collections to see growth."""
-        return self.collections >= FEWEST_COLLECTIONS
+        return self.collections >= self.needed_collections
 
     @property
     def enough_at(self) -> int | None:
         """The ``--gc-every`` that makes enough collections; None where too little is allocated for that, or they are unseen."""
-        return None if self.are_turnovers else self.allocations // FEWEST_COLLECTIONS or None
+        return None if self.are_turnovers else advised_every(self.allocations, self.needed_collections)
 
 
 def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
@@ -109,17 +124,17 @@ def leak_suspects(recording: Recording) -> LeakSuspects | Unknown:
     if isinstance(steps, Unknown):
         return steps
     (allocations,) = row(recording, f"SELECT coalesce(sum(objects), 0)::BIGINT FROM {CENSUS}")
-    if len(steps) < FEWEST_COLLECTIONS:
-        return LeakSuspects(len(steps), allocations, (), steps.are_turnovers)
-    suspects = _suspects(steps, StackTree.of(recording).frames)
-    return LeakSuspects(len(steps), allocations, suspects, steps.are_turnovers)
+    sites = varying_sites(steps.series.values())
+    needed = needed_collections(sites)
+    suspects = () if len(steps) < needed else _suspects(steps, StackTree.of(recording).frames, sites)
+    return LeakSuspects(len(steps), needed, allocations, suspects, steps.are_turnovers)
 
 
-def _suspects(steps: LiveSteps, frames: Mapping[int, StackFrame]) -> tuple[LeakSuspect, ...]:
+def _suspects(steps: LiveSteps, frames: Mapping[int, StackFrame], sites: int) -> tuple[LeakSuspect, ...]:
     later, places = later_of(len(steps)), range(len(steps))
     grown = []
     for frame_id, series in steps.series.items():
-        growth = growth_of(series, places)
+        growth = growth_of(series, places, sites)
         if growth is not None:
             tau, slope_bytes = growth
             grown.append((frame_id, tau, slope_bytes, slope_bytes * (later - 1), series))
@@ -148,19 +163,63 @@ def later_of(collections: int) -> int:
     return -(-collections // 2)
 
 
-def growth_of(series: Sequence[int], places: Sequence[int]) -> tuple[float, float] | None:
+def varying_sites(series: Iterable[Sequence[int]]) -> int:
+    """Of how many series the later values are not all equal: so many sites may look steady by chance."""
+    return sum(len(set(each[-later_of(len(each)) :])) > 1 for each in series)
+
+
+def needed_collections(sites: int) -> int:
+    """How many collections it takes for a rise of every later value to be beyond chance, where so many sites vary."""
+    later = later_of(FEWEST_COLLECTIONS)
+    while not is_beyond_chance(1, later, sites):
+        later += 1
+    return max(FEWEST_COLLECTIONS, 2 * later - 1)
+
+
+def advised_every(allocations: int, needed: int) -> int | None:
+    """The ``--gc-every`` by which so many allocations make `ROOM` times the collections needed; None for too few of them."""
+    return allocations // (ROOM * needed) or None
+
+
+def is_beyond_chance(tau: float, values: int, sites: int) -> bool:
+    """Whether values in a random order hardly have at least this tau for any of so many sites."""
+    return sites * chance_of(tau, values) <= BY_CHANCE
+
+
+def chance_of(tau: float, values: int) -> Fraction:
+    """The probability that 2 to `MOST_LATER` different values in a random order have at least this tau."""
+    pairs = values * (values - 1) // 2
+    # Equal values may have a tau between two of those that different ones can have; the lower counts, the safe one.
+    falling = -(-(pairs - round(tau * pairs)) // 2)
+    return Fraction(_orders(values)[falling], factorial(values))
+
+
+@cache
+def _orders(values: int) -> tuple[int, ...]:
+    """How many orders of so many different values have at most 0, 1, 2, ... pairs that fall."""
+    exactly = [1]
+    for placed in range(2, values + 1):
+        # The largest so far, put before 0 to placed - 1 of the others, makes as many more pairs that fall.
+        below = [0, *accumulate(exactly + [0] * (placed - 1))]
+        exactly = [upto - below[max(at - placed, 0)] for at, upto in enumerate(below) if at]
+    return tuple(accumulate(exactly))
+
+
+def growth_of(series: Sequence[int], places: Sequence[int], sites: int) -> tuple[float, float] | None:
     """Tau and slope of the later half of a series that grows as a leak does; None for any other.
 
     Args:
         series: Bytes that lived, `FEWEST_COLLECTIONS` values or more.
         places: Where each value lies on the axis, ascending: the slope is for one step there.
+        sites: How many sites vary, this one among them (`varying_sites`).
     """
     later = later_of(len(series))
     tau, slope_bytes = trend(series[-later:], places[-later:])
     last = (later + 1) // 2
     _, last_slope_bytes = trend(series[-last:], places[-last:])
     is_material = slope_bytes * (places[-1] - places[-later]) > MATERIAL * fmean(series[-later:])
-    is_growing = tau >= STEADY and is_material and last_slope_bytes >= STILL * slope_bytes
+    is_steady = tau >= STEADY and is_beyond_chance(tau, min(later, MOST_LATER), sites)
+    is_growing = is_steady and is_material and last_slope_bytes >= STILL * slope_bytes
     return (tau, slope_bytes) if is_growing else None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from tinyheap.profile import CallTrend, Unknown
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.report.quantities import size_text
 
 TURNOVERS: Final = (
@@ -29,9 +28,9 @@ def _too_few(trend: CallTrend) -> str:
     step = "in which the heap was turned over" if trend.are_turnovers else "followed by a collection"
     few = (
         f"too few to tell whether it grows: {trend.calls:,} calls, {trend.collections:,} of them {step};"
-        f" it takes {FEWEST_COLLECTIONS}"
+        f" it takes {trend.needed_collections}"
     )
-    return few if trend.enough_at is None else f"{few}: `tinyheap profile --gc-every {trend.enough_at}` makes as many"
+    return few if trend.enough_at is None else f"{few}: `tinyheap profile --gc-every {trend.enough_at}` makes enough"
 
 
 def _flat(trend: CallTrend) -> str:

@@ -29,7 +29,6 @@ from tinyheap.profile import (
     Usage,
     UsageTable,
 )
-from tinyheap.profile.leaks import FEWEST_COLLECTIONS
 from tinyheap.profile.stacks import holds_program
 from tinyheap.recordings.observed import LEAKING, Lives
 from tinyheap.recordings.schema import RUNNING
@@ -363,9 +362,9 @@ class SuspectRows:
         """Each suspect with its series and a sentence."""
         step = "turnover" if self.found.are_turnovers else "collection"
         if not self.found.can_tell:
-            few = f"{self.found.collections} {step}s are too few to tell, it takes {FEWEST_COLLECTIONS}"
+            few = f"{self.found.collections} {step}s are too few to tell, it takes {self.found.needed_collections}"
             every = self.found.enough_at
-            more = "" if every is None else f": `tinyheap profile --gc-every {every}` makes as many"
+            more = "" if every is None else f": `tinyheap profile --gc-every {every}` makes enough"
             yield Text(f"{few}{more}", "dim")
             return
         if not self.found.suspects:
