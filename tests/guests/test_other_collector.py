@@ -159,7 +159,9 @@ def test_no_smaller_steps_are_advised_where_none_are_smaller(collector: Collecto
     policy = Policy(collector=collector, growth=FixedStep(WASM_PAGE_BYTES))
     with Program.open(faulty(precise=True), grants=grants, policy=policy) as program:
         program.start()
-        with pytest.raises(GuestOutOfMemoryError, match=r"over the memory limit of 1048576; allow more \(--memory-limit\)$"):
+        with pytest.raises(
+            GuestOutOfMemoryError, match=r"over the memory limit of 1048576; allow more \(--memory-limit\)$"
+        ):
             fill(program)
 
 
