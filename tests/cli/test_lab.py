@@ -175,6 +175,23 @@ def test_what_makes_no_sense_beside_a_device_is_a_usage_error(words: list[str], 
     assert why in " ".join(said.stderr.split())
 
 
+def test_the_start_that_was_given_is_the_one_that_is_doubled() -> None:
+    words = ("fit", "app.wasm", "--gc", "native", "--vary", "heap-limit=default", "--memory-limit", "1M")
+    said = tinyheap(*words, "--initial-memory", "640K")
+    assert "the initial memory of 640 KiB (10 pages) ends at 640 KiB, after 0 steps" in said.stdout
+    assert "an initial memory of 1 MiB (16 pages) ends at 1 MiB, after 0 steps" in said.stdout
+    assert "ends at 1 MiB, after 4 steps" in tinyheap(*words).stdout
+
+
+def test_a_program_that_fails_under_a_limit_is_told_a_better_start() -> None:
+    Path("dies.wasm").write_bytes(command("unreachable"))
+    said = tinyheap("fit", "dies.wasm", "--memory-limit", "768K")
+    assert said.exit_code == ExitCode.CANNOT_READ
+    end = "where memory doubles, an initial memory of 192 KiB (--initial-memory) would end at 768 KiB\n"
+    assert said.stderr.endswith(end)
+    assert "where memory doubles" not in tinyheap("fit", "dies.wasm").stderr
+
+
 @pytest.mark.slow
 def test_under_a_limit_it_is_said_which_start_ends_best() -> None:
     shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")

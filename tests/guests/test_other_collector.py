@@ -17,7 +17,9 @@ from tinyheap.errors import GuestError, GuestOutOfMemoryError, HeapCorruptError,
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.program import Program
 from tinyheap.heap.collectors import Collector
+from tinyheap.heap.growth import FixedStep, Growth
 from tinyheap.hosts import Grants
+from tinyheap.units import WASM_PAGE_BYTES
 
 OLDER = ["gofmt-0.4.9", "sh-syntax-0.3.6", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
 NEWER = ["sh-syntax-0.6.0"]
@@ -135,6 +137,32 @@ def test_the_heap_keeps_its_limit_and_says_what_is_in_the_way(collector: str) ->
         assert program.heap.geometry.heap_bytes <= 1 << 20
         assert program.heap.collections
         program.heap.verify()
+
+
+@pytest.mark.parametrize("collector", [Collector.NEXT_FIT, *BEST_FIT])
+@pytest.mark.parametrize("growth", [FixedStep(1), FixedStep(WASM_PAGE_BYTES), FixedStep(70_000)], ids=str)
+def test_steps_that_are_smaller_than_an_object_go_on_until_it_fits(collector: Collector, growth: Growth) -> None:
+    own = collector is Collector.NEXT_FIT
+    with opened(faulty(precise=True), None if own else collector, growth=growth, heap_limit_bytes=1 << 20) as program:
+        program.start()
+        program.call("make", 16, POINTER_FREE, 1)
+        assert program.heap is not None
+        begun_bytes = program.heap.geometry.heap_bytes
+        program.call("make", 200_000, POINTER_FREE, 0)
+        assert begun_bytes < program.heap.geometry.heap_bytes <= begun_bytes + 200_000 + 2 * WASM_PAGE_BYTES
+        program.heap.verify()
+
+
+@pytest.mark.parametrize("collector", BEST_FIT)
+def test_no_smaller_steps_are_advised_where_none_are_smaller(collector: Collector) -> None:
+    grants = Grants(memory_limit_bytes=1 << 20)
+    policy = Policy(collector=collector, growth=FixedStep(WASM_PAGE_BYTES))
+    with Program.open(faulty(precise=True), grants=grants, policy=policy) as program:
+        program.start()
+        with pytest.raises(
+            GuestOutOfMemoryError, match=r"over the memory limit of 1048576; allow more \(--memory-limit\)$"
+        ):
+            fill(program)
 
 
 @pytest.mark.parametrize("collector", BEST_FIT)

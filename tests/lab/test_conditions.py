@@ -91,6 +91,11 @@ def test_what_is_not_a_value_is_refused_in_words(name: str, text: str, why: str)
     assert why in str(refused.value)
 
 
+def test_a_grid_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(ConditionError, match="it has 1,000,000,000 conditions; expected 1,000,000 at most"):
+        grid(dict.fromkeys(("heap-limit", "memory-limit", "gc-every"), "1..1000/+1"))
+
+
 @pytest.mark.parametrize("name", ["a.wasm", "with space.wasm", "it's", "a=b", "growth=double", "ü"])
 def test_programs_are_known_by_the_text_of_a_condition(name: str) -> None:
     condition = Condition.of({"module": name, "input": "x", "growth": "double"})

@@ -8,11 +8,13 @@ import random
 import subprocess
 import sys
 import threading
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from rich.console import Console
 
 import guests_modules
 import project_files
@@ -21,6 +23,7 @@ from tinyheap.errors import InputError, SweepFileError
 from tinyheap.lab import Condition, Outcome, Subject, Sweep, grid, sweep
 from tinyheap.lab.outcome import SAME_IN_EACH_RUN, WORKER_DIED, outcome_of
 from tinyheap.lab.running import ATTEMPTS, Workers
+from tinyheap.report.terminal.lab_tables import SweepTable
 
 HELLO = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
 DICE = command(
@@ -109,6 +112,22 @@ def test_a_program_that_is_not_deterministic_is_seen(tmp_path: Path) -> None:
     assert [each.name for each in sweep(subject, grid({})).differences] == ["output_sha256"]
     seeded = Subject(subject.module, options=("--seed=1",))
     assert sweep(seeded, grid({})).differences == ()
+
+
+def test_no_condition_is_blamed_for_what_differs_each_time() -> None:
+    def outcome(condition: str, run: int, output: str, peak_bytes: int) -> Outcome:
+        return Outcome(condition, run, "finished", (), 0, output, peak_bytes=peak_bytes)
+
+    first, other = outcome("default", 1, "x", 1000), outcome("growth=pages", 1, "y", 1000)
+    of_others = outcome("module=b.wasm", 1, "x", 0), outcome("growth=pages module=b.wasm", 1, "y", 0)
+    repeated = outcome("default", 2, "z", 2345), outcome("module=b.wasm", 2, "x", 0)
+    found = Sweep(Subject(Path("m")), (first, other, *of_others), repeated)
+    assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["growth=pages module=b.wasm"]
+    printed = StringIO()
+    Console(file=printed, width=1000).print(SweepTable(found))
+    said = printed.getvalue()
+    assert "the program writes something else under: growth=pages module=b.wasm\n" in said
+    assert "(default) differ in what it writes, peak_bytes (1,000 and 2,345); outcomes cannot be compared" in said
 
 
 def test_a_condition_that_changes_the_output_is_marked() -> None:

@@ -19,6 +19,7 @@ from tinyheap.lab.fitting import SCAN_BLOCKS, SCAN_PAGES, Fit, Limit, fit, fit_t
 from tinyheap.lab.running import Subject
 from tinyheap.lab.starts import Start, better_starts, start_of
 from tinyheap.report.consoles import result_console
+from tinyheap.report.quantities import size_text
 from tinyheap.report.terminal.lab_tables import DeviceTable, FitTable
 from tinyheap.traces.trace import begins_as_trace, unpacked
 from tinyheap.units import WASM_PAGE_BYTES
@@ -116,8 +117,12 @@ def command(
         show_device(module, fit_device(subject_of(ctx), device, conditions_of(ctx)), as_json=as_json)
     else:
         limits = [limit for limit in (Limit.HEAP, Limit.MEMORY) if limit not in varied]
-        found = fit(subject_of(ctx), conditions_of(ctx), limits, scan=scan or SCAN_PAGES)
-        _show(module, found, _starts(ctx, content, varied), subject_of(ctx), html, as_json=as_json)
+        starts = _starts(ctx, content, varied)
+        try:
+            found = fit(subject_of(ctx), conditions_of(ctx), limits, scan=scan or SCAN_PAGES)
+        except LabError as error:
+            raise LabError(f"{error}{_further(starts)}") from error
+        _show(module, found, starts, subject_of(ctx), html, as_json=as_json)
 
 
 def _check_trace(ctx: click.Context) -> None:
@@ -129,15 +134,24 @@ def _check_trace(ctx: click.Context) -> None:
 
 
 def _starts(ctx: click.Context, content: bytes, varied: Sequence[str]) -> tuple[Start, ...]:
-    """How far the module's initial memory gets under the limit that was given, and which would get further."""
+    """How far the initial memory gets under the limit that was given, and which would get further."""
     limit_bytes, growth = ctx.params["memory_limit"], ctx.params["growth"]
-    if limit_bytes is None or growth is not None or {"growth", "memory-limit"} & {*varied}:
+    if limit_bytes is None or growth is not None or {"growth", "memory-limit", "initial-memory"} & {*varied}:
         return ()
+    begun_pages = -(-(ctx.params["initial_memory"] or 0) // WASM_PAGE_BYTES)
     with suppress(WasmError):  # a component
         memories, limit_pages = Module.parse(content).memories, limit_bytes // WASM_PAGE_BYTES
-        if memories and 1 <= (pages := memories[0].type.limits.minimum) <= limit_pages:
+        if memories and 1 <= (pages := max(memories[0].type.limits.minimum, begun_pages)) <= limit_pages:
             return (start_of(pages, limit_pages), *better_starts(pages, limit_pages))
     return ()
+
+
+def _further(starts: Sequence[Start]) -> str:
+    """What else to try where a program does not pass under its memory limit."""
+    if len(starts) < 2:
+        return ""
+    begins, ends = (size_text(pages * WASM_PAGE_BYTES) for pages in (starts[-1].pages, starts[-1].most_pages))
+    return f"; where memory doubles, an initial memory of {begins} (--initial-memory) would end at {ends}"
 
 
 def _show(

@@ -30,6 +30,8 @@ DEFAULT: Final = "default"
 """The value of a dimension whose option is left out."""
 MOST_VALUES: Final = 100_000
 """Of one dimension."""
+MOST_CONDITIONS: Final = 1_000_000
+"""Of a grid, which is in memory as a whole."""
 
 
 def _size(text: str) -> str:
@@ -251,7 +253,8 @@ def grid(dimensions: Mapping[str, str]) -> tuple[Condition, ...]:
         dimensions: The values, as `read_values` takes them, by the names of dimensions.
 
     Raises:
-        ConditionError: A dimension or a value is invalid, or every condition contradicts itself.
+        ConditionError: A dimension or a value is invalid, there are more than a million conditions, or every one contradicts
+            itself.
     """
     return expanded({name: read_values(name, text) for name, text in dimensions.items()})
 
@@ -265,8 +268,10 @@ def expanded(values: Mapping[str, Sequence[str]]) -> tuple[Condition, ...]:
     """The conditions of a grid whose values were read.
 
     Raises:
-        ConditionError: Every condition contradicts itself.
+        ConditionError: There are more than a million, or every condition contradicts itself.
     """
+    if (count := size_of(values)) > MOST_CONDITIONS:
+        raise ConditionError(f"invalid grid: it has {count:,} conditions; expected {MOST_CONDITIONS:,} at most")
     made = [Condition(tuple(zip(values, each, strict=True)))._reduced() for each in product(*values.values())]
     kept = tuple(dict.fromkeys(each for each in made if each.contradiction is None))
     if not kept:

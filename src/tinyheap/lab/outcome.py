@@ -22,6 +22,9 @@ WINDOWS_MS: Final = (1, 10, 100)
 WORKER_DIED: Final = "worker died"
 """How a run ended whose process was killed from outside, or by a fault of its own, each time that it was tried."""
 
+OUTPUT: Final = "output_sha256"
+"""The field of an outcome that tells what the program wrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -20,7 +20,7 @@ from tinyheap.errors import LabError, SweepFileError
 from tinyheap.files import text_of
 from tinyheap.lab.conditions import DEFAULT, DIMENSIONS, Condition, program_of
 from tinyheap.lab.data_frames import columns_of, frame_of
-from tinyheap.lab.outcome import Outcome, OutcomeDifference, differences
+from tinyheap.lab.outcome import OUTPUT, Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
 from tinyheap.lab.sweep_file import SweepFile
 from tinyheap.results import Result
@@ -51,8 +51,12 @@ class Sweep(Result):
         return tuple(found for pair in pairs for found in differences(*pair))
 
     def changes_output(self, outcome: Outcome) -> bool:
-        """Whether the program came to its end and wrote something else than under the first condition where it did."""
-        return outcome.passed and outcome.output_sha256 != self._outputs[program_of(outcome.condition)]
+        """Whether the program came to its end and wrote something else than under the first condition where it did.
+
+        That of a program which writes something else each time is no condition's doing, so that it is False.
+        """
+        program = program_of(outcome.condition)
+        return outcome.passed and program not in self._unstable and outcome.output_sha256 != self._outputs[program]
 
     def frame(self) -> Rows:
         """A row for each outcome; `Rows` has them as data frames.
@@ -81,6 +85,11 @@ class Sweep(Result):
         """What each program wrote under the first condition where it passed."""
         passed = (each for each in reversed(self.outcomes) if each.passed)
         return {program_of(each.condition): each.output_sha256 for each in passed}
+
+    @cached_property
+    def _unstable(self) -> frozenset[tuple[str, str]]:
+        """The programs that wrote something else when they were run again under the same condition."""
+        return frozenset(program_of(each.condition) for each in self.differences if each.name == OUTPUT)
 
 
 def sweep(

@@ -94,7 +94,7 @@ def test_what_stands_in_the_way_is_said_of_each(page: Page) -> None:
 def test_starts_are_drawn_against_the_limit(page: Page) -> None:
     tracks = page.locator("#start .track")
     assert [each.text_content() for each in tracks.locator(".name").all()] == [
-        "the module's initial memory of 192 KiB ends at 96 MiB",
+        "the initial memory of 192 KiB ends at 96 MiB",
         "an initial memory of 256 KiB ends at 128 MiB",
     ]
     assert tracks.nth(0).locator(".mark.step").count() == 10

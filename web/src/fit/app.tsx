@@ -62,7 +62,7 @@ function startTrack(fit: FitSummary, { pages, most_pages, steps }: Start, number
   const limit = fit.starts.at(-1)!.most_pages;
   const marks: TrackMark[] = Array.from({ length: steps + 1 }, (_, i) => ({ at: pages * 2 ** i * PAGE, mark: "step" }));
   marks.push({ at: 2 * most_pages * PAGE, mark: "refused" }, { at: limit * PAGE, mark: "limit" });
-  const whose = number ? "an initial memory" : "the module's initial memory";
+  const whose = number ? "an initial memory" : "the initial memory";
   return { name: `${whose} of ${sizeText(pages * PAGE)} ends at ${sizeText(most_pages * PAGE)}`, marks, row: -1 };
 }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import wasmtime
 
-from tinyheap.heap.growth import growth_text, next_size
+from tinyheap.heap.growth import FixedStep, growth_text, next_size
 from tinyheap.recordings.refusals import Refusal, refusal
 from tinyheap.units import WASM_PAGE_BYTES
 
@@ -49,9 +49,15 @@ class Growing:
         """Why there was no further step."""
         self.steps = MemorySteps((memory.pages,))
 
-    def extend(self, old: Geometry) -> int | None:
-        """Make room for the next step; the heap's size then, or None where there is no step."""
-        pages, wanted_pages = self._memory.pages, self._wanted_pages(old)
+    def extend(self, old: Geometry, range_blocks: int = 0) -> int | None:
+        """Make room for the next step; the heap's size then, or None where there is no step.
+
+        Args:
+            old: what the heap has.
+            range_blocks: how long the range of new blocks has to be, as far as the policy is a chosen one; it goes on then by
+                as many steps as that takes.
+        """
+        pages, wanted_pages = self._memory.pages, self._wanted_pages(old, range_blocks)
         end_address = self._allowed_end(old, wanted_pages)
         new_pages = -(-end_address // WASM_PAGE_BYTES)
         if end_address <= old.end_address:
@@ -82,13 +88,21 @@ class Growing:
             new_pages = pages if refused_by is not None else wanted_pages
             self._recording.note_memory_growth(pages, asked_pages, new_pages, refused_by)
 
-    def _wanted_pages(self, old: Geometry) -> int:
+    def _wanted_pages(self, old: Geometry, range_blocks: int) -> int:
         """How large the memory is to be next, as far as the growth policy goes."""
         growth = self._policy.growth
         if growth is None:
             # As the original: what there is, again.
             return 2 * self._memory.pages
-        return -(-(old.start_address + next_size(growth, old.heap_bytes)) // WASM_PAGE_BYTES)
+        heap_bytes, pages = old.heap_bytes, 0
+        while True:
+            next_pages = -(-(old.start_address + next_size(growth, heap_bytes)) // WASM_PAGE_BYTES)
+            next_bytes = next_pages * WASM_PAGE_BYTES - old.start_address
+            if next_bytes <= heap_bytes or old.start_address + next_bytes > old.address_space_bytes:
+                return max(pages, next_pages)
+            heap_bytes, pages = next_bytes, next_pages
+            if old.resized(heap_bytes).end_block - old.end_block >= range_blocks:
+                return pages
 
     def _allowed_end(self, old: Geometry, new_pages: int) -> int:
         """The address at which the heap is to end next: where the memory will, since programs look for it there."""
@@ -111,13 +125,15 @@ class Growing:
 
     def _why_no_memory(self, pages: int, new_pages: int, refused_by: Refusal) -> str:
         """Why there are no further pages for the next step."""
+        growth = self._policy.growth
+        is_least = isinstance(growth, FixedStep) and growth.step_bytes <= WASM_PAGE_BYTES
+        smaller = "smaller steps (--growth step:64K)"
         step = f"the next step is from {pages * WASM_PAGE_BYTES} to {new_pages * WASM_PAGE_BYTES} bytes of memory"
         if refused_by is Refusal.MEMORY_LIMIT:
-            return (
-                f"{step}, over the memory limit of {self._limit_bytes}; allow more (--memory-limit), or smaller steps "
-                "(--growth step:64K)"
-            )
+            advice = "" if is_least else f", or {smaller}"
+            return f"{step}, over the memory limit of {self._limit_bytes}; allow more (--memory-limit){advice}"
+        advice = "" if is_least else f"; try {smaller}"
         if refused_by is Refusal.MAXIMUM:
             most_bytes = (self._memory.most_pages or 0) * WASM_PAGE_BYTES
-            return f"{step}, over the {most_bytes} that the module allows; try smaller steps (--growth step:64K)"
-        return f"{step}, which this machine does not have; try smaller steps (--growth step:64K)"
+            return f"{step}, over the {most_bytes} that the module allows{advice}"
+        return f"{step}, which this machine does not have{advice}"

@@ -31,6 +31,7 @@ from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables
 from tinyheap.guests.serve.original_stack import MarkStackOnStack, OtherCollector, RecordOnStack
 from tinyheap.guests.serve.verification import Absent, Verifier
+from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import NO_BLOCK, BestFitEngine, Counters, Engine, Gc, NextFitEngine, Options, State
 from tinyheap.heap.engines import choose_engine
 from tinyheap.ownership import SoleOwner
@@ -377,7 +378,10 @@ class ServingHeap(SoleOwner):
         """Grow the guest's memory by one step and move the block table to its end."""
         with self._binding.life.busy(ALLOCATES):
             self._stack.grows()
-            heap_bytes = self._growing.extend(self.engine.geometry)
+            # That collector keeps what a growth adds as a range of its own until it collects: steps that are all smaller than
+            # the object that waits would go on to the end of the address space, and none would be enough.
+            range_blocks = needed_blocks if self.engine.collector is Collector.BEST_FIT_BACK else 0
+            heap_bytes = self._growing.extend(self.engine.geometry, range_blocks)
             if heap_bytes is not None:
                 self._resize(heap_bytes)
             self._stack.grown(is_larger=heap_bytes is not None)

@@ -55,5 +55,5 @@ class FitSummary(TypedDict):
     unit_bytes: int
     rows: list[FitRow]
     starts: list[Annotated[dict[str, Any], Start]]
-    """The module's initial memory, and those that get further, the last to the limit; none where there is no limit."""
+    """The initial memory, and those that get further, the last to the limit; none where there is no limit."""
     tinyheap_version: str

@@ -30,7 +30,7 @@ def write_fit_page(subject: Subject, fits: Sequence[Fit], path: Path, starts: Se
         subject: Which program it was; or the file of a trace as its module.
         fits: What was found, one at least, all of a program or all of a trace.
         path: The file, which is replaced if it is there.
-        starts: The module's initial memory, and better ones, under the memory limit of all runs.
+        starts: The initial memory, and better ones, under the memory limit of all runs.
 
     Raises:
         OutputError: The file cannot be written.

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyheap.lab.fitting import Limit
+from tinyheap.lab.outcome import OUTPUT
 from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES, counted
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tinyheap.lab.devices import DeviceFit
     from tinyheap.lab.edges import Edge
     from tinyheap.lab.fitting import Fit
-    from tinyheap.lab.outcome import Outcome
+    from tinyheap.lab.outcome import Outcome, OutcomeDifference
     from tinyheap.lab.starts import Start
     from tinyheap.lab.sweeping import Sweep
 
@@ -85,12 +86,20 @@ class SweepTable:
         if changed:
             yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
         for condition, found in groupby(self.sweep.differences, lambda each: each.condition):
-            named = ", ".join(f"{each.name} ({each.first} and {each.second})" for each in found)
+            named = ", ".join(_difference(each) for each in found)
             yield Text(
                 f"\nnot deterministic: two runs under the same condition ({printable(condition)}) differ in {named}; "
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
+
+
+def _difference(found: OutcomeDifference) -> str:
+    """What differs between two runs, and by how much."""
+    if found.name == OUTPUT:
+        return "what it writes"
+    first, second = (f"{each:,}" if isinstance(each, int) else str(each) for each in (found.first, found.second))
+    return f"{found.name} ({first} and {second})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class FitTable:
 
     fits: Sequence[Fit]
     starts: Sequence[Start] = ()
-    """The module's initial memory, and better ones, under the limit that was given."""
+    """The initial memory, and better ones, under the limit that was given."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table and the sentences below it."""
@@ -122,8 +131,9 @@ def _advice(starts: Sequence[Start]) -> Iterator[Text]:
         if not number:
             yield Text("\nwhere memory doubles, under the memory limit", "bold")
         begins, ends = (size_text(pages * WASM_PAGE_BYTES) for pages in (start.pages, start.most_pages))
-        what = "an initial memory" if number else "the module's initial memory"
-        yield Text(f"  {what} of {begins} ({start.pages:,} pages) ends at {ends}, after {start.steps:,} steps")
+        what = "an initial memory" if number else "the initial memory"
+        pages, steps = counted(start.pages, "page"), counted(start.steps, "step")
+        yield Text(f"  {what} of {begins} ({pages}) ends at {ends}, after {steps}")
 
 
 @dataclass(frozen=True, slots=True)
