@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 
 import needs
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import Browser, Page, Playwright
 
 Launch: TypeAlias = "Callable[..., Browser]"
 
@@ -38,6 +38,27 @@ def launch(playwright: Playwright) -> Iterator[Launch]:
     yield start
     for browser in launched:
         browser.close()
+
+
+MOST_WORK: Final = 3.0
+"""What a page of a million objects may take to open, by the measure of `opened_with`: about so many seconds."""
+_LOOP: Final = """() => {
+  let x = 1;
+  for (let i = 0; i < 1_000_000_000; i++) x = (Math.imul(x, 1103515245) + 12345) | 0;
+  return x;
+}"""
+
+
+def opened_with(browser: Browser, open_page: Callable[[Path], Page], file: Path) -> tuple[Page, float]:
+    """A page that is opened, and the work that this was, in rounds of a loop that takes this browser a second or two.
+
+    Both are the processor's time of all its processes: what else the machine does, and how fast it is, changes both alike.
+    """
+    begun_s = processor_s(browser)
+    page = open_page(file)
+    opened_s = processor_s(browser)
+    page.evaluate(_LOOP)
+    return page, (opened_s - begun_s) / (processor_s(browser) - opened_s)
 
 
 def processor_s(browser: Browser) -> float:
