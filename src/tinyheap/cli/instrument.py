@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--js",
     type=OUTPUT,
     metavar="FILE",
-    help="Write the JavaScript that collects the log, in a browser or node, to this file.",
+    help="Write the JavaScript that collects the log, in a browser or node, to this file; for node call it NAME.mjs.",
 )
 @click.option(
     "--log-size",
