@@ -67,7 +67,11 @@ def test_a_module_that_cannot_be_instrumented_is_named(log: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "message"),
-    [("0", "invalid size '0'"), ("63KiB", "Error: --log-size: invalid log size of 64512 bytes"), ("2GiB", "--log-size: ")],
+    [
+        ("0", "invalid size '0'"),
+        ("63KiB", "Error: --log-size: invalid log size of 64512 bytes"),
+        ("2GiB", "--log-size: "),
+    ],
 )
 def test_a_log_of_no_such_size_is_refused(size: str, message: str) -> None:
     Path("in.wasm").write_bytes(logged.mutator())
