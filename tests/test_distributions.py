@@ -227,9 +227,7 @@ class TestDependencyGroups:
 
 @pytest.mark.slow
 class TestInstalledSdist:
-    def test_with_a_compiler(
-        self, sdist: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_with_a_compiler(self, sdist: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CFLAGS", QUICKLY)
         check_library(environment(tmp_path / "env", sdist, has_compiler=True), folder, "kernel")
 
