@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 import guests_modules
 from instrumentation import logged
-from tinyheap import cli
+from tinyheap import cli, transplant
 from tinyheap.cli.exits import ExitCode
 from tinyheap.instrumentation import instrument, script, take_log
 from wasm import oracles
@@ -65,12 +65,50 @@ def test_a_module_that_cannot_be_instrumented_is_named(log: str) -> None:
     assert not Path("again.wasm").exists()
 
 
-@pytest.mark.parametrize("size", ["0", "63KiB", "2GiB"])
-def test_a_log_of_no_such_size_is_refused(size: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("0", "invalid size '0'"),
+        ("63KiB", "Error: --log-size: invalid log size of 64512 bytes"),
+        ("2GiB", "--log-size: "),
+    ],
+)
+def test_a_log_of_no_such_size_is_refused(size: str, message: str) -> None:
     Path("in.wasm").write_bytes(logged.mutator())
     done = run("instrument", "in.wasm", "-o", "out.wasm", "--log-size", size)
     assert done.exit_code != 0
+    assert message in done.stderr
     assert not Path("out.wasm").exists()
+
+
+def test_what_tinyheap_has_written_into_before_is_refused_with_what_to_take(log: str) -> None:
+    Path("fast.wasm").write_bytes(transplant(logged.mutator()))
+    for words in (
+        ("instrument", "fast.wasm", "-o", "x.wasm"),
+        ("import", log, "--module", "fast.wasm"),
+        ("transplant", "out.wasm", "-o", "x.wasm"),
+    ):
+        done = run(*words)
+        assert done.exit_code == ExitCode.CANNOT_READ
+        assert "take the module that it was made from" in done.stderr
+
+
+def test_a_log_of_another_module_is_refused_with_what_to_name(log: str) -> None:
+    Path("other.wasm").write_bytes(logged.mutator(3))
+    done = run("import", log, "--module", "other.wasm", "-o", "x.tinyheap")
+    assert done.exit_code == ExitCode.CANNOT_READ
+    assert done.stderr.startswith("Error: run.log: this log is of another module: ")
+    assert done.stderr.endswith("; name the module that wrote it\n")
+
+
+def test_a_log_that_is_cut_off_is_to_be_taken_again(log: str) -> None:
+    data = Path(log).read_bytes()
+    for size in (30, 1000):
+        Path(log).write_bytes(data[:size])
+        done = run("import", log, "--module", "out.wasm")
+        assert done.exit_code == ExitCode.CANNOT_READ
+        assert "is cut off" in done.stderr
+        assert done.stderr.endswith("; copy or take the log again\n")
 
 
 def test_an_imported_recording_is_reported_like_any_other(log: str) -> None:

@@ -112,6 +112,47 @@ def test_a_difference_is_said_and_nothing_written(mutator: str, monkeypatch: pyt
     assert not Path("fast.wasm").exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ('raise ValueError("oops")', "Error: host.py:3: raised ValueError: oops (in drive)"),
+        ('open("none")', "Error: host.py:3: raised FileNotFoundError: "),
+    ],
+)
+def test_what_a_host_file_raises_is_said_in_a_line(mutator: str, source: str, message: str) -> None:
+    Path("host.py").write_text(f"\ndef drive(program):\n    {source}\n")
+    done = run(mutator, "-o", "fast.wasm", "--verify", "--host", "host.py")
+    assert (done.exit_code, Path("fast.wasm").exists()) == (ExitCode.FAILED, False)
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_host_file_may_exit(mutator: str) -> None:
+    Path("host.py").write_text("import sys\n\ndef drive(program):\n    sys.exit(3)\n")
+    done = run(mutator, "-o", "fast.wasm", "--verify", "--host", "host.py")
+    assert done.exit_code == 0
+    assert "bytes of memory are the same" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.go", "none.go: No such file or directory"), ("gofmt.wasm", "the text is not UTF-8 at")]
+)
+def test_a_text_that_cannot_be_read_verifies_nothing(gofmt: str, name: str, message: str) -> None:
+    done = run(gofmt, "-o", "fast.wasm", "--verify", "--", name)
+    assert (done.exit_code, Path("fast.wasm").exists()) == (ExitCode.CANNOT_READ, False)
+    assert message in done.stderr
+    assert "verified" not in done.stderr
+
+
+def test_a_verification_says_that_both_ended_by_an_error(gofmt: str) -> None:
+    Path("x.go").write_text("package a\nfunc f( {\n")
+    done = run(gofmt, "-o", "fast.wasm", "--verify", "--", "x.go")
+    assert done.exit_code == 0
+    assert "both ended early, by the same error: DriverError: " in done.stderr
+    done = run(gofmt, "-o", "fast.wasm", "--verify", "--json", "--", "x.go")
+    assert json.loads(done.stdout)["error"].startswith("DriverError: ")
+
+
 def test_other_growth_is_verified_by_output_alone(mutator: str) -> None:
     done = run(mutator, "-o", "fast.wasm", "--verify", "--host", "host.py", "--growth", "step:64K", "--clear-blocks")
     assert done.exit_code == 0, done.output

@@ -143,7 +143,7 @@ def test_its_collector_can_be_replaced_again(name: str) -> None:
 def test_a_second_transplant_is_refused() -> None:
     made = perform(guests_modules.read("sh-syntax-0.4.0"))
     with pytest.raises(
-        UnsupportedGuestError, match="has written its collector into this module already; transplant the"
+        UnsupportedGuestError, match="has written its collector into this module already; take the module"
     ):
         perform(made.wasm)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--js",
     type=OUTPUT,
     metavar="FILE",
-    help="Write the JavaScript that collects the log, in a browser or node, to this file.",
+    help="Write the JavaScript that collects the log, in a browser or node, to this file; for node call it NAME.mjs.",
 )
 @click.option(
     "--log-size",
@@ -43,7 +43,9 @@ def command(module: Input, output: OutputTarget, js: OutputTarget | None, log_si
     """
     try:
         made = instrument(module.read(), log_bytes=log_size, clock=not no_clock)
-    except (MalformedModuleError, UnsupportedGuestError, PolicyError) as error:
+    except PolicyError as error:
+        raise PolicyError(f"--log-size: {error}") from error
+    except (MalformedModuleError, UnsupportedGuestError) as error:
         raise type(error)(f"{module}: {error}") from error
     written = {output: made.wasm} if js is None else {output: made.wasm, js: script().encode()}
     for target, data in written.items():

@@ -12,7 +12,7 @@ from tinyheap.cli.exits import ExitCode
 from tinyheap.cli.libraries import load_numpy
 from tinyheap.cli.parameters import HOST, INPUT, OUTPUT, SIZE, Input, OutputTarget
 from tinyheap.cli.run import FolderType, GrowthType, RunCommand
-from tinyheap.errors import InputError, MalformedModuleError, UnsupportedGuestError
+from tinyheap.errors import InputError, MalformedModuleError, TinyheapError, UnsupportedGuestError
 from tinyheap.files import text_of
 from tinyheap.hosts.host_file import HostFile
 from tinyheap.report.quantities import size_text
@@ -174,10 +174,24 @@ def _verified(
     return verify(
         original,
         made,
-        lambda program: _work(program, arguments, own),
+        lambda program: _worked(program, arguments, own),
         grants,
         None if own is None else own.imports,
     )
+
+
+def _worked(program: Program, arguments: tuple[str, ...], host: HostFile | None) -> str:
+    """What `_work` gives; what a host's code raises is an error of its file."""
+    try:
+        return _work(program, arguments, host)
+    except TinyheapError:
+        raise
+    except (Exception, SystemExit) as error:
+        if host is None:
+            raise
+        if isinstance(error, SystemExit):
+            return f"exit code {error.code}"
+        raise host.raised(error) from error
 
 
 def _work(program: Program, arguments: tuple[str, ...], host: HostFile | None) -> str:
@@ -232,6 +246,8 @@ def _verdict(found: Verification) -> Iterator[str]:
             f"verified: {after.allocations:,} allocations, {output_bytes:,} bytes of output and {memory_bytes:,} bytes of "
             f"memory are the same; {before.run_s:.3g} s before, {after.run_s:.3g} s now"
         )
+        if before.failed:
+            yield f"both ended early, by the same error: {before.result}"
 
 
 def _summary(made: Transplant, found: Verification | None) -> dict[str, object]:
@@ -246,6 +262,7 @@ def _summary(made: Transplant, found: Verification | None) -> dict[str, object]:
     }
     if found is not None:
         summary["differences"] = found.differences
+        summary["error"] = found.original.result if found.original.failed else None
         summary["allocations"] = found.transplanted.allocations
         summary["original_s"], summary["transplanted_s"] = found.original.run_s, found.transplanted.run_s
     return summary

@@ -107,7 +107,7 @@ def import_log(
     if log.module_id != facts.module_id:
         raise LogError(
             f"this log is of another module: it was made from one whose SHA-256 begins with {_hash_of(log.module_id)}, and"
-            f" this one's with {_hash_of(facts.module_id)}"
+            f" this one's with {_hash_of(facts.module_id)}; name the module that wrote it"
         )
     if log.is_best_fit != (facts.best_fit is not None):
         raise LogError("invalid log: it is of another collector than this module's")

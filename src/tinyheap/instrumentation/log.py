@@ -163,7 +163,10 @@ def read_log(data: bytes) -> Log:
     at, parts = data.find(MAGIC), list[bytes]()
     headers: list[tuple[int, ...]] = []
     if at < 0:
-        raise LogError(f"this is not a log of an instrumented module: nowhere in it is {MAGIC!r}, which begins a chunk")
+        raise LogError(
+            f"this is not a log of an instrumented module: nowhere in it is {MAGIC!r}, which begins a chunk; "
+            "expected the bytes that such a module handed over (tinyheap.take)"
+        )
     while at >= 0:
         header, records, end = _chunk(data, at, len(headers))
         if headers and header[1:6] != headers[0][1:6]:
@@ -180,7 +183,10 @@ def read_log(data: bytes) -> Log:
 def _chunk(data: bytes, at: int, number: int) -> tuple[tuple[int, ...], bytes, int]:
     """The header of the chunk at a byte, its records, and where it ends; it is to be of that number."""
     if at + _HEADER.size > len(data):
-        raise LogError(f"the chunk at byte {at} is cut off in its header; expected {_HEADER.size} bytes")
+        raise LogError(
+            f"the chunk at byte {at} is cut off in its header, after {len(data) - at} of {_HEADER.size} bytes; copy or take"
+            " the log again"
+        )
     header = _HEADER.unpack_from(data, at)
     form, *options, found, size = header[2:8]
     if form != FORMAT or max(options) > 1:
@@ -195,7 +201,8 @@ def _chunk(data: bytes, at: int, number: int) -> tuple[tuple[int, ...], bytes, i
     begin = at + _HEADER.size
     if size > len(data) - begin or size % _WORD:
         raise LogError(
-            f"the chunk at byte {at} is cut off: it says {size} bytes of records, and {len(data) - begin} are there"
+            f"the chunk at byte {at} is cut off: it says {size} bytes of records, and {len(data) - begin} are there; "
+            "copy or take the log again"
         )
     return header, data[begin : begin + size], begin + size
 

@@ -6,9 +6,10 @@
  *
  * and then `tinyheap import run.log --module MODULE` makes a recording.  Where a library makes the instances itself:
  *
- *     watch((log) => { ... });                 // before the library is loaded; called with the log of each instance
+ *     watch((log) => { ... });                 // before the library makes any; called with the log of each instance
  *
- * No dependencies; any engine that runs the module runs this.
+ * No dependencies; any engine that runs the module runs this.  In node its name has to end in .mjs where package.json does not
+ * say "type": "module".
  */
 
 const TAKE = "tinyheap.take";

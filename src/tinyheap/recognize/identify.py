@@ -50,7 +50,7 @@ _TRANSPLANTED = (
 )
 _INSTRUMENTED = (
     "keeps a log of its own run, by tinyheap {version} (`tinyheap import` makes a recording of it), and runs in any host;"
-    " its collector is tinyheap's already, and cannot be replaced"
+    " its collector is tinyheap's already, and cannot be replaced again: take the module that it was made from for that"
 )
 _TRANSPLANTED_BEST_FIT = (
     "has the marking of tinyheap {version} in it; its collector can be replaced like the one that it had, which a rehearsal"

@@ -152,7 +152,7 @@ def replaceable_heap(module: Module, guest: Guest, *, force: bool = False) -> Bl
     if before is not None:
         raise UnsupportedGuestError(
             f"tinyheap {before.version} has written its collector into this module already; "
-            "transplant the module that it was made from"
+            "take the module that it was made from"
         )
     if any(memory.type.limits.shared for memory in module.memories) or len(module.memories) > 1:
         raise UnsupportedGuestError("this module shares its memory, or has several: expected one memory of its own")

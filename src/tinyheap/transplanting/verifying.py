@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.errors import HostError, TinyheapError
+from tinyheap.errors import HostError, InputError, TinyheapError
 from tinyheap.guests.program import NATIVE, Program
 from tinyheap.wasm import Code, Editor, Module
 
@@ -37,6 +37,8 @@ class ProgramRun:
 
     result: str
     """What the program was found to give, or the error that it ended by."""
+    failed: bool
+    """Whether it ended by an error."""
     output: bytes = field(repr=False)
     exit_code: int | None
     allocations: int
@@ -75,7 +77,8 @@ def verify(
         imports: Functions for it, as for `Program.open`.
 
     Raises:
-        HostError: There is no host for the program.
+        HostError: There is no host for the program, or its code raised.
+        InputError: ``work`` has nothing to read.
     """
     before, after = (_ran(wasm, transplant.heap, work, grants, imports) for wasm in (original, transplant.wasm))
     differences = [*_visible_differences(before, after)]
@@ -113,12 +116,14 @@ def _ran(
     )
     watched = witnessed(Module.parse(wasm), heap.alloc_function)
     with Program.open(watched, granted, gc=NATIVE, imports=imports) as program:
-        begun_s = time.perf_counter()
+        begun_s, failed = time.perf_counter(), False
         try:
             result = work(program)
-        except HostError:
+        except (HostError, InputError):
+            # Not the program's doing: a run of it would be the same with any collector.
             raise
         except TinyheapError as error:
+            failed = True
             # A trap, or whatever the program says: the other one has to do the same, but functions may have other numbers.
             result = f"{type(error).__name__}: {str(error).partition(' in ')[0]}"
         run_s = time.perf_counter() - begun_s
@@ -128,6 +133,7 @@ def _ran(
         }
         return ProgramRun(
             result,
+            failed,
             output.getvalue(),
             program.exit_code,
             int(read(CALLS)),
