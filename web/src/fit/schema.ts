@@ -57,7 +57,7 @@ export interface FitSummary {
   unit: string;
   unit_bytes: number;
   rows: FitRow[];
-  /** The module's initial memory, and those that get further, the last to the limit; none where there is no limit. */
+  /** The initial memory, and those that get further, the last to the limit; none where there is no limit. */
   starts: Start[];
   tinyheap_version: string;
 }
