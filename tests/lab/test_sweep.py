@@ -130,6 +130,24 @@ def test_no_condition_is_blamed_for_what_differs_each_time() -> None:
     assert "(default) differ in what it writes, peak_bytes (1,000 and 2,345); outcomes cannot be compared" in said
 
 
+@pytest.mark.parametrize(
+    ("pages", "said"),
+    [
+        ({"gc=a": 4, "gc=b": 2, "gc=c": 8}, "least memory: 128 KiB, under gc=b\n"),
+        ({"gc=a": 2, "gc=b": 2, "gc=c": 8, "default": 2}, "least memory: 128 KiB, under gc=a and 2 others\n"),
+        ({"gc=a": 2, "gc=b": 2}, None),
+        ({"gc=a": 2, "gc=b": None}, None),
+        ({"module=a.wasm": 2, "module=b.wasm": 4}, None),
+    ],
+)
+def test_it_is_said_what_takes_the_least_memory_of_a_program(pages: dict[str, int | None], said: str | None) -> None:
+    passed = [Outcome(name, 1, "finished", (), 0, "x", memory_pages=taken) for name, taken in pages.items()]
+    failed = Outcome("gc=e", 1, "out of memory", (), 137, "x", memory_pages=1)
+    printed = StringIO()
+    Console(file=printed, width=1000).print(SweepTable(Sweep(Subject(Path("m")), (*passed, failed), ())))
+    assert "least memory" not in printed.getvalue() if said is None else said in printed.getvalue()
+
+
 def test_a_condition_that_changes_the_output_is_marked() -> None:
     first, same, other, failed = (
         Outcome(f"gc={name}", 1, ended, (), code, output)

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from tinyheap.lab.conditions import program_of
 from tinyheap.lab.fitting import Limit
 from tinyheap.lab.outcome import OUTPUT
 from tinyheap.report.quantities import count_text, size_text, time_text
@@ -72,8 +73,21 @@ class SweepTable:
             ended.stylize(GOOD if each.passed else BAD)
             table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
         yield table
+        yield from self._best()
         yield from self._failures()
         yield from self._comparability()
+
+    def _best(self) -> Iterator[Text]:
+        """Under which conditions a program takes the least memory, where several let it pass and they differ.
+
+        Nothing is said of pauses, which differ from run to run.
+        """
+        pages = {each.condition: each.memory_pages for each in self.sweep.outcomes if each.passed and each.memory_pages}
+        if len({program_of(condition) for condition in pages}) == 1 and len(set(pages.values())) > 1:
+            least = min(pages.values())
+            first, *others = (condition for condition, taken in pages.items() if taken == least)
+            more = f" and {counted(len(others), 'other')}" if others else ""
+            yield Text(f"\nleast memory: {size_text(least * WASM_PAGE_BYTES)}, under {printable(first)}{more}", GOOD)
 
     def _failures(self) -> Iterator[Text]:
         for each in self.sweep.outcomes:
