@@ -14,6 +14,7 @@ export function Outcomes({ lab }: { lab: LabSummary }) {
   const column = (title: string, value: (outcome: Outcome) => number | null, format: (value: number) => string, hint?: string): TableColumn =>
     ({ title, value: (row) => value(lab.rows[row]!.outcome) ?? UNKNOWN, format: known(format), hint });
   const share = (value: number) => shareText(value, 1);
+  const longest = Math.max(0, ...lab.rows.map(({ outcome }) => outcome.condition.length));
   return (
     <>
       <DataTable
@@ -21,7 +22,7 @@ export function Outcomes({ lab }: { lab: LabSummary }) {
         label="Outcomes"
         rows={lab.rows.length}
         columns={[
-          { title: "Condition", value: (row) => lab.rows[row]!.outcome.condition, text: true, rem: 20 },
+          { title: "Condition", value: (row) => lab.rows[row]!.outcome.condition, text: true, rem: Math.min(40, Math.max(12, 0.5 * longest)) },
           { title: "Ended", value: (row) => `${lab.rows[row]!.outcome.ended}${lab.rows[row]!.changes_output ? ", other output" : ""}`, text: true, rem: 12 },
           column("Peak", (each) => each.peak_bytes, sizeText, "The most that was in use at once, as far as collections saw it"),
           column("Memory", (each) => (each.memory_pages === null ? null : each.memory_pages * PAGE), sizeText),

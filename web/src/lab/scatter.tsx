@@ -14,6 +14,8 @@ const BOTTOM = 40;
 /** Of a character of a name, in pixels. */
 const CHARACTER = 6.4;
 const LINE = 14;
+/** Half of a mark's width, in pixels. */
+const MARK = 6;
 
 interface Point {
   row: number;
@@ -89,15 +91,17 @@ function Picture({ lab, points, width }: { lab: LabSummary; points: Point[]; wid
   );
 }
 
-/** The names that have room: none is on another, or beyond the edge. */
+/** The names that have room: none is on another, on a mark, or beyond the edge. */
 function named(lab: LabSummary, points: Point[], x: (value: number) => number, y: (value: number) => number, width: number) {
   const boxes: { row: number; left: number; right: number; base: number; text: string }[] = [];
+  const marks = points.map((point) => ({ row: point.row, left: x(point.x) - MARK, right: x(point.x) + MARK, base: y(point.y) + 4 }));
   for (const { row, x: size, y: length } of points) {
     const text = lab.rows[row]!.outcome.condition;
     const long = text.length * CHARACTER;
     const base = y(length) + 4;
+    const taken = [...boxes, ...marks.filter((mark) => mark.row !== row)];
     const left = [x(size) + 9, x(size) - 9 - long].find((at) =>
-      at >= LEFT && at + long <= width - 2 && boxes.every((box) => at > box.right || at + long < box.left || Math.abs(base - box.base) >= LINE));
+      at >= LEFT && at + long <= width - 2 && taken.every((box) => at > box.right || at + long < box.left || Math.abs(base - box.base) >= LINE));
     if (left !== undefined) boxes.push({ row, left, right: left + long, base, text });
   }
   return boxes;
