@@ -48,7 +48,7 @@ def extension(module: str) -> Extension:
         module,
         [str(path)],
         include_dirs=["src/tinyheap/heap"],
-        # Portable on purpose: a wheel must run on machines older than the one that built it.
+        # Portable on purpose: a wheel must run on machines older than the one that built it.  CFLAGS may choose another level.
         extra_compile_args=[] if sys.platform == "win32" or "-O" in os.environ.get("CFLAGS", "") else ["-O3"],
         optional=not KERNEL_REQUIRED,
     )
