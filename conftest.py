@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-seeds",
         type=int,
-        default=80 if needs.IN_CI else 5,
+        default=30 if needs.IN_CI else 3,
         metavar="N",
         help="how many random programs each soak test runs (default: %(default)s)",
     )
@@ -59,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, and skips slow tests in a quick run, and long ones unless they are asked for."""
+    _mark_pages(items)
     _mark_further_programs(items)
     _mark_all_but_a_share(items)
     # Workers take files in this order, and one that gets a long file last has the others wait for it.
@@ -74,6 +75,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _mark_pages(items: Iterable[pytest.Item]) -> None:
+    """Marks the tests of pages in a browser as slow, but for the first of each file."""
+    seen = set()
+    for item in items:
+        if "launch" in getattr(item, "fixturenames", ()):
+            if item.path in seen:
+                item.add_marker(pytest.mark.slow)
+            seen.add(item.path)
 
 
 def _mark_further_programs(items: Iterable[pytest.Item]) -> None:

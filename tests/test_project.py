@@ -254,6 +254,7 @@ class TestInstallation:
         assert installed.returncode != 0
         assert "'false'" in installed.stderr
 
+    @pytest.mark.slow
     def test_a_required_kernel_needs_cython(self, source: Path, tmp_path: Path, no_cython: str) -> None:
         installed = self.install(source, tmp_path / "site", PYTHONPATH=no_cython, TINYHEAP_REQUIRE_KERNEL="1")
         assert installed.returncode != 0

@@ -169,6 +169,7 @@ def test_a_marker_that_says_nothing_fails_the_test(marker: str, why: str, plain:
     result.stdout.fnmatch_lines([f"{why}*"])
 
 
+@pytest.mark.slow
 def test_a_limit_of_nothing_fails_the_test_unless_others_share_it(plain: Run) -> None:
     result = plain("""
 import pytest
@@ -189,6 +190,7 @@ class TestShared:
     result.stdout.fnmatch_lines(["this test limits a heap, and no guest was recorded: open a module with the fixture*"])
 
 
+@pytest.mark.slow
 def test_the_innermost_limit_counts(run: Run) -> None:
     result = run("""
 pytestmark = pytest.mark.heap_limit("1 KiB")
@@ -204,6 +206,7 @@ def test_shared(gofmt):
     result.stdout.fnmatch_lines(["*_ test_shared _*", "gofmt.wasm: peak 229 KiB of 1 KiB*"])
 
 
+@pytest.mark.slow
 def test_outcomes_other_than_passing_stay_what_they_are(run: Run) -> None:
     result = run("""
 pytestmark = pytest.mark.heap_limit("1 KiB")
@@ -292,6 +295,7 @@ def test_with_xdist_a_failing_test_shows_its_sites(run: Run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_without_limits_nothing_is_recorded_and_a_failing_test_shows_counts(
     run: Run, pytester: pytest.Pytester
 ) -> None:
@@ -308,6 +312,7 @@ def test_wrong(guest, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_programs_live_until_fixtures_have_ended(run: Run) -> None:
     run("""
 @pytest.fixture
@@ -323,6 +328,7 @@ def test_it(plugin):
 """).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_a_limit_of_what_cannot_be_seen_fails_the_test(
     pytester: pytest.Pytester,
 ) -> None:
@@ -373,6 +379,7 @@ def test_buffers(attach, size):
     assert len(kept(pytester.path / "kept")) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_said(run: Run, pytester: pytest.Pytester) -> None:
     (pytester.path / "file").write_text("")
     result = run("def test_it(gofmt):\n    pass\n", "--tinyheap-recordings", "file/kept")
@@ -412,6 +419,7 @@ def test_over(gofmt):
     result.stdout.fnmatch_lines(["gofmt.wasm: peak 229 KiB of 1 KiB*"])
 
 
+@pytest.mark.slow
 def test_markers_and_the_option_are_in_the_help(plain: Run) -> None:
     result = plain("", "--markers")
     result.stdout.fnmatch_lines(
@@ -426,6 +434,7 @@ def test_it_can_be_left_out(plain: Run) -> None:
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_without_the_libraries_it_says_what_to_install(pytester: pytest.Pytester) -> None:
     (pytester.path / "missing").mkdir()
     (pytester.path / "missing" / "wasmtime.py").write_text("raise ModuleNotFoundError('none here', name='wasmtime')")

@@ -34,6 +34,7 @@ def bdwgc() -> Path:
 
 
 @pytest.mark.usefixtures("kernel")
+@pytest.mark.slow
 def test_every_row_ends_as_a_json_line() -> None:
     said = CliRunner().invoke(main, ["--quick", "--n", "1", "--only", "mixed-w8-64KiB-30%"])
     assert said.exit_code == 0, said.output

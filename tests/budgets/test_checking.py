@@ -52,7 +52,7 @@ def shares(measurement: Measurement) -> dict[object, float]:
     return {each.site: each.amount for each in measurement.sites}
 
 
-@settings(max_examples=100 if needs.IN_CI else 30)
+@settings(max_examples=12 if needs.IN_CI else 4)
 @given(recordings())
 def test_memory_and_pauses_are_those_of_a_plain_loop(rows: Rows) -> None:
     with opened(rows) as recording:
@@ -140,7 +140,7 @@ def verdict(rows: Rows, quantity: Quantity, most: int) -> CheckVerdict:
     return found.verdict
 
 
-@settings(max_examples=40 if needs.IN_CI else 10)
+@settings(max_examples=12 if needs.IN_CI else 4)
 @given(recordings(), st.sampled_from([Quantity.PEAK, Quantity.ALLOCATIONS, Quantity.COLLECTOR_TIME]))
 def test_as_much_as_is_allowed_is_within_and_one_more_is_over(rows: Rows, quantity: Quantity) -> None:
     measured = value(rows, quantity).value

@@ -35,6 +35,7 @@ def written(rows: Rows, budget: Budget) -> bytes:
 
 @settings(max_examples=20)
 @given(recordings(), st.sampled_from([b"", b"peak = 1", b"pages = 1\nallocations = 3\ncollector-time = '1 s'"]))
+@pytest.mark.slow
 def test_what_check_wrote_is_what_was_measured(rows: Rows, limits: bytes) -> None:
     kept = KeptMeasurements.from_json(written(rows, Budget.from_toml(limits)))
     with opened(rows) as recording:

@@ -53,6 +53,7 @@ def test_json_has_the_fields_of_the_result() -> None:
     assert owner["object"]["stack"][-1]["function"]
 
 
+@pytest.mark.slow
 def test_a_block_of_a_best_fit_heap_goes_from_owner_to_owner(tmp_path: Path) -> None:
     place, name = tmp_path / "run.tinyheap", "sh-syntax-0.7.0"
     with Program.open(guests_modules.read(name), Grants(seed=1), gc="native", recording=place) as program:

@@ -110,6 +110,7 @@ def test_a_budget_that_is_written_is_kept_to() -> None:
     assert "allocations = 10630\n" in Path("made.toml").read_text()
 
 
+@pytest.mark.slow
 def test_the_recording_of_a_run_is_kept_where_it_is_asked_for() -> None:
     module = str(guests_modules.path("gofmt-0.4.9"))
     line = ("check", module, "--budget", "tight.toml", "--seed", "1", "--output", "kept.tinyheap")
@@ -211,6 +212,7 @@ def test_a_run_that_cannot_begin_is_an_error() -> None:
     assert "env.f" in said.stderr
 
 
+@pytest.mark.slow
 def test_a_baseline_is_run_as_the_module_is() -> None:
     """What it takes depends on its arguments: a call of one export with the same numbers."""
     grow = '(func (export "grow") (param i32) (drop (memory.grow (i32.mul (local.get 0) (i32.const {times})))))'

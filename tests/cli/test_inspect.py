@@ -59,6 +59,7 @@ def test_a_snapshot_is_written_and_inspected(gofmt: Path) -> None:
     assert "alone hold" in said.stdout
 
 
+@pytest.mark.slow
 def test_a_module_is_run_and_what_it_prints_goes_elsewhere(gofmt: Path) -> None:
     said = tinyheap("inspect", gofmt, "--seed", "1", "--json", "--", "a.go")
     assert said.exit_code == 0
@@ -84,6 +85,7 @@ def test_objects_are_explained(gofmt: Path) -> None:
     assert "65,536 bytes" in said
 
 
+@pytest.mark.slow
 def test_two_snapshots_are_compared(gofmt: Path) -> None:
     taken(gofmt, "early.core.gz", "--at", "allocation:1000")
     taken(gofmt, "late.core")
@@ -192,6 +194,7 @@ def test_a_run_that_failed_is_told_of(gofmt: Path) -> None:
     assert "the run failed" not in tinyheap("inspect", gofmt, "--json", "--", "a.go").stderr
 
 
+@pytest.mark.slow
 def test_words_are_proved_by_a_second_run(gofmt: Path) -> None:
     proof = asked(gofmt, "--prove", "--stdin", "a.go")["proof"]
     assert isinstance(proof["pointers"], int)
@@ -213,6 +216,7 @@ def test_what_is_not_served_is_not_proved() -> None:
     assert "--prove needs a module whose heap tinyheap serves" in said.stderr
 
 
+@pytest.mark.slow
 def test_files_are_written_and_nothing_else_is_printed(gofmt: Path) -> None:
     taken(gofmt, "early.core", "--at", "allocation:1000")
     taken(gofmt)

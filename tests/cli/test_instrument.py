@@ -47,6 +47,7 @@ def test_writes_the_module_and_the_script_and_says_what_it_did() -> None:
     assert "log: 2 MiB, behind the program's memory\ntimes: none; " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_module_may_be_kept_from_asking_for_the_time() -> None:
     Path("in.wasm").write_bytes(guests_modules.read("gofmt-0.4.9"))
     assert "times: from the module's import runtime.ticks" in run("instrument", "in.wasm", "-o", "a.wasm").stderr

@@ -97,6 +97,7 @@ def test_what_makes_no_sense_is_a_usage_error(words: list[str], why: str) -> Non
     assert why in " ".join(said.stderr.split())
 
 
+@pytest.mark.slow
 def test_options_of_a_run_go_to_each_run() -> None:
     said = tinyheap("lab", "spin.wasm", "--timeout", "0.1", "--env", "A=1", "--env", "B=2", "--json", "--no-driver")
     assert [each["ended"] for each in json.loads(said.stdout)["outcomes"]] == ["timed out"]
@@ -110,6 +111,7 @@ def test_a_file_of_something_else_is_said() -> None:
     assert Path("notes").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_runs_and_leaves_a_file_to_go_on_with() -> None:
     line = [sys.executable, "-m", "tinyheap", "lab", "spin.wasm", "--file", "s.duckdb", "--vary", "memory-limit=64K,1M"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -175,6 +177,7 @@ def test_what_makes_no_sense_beside_a_device_is_a_usage_error(words: list[str], 
     assert why in " ".join(said.stderr.split())
 
 
+@pytest.mark.slow
 def test_the_start_that_was_given_is_the_one_that_is_doubled() -> None:
     words = ("fit", "app.wasm", "--gc", "native", "--vary", "heap-limit=default", "--memory-limit", "1M")
     said = tinyheap(*words, "--initial-memory", "640K")
@@ -183,6 +186,7 @@ def test_the_start_that_was_given_is_the_one_that_is_doubled() -> None:
     assert "ends at 1 MiB, after 4 steps" in tinyheap(*words).stdout
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_under_a_limit_is_told_a_better_start() -> None:
     Path("dies.wasm").write_bytes(command("unreachable"))
     said = tinyheap("fit", "dies.wasm", "--memory-limit", "768K")
@@ -206,6 +210,7 @@ def test_under_a_limit_it_is_said_which_start_ends_best() -> None:
 # ---- pages, and sweeps that are there -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_there_is_shown_without_a_run() -> None:
     words = ("--file", "s.duckdb", "--vary", "memory-limit=64K,128K")
     ran = tinyheap("lab", "app.wasm", *words, "--html", "first.html")
@@ -218,6 +223,7 @@ def test_a_sweep_that_is_there_is_shown_without_a_run() -> None:
     assert json.loads(tinyheap("lab", "s.duckdb", "--json").stdout)["module"] == "app.wasm"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_there_takes_nothing_of_runs() -> None:
     tinyheap("lab", "app.wasm", "--file", "s.duckdb")
     for words, what in (
@@ -230,6 +236,7 @@ def test_a_sweep_that_is_there_takes_nothing_of_runs() -> None:
         assert f"{what} is for modules: s.duckdb is a sweep, which is not run again" in said.stderr
 
 
+@pytest.mark.slow
 def test_a_page_on_standard_output_is_all_there() -> None:
     said = tinyheap("lab", "app.wasm", "--html", "-")
     assert said.stdout.startswith("<!doctype html>")

@@ -56,6 +56,7 @@ def test_full_paths_are_there_where_they_are_asked_for(modules: Path, tmp_path: 
     assert str(debug_builds.SOURCE.parent) not in recorded(modules, tmp_path / "b.tinyheap", "whole.wasm").stderr
 
 
+@pytest.mark.slow
 def test_two_recordings_are_compared_by_line(modules: Path, tmp_path: Path) -> None:
     few, many = tmp_path / "few.tinyheap", tmp_path / "many.tinyheap"
     said("profile", modules / "whole.wasm", "-o", few, "--invoke", "tinygo_launch", "100")
@@ -82,6 +83,7 @@ def test_a_stop_names_lines(modules: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_report_shows_the_source(modules: Path, tmp_path: Path) -> None:
     recorded(modules, tmp_path / "a.tinyheap", "whole.wasm")
     shown = said("report", tmp_path / "a.tinyheap", "--source", debug_builds.SOURCE.parent).stdout
@@ -91,6 +93,7 @@ def test_a_report_shows_the_source(modules: Path, tmp_path: Path) -> None:
     assert {each["file"] for each in lines} == {"inlined.c"}
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_source(modules: Path, tmp_path: Path) -> None:
     recorded(modules, tmp_path / "a.tinyheap", "whole.wasm")
     page, plain = tmp_path / "page.html", tmp_path / "plain.html"

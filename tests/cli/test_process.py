@@ -81,6 +81,7 @@ def test_an_output_that_takes_nothing(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.slow
 def test_an_error_stream_that_takes_nothing_changes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     cases = [
@@ -97,6 +98,7 @@ def test_an_error_stream_that_takes_nothing_changes_nothing(place: str) -> None:
     assert [each.exit_code for each in ended] == [code for _, code in cases]
 
 
+@pytest.mark.slow
 def test_an_input_that_is_closed() -> None:
     (replayed, identified, ran) = forks.run(
         [(words, {0: forks.CLOSED}) for words in (["replay", "-"], ["identify", "-"], ["run", "-q", "hello.wasm"])]
@@ -106,6 +108,7 @@ def test_an_input_that_is_closed() -> None:
     assert ran.exit_code == ExitCode.DONE
 
 
+@pytest.mark.slow
 def test_what_the_encoding_lacks_is_written_as_an_escape() -> None:
     make_recording(Path("r.tinyheap"), events=300)
     query = "SELECT 'na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve' AS a"
@@ -150,7 +153,7 @@ sys.meta_path.insert(0, Interrupting())
         ("tinyheap.heap.nextfit._kernel", ["replay", "none"]),
     ],
 )
-@pytest.mark.share(3)
+@pytest.mark.share(2, in_ci=5)
 def test_while_it_starts(library: str, words: list[str]) -> None:
     ended = subprocess.run(
         tinyheap(*words, before=AT_IMPORT.format(name=library)),
@@ -216,7 +219,7 @@ def work(*_, **__):
 
 
 @pytest.mark.parametrize("swallower", SWALLOWING)
-@pytest.mark.share(2)
+@pytest.mark.share(1, in_ci=4)
 def test_an_interrupt_is_not_lost(swallower: str) -> None:
     """What it was lost to, for a minute and longer."""
     code = SWALLOWING[swallower]
@@ -274,7 +277,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
     ids=" ".join,
 )
 @pytest.mark.parametrize("after_s", [0.0, 0.3])
-@pytest.mark.share(3, in_ci=7)
+@pytest.mark.share(1, in_ci=5)
 def test_while_it_works(words: list[str], after_s: float) -> None:
     """Interrupted when the command has begun; what it wrote is whole, or not there."""
     make_recording(Path("r.tinyheap"), events=20_000)

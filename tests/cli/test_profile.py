@@ -96,7 +96,8 @@ def test_options_are_those_of_run() -> None:
 
 
 @pytest.mark.parametrize("module", ["gofmt-0.4.9", "gofmt-0.7.3", "sh-syntax-0.6.0"])
-@pytest.mark.share(1)
+@pytest.mark.slow
+@pytest.mark.share(1, in_ci=2)
 def test_a_sample_is_recorded_by_its_seed_and_marked(module: str) -> None:
     Path("a.sh").write_text("f() { echo $1; }\n" * 300)
     text = "a.sh" if module.startswith("sh") else "a.go"
@@ -120,6 +121,7 @@ def test_a_sample_is_recorded_by_its_seed_and_marked(module: str) -> None:
     assert len(found["first"]) > 20
 
 
+@pytest.mark.slow
 def test_the_last_part_of_a_run_is_kept_and_marked() -> None:
     Path("a.go").write_text(GO + "".join(f"func g{number}( x int) {{ g( x,{number} ) }}\n" for number in range(2000)))
     gofmt = guests_modules.path("gofmt-0.4.9")
@@ -247,6 +249,7 @@ LOOPING = f"""{ALLOC} (func (export "_start") (local i32)
     br 0))"""
 
 
+@pytest.mark.slow
 def test_control_c_ends_a_recording_well() -> None:
     written(module_bytes(LOOPING))
     command = [sys.executable, "-m", "tinyheap", "profile", "app.wasm"]
@@ -262,6 +265,7 @@ def test_control_c_ends_a_recording_well() -> None:
         assert recording.sql("SELECT count(*) > 0 FROM events").one() == (True,)
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_what_was_written() -> None:
     written(module_bytes(LOOPING))
     with subprocess.Popen([sys.executable, "-m", "tinyheap", "profile", "app.wasm"], stderr=subprocess.PIPE) as process:

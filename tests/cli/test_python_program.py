@@ -76,6 +76,7 @@ assert type(pickle.loads(pickle.dumps(Kept()))) is Kept
             assert recording.sql("SELECT size_bytes FROM events").fetch() == [(24,)]
 
 
+@pytest.mark.slow
 def test_options_come_before_the_program_and_a_double_dash_may_follow() -> None:
     app = written("made()(); print(sys.argv[1:])")
     result = profile("-q", "--output", "mine.db", app, "--", "-f", "--", "g")
@@ -103,7 +104,7 @@ def test_options_come_before_the_program_and_a_double_dash_may_follow() -> None:
     ],
     ids=lambda ending: ending.splitlines()[0][:24],
 )
-@pytest.mark.share(4)
+@pytest.mark.share(2, in_ci=7)
 def test_a_program_ends_as_python_ends_it(ending: str) -> None:
     app = written(ending)
     plain, result = run([app]), profile("-q", app)
@@ -114,6 +115,7 @@ def test_a_program_ends_as_python_ends_it(ending: str) -> None:
             assert recording.sql("SELECT count(*) FROM events").one()[0] in ({0, 1} if "_exit" in ending else {1})
 
 
+@pytest.mark.slow
 def test_python_ends_what_reads_no_output_any_more() -> None:
     app = written("for _ in range(100_000): print('x' * 100)")
     codes = []
@@ -126,6 +128,7 @@ def test_python_ends_what_reads_no_output_any_more() -> None:
     assert codes[0] == codes[1]
 
 
+@pytest.mark.slow
 def test_a_program_handles_control_c_itself() -> None:
     app = written("""
 import time
@@ -149,6 +152,7 @@ except KeyboardInterrupt:
     assert "recorded 2 events in app-1.tinyheap" in err
 
 
+@pytest.mark.slow
 def test_control_c_that_nobody_handles_ends_the_program_with_its_traceback() -> None:
     # Python itself loses a signal that comes just before a long sleep begins.
     app = written("import time\nmade()()\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)")
@@ -166,6 +170,7 @@ def test_control_c_that_nobody_handles_ends_the_program_with_its_traceback() -> 
     assert "recorded 1 events in app-1.tinyheap" in err
 
 
+@pytest.mark.slow
 def test_a_killed_program_leaves_what_was_written() -> None:
     app = written("once = made()\nwhile True: once()")
     with subprocess.Popen([sys.executable, "-m", "tinyheap", "profile", app]) as process:
@@ -183,6 +188,7 @@ def test_a_killed_program_leaves_what_was_written() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.slow
 def test_a_forked_program_says_nothing_of_recordings_that_are_its_parents() -> None:
     app = written("""
 import os
@@ -210,6 +216,7 @@ def test_a_program_without_instances_leaves_no_recording() -> None:
     assert not list(Path().glob("*.tinyheap"))
 
 
+@pytest.mark.slow
 def test_so_many_instances_are_recorded_as_are_asked_for() -> None:
     result = profile("--instances", "2", written("print([made()() for _ in range(4)])"))
     assert result.stdout == "[7, 7, 7, 7]\n"
@@ -247,6 +254,7 @@ def test_what_cannot_be_is_refused_before_the_program_runs() -> None:
     assert "(--output FILE, --force)" in said
 
 
+@pytest.mark.slow
 def test_recordings_are_replaced_on_request_only() -> None:
     app = written("made()()")
     assert profile(app).returncode == 0
@@ -264,6 +272,7 @@ PLUGIN = module_bytes("""(memory (export "memory") 1) (global $top (mut i32) (i3
   (func (export "release") (param i32))""")
 
 
+@pytest.mark.slow
 def test_the_example_of_a_service_is_recorded_store_by_store() -> None:
     Path("plugin.wasm").write_bytes(PLUGIN)
     example = str(Path(__file__).parents[2] / "examples" / "python_service.py")
@@ -279,6 +288,7 @@ def test_the_example_of_a_service_is_recorded_store_by_store() -> None:
     assert sum(counts) == 100
 
 
+@pytest.mark.slow
 def test_instances_are_sampled() -> None:
     result = profile("--sample", "1", written("made()()"))
     assert result.returncode == 0, result.stderr

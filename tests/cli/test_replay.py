@@ -494,6 +494,7 @@ class TestManners:
         write_trace(path, program.build())
         return path
 
+    @pytest.mark.slow
     def test_interrupt_ends_it_cleanly(self, trace: Path, endless: Path) -> None:
         with subprocess.Popen(
             process(trace, *[endless] * 50, "--engine", "model", "--json"),

@@ -79,6 +79,7 @@ def test_formats_are_listed() -> None:
     assert [line.split()[0] for line in said.stdout.splitlines()] == list(FORMATS)
 
 
+@pytest.mark.slow
 def test_two_recordings(made: Path, tmp_path: Path) -> None:
     other = make_recording(tmp_path / "other.tinyheap", events=3000, leak=False)
     said = report(made, "--against", other)
@@ -121,6 +122,7 @@ def test_a_place_that_cannot_be_written(made: Path, tmp_path: Path) -> None:
     assert "cannot be written" in said.stderr
 
 
+@pytest.mark.slow
 def test_an_export_goes_into_a_pipe(made: Path) -> None:
     command: list[str | Path] = [sys.executable, "-m", "tinyheap", "report", made, "--export", "collapsed=/dev/stdout"]
     ran = subprocess.run(command, capture_output=True, check=True, text=True, env={**os.environ, "NO_COLOR": "1"})

@@ -455,6 +455,7 @@ def test_an_interrupt_ends_a_program_that_waits_for_input(files: Path) -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_nobody_reads_the_output_any_more(files: Path) -> None:
     wasm = command("(loop " + say(64, "(i32.const 6)") + "(br 0))", head='(data (i32.const 64) "hello\\n")')
     for module, arguments in ((wasm, ()), (guests_modules.path("gofmt-0.4.9"), ("--", "long.go"))):

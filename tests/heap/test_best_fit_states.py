@@ -2,7 +2,7 @@
 
 An oracle over tuples (`best_fit_oracle`) says what the states are and what becomes of them; an engine is put into each by its
 bytes.  Heaps of eight blocks have 149,556 states, and growth adds none.  A quick run takes those of five, and samples of larger
-ones; CI a 32nd of those of eight; `--long` all of them, in shares.
+ones; CI larger samples; `--long` all of eight, in shares.
 A state of seven blocks takes 0.7 ms with the kernel and 1.8 with the model.
 """
 
@@ -129,12 +129,10 @@ def test_every_operation_on_states_of_larger_heaps(kind: Kind, blocks: int, stri
     heap.bench.close()
 
 
-@pytest.mark.parametrize(
-    "share", [pytest.param(share, marks=pytest.mark.long if share else pytest.mark.slow) for share in range(SHARES)]
-)
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("kind", BEST_FIT_KINDS, ids=kind_id)
+@pytest.mark.long
 def test_every_operation_on_every_state_of_eight_blocks(kind: Kind, share: int) -> None:
-    """With `--long` all of them; CI takes the first share."""
     states = states_of(8)
     assert len(states) == STATES[8]
     heap = TinyHeap(kind, 8)
@@ -143,7 +141,9 @@ def test_every_operation_on_every_state_of_eight_blocks(kind: Kind, share: int) 
     heap.bench.close()
 
 
-@pytest.mark.parametrize("blocks", [2, 3, 4, 5, 6, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "blocks", [2, 3, 4, 5, pytest.param(6, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.long)]
+)
 def test_growth_reaches_no_other_state(blocks: int) -> None:
     """What is added behind a smaller heap, in whatever state, is a state that the larger one reaches by itself."""
     known = set(reachable(blocks))

@@ -613,5 +613,5 @@ def everywhere(heaps: list[Heap]) -> Iterator[None]:
 
 TestObjectGraphs = ObjectGraphs.TestCase
 TestObjectGraphs.settings = settings(
-    max_examples=250 if needs.IN_CI else 50, stateful_step_count=60 if needs.IN_CI else 40, deadline=None
+    max_examples=80 if needs.IN_CI else 15, stateful_step_count=60 if needs.IN_CI else 40, deadline=None
 )

@@ -253,5 +253,5 @@ def pick_of(twin: Twin, pick: int) -> int:
 
 TestReentry = Reentry.TestCase
 TestReentry.settings = settings(
-    max_examples=150 if needs.IN_CI else 30, stateful_step_count=60 if needs.IN_CI else 30, deadline=None
+    max_examples=50 if needs.IN_CI else 12, stateful_step_count=60 if needs.IN_CI else 30, deadline=None
 )

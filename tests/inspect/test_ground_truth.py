@@ -119,7 +119,8 @@ def test_tasks_that_wait_for_ever_hold_their_stacks_and_what_these_hold(heap: In
         assert path.steps[-1].offset == 800, "a word of the stack"
 
 
-@pytest.mark.share(1)
+@pytest.mark.slow
+@pytest.mark.share(1, in_ci=1)
 def test_what_was_lent_to_the_host_is_held_by_it(nameless: Inspection) -> None:
     graph = nameless.graph
     lent = [each for each in range(len(graph)) if graph.blocks[each] == (LENT_BYTES + 15) // 16]

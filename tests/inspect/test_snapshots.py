@@ -92,6 +92,7 @@ def test_garbage_is_what_the_next_collection_frees(name: str) -> None:
     assert sum(map(len, watcher.left.values())) > 100
 
 
+@pytest.mark.slow
 def test_words_that_the_mark_stack_overwrites_are_not_seen() -> None:
     """A goroutine's stack is an object, and the collector's own frames lie on it while it is scanned."""
     name = "gofmt-0.4.9"
@@ -154,6 +155,7 @@ def test_a_stack_is_named_by_the_functions_whose_frames_it_has() -> None:
         assert names & {frame.name for frame in snapshot.frames}
 
 
+@pytest.mark.slow
 def test_memory_that_nobody_described_is_recognized_by_its_module() -> None:
     name = "gofmt-0.4.9"
     with Program.open(guests_modules.path(name), Grants(seed=1)) as program:
@@ -207,6 +209,7 @@ def test_a_damaged_record_is_refused() -> None:
         Inspection.of(snapshot)
 
 
+@pytest.mark.slow
 def test_a_core_dump_that_another_tool_wrote_is_inspected() -> None:
     """In the layout of wasmtime's: no names, the stack pointer among the globals, frames with values, another memory first."""
     name = "gofmt-0.4.9"

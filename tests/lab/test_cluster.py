@@ -76,6 +76,7 @@ def rows(file: str) -> list[tuple[object, ...]]:
 # ---- the same as on one machine ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_outcomes_are_those_of_one_machine(address: str) -> None:
     shutil.copy(guests_modules.path("gofmt-0.4.9"), "gofmt.wasm")
     shutil.copy(SOURCE, "a.go")
@@ -185,6 +186,7 @@ def test_what_answers_nothing_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -
             sweep(HELLO_SUBJECT, grid({}), cluster=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
 
 
+@pytest.mark.slow
 def test_a_program_that_workers_cannot_import_is_said() -> None:
     script = """
 from pathlib import Path
@@ -209,6 +211,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_leaves_a_file_to_go_on_with(folder: Path) -> None:
     (folder / "scheduler.py").write_text(SCHEDULER)
     with subprocess.Popen([sys.executable, "scheduler.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -231,7 +234,9 @@ def test_a_scheduler_that_dies_leaves_a_file_to_go_on_with(folder: Path) -> None
 # ---- workers that die -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kills", [pytest.param(2, id="two"), pytest.param(20, id="twenty", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "kills", [pytest.param(2, id="two", marks=pytest.mark.slow), pytest.param(20, id="twenty", marks=pytest.mark.long)]
+)
 def test_killed_workers_lose_and_double_nothing(kills: int, workers: LocalCluster) -> None:
     moments, is_over, left = random.Random(kills), threading.Event(), list(range(kills))
 
@@ -274,6 +279,7 @@ def test_a_condition_that_kills_its_workers_is_a_result_and_no_other_is(folder: 
 # ---- sweeps that end --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_where_it_was(address: str) -> None:
     seen: list[Outcome] = []
 
@@ -312,6 +318,7 @@ def soon(session: int, is_it: Callable[[list[str]], bool]) -> bool:
 
 @pytest.mark.parametrize("words", [("--jobs", "2"), ("--cluster", "local:2")], ids=["jobs", "cluster"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+@pytest.mark.slow
 def test_no_process_outlives_its_sweep(words: tuple[str, ...], number: signal.Signals) -> None:
     line = [sys.executable, "-m", "tinyheap", "lab", "spin.wasm", "--file", "s.duckdb", "--vary", "memory-limit=64K,1M"]
     with subprocess.Popen(
@@ -346,6 +353,7 @@ def test_the_command_runs_on_a_cluster(address: str) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_away_ends_the_command() -> None:
     said = CliRunner().invoke(cli.main, ["lab", "app.wasm", "--cluster", "nowhere"])
     assert said.exit_code == ExitCode.CANNOT_READ

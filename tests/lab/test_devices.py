@@ -92,6 +92,7 @@ def test_on_a_board_the_stack_is_no_room_for_a_trace() -> None:
     assert (found.size_bytes, found.passed) == (14 * KIB, True)
 
 
+@pytest.mark.slow
 def test_a_module_is_run_in_the_pages_that_a_device_has() -> None:
     subject = Subject(guests_modules.path("gofmt-0.4.9"), (str(SOURCE),), ("--seed=1",))
     (small,) = fit_device(subject, device_named("pico"))

@@ -60,7 +60,7 @@ def comparable(outcomes: tuple[Outcome, ...]) -> list[list[Any]]:
         ("--collector=best-fit-front", "--gc-every=99"),
     ],
 )
-@pytest.mark.share(2)
+@pytest.mark.share(1, in_ci=3)
 def test_an_outcome_has_the_statistics_of_the_command(options: tuple[str, ...], gofmt: Subject, tmp_path: Path) -> None:
     place = tmp_path / "run.json"
     line = [sys.executable, "-m", "tinyheap", "run", *gofmt.options, *options, f"--json={place}", str(gofmt.module)]
@@ -107,6 +107,7 @@ def test_outcomes_come_in_the_order_of_the_conditions_whoever_is_first(gofmt: Su
     assert comparable(found.outcomes) == comparable(sweep(gofmt, conditions).outcomes)
 
 
+@pytest.mark.slow
 def test_a_program_that_is_not_deterministic_is_seen(tmp_path: Path) -> None:
     subject = written(tmp_path, DICE)
     assert [each.name for each in sweep(subject, grid({})).differences] == ["output_sha256"]
@@ -173,6 +174,7 @@ def test_what_cannot_be_run_is_an_outcome(tmp_path: Path) -> None:
 # ---- the file ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
     subject, conditions, place = written(tmp_path, HELLO), grid({"memory-limit": "64K..512K/x2"}), tmp_path / "s.duckdb"
     seen: list[Outcome] = []
@@ -195,6 +197,7 @@ def test_a_sweep_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> No
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_a_file_is_of_one_sweep(tmp_path: Path) -> None:
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
     sweep(subject, grid({}), file=place)
@@ -205,6 +208,7 @@ def test_a_file_is_of_one_sweep(tmp_path: Path) -> None:
         sweep(Subject(subject.module), grid({}), file=place)
 
 
+@pytest.mark.slow
 def test_a_file_of_before_columns_were_added_goes_on(tmp_path: Path) -> None:
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
     before = sweep(subject, grid({}), file=place)
@@ -215,6 +219,7 @@ def test_a_file_of_before_columns_were_added_goes_on(tmp_path: Path) -> None:
     assert comparable(after.outcomes[:1]) == comparable(before.outcomes)
 
 
+@pytest.mark.slow
 def test_a_file_goes_on_with_the_same_modules_and_inputs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"

@@ -73,7 +73,7 @@ def time_of(rows: Rows, event_id: int) -> int:
     return times.get(event_id, rows.time_ns if event_id > rows.events else 0)
 
 
-@settings(max_examples=30 if needs.IN_CI else 10)
+@settings(max_examples=12 if needs.IN_CI else 4)
 @given(called())
 def test_costs_are_those_of_a_plain_loop(rows: Rows) -> None:
     with opened(rows) as recording:
@@ -164,7 +164,7 @@ def test_calls_that_warm_up_are_left_out() -> None:
     assert (few.collections, few.can_tell, few.enough_at) == (9, False, None)
 
 
-@settings(max_examples=30 if needs.IN_CI else 10)
+@settings(max_examples=12 if needs.IN_CI else 4)
 @given(called(), st.integers(0, 4))
 def test_what_a_call_allocates_by_site_is_what_a_plain_loop_finds(rows: Rows, after: int) -> None:
     with opened(rows) as recording:

@@ -33,7 +33,7 @@ def check(recording: Recording, again: Recording) -> None:
     assert found.deepest == StackTree.of(again).deepest()
 
 
-@settings(max_examples=30 if needs.IN_CI else 10)
+@settings(max_examples=12 if needs.IN_CI else 4)
 @given(recordings())
 @pytest.mark.slow
 def test_the_first_of_all_sites(rows: Rows) -> None:

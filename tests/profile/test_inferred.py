@@ -90,6 +90,7 @@ def test_deaths_that_cannot_be_are_refused(death: tuple[int, int]) -> None:
         profile.totals(recording)
 
 
+@pytest.mark.slow
 def test_every_medium_says_that_it_is_an_upper_bound(tmp_path: Path) -> None:
     rows, _ = made()
     console = Console(file=io.StringIO(), width=160, record=True)

@@ -204,6 +204,7 @@ def suspected(series: list[list[int]]) -> list[int]:
     return [at for at, each in enumerate(series) if growth_of(each, range(len(each)), sites)]
 
 
+@pytest.mark.slow
 def test_sites_in_a_random_order_are_seldom_accused() -> None:
     """In one run of 20, at most, by `BY_CHANCE`; more than 8 of 50 would then come once in a thousand times."""
     seeds = 50
@@ -218,6 +219,7 @@ def test_a_leak_is_found_among_many_sites_that_vary(seed: int) -> None:
     assert 77 in suspected(series)
 
 
+@pytest.mark.slow
 def test_ten_collections_do_not_tell_a_leak_from_many_sites_that_vary() -> None:
     """With advice that is followed they are told apart."""
     rows = noisy(10)

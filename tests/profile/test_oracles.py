@@ -17,7 +17,7 @@ from tinyheap.profile import FlameGraph, Measure
 from tinyheap.profile.leaks import later_of, trend
 from tinyheap.profile.pausing import utilizations, windows_ns
 
-EXAMPLES = settings(max_examples=30 if needs.IN_CI else 10)
+EXAMPLES = settings(max_examples=10 if needs.IN_CI else 4)
 """Each asks a database some dozens of questions."""
 
 

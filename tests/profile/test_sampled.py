@@ -129,6 +129,7 @@ def test_where_all_was_recorded_nothing_has_an_error() -> None:
     assert totals.allocations == len(rows.births)
 
 
+@pytest.mark.slow
 def test_every_medium_says_that_it_is_an_estimate(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=160, record=True)
     with opened(made()) as recording:

@@ -99,6 +99,7 @@ def said(rows: Rows) -> tuple[profile.LeakSuspects, str, str]:
     return suspects, verdict(calls.trend), " ".join(console.export_text().split())
 
 
+@pytest.mark.slow
 def test_a_leak_is_told_from_garbage_that_waits_in_a_growing_heap() -> None:
     suspects, calls, text = said(service(leak_bytes=100))
     assert suspects.are_turnovers
@@ -135,7 +136,7 @@ def test_a_recording_that_infers_no_deaths_knows_no_growth() -> None:
 
 
 @pytest.mark.parametrize("frees", [True, False], ids=["frees", "forgets"])
-@pytest.mark.share(1)
+@pytest.mark.slow
 def test_a_real_host_that_forgets_is_told_from_one_that_frees(tmp_path: Path, frees: bool) -> None:
     evaluated = runpy.run_path(str(FLAGS))["evaluated"]
     path, module = tmp_path / "native.tinyheap", guests_modules.path("gofeatureflag-1.1.0")

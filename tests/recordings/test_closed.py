@@ -227,6 +227,7 @@ def test_a_writer_that_is_forgotten_ends_its_thread(tmp_path: Path) -> None:
         assert recording.run.events >= 300
 
 
+@pytest.mark.slow
 def test_nothing_of_duckdbs_is_kept_by_what_is_closed(path: Path, tmp_path: Path) -> None:
     gc.collect()
     before = len(connections())

@@ -19,7 +19,7 @@ import needs
 from recordings_made import Shape, make_recording, make_run
 from tinyheap.recordings.store import RecordingStore
 
-FILES = 50 if needs.IN_CI else 6
+FILES = 20 if needs.IN_CI else 6
 """Of each kind of damage."""
 READ = """
 import sys
@@ -136,6 +136,7 @@ def test_a_log_that_ends_anywhere_is_read_up_to_there(tmp_path: Path, open_still
     assert read_all(paths) == ["ok"] * FILES
 
 
+@pytest.mark.slow
 def test_damage_that_its_checksums_do_not_show(tmp_path: Path, closed: bytes) -> None:
     """Checksums do not protect against intent: the content is damaged, and the checksums are made to match."""
     files = [bytearray(closed) for _ in range(FILES)]

@@ -173,6 +173,7 @@ def check_deaths(whole: Recording, part: Recording, kept: LastPart) -> None:
             assert each.series_bytes == series[each.site.id][kept.cut_collections :]
 
 
+@pytest.mark.slow
 def test_a_leak_is_found_in_the_last_part(tmp_path: Path) -> None:
     shape = Shape(events=20_000, batch_events=500)
     with Recording.open(part_of(tmp_path, Last(batches=20), shape)) as part:

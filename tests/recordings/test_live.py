@@ -319,6 +319,7 @@ def on_terminal(arguments: list[str | Path], stdout: Path | None = None) -> tupl
     return run.returncode, sent.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_output_comes_behind_the_screen(source: Path) -> None:
     exit_code, sent = on_terminal(["--", source])
     assert exit_code == 0

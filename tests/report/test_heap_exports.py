@@ -110,6 +110,7 @@ def assert_same(shown: dict[int, Shown], named: NamedGraph) -> None:
 # Each example starts DevTools' code anew.
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=known_heaps(finalizers=True))
+@pytest.mark.slow
 def test_devtools_comes_to_the_same_sizes_and_retainers(code: Path, known: KnownHeap, tmp_path: Path) -> None:
     named = NamedGraph(graph_of(known.heap, known.table()))
     assert_same(shown_by_devtools(code, named, tmp_path), named)
@@ -141,6 +142,7 @@ def test_devtools_shows_the_names_of_words(code: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_a_million_objects_are_written_in_seconds_and_opened(code: Path, tmp_path: Path) -> None:
     named = NamedGraph(million_objects())
     begun_s, file = time.process_time(), tmp_path / "million.heapsnapshot"

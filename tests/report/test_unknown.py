@@ -191,6 +191,7 @@ def test_a_form_of_one_measure_is_not_written_where_that_is_not_known(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_comparison_says_what_one_side_does_not_know(both: tuple[Recording, Recording]) -> None:
     served = heard()
     served.source, served.collector = "kernel", "conservative"

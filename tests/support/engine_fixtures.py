@@ -119,5 +119,7 @@ def make_finalizing(request: pytest.FixtureRequest) -> Iterator[MakeHeap]:
 
 @pytest.fixture
 def stride(request: pytest.FixtureRequest) -> int:
-    """Every so many patterns are tried: all of them in CI, a sample in a quick run."""
-    return 1 if request.config.getoption("--slow") else 23
+    """Every so many patterns are tried: all of them with ``--long``, a sample in CI, a smaller one in a quick run."""
+    if request.config.getoption("--long"):
+        return 1
+    return 5 if request.config.getoption("--slow") else 23

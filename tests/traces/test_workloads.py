@@ -137,6 +137,7 @@ def ranges_of(name: str) -> list[int]:
     return [blocks for _, blocks in played.ranges]
 
 
+@pytest.mark.slow
 def test_free_lists_of_many_lengths_and_of_one() -> None:
     walked = ranges_of("walks")
     assert set(walked) >= set(range(1, 21))

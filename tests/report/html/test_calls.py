@@ -62,6 +62,7 @@ def test_too_few_calls_are_neither_good_nor_bad(shown: Show) -> None:
     expect(page.locator("#calls .verdict.unknown")).to_contain_text("too few to tell whether it grows")
 
 
+@pytest.mark.slow
 def test_a_program_that_runs_once_shows_nothing_of_it(page: Page) -> None:
     expect(page.locator("#leaks")).to_be_visible()
     expect(page.locator("#calls")).to_have_count(0)

@@ -145,12 +145,14 @@ def test_objects_but_no_collection_no_sample_no_stack_no_heap(opened: Callable[[
     expect(page.locator(".details")).to_contain_text("No call stack is known")
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_says_so(opened: Callable[[Path], Page], tmp_path: Path) -> None:
     page = opened(recordings_made.make_recording(tmp_path / "killed.tinyheap", events=1200, state=None))
     expect(page.locator(".badge")).to_have_text("ended early")
     expect(page.locator(".problem")).to_contain_text("This recording ends early: its writer was")
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_says_why(opened: Callable[[Path], Page], tmp_path: Path) -> None:
     file = tmp_path / "failed.tinyheap"
     recordings_made.make_recording(file, events=1200, state="failed", error="unreachable in main.parse", exit_code=134)
@@ -159,6 +161,7 @@ def test_a_run_that_failed_says_why(opened: Callable[[Path], Page], tmp_path: Pa
     expect(page.locator(".problem")).to_have_text("unreachable in main.parse")
 
 
+@pytest.mark.slow
 def test_too_many_objects_are_thinned_and_the_page_says_so(
     opened: Callable[[Path], Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

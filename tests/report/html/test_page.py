@@ -500,6 +500,7 @@ class TestHistory:
         expect(page.get_by_role("searchbox", name="Search functions")).to_have_value("")
         expect(functions).to_have_value("")
 
+    @pytest.mark.alone
     def test_a_way_through_the_run_is_one_step(self, page: Page) -> None:
         entries, start = page.evaluate("history.length"), chosen(page, "t")
         for _ in range(8):

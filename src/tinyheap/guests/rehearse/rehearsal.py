@@ -252,19 +252,23 @@ class _Learner:
     def _learn(self, scene: Scene, tracer: Tracer, stale: Sequence[int]) -> None:
         memory, stack_pointer, geometry = self._guest.memory, scene.stack_pointer, scene.engine.geometry
         window = memory[stack_pointer - WINDOW_WORDS * WORD_BYTES : stack_pointer].cast("I")[::-1]
-        left = [
-            Left((index + 1) * WORD_BYTES, value, value == before, tracer.values, stack_pointer, geometry)
-            for index, (value, before) in enumerate(zip(window, stale, strict=True))
-        ]
+        touched = {index for index, (value, before) in enumerate(zip(window, stale, strict=True)) if value != before}
+
+        def left(index: int) -> Left:
+            is_untouched = index not in touched
+            return Left((index + 1) * WORD_BYTES, window[index], is_untouched, tracer.values, stack_pointer, geometry)
+
         self._trials[tracer.case] += 1
         known = self._known.get(tracer.case)
         if known is None:
-            self._known[tracer.case] = [each.begin() for each in left]
+            self._known[tracer.case] = [left(index).begin() for index in range(WINDOW_WORDS)]
             return
-        size = sum(each.size for each in known)
-        for each, explanation in zip(left, known, strict=True):
-            each.narrow(explanation)
-        is_steady = sum(each.size for each in known) == size
+        # Most words are never touched, and there are thousands of trials.
+        again = [index for index, each in enumerate(known) if not each.is_untouched or index in touched]
+        size = sum(known[index].size for index in again)
+        for index in again:
+            left(index).narrow(known[index])
+        is_steady = sum(known[index].size for index in again) == size
         self._steady[tracer.case] = self._steady[tracer.case] + 1 if is_steady else 0
 
     def _seen_once(self, *, in_task: bool, freed: int) -> set[int]:
