@@ -92,6 +92,7 @@ def test_outcomes_are_those_of_one_machine(address: str) -> None:
     assert comparable(sweep(subject, conditions, cluster="local:2").outcomes) == comparable(here.outcomes)
 
 
+@pytest.mark.slow
 def test_modules_and_standard_inputs_vary(address: str) -> None:
     Path("other.wasm").write_bytes(command(say(64, "(i32.const 4)"), head='(data (i32.const 64) "bye\\n")'))
     Path("in").write_text("text")
@@ -110,6 +111,7 @@ def test_modules_and_standard_inputs_vary(address: str) -> None:
     assert comparable(there.outcomes) == comparable(sweep(HELLO_SUBJECT, conditions).outcomes)
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_nothing_of_a_sweep_that_is_over(address: str) -> None:
     sweep(HELLO_SUBJECT, grid({}), cluster=address)
     with Client(address, set_as_default=False) as client:
@@ -159,6 +161,7 @@ def test_a_varied_module_that_is_not_there_is_said() -> None:
         sweep(HELLO_SUBJECT, grid({"module": "none.wasm"}))
 
 
+@pytest.mark.slow
 def test_a_worker_of_another_version_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "__version__", "0.0.1")
     with pytest.raises(ClusterError, match=r"it has tinyheap .*, and not 0\.0\.1 as the sweep"):
@@ -343,6 +346,7 @@ def test_jobs_are_those_of_this_machine() -> None:
         sweep(HELLO_SUBJECT, [Condition()], jobs=2, cluster="local")
 
 
+@pytest.mark.slow
 def test_the_command_runs_on_a_cluster(address: str) -> None:
     words = ["lab", "app.wasm", "--vary", "module=default,spin.wasm", "--cluster", address, "--timeout", "0.1"]
     said = CliRunner().invoke(cli.main, words)
