@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts files with slow tests first, and skips slow tests in a quick run, and long ones unless they are asked for."""
     _mark_pages(items)
+    _mark_documentation(items)
     _mark_further_programs(items)
     _mark_all_but_a_share(items)
     # Workers take files in this order, and one that gets a long file last has the others wait for it.
@@ -85,6 +86,13 @@ def _mark_pages(items: Iterable[pytest.Item]) -> None:
             if item.path in seen:
                 item.add_marker(pytest.mark.slow)
             seen.add(item.path)
+
+
+def _mark_documentation(items: Iterable[pytest.Item]) -> None:
+    """Marks the examples of all pages but the README as slow."""
+    for item in items:
+        if item.path.suffix == ".md" and item.path.name != "README.md":
+            item.add_marker(pytest.mark.slow)
 
 
 def _mark_further_programs(items: Iterable[pytest.Item]) -> None:

@@ -155,6 +155,7 @@ except ImportError as error:
         assert re.fullmatch(rf"\w+ {re.escape(reason)}: pip install 'tinyheap\[{extra}\]'", message)
 
     @pytest.mark.parametrize("library", ["numpy", "duckdb"])
+    @pytest.mark.share(1)
     def test_a_run_that_cannot_be_recorded_is_refused_before_it_begins(self, library: str, tmp_path: Path) -> None:
         program = f"""
 from tinyheap import MissingLibraryError, Program

@@ -169,6 +169,7 @@ class TestCommandLine:
         assert not HEAVY_MODULES & set(result.stderr.split())
 
     @pytest.mark.parametrize("name", cli.COMMANDS)
+    @pytest.mark.share(3)
     def test_every_command_loads_and_explains_itself(self, name: str) -> None:
         extra = cli.COMMANDS[name].extra
         for requirement in brought_by(extra) if extra else []:

@@ -36,6 +36,7 @@ def test_the_vectors_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.share(20)
 def test_it_does_what_the_original_did(name: str, tmp_path: Path) -> None:
     expected = json.loads((VECTORS / f"{name}.json").read_bytes())
     newer = VECTORS.parent / "traces" / f"{name}.trace.gz"
@@ -51,6 +52,7 @@ def test_it_does_what_the_original_did(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precise", [False, True])
 @pytest.mark.parametrize("word_bytes", [2, 4, 8])
 @pytest.mark.parametrize("name", [name for name, workload in WORKLOADS.items() if not workload.has_finalizers])
+@pytest.mark.share(20)
 def test_it_does_what_our_engine_does(name: str, word_bytes: int, precise: bool, tmp_path: Path) -> None:
     program = generate(name, WorkloadOptions(heap_bytes=32 * KIB, word_bytes=word_bytes, steps=2000, precise=precise))
     write_trace(tmp_path / "t", program)

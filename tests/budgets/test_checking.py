@@ -224,6 +224,7 @@ def test_a_run_that_did_not_pass_is_within_no_budget() -> None:
 
 
 @pytest.mark.parametrize("margin", [Fraction(0), Fraction(1, 10), Fraction(3)])
+@pytest.mark.slow
 def test_a_run_is_within_the_budget_that_was_made_of_it(margin: Fraction, tmp_path: Path) -> None:
     path = make_recording(tmp_path / "made.tinyheap", events=1000)
     with Recording.open(path) as recording:

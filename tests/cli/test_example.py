@@ -15,6 +15,7 @@ from tinyheap.recordings.recording import Recording
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gofmt.tinyheap"
 
 
+@pytest.mark.slow
 def test_it_is_reported_without_anything_else(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     result = CliRunner().invoke(main, ["report", str(EXAMPLE), "--html", str(page)])

@@ -191,6 +191,7 @@ class TestExpectations:
 
     @pytest.mark.parametrize("path", VALUES, ids=lambda path: "-".join(map(str, path)))
     @pytest.mark.parametrize("options", [[], ["--json"]], ids=["screen", "json"])
+    @pytest.mark.share(20)
     def test_any_changed_value_is_found(
         self,
         expectation: JsonObject,

@@ -130,6 +130,7 @@ def test_an_export_goes_into_a_pipe(made: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.share(1)
 def test_a_real_program(width: int, tmp_path: Path) -> None:
     """gofmt: what it allocates most is its output, and what its stacks begin with is the formatter."""
     (tmp_path / "a.go").write_text(GO)

@@ -303,6 +303,7 @@ def test_the_heap_is_drawn(files: Path) -> None:
 
 @pytest.mark.parametrize("name", ["gofmt-0.7.3", "micropython-1.27.0"])
 @pytest.mark.parametrize("option", [("--gc", "leaking"), ("--verify",), ("--engine", "kernel"), ("--heap-limit", "1M")])
+@pytest.mark.share(3)
 def test_a_heap_that_is_not_served_takes_no_options(files: Path, name: str, option: tuple[str, ...]) -> None:
     said = run(guests_modules.path(name), *option, "--", "a.go")
     if name == "gofmt-0.7.3" and option[0] == "--gc":

@@ -95,6 +95,7 @@ def heap(make_heap: MakeHeap, memory: bytearray) -> Heap:
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=without_address)
+@pytest.mark.share(200)
 def test_no_numbers(heap: Heap, memory: bytearray, name: str, value: object) -> None:
     with unchanged(memory, heap), pytest.raises(InvalidTypeError, match=r"invalid \w+ .*: expected a whole number"):
         NUMBERS[name](heap, value)
@@ -103,6 +104,7 @@ def test_no_numbers(heap: Heap, memory: bytearray, name: str, value: object) -> 
 
 @pytest.mark.parametrize("name", [name for name in NUMBERS if name not in WORDS])
 @pytest.mark.parametrize("value", BEYOND, ids=BEYOND_IDS)
+@pytest.mark.share(200)
 def test_numbers_beyond_all_bounds(heap: Heap, memory: bytearray, name: str, value: int) -> None:
     with unchanged(memory, heap), pytest.raises((InvalidSizeError, InvalidAddressError)) as caught:
         NUMBERS[name](heap, value)

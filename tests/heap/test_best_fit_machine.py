@@ -221,6 +221,7 @@ class FinalizingHeap(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", FINALIZING_KINDS, ids=kind_id)
+@pytest.mark.share(1)
 def test_finalizers_in_any_order(kind: Kind) -> None:
     machine = type("Machine", (FinalizingHeap,), {"kind": kind})
     run_state_machine_as_test(machine)

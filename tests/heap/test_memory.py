@@ -295,6 +295,7 @@ class TestClosing:
         with pytest.raises(HeapError, match="this heap is closed"):
             use(heap)
 
+    @pytest.mark.slow
     def test_one_that_is_forgotten_in_a_cycle_lets_go_first(
         self, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
     ) -> None:

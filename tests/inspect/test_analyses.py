@@ -130,6 +130,7 @@ def linked(heap: Heap, count: int, first: int = 0) -> int:
 
 
 @pytest.mark.parametrize("collector", COLLECTORS)
+@pytest.mark.share(1)
 def test_a_list_of_12000_accumulates_where_it_begins(collector: Collector) -> None:
     heap = Heap(1 << 21, word_bytes=4, collector=collector)
     first = linked(heap, 12_000)

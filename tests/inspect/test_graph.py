@@ -42,6 +42,7 @@ def edges_of(graph: HeapGraph) -> dict[int, set[tuple[int, int]]]:
 @engines
 @pytest.mark.property
 @given(known=known_heaps())
+@pytest.mark.share(1)
 def test_objects_and_references_are_those_that_were_made(engine: str, known: KnownHeap) -> None:
     graph = graph_of(known.heap, known.table(), engine)
     geometry = known.heap.geometry
@@ -61,6 +62,7 @@ def test_objects_and_references_are_those_that_were_made(engine: str, known: Kno
 @engines
 @pytest.mark.property
 @given(known=known_heaps(finalizers=True))
+@pytest.mark.share(1)
 def test_garbage_is_what_the_next_collection_frees(engine: str, known: KnownHeap) -> None:
     graph = graph_of(known.heap, known.table(), engine)
     before = {found.address for found in known.heap.objects()}

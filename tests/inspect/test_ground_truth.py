@@ -69,6 +69,7 @@ def below(graph: HeapGraph, first: int, blocks: int) -> list[int]:
     return found
 
 
+@pytest.mark.share(1)
 def test_a_registry_that_grows_is_where_entries_accumulate(heap: Inspection) -> None:
     slots = held_by(heap, "registry")
     place = accumulation(heap.named, slots)
@@ -132,6 +133,7 @@ def test_what_was_lent_to_the_host_is_held_by_it(nameless: Inspection) -> None:
     assert others <= {Verdict.PROGRAM, Verdict.HOST}
 
 
+@pytest.mark.share(1)
 def test_types_say_the_same(heap: Inspection) -> None:
     found = {each.group: each for each in overview(heap).groups}
     assert heap.named.typed is not None

@@ -95,6 +95,7 @@ def proof_of(runs: Runs) -> Proof:
     return prove(*runs)
 
 
+@pytest.mark.share(1)
 def test_what_only_numbers_keep_is_what_no_pointer_reaches(runs: Runs) -> None:
     inspection, _ = runs
     proof = proof_of(runs)

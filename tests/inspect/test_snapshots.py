@@ -235,6 +235,7 @@ def test_a_core_dump_that_another_tool_wrote_is_inspected() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 def test_damaged_dumps_are_refused_or_inspected(seed: int) -> None:
     """Whatever a dump says of its heap, an answer or a typed error comes of it."""
     random = Random(seed)

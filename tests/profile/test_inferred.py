@@ -32,6 +32,7 @@ def weighed(births: list[Birth]) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.share(1)
 def test_what_lives_is_what_was_not_seen_dead(seed: int) -> None:
     rows, lives = made(seed)
     at_end = living(lives, rows.events)

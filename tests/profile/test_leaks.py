@@ -76,6 +76,7 @@ def test_a_leak_is_found_and_a_steady_cache_is_not_accused(collections: int, see
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_a_program_without_a_leak_has_no_suspect(seed: int) -> None:
     assert suspects(Program(seed).run(60, leaked_bytes=0)) == {}
 

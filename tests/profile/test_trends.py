@@ -67,6 +67,7 @@ def one_site(sizes: Sequence[int], kept: Sequence[int], *, after: int = 0) -> Ro
         ((48,), (0,), "one object of 48 bytes", False),
     ],
 )
+@pytest.mark.share(6)
 def test_a_trend_in_words(sizes: Sequence[int], kept: Sequence[int], explanation: str, is_telling: bool) -> None:
     trend = trend_of(one_site(sizes, kept))
     assert (trend.explanation, trend.is_telling) == (explanation, is_telling)

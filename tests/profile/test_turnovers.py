@@ -44,6 +44,7 @@ def ends_of(lives: list[tuple[Birth, int | None]], events: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.share(3)
 def test_what_outlives_a_turnover_is_what_a_loop_finds(seed: int) -> None:
     rows, lives = made(seed, count=400)
     ends = ends_of(lives, rows.events)

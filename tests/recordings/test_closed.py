@@ -100,6 +100,7 @@ def test_it_is_closed_where_only_duckdb_was_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("analysis", ANALYSES, ids=lambda each: each.__name__)
+@pytest.mark.share(6)
 def test_every_analysis_says_so(closed: Recording, analysis: Callable[..., object]) -> None:
     arguments: list[Any] = [closed if each.annotation == "Recording" else 1 for each in required(analysis)]
     assert is_closed(closed, lambda: analysis(*arguments))
@@ -125,6 +126,7 @@ def test_every_report_says_so(closed: Recording) -> None:
 
 
 @pytest.mark.parametrize("method", OF_ROWS)
+@pytest.mark.share(6)
 def test_rows_that_were_not_fetched_say_so(path: Path, method: str) -> None:
     with Recording.open(path) as recording:
         rows = recording.frame("events")
@@ -197,6 +199,7 @@ for batch in made.batches:
 
 
 @pytest.mark.parametrize("end", ["", "del writer", "keep = [writer]; keep.append(keep); del writer", "1 / 0"])
+@pytest.mark.slow
 def test_a_writer_that_was_forgotten_leaves_all_that_it_was_handed_and_no_words(tmp_path: Path, end: str) -> None:
     """Its thread may not outlive the interpreter's objects, of which it holds some."""
     command = [

@@ -21,6 +21,7 @@ def recording_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.partition("\n")[0])
+@pytest.mark.share(3)
 def test_every_recipe_has_an_answer(recording_path: Path, recipe: str) -> None:
     with Recording.open(recording_path) as recording:
         assert recording.sql(recipe).fetch()

@@ -195,6 +195,7 @@ def test_a_file_that_may_not_be_read(altered: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [":memory:", "md:foo", "-", "~", "duckdb:x", "a*b", "it's", "ünï", "a b\n"])
+@pytest.mark.share(6)
 def test_a_name_is_a_files_whatever_it_means_to_duckdb(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -279,6 +280,7 @@ def test_a_newer_and_an_older_schema(altered: Path) -> None:
         ("UPDATE run SET block_bytes = -1", "block_bytes"),
     ],
 )
+@pytest.mark.share(6)
 def test_tables_that_do_not_agree(altered: Path, statements: str, words: str) -> None:
     alter(altered, "DROP VIEW objects; DROP VIEW stack_frames;" + statements.replace("DROP VIEW objects;", ""))
     with pytest.raises(RecordingCorruptError, match=words):
@@ -323,6 +325,7 @@ def test_a_view_does_not_pass_for_a_table(altered: Path) -> None:
         "FROM python_variable",
     ],
 )
+@pytest.mark.share(6)
 def test_nothing_else_is_reached(recording: Recording, tmp_path: Path, query: str) -> None:
     python_variable = recording.frame("run").arrow()
     assert len(python_variable) == 1

@@ -23,6 +23,7 @@ def weights(*whats: str) -> set[str]:
         ("unseen", ()),
     ],
 )
+@pytest.mark.share(1)
 def test_the_columns_are_those_that_are_declared(source: str, whats: tuple[str, ...]) -> None:
     rows = Rows(source=source)
     rows.allocate(48, rows.path("main.main", "runtime.alloc"))

@@ -269,6 +269,7 @@ NAMES = [*(table.name for table in schema.TABLES), "objects"]
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.share(6)
 def test_parquet_read_by_arrow_is_the_table(name: str, recording: Recording, tmp_path: Path) -> None:
     export(recording, "parquet", tmp_path)
     found = parquet.read_table(tmp_path / f"{name}.parquet")
@@ -278,6 +279,7 @@ def test_parquet_read_by_arrow_is_the_table(name: str, recording: Recording, tmp
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.share(6)
 def test_csv_read_by_polars_is_the_table(name: str, recording: Recording, tmp_path: Path) -> None:
     folder = tmp_path / "it's new" / "csv"
     export(recording, "csv", folder)

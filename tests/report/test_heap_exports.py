@@ -243,6 +243,7 @@ def test_sql_reaches_by_words_what_is_no_garbage(inspection: Inspection, databas
 
 
 @pytest.mark.parametrize("table", HEAP_TABLES)
+@pytest.mark.share(1)
 def test_files_have_what_the_database_has(
     table: str, inspection: Inspection, database: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from tinyheap.lab import Edge, Fit, Fits, Limit, Outcome, Subject, Sweep
 from tinyheap.results import Result
 from tinyheap.units import WASM_PAGE_BYTES
@@ -81,6 +83,7 @@ def test_names_cannot_act_as_code() -> None:
     assert HOSTILE in shown(sweep)
 
 
+@pytest.mark.slow
 def test_of_many_conditions_the_picture_has_some_and_the_table_all() -> None:
     sweep = Sweep(Subject(Path("app.wasm")), tuple(outcome(f"gc-every={at}") for at in range(1, 101)), ())
     growth = pictures(sweep)[-1]

@@ -48,6 +48,7 @@ def whole(recording: Recording, **options: Any) -> str:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 160, 300])
+@pytest.mark.slow
 def test_a_report_fits_its_terminal(width: int, recording: Recording) -> None:
     lines = whole(recording, width=width).splitlines()
     assert max(map(len, lines)) <= width
@@ -149,6 +150,7 @@ def test_a_report_says_what_it_cannot_know(collector: str, said: str, drawn: str
         (1234, "leaking", "unknown: this heap never frees, so that a leak looks like everything else\n"),
     ],
 )
+@pytest.mark.slow
 def test_advice_is_only_given_where_it_can_be_followed(allocations: int, collector: str, advice: str) -> None:
     rows = Rows(collector=collector)
     for _ in range(allocations):
@@ -305,6 +307,7 @@ class Checked(HTMLParser):
 
 
 @pytest.mark.parametrize("analysis", RESULTS, ids=lambda analysis: analysis.__name__)
+@pytest.mark.share(3)
 def test_results_show_in_a_notebook(analysis: Any, recording: Recording) -> None:  # noqa: ANN401
     parser = Checked()
     page = analysis(recording)._repr_html_()

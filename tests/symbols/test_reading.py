@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import needs
 from symbols import debug_builds
 from tinyheap.errors import SymbolsError
 from tinyheap.symbols.places import DEEPEST, Place, Places, shortened
@@ -23,6 +24,7 @@ SOURCES = ("inlined.c", "mutator.c", "block_collector.c")
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("version", debug_builds.VERSIONS)
+@pytest.mark.share(3)
 def test_places_are_those_that_llvm_tells(version: int, source: str) -> None:
     wasm = debug_builds.built(version, source)
     module = Module.parse(wasm)
@@ -120,7 +122,7 @@ def looked_at(module: Module, timeout_s: float = 20.0) -> Places:
 NAMES = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_ranges", ".debug_rnglists", ".debug_addr")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25 if needs.IN_CI else 8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(debug_builds.VERSIONS), st.sampled_from(NAMES), st.integers(0, 2**32), st.integers(1, 40))
 def test_flipped_bytes_are_survived(version: int, name: str, seed: int, flips: int) -> None:
     wasm = debug_builds.built(version)
@@ -134,6 +136,7 @@ def test_flipped_bytes_are_survived(version: int, name: str, seed: int, flips: i
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(debug_builds.VERSIONS), st.sampled_from(NAMES[:4]), st.floats(0, 1))
+@pytest.mark.slow
 def test_cut_sections_are_survived(version: int, name: str, share: float) -> None:
     wasm = debug_builds.built(version)
     section = Module.parse(wasm).custom_section(name)

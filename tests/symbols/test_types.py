@@ -81,6 +81,7 @@ def test_without_debug_information_there_are_no_types() -> None:
 
 
 @pytest.mark.parametrize("name", [".debug_info", ".debug_abbrev", ".debug_str"])
+@pytest.mark.share(1)
 def test_each_flipped_byte_is_survived(name: str) -> None:
     from tinyheap.symbols.dwarf import Dwarf
     from tinyheap.symbols.variables import variables

@@ -104,7 +104,7 @@ def test_without_debug_information_none_are_known() -> None:
     assert variables_of(Module.parse(debug_builds.without(debug_builds.built(4), ".debug_"))) == (None, None)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25 if needs.IN_CI else 8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(debug_builds.VERSIONS), st.sampled_from(NAMES), st.integers(0, 2**32), st.integers(1, 40))
 def test_flipped_bytes_are_survived(version: int, name: str, seed: int, flips: int) -> None:
     wasm = debug_builds.built(version)
