@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
 from zlib import crc32
@@ -96,18 +96,30 @@ def _mark_documentation(items: Iterable[pytest.Item]) -> None:
 
 
 def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
-    """Marks the tests of a real program as slow, where others of its kind are tested as well, and half of these as long."""
+    """Marks the tests of a real program as slow, where others of its kind are tested as well, and half of these as long.
+
+    Those of large programs are all of that half.  A test that marks some of them as long itself is left as it is.
+    """
     further = set(guests_modules.NAMES) - guests_modules.QUICK
     cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
-        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if any(isinstance(value, str) and value in further for value in parameters):
+        if _has_parameter(item, further):
             item.add_marker(pytest.mark.slow)
             cases[_test_of(item)].append(item)
     for test, of_one_test in cases.items():
+        if len(of_one_test) == 1 or any(item.get_closest_marker("long") for item in of_one_test):
+            continue
+        large = [item for item in of_one_test if _has_parameter(item, guests_modules.LARGE)]
+        others = [item for item in of_one_test if item not in large]
         # Of another test it is another half, so that CI leaves out no program.
-        for item in of_one_test[crc32(test.encode()) % 2 :: 2] if len(of_one_test) > 1 else ():
+        for item in large + (others[crc32(test.encode()) % 2 :: 2] if len(others) > 1 else []):
             item.add_marker(pytest.mark.long)
+
+
+def _has_parameter(item: pytest.Item, values: Collection[str]) -> bool:
+    """Whether one of the values is a parameter of an item."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(isinstance(value, str) and value in values for value in parameters)
 
 
 def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:

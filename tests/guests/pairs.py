@@ -18,13 +18,14 @@ from tinyheap import hosts
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
 from tinyheap.guests.preparing import Form, prepare
+from tinyheap.guests.rehearse.rehearsal import Rehearsed
 from tinyheap.guests.rewrite.rewriting import ALLOC_IMPORT, rewrite
 from tinyheap.guests.serve.prepared import BoundHeap, PreparedHeap
 from tinyheap.guests.serve.residue import Residues
 from tinyheap.heap.stats import Collection
 from tinyheap.hosts.memory import GuestMemory
 from tinyheap.recognize.codesearch import CodeSearch
-from tinyheap.recognize.facts import BlockHeap, Role, ServedHeap
+from tinyheap.recognize.facts import BestFitHeap, BlockHeap, Role, ServedHeap
 from tinyheap.wasm import Code, Editor, MemoryArgument, Module
 
 LOG, LOG_END = "witness", "witness_end"
@@ -92,6 +93,14 @@ def _served(wasm: bytes, engine: wasmtime.Engine) -> tuple[ServedHeap, Residues 
     assert prepared.guest is not None
     assert prepared.served is not None, prepared.guest.served
     return prepared.served, prepared.residues
+
+
+def rehearsed(wasm: bytes) -> Rehearsed:
+    """What was learned of a module with a best-fit heap, once for all tests."""
+    facts, residues = _served(wasm, hosts.new_engine())
+    assert isinstance(facts, BestFitHeap)
+    assert residues is not None
+    return Rehearsed(facts, residues)
 
 
 # wasmtime's objects have to go before wasmtime does.

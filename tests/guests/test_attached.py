@@ -841,6 +841,7 @@ def ended(rest: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_process_that_forgets_to_detach_leaves_whole_recordings() -> None:
     result = ended("import atexit; atexit.register(once)\nsys.exit(3)")
     assert (result.returncode, result.stderr) == (3, "")
@@ -848,6 +849,7 @@ def test_a_process_that_forgets_to_detach_leaves_whole_recordings() -> None:
     assert len(events_in(1)) == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_exits_at_once_leaves_a_sound_beginning() -> None:
     result = ended("time.sleep(0.6)\nonce(); time.sleep(0.6)\nos._exit(4)")
     assert (result.returncode, result.stderr) == (4, "")
@@ -858,6 +860,7 @@ def test_a_process_that_exits_at_once_leaves_a_sound_beginning() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "os._exit(0)", "os.abort()"])
 @pytest.mark.share(1)
+@pytest.mark.slow
 def test_a_forked_process_leaves_the_recording_to_its_parent(ending: str) -> None:
     result = ended(f"""
 child = os.fork()
@@ -876,6 +879,7 @@ for _ in range(10): once()
     assert not Path("run-2.tinyheap").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_sound_beginning() -> None:
     with subprocess.Popen([sys.executable, "-c", f"{PROGRAM}\nwhile True: once()"], stderr=subprocess.PIPE) as process:
         path = Path("run-1.tinyheap")
@@ -898,8 +902,8 @@ def test_files_are_closed_with_their_stores() -> None:
         made(ONCE).once()
         assert_finished(1)
         before = len([*OPEN_FILES.iterdir()])
-        for _ in range(20):
+        for _ in range(5):
             made(ONCE).once()
-        for number in range(1, 22):
+        for number in range(1, 7):
             assert_finished(number)
         assert len([*OPEN_FILES.iterdir()]) <= before

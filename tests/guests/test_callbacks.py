@@ -112,7 +112,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.share(2)
+@pytest.mark.share(1)
 def test_they_may_look(engine: str, place: str) -> None:
     run = Run(engine, place, lambda run: {name: look(run) for name, look in LOOKS.items()})
     with run.program:
@@ -125,6 +125,7 @@ def test_they_may_look(engine: str, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.share(1)
 def test_they_cannot_run_or_end_the_program(engine: str, place: str) -> None:
     run = Run(engine, place, lambda run: {refused(TinyheapError, act)(run) for act in REENTRIES.values()})
     with run.program:
@@ -170,7 +171,7 @@ def test_growth_policies_that_do_not_grow(engine: str, answer: int) -> None:
         run.heap.verify()
 
 
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=1)
 def test_the_limit_of_a_growth_policy_holds(engine: str) -> None:
     run = Run(engine, "nowhere", lambda _: None, 1 << 70)
     with run.program:

@@ -291,6 +291,7 @@ def test_a_panic_that_prints_nothing_is_known_by_its_function(names: tuple[str, 
     [(3000, "", 400 << 10, False), (3000, " g( x,1 ) ", 400 << 10, False), (300, " g( x,1 ) ", 512 << 10, True)],
 )
 @pytest.mark.share(1)
+@pytest.mark.slow
 def test_memory_that_is_out_is_told_in_numbers(
     functions: int, body: str, limit_bytes: int, is_fragmentation: bool
 ) -> None:
@@ -333,6 +334,7 @@ def test_an_end_of_its_own_is_no_bad_one() -> None:
     assert not ending.is_bad
 
 
+@pytest.mark.slow
 def test_an_allocator_of_the_modules_own_that_has_no_memory_is_told_with_what_there_was() -> None:
     wasm = guests_modules.read("gofmt-0.4.9")
     text = "package a\n" + "".join(f"func f{number}( x int) {{}}\n" for number in range(20000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from itertools import product
 
 import pytest
 from examples.host_shutter import GENERATOR
@@ -12,6 +13,7 @@ import guests_modules
 import needs
 from guests import collectors, pairs, texts
 from guests.pairs import Pair, Run
+from guests_modules import cases
 from tinyheap import formatters
 from tinyheap.errors import DriverError, GuestError, GuestTrapError, OutOfMemoryError
 from tinyheap.guests.policy import Policy
@@ -23,8 +25,8 @@ from tinyheap.units import MIB
 MODULES = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
 BEST_FIT_MODULES = ["sh-syntax-0.6.0", "sh-syntax-0.7.0"]
 MODULES += BEST_FIT_MODULES
-SMALL_MODULES = ["sh-syntax-0.3.7", "sh-syntax-0.4.0"]
 KINDS = list(texts.GO)
+MODULES_AND_FORMS = list(product(MODULES, ("stripped", "optimized")))
 FEATURES = ["--enable-bulk-memory", "--enable-sign-ext", "--enable-nontrapping-float-to-int"]
 
 
@@ -52,6 +54,7 @@ def assert_same(pair: Pair, text: str) -> Run:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(10)
 def test_all_is_the_same(name: str, kind: str) -> None:
     ours = assert_same(pair_of(name), texts.kinds(name)[kind])
     record_words = 3 if ours.facts.layout_parameter is not None else 2
@@ -71,6 +74,8 @@ def test_the_kinds_are_what_they_are_called() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(1)
+@pytest.mark.slow
 def test_all_is_the_same_with_a_large_text(name: str) -> None:
     ours = assert_same(pair_of(name), texts.large(name))
     assert ours.heap is not None
@@ -111,6 +116,7 @@ def test_gofmt_says_what_gofmt_says() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(1)
 def test_a_session_stays_the_same_over_many_texts(name: str) -> None:
     pair, kinds = pair_of(name), texts.kinds(name)
     native, ours = pairs.start_native(pair), pairs.start_ours(pair)
@@ -120,6 +126,7 @@ def test_a_session_stays_the_same_over_many_texts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(2)
 def test_the_model_does_the_same(name: str) -> None:
     text = texts.kinds(name)["small"]
     pair = pair_of(name)
@@ -128,8 +135,7 @@ def test_the_model_does_the_same(name: str) -> None:
     pairs.assert_equal(native, ours)
 
 
-@pytest.mark.parametrize("name", MODULES)
-@pytest.mark.slow
+@pytest.mark.parametrize("name", cases(MODULES, in_ci=["gofmt-0.4.9", "sh-syntax-0.5.8", "sh-syntax-0.7.0"]))
 def test_model_and_kernel_agree_under_stress(name: str) -> None:
     runs = {}
     for engine in ("model", "kernel"):
@@ -172,7 +178,7 @@ SCRIPTED: dict[str, list[tuple[str, Sequence[object]]]] = {
 """Calls of functions that a program leaves in JavaScript's global object."""
 
 
-@pytest.mark.parametrize("engine", ["kernel", "model"])
+@pytest.mark.parametrize("engine", cases(["kernel", "model"], quick=["kernel"]))
 @pytest.mark.parametrize("name", SCRIPTED)
 def test_all_is_the_same_where_functions_are_left_in_the_global_object(name: str, engine: str) -> None:
     pair = pair_of(name)
@@ -197,6 +203,7 @@ POLICIES = {
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.5.8"])
+@pytest.mark.share(5)
 def test_no_policy_changes_the_output(name: str, policy: str) -> None:
     text = texts.kinds(name)["medium"]
     ours = pairs.start_ours(pair_of(name), POLICIES[policy])
@@ -209,17 +216,21 @@ def test_no_policy_changes_the_output(name: str, policy: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["model", "kernel"])
+@pytest.mark.share(1)
 def test_a_heap_that_is_too_small_is_said_to_be(engine: str) -> None:
     run = pairs.start_ours(pair_of("sh-syntax-0.4.0"), Policy(engine=engine, heap_limit_bytes=200_000))
     with pytest.raises((OutOfMemoryError, GuestError), match=r"the program asked for .* limit of 200000 bytes"):
         formatted(run, texts.kinds("sh-syntax-0.4.0")["medium"])
 
 
-@pytest.mark.parametrize("form", ["stripped", "optimized"])
 @pytest.mark.parametrize(
-    "name", [name if name in SMALL_MODULES else pytest.param(name, marks=pytest.mark.slow) for name in MODULES]
+    ("name", "form"),
+    cases(
+        MODULES_AND_FORMS,
+        quick=[("sh-syntax-0.3.7", "stripped")],
+        in_ci=[("gofmt-0.4.9", "optimized"), ("sh-syntax-0.5.8", "stripped")],
+    ),
 )
-@pytest.mark.share(2, in_ci=4)
 def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
     pair = pairs.compiled(collectors.transformed(guests_modules.read(name), *command))

@@ -57,7 +57,8 @@ def ask(program: Program) -> None:
         evaluated(forgetful, f"user{number}@example.org")
 
 
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=1)
+@pytest.mark.slow
 def test_what_lives_and_what_is_lent_is_complete(recorded: tuple[Path, Path]) -> None:
     with Recording.open(recorded[0]) as whole, Recording.open(recorded[1]) as last:
         part = last.run.last_part

@@ -52,6 +52,7 @@ def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield found
 
 
+@pytest.mark.share(1)
 def test_a_site_is_a_line_of_the_function_that_was_inlined(recording: Recording) -> None:
     sites = {usage.name: usage.own_objects for usage in profile.by_site(recording)}
     assert sites == {
@@ -83,6 +84,7 @@ def test_lines_have_what_is_allocated_on_them_and_below(recording: Recording) ->
     assert sum(usage.own_bytes for usage in lines.values()) == profile.totals(recording).allocated_bytes
 
 
+@pytest.mark.share(1)
 def test_the_stacks_weigh_what_they_weigh_without_lines(recording: Recording, tmp_path: Path) -> None:
     """Unfolding moves no object: by the module's own functions all is as it is without debug information."""
     recorded(tmp_path / "plain.tinyheap", debug_builds.without(debug_builds.built(4), ".debug_"))
@@ -136,6 +138,7 @@ def test_sources_are_found_in_the_folder_that_was_named(recording: Recording) ->
 
 
 @pytest.mark.parametrize("gc", ["default", NATIVE])
+@pytest.mark.share(1)
 def test_lines_may_come_from_another_file(tmp_path: Path, gc: str) -> None:
     whole = debug_builds.built(5)
     recorded(tmp_path / "a.tinyheap", debug_builds.without(whole, ".debug_"), symbols=whole, gc=gc)
@@ -202,6 +205,7 @@ STOPPED_AT = f"main_main (inlined.c:{line_of(FORGOTTEN)}, inlined)"
 
 @pytest.mark.parametrize("is_recorded", [False, True])
 @pytest.mark.parametrize("guard", [False, True])
+@pytest.mark.share(1)
 def test_a_stop_names_the_line(tmp_path: Path, *, guard: bool, is_recorded: bool) -> None:
     policy = Policy(stop_at_allocation=66, guard=guard)
     recorder = Recorder.to_file(tmp_path / "a.tinyheap") if is_recorded else None
@@ -224,6 +228,7 @@ def test_an_overrun_names_the_line_of_its_object() -> None:
 
 
 @pytest.mark.parametrize("gc", ["default", NATIVE])
+@pytest.mark.share(1)
 def test_a_trap_names_the_line_it_happened_on(gc: str) -> None:
     with Program.open(debug_builds.built(4, "faults.c"), gc=gc) as program:
         program.start()

@@ -105,7 +105,7 @@ def test_growths_without_end_are_handed_over() -> None:
     assert outcomes(kept) == [(1, 1, 1, "maximum")] * 10_000
 
 
-@pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.5.8"])
+@pytest.mark.parametrize("name", guests_modules.cases(["gofmt-0.4.9", "sh-syntax-0.5.8"], in_ci=["gofmt-0.4.9"]))
 def test_a_served_heap_grows_where_the_programs_own_does(name: str) -> None:
     text = texts.kinds(name)["medium"]
     ours, _, _ = record(name, text, times=6)

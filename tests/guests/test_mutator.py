@@ -100,7 +100,7 @@ def test_all_is_the_same_in_another_form(build: Build, form: str) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(5)
+@pytest.mark.share(2)
 def test_model_and_kernel_agree_under_stress(build: Build) -> None:
     runs = [pairs.start_ours(pair_of(build), Policy(engine=engine, gc_every=31)) for engine in ("model", "kernel")]
     model, kernel = runs

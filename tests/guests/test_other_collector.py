@@ -65,16 +65,16 @@ def test_a_formatter_does_the_same(name: str, collector: Collector) -> None:
     assert formatted(name, text, collector, gc_every=100) == formatted(name, text, None)
 
 
-@pytest.mark.parametrize(("name", "collector"), SERVED[1::2])
-@pytest.mark.slow
-@pytest.mark.share(1, in_ci=2)
+@pytest.mark.parametrize(
+    ("name", "collector"),
+    guests_modules.cases(SERVED[1::2], in_ci=[("sh-syntax-0.4.0", Collector.BEST_FIT_BACK)]),
+)
 def test_a_formatter_does_the_same_with_a_large_text(name: str, collector: Collector) -> None:
     text = texts.large(name)
     assert formatted(name, text, collector) == formatted(name, text, None)
 
 
-@pytest.mark.parametrize("name", DRIVEN)
-@pytest.mark.share(1, in_ci=2)
+@pytest.mark.parametrize("name", guests_modules.cases(DRIVEN, in_ci=["eu-licence-validator-0.1.27"]))
 def test_a_driven_program_does_the_same(name: str) -> None:
     needs.package("wasmtime")
     example, others = DRIVEN[name]
@@ -90,6 +90,7 @@ def test_a_driven_program_does_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("collector", BEST_FIT)
 @pytest.mark.share(1)
+@pytest.mark.slow
 def test_the_model_does_the_same(collector: Collector) -> None:
     text = texts.kinds("sh-syntax-0.4.0")["tiny"]
     native = formatted("sh-syntax-0.4.0", text, None)
@@ -192,7 +193,7 @@ def test_the_program_s_variables_are_watched_and_count_what_is_served(collector:
 
 @pytest.mark.parametrize("collector", [Collector.NEXT_FIT, Collector.BEST_FIT_FRONT])
 @pytest.mark.parametrize("tasks", [False, True])
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
 def test_a_program_counts_its_collections_whoever_runs_them(collector: str, tasks: bool) -> None:
     build = Build("2", link_time=False, precise=tasks, tasks=tasks, explicit=True, back=True)
     module = collectors.compiled(build, "best_fit_collector.c")

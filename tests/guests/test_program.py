@@ -15,6 +15,7 @@ from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
 import guests_modules
+from guests import pairs
 from guests.collectors import Build, compiled
 from hosts.programs import command, module_bytes, say
 from tinyheap.errors import (
@@ -33,7 +34,7 @@ from tinyheap.formatters import ShSyntaxFormatter
 from tinyheap.guests import preparing
 from tinyheap.guests.cache import Cache
 from tinyheap.guests.policy import Policy
-from tinyheap.guests.preparing import MODULE_LIMIT_BYTES, Form, Prepared, prepare, read_module
+from tinyheap.guests.preparing import Form, Prepared, prepare, read_module
 from tinyheap.guests.program import Program
 from tinyheap.guests.rehearse import rehearsal
 from tinyheap.guests.rehearse.guest_alone import RehearsalError
@@ -193,16 +194,17 @@ def test_an_interrupted_program_ends_and_stays_ended() -> None:
         timer.join()
 
 
-def test_what_is_no_module_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for gc in ("default", "native"):
         for data in (b"", b"(module)", WIDE[:-3]):
             with pytest.raises((MalformedModuleError, GuestError)):
                 Program.open(data, gc=gc)
     with pytest.raises(GuestError, match="No such file"):
         Program.open(tmp_path / "none.wasm")
+    monkeypatch.setattr(preparing, "MODULE_LIMIT_BYTES", MIB)
     sparse = tmp_path / "sparse.wasm"
     with sparse.open("wb") as file:
-        file.truncate(MODULE_LIMIT_BYTES + 1)
+        file.truncate(MIB + 1)
     with pytest.raises(GuestError, match="larger than"):
         read_module(sparse)
 
@@ -212,12 +214,13 @@ def test_imports_that_nobody_offers_are_named_with_what_the_module_is() -> None:
         Program.open(guests_modules.path("micropython-1.27.0"))
 
 
+SOURCE = "best_fit_collector.c"
 STAND_IN = Build("2", link_time=False, precise=True, tasks=False, explicit=True, back=True)
 
 
 @pytest.mark.parametrize("form", Form)
 def test_a_component_is_named_with_its_core_module(form: Form) -> None:
-    wasm = component((1, module_bytes("")), (1, compiled(STAND_IN, "best_fit_collector.c")))
+    wasm = component((1, module_bytes("")), (1, compiled(STAND_IN, SOURCE)))
     with pytest.raises(
         UnsupportedGuestError, match=r"^this file is a WebAssembly component, .* of its 2 .* is served if"
     ):
@@ -261,10 +264,9 @@ def test_what_was_prepared_is_prepared_once(tmp_path: Path) -> None:
     assert all(not entry.stat().st_mode & 0o077 for entry in (cache.folder or tmp_path).iterdir())
 
 
-@pytest.mark.slow
 def test_each_form_is_kept_apart(tmp_path: Path) -> None:
     cache, engine = Cache(tmp_path), wasmtime.Engine()
-    wasm = guests_modules.read("sh-syntax-0.4.0")
+    wasm = compiled(Build("2", link_time=False, precise=True, tasks=False, explicit=True), "faults.c")
     forms = [prepare(wasm, form, engine, "", cache) for form in Form]
     again = [prepare(wasm, form, engine, "", cache) for form in Form]
     assert [each.was_cached for each in forms + again] == [False] * len(Form) + [True] * len(Form)
@@ -274,20 +276,18 @@ def test_each_form_is_kept_apart(tmp_path: Path) -> None:
     assert ("tinyheap", "0") in imports[1] & imports[2]
 
 
-REHEARSED = "eu-licence-validator-0.1.27"
 REHEARSING = [form for form in Form if not form.keeps_collector]
 
 
 @pytest.fixture
 def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the modules that rehearsed."""
-    sizes = []
+    """The sizes of the modules that rehearsed, all of them the stand-in, whose one rehearsal they are given."""
+    sizes, rehearsed = [], pairs.rehearsed(compiled(STAND_IN, SOURCE))
 
-    def counted(module: Module, facts: BestFitHeap) -> rehearsal.Rehearsed:
+    def counted(module: Module, _: BestFitHeap) -> rehearsal.Rehearsed:
         sizes.append(len(module.data))
-        return actual(module, facts)
+        return rehearsed
 
-    actual = rehearsal.rehearse
     monkeypatch.setattr(rehearsal, "rehearse", counted)
     return sizes
 
@@ -298,7 +298,7 @@ def learned(prepared: Prepared) -> tuple[Guest | None, bytes]:
 
 
 def test_a_module_rehearses_once_for_all_forms_and_engines(tmp_path: Path, rehearsals: list[int]) -> None:
-    wasm = guests_modules.read(REHEARSED)
+    wasm = compiled(STAND_IN, SOURCE)
     for options in ("", "other"):
         found = {form: prepare(wasm, form, wasmtime.Engine(), options, Cache(tmp_path)) for form in REHEARSING}
         assert not any(each.was_cached for each in found.values())
@@ -311,7 +311,7 @@ def test_a_module_rehearses_once_for_all_forms_and_engines(tmp_path: Path, rehea
 
 
 def test_another_module_rehearses_by_itself(tmp_path: Path, rehearsals: list[int]) -> None:
-    wasm = guests_modules.read(REHEARSED)
+    wasm = compiled(STAND_IN, SOURCE)
     more = wasm + b"\0\2\1x"  # a custom section
     for each in (wasm, more):
         prepare(each, Form.SERVED, wasmtime.Engine(), "", Cache(tmp_path))
@@ -326,7 +326,7 @@ def test_that_a_rehearsal_failed_is_kept_too(tmp_path: Path, monkeypatch: pytest
         raise RehearsalError("it is not what it was taken for")
 
     monkeypatch.setattr(rehearsal, "rehearse", refused)
-    wasm = guests_modules.read(REHEARSED)
+    wasm = compiled(STAND_IN, SOURCE)
     forms = [prepare(wasm, form, wasmtime.Engine(), "", Cache(tmp_path)) for form in REHEARSING]
     assert len(asked) == 1
     for form in forms:
@@ -336,12 +336,12 @@ def test_that_a_rehearsal_failed_is_kept_too(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("content", [b"", b"\1", b"\0" * 8, b"\2\0\0\0{}\0\0\0\0", b"\xff" * 64])
-@pytest.mark.share(1, in_ci=2)
+@pytest.mark.share(1)
 def test_an_entry_that_holds_no_rehearsal_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rehearsals: list[int], content: bytes
 ) -> None:
     """Such as another program's, with a right hash."""
-    cache, wasm, store = Cache(tmp_path), guests_modules.read(REHEARSED), Cache.store
+    cache, wasm, store = Cache(tmp_path), compiled(STAND_IN, SOURCE), Cache.store
     with monkeypatch.context() as patched:
         patched.setattr(Cache, "store", lambda cache, key, _: store(cache, key, content))
         prepare(wasm, Form.SERVED, wasmtime.Engine(), "", cache)

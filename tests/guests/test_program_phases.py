@@ -30,8 +30,7 @@ SERVED = ("sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "gofmt-0.4.9"
 GO = "package a\n" + "".join(f"func f{number}( x int) {{ g( x,{number} ) }}\n" for number in range(100))
 
 
-@pytest.mark.parametrize("module", ["clang", "gofmt-0.4.9", "sh-syntax-0.5.8"])
-@pytest.mark.share(1, in_ci=2)
+@pytest.mark.parametrize("module", guests_modules.cases(["clang", "gofmt-0.4.9", "sh-syntax-0.5.8"], in_ci=["clang"]))
 def test_programs_survive_whatever_they_are_asked(module: str) -> None:
     if module == "clang":
         needs.tool("clang-14")
@@ -151,7 +150,7 @@ def test_a_listener_may_look_and_neither_call_nor_close(engine: str) -> None:
     policy = Policy(engine=engine, gc_every=500)
     with Program.open(guests_modules.path("gofmt-0.4.9"), Grants(seed=1), policy, listener=listen) as program:
         program.start()
-        assert "func f9(x int)" in program.driver().format(GO)
+        assert "func f9(x int)" in program.driver().format(GO[: GO.index("func f20(")])
         assert program.heap is not None
         program.heap.verify()
     assert set(heard) == {
@@ -234,7 +233,7 @@ def test_a_walk_over_the_objects_ends_when_the_program_is_closed() -> None:
     "name", ["next_alloc_address", "heap_end_address", "metadata_start_address", "end_block_address"]
 )
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF_FFFF, 0xFFFF_FFFF])
-@pytest.mark.share(4)
+@pytest.mark.share(2)
 def test_a_heap_that_makes_no_sense_from_the_start_is_an_error(name: str, value: int) -> None:
     build = collectors.Build("2", link_time=False, precise=True, tasks=False, explicit=False)
     with Program.open(collectors.compiled(build, "faults.c")) as program:

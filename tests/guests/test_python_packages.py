@@ -22,7 +22,7 @@ from eu_licence_validator import is_valid
 PLATES = ["B-MA 1234", "AB12 CDE", "XX", "1234 BCD", "W-12345A", "WA 12345", "AA-229-BB", ""]
 COUNTRIES = ["DE", "GB", "ES", "AT", "PL", "FR", "??"]
 first = [is_valid(plate, country) for plate in PLATES for country in COUNTRIES]
-for _ in range(20):
+for _ in range(4):
     assert [is_valid(plate, country) for plate in PLATES for country in COUNTRIES] == first
 print(first)
 """
@@ -101,11 +101,12 @@ def test_a_validator_of_licence_plates() -> None:
         calls = host_calls(recording)
         assert isinstance(calls, HostCalls)
         counts = {each.export: each.calls for each in calls.exports}
-        assert counts == {"validate": 21 * 56, "alloc": 2 * 21 * 56, "dealloc": 2 * 21 * 56}
-        assert recording.sql("SELECT count(*) FROM events").one()[0] > 5000
+        assert counts == {"validate": 5 * 56, "alloc": 2 * 5 * 56, "dealloc": 2 * 5 * 56}
+        assert recording.sql("SELECT count(*) FROM events").one()[0] > 1000
         assert calls.lent.objects == 0 or calls.lent.is_upper_bound
 
 
+@pytest.mark.slow
 def test_what_its_host_does_not_free_is_found() -> None:
     native = ran(FORGETTING, ("wheels",))
     assert ran(FORGETTING, ("wheels",), *PROFILE) == native == "True\n"
@@ -120,7 +121,8 @@ def test_what_its_host_does_not_free_is_found() -> None:
 @pytest.mark.parametrize(
     ("lists", "version"), [(("wheels", "wheels-needed"), "0.40.1"), (("wheels-older", "wheels-needed"), "0.40.1")]
 )
-@pytest.mark.share(1)
+@pytest.mark.slow
+@pytest.mark.share(1, in_ci=1)
 def test_flags_are_evaluated_by_a_pool_of_stores(lists: tuple[str, ...], version: str) -> None:
     native = ran(FLAGS, lists)
     assert native.startswith("True ")

@@ -215,7 +215,7 @@ class Places:
         return self.indices[function], original[calls.index(offset) - noted]
 
 
-SAMPLED = {"gofmt-0.4.9": 211, "sh-syntax-0.4.2": 397, "sh-syntax-0.5.8": 1009, "sh-syntax-0.3.7": 397}
+SAMPLED = {"sh-syntax-0.3.7": 397, "gofmt-0.4.9": 211, "sh-syntax-0.4.2": 397, "sh-syntax-0.5.8": 1009}
 """Every so many allocations a stack is looked at."""
 
 
@@ -283,13 +283,8 @@ def test_who_is_stopped_is_who_is_recorded() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param("gofmt-0.4.9", marks=pytest.mark.slow),
-        "sh-syntax-0.4.0",
-        pytest.param("sh-syntax-0.5.8", marks=pytest.mark.slow),
-    ],
+    guests_modules.cases(["gofmt-0.4.9", "sh-syntax-0.4.0", "sh-syntax-0.5.8"], in_ci=["sh-syntax-0.4.0"]),
 )
-@pytest.mark.share(1, in_ci=2)
 def test_births_and_deaths_agree_with_the_model(name: str) -> None:
     text = texts.kinds(name)["small"]
     kernel, model = (record(name, text, Policy(engine=engine, gc_every=97))[0] for engine in ("kernel", "model"))
@@ -310,10 +305,16 @@ def test_births_and_deaths_agree_with_the_model(name: str) -> None:
     assert model.run.source == "model"
 
 
-@pytest.mark.parametrize("policy", [Policy(gc_every=101), Policy(gc_every=101, guard=True)], ids=["plain", "guarded"])
-@pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.5.8"])
-@pytest.mark.share(1)
-def test_the_living_are_those_on_the_heap(name: str, policy: Policy) -> None:
+@pytest.mark.parametrize(
+    ("name", "guard"),
+    guests_modules.cases(
+        itertools.product(["gofmt-0.4.9", "sh-syntax-0.5.8"], [False, True]),
+        quick=[("gofmt-0.4.9", False)],
+        in_ci=[("gofmt-0.4.9", True)],
+    ),
+)
+def test_the_living_are_those_on_the_heap(name: str, guard: bool) -> None:
+    policy = Policy(gc_every=101, guard=guard)
     on_heap: list[set[int]] = []
     kept = Kept()
 
@@ -471,7 +472,7 @@ def test_a_full_heap_ends_a_recording_as_failed() -> None:
 
 
 @pytest.mark.parametrize("fails_after", [0, 1])
-@pytest.mark.parametrize(("name", "gc"), [("sh-syntax-0.4.2", "default"), ("sh-syntax-0.4.2", "native")])
+@pytest.mark.parametrize(("name", "gc"), [("sh-syntax-0.4.0", "default"), ("sh-syntax-0.4.0", "native")])
 def test_a_recording_that_cannot_go_on_ends_the_program(name: str, gc: str, fails_after: int) -> None:
     kept = Kept(fails_after=fails_after)
     with pytest.raises(RecordingWriteError, match="no space left"):

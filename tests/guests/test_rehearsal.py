@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import guests_modules
@@ -47,11 +47,10 @@ def heap_of(name: str) -> tuple[Module, BestFitHeap]:
 
 @cache
 def rehearsed(name: str) -> Rehearsed:
-    return rehearse(*heap_of(name))
+    return pairs.rehearsed(guests_modules.read(name))
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.share(1)
+@pytest.mark.parametrize("name", guests_modules.cases(NAMES, in_ci=["sh-syntax-0.7.0", "eu-licence-validator-0.1.27"]))
 def test_the_allocators_of_real_modules_are_what_they_are_taken_for(name: str) -> None:
     residue = rehearsed(name).residues.functions[0]
     assert {PLAIN, PLAIN._replace(splits=True)} <= set(residue.words)
@@ -66,14 +65,17 @@ def test_the_allocators_of_real_modules_are_what_they_are_taken_for(name: str) -
 @pytest.mark.slow
 def test_a_rehearsal_is_the_same_each_time() -> None:
     again = rehearse(*heap_of("eu-licence-validator-0.1.27"))
-    assert again == rehearsed("eu-licence-validator-0.1.27")
+    known = rehearsed("eu-licence-validator-0.1.27")
+    assert again.facts == known.facts
+    assert encode_residues(again.residues) == encode_residues(known.residues)
 
 
 @pytest.mark.slow
 def test_another_seed_explains_the_usual_allocations_in_the_same_way() -> None:
     other = rehearse(*heap_of("eu-licence-validator-0.1.27"), seed=7).residues.functions[0]
+    known = rehearsed("eu-licence-validator-0.1.27").residues.functions[0]
     for case in (PLAIN, PLAIN._replace(splits=True)):
-        assert other.words[case] == rehearsed("eu-licence-validator-0.1.27").residues.functions[0].words[case]
+        assert tuple(other.words[case]) == known.words[case]
 
 
 def wrong_facts(heap: BestFitHeap) -> dict[str, BestFitHeap]:
@@ -86,6 +88,7 @@ def wrong_facts(heap: BestFitHeap) -> dict[str, BestFitHeap]:
 
 
 @pytest.mark.parametrize("what", ["header", "list", "layouts", "start"])
+@pytest.mark.share(1)
 def test_an_allocator_that_does_otherwise_is_refused(what: str) -> None:
     module, heap = heap_of("eu-licence-validator-0.1.27")
     with pytest.raises(RehearsalError):
@@ -113,6 +116,7 @@ residues = st.builds(
 )
 
 
+@settings(max_examples=25)
 @given(st.builds(Residues, st.dictionaries(st.integers(0, 3), residues), st.binary()))
 @pytest.mark.slow
 def test_what_is_learned_survives_being_written(learned: Residues) -> None:
@@ -165,6 +169,7 @@ def test_compiled_code_gets_four_numbers_a_word() -> None:
     ],
     ids=str,
 )
+@pytest.mark.share(3)
 def test_no_policy_changes_the_output(name: str, policy: Policy) -> None:
     text = texts.kinds(name)["small"]
     ours = pairs.start_ours(test_equality.pair_of(name), policy)

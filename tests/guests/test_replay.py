@@ -60,7 +60,7 @@ def exercise(run: Run, build: Build) -> list[object]:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(3)
+@pytest.mark.share(3, in_ci=6)
 def test_all_is_the_same(build: Build) -> None:
     native, ours = pairs.start_native(pair_of(build)), pairs.start_ours(pair_of(build))
     assert exercise(native, build) == exercise(ours, build)
@@ -123,6 +123,7 @@ def test_all_is_the_same_in_tasks_whose_dead_words_keep_objects(
     ],
     ids=str,
 )
+@pytest.mark.share(2)
 def test_finalizers_are_run_under_other_policies(policy: Policy) -> None:
     ours = pairs.start_ours(pair_of(FINALIZERS), policy)
     for _ in range(4):
@@ -135,6 +136,7 @@ def test_finalizers_are_run_under_other_policies(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("policy", [Policy(), Policy(gc_every=100)], ids=str)
+@pytest.mark.share(1)
 def test_a_recording_has_all_that_dies(policy: Policy, tmp_path: Path) -> None:
     path = tmp_path / "finalizers.tinyheap"
     with Program.open(wasm_of(FINALIZERS), policy=policy, recording=path) as program:
@@ -156,6 +158,7 @@ def test_a_finalizer_that_traps_ends_the_program_the_same() -> None:
     assert said[0].split("+")[0] == said[1].split("+")[0]
 
 
+@pytest.mark.slow
 def test_an_allocator_that_relies_on_sizes_is_asked_for_those() -> None:
     module = Module.parse(wasm_of(PLAIN._replace(smallest=True)))
     facts = identify(module).best_fit
@@ -170,6 +173,8 @@ def test_an_allocator_that_relies_on_sizes_is_asked_for_those() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.share(1)
+@pytest.mark.slow
 def test_what_collections_see_is_found_where_all_objects_are_of_one_size(seed: int) -> None:
     module = Module.parse(wasm_of(ONE_SIZE))
     facts = identify(module).best_fit

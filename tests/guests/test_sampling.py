@@ -165,6 +165,7 @@ def estimates(
 
 
 @pytest.mark.parametrize("gc", ["default", "native"])
+@pytest.mark.share(1)
 def test_a_sampled_run_is_the_sample_of_the_whole_run(gc: str) -> None:
     text = texts.kinds("gofmt-0.4.9")["medium"]
     sample = Kept()

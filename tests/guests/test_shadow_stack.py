@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import wasmtime
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyheap.guests.rewrite.shadow_stack import CallGraph, SeparateStack, keep_shadow_stack
@@ -321,7 +321,6 @@ def programs(draw: st.DrawFn) -> str:
 
 
 @given(programs(), st.integers(0, 2))
-@settings(deadline=None, max_examples=60)
 def test_any_program(text: str, calls_back: int) -> None:
     runs = both(text)
     for run in runs:

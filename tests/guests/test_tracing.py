@@ -23,6 +23,7 @@ BLOCK = 16
 
 @pytest.mark.parametrize("engine", ["kernel", "model"])
 @pytest.mark.parametrize("words", [100, 10_000])
+@pytest.mark.share(1)
 def test_a_large_object_that_was_scanned_last_is_not_read_word_by_word(engine: str, words: int) -> None:
     """Such as the stack of a goroutine, at each collection."""
     heap = identify(Module.parse(guests_modules.read("sh-syntax-0.7.0"))).best_fit

@@ -17,6 +17,7 @@ from tinyheap import Program
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_a_go_file_and_a_shell_script_are_formatted(tmp_path: Path) -> None:
     needs.package("wasmtime")
     script, formatted = "if a;then\nb\nfi\n", "if a; then\n    b\nfi\n"
@@ -68,6 +69,7 @@ DRIVEN = {
 
 
 @pytest.mark.parametrize("module", DRIVEN)
+@pytest.mark.share(1)
 def test_a_program_is_driven_on_tinyheaps_collector_as_on_its_own(module: str) -> None:
     needs.package("wasmtime")
     example, code, beginnings = DRIVEN[module]

@@ -55,7 +55,7 @@ def formatted(module: str, text: str, path: str, overrun: bool = False) -> tuple
 
 
 @pytest.mark.parametrize("module", FORMATTERS)
-@pytest.mark.share(4)
+@pytest.mark.share(2, in_ci=6)
 def test_a_formatter_answers_as_under_node_with_its_own_glue(module: str) -> None:
     texts, path = texts_of(module)
     assert [formatted(module, text, path) for text in texts] == node_glue.format_all(module, texts, path)
@@ -85,6 +85,7 @@ def test_gofmt_agrees_with_the_real_gofmt_on_a_large_file(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", FORMATTERS)
+@pytest.mark.share(2)
 def test_one_session_formats_many_texts(module: str) -> None:
     texts, path = texts_of(module)
     driver = formatters.find(programs.real(module))

@@ -105,6 +105,7 @@ def test_output_of_a_process_whose_streams_are_text_only_is_text(monkeypatch: py
     assert (out.getvalue(), err.getvalue()) == ("ü\n", "\N{REPLACEMENT CHARACTER}no")
 
 
+@pytest.mark.slow
 def test_a_process_ends_quietly_behind_its_program(tmp_path: Path) -> None:
     # The program's end, its output and the interpreter's end are on three threads; so more than once.
     (tmp_path / "program").write_bytes(command(say(100, "(i32.const 3)"), head='(data (i32.const 100) "yes")'))

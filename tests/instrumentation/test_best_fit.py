@@ -38,7 +38,7 @@ def exercised(program: Program, build: Build) -> list[object]:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(5, in_ci=7)
+@pytest.mark.share(2, in_ci=5)
 def test_every_shape_of_the_collector_is_recorded(build: Build, tmp_path: Path) -> None:
     wasm = wasm_of(build)
     with Program.open(wasm, logged.SEEDED, recording=tmp_path / "profiled", stub_imports=True) as program:
@@ -68,10 +68,7 @@ def with_allocator(wasm: bytes) -> tuple[bytes, BestFitHeap]:
     return editor.encode(), heap
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "sh-syntax-0.6.0" else ()) for name in REAL]
-)
-@pytest.mark.share(1, in_ci=2)
+@pytest.mark.parametrize("name", guests_modules.cases(REAL, in_ci=["eu-licence-validator-0.1.27"]))
 def test_requests_of_real_programs_are_recorded(name: str, tmp_path: Path) -> None:
     wasm, heap = with_allocator(guests_modules.read(name))
     made = instrument(wasm)

@@ -20,7 +20,7 @@ from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Editor, Module
 
 FORMATTERS = ["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.4.0", "sh-syntax-0.4.2", "sh-syntax-0.5.8"]
-PARAMETERS = [pytest.param(name, marks=() if name in guests_modules.QUICK else pytest.mark.slow) for name in FORMATTERS]
+PARAMETERS = guests_modules.cases(FORMATTERS, in_ci=["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.5.8"])
 
 
 def formatted(program: Program, name: str, kind: str) -> str:
@@ -69,6 +69,7 @@ def test_a_wasi_program_is_timed_by_its_own_clock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("build", range(len(BUILDS)), ids=lambda at: str(BUILDS[at]))
+@pytest.mark.share(2, in_ci=8)
 def test_every_shape_of_the_collector_is_recorded(build: int, tmp_path: Path) -> None:
     wasm, made = logged.mutator(build), logged.instrumented_mutator(build)
     calls = [(seed, 1500) for seed in range(3)]
@@ -110,6 +111,7 @@ def test_the_memory_that_the_program_sees_is_the_same(build: int) -> None:
                     program.call("mutate", 7, 4000)
 
 
+@pytest.mark.slow
 def test_names_and_lines_come_from_either_module(tmp_path: Path) -> None:
     wasm = guests_modules.read("gofmt-0.4.9")
     made = instrument(wasm)

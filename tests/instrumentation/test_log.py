@@ -120,7 +120,7 @@ def test_what_is_no_log_is_refused_in_words(change: Callable[[bytes], bytes], me
         import_log(change(short_log()), logged.instrumented_mutator().wasm, tmp_path / "no.tinyheap")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_bytes_that_changed_are_refused_or_make_a_recording(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -172,6 +172,7 @@ def test_a_log_of_no_such_size_is_refused(size: int) -> None:
         instrument(logged.mutator(), log_bytes=size)
 
 
+@pytest.mark.slow
 def test_an_instrumented_module_may_be_profiled_on_its_own_allocator(tmp_path: Path) -> None:
     """Its collector is not replaced, since the log lies behind its heap."""
     wasm = guests_modules.read("gofmt-0.4.9")

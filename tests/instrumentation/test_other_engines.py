@@ -134,7 +134,7 @@ def run_in_node(name: str, wasm: bytes, text: str, folder: Path) -> tuple[str, b
     return found, (folder / "run.log").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["gofmt-0.4.9", pytest.param("sh-syntax-0.4.2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", guests_modules.cases(["gofmt-0.4.9", "sh-syntax-0.4.2"], in_ci=["gofmt-0.4.9"]))
 def test_a_package_runs_in_node_and_its_log_is_imported(name: str, tmp_path: Path) -> None:
     made = instrument(guests_modules.read(name))
     _, log = run_in_node(name, made.wasm, texts.kinds(name)["medium"], tmp_path)

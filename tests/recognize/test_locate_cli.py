@@ -32,6 +32,7 @@ def test_a_long_path_does_not_break_the_headline(tmp_path: Path) -> None:
     assert f"{module}: TinyGo 0.31.2, collector: conservative" in result.output.splitlines()
 
 
+@pytest.mark.slow
 def test_json_holds_every_fact_one_module_a_line() -> None:
     names = ["sh-syntax-0.5.8", "gofmt-0.6.1"]
     paths = [str(guests_modules.path(name)) for name in names]
@@ -57,6 +58,7 @@ def test_a_bad_file_is_an_error_and_the_others_are_shown(tmp_path: Path) -> None
     assert not isinstance(result.exception, (KeyError, ValueError))
 
 
+@pytest.mark.slow
 def test_several_modules_are_a_table_of_one_line_each() -> None:
     paths = [
         str(guests_modules.path(name))
@@ -77,6 +79,7 @@ def test_several_modules_are_a_table_of_one_line_each() -> None:
     assert full.output.count("This module ") == len(paths)
 
 
+@pytest.mark.slow
 def test_a_module_whose_imports_nobody_offers_does_not_claim_to_run() -> None:
     path = guests_modules.path("micropython-1.27.0")
     result = CliRunner().invoke(main, ["identify", str(path)])

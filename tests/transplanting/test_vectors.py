@@ -47,12 +47,14 @@ def test_the_vectors_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", SERVED)
+@pytest.mark.share(3)
 def test_all_is_as_recorded_where_there_is_no_memory_for_a_bitmap(name: str) -> None:
     """Then all marked objects are scanned again after an overflow, as by the original."""
     assert play(name, has_bitmap=False).as_vector() == expectation(name)
 
 
 @pytest.mark.parametrize("name", SERVED)
+@pytest.mark.share(5)
 def test_all_is_as_recorded(name: str) -> None:
     assert play(name, has_bitmap=True).as_vector() == expectation(name)
 

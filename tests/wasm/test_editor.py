@@ -482,7 +482,7 @@ def test_added_code_that_names_no_function_is_refused(ladder: Module) -> None:
 
 
 @pytest.mark.parametrize("name", guests_modules.NAMES)
-@pytest.mark.share(4)
+@pytest.mark.share(1, in_ci=8)
 def test_a_real_modules_most_called_function_becomes_an_import(name: str, tmp_path: Path) -> None:
     module = Module.parse(guests_modules.read(name))
     ((function, count),) = module.call_counts().most_common(1)
@@ -507,7 +507,7 @@ def test_a_real_modules_most_called_function_becomes_an_import(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", guests_modules.NAMES)
-@pytest.mark.share(4)
+@pytest.mark.share(1, in_ci=8)
 def test_a_real_module_takes_code_at_every_entry_and_exit(name: str, tmp_path: Path) -> None:
     module = Module.parse(guests_modules.read(name))
     editor = Editor(module)
@@ -522,6 +522,7 @@ def test_a_real_module_takes_code_at_every_entry_and_exit(name: str, tmp_path: P
     assert changed.call_counts()[module.imported_function_count] == len(module.defined_functions)
 
 
+@pytest.mark.slow
 def test_an_instrumented_formatter_formats_as_before() -> None:
     module = Module.parse(guests_modules.read("gofmt-0.7.3"))
     editor = Editor(module)

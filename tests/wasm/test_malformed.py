@@ -144,6 +144,7 @@ def test_a_mutated_real_module_is_used_or_refused(name: str, soak_seeds: range) 
     ],
     ids=["deep nesting", "types", "names", "functions"],
 )
+@pytest.mark.share(2)
 def test_memory_stays_within_a_multiple_of_the_input(data: bytes) -> None:
     tracemalloc.start()
     _stands(data)

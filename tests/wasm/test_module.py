@@ -220,6 +220,7 @@ def test_everything_is_made_anew_from_what_was_read(everything: Module) -> None:
 
 
 @pytest.mark.parametrize("name", guests_modules.NAMES)
+@pytest.mark.share(2)
 def test_a_real_module_is_made_anew_from_what_was_read(name: str) -> None:
     module = Module.parse(guests_modules.read(name))
     assert module.encode() == module.data
@@ -256,6 +257,7 @@ def _objdump_instructions(module: Module, folder: Path) -> list[tuple[int, str]]
 
 @pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.7.0", "micropython-1.27.0"])
 @pytest.mark.share(1)
+@pytest.mark.slow
 def test_every_instruction_of_a_real_module_lies_where_wabt_finds_it(name: str, tmp_path: Path) -> None:
     module = Module.parse(guests_modules.read(name))
     ours = [

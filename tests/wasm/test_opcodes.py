@@ -82,6 +82,7 @@ def _sample(opcode: Opcode) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("opcode", OPCODES, ids=lambda opcode: opcode.name)
+@pytest.mark.share(100)
 def test_an_instruction_is_spelled_as_wasmtime_does(opcode: Opcode) -> None:
     module = Module.parse(oracles.assemble(f"(module (func {_text(opcode)}))"))
     (_, first), *rest = module.body(0).instructions()

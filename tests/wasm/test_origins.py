@@ -14,7 +14,7 @@ BUILD = collectors.Build("2", link_time=False, precise=True, tasks=False, explic
 
 
 def module() -> Module:
-    return Module.parse(collectors.compiled(BUILD, "mutator.c"))
+    return Module.parse(collectors.compiled(BUILD, "faults.c"))
 
 
 def check_traced(editor: Editor, original: Module) -> int:
