@@ -24,7 +24,9 @@ from tinyheap.report.text import printable
 
 MODULE: Final = click.argument(
     "module", type=InputFile("each run reads the module again; name a file"), metavar="MODULE|SWEEP"
+from tinyheap.errors import LabError
 )
+from tinyheap.lab.clusters import local_processes
 _OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
 """The parameters that mean something for a sweep that is there, too."""
 
@@ -32,6 +34,21 @@ _OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
 @click.command(
     cls=SubjectCommand,
     short_help="Run a program under many conditions and compare.",
+
+class ClusterType(click.ParamType[str]):
+    """The name of a cluster: ``local``, ``local:N`` or an address."""
+
+    name = "cluster"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; a usage error where it is none. Whether a scheduler answers there is found out later."""
+        try:
+            local_processes(value)
+        except LabError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
     context_settings={"ignore_unknown_options": True},
 )
 @takes_subject(MODULE)
@@ -76,6 +93,7 @@ def command(
 ) -> None:
     """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
 
+    type=ClusterType(),
     The words after `--` are the program's arguments.  One condition of each program is run twice, to see whether it does
     the same each time.  A SWEEP, which is a file of --file, is shown as it is, and nothing is run.
     """

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tinyheap._loading import library_for
 from tinyheap.errors import LabError, SweepFileError
 from tinyheap.files import text_of
+from tinyheap.lab.clusters import local_processes
 from tinyheap.lab.conditions import DEFAULT, DIMENSIONS, Condition, program_of
 from tinyheap.lab.data_frames import columns_of, frame_of
 from tinyheap.lab.outcome import OUTPUT, Outcome, OutcomeDifference, differences
@@ -116,7 +117,7 @@ def sweep(
         SweepFileError: The file cannot be used, or holds something else.
         InputError: A module or an input cannot be read.
         ClusterError: The cluster cannot be used, or was lost; the file has what was done until then.
-        LabError: Both `jobs` and a cluster are chosen.
+        LabError: Both `jobs` and a cluster are chosen, or no cluster is named so.
     """
     if cluster is not None and jobs != 1:
         raise LabError("jobs and a cluster exclude each other: it makes as many runs at a time as it has threads")
@@ -128,6 +129,8 @@ def sweep(
         kept.admit(subject.files_of(conditions))
         known = kept.outcomes()
         found = {key: known[key] for key in ((str(condition), run) for condition, run in tasks) if key in known}
+    if isinstance(cluster, str):
+        local_processes(cluster)
         missing = [(condition, run) for condition, run in tasks if (str(condition), run) not in known]
         tell = told or (lambda _: None)
         for outcome in found.values():
