@@ -148,6 +148,20 @@ def test_it_is_said_what_takes_the_least_memory_of_a_program(pages: dict[str, in
     assert "least memory" not in printed.getvalue() if said is None else said in printed.getvalue()
 
 
+def test_how_conditions_failed_is_said_once_where_they_failed_alike() -> None:
+    def failed(condition: str, evidence: str) -> Outcome:
+        return Outcome(condition, 1, "out of memory", (evidence,), 137, None)
+
+    alike = [failed(f"gc-every={number}", "no room") for number in range(1, 11)]
+    printed = StringIO()
+    found = Sweep(Subject(Path("m")), (*alike[:9], failed("gc=leaking", "no heap"), alike[9]), ())
+    Console(file=printed, width=1000).print(SweepTable(found))
+    first = ", ".join(each.condition for each in alike[:8])
+    assert printed.getvalue().endswith(
+        f"\n\n{first} and 2 others: out of memory\n  no room\n\ngc=leaking: out of memory\n  no heap\n"
+    )
+
+
 def test_a_condition_that_changes_the_output_is_marked() -> None:
     first, same, other, failed = (
         Outcome(f"gc={name}", 1, ended, (), code, output)

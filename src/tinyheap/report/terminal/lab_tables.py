@@ -30,6 +30,8 @@ GOOD, BAD = "green", "bold red"
 UNKNOWN: Final = "-"
 HOLES_SHOWN: Final = 8
 WIDE_COLUMNS: Final = 132
+CONDITIONS_NAMED: Final = 8
+"""Of those that something holds for; the table has all."""
 """Of the console, from which all columns are shown."""
 NARROW: Final = ("peak", "memory", "longest", "would fit")
 """Those that are always shown."""
@@ -90,15 +92,19 @@ class SweepTable:
             yield Text(f"\nleast memory: {size_text(least * WASM_PAGE_BYTES)}, under {printable(first)}{more}", GOOD)
 
     def _failures(self) -> Iterator[Text]:
+        """How those ended that did not pass; what holds for several is said once."""
+        alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for each in self.sweep.outcomes:
             if not each.passed:
-                yield Text(f"\n{printable(each.condition)}: {each.ended}", BAD)
-                yield from (Text(f"  {printable(phrase)}") for phrase in each.evidence)
+                alike.setdefault((each.ended, each.evidence), []).append(each.condition)
+        for (ended, evidence), conditions in alike.items():
+            yield Text(f"\n{printable(_named(conditions))}: {ended}", BAD)
+            yield from (Text(f"  {printable(phrase)}") for phrase in evidence)
 
     def _comparability(self) -> Iterator[Text]:
         changed = [each.condition for each in self.sweep.outcomes if self.sweep.changes_output(each)]
         if changed:
-            yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
+            yield Text(f"\nthe program writes something else under: {printable(_named(changed))}", BAD)
         for condition, found in groupby(self.sweep.differences, lambda each: each.condition):
             named = ", ".join(_difference(each) for each in found)
             yield Text(
@@ -132,6 +138,21 @@ class FitTable:
             smallest = Text(UNKNOWN, BAD) if edge.smallest is None else Text(_units(fit, edge.smallest), GOOD)
             size = _known("{:,}".format, fit.smallest_bytes)
             safe = _known(lambda units, fit=fit: _units(fit, units), edge.safe_from)  # type: ignore[misc]  # mypy: defaults
+def values_text(effect: Effect) -> str:
+    """The values that a line is of; sizes in units."""
+    first, last = (
+        size_text(int(value)) if DIMENSIONS[effect.option].is_size and value.isdecimal() else value
+        for value in (effect.values[0], effect.values[-1])
+    )
+    return first if len(effect.values) == 1 else f"{first} to {last}"
+
+
+def _named(conditions: Sequence[str]) -> str:
+    """Some conditions, of many the first."""
+    more = len(conditions) - CONDITIONS_NAMED
+    return ", ".join(conditions[:CONDITIONS_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
+
+
             table.add_row(printable(fit.condition), fit.limit, smallest, size, safe, f"{len(edge.tried):,}")
         yield table
         for fit in self.fits:
