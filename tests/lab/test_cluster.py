@@ -91,6 +91,16 @@ def test_outcomes_are_those_of_one_machine(address: str) -> None:
     assert comparable(sweep(subject, conditions, cluster="local:2").outcomes) == comparable(here.outcomes)
 
 
+def test_a_sample_is_the_same_on_a_cluster(address: str) -> None:
+    sample = grid({"memory-limit": "default,64K..64000K/+64K", "module": "default,spin.wasm"}, sample=3)
+    subject = Subject(Path("app.wasm"), options=("--timeout=0.1",))
+    here, there = sweep(subject, sample), sweep(subject, sample, file="s.duckdb", cluster=address)
+    assert len(here.outcomes) == 6
+    assert comparable(there.outcomes) == comparable(here.outcomes)
+    assert there.sample == here.sample == sample.sample
+    assert len(rows("s.duckdb")) == 8
+
+
 def test_modules_and_standard_inputs_vary(address: str) -> None:
     Path("other.wasm").write_bytes(command(say(64, "(i32.const 4)"), head='(data (i32.const 64) "bye\\n")'))
     Path("in").write_text("text")

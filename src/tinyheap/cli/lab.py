@@ -11,10 +11,22 @@ from typing import Any, Final
 
 import click
 
-from tinyheap.cli.parameters import NUMBER_LIMIT, OUTPUT, Input, InputFile, OutputFile, OutputTarget, check_only
+from tinyheap.cli.parameters import (
+    COUNT,
+    NUMBER_LIMIT,
+    OUTPUT,
+    SEED,
+    Input,
+    InputFile,
+    OutputFile,
+    OutputTarget,
+    check_only,
+)
 from tinyheap.cli.progress import progress_bar
 from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
+from tinyheap.errors import LabError
 from tinyheap.json_of import json_of
+from tinyheap.lab.clusters import local_processes
 from tinyheap.lab.outcome import Outcome
 from tinyheap.lab.sweeping import Sweep, first_of_each, read_sweep, sweep
 from tinyheap.recordings.place import begins_as_recording
@@ -22,18 +34,6 @@ from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.lab_tables import SweepTable
 from tinyheap.report.text import printable
 
-MODULE: Final = click.argument(
-    "module", type=InputFile("each run reads the module again; name a file"), metavar="MODULE|SWEEP"
-from tinyheap.errors import LabError
-)
-from tinyheap.lab.clusters import local_processes
-_OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
-"""The parameters that mean something for a sweep that is there, too."""
-
-
-@click.command(
-    cls=SubjectCommand,
-    short_help="Run a program under many conditions and compare.",
 
 class ClusterType(click.ParamType[str]):
     """The name of a cluster: ``local``, ``local:N`` or an address."""
@@ -49,9 +49,34 @@ class ClusterType(click.ParamType[str]):
         return value
 
 
+MODULE: Final = click.argument(
+    "module", type=InputFile("each run reads the module again; name a file"), metavar="MODULE|SWEEP"
+)
+_OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
+"""The parameters that mean something for a sweep that is there, too."""
+
+
+@click.command(
+    cls=SubjectCommand,
+    short_help="Run a program under many conditions and compare.",
     context_settings={"ignore_unknown_options": True},
 )
 @takes_subject(MODULE)
+@click.option(
+    "--sample",
+    type=COUNT,
+    metavar="N",
+    help="Make runs under N of the combinations only, drawn at random; of each module and input where these vary. The first "
+    "leaves out all options that vary, where that is one of the combinations.",
+)
+@click.option(
+    "--sample-seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Choose by this number what is drawn: the same one draws the same combinations, and of more of them these and others.",
+)
 @click.option(
     "--file",
     "kept",
@@ -68,6 +93,7 @@ class ClusterType(click.ParamType[str]):
 )
 @click.option(
     "--cluster",
+    type=ClusterType(),
     metavar="local[:N]|ADDRESS",
     help="Make the runs on a Dask cluster: on N processes of this machine, or on that whose scheduler is at ADDRESS, such as "
     "tcp://HOST:8786, with as many runs at the same time as it has threads.",
@@ -93,7 +119,6 @@ def command(
 ) -> None:
     """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
 
-    type=ClusterType(),
     The words after `--` are the program's arguments.  One condition of each program is run twice, to see whether it does
     the same each time.  A SWEEP, which is a file of --file, is shown as it is, and nothing is run.
     """
@@ -145,4 +170,10 @@ def sweep_json(found: Sweep) -> dict[str, Any]:
         {**json_of(each), "passed": each.passed, "changes_output": found.changes_output(each)}
         for each in found.outcomes
     ]
-    return {"module": str(found.subject.module), "outcomes": rows, "differences": json_of(found.differences)}
+    return {
+        "module": str(found.subject.module),
+        "sample": json_of(found.sample),
+        "outcomes": rows,
+        "effects": json_of(found.effects()),
+        "differences": json_of(found.differences),
+    }

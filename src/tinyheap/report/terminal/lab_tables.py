@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from tinyheap.lab.conditions import program_of
 from tinyheap.lab.fitting import Limit
 from tinyheap.lab.outcome import OUTPUT
+from tinyheap.report.effects import values_text
 from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES, counted
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 GOOD, BAD = "green", "bold red"
 UNKNOWN: Final = "-"
 HOLES_SHOWN: Final = 8
-WIDE_COLUMNS: Final = 132
 CONDITIONS_NAMED: Final = 8
 """Of those that something holds for; the table has all."""
+WIDE_COLUMNS: Final = 132
 """Of the console, from which all columns are shown."""
 NARROW: Final = ("peak", "memory", "longest", "would fit")
 """Those that are always shown."""
@@ -75,6 +76,9 @@ class SweepTable:
             ended.stylize(GOOD if each.passed else BAD)
             table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
         yield table
+        if self.sweep.sample is not None:
+            yield Text(f"\n{self.sweep.sample}", "bold")
+            yield from self._effects()
         yield from self._best()
         yield from self._failures()
         yield from self._comparability()
@@ -90,6 +94,26 @@ class SweepTable:
             first, *others = (condition for condition, taken in pages.items() if taken == least)
             more = f" and {counted(len(others), 'other')}" if others else ""
             yield Text(f"\nleast memory: {size_text(least * WASM_PAGE_BYTES)}, under {printable(first)}{more}", GOOD)
+
+    def _effects(self) -> Iterator[RenderableType]:
+        """What each option does, which single conditions of a sample do not show."""
+        effects = self.sweep.effects()
+        if not effects:
+            return
+        yield Text("by the values of one option: how many pass, and medians of those that do")
+        table = _table("option", "values", "pass", *NARROW[:3])
+        for option, group in groupby(effects, lambda each: each.option):
+            for number, each in enumerate(group):
+                pages = each.memory_pages
+                table.add_row(
+                    "" if number else option,
+                    printable(values_text(each)),
+                    f"{each.passed:,} of {each.conditions:,}",
+                    _known(size_text, each.peak_bytes),
+                    _known(size_text, None if pages is None else pages * WASM_PAGE_BYTES),
+                    _known(time_text, each.longest_pause_ns),
+                )
+        yield table
 
     def _failures(self) -> Iterator[Text]:
         """How those ended that did not pass; what holds for several is said once."""
@@ -112,6 +136,12 @@ class SweepTable:
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
+
+
+def _named(conditions: Sequence[str]) -> str:
+    """Some conditions, of many the first."""
+    more = len(conditions) - CONDITIONS_NAMED
+    return ", ".join(conditions[:CONDITIONS_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
 
 
 def _difference(found: OutcomeDifference) -> str:
@@ -138,21 +168,6 @@ class FitTable:
             smallest = Text(UNKNOWN, BAD) if edge.smallest is None else Text(_units(fit, edge.smallest), GOOD)
             size = _known("{:,}".format, fit.smallest_bytes)
             safe = _known(lambda units, fit=fit: _units(fit, units), edge.safe_from)  # type: ignore[misc]  # mypy: defaults
-def values_text(effect: Effect) -> str:
-    """The values that a line is of; sizes in units."""
-    first, last = (
-        size_text(int(value)) if DIMENSIONS[effect.option].is_size and value.isdecimal() else value
-        for value in (effect.values[0], effect.values[-1])
-    )
-    return first if len(effect.values) == 1 else f"{first} to {last}"
-
-
-def _named(conditions: Sequence[str]) -> str:
-    """Some conditions, of many the first."""
-    more = len(conditions) - CONDITIONS_NAMED
-    return ", ".join(conditions[:CONDITIONS_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
-
-
             table.add_row(printable(fit.condition), fit.limit, smallest, size, safe, f"{len(edge.tried):,}")
         yield table
         for fit in self.fits:

@@ -1,0 +1,20 @@
+"""What an option does in words, for terminals and pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinyheap.lab.conditions import DIMENSIONS
+from tinyheap.report.quantities import size_text
+
+if TYPE_CHECKING:
+    from tinyheap.lab.effects import Effect
+
+
+def values_text(effect: Effect) -> str:
+    """The values of an option that are put together; sizes with their units."""
+    first, last = (
+        size_text(int(value)) if DIMENSIONS[effect.option].is_size and value.isdecimal() else value
+        for value in (effect.values[0], effect.values[-1])
+    )
+    return first if len(effect.values) == 1 else f"{first} to {last}"
