@@ -66,8 +66,8 @@ _OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
     "--sample",
     type=COUNT,
     metavar="N",
-    help="Make runs under N of the combinations only, drawn at random; of each module and input where these vary. The first "
-    "leaves out all options that vary, where that is one of the combinations.",
+    help="Run only N of the combinations, drawn at random, each module and input under the same ones. The one that leaves all "
+    "of these options out is among them, if --vary allows it.",
 )
 @click.option(
     "--sample-seed",
@@ -75,7 +75,7 @@ _OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
     default=0,
     show_default=True,
     metavar="N",
-    help="Choose by this number what is drawn: the same one draws the same combinations, and of more of them these and others.",
+    help="Draw the combinations by this number: the same one draws the same ones, and for a larger N these and others.",
 )
 @click.option(
     "--file",
