@@ -110,6 +110,12 @@ def test_a_budget_that_is_written_is_kept_to() -> None:
     assert "allocations = 10630\n" in Path("made.toml").read_text()
 
 
+@pytest.mark.parametrize("margin", ["20", "20%", "20 %", "+20%"])
+def test_a_margin_is_in_percent_with_and_without_the_sign(margin: str) -> None:
+    assert tinyheap("check", "run.tinyheap", "--write", "made.toml", "--margin", margin).exit_code == 0
+    assert "allocations = 12756\n" in Path("made.toml").read_text()
+
+
 def test_the_recording_of_a_run_is_kept_where_it_is_asked_for() -> None:
     module = str(guests_modules.path("gofmt-0.4.9"))
     line = ("check", module, "--budget", "tight.toml", "--seed", "1", "--output", "kept.tinyheap")
