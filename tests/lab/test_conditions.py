@@ -58,6 +58,12 @@ def test_a_condition_can_be_changed() -> None:
         ("heap-limit", "", "heap-limit: invalid size ''"),
         ("growth", "step:x", "growth: invalid growth 'step:x'"),
         ("gc-every", "0", "gc-every: invalid number '0': expected a whole number from 1"),
+        (
+            "heap-limit",
+            "1M..4M",
+            "heap-limit: invalid range '1M..4M': expected FIRST..LAST/xN with N of 2 or more, or FIRST",
+        ),
+        ("gc-every", "1..", "gc-every: invalid range '1..': expected FIRST..LAST/xN"),
         ("gc-every", "1..4/x1", "gc-every: invalid range"),
         ("gc-every", "4..1/+1", "gc-every: invalid range"),
         ("gc-every", "default..4/+1", "'default' is not a number, which a range needs"),

@@ -27,6 +27,7 @@ DEFAULT: Final = "default"
 """The value of a dimension whose option is left out."""
 MOST_VALUES: Final = 100_000
 """Of one dimension."""
+_EXPECTED_RANGE: Final = "expected FIRST..LAST/xN with N of 2 or more, or FIRST..LAST/+STEP, from small to large"
 
 
 def _size(text: str) -> str:
@@ -226,15 +227,14 @@ def _part(name: str, text: str) -> Iterator[str]:
         return
     span = re.fullmatch(r"(.+)\.\.(.+)/([x+])(.+)", text)
     if span is None:
+        if ".." in text and name in DIMENSIONS and DIMENSIONS[name].is_number:
+            raise ConditionError(f"{name}: invalid range {text!r}: {_EXPECTED_RANGE}")
         yield read_value(name, text)
         return
     first, last = (_number(name, read_value(name, word)) for word in (span[1], span[2]))
     step = int(_count(span[4])) if span[3] == "x" else _number(name, read_value(name, span[4]))
     if last < first or (span[3] == "x" and step < 2):
-        raise ConditionError(
-            f"{name}: invalid range {text!r}: expected FIRST..LAST/xN with N of 2 or more, or FIRST..LAST/+STEP, from small "
-            "to large"
-        )
+        raise ConditionError(f"{name}: invalid range {text!r}: {_EXPECTED_RANGE}")
     yield from (read_value(name, str(each)) for each in _steps(name, first, last, step, is_factor=span[3] == "x"))
 
 
