@@ -206,6 +206,12 @@ class DeviceTable:
             if not fit.passed:
                 yield Text(f"\n{printable(fit.condition)}, {printable(fit.device.name)}: does not pass", "bold")
                 yield from (Text(f"  {printable(phrase)}") for phrase in fit.obstacle)
+        board = next((fit.device for fit in self.fits if not fit.passed and fit.limit is Limit.MEMORY), None)
+        if board is not None and board.stack_bytes:
+            yield Text(
+                f"\nstacks are in this memory, too: TinyGo makes those of a module larger than the "
+                f"{size_text(board.stack_bytes)} on {board.name}, so that what does not pass may pass there"
+            )
 
 
 def _remarks(fit: Fit) -> Iterator[Text]:
