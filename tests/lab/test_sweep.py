@@ -162,6 +162,32 @@ def test_how_conditions_failed_is_said_once_where_they_failed_alike() -> None:
     )
 
 
+@pytest.mark.parametrize(("width", "is_broken"), [(77, True), (90, False)])
+def test_how_a_run_ended_is_broken_before_words_of_conditions_are(width: int, is_broken: bool) -> None:
+    failed = Outcome(
+        "memory-limit=1048576 growth=pages", 1, "out of memory", (), 137, None, peak_bytes=940 << 10, memory_pages=16
+    )
+    printed = StringIO()
+    Console(file=printed, width=width).print(SweepTable(Sweep(Subject(Path("m")), (failed,), ())))
+    _, first, second, *_ = printed.getvalue().splitlines()
+    code = [["(137)"], []] if not is_broken else [[], ["(137)"]]
+    assert first.split() == [
+        "memory-limit=1048576",
+        "out",
+        "of",
+        "memory",
+        *code[0],
+        "940",
+        "KiB",
+        "1",
+        "MiB",
+        "-",
+        "-",
+    ]
+    assert second.split() == ["growth=pages", *code[1]]
+    assert len(first) <= width
+
+
 def test_a_condition_that_changes_the_output_is_marked() -> None:
     first, same, other, failed = (
         Outcome(f"gc={name}", 1, ended, (), code, output)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 GOOD, BAD = "green", "bold red"
 UNKNOWN: Final = "-"
+GAP: Final = 2
+"""Between columns."""
 HOLES_SHOWN: Final = 8
 CONDITIONS_NAMED: Final = 8
 """Of those that something holds for; the table has all."""
@@ -75,6 +78,7 @@ class SweepTable:
             ended = Text(each.ended if each.exit_code in (0, None) else f"{each.ended} ({each.exit_code})")
             ended.stylize(GOOD if each.passed else BAD)
             table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
+        _keep_words_whole(table, options.max_width)
         yield table
         if self.sweep.sample is not None:
             yield Text(f"\n{self.sweep.sample}", "bold")
@@ -136,6 +140,16 @@ class SweepTable:
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
+
+
+def _keep_words_whole(table: Table, width: int) -> None:
+    """Break how runs ended between its words where words of conditions would be broken else, if that is enough."""
+    conditions, endings, *others = ([str(cell) for cell in column.cells] for column in table.columns)
+    left = width - sum(GAP + max(map(cell_len, each)) for each in others) - GAP
+    word = max(cell_len(word) for each in conditions for word in each.split())
+    needed = max(cell_len(word) for each in endings for word in each.split())
+    if word > left - max(map(cell_len, endings)) and word + needed <= left:
+        table.columns[1].no_wrap, table.columns[1].width = False, left - word
 
 
 def _named(conditions: Sequence[str]) -> str:
@@ -238,7 +252,7 @@ def _units(fit: Fit, units: int) -> str:
 
 
 def _table(*heads: str) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, GAP, 0, 0))
     for number, _ in enumerate(heads):
         table.add_column(
             justify="left" if number < 2 else "right",
