@@ -117,10 +117,11 @@ def command(
     as_json: bool,
     **_: Any,  # noqa: ANN401 - a subject's
 ) -> None:
-    """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
+    """Run MODULE under each combination of the conditions that --vary names, or a sample of them, and compare.
 
-    The words after `--` are the program's arguments.  One condition of each program is run twice, to see whether it does
-    the same each time.  A SWEEP, which is a file of --file, is shown as it is, and nothing is run.
+    Each run is a `tinyheap run` of its own.  The words after `--` are the program's arguments.  One condition of each program
+    is run twice, to see whether it does the same each time.  A SWEEP, which is a file of --file, is shown as it is, and
+    nothing is run.
     """
     if cluster is not None and jobs != 1:
         raise click.UsageError(
