@@ -23,6 +23,7 @@ from tinyheap.errors import InputError, SweepFileError
 from tinyheap.lab import Condition, Outcome, Sample, Subject, Sweep, grid, read_sweep, sweep
 from tinyheap.lab.outcome import SAME_IN_EACH_RUN, WORKER_DIED, outcome_of
 from tinyheap.lab.running import ATTEMPTS, Workers
+from tinyheap.report.effects import sample_text
 from tinyheap.report.terminal.lab_tables import SweepTable
 
 HELLO = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
@@ -261,8 +262,10 @@ def test_a_file_of_a_sample_is_extended_by_a_larger_one(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         sweep(subject, large, file=place, told=interrupt)
+    assert sample_text(read_sweep(place)) == "a sample of 6 of 17 conditions (seed 0); 5 of 6 runs are there yet"
     again: list[Outcome] = []
     found = sweep(subject, large, file=place, told=again.append)
+    assert sample_text(found) == "a sample of 6 of 17 conditions (seed 0)"
     assert set(seen) <= set(again)
     whole = sweep(subject, large, file=tmp_path / "whole.duckdb")
     assert comparable(found.outcomes) == comparable(whole.outcomes)

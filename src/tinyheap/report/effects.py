@@ -1,4 +1,4 @@
-"""What an option does in words, for terminals and pages."""
+"""Samples, and what an option does in them, in words for terminals and pages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from tinyheap.report.quantities import size_text
 
 if TYPE_CHECKING:
     from tinyheap.lab.effects import Effect
+    from tinyheap.lab.sweeping import Sweep
+
+
+def sample_text(sweep: Sweep) -> str | None:
+    """Of what the conditions are a sample, and how many are there yet of one that was interrupted; None of no sample."""
+    if sweep.sample is None:
+        return None
+    wanted, there = sweep.sample.size * sweep.sample.programs, len(sweep.outcomes)
+    return str(sweep.sample) if there >= wanted else f"{sweep.sample}; {there:,} of {wanted:,} runs are there yet"
 
 
 def values_text(effect: Effect) -> str:

@@ -10,7 +10,7 @@ from tinyheap import __version__
 from tinyheap.files import write_whole
 from tinyheap.json_of import json_of
 from tinyheap.lab.conditions import DEFAULT, Condition
-from tinyheap.report.effects import values_text
+from tinyheap.report.effects import sample_text, values_text
 from tinyheap.report.html.assembly import assembled
 from tinyheap.report.html.data import shortened
 from tinyheap.report.html.lab_contents import LabEffect, LabRow, LabSummary, LabSurvival, LabTrial
@@ -57,7 +57,7 @@ def lab_summary(sweep: Sweep) -> LabSummary:
         "module": shortened(str(sweep.subject.module)),
         "arguments": [shortened(each) for each in sweep.subject.arguments],
         "options": [shortened(each) for each in sweep.subject.options],
-        "sample": None if sweep.sample is None else str(sweep.sample),
+        "sample": sample_text(sweep),
         "rows": [
             _row(sweep, outcome, Condition.of({_MEMORY_LIMIT: fixed.get(_MEMORY_LIMIT, DEFAULT), **dict(each.values)}))
             for outcome, each in zip(sweep.outcomes, conditions, strict=True)

@@ -15,7 +15,7 @@ from rich.text import Text
 from tinyheap.lab.conditions import program_of
 from tinyheap.lab.fitting import Limit
 from tinyheap.lab.outcome import OUTPUT
-from tinyheap.report.effects import values_text
+from tinyheap.report.effects import sample_text, values_text
 from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES, counted
@@ -80,8 +80,8 @@ class SweepTable:
             table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
         _keep_words_whole(table, options.max_width)
         yield table
-        if self.sweep.sample is not None:
-            yield Text(f"\n{self.sweep.sample}", "bold")
+        if (sample := sample_text(self.sweep)) is not None:
+            yield Text(f"\n{sample}", "bold")
             yield from self._effects()
         yield from self._best()
         yield from self._failures()
