@@ -103,6 +103,8 @@ def test_too_few_collections_say_how_many_there_must_be() -> None:
     )
     behind = value(requests(), Quantity.GROWTH_PER_CALL, after=50)
     assert "there are 5 behind the first 50" in str(behind.unknown)
+    none = value(requests(calls=0), Quantity.GROWTH_PER_CALL, after=20)
+    assert none.unknown == "none of the functions of the program was called from outside"
 
 
 def test_pages_are_those_at_the_end_and_of_whoever_had_memory_grow() -> None:

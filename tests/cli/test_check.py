@@ -47,6 +47,15 @@ def test_what_is_over_is_said_with_who_it_was() -> None:
     assert "allocations: objects allocated" not in said.stdout
 
 
+def test_long_names_of_sites_make_room_for_what_is_told_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = tinyheap("check", "run.tinyheap", "--budget", "tight.toml").stdout.splitlines()
+    sites = lines[lines.index("peak: live at the peak, by allocation") + 2 :]
+    assert sites[0].startswith("  internal/task.start")
+    assert sites[0].endswith("128 KiB   36%")
+    assert all(len(line) <= 40 for line in sites)
+
+
 def test_within_is_exit_code_0() -> None:
     said = tinyheap("check", "run.tinyheap", "--budget", "wide.toml")
     assert (said.exit_code, said.stderr) == (0, "")
@@ -108,6 +117,12 @@ def test_a_budget_that_is_written_is_kept_to() -> None:
     assert (said.exit_code, said.stdout, said.stderr) == (0, "", "wrote made.toml\n")
     assert tinyheap("check", "run.tinyheap", "--budget", "made.toml").exit_code == 0
     assert "allocations = 10630\n" in Path("made.toml").read_text()
+
+
+@pytest.mark.parametrize("margin", ["20", "20%", "20 %", "+20%"])
+def test_a_margin_is_in_percent_with_and_without_the_sign(margin: str) -> None:
+    assert tinyheap("check", "run.tinyheap", "--write", "made.toml", "--margin", margin).exit_code == 0
+    assert "allocations = 12756\n" in Path("made.toml").read_text()
 
 
 @pytest.mark.slow

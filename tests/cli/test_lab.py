@@ -69,10 +69,46 @@ def test_a_line_per_condition_and_why_some_did_not_pass() -> None:
 def test_json_has_the_outcomes() -> None:
     said = tinyheap("lab", "app.wasm", "--json", "--seed", "1")
     found = json.loads(said.stdout)
-    assert set(found) == {"module", "outcomes", "differences"}
+    assert set(found) == {"module", "sample", "outcomes", "effects", "differences"}
     assert [each["condition"] for each in found["outcomes"]] == ["default"]
     assert (found["outcomes"][0]["passed"], found["outcomes"][0]["changes_output"]) == (True, False)
-    assert found["differences"] == []
+    assert found["differences"] == found["effects"] == []
+    assert found["sample"] is None
+
+
+SAMPLE = ("--vary", "memory-limit=default,64K..64000K/+64K", "--sample", "3")
+
+
+def test_a_sample_is_told_wherever_it_is_shown() -> None:
+    said = "a sample of 3 of 1,001 conditions (seed 4)"
+    words = (*SAMPLE, "--sample-seed", "4", "--file", "s.duckdb")
+    assert said in tinyheap("lab", "app.wasm", *words).stdout.splitlines()
+    assert said in tinyheap("lab", "s.duckdb", "--html", "s.html").stdout.splitlines()
+    assert facts_of(Path("s.html"))["sample"] == said
+    found = json.loads(tinyheap("lab", "s.duckdb", "--json").stdout)
+    assert {name: found["sample"][name] for name in ("size", "of", "seed", "programs")} == {
+        "size": 3, "of": 1001, "seed": 4, "programs": 1,
+    }  # fmt: skip
+    assert found["outcomes"][0]["condition"] == "default"
+    assert [(each["option"], each["conditions"]) for each in found["effects"]] == [("memory-limit", 1)] * 3
+    more = json.loads(tinyheap("lab", "app.wasm", *words, "--sample", "4", "--json").stdout)
+    conditions = [{each["condition"] for each in some["outcomes"]} for some in (found, more)]
+    assert conditions[0] < conditions[1]
+
+
+def test_what_is_run_has_to_be_confirmed_not_the_grid() -> None:
+    many = ("--vary", "memory-limit=default,64K..64000K/+64K", "--vary", "module=default,spin.wasm")
+    said = tinyheap("lab", "app.wasm", *many)
+    assert said.exit_code == ExitCode.USAGE
+    assert "2,002 combinations, a run each: vary less, run a sample of them (--sample N), or confirm" in said.stderr
+    said = tinyheap("lab", "app.wasm", *many, "--sample", "101")
+    assert said.exit_code == ExitCode.USAGE
+    assert "202 combinations, a run each: vary less, or confirm" in said.stderr
+    said = tinyheap("lab", "app.wasm", *many, "--sample", "1", "--timeout", "0.1")
+    assert [line.split()[0] for line in said.stdout.splitlines()[1:3]] == ["default", "module=spin.wasm"]
+    assert "a sample of 1 of 1,001 conditions (seed 0), for each of 2 programs" in said.stdout.splitlines()
+    fits = tinyheap("fit", "app.wasm", "--vary", "gc-every=1..300/+1")
+    assert "300 combinations, a run each: vary less, or confirm" in fits.stderr
 
 
 @pytest.mark.parametrize(
@@ -85,9 +121,11 @@ def test_json_has_the_outcomes() -> None:
         (["--vary", "gc=leaking", "--vary", "gc-every=5"], "every condition contradicts itself"),
         (
             ["--vary", "gc-every=1..300/+1"],
-            "these are 300 combinations, a run each: vary less, or confirm them with --yes",
+            "these are 300 combinations, a run each: vary less, run a sample of them (--sample N), or confirm them with --yes",
         ),
         (["--jobs", "0"], "0 is not in the range"),
+        (["--sample", "0"], "0 is not in the range"),
+        (["--sample", "some"], "'some' is not a valid integer"),
         (["--stdin", "app.wasm", "--vary", "input=app.wasm"], "--stdin and --vary input exclude each other where no"),
     ],
 )

@@ -93,6 +93,17 @@ def test_outcomes_are_those_of_one_machine(address: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_sample_is_the_same_on_a_cluster(address: str) -> None:
+    shutil.copy("app.wasm", "other.wasm")
+    sample = grid({"memory-limit": "default,64K..64000K/+64K", "module": "default,other.wasm"}, sample=3)
+    here, there = sweep(HELLO_SUBJECT, sample), sweep(HELLO_SUBJECT, sample, file="s.duckdb", cluster=address)
+    assert len(here.outcomes) == 6
+    assert comparable(there.outcomes) == comparable(here.outcomes)
+    assert there.sample == here.sample == sample.sample
+    assert len(rows("s.duckdb")) == 8
+
+
+@pytest.mark.slow
 def test_modules_and_standard_inputs_vary(address: str) -> None:
     Path("other.wasm").write_bytes(command(say(64, "(i32.const 4)"), head='(data (i32.const 64) "bye\\n")'))
     Path("in").write_text("text")
@@ -171,13 +182,23 @@ def test_a_worker_of_another_version_is_refused(address: str, monkeypatch: pytes
 # ---- clusters that are away -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "local:0", "strange://127.0.0.1:1"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "strange://127.0.0.1:1"])
 def test_a_cluster_that_is_away_is_said_soon(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ANSWER_S", 1)
     begun = time.monotonic()
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers there.*expected local, local:N, or the address"):
         sweep(HELLO_SUBJECT, grid({}), cluster=address)
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("name", ["local:0", "local:", "local:x", "local:8786", "local:2\n"])
+def test_what_names_no_cluster_is_said_before_anything_is_done(name: str) -> None:
+    with pytest.raises(LabError, match=r"invalid cluster 'local:.*': expected local, local:N for 1 to 999 processes"):
+        sweep(HELLO_SUBJECT, grid({}), file="s.duckdb", cluster=name)
+    assert not Path("s.duckdb").exists()
+    said = CliRunner().invoke(cli.main, ["lab", "app.wasm", "--cluster", name])
+    assert said.exit_code == ExitCode.USAGE
+    assert "invalid cluster" in said.stderr
 
 
 def test_what_answers_nothing_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:

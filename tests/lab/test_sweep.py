@@ -20,9 +20,10 @@ import guests_modules
 import project_files
 from hosts.programs import command, say
 from tinyheap.errors import InputError, SweepFileError
-from tinyheap.lab import Condition, Outcome, Subject, Sweep, grid, sweep
+from tinyheap.lab import Condition, Outcome, Sample, Subject, Sweep, grid, read_sweep, sweep
 from tinyheap.lab.outcome import SAME_IN_EACH_RUN, WORKER_DIED, outcome_of
 from tinyheap.lab.running import ATTEMPTS, Workers
+from tinyheap.report.effects import sample_text
 from tinyheap.report.terminal.lab_tables import SweepTable
 
 HELLO = command(say(64, "(i32.const 6)"), head='(data (i32.const 64) "hello\\n")')
@@ -149,6 +150,46 @@ def test_it_is_said_what_takes_the_least_memory_of_a_program(pages: dict[str, in
     assert "least memory" not in printed.getvalue() if said is None else said in printed.getvalue()
 
 
+def test_how_conditions_failed_is_said_once_where_they_failed_alike() -> None:
+    def failed(condition: str, evidence: str) -> Outcome:
+        return Outcome(condition, 1, "out of memory", (evidence,), 137, None)
+
+    alike = [failed(f"gc-every={number}", "no room") for number in range(1, 11)]
+    printed = StringIO()
+    found = Sweep(Subject(Path("m")), (*alike[:9], failed("gc=leaking", "no heap"), alike[9]), ())
+    Console(file=printed, width=1000).print(SweepTable(found))
+    first = ", ".join(each.condition for each in alike[:8])
+    assert printed.getvalue().endswith(
+        f"\n\n{first} and 2 others: out of memory\n  no room\n\ngc=leaking: out of memory\n  no heap\n"
+    )
+
+
+@pytest.mark.parametrize(("width", "is_broken"), [(77, True), (90, False)])
+def test_how_a_run_ended_is_broken_before_words_of_conditions_are(width: int, is_broken: bool) -> None:
+    failed = Outcome(
+        "memory-limit=1048576 growth=pages", 1, "out of memory", (), 137, None, peak_bytes=940 << 10, memory_pages=16
+    )
+    printed = StringIO()
+    Console(file=printed, width=width).print(SweepTable(Sweep(Subject(Path("m")), (failed,), ())))
+    _, first, second, *_ = printed.getvalue().splitlines()
+    code = [["(137)"], []] if not is_broken else [[], ["(137)"]]
+    assert first.split() == [
+        "memory-limit=1048576",
+        "out",
+        "of",
+        "memory",
+        *code[0],
+        "940",
+        "KiB",
+        "1",
+        "MiB",
+        "-",
+        "-",
+    ]
+    assert second.split() == ["growth=pages", *code[1]]
+    assert len(first) <= width
+
+
 def test_a_condition_that_changes_the_output_is_marked() -> None:
     first, same, other, failed = (
         Outcome(f"gc={name}", 1, ended, (), code, output)
@@ -206,6 +247,83 @@ def test_a_file_is_of_one_sweep(tmp_path: Path) -> None:
     subject.module.write_bytes(DICE)
     with pytest.raises(SweepFileError, match="holds the sweep of another program"):
         sweep(Subject(subject.module), grid({}), file=place)
+
+
+SAMPLED = {"memory-limit": "default,64K..1M/+64K", "engine": "default"}
+
+
+def test_a_file_of_a_sample_is_extended_by_a_larger_one(tmp_path: Path) -> None:
+    subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
+    small, large = grid(SAMPLED, sample=3), grid(SAMPLED, sample=6)
+    assert sweep(subject, small, file=place).sample == small.sample
+    seen: list[Outcome] = []
+
+    def interrupt(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(subject, large, file=place, told=interrupt)
+    assert sample_text(read_sweep(place)) == "a sample of 6 of 17 conditions (seed 0); 5 of 6 runs are there yet"
+    again: list[Outcome] = []
+    found = sweep(subject, large, file=place, told=again.append)
+    assert sample_text(found) == "a sample of 6 of 17 conditions (seed 0)"
+    assert set(seen) <= set(again)
+    whole = sweep(subject, large, file=tmp_path / "whole.duckdb")
+    assert comparable(found.outcomes) == comparable(whole.outcomes)
+    query = "SELECT condition, run FROM outcomes ORDER BY ALL"
+    rows = [duckdb.connect(each).sql(query).fetchall() for each in (place, tmp_path / "whole.duckdb")]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 7
+    assert read_sweep(place).sample == large.sample
+    sweep(subject, small, file=place)
+    assert read_sweep(place).sample == large.sample
+
+
+@pytest.mark.parametrize(
+    "other", [{**SAMPLED, "memory-limit": "default,64K..1M/+32K"}, SAMPLED, {}], ids=["grid", "all", "one"]
+)
+def test_a_file_of_something_else_too_is_not_said_to_be_a_sample(other: dict[str, str], tmp_path: Path) -> None:
+    subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
+    sweep(subject, grid(SAMPLED, sample=2), file=place)
+    after = grid(other, sample=2 if len(other.get("memory-limit", "")) > 25 else None)
+    assert sweep(subject, after, file=place).sample == after.sample
+    assert read_sweep(place).sample is None
+    sweep(subject, grid(SAMPLED, sample=2), file=place)
+    assert read_sweep(place).sample is None
+
+
+def test_a_sample_is_told_with_what_each_option_does() -> None:
+    def outcome(condition: str, pages: int, code: int = 0) -> Outcome:
+        return Outcome(condition, 1, "finished", (), code, "x", peak_bytes=1024, memory_pages=pages)
+
+    outcomes = (
+        outcome("default", 1),
+        outcome("growth=pages heap-limit=65536", 8, 1),
+        *(outcome(f"growth=pages heap-limit={65536 * size} module=m", size) for size in range(3, 9)),
+    )
+    subject, printed = Subject(Path("m")), StringIO()
+    found = Sweep(subject, outcomes, (), Sample(8, 1234, 5, 1, "of"))
+    Console(file=printed, width=100).print(SweepTable(found))
+    said = [" ".join(line.split()) for line in printed.getvalue().splitlines()]
+    begin = said.index("a sample of 8 of 1,234 conditions (seed 5)")
+    assert said[begin + 1 : begin + 11] == [
+        "by the values of one option: how many pass, and medians of those that do",
+        "option values pass peak memory longest",
+        "growth default 1 of 1 1 KiB 64 KiB -",
+        "pages 6 of 7 1 KiB 320 KiB -",
+        "heap-limit default 1 of 1 1 KiB 64 KiB -",
+        "64 KiB 0 of 1 - - -",
+        "192 KiB 1 of 1 1 KiB 192 KiB -",
+        "256 KiB to 320 KiB 2 of 2 1 KiB 256 KiB -",
+        "384 KiB 1 of 1 1 KiB 384 KiB -",
+        "448 KiB to 512 KiB 2 of 2 1 KiB 448 KiB -",
+    ]
+    whole = StringIO()
+    Console(file=whole, width=100).print(SweepTable(Sweep(subject, outcomes, ())))
+    assert "sample" not in whole.getvalue()
+    assert "medians" not in whole.getvalue()
 
 
 @pytest.mark.slow

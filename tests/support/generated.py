@@ -94,6 +94,7 @@ HEAP_INTERFACES: Final = (
 LAB_INTERFACES: Final = (
     Outcome,
     lab_contents.LabDifference,
+    lab_contents.LabEffect,
     lab_contents.LabRow,
     lab_contents.LabTrial,
     lab_contents.LabSurvival,

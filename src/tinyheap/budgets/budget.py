@@ -28,7 +28,7 @@ BASELINE: Final = "baseline"
 AFTER: Final = "after-calls"
 KEYS: Final = (BASELINE, AFTER, *Quantity)
 MOST_PERCENT: Final = 1_000_000
-_PERCENT: Final = re.compile(r"\+?([0-9]{1,7}(?:\.[0-9]{1,6})?) ?%")
+_PERCENT: Final = re.compile(r"\+?([0-9]{1,7}(?:\.[0-9]{1,6})?)(?: ?%)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class BudgetLimit:
 
 
 def percentage(text: str) -> Fraction:
-    """The share that a percentage says: ``5 %``, ``2.5%``, ``+5 %``.
+    """The share that a percentage says: ``5 %``, ``2.5%``, ``+5 %``, or ``5`` where nothing else can be meant.
 
     Raises:
         BudgetError: It says none, or one over a million.

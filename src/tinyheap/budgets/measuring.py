@@ -171,6 +171,8 @@ def _trend(recording: Recording, after: int) -> CallTrend | Unknown:
         return trend
     if unseen := unless_collections(recording):
         return unseen
+    if not trend.calls:
+        return Unknown("none of the functions of the program was called from outside")
     behind = f" behind the first {after:,}" if after else ""
     more = f"; a collection at every {trend.enough_at:,} allocations makes enough (gc every)" if trend.enough_at else ""
     return Unknown(

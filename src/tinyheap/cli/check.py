@@ -45,7 +45,7 @@ _OF_RECORDINGS: Final = frozenset({"module", "budget", "against", "as_json", "ju
 
 
 class PercentageType(click.ParamType[Fraction]):
-    """A percentage: `10 %` or `10%`."""
+    """A percentage: `10`, `10%` or `10 %`."""
 
     name = "percentage"
 
@@ -88,10 +88,10 @@ class PercentageType(click.ParamType[Fraction]):
 @click.option(
     "--margin",
     type=PercentageType(),
-    default="10 %",
+    default="10%",
     show_default=True,
     metavar="PERCENT",
-    help="Allow so much more in the budget of --write.",
+    help="Allow so many percent more in the budget of --write than the run took.",
 )
 @click.option(
     "-o",

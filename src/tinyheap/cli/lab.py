@@ -11,16 +11,43 @@ from typing import Any, Final
 
 import click
 
-from tinyheap.cli.parameters import NUMBER_LIMIT, OUTPUT, Input, InputFile, OutputFile, OutputTarget, check_only
+from tinyheap.cli.parameters import (
+    COUNT,
+    NUMBER_LIMIT,
+    OUTPUT,
+    SEED,
+    Input,
+    InputFile,
+    OutputFile,
+    OutputTarget,
+    check_only,
+)
 from tinyheap.cli.progress import progress_bar
 from tinyheap.cli.subject import SubjectCommand, conditions_of, subject_of, takes_subject
+from tinyheap.errors import LabError
 from tinyheap.json_of import json_of
+from tinyheap.lab.clusters import local_processes
 from tinyheap.lab.outcome import Outcome
 from tinyheap.lab.sweeping import Sweep, first_of_each, read_sweep, sweep
 from tinyheap.recordings.place import begins_as_recording
 from tinyheap.report.consoles import result_console
 from tinyheap.report.terminal.lab_tables import SweepTable
 from tinyheap.report.text import printable
+
+
+class ClusterType(click.ParamType[str]):
+    """The name of a cluster: ``local``, ``local:N`` or an address."""
+
+    name = "cluster"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; a usage error where it is none. Whether a scheduler answers there is found out later."""
+        try:
+            local_processes(value)
+        except LabError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
 
 MODULE: Final = click.argument(
     "module", type=InputFile("each run reads the module again; name a file"), metavar="MODULE|SWEEP"
@@ -35,6 +62,21 @@ _OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
     context_settings={"ignore_unknown_options": True},
 )
 @takes_subject(MODULE)
+@click.option(
+    "--sample",
+    type=COUNT,
+    metavar="N",
+    help="Run only N of the combinations, drawn at random, each module and input under the same ones. The one that leaves all "
+    "of these options out is among them, if --vary allows it.",
+)
+@click.option(
+    "--sample-seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Draw the combinations by this number: the same one draws the same ones, and for a larger N these and others.",
+)
 @click.option(
     "--file",
     "kept",
@@ -51,6 +93,7 @@ _OF_SWEEPS: Final = frozenset({"module", "as_json", "html"})
 )
 @click.option(
     "--cluster",
+    type=ClusterType(),
     metavar="local[:N]|ADDRESS",
     help="Make the runs on a Dask cluster: on N processes of this machine, or on that whose scheduler is at ADDRESS, such as "
     "tcp://HOST:8786, with as many runs at the same time as it has threads.",
@@ -74,10 +117,11 @@ def command(
     as_json: bool,
     **_: Any,  # noqa: ANN401 - a subject's
 ) -> None:
-    """Run MODULE under each combination of the conditions that --vary names, each run a `tinyheap run` of its own.
+    """Run MODULE under each combination of the conditions that --vary names, or a sample of them, and compare.
 
-    The words after `--` are the program's arguments.  One condition of each program is run twice, to see whether it does
-    the same each time.  A SWEEP, which is a file of --file, is shown as it is, and nothing is run.
+    Each run is a `tinyheap run` of its own.  The words after `--` are the program's arguments.  One condition of each program
+    is run twice, to see whether it does the same each time.  A SWEEP, which is a file of --file, is shown as it is, and
+    nothing is run.
     """
     if cluster is not None and jobs != 1:
         raise click.UsageError(
@@ -127,4 +171,10 @@ def sweep_json(found: Sweep) -> dict[str, Any]:
         {**json_of(each), "passed": each.passed, "changes_output": found.changes_output(each)}
         for each in found.outcomes
     ]
-    return {"module": str(found.subject.module), "outcomes": rows, "differences": json_of(found.differences)}
+    return {
+        "module": str(found.subject.module),
+        "sample": json_of(found.sample),
+        "outcomes": rows,
+        "effects": json_of(found.effects()),
+        "differences": json_of(found.differences),
+    }

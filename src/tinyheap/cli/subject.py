@@ -14,7 +14,8 @@ import click
 from tinyheap.cli.parameters import Decorator, Input, InputFile, takes
 from tinyheap.cli.run import RUN_PARAMETERS, RunCommand
 from tinyheap.errors import ConditionError
-from tinyheap.lab.conditions import INPUT, Condition, expanded, read_values, size_of
+from tinyheap.lab.conditions import INPUT, read_values
+from tinyheap.lab.grids import Grid, expanded, size_of
 from tinyheap.lab.running import INPUT_MARK, Subject
 
 FREE_CONDITIONS: Final = 200
@@ -123,8 +124,8 @@ def subject_of(ctx: click.Context) -> Subject:
     return Subject(Path(module.path), (*words, *arguments), ctx.meta[_WORDS])
 
 
-def conditions_of(ctx: click.Context) -> tuple[Condition, ...]:
-    """The conditions that a command line asks for.
+def conditions_of(ctx: click.Context) -> Grid:
+    """The conditions that a command line asks for; a sample of them where the command has such an option and it is given.
 
     Raises:
         click.UsageError: A dimension is named twice, or is an option of all runs too; or there are too many conditions.
@@ -144,10 +145,14 @@ def conditions_of(ctx: click.Context) -> tuple[Condition, ...]:
         raise click.UsageError(
             f"--stdin and --vary {INPUT} exclude each other where no argument has {INPUT_MARK}: leave one of them out"
         )
-    count = size_of(values)
+    sample: int | None = ctx.params.get("sample")
+    count = size_of(values, sample)
     if count > FREE_CONDITIONS and not ctx.params["yes"]:
-        raise click.UsageError(f"these are {count:,} combinations, a run each: vary less, or confirm them with --yes")
+        less = ", run a sample of them (--sample N)" if "sample" in ctx.params and sample is None else ""
+        raise click.UsageError(
+            f"these are {count:,} combinations, a run each: vary less{less}, or confirm them with --yes"
+        )
     try:
-        return expanded(values)
+        return expanded(values, sample, ctx.params.get("sample_seed", 0))
     except ConditionError as error:
         raise click.UsageError(str(error)) from error

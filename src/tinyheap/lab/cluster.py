@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import shutil
 import signal
 import time
@@ -34,6 +33,7 @@ from distributed.comm.core import CommClosedError, connect
 from tinyheap import __version__
 from tinyheap.errors import ClusterError
 from tinyheap.files import is_folder, text_of
+from tinyheap.lab.clusters import local_processes
 from tinyheap.lab.outcome import WORKER_DIED, Outcome
 from tinyheap.lab.running import ATTEMPTS, Subject, Workers, content_of
 from tinyheap.units import MIB
@@ -48,7 +48,6 @@ T = TypeVar("T", bound=tuple[Any, ...])
 R = TypeVar("R")
 ANSWER_S: Final = 5
 """In which a scheduler has to answer, seconds."""
-LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 MOST_BYTES: Final = 256 * MIB
 """Of all files that go to a worker; the scheduler keeps them for workers that come later."""
 TASKS_PER_THREAD: Final = 4
@@ -88,8 +87,8 @@ def _client_of(cluster: str | Client) -> Iterator[Client]:
     """A client of the cluster; what was begun here for it is ended."""
     if isinstance(cluster, Client):
         yield cluster
-    elif local := LOCAL.fullmatch(cluster):
-        with _local_cluster(local[1]) as address, _connected(address) as client:
+    elif (count := local_processes(cluster)) is not None:
+        with _local_cluster(count) as address, _connected(address) as client:
             yield client
     else:
         with _connected(cluster) as client:
@@ -97,12 +96,12 @@ def _client_of(cluster: str | Client) -> Iterator[Client]:
 
 
 @contextmanager
-def _local_cluster(count: str | None) -> Iterator[str]:
-    """A cluster of so many processes on this machine; by default one for each core."""
+def _local_cluster(count: int) -> Iterator[str]:
+    """A cluster of so many processes on this machine; of one for each core where it is 0."""
     with short_logs():
         try:
             made = LocalCluster(
-                n_workers=int(count) if count else None,
+                n_workers=count or None,
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=0,  # a run is a process of its own

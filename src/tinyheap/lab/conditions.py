@@ -1,20 +1,17 @@
-"""Conditions: choices of options of ``tinyheap run``, and grids of them.
+"""Conditions: choices of options of ``tinyheap run``.
 
 A *dimension* is an option, by its name there.  Its values are written as there, and kept in one spelling, so that the same
 condition is the same text; ``default`` leaves the option out.  Two more choose what is run: ``module``, another module, and
-``input``, a file or a word for the program.  A grid is the product of its dimensions, without the conditions that
-``tinyheap run`` refuses as contradictions.
+``input``, a file or a word for the program.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import glob, has_magic
-from itertools import product
-from math import prod
 from typing import Final
 
 from tinyheap.errors import ConditionError, HeapError, PolicyError
@@ -30,8 +27,7 @@ DEFAULT: Final = "default"
 """The value of a dimension whose option is left out."""
 MOST_VALUES: Final = 100_000
 """Of one dimension."""
-MOST_CONDITIONS: Final = 1_000_000
-"""Of a grid, which is in memory as a whole."""
+_EXPECTED_RANGE: Final = "expected FIRST..LAST/xN with N of 2 or more, or FIRST..LAST/+STEP, from small to large"
 
 
 def _size(text: str) -> str:
@@ -54,6 +50,10 @@ def _count(text: str) -> str:
     if not (re.fullmatch("[0-9]{1,19}", text) and 1 <= int(text) <= MOST):
         raise ConditionError(f"invalid number {text!r}: expected a whole number from 1 to {MOST}")
     return str(int(text))
+
+
+def _flag(text: str) -> str:
+    return DEFAULT if _one_of("yes", "no")(text) == "no" else "yes"
 
 
 def _word(text: str) -> str:
@@ -84,15 +84,21 @@ class Dimension:
     """Whether it is no option, but chooses what is run: the name of a file, which may stand for several as a pattern."""
 
     @property
+    def is_size(self) -> bool:
+        """Whether its values are sizes, in bytes."""
+        return self.read == _size
+
+    @property
     def is_number(self) -> bool:
         """Whether its values are whole numbers."""
         return self.read in (_size, _count)
 
 
+GC: Final = "gc"
 MODULE: Final = "module"
 INPUT: Final = "input"
 DIMENSIONS: Final[Mapping[str, Dimension]] = {
-    "gc": Dimension(_one_of(*COLLECTORS), is_of_collector=False),
+    GC: Dimension(_one_of(*COLLECTORS), is_of_collector=False),
     "collector": Dimension(_collector),
     "growth": Dimension(_growth),
     "headroom": Dimension(_headroom),
@@ -100,7 +106,7 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "memory-limit": Dimension(_size, is_of_collector=False),
     "initial-memory": Dimension(_size, is_of_collector=False),
     "gc-every": Dimension(_count),
-    "clear-blocks": Dimension(_one_of("yes", "no"), is_flag=True),
+    "clear-blocks": Dimension(_flag, is_flag=True),
     "engine": Dimension(_one_of(*ENGINES)),
     MODULE: Dimension(_word, is_of_collector=False, is_program=True),
     INPUT: Dimension(_word, is_of_collector=False, is_program=True),
@@ -108,6 +114,12 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
 """By the names of the options."""
 _OF_COLLECTIONS: Final = ("gc-every", "clear-blocks", "headroom")
 """What means nothing for a heap that is never collected."""
+_WHY_NOTHING: Final = {LEAKING: "a leaking heap is never collected", NATIVE: "a native module keeps its own collector"}
+
+
+def means_nothing(name: str, gc: str) -> bool:
+    """Whether a dimension cannot be chosen under who manages the heap."""
+    return (gc == LEAKING and name in _OF_COLLECTIONS) or (gc == NATIVE and DIMENSIONS[name].is_of_collector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +156,7 @@ class Condition:
         return cls.of({name: value for name, _, value in (word.partition("=") for word in words)})
 
     def _reduced(self) -> Condition:
-        return Condition(tuple((name, value) for name, value in self.values if value not in (DEFAULT, "no")))
+        return Condition(tuple((name, value) for name, value in self.values if value != DEFAULT))
 
     def __str__(self) -> str:
         return shlex.join(f"{name}={value}" for name, value in self.values) or DEFAULT
@@ -171,12 +183,9 @@ class Condition:
     @property
     def contradiction(self) -> str | None:
         """Why ``tinyheap run`` refuses it, a phrase; None where it does not."""
-        gc, given = self.value("gc"), [name for name, _ in self.values]
-        if gc == LEAKING and (idle := [name for name in given if name in _OF_COLLECTIONS]):
-            return f"a leaking heap is never collected, so that {idle[0]} means nothing"
-        if gc == NATIVE and (idle := [name for name in given if DIMENSIONS[name].is_of_collector]):
-            return f"a native module keeps its own collector, so that {idle[0]} means nothing"
-        return None
+        gc = self.value(GC)
+        idle = [name for name, _ in self.values if means_nothing(name, gc)]
+        return f"{_WHY_NOTHING[gc]}, so that {idle[0]} means nothing" if idle else None
 
 
 def program_of(condition: str) -> tuple[str, str]:
@@ -218,15 +227,14 @@ def _part(name: str, text: str) -> Iterator[str]:
         return
     span = re.fullmatch(r"(.+)\.\.(.+)/([x+])(.+)", text)
     if span is None:
+        if ".." in text and name in DIMENSIONS and DIMENSIONS[name].is_number:
+            raise ConditionError(f"{name}: invalid range {text!r}: {_EXPECTED_RANGE}")
         yield read_value(name, text)
         return
     first, last = (_number(name, read_value(name, word)) for word in (span[1], span[2]))
     step = int(_count(span[4])) if span[3] == "x" else _number(name, read_value(name, span[4]))
     if last < first or (span[3] == "x" and step < 2):
-        raise ConditionError(
-            f"{name}: invalid range {text!r}: expected FIRST..LAST/xN with N of 2 or more, or FIRST..LAST/+STEP, from small "
-            "to large"
-        )
+        raise ConditionError(f"{name}: invalid range {text!r}: {_EXPECTED_RANGE}")
     yield from (read_value(name, str(each)) for each in _steps(name, first, last, step, is_factor=span[3] == "x"))
 
 
@@ -244,38 +252,3 @@ def _steps(name: str, first: int, last: int, step: int, *, is_factor: bool) -> I
     while value <= last:
         yield value
         value = value * step if is_factor else value + step
-
-
-def grid(dimensions: Mapping[str, str]) -> tuple[Condition, ...]:
-    """All conditions of some dimensions, contradictions apart; one, without any choice, where there are no dimensions.
-
-    Args:
-        dimensions: The values, as `read_values` takes them, by the names of dimensions.
-
-    Raises:
-        ConditionError: A dimension or a value is invalid, there are more than a million conditions, or every one contradicts
-            itself.
-    """
-    return expanded({name: read_values(name, text) for name, text in dimensions.items()})
-
-
-def size_of(values: Mapping[str, Sequence[str]]) -> int:
-    """How many conditions a grid has at most."""
-    return prod(len(each) for each in values.values())
-
-
-def expanded(values: Mapping[str, Sequence[str]]) -> tuple[Condition, ...]:
-    """The conditions of a grid whose values were read.
-
-    Raises:
-        ConditionError: There are more than a million, or every condition contradicts itself.
-    """
-    if (count := size_of(values)) > MOST_CONDITIONS:
-        raise ConditionError(f"invalid grid: it has {count:,} conditions; expected {MOST_CONDITIONS:,} at most")
-    made = [Condition(tuple(zip(values, each, strict=True)))._reduced() for each in product(*values.values())]
-    kept = tuple(dict.fromkeys(each for each in made if each.contradiction is None))
-    if not kept:
-        raise ConditionError(
-            f"invalid grid: every condition contradicts itself, as '{made[0]}': {made[0].contradiction}"
-        )
-    return kept

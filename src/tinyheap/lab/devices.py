@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tinyheap.errors import ConditionError, InvalidSizeError, LabError
 from tinyheap.guests.opening import NATIVE
+from tinyheap.guests.serve.growing import GROWTH as ABOUT_GROWTH
 from tinyheap.heap.collectors import Collector
 from tinyheap.heap.contract import Gc
 from tinyheap.heap.engines import choose_engine, engine_name_of
@@ -118,7 +119,8 @@ def fit_device(
     found = []
     for condition in conditions:
         outcome = run_once(subject, _on_device(condition, size_bytes))
-        why = () if outcome.passed else ending(outcome)
+        # Nor is anything to be said of growth, which is of runs where memory could be larger.
+        why = () if outcome.passed else tuple(each for each in ending(outcome) if not each.startswith(ABOUT_GROWTH))
         found.append(DeviceFit(str(condition), device, Limit.MEMORY, size_bytes, outcome.passed, why))
     return tuple(found)
 

@@ -2,7 +2,7 @@
 
 What comes together is a transaction, so that whatever ends the sweep leaves a file with which it can be resumed.  Table
 ``sweep`` has one row, what the sweep is of; table ``outcomes`` a row for each run, with the columns of `Outcome`; table
-``files`` a row for each module and input that conditions name.
+``files`` a row for each module and input that conditions name; table ``sample`` a row where all outcomes are of a sample.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import duckdb
 from tinyheap.errors import SweepFileError
 from tinyheap.files import is_utf8, text_of
 from tinyheap.lab.data_frames import columns_of
+from tinyheap.lab.grids import Sample
 from tinyheap.lab.outcome import Outcome
 from tinyheap.lab.running import Subject, content_of
 from tinyheap.ownership import SoleOwner
@@ -31,7 +32,12 @@ _DDL: Final = (
 _KEPT_COLUMNS: Final = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'outcomes' ORDER BY column_index"
 """The columns that a file has, which may be of before some were added."""
 _FILES_DDL: Final = "CREATE TABLE IF NOT EXISTS files (name VARCHAR PRIMARY KEY, sha256 VARCHAR)"
-"""The table is younger than others."""
+_SAMPLE_DDL: Final = (
+    "CREATE TABLE IF NOT EXISTS sample (size BIGINT, of_size VARCHAR, seed VARCHAR, programs BIGINT, grid VARCHAR)"
+)
+"""Numbers without a bound are text."""
+_YOUNGER: Final = frozenset({"files", "sample"})
+"""The tables that a file of before they were added does not have."""
 TOGETHER: Final = 64
 """Outcomes in a transaction, at most, so that its statement stays short."""
 _IN_MEMORY: Final = ":memory:"
@@ -111,6 +117,38 @@ class SweepFile(SoleOwner):
         made = (Outcome(**{name: _kept(value) for name, value in each}) for each in found)
         return {(each.condition, each.run): each for each in made}
 
+    def note(self, sample: Sample | None) -> None:
+        """Note of which sample the outcomes are to be; that is known of a file as long as they are of no other.
+
+        A larger sample that contains another takes its place.
+        """
+        known = self.sample()
+        with self._explaining():
+            row = self._connection.execute("SELECT count(*) FROM outcomes").fetchone()
+            is_empty = row == (0,)
+            if sample is not None and known is not None and (sample.grid, sample.seed) == (known.grid, known.seed):
+                sample = max(sample, known, key=lambda each: each.size)
+            elif not is_empty:
+                sample = None
+            if sample == known:
+                return
+            self._connection.begin()
+            self._connection.execute(_SAMPLE_DDL)
+            self._connection.execute("DELETE FROM sample")
+            if sample is not None:
+                values = [sample.size, str(sample.of), str(sample.seed), sample.programs, sample.grid]
+                self._connection.execute("INSERT INTO sample VALUES (?, ?, ?, ?, ?)", values)
+            self._connection.commit()
+
+    def sample(self) -> Sample | None:
+        """Of which sample all outcomes are; None where they are of none, or of several."""
+        with self._explaining():
+            tables = self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+            if ("sample",) not in tables:
+                return None
+            row = self._connection.execute("SELECT size, of_size, seed, programs, grid FROM sample").fetchone()
+        return None if row is None else Sample(row[0], int(row[1]), int(row[2]), *row[3:])
+
     def subject(self) -> Subject:
         """What the sweep is of; numbers for an export that is invoked are not kept."""
         with self._explaining():
@@ -126,7 +164,7 @@ class SweepFile(SoleOwner):
             if not tables and subject is not None:
                 self._begin(subject)
                 return
-        if tables - {"files"} != {"sweep", "outcomes"}:
+        if tables - _YOUNGER != {"sweep", "outcomes"}:
             raise SweepFileError(f"{self._name}: is not the file of a sweep; choose another file")
         with self._explaining():
             found = self._connection.execute("SELECT format, identity FROM sweep").fetchone()

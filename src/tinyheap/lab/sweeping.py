@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING
 from tinyheap._loading import library_for
 from tinyheap.errors import LabError, SweepFileError
 from tinyheap.files import text_of
+from tinyheap.lab.clusters import local_processes
 from tinyheap.lab.conditions import DEFAULT, DIMENSIONS, Condition, program_of
 from tinyheap.lab.data_frames import columns_of, frame_of
+from tinyheap.lab.effects import Effect, effects_of
+from tinyheap.lab.grids import Grid, Sample
 from tinyheap.lab.outcome import OUTPUT, Outcome, OutcomeDifference, differences
 from tinyheap.lab.running import Subject, Workers
 from tinyheap.lab.sweep_file import SweepFile
@@ -42,6 +45,8 @@ class Sweep(Result):
     outcomes: tuple[Outcome, ...]
     repeated: tuple[Outcome, ...]
     """The second run of each program, under the first of its conditions."""
+    sample: Sample | None = None
+    """How the conditions were drawn from a grid; None where they are all that were wanted."""
 
     @property
     def differences(self) -> tuple[OutcomeDifference, ...]:
@@ -57,6 +62,10 @@ class Sweep(Result):
         """
         program = program_of(outcome.condition)
         return outcome.passed and program not in self._unstable and outcome.output_sha256 != self._outputs[program]
+
+    def effects(self) -> tuple[Effect, ...]:
+        """What each option does of which there are several values, whatever the others were: groups of outcomes compared."""
+        return effects_of(self.outcomes)
 
     def frame(self) -> Rows:
         """A row for each outcome; `Rows` has them as data frames.
@@ -105,7 +114,7 @@ def sweep(
 
     Args:
         subject: The program.
-        conditions: At least one, none twice (see `grid`).
+        conditions: At least one, none twice: those of `grid`, all or a sample, or any others.
         file: Where outcomes are kept; those that it has already are taken from there.  None to keep them nowhere.
         jobs: How many runs may go on at the same time, from 1; more than one makes pauses longer.
         cluster: A Dask cluster that makes the runs instead, as many at a time as it has threads: the address of its scheduler,
@@ -116,17 +125,21 @@ def sweep(
         SweepFileError: The file cannot be used, or holds something else.
         InputError: A module or an input cannot be read.
         ClusterError: The cluster cannot be used, or was lost; the file has what was done until then.
-        LabError: Both `jobs` and a cluster are chosen.
+        LabError: Both `jobs` and a cluster are chosen, or no cluster is named so.
     """
     if cluster is not None and jobs != 1:
         raise LabError("jobs and a cluster exclude each other: it makes as many runs at a time as it has threads")
+    if isinstance(cluster, str):
+        local_processes(cluster)
     tasks = [
         *((condition, 1) for condition in conditions),
         *((condition, 2) for condition in first_of_each(conditions)),
     ]
+    sample = conditions.sample if isinstance(conditions, Grid) else None
     with SweepFile(None if file is None else Path(file), subject) as kept:
         kept.admit(subject.files_of(conditions))
         known = kept.outcomes()
+        kept.note(sample)
         found = {key: known[key] for key in ((str(condition), run) for condition, run in tasks) if key in known}
         missing = [(condition, run) for condition, run in tasks if (str(condition), run) not in known]
         tell = told or (lambda _: None)
@@ -139,7 +152,7 @@ def sweep(
                     found[outcome.condition, outcome.run] = outcome
                     tell(outcome)
     results = tuple(found[str(condition), run] for condition, run in tasks)
-    return Sweep(subject, results[: len(conditions)], results[len(conditions) :])
+    return Sweep(subject, results[: len(conditions)], results[len(conditions) :], sample)
 
 
 def read_sweep(file: str | Path) -> Sweep:
@@ -149,11 +162,11 @@ def read_sweep(file: str | Path) -> Sweep:
         SweepFileError: There is no such file, or it holds something else, or no outcome yet.
     """
     with SweepFile(Path(file), None) as kept:
-        found, subject = kept.outcomes(), kept.subject()
+        found, subject, sample = kept.outcomes(), kept.subject(), kept.sample()
     first, repeated = (tuple(outcome for (_, run), outcome in found.items() if run == wanted) for wanted in (1, 2))
     if not first:
         raise SweepFileError(f"{text_of(file)}: holds no outcome yet; let the sweep go on")
-    return Sweep(subject, first, repeated)
+    return Sweep(subject, first, repeated, sample)
 
 
 def first_of_each(conditions: Iterable[Condition]) -> tuple[Condition, ...]:

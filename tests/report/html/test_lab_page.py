@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from page_labels import touching_labels
-from tinyheap.lab import Outcome, Subject, Sweep
+from tinyheap.lab import Outcome, Sample, Subject, Sweep
 from tinyheap.report.html.lab_page import lab_summary, write_lab_page
 
 OpenPage = Callable[..., Page]
@@ -90,6 +91,26 @@ def test_a_point_for_each_condition_and_a_line_for_each_growth(page: Page) -> No
     assert page.locator("#growth .track").count() == len(OUTCOMES)
     assert page.locator("#growth .track .mark.refused").count() == 1
     assert page.locator("#growth .track .mark.limit").count() == len(OUTCOMES)
+
+
+def test_a_sample_says_so_and_what_each_option_does(open_page: OpenPage, sweep: Sweep, tmp_path: Path) -> None:
+    write_lab_page(replace(sweep, sample=Sample(5, 1234, 0, 1, "grid")), tmp_path / "lab.html")
+    page = open_page(tmp_path / "lab.html", width=420)
+    expect(page.locator(".sample")).to_have_text("A sample of 5 of 1,234 conditions (seed 0).")
+    assert page.locator("#options tbody tr").all_inner_texts() == [
+        "gc\tdefault\t3 of 4\t400 B\t128 KiB\t8 ms",
+        "\tleaking\t1 of 1\t400 B\t192 KiB\t12 ms",
+        "growth\tdefault\t2 of 3\t400 B\t128 KiB\t8 ms",
+        "\tpages\t2 of 2\t400 B\t128 KiB\t8 ms",
+        "memory-limit\tdefault\t1 of 1\t400 B\t192 KiB\t12 ms",
+        "\t128 KiB\t1 of 2\t400 B\t128 KiB\t8 ms",
+        "\t256 KiB\t2 of 2\t400 B\t128 KiB\t8 ms",
+    ]
+    assert page.evaluate("document.documentElement.scrollWidth") == 420
+
+
+def test_all_of_a_grid_is_no_sample(page: Page) -> None:
+    assert page.locator(".sample").count() == page.locator("#options").count() == 0
 
 
 def test_another_pause_is_drawn_and_kept_in_the_link(page: Page) -> None:

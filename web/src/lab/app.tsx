@@ -2,6 +2,7 @@
 import { Bar, type SectionEntry } from "../bar";
 import { object } from "../choices";
 import { Section } from "../parts";
+import { Effects } from "./effects";
 import { Foot } from "./foot";
 import { Outcomes } from "./outcomes";
 import { PAGE } from "./plot";
@@ -20,6 +21,7 @@ export function App({ lab }: { lab: LabSummary }) {
   }));
   const sections: SectionEntry[] = [
     ["outcomes", "Outcomes"],
+    ...(lab.effects.length ? [["options", "Options"] as const] : []),
     ["pauses", "Memory and pauses"],
     ...(survivals.length ? [["survival", "Survival"] as const] : []),
     ...(steps.length ? [["growth", "Growth"] as const] : []),
@@ -32,6 +34,11 @@ export function App({ lab }: { lab: LabSummary }) {
         <Section id="outcomes" title="Outcomes" lead="A condition a row: what became of the program's heap under it.">
           <Outcomes lab={lab} />
         </Section>
+        {lab.effects.length > 0 && (
+          <Section id="options" title="What each option does" lead="The conditions by the values of one option, whatever the others were: how many pass, and medians of those that do.">
+            <Effects effects={lab.effects} />
+          </Section>
+        )}
         <Section id="pauses" title="Memory against pauses" lead="What a condition saves in one, it often costs in the other; the best are at the lower left.">
           <Scatter lab={lab} />
         </Section>
@@ -62,6 +69,9 @@ function stepTracks(lab: LabSummary): Track[] {
   });
 }
 
+/** Words as a sentence of their own. */
+const sentence = (words: string) => `${words[0]!.toUpperCase()}${words.slice(1)}.`;
+
 function Head({ lab }: { lab: LabSummary }) {
   const failed = lab.rows.filter((row) => !row.passed).length;
   const changed = lab.rows.filter((row) => markOf(row) === "changed").map(({ outcome }) => outcome.condition);
@@ -74,6 +84,7 @@ function Head({ lab }: { lab: LabSummary }) {
           {failed ? `does not pass under ${failed} of ${lab.rows.length} conditions` : `passes under ${lab.rows.length === 1 ? "one condition" : `all ${lab.rows.length} conditions`}`}
         </span>
       </div>
+      {lab.sample !== null && <p class="lead sample">{sentence(lab.sample)}</p>}
       {lab.arguments.length > 0 && <p class="arguments"><code>{lab.arguments.join(" ")}</code></p>}
       {lab.options.length > 0 && <p class="lead">Each run with <code>{lab.options.join(" ")}</code></p>}
       {changed.length > 0 && <p class="problem">The program writes something else under: {changed.join(", ")}.</p>}

@@ -22,7 +22,7 @@ export function Outcomes({ lab }: { lab: LabSummary }) {
         label="Outcomes"
         rows={lab.rows.length}
         columns={[
-          { title: "Condition", value: (row) => lab.rows[row]!.outcome.condition, text: true, rem: Math.min(40, Math.max(12, 0.5 * longest)) },
+          { title: "Condition", value: (row) => lab.rows[row]!.outcome.condition, text: true, rem: Math.min(40, Math.max(12, 0.5 * longest + 2)) },
           { title: "Ended", value: (row) => `${lab.rows[row]!.outcome.ended}${lab.rows[row]!.changes_output ? ", other output" : ""}`, text: true, rem: 12 },
           column("Peak", (each) => each.peak_bytes, sizeText, "The most that was in use at once, as far as collections saw it"),
           column("Memory", (each) => (each.memory_pages === null ? null : each.memory_pages * PAGE), sizeText),

@@ -59,6 +59,17 @@ export interface LabDifference {
   second: string;
 }
 
+/** What an option does, as far as a sample shows it: medians of the conditions that have these values and pass. */
+export interface LabEffect {
+  option: string;
+  values: string;
+  conditions: number;
+  passed: number;
+  peak_bytes: number | null;
+  memory_bytes: number | null;
+  longest_pause_ns: number | null;
+}
+
 /** What became of the program under one condition. */
 export interface LabRow {
   outcome: Outcome;
@@ -90,7 +101,11 @@ export interface LabSummary {
   arguments: string[];
   /** Of all runs. */
   options: string[];
+  /** Of what grid the conditions are a sample; null where they are none. */
+  sample: string | null;
   rows: LabRow[];
+  /** Where the conditions are a sample: of each option that varies. */
+  effects: LabEffect[];
   /** One for each choice of everything else; none where no limit varies. */
   survivals: LabSurvival[];
   /** What two runs under one condition do not share; none where the program is deterministic. */

@@ -8,7 +8,7 @@ to them, and a limit down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tinyheap.guests.record.running_recorder import RunningRecorder
     from tinyheap.guests.serve.memory import BoundMemory
     from tinyheap.heap.geometry import Geometry
+
+GROWTH: Final = "growth: "
+"""Before what is said of why a heap does not grow, among the evidence of how a run ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, cast
 from tinyheap.errors import AllocationStopError, GuestError, GuestOutOfMemoryError
 from tinyheap.guests.serve.callstack import CallStack, shown
 from tinyheap.guests.serve.collecting import EXHAUSTED, REQUESTED, Collecting
-from tinyheap.guests.serve.growing import Growing, MemorySteps
+from tinyheap.guests.serve.growing import GROWTH, Growing, MemorySteps
 from tinyheap.guests.serve.guest_finalizers import GuestFinalizers
 from tinyheap.guests.serve.memory import Variables
 from tinyheap.guests.serve.original_stack import MarkStackOnStack, OtherCollector, RecordOnStack
@@ -431,7 +431,7 @@ class ServingHeap(SoleOwner):
                 f"asked for: {self._absent.wanted_bytes:,} bytes, by {shown(callers)}",
                 f"free: {free_bytes:,} bytes of a heap of {geometry.heap_bytes:,}",
                 f"largest free run: {largest_bytes:,} bytes{fragmentation}",
-                f"growth: {obstacle}",
+                f"{GROWTH}{obstacle}",
             ),
         )
 

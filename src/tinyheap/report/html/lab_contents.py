@@ -38,6 +38,18 @@ class LabSurvival(TypedDict):
     """By ascending size."""
 
 
+class LabEffect(TypedDict):
+    """What an option does, as far as a sample shows it: medians of the conditions that have these values and pass."""
+
+    option: str
+    values: str
+    conditions: int
+    passed: int
+    peak_bytes: int | None
+    memory_bytes: int | None
+    longest_pause_ns: int | None
+
+
 class LabDifference(TypedDict):
     """A statistic that two runs under the same condition do not share."""
 
@@ -54,7 +66,11 @@ class LabSummary(TypedDict):
     arguments: list[str]
     options: list[str]
     """Of all runs."""
+    sample: str | None
+    """Of what grid the conditions are a sample; None where they are none."""
     rows: list[LabRow]
+    effects: list[LabEffect]
+    """Where the conditions are a sample: of each option that varies."""
     survivals: list[LabSurvival]
     """One for each choice of everything else; none where no limit varies."""
     differences: list[LabDifference]

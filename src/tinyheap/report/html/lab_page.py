@@ -10,14 +10,17 @@ from tinyheap import __version__
 from tinyheap.files import write_whole
 from tinyheap.json_of import json_of
 from tinyheap.lab.conditions import DEFAULT, Condition
+from tinyheap.report.effects import sample_text, values_text
 from tinyheap.report.html.assembly import assembled
 from tinyheap.report.html.data import shortened
-from tinyheap.report.html.lab_contents import LabRow, LabSummary, LabSurvival, LabTrial
+from tinyheap.report.html.lab_contents import LabEffect, LabRow, LabSummary, LabSurvival, LabTrial
 from tinyheap.report.html.packing import pack
+from tinyheap.units import WASM_PAGE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tinyheap.lab.effects import Effect
     from tinyheap.lab.outcome import Outcome
     from tinyheap.lab.sweeping import Sweep
 
@@ -54,10 +57,12 @@ def lab_summary(sweep: Sweep) -> LabSummary:
         "module": shortened(str(sweep.subject.module)),
         "arguments": [shortened(each) for each in sweep.subject.arguments],
         "options": [shortened(each) for each in sweep.subject.options],
+        "sample": sample_text(sweep),
         "rows": [
             _row(sweep, outcome, Condition.of({_MEMORY_LIMIT: fixed.get(_MEMORY_LIMIT, DEFAULT), **dict(each.values)}))
             for outcome, each in zip(sweep.outcomes, conditions, strict=True)
         ],
+        "effects": [] if sweep.sample is None else [_effect(each) for each in sweep.effects()],
         "survivals": _survivals(sweep, conditions),
         "differences": [
             {"condition": each.condition, "name": each.name, "first": str(each.first), "second": str(each.second)}
@@ -75,6 +80,19 @@ def _row(sweep: Sweep, outcome: Outcome, condition: Condition) -> LabRow:
         "passed": outcome.passed,
         "changes_output": sweep.changes_output(outcome),
         "limit_bytes": None if limit == DEFAULT else int(limit),
+    }
+
+
+def _effect(effect: Effect) -> LabEffect:
+    pages = effect.memory_pages
+    return {
+        "option": effect.option,
+        "values": values_text(effect),
+        "conditions": effect.conditions,
+        "passed": effect.passed,
+        "peak_bytes": effect.peak_bytes,
+        "memory_bytes": None if pages is None else pages * WASM_PAGE_BYTES,
+        "longest_pause_ns": effect.longest_pause_ns,
     }
 
 

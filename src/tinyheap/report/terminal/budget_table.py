@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,12 +16,14 @@ from tinyheap.report.quantities import share_text, size_text, time_text
 from tinyheap.report.text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from tinyheap.budgets.checking import Check, Checks
     from tinyheap.budgets.measuring import Measurement
 
 SITES_SHOWN: Final = 5
+AMOUNT_COLUMNS: Final = 9
+"""Under which amounts of all quantities are below each other."""
 UNKNOWN: Final = "-"
 _STYLES: Final = {CheckVerdict.WITHIN: "green", CheckVerdict.OVER: "bold red", CheckVerdict.UNKNOWN: "bold red"}
 _TEXTS: Final[Mapping[Unit, Callable[[float], str]]] = {
@@ -87,14 +90,19 @@ def _table(checks: Checks) -> Table:
     return table
 
 
-def site_lines(measurement: Measurement) -> Iterator[Text]:
+def site_lines(measurement: Measurement) -> Iterator[RenderableType]:
     """The sites behind a quantity, the heaviest first, with their source lines where these are known."""
     yield Text(f"\n{measurement.quantity}: {measurement.sites_are}, by allocation site", "bold")
     if not measurement.sites:
         yield Text(
             "  nothing is known of any site" if measurement.quantity is not Quantity.PAGES else "  memory never grew"
         )
-    shown = [(printable(each.site.name), each) for each in measurement.sites[:SITES_SHOWN]]
-    width = max((len(name) for name, _ in shown), default=0)
-    for name, each in shown:
-        yield Text(f"  {name:{width}}  {amount_text(each.amount, measurement.sites_unit):>9}  {100 * each.share:3.0f}%")
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True, min_width=AMOUNT_COLUMNS)
+    table.add_column(justify="right", no_wrap=True)
+    for each in measurement.sites[:SITES_SHOWN]:
+        amount = amount_text(each.amount, measurement.sites_unit)
+        table.add_row(printable(each.site.name), amount, f"{100 * each.share:3.0f}%")
+    yield Padding(table, (0, 0, 0, 2), expand=False)

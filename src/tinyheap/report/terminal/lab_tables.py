@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from tinyheap.lab.conditions import program_of
 from tinyheap.lab.fitting import Limit
 from tinyheap.lab.outcome import OUTPUT
+from tinyheap.report.effects import sample_text, values_text
 from tinyheap.report.quantities import count_text, size_text, time_text
 from tinyheap.report.text import printable
 from tinyheap.units import WASM_PAGE_BYTES, counted
@@ -28,7 +30,11 @@ if TYPE_CHECKING:
 
 GOOD, BAD = "green", "bold red"
 UNKNOWN: Final = "-"
+GAP: Final = 2
+"""Between columns."""
 HOLES_SHOWN: Final = 8
+CONDITIONS_NAMED: Final = 8
+"""Of those that something holds for; the table has all."""
 WIDE_COLUMNS: Final = 132
 """Of the console, from which all columns are shown."""
 NARROW: Final = ("peak", "memory", "longest", "would fit")
@@ -72,7 +78,11 @@ class SweepTable:
             ended = Text(each.ended if each.exit_code in (0, None) else f"{each.ended} ({each.exit_code})")
             ended.stylize(GOOD if each.passed else BAD)
             table.add_row(printable(each.condition), ended, *(text for _, text in _columns(each, options.max_width)))
+        _keep_words_whole(table, options.max_width)
         yield table
+        if (sample := sample_text(self.sweep)) is not None:
+            yield Text(f"\n{sample}", "bold")
+            yield from self._effects()
         yield from self._best()
         yield from self._failures()
         yield from self._comparability()
@@ -89,16 +99,40 @@ class SweepTable:
             more = f" and {counted(len(others), 'other')}" if others else ""
             yield Text(f"\nleast memory: {size_text(least * WASM_PAGE_BYTES)}, under {printable(first)}{more}", GOOD)
 
+    def _effects(self) -> Iterator[RenderableType]:
+        """What each option does, which single conditions of a sample do not show."""
+        effects = self.sweep.effects()
+        if not effects:
+            return
+        yield Text("by the values of one option: how many pass, and medians of those that do")
+        table = _table("option", "values", "pass", *NARROW[:3])
+        for option, group in groupby(effects, lambda each: each.option):
+            for number, each in enumerate(group):
+                pages = each.memory_pages
+                table.add_row(
+                    "" if number else option,
+                    printable(values_text(each)),
+                    f"{each.passed:,} of {each.conditions:,}",
+                    _known(size_text, each.peak_bytes),
+                    _known(size_text, None if pages is None else pages * WASM_PAGE_BYTES),
+                    _known(time_text, each.longest_pause_ns),
+                )
+        yield table
+
     def _failures(self) -> Iterator[Text]:
+        """How those ended that did not pass; what holds for several is said once."""
+        alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for each in self.sweep.outcomes:
             if not each.passed:
-                yield Text(f"\n{printable(each.condition)}: {each.ended}", BAD)
-                yield from (Text(f"  {printable(phrase)}") for phrase in each.evidence)
+                alike.setdefault((each.ended, each.evidence), []).append(each.condition)
+        for (ended, evidence), conditions in alike.items():
+            yield Text(f"\n{printable(_named(conditions))}: {ended}", BAD)
+            yield from (Text(f"  {printable(phrase)}") for phrase in evidence)
 
     def _comparability(self) -> Iterator[Text]:
         changed = [each.condition for each in self.sweep.outcomes if self.sweep.changes_output(each)]
         if changed:
-            yield Text(f"\nthe program writes something else under: {printable(', '.join(changed))}", BAD)
+            yield Text(f"\nthe program writes something else under: {printable(_named(changed))}", BAD)
         for condition, found in groupby(self.sweep.differences, lambda each: each.condition):
             named = ", ".join(_difference(each) for each in found)
             yield Text(
@@ -106,6 +140,22 @@ class SweepTable:
                 "outcomes cannot be compared, unless --seed makes runs the same",
                 BAD,
             )
+
+
+def _keep_words_whole(table: Table, width: int) -> None:
+    """Break how runs ended between its words where words of conditions would be broken else, if that is enough."""
+    conditions, endings, *others = ([str(cell) for cell in column.cells] for column in table.columns)
+    left = width - sum(GAP + max(map(cell_len, each)) for each in others) - GAP
+    word = max(cell_len(word) for each in conditions for word in each.split())
+    needed = max(cell_len(word) for each in endings for word in each.split())
+    if word > left - max(map(cell_len, endings)) and word + needed <= left:
+        table.columns[1].no_wrap, table.columns[1].width = False, left - word
+
+
+def _named(conditions: Sequence[str]) -> str:
+    """Some conditions, of many the first."""
+    more = len(conditions) - CONDITIONS_NAMED
+    return ", ".join(conditions[:CONDITIONS_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
 
 
 def _difference(found: OutcomeDifference) -> str:
@@ -170,6 +220,12 @@ class DeviceTable:
             if not fit.passed:
                 yield Text(f"\n{printable(fit.condition)}, {printable(fit.device.name)}: does not pass", "bold")
                 yield from (Text(f"  {printable(phrase)}") for phrase in fit.obstacle)
+        board = next((fit.device for fit in self.fits if not fit.passed and fit.limit is Limit.MEMORY), None)
+        if board is not None and board.stack_bytes:
+            yield Text(
+                f"\nstacks are in this memory, too: TinyGo makes those of a module larger than the "
+                f"{size_text(board.stack_bytes)} on {board.name}, so that what does not pass may pass there"
+            )
 
 
 def _remarks(fit: Fit) -> Iterator[Text]:
@@ -196,7 +252,7 @@ def _units(fit: Fit, units: int) -> str:
 
 
 def _table(*heads: str) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, GAP, 0, 0))
     for number, _ in enumerate(heads):
         table.add_column(
             justify="left" if number < 2 else "right",
