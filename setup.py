@@ -7,6 +7,7 @@ and the executable specification serves in its place; `TINYHEAP_REQUIRE_KERNEL=1
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -63,7 +64,12 @@ class Compile(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self) -> None:
-        """Compiles all modules, or none where Cython is missing and nobody insists on the kernel."""
+        """Compiles all modules, or none where Cython or a compiler is missing and nobody insists on the kernel."""
+        command = getattr(self.compiler, "compiler_so", None)  # MSVC is found in another way
+        if command and not shutil.which(command[0]) and not KERNEL_REQUIRED:
+            # To translate modules to C takes half a minute, and all of it would be for nothing.
+            self.extensions = []
+            return
         try:
             from Cython.Build import cythonize
         except ImportError:
