@@ -33,13 +33,13 @@ def decode_guest(data: bytes) -> Guest:
     """
     try:
         guest: Guest = read_fact(Guest, json.loads(data))
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, LookupError, AttributeError, ValueError) as error:
         raise ValueError(f"these are not a guest's facts: {error}") from error
     return guest
 
 
 def encode_tersely(facts: object) -> bytes:
-    """Facts as a module keeps them, where each byte counts: JSON without the names of fields, compressed by zlib."""
+    """Facts as a module keeps them, where each byte counts: JSON without names of fields or members, compressed by zlib."""
     return zlib.compress(json.dumps(_without_names(facts), separators=(",", ":")).encode(), 9)
 
 
@@ -51,7 +51,7 @@ def decode_terse(kind: type[Facts], data: bytes) -> Facts:
     """
     try:
         facts: Facts = read_fact(kind, json.loads(zlib.decompressobj().decompress(data, _LONGEST_BYTES)))
-    except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
+    except (zlib.error, TypeError, LookupError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"these are not facts that a module keeps: {error}") from error
     return facts
 
@@ -59,6 +59,8 @@ def decode_terse(kind: type[Facts], data: bytes) -> Facts:
 def _without_names(value: object) -> Any:  # noqa: ANN401 - JSON is any of several types
     if is_dataclass(value):
         return [_without_names(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, Enum):
+        return list(type(value)).index(value)
     return [_without_names(each) for each in value] if isinstance(value, tuple) else json_of(value)
 
 
@@ -88,7 +90,9 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - any type's ann
         return lambda value: tuple(_reader(one)(item) for one, item in zip(arguments, value, strict=True))
     if origin is Mapping:
         return lambda value: {key: _reader(arguments[1])(item) for key, item in value.items()}
-    return kind if issubclass(kind, Enum) else partial(_read_plain, kind)
+    if issubclass(kind, Enum):
+        return lambda value: list(kind)[value] if isinstance(value, int) else kind(value)
+    return partial(_read_plain, kind)
 
 
 def _read_plain(kind: type, value: object) -> object:
