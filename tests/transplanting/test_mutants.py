@@ -66,10 +66,8 @@ MUTANTS: Final = {
     "the last marked object is not scanned again": Edit(MARK, "", "if (final != last)", "if (0)"),
     "the second period of a layout is left out": Edit(MARK, "", "bits |= bits << size", "bits |= 0"),
     "a constant layout is read one byte off": Edit(MARK, "", "layout + 4 + (index >> 3)", "layout + 5 + (index >> 3)"),
-    "the stack that a task left is not scanned": Edit(
-        MARK, "", "from = load32(saved_stack_pointer_at())", "from = stack_top()"
-    ),
-    "the stack is scanned while a task runs": Edit(MARK, "", "stack_scan() != 1 || task == 0", "1"),
+    "the stack that a task left is not scanned": Edit(MARK, "", "? stack_left_by_task()", "? stack_top()"),
+    "the stack is scanned while a task runs": Edit(MARK, "", "task_runs() ?", "0 ?"),
     "a chain's first word is left out": Edit(MARK, "", "mark_range(at + 8, at", "mark_range(at + 12, at"),
     "the carry stops at the end of a word": Edit(SWEEP, "", "(head << 2 | carry)", "(head << 2 | (carry & 0))"),
     "freed blocks are not counted": Edit(

@@ -211,16 +211,10 @@ INLINE void mark_range(u32 at, u32 stop, u32 is_precise, u32 stack) {
 }
 
 INLINE void mark_stack_and_globals(u32 alloc_stack_pointer, u32 is_precise) {
-    u32 stack = alloc_stack_pointer - root_bytes_below_alloc(), from = alloc_stack_pointer - frame_bytes_scanned();
-    u32 task = current_task_at() == 0 ? 0 : load32(current_task_at());
-    if (stack_scan() == 3) {
-        for (u32 at = load32(stack_chain_at()); at != 0; at = load32(at))
-            mark_range(at + 8, at + 8 + (load32(at + 4) << 2), is_precise, stack);
-    } else if (stack_scan() != 1 || task == 0) {
-        if (stack_scan() == 2 && task != 0)
-            from = load32(saved_stack_pointer_at());
-        mark_range(from, stack_top(), is_precise, stack);
-    }
+    u32 stack = alloc_stack_pointer - root_bytes_below_alloc();
+    for (u32 at = first_stack_object(); at != 0; at = load32(at))
+        mark_range(at + 8, at + 8 + (load32(at + 4) << 2), is_precise, stack);
+    mark_range(task_runs() ? stack_left_by_task() : alloc_stack_pointer - frame_bytes_scanned(), stack_top(), is_precise, stack);
     mark_range(globals_start(), globals_end(), is_precise, stack);
 }
 
