@@ -47,7 +47,7 @@ MUTANTS: Final = {
     "the headroom is a half": Edit(WHOLE, "", "heap_start()) / 3", "heap_start()) / 2"),
     "what memory was out for stays counted": Edit(WHOLE, "", "needed, -1ull", "needed, 0ull"),
     "a run's end is past the heap": Edit(ALLOCATE, "", "if (end > load32(end_block_at()))", "if (0)"),
-    "a long run begins one block early": Edit(ALLOCATE, "", "run = end - taken - 1", "run = end - taken"),
+    "a long run begins one block early": Edit(ALLOCATE, "", ": end - taken - 1;", ": end - taken;"),
     "the states of a long object lack its last": Edit(
         ALLOCATE, "", "(62 - (((end - 1) & 31) << 1));\n    while", "(62 - (((end - 2) & 31) << 1));\n    while"
     ),
