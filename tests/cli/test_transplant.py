@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,24 +295,28 @@ def test_options_that_make_no_sense_are_refused(mutator: str) -> None:
         transplant(Path(mutator).read_bytes(), Options(limit_bytes=65536))
 
 
-@pytest.mark.parametrize("damage", ["cut", "not compressed", "not JSON", "functions", "global"])
+@pytest.mark.parametrize("damage", ["cut", "not compressed", "not JSON", "a field more", "functions", "global"])
 def test_a_section_that_lies_is_not_believed(mutator: str, damage: str) -> None:
     import zlib
 
     from tinyheap.recognize.identify import identify
-    from tinyheap.recognize.transplanted import SECTION
+    from tinyheap.recognize.transplanted import SECTION, encode_transplanted, transplanted
     from tinyheap.wasm import Editor
 
     wasm = transplant(Path(mutator).read_bytes())
-    section = Module.parse(wasm).custom_section(SECTION)
+    section, told = Module.parse(wasm).custom_section(SECTION), transplanted(Module.parse(wasm))
     assert section is not None
+    assert told is not None
+    assert told.heap is not None
     text = zlib.decompress(section.payload)
+    far_roots = replace(told.heap.roots, stack_pointer_global=990)
     payload = {
         "cut": section.payload[:-20],
         "not compressed": text,
         "not JSON": zlib.compress(text[:-1]),
-        "functions": zlib.compress(text.replace(b'"alloc_function":', b'"alloc_function":99')),
-        "global": zlib.compress(text.replace(b'"stack_pointer_global":', b'"stack_pointer_global":99')),
+        "a field more": zlib.compress(text[:-1] + b",null]"),
+        "functions": encode_transplanted(replace(told, heap=replace(told.heap, alloc_function=99_000))),
+        "global": encode_transplanted(replace(told, heap=replace(told.heap, roots=far_roots))),
     }[damage]
     editor = Editor(Module.parse(wasm))
     editor.set_custom_section(SECTION, payload)

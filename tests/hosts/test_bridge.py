@@ -9,6 +9,7 @@ import json
 import math
 import struct
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ from tinyheap.hosts.gojs.bridge import python_of
 from tinyheap.hosts.gojs.realm import Realm
 from tinyheap.hosts.gojs.references import ValueTable
 from tinyheap.hosts.grants import OutputStream
-from tinyheap.hosts.world import STEP_NS, SeededWorld
+from tinyheap.hosts.world import STEP_NS, RealWorld, SeededWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -501,6 +502,27 @@ def test_sleep_runs_the_scheduler_later_in_every_version(
     words = session.memory.read(0, 16)
     begun, ended = struct.unpack("<dd" if kind == "f64" else "<qq", words)
     assert 3 * 3600 <= (ended - begun) / ticks_a_second < 3 * 3600 + 1
+
+
+REAL_TICKS = """
+    (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+    (import "gojs" "runtime.ticks" (func $ticks (result {kind})))
+    (memory (export "memory") 1)
+    (func (export "_start") ({kind}.store (i32.const 0) (call $ticks)))
+"""
+
+
+@pytest.mark.parametrize(("kind", "ticks_a_second"), [("f64", 1e3), ("i64", 1e9)])
+def test_the_real_clock_is_read_without_python(
+    kind: str, ticks_a_second: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(RealWorld, "wall_ns")
+    before = time.time()
+    session = hosts.load(module_bytes(REAL_TICKS.format(kind=kind)))
+    assert session.run() == 0
+    (ticks,) = struct.unpack("<d" if kind == "f64" else "<q", session.memory.read(0, 8))
+    # To a millisecond, since a double does not hold all nanoseconds.
+    assert before - 1e-3 <= ticks / ticks_a_second <= time.time() + 1e-3
 
 
 def test_a_real_sleep_of_the_event_loop_ends_with_the_time_limit() -> None:

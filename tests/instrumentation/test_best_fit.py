@@ -18,6 +18,8 @@ from tinyheap.instrumentation.log import MAGIC, read_log, take_log
 from tinyheap.instrumentation.operation import instrument
 from tinyheap.recognize.facts import BestFitHeap, Role
 from tinyheap.recognize.identify import identify
+from tinyheap.recordings.observed import Observed
+from tinyheap.recordings.recording import Recording
 from tinyheap.units import WASM_PAGE_BYTES
 from tinyheap.wasm import Editor, Module
 from transplanting.test_ahead import APART, BUILDS, REAL, wasm_of
@@ -50,6 +52,9 @@ def test_every_shape_of_the_collector_is_recorded(build: Build, tmp_path: Path) 
         assert exercised(program, build) == expected
         log = take_log(program)
     assert import_log(log, made.wasm, tmp_path / "imported").lost == 0
+    with Recording.open(tmp_path / "imported") as recording:
+        assert recording.run.served == "on its own collector"
+        assert recording.run.observed == Observed.of("kernel", recording.run.collector)
     # A profile has finalizers called by the host, where they are called from here.
     found = logged.assert_same(tmp_path / "imported", tmp_path / "profiled", without="drain")
     assert len(found.tables["collections"]) > 2

@@ -47,7 +47,7 @@ MUTANTS: Final = {
     "the headroom is a half": Edit(WHOLE, "", "heap_start()) / 3", "heap_start()) / 2"),
     "what memory was out for stays counted": Edit(WHOLE, "", "needed, -1ull", "needed, 0ull"),
     "a run's end is past the heap": Edit(ALLOCATE, "", "if (end > load32(end_block_at()))", "if (0)"),
-    "a long run begins one block early": Edit(ALLOCATE, "", "run = end - taken - 1", "run = end - taken"),
+    "a long run begins one block early": Edit(ALLOCATE, "", ": end - taken - 1;", ": end - taken;"),
     "the states of a long object lack its last": Edit(
         ALLOCATE, "", "(62 - (((end - 1) & 31) << 1));\n    while", "(62 - (((end - 2) & 31) << 1));\n    while"
     ),
@@ -66,10 +66,8 @@ MUTANTS: Final = {
     "the last marked object is not scanned again": Edit(MARK, "", "if (final != last)", "if (0)"),
     "the second period of a layout is left out": Edit(MARK, "", "bits |= bits << size", "bits |= 0"),
     "a constant layout is read one byte off": Edit(MARK, "", "layout + 4 + (index >> 3)", "layout + 5 + (index >> 3)"),
-    "the stack that a task left is not scanned": Edit(
-        MARK, "", "from = load32(saved_stack_pointer_at())", "from = stack_top()"
-    ),
-    "the stack is scanned while a task runs": Edit(MARK, "", "stack_scan() != 1 || task == 0", "1"),
+    "the stack that a task left is not scanned": Edit(MARK, "", "? stack_left_by_task()", "? stack_top()"),
+    "the stack is scanned while a task runs": Edit(MARK, "", "task_runs() ?", "0 ?"),
     "a chain's first word is left out": Edit(MARK, "", "mark_range(at + 8, at", "mark_range(at + 12, at"),
     "the carry stops at the end of a word": Edit(SWEEP, "", "(head << 2 | carry)", "(head << 2 | (carry & 0))"),
     "freed blocks are not counted": Edit(

@@ -7,6 +7,7 @@ const SOURCES: Record<string, string> = {
   kernel: "heap served by tinyheap's kernel",
   model: "heap served by tinyheap's model",
   injected: "heap served by the program itself",
+  logged: "heap served by the program itself, which kept a log",
 };
 
 export function Head({ recording }: { recording: Recording }) {

@@ -32,7 +32,10 @@ export interface Run {
   collector: string;
   /** Whether its heap only grows, so that no collection ever runs. */
   never_frees: boolean;
-  /** Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself. */
+  /**
+   * Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed or its own log tells
+   * (`logged`), the program itself.
+   */
   source: string;
   /** Why collections are not known; null where they are. */
   unseen_collections: string | null;

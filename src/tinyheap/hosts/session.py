@@ -62,6 +62,7 @@ from tinyheap.hosts.gojs.bridge import MODULES as BRIDGE_MODULES
 from tinyheap.hosts.gojs.bridge import Bridge
 from tinyheap.hosts.gojs.realm import Realm
 from tinyheap.hosts.gojs.script import Thrown
+from tinyheap.hosts.gojs.ticks import define_ticks
 from tinyheap.hosts.grants import Grants, OutputStream
 from tinyheap.hosts.imports import RequiredImport, Signature, describe
 from tinyheap.hosts.imports import number as number_of
@@ -395,6 +396,8 @@ class HostSession(SoleOwner):
             return self._defined(wanted) is not None
         if wanted.module not in BRIDGE_MODULES:
             return False
+        if self._wasi is not None and not self.world.repeatable and define_ticks(self.store, self.linker, wanted):
+            return True
         if self._bridge is None:
             self._realm = Realm(self.world, self._stdout, self._stderr, self.grants.script_limit_bytes)
             self._bridge = Bridge(

@@ -26,6 +26,7 @@ from tinyheap.instrumentation.operation import SITES_SECTION, instrument
 from tinyheap.recognize.facts import HeaderPlace
 from tinyheap.recognize.instrumented import instrumented
 from tinyheap.recordings.batch import DEATH, EVENT, STACK, Batch
+from tinyheap.recordings.observed import LOGGED
 from tinyheap.recordings.refusals import refusal
 from tinyheap.recordings.row_types import (
     CallRow,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from tinyheap.recognize.instrumented import Instrumented
 
 BATCH_EVENTS: Final = 1 << 16
-SOURCE: Final = "kernel"
-"""``run.source``: the collector is tinyheap's, compiled into the module."""
+KERNEL: Final = "kernel"
+"""``run.source`` where the collector is tinyheap's, compiled into the module."""
 _UNKNOWN: Final = 1
 """What stands for the address of an object that nobody knows yet."""
 _MADE: Final = 14
@@ -150,7 +151,7 @@ def _run_of(facts: Instrumented, log: Log, name: str, written_at: datetime) -> R
         runtime=facts.runtime,
         runtime_version=facts.runtime_version,
         collector=facts.collector,
-        source=SOURCE,
+        source=KERNEL if facts.best_fit is None else LOGGED,
         options={"instrumented_by": facts.version, "has_clock": log.has_clock},
         started_at=written_at,
         block_bytes=BLOCK_BYTES,

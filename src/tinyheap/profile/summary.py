@@ -49,7 +49,8 @@ class Totals(Result):
     collector: str
     """The kind of the program's collector, such as ``precise``; ``leaking`` where nothing is ever freed."""
     source: str
-    """Who managed the heap: tinyheap's ``kernel`` or ``model``, or, as ``injected`` code observed, the program itself."""
+    """Who managed the heap: tinyheap's ``kernel`` or ``model``, or, as ``injected`` code observed or its own log
+    tells (``logged``), the program itself."""
     state: str
     """``finished``, ``failed``, or ``running`` where the end was not written: all statistics are then up to the last batch."""
     error: str | None

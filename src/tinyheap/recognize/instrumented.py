@@ -1,26 +1,21 @@
 """Modules that keep a log of their own run: the custom section that says so, and what it tells of the module before.
 
-Payload: JSON, compressed by zlib, as in a transplanted module (`transplanted`).  The facts of the heap hold for the changed
-module, too, but nobody else may serve it: its pages lie in front of the log.
+Payload: as in a transplanted module (`encode_tersely`).  The facts of the heap hold for the changed module, too, but nobody
+else may serve it: its pages lie in front of the log.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.json_of import json_of
 from tinyheap.recognize.facts import BestFitHeap, BlockHeap
-from tinyheap.recognize.facts_json import read_fact
+from tinyheap.recognize.facts_json import decode_terse, encode_tersely
 
 if TYPE_CHECKING:
     from tinyheap.wasm import Module
 
 SECTION: Final = "tinyheap.instrument"
-_LONGEST_BYTES: Final = 1 << 20
-"""Facts take some thousand bytes; what claims to be longer was not written here."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Instrumented:
 
 def encode_instrumented(instrumented: Instrumented) -> bytes:
     """The payload of the section."""
-    return zlib.compress(json.dumps(json_of(instrumented), separators=(",", ":")).encode(), 9)
+    return encode_tersely(instrumented)
 
 
 def instrumented(module: Module) -> Instrumented | None:
@@ -61,9 +56,8 @@ def instrumented(module: Module) -> Instrumented | None:
     if section is None:
         return None
     try:
-        text = zlib.decompressobj().decompress(section.payload, _LONGEST_BYTES)
-        found: Instrumented = read_fact(Instrumented, json.loads(text))
+        found = decode_terse(Instrumented, section.payload)
         found.module_id  # noqa: B018 - which is not a hash may be no number
-    except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError):
+    except ValueError:
         return None
     return None if found.heap is None and found.best_fit is None else found

@@ -1,19 +1,16 @@
 """Modules that tinyheap has put its own collector into: the custom section that says so, and what it tells of the heap.
 
 The section holds the facts of the heap as they were recognized before.  They hold for the changed module, too: no function,
-global or variable moves, and what allocated and collected before does so now, only faster.  Payload: JSON, compressed by zlib.
+global or variable moves, and what allocated and collected before does so now, only faster.  Payload: see `encode_tersely`.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tinyheap.json_of import json_of
 from tinyheap.recognize.facts import BestFitHeap, BlockHeap
-from tinyheap.recognize.facts_json import read_fact
+from tinyheap.recognize.facts_json import decode_terse, encode_tersely
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from tinyheap.wasm import Module
 
 SECTION: Final = "tinyheap.transplant"
-_LONGEST_BYTES: Final = 1 << 20
-"""Facts take some thousand bytes; what claims to be longer was not written here."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Transplanted:
 
 def encode_transplanted(transplanted: Transplanted) -> bytes:
     """The payload of the section."""
-    return zlib.compress(json.dumps(json_of(transplanted), separators=(",", ":")).encode(), 9)
+    return encode_tersely(transplanted)
 
 
 def transplanted(module: Module) -> Transplanted | None:
@@ -48,9 +43,8 @@ def transplanted(module: Module) -> Transplanted | None:
     if section is None:
         return None
     try:
-        text = zlib.decompressobj().decompress(section.payload, _LONGEST_BYTES)
-        found: Transplanted = read_fact(Transplanted, json.loads(text))
-    except (zlib.error, TypeError, KeyError, AttributeError, ValueError, RecursionError):
+        found = decode_terse(Transplanted, section.payload)
+    except ValueError:
         return None
     heap = found.heap or found.best_fit
     return found if heap is not None and _fits(module, heap) else None

@@ -17,10 +17,19 @@ INJECTED: Final = "injected"
 """``run.source`` of a recording whose program managed its heap itself, observed by injected code."""
 UNSEEN: Final = "unseen"
 """``run.source`` of a recording in whose program nothing that allocates was recognized."""
+LOGGED: Final = "logged"
+"""``run.source`` of a recording made of a log, of a program whose own collector managed its heap, and told of it."""
 LEAKING: Final = "leaking"
 """``run.collector`` of a program whose heap is never freed."""
 
 _OWN_ALLOCATOR: Final = "this module keeps its own allocator"
+
+
+def manager_of(source: str) -> str:
+    """Who managed a program's heap, in words, by its run's ``source``."""
+    if source == LOGGED:
+        return "its own collector"
+    return "its own allocator" if source in (INJECTED, UNSEEN) else f"tinyheap's {source}"
 
 
 class Lives(Enum):

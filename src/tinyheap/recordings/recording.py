@@ -35,7 +35,7 @@ from tinyheap.errors import (
 from tinyheap.files import is_utf8, text_of
 from tinyheap.ownership import SoleOwner
 from tinyheap.recordings import schema
-from tinyheap.recordings.observed import LEAKING, LastPart, Observed
+from tinyheap.recordings.observed import LEAKING, LastPart, Observed, manager_of
 from tinyheap.recordings.row_types import RunColumns
 from tinyheap.recordings.rows import Rows, asking, closed_text, first_line
 from tinyheap.recordings.schema import FAILED, FINISHED, RUNNING, SCHEMA_VERSION
@@ -80,7 +80,7 @@ class RunInfo(RunColumns):
     @property
     def served(self) -> str:
         """Who served the heap, in words."""
-        return f"on tinyheap's {self.source}" if self.observed.heap else "on its own allocator"
+        return f"on {manager_of(self.source)}"
 
     @property
     def observed(self) -> Observed:

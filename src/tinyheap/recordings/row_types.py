@@ -20,7 +20,7 @@ class RunColumns:
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
     collector: str  # its kind, e.g. conservative, precise, and which other one serves it; leaking never frees
-    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
+    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen, logged: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int
@@ -41,7 +41,7 @@ class RunRow:
     runtime: str  # e.g. TinyGo
     runtime_version: str | None
     collector: str  # its kind, e.g. conservative, precise, and which other one serves it; leaking never frees
-    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself
+    source: str  # who managed the heap: tinyheap's kernel or model; injected, unseen, logged: the program itself
     options: Mapping[str, Any]  # a JSON object: how the heap was run
     started_at: datetime  # UTC
     block_bytes: int

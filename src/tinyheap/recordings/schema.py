@@ -88,7 +88,7 @@ RUN_BEGINNING: Final = (
     Column(
         "source",
         VARCHAR,
-        "who managed the heap: tinyheap's kernel or model; injected, unseen: the program itself",
+        "who managed the heap: tinyheap's kernel or model; injected, unseen, logged: the program itself",
     ),
     Column("options", JSON, "a JSON object: how the heap was run"),
     Column("started_at", TIMESTAMP, "UTC"),

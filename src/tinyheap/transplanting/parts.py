@@ -16,12 +16,9 @@ from tinyheap.wasm import Code
 
 if TYPE_CHECKING:
     from tinyheap.heap.growth import Growth
-    from tinyheap.recognize.facts import BestFitHeap, BlockHeap
+    from tinyheap.recognize.facts import BestFitHeap, BlockHeap, RootAddresses
     from tinyheap.transplanting.markers import Markers
     from tinyheap.wasm import Editor
-
-_SCANS = (StackScan.SYSTEM, StackScan.SYSTEM_UNLESS_TASK, StackScan.SYSTEM_OR_SAVED, StackScan.CHAIN)
-"""In the order of their numbers in the kernel."""
 
 EVENTS = ("collection", "growth", "drop", "rescan")
 """What the next-fit kernel counts."""
@@ -64,11 +61,7 @@ def constants(heap: BlockHeap, *, clear_blocks: bool) -> dict[str, int]:
         "table_slack": 0 if heap.table_divisor == OLD_TABLE_DIVISOR else heap.table_divisor - 1,
         "globals_start": roots.globals_start_address,
         "globals_end": roots.globals_end_address,
-        "stack_scan": _SCANS.index(roots.stack_scan),
         "stack_top": roots.stack_top_address,
-        "current_task_at": roots.current_task_address,
-        "saved_stack_pointer_at": roots.saved_stack_pointer_address,
-        "stack_chain_at": roots.stack_chain_address,
         "mark_stack_entries": stack.entries,
         "mark_stack_is_zeroed": int(stack.zeroed),
         "root_bytes_below_alloc": stack.root_bytes_below_alloc,
@@ -86,6 +79,7 @@ def parts_of(
     """The code for every import that depends on the heap alone."""
     numbers = constants(heap, clear_blocks=clear_blocks)
     parts = {name: Code().i32_const(signed(value)) for name, value in numbers.items()}
+    parts |= _stack_parts(heap.roots)
     parts["heap_start"] = _heap_start(heap)
     parts["stack_pointer"] = Code().global_get(heap.roots.stack_pointer_global)
     for name, index in (("extra_pages", state.extra_pages), ("bitmap_address", state.bitmap_address)):
@@ -95,6 +89,22 @@ def parts_of(
         Code().call(_next_pages(editor, growth)) if growth else Code().drop().drop().i32_const(1).i32_shl()
     )
     return parts
+
+
+def _stack_parts(roots: RootAddresses) -> dict[str, Code]:
+    """The code for what depends on how the stack is scanned."""
+    none, always, top = Code().i32_const(0), Code().i32_const(1), Code().i32_const(signed(roots.stack_top_address or 0))
+    task, saved, chain = (
+        none if address is None else Code().i32_const(signed(address)).i32_load(0)
+        for address in (roots.current_task_address, roots.saved_stack_pointer_address, roots.stack_chain_address)
+    )
+    task_runs, left_at, first_object = {
+        StackScan.SYSTEM: (none, top, none),
+        StackScan.SYSTEM_UNLESS_TASK: (task, top, none),
+        StackScan.SYSTEM_OR_SAVED: (task, saved, none),
+        StackScan.CHAIN: (always, top, chain),
+    }[roots.stack_scan]
+    return {"task_runs": task_runs, "stack_left_by_task": left_at, "first_stack_object": first_object}
 
 
 def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers, growth: Growth | None) -> dict[str, Code]:
@@ -190,7 +200,7 @@ def check(heap: BlockHeap) -> None:
         raise UnsupportedGuestError(
             f"the objects of this module have headers of {heap.header_bytes} bytes: expected none, or 16, as TinyGo has them"
         )
-    if heap.roots.stack_scan not in _SCANS:
+    if heap.roots.stack_scan is StackScan.UNKNOWN:
         raise UnsupportedGuestError(
             "how this module finds the roots on its stack was not recognized, so that no collector can be written into it"
         )

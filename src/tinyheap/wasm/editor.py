@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import groupby
 
 from tinyheap.errors import ModuleEditError
 from tinyheap.wasm import instructions
@@ -304,4 +305,5 @@ def _function_import(module: str, name: str, type_index: int) -> Import:
 
 
 def _new_body(code: Code, local_types: Iterable[ValueType]) -> NewBody:
-    return NewBody(encode_locals([(1, value_type) for value_type in local_types]), code.encoding + END)
+    declared = [(len(list(run)), value_type) for value_type, run in groupby(local_types)]
+    return NewBody(encode_locals(declared), code.encoding + END)

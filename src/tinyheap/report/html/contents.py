@@ -91,7 +91,8 @@ class Run(TypedDict):
     never_frees: bool
     """Whether its heap only grows, so that no collection ever runs."""
     source: str
-    """Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed, the program itself."""
+    """Who managed the heap: tinyheap's `kernel` or `model`, or, as `injected` code observed or its own log tells
+    (`logged`), the program itself."""
     unseen_collections: str | None
     """Why collections are not known; None where they are."""
     lives: str

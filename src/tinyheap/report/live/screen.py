@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tinyheap.heap.blockmap import STYLES, unpack_states
 from tinyheap.heap.contract import State
-from tinyheap.recordings.observed import LEAKING
+from tinyheap.recordings.observed import LEAKING, manager_of
 from tinyheap.report.live.statistics import LiveCalls, LiveStatistics, LiveView
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
 from tinyheap.report.terminal.heap_map import HeapMap
@@ -125,7 +125,7 @@ class _Drawing:
         """What matters most comes first: a narrow terminal cuts the rest."""
         view, run = self.view, self.view.run
         runtime = printable(f"{run.runtime} {run.runtime_version or ''}".rstrip())
-        served = f"served by tinyheap's {run.source}" if view.observed.heap else "served by its own allocator"
+        served = f"served by {manager_of(run.source)}"
         state = f"  {view.state or 'running'}, {view.elapsed_ns / 1e9:.1f} s"
         return Text.assemble(
             (printable(Path(run.module).name), "bold"),

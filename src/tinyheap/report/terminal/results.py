@@ -30,7 +30,7 @@ from tinyheap.profile import (
     UsageTable,
 )
 from tinyheap.profile.stacks import holds_program
-from tinyheap.recordings.observed import LEAKING, Lives
+from tinyheap.recordings.observed import LEAKING, Lives, manager_of
 from tinyheap.recordings.schema import RUNNING
 from tinyheap.report.quantities import count_text, share_text, size_text, time_text
 from tinyheap.report.terminal.calls import HostCallsCard
@@ -79,13 +79,12 @@ def totals_card(totals: Totals) -> RenderableType:
 
 def _headline(totals: Totals) -> Text:
     version = f" {totals.runtime_version}" if totals.runtime_version else ""
-    served = f"tinyheap's {totals.source}" if totals.observed.heap else "its own allocator"
     name = PurePath(totals.module).name
     # A program that is a command has its own name as its first argument.
     arguments = totals.arguments[1:] if totals.arguments[:1] == (name,) else totals.arguments
     return Text.assemble(
         (printable(" ".join((name, *arguments))), "bold"),
-        f"\n{printable(totals.runtime + version)}, {printable(totals.collector)}, on {served}",
+        f"\n{printable(totals.runtime + version)}, {printable(totals.collector)}, on {manager_of(totals.source)}",
     )
 
 

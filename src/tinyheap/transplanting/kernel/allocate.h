@@ -13,12 +13,12 @@
 /* A search's result: the block past the run, or NO_BLOCK; and the free blocks before its end, in the upper half. */
 INLINE u64 found(u32 end, u32 run) { return (u64)run << 32 | end; }
 
-/* Fields of free blocks where a run of `needed` (1 to 16) begins.
+/* Fields of free blocks where a run of `needed` (1 to 16, or with one doubling more to 32) begins.
  *
- * Keeps the starts of runs of 1, then of up to 2, 4, 8 and 16; four steps for all sizes, so that no branch is missed. */
-INLINE u64 run_starts(u64 free, u32 needed) {
+ * Keeps the starts of runs of 1, then of up to 2, 4, 8 and 16; as many steps for all sizes, so that no branch is missed. */
+INLINE u64 run_starts(u64 free, u32 needed, u32 doublings) {
     u32 have = 1, more = needed > 1;
-    for (u32 step = 0; step < 3; step++) {
+    for (u32 step = 0; step < doublings; step++) {
         free &= free >> (more << 1);
         have += more;
         more = needed - have > have ? have : needed - have;
@@ -47,22 +47,21 @@ INLINE u32 last_taken(u32 table, u32 heap_end, u32 first, u32 last) {
 /* A run of many blocks in `first..last`: look from its far end back, as Boyer and Moore do in text.
  *
  * `run` blocks before `known` are free.  If a block of the rest is taken, no run that begins before it can do. */
-APART u64 find_long_run(u32 table, u32 heap_end, u32 first, u32 last, u32 needed, u32 run) {
-    u32 known = first, taken;
-    while (last - known >= needed - run) {
-        u32 end = known + needed - run;
-        taken = last_taken(table, heap_end, known, end);
+INLINE u64 find_long_run(u32 table, u32 heap_end, u32 first, u32 last, u32 needed, u32 run) {
+    for (u32 known = first;;) {
+        u32 has_room = last - known >= needed - run, end = has_room ? known + needed - run : last;
+        u32 taken = last_taken(table, heap_end, known, end);
+        run = taken == NO_BLOCK ? run + end - known : end - taken - 1;
+        if (!has_room)
+            return found(NO_BLOCK, run);
         if (taken == NO_BLOCK)
             return found(end, needed);
-        run = end - taken - 1;
         known = end;
     }
-    taken = last_taken(table, heap_end, known, last);
-    return found(NO_BLOCK, taken == NO_BLOCK ? run + last - known : last - taken - 1);
 }
 
 /* The run of up to 64 blocks in `first..last` that ends first, 32 blocks at a time; `run` free blocks precede it. */
-APART u64 find_short_run(u32 table, u32 heap_end, u32 first, u32 last, u32 needed, u32 run) {
+INLINE u64 find_short_run(u32 table, u32 heap_end, u32 first, u32 last, u32 needed, u32 run) {
     u32 block = first;
     while (block < last) {
         u32 count = 32 - (block & 31);
@@ -76,9 +75,7 @@ APART u64 find_short_run(u32 table, u32 heap_end, u32 first, u32 last, u32 neede
         if (run + lead >= needed)
             return found(block + needed - run, needed);
         if (taken != 0 && taken != EVEN && needed <= 31) {
-            u64 starts = run_starts(~taken & EVEN, needed <= 16 ? needed : 16);
-            if (needed > 16)
-                starts = run_starts(starts, needed - 15);
+            u64 starts = run_starts(~taken & EVEN, needed, 4);
             if (starts != 0)
                 return found(block + (trailing_zeros(starts) >> 1) + needed, needed);
         }
@@ -88,18 +85,17 @@ APART u64 find_short_run(u32 table, u32 heap_end, u32 first, u32 last, u32 neede
     return found(NO_BLOCK, run);
 }
 
-INLINE u64 find_run(u32 table, u32 heap_end, u32 first, u32 last, u32 needed, u32 run) {
+APART u64 find_run(u32 first, u32 last, u32 needed, u32 run) {
+    u32 table = load32(metadata_start_at()), heap_end = load32(heap_end_at());
     return needed > 64 ? find_long_run(table, heap_end, first, last, needed, run)
                        : find_short_run(table, heap_end, first, last, needed, run);
 }
 
 /* Search the whole heap once, from nextAlloc around to it; `run` free blocks just before nextAlloc count. */
 INLINE u64 find_room(u32 needed, u32 run) {
-    u32 table = load32(metadata_start_at()), heap_end = load32(heap_end_at()), next = load32(next_alloc_at());
-    u64 result = find_run(table, heap_end, next, load32(end_block_at()), needed, run);
-    if ((u32)result != NO_BLOCK)
-        return result;
-    return find_run(table, heap_end, 0, next, needed, 0);
+    u32 next = load32(next_alloc_at());
+    u64 result = find_run(next, load32(end_block_at()), needed, run);
+    return (u32)result == NO_BLOCK ? find_run(0, next, needed, 0) : result;
 }
 
 /* Free blocks become a head and its tails. */
@@ -157,7 +153,7 @@ INLINE u32 find_near(u32 needed) {
     u32 table = load32(metadata_start_at()), next = load32(next_alloc_at()), at = table + (next >> 2);
     if (needed > 16 || at > load32(heap_end_at()) - 8)
         return 0;
-    u64 x = load64(at), starts = run_starts(~(x | x >> 1) & EVEN << ((next & 3) << 1), needed);
+    u64 x = load64(at), starts = run_starts(~(x | x >> 1) & EVEN << ((next & 3) << 1), needed, 3);
     if (starts == 0)
         return 0;
     u32 bit = trailing_zeros(starts), end = (next & ~3u) + (bit >> 1) + needed;

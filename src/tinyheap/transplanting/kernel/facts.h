@@ -34,15 +34,14 @@ __attribute__((pure)) u32 heap_start(void);
 CONSTANT table_divisor(void);
 CONSTANT table_slack(void);
 
-/* Roots.  `stack_scan`: 0 the stack, 1 the stack unless a task runs, 2 the stack from where it was left while a task runs,
- * 3 a chain of stack objects. */
+/* Roots.  The stack is scanned up to its top; while a task runs, from where it was left.  Where it is not scanned then, it
+ * was left at its top, and where a chain of stack objects (0 for none) stands for the stack, a task runs at all times. */
 CONSTANT globals_start(void);
 CONSTANT globals_end(void);
-CONSTANT stack_scan(void);
 CONSTANT stack_top(void);
-CONSTANT current_task_at(void);
-CONSTANT saved_stack_pointer_at(void);
-CONSTANT stack_chain_at(void);
+__attribute__((pure)) u32 task_runs(void);
+__attribute__((pure)) u32 stack_left_by_task(void);
+__attribute__((pure)) u32 first_stack_object(void);
 u32 stack_pointer(void);
 
 /* The original's mark stack, and its frames in bytes below the stack pointer at alloc's entry. */

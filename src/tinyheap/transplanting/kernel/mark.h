@@ -60,13 +60,16 @@ APART void drop(u32 head) {
 
 INLINE u32 is_on_heap(u32 word, u32 start, u32 table) { return word - start < table - start; }
 
+/* As head_of, for what is not done often. */
+APART u32 head_of_apart(u32 table, u32 block) { return head_of(table, block); }
+
 /* The head of the object that a word leads to, which is marked here; NO_BLOCK if it leads to none, or to a marked one. */
-INLINE u32 mark_object(u32 word, u32 start, u32 table) {
+INLINE u32 mark_object(u32 word, u32 is_root, u32 start, u32 table) {
     u32 block = (word - start) >> BLOCK_SHIFT, state = state_of(table, block);
     if (state == FREE)
         return NO_BLOCK;
     if (state == TAIL) {
-        block = head_of(table, block);
+        block = (is_root ? head_of_apart : head_of)(table, block);
         state = state_of(table, block);
     }
     if (state == MARK)
@@ -77,7 +80,7 @@ INLINE u32 mark_object(u32 word, u32 start, u32 table) {
 
 /* Mark what a word that lies on the heap leads to, and push it; returns the mark stack's new length. */
 INLINE u32 mark_and_push(u32 word, u32 length, u32 start, u32 table, u32 stack) {
-    u32 block = mark_object(word, start, table);
+    u32 block = mark_object(word, 0, start, table);
     if (block == NO_BLOCK)
         return length;
     if (length == mark_stack_entries()) {
@@ -152,8 +155,8 @@ INLINE u32 scan_by_layout(u32 at, u32 stop, u32 layout, u32 length, PLACES) {
 }
 
 /* Scan a marked object, and all that it leads to, as far as the mark stack holds it. */
-INLINE void scan_from(u32 head, u32 header_bytes, PLACES) {
-    u32 length = 1;
+INLINE void scan_from(u32 head, u32 header_bytes, u32 stack) {
+    u32 start = heap_start(), table = load32(metadata_start_at()), heap_end = load32(heap_end_at()), length = 1;
     store32(stack, head);
     if (mark_stack_is_zeroed())
         for (u32 entry = 1; entry < mark_stack_entries(); entry++)
@@ -173,19 +176,16 @@ INLINE void scan_from(u32 head, u32 header_bytes, PLACES) {
 }
 
 /* Two functions, since engines compile no constant into one. */
-APART void scan_from_conservative(u32 head, PLACES) { scan_from(head, 0, SAME_PLACES); }
-APART void scan_from_precise(u32 head, PLACES) { scan_from(head, BLOCK_BYTES, SAME_PLACES); }
-INLINE void scan_marked(u32 head, u32 is_precise, PLACES) {
-    if (is_precise)
-        scan_from_precise(head, SAME_PLACES);
-    else
-        scan_from_conservative(head, SAME_PLACES);
+APART void scan_from_conservative(u32 head, u32 stack) { scan_from(head, 0, stack); }
+APART void scan_from_precise(u32 head, u32 stack) { scan_from(head, BLOCK_BYTES, stack); }
+INLINE void scan_marked(u32 head, u32 is_precise, u32 stack) {
+    (is_precise ? scan_from_precise : scan_from_conservative)(head, stack);
 }
 
 /* ---- roots ---- */
 
 INLINE void mark_roots(u32 at, u32 stop, u32 is_precise, u32 stack) {
-    u32 start = heap_start(), table = load32(metadata_start_at()), heap_end = load32(heap_end_at());
+    u32 start = heap_start(), table = load32(metadata_start_at());
     for (; at < stop; at += 4) {
         while (stop - at >= 16 && !some_of_four_on_heap(at, start, table)) {
             at += 16;
@@ -194,9 +194,9 @@ INLINE void mark_roots(u32 at, u32 stop, u32 is_precise, u32 stack) {
         }
         if (!is_on_heap(load32(at), start, table))
             continue;
-        u32 head = mark_object(load32(at), start, table);
+        u32 head = mark_object(load32(at), 1, start, table);
         if (head != NO_BLOCK)
-            scan_marked(head, is_precise, SAME_PLACES);
+            scan_marked(head, is_precise, stack);
     }
 }
 
@@ -211,24 +211,18 @@ INLINE void mark_range(u32 at, u32 stop, u32 is_precise, u32 stack) {
 }
 
 INLINE void mark_stack_and_globals(u32 alloc_stack_pointer, u32 is_precise) {
-    u32 stack = alloc_stack_pointer - root_bytes_below_alloc(), from = alloc_stack_pointer - frame_bytes_scanned();
-    u32 task = current_task_at() == 0 ? 0 : load32(current_task_at());
-    if (stack_scan() == 3) {
-        for (u32 at = load32(stack_chain_at()); at != 0; at = load32(at))
-            mark_range(at + 8, at + 8 + (load32(at + 4) << 2), is_precise, stack);
-    } else if (stack_scan() != 1 || task == 0) {
-        if (stack_scan() == 2 && task != 0)
-            from = load32(saved_stack_pointer_at());
-        mark_range(from, stack_top(), is_precise, stack);
-    }
+    u32 stack = alloc_stack_pointer - root_bytes_below_alloc();
+    for (u32 at = first_stack_object(); at != 0; at = load32(at))
+        mark_range(at + 8, at + 8 + (load32(at + 4) << 2), is_precise, stack);
+    mark_range(task_runs() ? stack_left_by_task() : alloc_stack_pointer - frame_bytes_scanned(), stack_top(), is_precise, stack);
     mark_range(globals_start(), globals_end(), is_precise, stack);
 }
 
 /* ---- overflows ---- */
 
 /* Scan all marked objects again, with those that are marked meanwhile ahead, as the original does. */
-INLINE void scan_all_marked(u32 is_precise, PLACES) {
-    u32 end_block = load32(end_block_at());
+INLINE void scan_all_marked(u32 is_precise, u32 stack) {
+    u32 table = load32(metadata_start_at()), heap_end = load32(heap_end_at()), end_block = load32(end_block_at());
     for (u32 block = 0; block < end_block; block++) {
         u64 x = states_from(table, heap_end, block), marks = x & x >> 1 & EVEN;
         if (marks == 0) {
@@ -236,12 +230,12 @@ INLINE void scan_all_marked(u32 is_precise, PLACES) {
             continue;
         }
         block += trailing_zeros(marks) >> 1;
-        scan_marked(block, is_precise, SAME_PLACES);
+        scan_marked(block, is_precise, stack);
     }
 }
 
 /* Scan the dropped objects, with those that are dropped meanwhile ahead; returns the last that was scanned, if one was. */
-INLINE u32 scan_dropped(u32 bitmap, u32 last, u32 is_precise, PLACES) {
+INLINE u32 scan_dropped(u32 bitmap, u32 last, u32 is_precise, u32 stack) {
     u32 end = bitmap + (((load32(end_block_at()) + 63) >> 6) << 3);
     for (u32 at = bitmap; at < end; at += 8) {
         u64 bits = load64(at);
@@ -249,7 +243,7 @@ INLINE u32 scan_dropped(u32 bitmap, u32 last, u32 is_precise, PLACES) {
             u32 bit = trailing_zeros(bits);
             last = ((at - bitmap) << 3) + bit;
             store64(at, load64(at) & ~(1ull << bit));
-            scan_marked(last, is_precise, SAME_PLACES);
+            scan_marked(last, is_precise, stack);
             /* What was dropped behind is for the next pass, what was dropped ahead for this one. */
             bits = load64(at) & ONES << 1 << bit;
         }
@@ -258,8 +252,8 @@ INLINE u32 scan_dropped(u32 bitmap, u32 last, u32 is_precise, PLACES) {
 }
 
 /* The last marked object. */
-INLINE u32 last_marked(u32 table, u32 heap_end) {
-    u32 at = word_at(table, load32(end_block_at()) - 1);
+INLINE u32 last_marked(void) {
+    u32 table = load32(metadata_start_at()), heap_end = load32(heap_end_at()), at = word_at(table, load32(end_block_at()) - 1);
     for (;;) {
         u64 x = table_bytes(at, heap_end), marks = x & x >> 1 & EVEN;
         if (marks != 0)
@@ -269,36 +263,35 @@ INLINE u32 last_marked(u32 table, u32 heap_end) {
 }
 
 /* The head of the object in which the mark stack lies, if that is a marked one. */
-INLINE u32 marked_around(u32 address, u32 start, u32 table) {
-    u32 block = (address - start) >> BLOCK_SHIFT;
+INLINE u32 marked_around(u32 address) {
+    u32 start = heap_start(), table = load32(metadata_start_at()), block = (address - start) >> BLOCK_SHIFT;
     if (!is_on_heap(address, start, table) || state_of(table, block) == FREE)
         return NO_BLOCK;
-    block = head_of(table, block);
+    block = head_of_apart(table, block);
     return state_of(table, block) == MARK ? block : NO_BLOCK;
 }
 
 INLINE void finish_marking(u32 stack, u32 is_precise) {
-    u32 start = heap_start(), table = load32(metadata_start_at()), heap_end = load32(heap_end_at());
     u32 bitmap = bitmap_address(), last = NO_BLOCK;
     while (load8(overflow_flag_at()) != 0) {
         count_rescan();
         store8(overflow_flag_at(), 0);
         if (bitmap <= NO_BITMAP) {
-            scan_all_marked(is_precise, SAME_PLACES);
+            scan_all_marked(is_precise, stack);
             continue;
         }
         /* The words of an object in which the mark stack lies have changed. */
-        u32 around = marked_around(stack, start, table);
+        u32 around = marked_around(stack);
         if (around != NO_BLOCK)
             note_dropped(bitmap, around);
-        last = scan_dropped(bitmap, last, is_precise, SAME_PLACES);
+        last = scan_dropped(bitmap, last, is_precise, stack);
     }
     if (last == NO_BLOCK)
         return;
     /* The original's last scan is that of the last marked object, and finds nothing. */
-    u32 final = last_marked(table, heap_end);
+    u32 final = last_marked();
     if (final != last)
-        scan_marked(final, is_precise, SAME_PLACES);
+        scan_marked(final, is_precise, stack);
 }
 
 #endif

@@ -51,46 +51,42 @@ APART u32 grow(void) {
     return 1;
 }
 
-/* An object that the search has found no room for at first: collect, then grow until there is. */
-INLINE u32 allocate_after_search(u32 size_bytes, u32 layout, u32 header_bytes) {
-    u32 needed = (size_bytes + header_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+/* The end of the blocks for an object that found no room nearby, which are taken: search, collect, and grow until there are
+ * enough; 0 where memory is out. */
+INLINE u32 find_slowly(u32 bytes, u32 needed, u32 is_precise) {
     u64 result = find_room(needed, 0);
     if ((u32)result == NO_BLOCK) {
-        u32 free_bytes = header_bytes ? collect_precise(0) : collect_conservative(0);
+        u32 free_bytes = is_precise ? collect_precise(0) : collect_conservative(0);
         /* Keep a third of headroom, or the next collections would come ever closer together. */
         if (keeps_headroom() && free_bytes < (load32(metadata_start_at()) - heap_start()) / 3)
             grow();
-        result = find_room(needed, (u32)(result >> 32));
-        while ((u32)result == NO_BLOCK) {
+        while ((u32)(result = find_room(needed, (u32)(result >> 32))) == NO_BLOCK)
             if (!grow()) {
-                /* Nothing was allocated yet; the original comes to the same end, and says so. */
-                count_allocation(size_bytes + header_bytes, needed, -1ull);
-                return original_alloc(size_bytes, layout);
+                /* Nothing was allocated yet. */
+                count_allocation(bytes, needed, -1ull);
+                return 0;
             }
-            result = find_room(needed, (u32)(result >> 32));
-        }
     }
     u32 end = (u32)result;
     set_states(load32(metadata_start_at()), load32(heap_end_at()), end - needed, end);
-    return commit(end, needed, size_bytes, layout, header_bytes);
+    return end;
 }
 
-APART u32 allocate_slowly_conservative(u32 size_bytes, u32 layout) { return allocate_after_search(size_bytes, layout, 0); }
-APART u32 allocate_slowly_precise(u32 size_bytes, u32 layout) {
-    return allocate_after_search(size_bytes, layout, BLOCK_BYTES);
-}
+APART u32 find_slowly_conservative(u32 bytes, u32 needed) { return find_slowly(bytes, needed, 0); }
+APART u32 find_slowly_precise(u32 bytes, u32 needed) { return find_slowly(bytes, needed, 1); }
 
 INLINE u32 allocate(u32 size_bytes, u32 layout, u32 header_bytes) {
-    if (size_bytes - 1 >= UINT32_MAX - 2 * BLOCK_BYTES)
-        /* 0, or so much that the original's numbers overflow. */
-        return original_alloc(size_bytes, layout);
-    u32 bytes = size_bytes + header_bytes, needed = (bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
-    count_allocation(bytes, needed, 1);
-    u32 end = find_near(needed);
-    if (end == 0)
-        return header_bytes ? allocate_slowly_precise(size_bytes, layout)
-                            : allocate_slowly_conservative(size_bytes, layout);
-    return commit(end, needed, size_bytes, layout, header_bytes);
+    if (size_bytes - 1 < UINT32_MAX - 2 * BLOCK_BYTES) {
+        u32 bytes = size_bytes + header_bytes, needed = (bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+        count_allocation(bytes, needed, 1);
+        u32 end = find_near(needed);
+        if (end == 0)
+            end = header_bytes ? find_slowly_precise(bytes, needed) : find_slowly_conservative(bytes, needed);
+        if (end != 0)
+            return commit(end, needed, size_bytes, layout, header_bytes);
+    }
+    /* 0, or so much that the original's numbers overflow; or memory is out: the original comes to the same end, and says so. */
+    return original_alloc(size_bytes, layout);
 }
 
 u32 alloc_conservative(u32 size_bytes, u32 layout) { return allocate(size_bytes, layout, 0); }
