@@ -140,6 +140,7 @@ def test_the_recording_of_a_run_is_kept_where_it_is_asked_for() -> None:
     assert "--output is for modules: kept.tinyheap is a recording, which is not run" in refused.stderr
 
 
+@pytest.mark.slow
 def test_of_a_module_on_its_own_collector_collections_are_not_seen_instead_of_few() -> None:
     Path("growth.toml").write_text('growth-per-call = "0 B"\n')
     module = str(guests_modules.path("gofmt-0.4.9"))

@@ -48,6 +48,7 @@ def asked(*words: str | Path) -> dict[str, dict[str, object]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_written_and_inspected(gofmt: Path) -> None:
     snapshot = Snapshot.load(taken(gofmt))
     overview = asked("a.core")["overview"]
@@ -96,6 +97,7 @@ def test_two_snapshots_are_compared(gofmt: Path) -> None:
     assert (comparison["new_objects"], comparison["gone_objects"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_who_allocated_names_the_objects_of_a_recorded_run(gofmt: Path) -> None:
     said = tinyheap("profile", gofmt, "--seed", "1", "-q", "--snapshot", "a.core", "--", "a.go")
     assert said.exit_code == 0, said.output
@@ -119,6 +121,7 @@ def test_objects_are_found_by_who_allocated_them_whatever_else_they_are_called(g
     assert objects_of(by_shape, site) == objects_of(by_site, site)
 
 
+@pytest.mark.slow
 def test_a_recorded_run_is_compared_with_one_that_was_not_by_what_both_know(gofmt: Path) -> None:
     taken(gofmt, "early.core", "--at", "allocation:1000")
     tinyheap(

@@ -79,6 +79,7 @@ def test_json_has_the_outcomes() -> None:
 SAMPLE = ("--vary", "memory-limit=default,64K..64000K/+64K", "--sample", "3")
 
 
+@pytest.mark.slow
 def test_a_sample_is_told_wherever_it_is_shown() -> None:
     said = "a sample of 3 of 1,001 conditions (seed 4)"
     words = (*SAMPLE, "--sample-seed", "4", "--file", "s.duckdb")
@@ -96,6 +97,7 @@ def test_a_sample_is_told_wherever_it_is_shown() -> None:
     assert conditions[0] < conditions[1]
 
 
+@pytest.mark.slow
 def test_what_is_run_has_to_be_confirmed_not_the_grid() -> None:
     many = ("--vary", "memory-limit=default,64K..64000K/+64K", "--vary", "module=default,spin.wasm")
     said = tinyheap("lab", "app.wasm", *many)

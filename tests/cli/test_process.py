@@ -224,6 +224,7 @@ def work(*_, **__):
 
 @pytest.mark.parametrize("swallower", SWALLOWING)
 @pytest.mark.share(1, in_ci=4)
+@pytest.mark.slow
 def test_an_interrupt_is_not_lost(swallower: str) -> None:
     """What it was lost to, for a minute and longer."""
     code = SWALLOWING[swallower]
@@ -282,6 +283,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
 )
 @pytest.mark.parametrize("after_s", [0.0, 0.3])
 @pytest.mark.share(1, in_ci=5)
+@pytest.mark.slow
 def test_while_it_works(words: list[str], after_s: float) -> None:
     """Interrupted when the command has begun; what it wrote is whole, or not there."""
     make_recording(Path("r.tinyheap"), events=20_000)

@@ -208,6 +208,7 @@ def test_an_export_is_called() -> None:
     assert (result.exit_code, result.stdout) == (0, "42\n")
 
 
+@pytest.mark.slow
 def test_the_model_records_too() -> None:
     Path("a.sh").write_text("echo  hi\n")
     result = profile(guests_modules.path("sh-syntax-0.4.0"), "--engine", "model", "--", "a.sh")
@@ -237,6 +238,7 @@ def test_the_recording_is_no_longer_than_the_run(gc: str) -> None:
         assert totals(recording).wall_ns == recording.run.duration_ns
 
 
+@pytest.mark.slow
 def test_what_cannot_be_run_is_not_recorded() -> None:
     result = profile(guests_modules.path("micropython-1.27.0"))
     assert result.exit_code == 125

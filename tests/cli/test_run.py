@@ -93,7 +93,16 @@ def test_it_formats_as_debians_gofmt(files: Path) -> None:
     assert gofmt("-q", "--", "long.go").stdout == theirs.stdout
 
 
-@pytest.mark.parametrize("name", ["gofmt-0.4.9", "gofmt-0.7.3", "sh-syntax-0.4.0", "sh-syntax-0.7.0", "shfmt-0.2.7"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gofmt-0.4.9",
+        "gofmt-0.7.3",
+        "sh-syntax-0.4.0",
+        "shfmt-0.2.7",
+        pytest.param("sh-syntax-0.7.0", marks=pytest.mark.slow),
+    ],
+)
 def test_drivers_are_found_by_module(files: Path, name: str) -> None:
     shell_script = "gofmt" not in name
     (files / "a.sh").write_text("if a;then\nb\nfi\n")
@@ -290,6 +299,7 @@ def test_the_model_serves_as_well(files: Path) -> None:
     assert (model["engine"], model["mem_stats"]) == ("model", kernel["mem_stats"])
 
 
+@pytest.mark.slow
 def test_a_guarded_heap_runs_the_program_as_well(files: Path) -> None:
     assert gofmt("-q", "--guard", "--", "a.go").stdout == FORMATTED_GO
 
@@ -354,6 +364,7 @@ def test_a_full_heap_says_what_there_was(files: Path) -> None:
         assert "cannot grow" in report["error"]
 
 
+@pytest.mark.slow
 def test_an_overwritten_heap_has_a_code_of_its_own(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def overrunning(session: HostSession) -> ShSyntaxFormatter:
         return ShSyntaxFormatter(session, overrun=True)

@@ -74,6 +74,7 @@ def test_writes_to_standard_output(gofmt: str) -> None:
     assert "replaced: functions 17" in done.stderr
 
 
+@pytest.mark.slow
 def test_verifies_and_reports_a_program_of_a_later_tinygo() -> None:
     Path("shell.wasm").write_bytes(guests_modules.read("sh-syntax-0.6.0"))
     Path("x.sh").write_text(texts.kinds("sh-syntax-0.6.0")["medium"])
@@ -84,6 +85,7 @@ def test_verifies_and_reports_a_program_of_a_later_tinygo() -> None:
     assert "verified: " in done.stderr
 
 
+@pytest.mark.slow
 def test_verifies_a_formatter_on_the_files_that_are_named(gofmt: str) -> None:
     done = run(gofmt, "-o", "fast.wasm", "--verify", "--json", "--", "x.go", "x.go")
     assert done.exit_code == 0, done.output
@@ -261,6 +263,7 @@ def test_statistics_are_exported(mutator: str) -> None:
 @pytest.mark.parametrize(
     ("module", "clock"), [("gofmt-0.4.9", "gojs.runtime.ticks"), ("sh-syntax-0.4.0", "env.runtime.ticks")]
 )
+@pytest.mark.slow
 def test_collections_are_timed_by_a_clock_that_the_module_imports(module: str, clock: str) -> None:
     wasm = guests_modules.read(module)
     made = perform(wasm, Options(stats=True))

@@ -431,6 +431,7 @@ def test_an_instance_that_another_one_calls_is_recorded() -> None:
         assert recording.run.duration_ns > 0
 
 
+@pytest.mark.slow
 def test_threads_have_stores_of_their_own() -> None:
     native, results = mutated(3), []
     with attached():

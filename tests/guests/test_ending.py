@@ -121,6 +121,7 @@ def drive(program):
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.share(1)
+@pytest.mark.slow
 def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     module = str(guests_modules.path("gofeatureflag-1.1.0"))
@@ -136,6 +137,7 @@ def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert any(RECURSION in phrase for phrase in report["ended"]["evidence"]) is bool(code)
 
 
+@pytest.mark.slow
 def test_a_recorded_run_knows_how_deep_it_was(tmp_path: Path) -> None:
     with Program.open(guests_modules.read("gofeatureflag-1.1.0"), recording=tmp_path / "run.tinyheap") as program:
         program.start()
@@ -156,6 +158,7 @@ def test_a_recorded_run_knows_how_deep_it_was(tmp_path: Path) -> None:
     assert program.recorder.callers() == ()
 
 
+@pytest.mark.slow
 def test_an_instance_is_spent_after_a_trap() -> None:
     with Program.open(guests_modules.read("gofeatureflag-1.1.0")) as program:
         program.start()

@@ -355,6 +355,7 @@ def test_the_real_overrun_of_sh_syntax_is_found_and_named(module: str) -> None:
 @pytest.mark.parametrize("module", INPUTS)
 @pytest.mark.parametrize("size_bytes", guests_modules.cases([1000, 4000, 100_000], quick=[1000], in_ci=[4000]))
 @pytest.mark.share(3, in_ci=12)
+@pytest.mark.slow
 def test_nothing_is_found_in_real_programs_whose_host_does_right(module: str, size_bytes: int) -> None:
     text = INPUTS[module](size_bytes)
     assert formatted(module, text, Policy(guard=True)) == formatted(module, text, Policy())

@@ -227,6 +227,7 @@ def test_what_is_no_collector_is_refused() -> None:
             Policy(collector=wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_finalizers_on_the_heap_are_refused() -> None:
     with pytest.raises(UnsupportedGuestError, match=r"by next-fit in place of best-fit-back: it has finalizers"):
         opened(guests_modules.read("sh-syntax-0.7.0"), "next-fit")
@@ -240,6 +241,7 @@ def test_what_looks_itself_at_where_room_is_searched_is_refused() -> None:
         opened(collectors.compiled(build, "mutator.c"), "best-fit")
 
 
+@pytest.mark.slow
 def test_a_block_table_of_the_oldest_size_is_refused() -> None:
     for module in (faulty(precise=False, old_table=True), guests_modules.read("astro-compiler-0.10.1")):
         with pytest.raises(

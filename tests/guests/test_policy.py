@@ -291,6 +291,7 @@ def test_options_are_recorded_as_the_command_line_takes_them(
         assert all(isinstance(value, bool | int | str | None) for value in recording.run.options.values())
 
 
+@pytest.mark.slow
 def test_every_combination_is_done_or_refused() -> None:
     fields: dict[str, tuple[Any, ...]] = {
         "leaking": (False, True),

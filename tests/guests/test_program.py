@@ -108,6 +108,7 @@ def test_what_is_not_served_refuses_a_policy(name: str) -> None:
         Program.open(guests_modules.path(name), policy=Policy(gc_every=1))
 
 
+@pytest.mark.slow
 def test_a_leaking_build_may_be_asked_to_leak() -> None:
     with Program.open(guests_modules.path("gofmt-0.7.3"), gc="leaking") as program:
         assert program.heap is None

@@ -105,6 +105,7 @@ def test_every_allocation_of_the_native_log_is_there_and_nothing_else_changes(na
 
 
 @pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.5.8"])
+@pytest.mark.slow
 def test_a_program_on_its_own_collector_is_recorded_alike(name: str) -> None:
     text = texts.kinds(name)["small"]
     ours, _, _ = record(name, text)
@@ -138,6 +139,7 @@ def test_nobody_is_taken_for_dead_who_lives(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sh-syntax-0.6.0", "sh-syntax-0.7.0"])
 @pytest.mark.share(1)
+@pytest.mark.slow
 def test_a_best_fit_heap_shows_its_dead(name: str) -> None:
     kept, memory, _ = record(name, texts.kinds(name)["medium"], gc="native", times=12)
     sizes = kept.allocations["size_bytes"][kept.allocations["size_bytes"] > 0].astype(np.int64)
@@ -168,6 +170,7 @@ def test_programs_that_keep_their_allocator_are_recorded(name: str) -> None:
     assert min(len(kept.path(stack)) for stack in set(made["stack_id"].tolist())) >= 1
 
 
+@pytest.mark.slow
 def test_a_stripped_program_is_recorded_with_numbers_for_names() -> None:
     text = texts.kinds("sh-syntax-0.4.0")["small"]
     named, _, _ = record("sh-syntax-0.4.0", text)
@@ -266,6 +269,7 @@ def test_whatever_a_stack_leads_to_is_called_there() -> None:
     assert last == {guest.heap.alloc_function}
 
 
+@pytest.mark.slow
 def test_who_is_stopped_is_who_is_recorded() -> None:
     name = "sh-syntax-0.5.8"
     text = texts.kinds(name)["small"]

@@ -43,6 +43,7 @@ def named_of(heap: Heap, roots: RootTable | Iterable[int]) -> NamedGraph:
 
 @pytest.mark.property
 @given(known=known_heaps(finalizers=True))
+@pytest.mark.slow
 def test_what_groups_retain_is_what_goes_with_them(known: KnownHeap) -> None:
     named = named_of(known.heap, known.table())
     graph = named.graph
@@ -65,6 +66,7 @@ def chain(graph: HeapGraph, found: int) -> set[int]:
 
 @pytest.mark.property
 @given(known=known_heaps())
+@pytest.mark.slow
 def test_the_tree_has_each_object_once(known: KnownHeap) -> None:
     named = named_of(known.heap, known.table())
     seen = []

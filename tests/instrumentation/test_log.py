@@ -122,6 +122,7 @@ def test_what_is_no_log_is_refused_in_words(change: Callable[[bytes], bytes], me
 
 @settings(max_examples=30)
 @given(data=st.data())
+@pytest.mark.slow
 def test_bytes_that_changed_are_refused_or_make_a_recording(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -252,6 +252,7 @@ def test_a_file_is_of_one_sweep(tmp_path: Path) -> None:
 SAMPLED = {"memory-limit": "default,64K..1M/+64K", "engine": "default"}
 
 
+@pytest.mark.slow
 def test_a_file_of_a_sample_is_extended_by_a_larger_one(tmp_path: Path) -> None:
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
     small, large = grid(SAMPLED, sample=3), grid(SAMPLED, sample=6)
@@ -284,6 +285,7 @@ def test_a_file_of_a_sample_is_extended_by_a_larger_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other", [{**SAMPLED, "memory-limit": "default,64K..1M/+32K"}, SAMPLED, {}], ids=["grid", "all", "one"]
 )
+@pytest.mark.slow
 def test_a_file_of_something_else_too_is_not_said_to_be_a_sample(other: dict[str, str], tmp_path: Path) -> None:
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
     sweep(subject, grid(SAMPLED, sample=2), file=place)

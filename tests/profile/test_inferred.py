@@ -222,6 +222,7 @@ def test_a_growth_is_of_fragmentation_where_enough_was_free_but_not_in_one_piece
     assert (found and fragmentation_line(found)) == (words if is_fragmentation else None)
 
 
+@pytest.mark.slow
 def test_of_a_recording_made_before_memory_was_noted_nothing_is_claimed() -> None:
     with Recording.open(project_files.ROOT / "examples" / "gofmt.tinyheap") as recording:
         assert not recording.run.knows_memory

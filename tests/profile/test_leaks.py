@@ -94,6 +94,7 @@ def test_the_series_is_what_lived_after_each_collection() -> None:
     assert list(found.series_bytes) == expected
 
 
+@pytest.mark.slow
 def test_what_only_grew_as_the_program_started_is_not_accused() -> None:
     assert suspects(Program(1).run(40, leaked_bytes=0, startup_share=0.45)) == {}
     assert list(suspects(Program(1).run(40, leaked_bytes=0, startup_share=1))) == ["main.startup"]

@@ -157,6 +157,7 @@ def test_origins_that_lead_back_to_themselves_are_survived() -> None:
     assert {place.function for chain in found.chains.values() for place in chain} == {""}
 
 
+@pytest.mark.slow
 def test_reading_ends_where_it_would_take_too_long() -> None:
     """Line programs of version 5 that announce four billion folders without any bytes."""
     wasm = debug_builds.built(5)

@@ -105,6 +105,7 @@ def test_memory_that_is_out_ends_the_same(name: str) -> None:
         in_ci=[("gofmt-0.4.9", "optimized"), ("sh-syntax-0.7.0", "optimized")],
     ),
 )
+@pytest.mark.slow
 def test_all_is_the_same_in_another_form(name: str, form: str) -> None:
     command = {"stripped": ["wasm-strip"], "optimized": ["wasm-opt", *FEATURES, "-O2"]}[form]
     wasm = collectors.transformed(guests_modules.read(name), *command)
@@ -138,6 +139,7 @@ def test_it_is_recognized_and_has_the_facts_that_it_had(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", cases(MODULES, quick=["gofmt-0.4.9"]))
+@pytest.mark.slow
 def test_its_collector_can_be_replaced_again(name: str) -> None:
     wasm, text = guests_modules.read(name), texts.kinds(name)["medium"]
     native = pairs.start_native(pairs.compiled(wasm))
