@@ -1,7 +1,7 @@
 """What the tests run, and how much of it.
 
 Beside the tests proper, every Python block of the README and of the documentation is a test, and so is every console
-block that runs `tinyheap`.  A run on a developer's machine takes the quick share of the rest; a run with `CI=true` takes
+block that runs `tinyheap`.  A run on a developer's machine takes what is quick of all that; a run with `CI=true` takes
 all of it but what is marked long.
 """
 
