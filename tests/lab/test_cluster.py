@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import duckdb
 import pytest
 from click.testing import CliRunner
@@ -291,13 +292,28 @@ def test_killed_workers_lose_and_double_nothing(kills: int, workers: LocalCluste
 def test_a_condition_that_kills_its_workers_is_a_result_and_no_other_is(folder: Path) -> None:
     (folder / "killer.py").write_text(KILLER)
     subject = Subject(Path("app.wasm"), options=("--host=killer.py",))
-    found = sweep(subject, MANY[::-1], file="s.duckdb", cluster="local:2")
+    # Dask would give up a worker that is back later, which all are, as where much else runs.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "50 ms"}):
+        found = sweep(subject, MANY[::-1], file="s.duckdb", cluster="local:2")
     assert [each.ended for each in found.outcomes] == ["finished"] * (len(MANY) - 1) + [WORKER_DIED]
     times = f"{ATTEMPTS} times out of {ATTEMPTS}"
     assert found.outcomes[-1].evidence == (
         f"the worker that ran it died, {times}, with no other run of the sweep beside it",
     )
     assert len(rows("s.duckdb")) == len(MANY) + 1
+
+
+@pytest.mark.slow
+def test_a_local_cluster_without_workers_ends_the_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LOST_S", 0.05)
+    (folder / "killer.py").write_text(KILLER)
+    subject = Subject(Path("app.wasm"), options=("--host=killer.py",))
+    seen: list[Outcome] = []
+    with pytest.raises(
+        ClusterError, match=r"has no workers any more, and none came in 0\.05 s; what was done.* is kept"
+    ):
+        sweep(subject, MANY[::-1], file="s.duckdb", cluster="local:1", told=seen.append)
+    assert len(rows("s.duckdb")) == len(seen) >= 1
 
 
 # ---- sweeps that end --------------------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ once, with a plugin, which a worker that comes later, or in the place of one tha
 A task has no effects but its result, so that the scheduler may repeat it when its worker dies.  When that has happened too
 often the task is a *suspect*, for the workers may have died of another task.  Suspects are run again at the end, one at a time:
 one whose workers die again is at fault, and that is its outcome.
+
+On a cluster that is
+begun here nobody else begins workers: so it is given up where none of its own comes back.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from uuid import uuid4
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
 from distributed.comm.core import CommClosedError, connect
+from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from tinyheap import __version__
 from tinyheap.errors import ClusterError
@@ -57,6 +61,8 @@ SIZE_AGE_S: Final = 1.0
 REGISTRATIONS: Final = 20
 """How often it is tried to give all workers the files, of which one may die each time."""
 PAUSE_S: Final = 0.1
+LOST_S: Final = 300
+"""Without workers for so long, a local cluster ends the sweep; where much else runs, a process takes a while to begin."""
 LOGGED_MESSAGES: Final = 20
 _numbers: Final = count()
 """Of tasks; the same run may be asked for again."""
@@ -71,11 +77,15 @@ def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Ge
         tasks: The runs.
 
     Raises:
-        ClusterError: The cluster cannot be used, or was lost; or a file cannot be sent.
+        ClusterError: The cluster cannot be used, or was lost, or has no workers any more; or a file cannot be sent.
         InputError: A file cannot be read.
     """
     files = files_to_send(subject, [condition for condition, _ in tasks])
-    with _client_of(cluster) as client, _explaining(client), _site(client, Site(subject, files)) as name:
+    with (
+        _client_of(cluster) as client,
+        _explaining(client),
+        _site(client, Site(subject, files)) as name,
+    ):
         yield from _outcomes(client, name, tasks)
 
 
@@ -98,7 +108,7 @@ def _client_of(cluster: str | Client) -> Iterator[Client]:
 @contextmanager
 def _local_cluster(count: int) -> Iterator[str]:
     """A cluster of so many processes on this machine; of one for each core where it is 0."""
-    with short_logs():
+    with short_logs(), _lasting_workers():
         try:
             made = LocalCluster(
                 n_workers=count or None,
@@ -122,6 +132,19 @@ def _local_cluster(count: int) -> Iterator[str]:
 def short_logs() -> AbstractContextManager[object]:
     """Has a cluster that is begun here keep a few messages for its developers, and not a thousand with all tasks in them."""
     return dask.config.set({"distributed.admin.low-level-log-length": LOGGED_MESSAGES})
+
+
+def _lasting_workers() -> AbstractContextManager[object]:
+    """Has a cluster that is begun here wait longer for workers that died, and fail tasks where none comes back.
+
+    By default Dask gives up for good a worker that is not back after 15 s, and has tasks wait without an end for another.
+    """
+    return dask.config.set(
+        {
+            "distributed.deploy.lost-worker-timeout": LOST_S,
+            "distributed.scheduler.no-workers-timeout": LOST_S,
+        }
+    )
 
 
 def dask_setup(worker: Worker) -> None:
@@ -352,6 +375,11 @@ def _found_of(future: Future[Any]) -> object:
         return future.result()
     except KilledWorker as error:
         return error
+    except (NoWorkerError, NoValidWorkerError) as error:
+        raise ClusterError(
+            f"the cluster has no workers any more, and none came in {error.timeout:g} s; what was done until then is kept, and "
+            "a sweep with a file goes on from there when it is run again"
+        ) from error
     except CancelledError as error:
         raise ClusterError("the connection to the cluster was lost; what was done until then is kept") from error
     except Exception as error:

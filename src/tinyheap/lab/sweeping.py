@@ -124,7 +124,7 @@ def sweep(
     Raises:
         SweepFileError: The file cannot be used, or holds something else.
         InputError: A module or an input cannot be read.
-        ClusterError: The cluster cannot be used, or was lost; the file has what was done until then.
+        ClusterError: The cluster cannot be used, was lost, or has no workers any more; the file has what was done until then.
         LabError: Both `jobs` and a cluster are chosen, or no cluster is named so.
     """
     if cluster is not None and jobs != 1:
