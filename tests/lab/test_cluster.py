@@ -316,6 +316,26 @@ def test_a_local_cluster_without_workers_ends_the_sweep(folder: Path, monkeypatc
     assert len(rows("s.duckdb")) == len(seen) >= 1
 
 
+@pytest.mark.slow
+def test_a_sweep_says_that_it_waits_for_workers() -> None:
+    line = [sys.executable, "-m", "tinyheap", "lab", "app.wasm", "--file", "s.duckdb"]
+    with (
+        LocalCluster(
+            n_workers=0, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0", silence_logs=60
+        ) as none_yet,
+        subprocess.Popen(
+            [*line, "--cluster", none_yet.scheduler_address], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        none_yet.scale(1)
+        _, more = process.communicate(timeout=60)
+    assert said == b"the cluster has no workers; the sweep waits, and goes on when one comes\n"
+    assert (process.returncode, more) == (0, b"")
+    assert len(rows("s.duckdb")) == 2
+
+
 # ---- sweeps that end --------------------------------------------------------------------------------------------------
 
 

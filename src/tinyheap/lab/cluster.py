@@ -8,7 +8,7 @@ A task has no effects but its result, so that the scheduler may repeat it when i
 often the task is a *suspect*, for the workers may have died of another task.  Suspects are run again at the end, one at a time:
 one whose workers die again is at fault, and that is its outcome.
 
-On a cluster that is
+A cluster may have no workers for a while.  Then the sweep says that it waits, and goes on when one comes.  On a cluster that is
 begun here nobody else begins workers: so it is given up where none of its own comes back.
 """
 
@@ -19,7 +19,7 @@ import logging
 import shutil
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -44,6 +44,7 @@ from tinyheap.units import MIB
 
 if TYPE_CHECKING:
     from distributed import Worker
+    from tornado.platform.asyncio import AsyncIOLoop
 
     from tinyheap.lab.conditions import Condition
     from tinyheap.lab.running import Task
@@ -61,11 +62,16 @@ SIZE_AGE_S: Final = 1.0
 REGISTRATIONS: Final = 20
 """How often it is tried to give all workers the files, of which one may die each time."""
 PAUSE_S: Final = 0.1
+WATCH_S: Final = 1.0
+"""How often it is asked whether a cluster has workers."""
+QUIET_S: Final = 5.0
+"""A cluster may have no workers so long before that is said."""
 LOST_S: Final = 300
 """Without workers for so long, a local cluster ends the sweep; where much else runs, a process takes a while to begin."""
 LOGGED_MESSAGES: Final = 20
 _numbers: Final = count()
 """Of tasks; the same run may be asked for again."""
+_log: Final = logging.getLogger(__name__)
 
 
 def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Generator[list[Outcome], None, None]:
@@ -85,6 +91,7 @@ def run_on(cluster: str | Client, subject: Subject, tasks: Sequence[Task]) -> Ge
         _client_of(cluster) as client,
         _explaining(client),
         _site(client, Site(subject, files)) as name,
+        _watched(client),
     ):
         yield from _outcomes(client, name, tasks)
 
@@ -172,6 +179,29 @@ async def _answer(address: str) -> None:
     async with asyncio.timeout(ANSWER_S + 1):
         comm = await connect(address, timeout=ANSWER_S, **Security().get_connection_args("client"))
     comm.abort()
+
+
+@contextmanager
+def _watched(client: Client) -> Iterator[None]:
+    """Says while it lasts when the cluster has no workers, whatever is waited for."""
+    loop = cast("AsyncIOLoop", client.loop).asyncio_loop
+    watching = asyncio.run_coroutine_threadsafe(_watch(client), loop)
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+async def _watch(client: Client) -> None:
+    """Say each time when a cluster has had no workers for a while; on the event loop of its client."""
+    seen, is_said = time.monotonic(), False
+    while True:
+        await asyncio.sleep(WATCH_S)
+        if await cast("Awaitable[dict[str, int]]", client.nthreads()):
+            seen, is_said = time.monotonic(), False
+        elif not is_said and time.monotonic() - seen >= QUIET_S:
+            is_said = True
+            _log.warning("the cluster has no workers; the sweep waits, and goes on when one comes")
 
 
 @contextmanager
