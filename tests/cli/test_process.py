@@ -86,6 +86,7 @@ def test_an_output_that_takes_nothing(place: str, third: int) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.slow
+@pytest.mark.share(1, in_ci=1)
 def test_an_error_stream_that_takes_nothing_changes_nothing(place: str) -> None:
     make_recording(Path("r.tinyheap"), events=300)
     cases = [

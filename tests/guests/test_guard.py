@@ -278,7 +278,7 @@ def test_the_guest_sees_the_bytes_that_it_asked_for(kind: str, header_bytes: int
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.share(3)
+@pytest.mark.share(3, in_ci=5)
 def test_nothing_is_found_in_a_sound_program_that_collects_and_grows(kind: str, engine: str) -> None:
     with culprit(kind, engine) as guest:
         for n in range(60):

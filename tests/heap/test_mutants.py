@@ -48,8 +48,9 @@ def try_mutant(folder: Path, edit: Edit) -> str:
     return kernel_builds.check(folder, kernel_builds.checks_of(edit))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_kernel_itself_passes(kernel: object, tmp_path: Path) -> None:
+    """In CI the portable kernel does, which is built and checked in the same way (`test_portable`)."""
     kernel_builds.build(tmp_path / "copy", ["-O1"])
     assert kernel_builds.check(tmp_path / "copy") == "passed"
 

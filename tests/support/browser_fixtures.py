@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, for the tests that look at pages."""
+"""Debian's Chromium without its windows, driven by Playwright, for the tests that look at pages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def launch(playwright: Playwright) -> Iterator[Launch]:
     launched: list[Browser] = []
 
     def start(*switches: str) -> Browser:
-        launched.append(playwright.chromium.launch(executable_path=needs.tool("chromium"), args=list(switches)))
+        launched.append(
+            playwright.chromium.launch(executable_path=needs.tool("chromium-headless-shell"), args=list(switches))
+        )
         return launched[-1]
 
     yield start

@@ -86,7 +86,7 @@ def test_counts_what_happens(build: Build) -> None:
 
 @pytest.mark.parametrize("pages", [2, 3, 4, 5, 8])
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(5)
+@pytest.mark.share(5, in_ci=15)
 def test_memory_that_is_refused_changes_nothing(build: Build, pages: int) -> None:
     """Neither the kernel's own pages nor those of a growth are there: objects are all scanned again, and memory is out."""
     pair = twins.compiled(with_maximum(wasm_of(build), pages))
