@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from tinyheap.heap.collectors import Collector
@@ -70,8 +71,12 @@ def _compile(name: str, target: Path, defines: tuple[str, ...] = (), libraries: 
     if target.exists() and target.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    command: list[str | Path] = [COMPILER, *FLAGS, *defines, "-o", target, sources[0], *libraries]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PeerError(f"{COMPILER} cannot compile {name}.c:\n{done.stderr.strip()}")
+    # Elsewhere first: another process may have just begun to run the same program.
+    with TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder, target.name)
+        command: list[str | Path] = [COMPILER, *FLAGS, *defines, "-o", made, sources[0], *libraries]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PeerError(f"{COMPILER} cannot compile {name}.c:\n{done.stderr.strip()}")
+        made.replace(target)
     return target
