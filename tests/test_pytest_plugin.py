@@ -276,7 +276,6 @@ def test_recordings_are_kept_and_replaced(run: Run, pytester: pytest.Pytester) -
 @pytest.mark.parametrize(
     ("options", "prefixes"), [((), {""}), (("--dist", "each"), {"gw0/", "gw1/"})], ids=["load", "each"]
 )
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_with_xdist_each_test_has_its_recordings(
     run: Run, pytester: pytest.Pytester, options: tuple[str, ...], prefixes: set[str]

@@ -860,7 +860,6 @@ def test_a_process_that_exits_at_once_leaves_a_sound_beginning() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "os._exit(0)", "os.abort()"])
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_a_forked_process_leaves_the_recording_to_its_parent(ending: str) -> None:
     result = ended(f"""

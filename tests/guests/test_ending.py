@@ -120,7 +120,6 @@ def drive(program):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_commands_sum_it_up(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -293,7 +292,6 @@ def test_a_panic_that_prints_nothing_is_known_by_its_function(names: tuple[str, 
     ("functions", "body", "limit_bytes", "is_fragmentation"),
     [(3000, "", 400 << 10, False), (3000, " g( x,1 ) ", 400 << 10, False), (300, " g( x,1 ) ", 512 << 10, True)],
 )
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_memory_that_is_out_is_told_in_numbers(
     functions: int, body: str, limit_bytes: int, is_fragmentation: bool

@@ -74,7 +74,6 @@ def test_the_kinds_are_what_they_are_called() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_all_is_the_same_with_a_large_text(name: str) -> None:
     ours = assert_same(pair_of(name), texts.large(name))

@@ -362,7 +362,6 @@ def test_nothing_is_found_in_real_programs_whose_host_does_right(module: str, si
 
 
 @pytest.mark.parametrize("module", ["sh-syntax-0.5.8", "sh-syntax-0.6.0", "sh-syntax-0.7.0"])
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_nothing_is_found_in_real_programs_that_collect(module: str) -> None:
     text = INPUTS[module](2000)

@@ -57,7 +57,6 @@ def start(*, engine: str | None) -> Started:
 
 
 @pytest.mark.parametrize(("engine", "calls"), [("kernel", 5000), ("model", 1500)])
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_its_heap_is_the_same_to_the_last_byte(engine: str, calls: int) -> None:
     native, ours = start(engine=None), start(engine=engine)

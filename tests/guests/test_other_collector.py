@@ -89,7 +89,6 @@ def test_a_driven_program_does_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("collector", BEST_FIT)
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_the_model_does_the_same(collector: Collector) -> None:
     text = texts.kinds("sh-syntax-0.4.0")["tiny"]

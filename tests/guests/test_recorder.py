@@ -138,7 +138,6 @@ def test_nobody_is_taken_for_dead_who_lives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sh-syntax-0.6.0", "sh-syntax-0.7.0"])
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_a_best_fit_heap_shows_its_dead(name: str) -> None:
     kept, memory, _ = record(name, texts.kinds(name)["medium"], gc="native", times=12)

@@ -173,7 +173,6 @@ def test_an_allocator_that_relies_on_sizes_is_asked_for_those() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_what_collections_see_is_found_where_all_objects_are_of_one_size(seed: int) -> None:
     module = Module.parse(wasm_of(ONE_SIZE))

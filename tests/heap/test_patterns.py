@@ -2,7 +2,7 @@
 
 Each pattern is laid at the start of a table, at the ragged end of tables of all lengths modulo eight bytes, and across
 the boundary of two words at each of its places; what goes on before it is free, dead, or alive, and may have tails that
-reach into it.  The same for all patterns of ten blocks with ``--long``.
+reach into it.  All of them are tried with ``--long``, and all of ten blocks; in CI and in a quick run a sample (`stride`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from distributed import Client, LocalCluster
 import guests_modules
 import needs
 from hosts.programs import command, say
-from lab.test_sweep import SOURCE, comparable
+from lab.test_sweep import SOURCE, comparable, interrupted_after
 from tinyheap import cli
 from tinyheap.cli.exits import ExitCode
 from tinyheap.errors import ClusterError, InputError, LabError
@@ -341,15 +341,7 @@ def test_a_sweep_says_that_it_waits_for_workers() -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_where_it_was(address: str) -> None:
-    seen: list[Outcome] = []
-
-    def interrupt(outcome: Outcome) -> None:
-        seen.append(outcome)
-        if len(seen) == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep(HELLO_SUBJECT, MANY, file="s.duckdb", cluster=address, told=interrupt)
+    seen = interrupted_after(3, HELLO_SUBJECT, MANY, "s.duckdb", address)
     again: list[Outcome] = []
     sweep(HELLO_SUBJECT, MANY, file="s.duckdb", cluster=address, told=again.append)
     assert sorted(again[:3], key=str) == sorted(seen, key=str)

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -215,27 +216,42 @@ def test_what_cannot_be_run_is_an_outcome(tmp_path: Path) -> None:
 # ---- the file ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_sweep_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
-    subject, conditions, place = written(tmp_path, HELLO), grid({"memory-limit": "64K..512K/x2"}), tmp_path / "s.duckdb"
+def interrupted_after(
+    count: int, subject: Subject, conditions: Sequence[Condition], file: Path | str, cluster: str | None = None
+) -> list[Outcome]:
+    """The outcomes that were told of before a sweep was interrupted, as Ctrl-C does it."""
     seen: list[Outcome] = []
 
     def interrupt(outcome: Outcome) -> None:
         seen.append(outcome)
-        if len(seen) == 2:
+        if len(seen) == count:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(subject, conditions, file=place, told=interrupt)
+        sweep(subject, conditions, file=file, cluster=cluster, told=interrupt)
+    return seen
+
+
+def assert_is_that_of_one_run(found: Sweep, conditions: Sequence[Condition], file: Path) -> list[tuple[object, ...]]:
+    """A sweep and its file are what one run gives; the conditions and runs in the file."""
+    other = file.with_name("whole.duckdb")
+    whole = sweep(found.subject, conditions, file=other)
+    assert comparable(found.outcomes) == comparable(whole.outcomes)
+    query = "SELECT condition, run FROM outcomes ORDER BY ALL"
+    rows = [duckdb.connect(each).sql(query).fetchall() for each in (file, other)]
+    assert rows[0] == rows[1]
+    return rows[0]
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+    subject, conditions, place = written(tmp_path, HELLO), grid({"memory-limit": "64K..512K/x2"}), tmp_path / "s.duckdb"
+    seen = interrupted_after(2, subject, conditions, place)
     again: list[Outcome] = []
     found = sweep(subject, conditions, file=place, told=again.append)
     assert again[:2] == seen
     assert len(again) == len(conditions) + 1
-    whole = sweep(subject, conditions, file=tmp_path / "whole.duckdb")
-    assert comparable(found.outcomes) == comparable(whole.outcomes)
-    query = "SELECT condition, run FROM outcomes ORDER BY ALL"
-    rows = [duckdb.connect(each).sql(query).fetchall() for each in (place, tmp_path / "whole.duckdb")]
-    assert rows[0] == rows[1]
+    assert_is_that_of_one_run(found, conditions, place)
 
 
 @pytest.mark.slow
@@ -257,26 +273,13 @@ def test_a_file_of_a_sample_is_extended_by_a_larger_one(tmp_path: Path) -> None:
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"
     small, large = grid(SAMPLED, sample=3), grid(SAMPLED, sample=6)
     assert sweep(subject, small, file=place).sample == small.sample
-    seen: list[Outcome] = []
-
-    def interrupt(outcome: Outcome) -> None:
-        seen.append(outcome)
-        if len(seen) == 6:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep(subject, large, file=place, told=interrupt)
+    seen = interrupted_after(6, subject, large, place)
     assert sample_text(read_sweep(place)) == "a sample of 6 of 9 conditions (seed 0); 5 of 6 runs are there yet"
     again: list[Outcome] = []
     found = sweep(subject, large, file=place, told=again.append)
     assert sample_text(found) == "a sample of 6 of 9 conditions (seed 0)"
     assert set(seen) <= set(again)
-    whole = sweep(subject, large, file=tmp_path / "whole.duckdb")
-    assert comparable(found.outcomes) == comparable(whole.outcomes)
-    query = "SELECT condition, run FROM outcomes ORDER BY ALL"
-    rows = [duckdb.connect(each).sql(query).fetchall() for each in (place, tmp_path / "whole.duckdb")]
-    assert rows[0] == rows[1]
-    assert len(rows[0]) == 7
+    assert len(assert_is_that_of_one_run(found, large, place)) == 7
     assert read_sweep(place).sample == large.sample
     sweep(subject, small, file=place)
     assert read_sweep(place).sample == large.sample

@@ -179,7 +179,6 @@ def test_heaps_grow_as_on_tinyheap_s_engine(build: Build, growth: Growth) -> Non
 
 
 @pytest.mark.parametrize("build", [BUILDS[0], BUILDS[3]], ids=str)
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_steps_may_be_smaller_than_the_table(build: Build) -> None:
     """The table is moved to where it lies in part."""

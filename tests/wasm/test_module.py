@@ -256,7 +256,6 @@ def _objdump_instructions(module: Module, folder: Path) -> list[tuple[int, str]]
 
 
 @pytest.mark.parametrize("name", ["gofmt-0.4.9", "sh-syntax-0.7.0", "micropython-1.27.0"])
-@pytest.mark.share(1)
 @pytest.mark.slow
 def test_every_instruction_of_a_real_module_lies_where_wabt_finds_it(name: str, tmp_path: Path) -> None:
     module = Module.parse(guests_modules.read(name))
