@@ -130,7 +130,7 @@ format: setup ## Format the code and fix what lint can fix
 
 types: setup ## Check types, and the stubs of the compiled modules against what was compiled
 	@$(BIN)/mypy
-	@$(BIN)/stubtest --allowlist tests/support/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
+	@$(BIN)/stubtest --mypy-config-file tests/support/stubtest.ini --allowlist tests/support/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
 
 api: setup ## Record the public interface as it is now in tests/support/public_api.txt
 	@$(BIN)/python tests/support/public_api.py
