@@ -192,7 +192,7 @@ class ObjectGraphs(RuleBasedStateMachine):
         self.settings = chosen
         self.memories = [chosen.memory() for _ in ENGINES]
         self.heaps = [chosen.heap(name, memory) for name, memory in zip(ENGINES, self.memories, strict=True)]
-        self.graph = Graph(chosen.word_alignment_bytes)
+        self.graph = Graph(chosen.word_alignment_bytes, heeds_layouts=chosen.gc == "precise")
         self.is_exact = chosen.is_exact
         self.checked_table = ""
         self.pending_layout: Layout | None = None

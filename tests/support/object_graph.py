@@ -50,11 +50,17 @@ class Thing:
 
 
 class Graph:
-    """All objects that the program has not seen die, by address."""
+    """All objects that the program has not seen die, by address.
 
-    def __init__(self, step_bytes: int) -> None:
+    Args:
+        step_bytes: from a word to the next one that may be a pointer.
+        heeds_layouts: whether the collector looks only where layouts say, as a precise one.
+    """
+
+    def __init__(self, step_bytes: int, *, heeds_layouts: bool) -> None:
         self.things: dict[int, Thing] = {}
         self._step_bytes = step_bytes
+        self._heeds_layouts = heeds_layouts
 
     def reachable(self, roots: Iterable[Thing | None]) -> set[int]:
         """Addresses of the objects that stored references lead to."""
@@ -65,7 +71,9 @@ class Graph:
             if thing.address not in found:
                 found.add(thing.address)
                 todo += [
-                    target for offset, target in thing.references.items() if thing.may_point(offset, self._step_bytes)
+                    target
+                    for offset, target in thing.references.items()
+                    if not self._heeds_layouts or thing.may_point(offset, self._step_bytes)
                 ]
         return found
 
