@@ -39,7 +39,7 @@ pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True)
 hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
 
 
@@ -123,7 +123,10 @@ def _has_parameter(item: pytest.Item, values: Collection[str]) -> bool:
 
 
 def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
-    """Marks the cases of a test with a share that a quick run leaves out as slow, and those that CI leaves out as long."""
+    """Marks the cases of a test with a share that a quick run leaves out as slow, and those that CI leaves out as long.
+
+    CI takes half of them, where the test does not say how many.
+    """
     cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
         if item.get_closest_marker("share") is not None:
@@ -133,9 +136,10 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
         assert share is not None
         quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
         (count,) = share.args
+        half = max(count, 2, -(-len(of_one_test) // 2))
         for item in _all_but(count, quick):
             item.add_marker(pytest.mark.slow)
-        for item in _all_but(share.kwargs.get("in_ci", len(of_one_test)), of_one_test):
+        for item in _all_but(share.kwargs.get("in_ci", half), of_one_test):
             item.add_marker(pytest.mark.long)
 
 

@@ -32,11 +32,6 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("endless.wasm").write_bytes(ENDLESS)
     program = TraceBuilder(4096)
     program.root(0, program.alloc(16))
-    for word in range(300_000):
-        program.store(1, word % 4)
-    write_trace("long.trace.gz", program.build())
-    program = TraceBuilder(4096)
-    program.root(0, program.alloc(16))
     write_trace("t.trace", program.build())
 
 
@@ -275,7 +270,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
         ["report", "r.tinyheap", "--html", "page"],
         ["report", "r.tinyheap", "--export", "csv=tables", "--export", "pprof=heap"],
         ["sql", "r.tinyheap", "SELECT count(*) FROM events a, events b, events c"],
-        ["replay", "--engine", "model", *["long.trace.gz"] * 50],
+        ["replay", "--engine", "model", *["long.trace"] * 300],
         ["generate", "mixed", "--steps", "9000000", "-o", "made"],
         ["run", "endless.wasm"],
         ["run", "-q", "started.wasm"],
@@ -289,6 +284,11 @@ def test_while_it_works(words: list[str], after_s: float) -> None:
     """Interrupted when the command has begun; what it wrote is whole, or not there."""
     make_recording(Path("r.tinyheap"), events=20_000)
     Path("started.wasm").write_bytes(module_bytes("(func $start (loop (br 0))) (start $start)"))
+    program = TraceBuilder(4096)
+    program.root(0, program.alloc(16))
+    for word in range(20_000):
+        program.store(1, word % 4)
+    write_trace("long.trace", program.build())
     before = """
 import click, threading
 class Told(click.Context):

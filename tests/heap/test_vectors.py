@@ -49,7 +49,7 @@ def test_the_vectors_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.share(24)
+@pytest.mark.share(24, in_ci=len(NAMES))
 def test_model(name: str) -> None:
     assert play(name, "model", None).as_vector() == expectation(name)
 

@@ -57,7 +57,7 @@ def test_the_vectors_are_there(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize(("engine", "collector", "name"), CASES)
-@pytest.mark.share(150)
+@pytest.mark.share(150, in_ci=len(CASES))
 def test_vector(engine: str, collector: Collector, name: str) -> None:
     expected = expectation(collector, name)
     gc = Gc.PRECISE if expected["precise"] else Gc.CONSERVATIVE

@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_is_caught(mutant: str, kernel: object, tmp_path: Path) -> None:
     edit = GRAPH_MUTANTS[mutant]
     module = next(each for each in kernel_builds.GRAPHS if each.endswith(f".{Path(edit.file).stem}"))
-    kernel_builds.build(tmp_path / "copy", ["-O1"], [edit], [module], below=kernel_builds.INSPECT)
+    kernel_builds.build(tmp_path / "copy", ["-O0"], [edit], [module], below=kernel_builds.INSPECT)
     assert kernel_builds.check(tmp_path / "copy", kernel_builds.CHECKS_OF_GRAPHS[module]).startswith("caught")
 
 

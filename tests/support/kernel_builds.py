@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import needs
+from project_files import TRANSLATED
 from source_edits import Edit
 from tinyheap.guests.cache import Cache
 
@@ -78,14 +79,14 @@ def build(
 
 
 def translate(source: Path, stems: Iterable[Path]) -> None:
-    """Translate modules in a folder to C beside them, unless an earlier build translated the same text."""
+    """Translate modules in a folder to C beside them, unless the installation or an earlier build translated the same text."""
     kept = Cache.of_user()
-    declarations = [path.read_text() for path in sorted(source.rglob("*.pxd"))]
+    declarations, installed = _declarations(source), _declarations(ROOT / "src")
     keys = {
         stem: repr(("C", version("cython"), str(stem), declarations, (source / f"{stem}.py").read_text())).encode()
         for stem in stems
     }
-    found = {stem: kept.load(key) for stem, key in keys.items()}
+    found = {stem: (declarations == installed and _installed(source, stem)) or kept.load(key) for stem, key in keys.items()}
     # All at once: that Cython starts, and reads declarations, takes longer than to translate a module.
     new = [f"{stem}.py" for stem, text in found.items() if text is None]
     if new:
@@ -96,6 +97,20 @@ def translate(source: Path, stems: Iterable[Path]) -> None:
             kept.store(keys[stem], path.read_bytes())
         else:
             path.write_bytes(text)
+
+
+def _declarations(source: Path) -> list[str]:
+    """The texts of all declarations in a folder."""
+    return [path.read_text() for path in sorted(source.rglob("*.pxd"))]
+
+
+def _installed(source: Path, stem: Path) -> bytes | None:
+    """The C that the installation made of a module whose text in a folder is the project's own."""
+    text, path = ROOT / "src" / f"{stem}.py", ROOT / TRANSLATED / "src" / f"{stem}.c"
+    if not path.exists() or (source / f"{stem}.py").read_bytes() != text.read_bytes():
+        return None
+    newest = max(file.stat().st_mtime for file in (text, *(ROOT / "src").rglob("*.pxd")))
+    return path.read_bytes() if path.stat().st_mtime >= newest else None
 
 
 def modules_of(edit: Edit) -> list[str]:
