@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from doctest import ELLIPSIS
 from pathlib import Path
+from typing import Final
 from zlib import crc32
 
 import hypothesis
@@ -35,6 +36,9 @@ pytest_collect_file = Sybil(
     fixtures=["_example_has_its_program"],
 ).pytest()
 
+MARKS_OF_TIME: Final = ("slow", "long")
+"""Marks of tests that run where an option of that name says so."""
+
 pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
@@ -57,8 +61,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_report_header(config: pytest.Config) -> str:
+    """Says what is left out: those who wait for tests see no item of it."""
+    left_out = [f"those marked {mark} (--{mark})" for mark in MARKS_OF_TIME if not config.getoption(f"--{mark}")]
+    return f"tests: all but {' and '.join(left_out)}" if left_out else "tests: all"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first, and skips slow tests in a quick run, and long ones unless they are asked for."""
+    """Puts files with slow tests first, and leaves out slow tests in a quick run, and long ones unless they are asked for."""
     _mark_pages(items)
     _mark_documentation(items)
     _mark_further_programs(items)
@@ -71,11 +81,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: an id with an address differs between workers; use ids.without_address"
             )
-    for mark, reason in (("slow", "slow: runs in CI and with --slow"), ("long", "long: runs with --long")):
-        if not config.getoption(f"--{mark}"):
-            for item in items:
-                if item.get_closest_marker(mark):
-                    item.add_marker(pytest.mark.skip(reason=reason))
+    # Skipped, each would be reported by itself, and there are thousands.
+    left_out = [mark for mark in MARKS_OF_TIME if not config.getoption(f"--{mark}")]
+    deselected = [item for item in items if any(item.get_closest_marker(mark) for mark in left_out)]
+    config.hook.pytest_deselected(items=deselected)
+    unwanted = set(deselected)
+    items[:] = [item for item in items if item not in unwanted]
 
 
 def _mark_pages(items: Iterable[pytest.Item]) -> None:
