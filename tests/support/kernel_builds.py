@@ -86,7 +86,9 @@ def translate(source: Path, stems: Iterable[Path]) -> None:
         stem: repr(("C", version("cython"), str(stem), declarations, (source / f"{stem}.py").read_text())).encode()
         for stem in stems
     }
-    found = {stem: (declarations == installed and _installed(source, stem)) or kept.load(key) for stem, key in keys.items()}
+    found = {
+        stem: (declarations == installed and _installed(source, stem)) or kept.load(key) for stem, key in keys.items()
+    }
     # All at once: that Cython starts, and reads declarations, takes longer than to translate a module.
     new = [f"{stem}.py" for stem, text in found.items() if text is None]
     if new:
