@@ -261,7 +261,6 @@ def test_what_marks_is_found_as_its_names_say(name: str) -> None:
     markers = find_markers(module, heap)
     names = ("runtime.scanConservative", "runtime.scanWithMask", "runtime.markRoot")
     assert (*markers.scans, markers.root_marker) == tuple(module.function_indices[name] for name in names)
-    assert 64 < markers.frame_bytes < 200
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)

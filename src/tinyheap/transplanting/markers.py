@@ -26,8 +26,6 @@ _TWO_WORDS: Final = (("i32", "i32"), ())
 _ONE_WORD: Final = (("i32",), ())
 _DEEPEST: Final = 150
 """Functions that are looked at on the way down from the allocator."""
-_SLACK_BYTES: Final = 64
-"""What may lie between frames that follow each other: room for their alignment."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,6 @@ class Markers:
     """Marks from some words at an address, given a mask of them; None where objects have no layout."""
     root_marker: int | None
     """Marks from one word; None where that is part of the scans."""
-    frame_bytes: int
-    """The most that they take of the stack together."""
 
     @property
     def scans(self) -> tuple[int, ...]:
@@ -94,8 +90,9 @@ class _Search:
         sizes = {self._frame_bytes(scan) for scan in scans}
         if len(sizes) > 1:
             raise _refused(f"functions {scans[0]} and {scans[1]}, which scan, have frames of different sizes")
-        deeper = [] if root_marker is None else self._frames_of_marker(root_marker)
-        return Markers(range_scan, mask_scan, root_marker, max(sizes) + sum(deeper) + _SLACK_BYTES)
+        if root_marker is not None:
+            self._check_marker(root_marker)
+        return Markers(range_scan, mask_scan, root_marker)
 
     def _range_scan(self) -> int:
         roots = self._heap.roots
@@ -135,10 +132,10 @@ class _Search:
             raise _refused("no function of its own scans by a mask")
         return found[0]
 
-    def _frames_of_marker(self, function: int) -> list[int]:
+    def _check_marker(self, function: int) -> None:
+        """Refuse what leaves more on the stack than of the word that it was called for last."""
         if any(self._frame_bytes(called) for called in callees(self._walker.read(function)) if self._is_quiet(called)):
             raise _refused(f"function {function}, which marks, calls others that have frames")
-        return [self._frame_bytes(function)]
 
     def _is_quiet(self, function: int) -> bool:
         """Whether a function may return: panics do not."""

@@ -116,7 +116,6 @@ def best_fit_parts_of(editor: Editor, heap: BestFitHeap, markers: Markers, growt
         "scan_list_at": heap.scan_list_address,
         "globals_start": heap.roots.globals_start_address,
         "marks_in_own_frame": int(markers.root_marker is not None),
-        "frame_bytes": markers.frame_bytes,
     }
     parts = {name: Code().i32_const(signed(value)) for name, value in numbers.items()}
     parts["heap_start"] = _heap_start(heap)

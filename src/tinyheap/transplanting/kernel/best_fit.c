@@ -4,8 +4,8 @@
  * variables lies where, the compiler chose.  So the original's functions stay, in their frames; but each finds most of its
  * work done:
  *
- *     scanConservative   all words of a range but the last are marked from already; what its frame and that of markRoot hold
- *                        afterwards is of the last word
+ *     scanConservative   all words of a range but the last are marked from already, unless its frame lies there; what that
+ *                        and the frame of markRoot hold afterwards is of the last word
  *     finishMark         with the first object that it scans, all that follows is marked in its order, up to the last object
  *                        that is scanned.  That one is put back on the list, with what it alone leads to unmarked
  *     scanWithMask       is only where it may be noticed that finishMark has begun
@@ -103,6 +103,7 @@ INLINE u32 scan(u32 header, u32 is_precise, PLACES) {
     }
     u32 is_mapped = !(layout & 1), words = is_mapped ? load32(layout) : layout >> 1 & 31, element_bytes = words << 2;
     if (end - at < element_bytes)
+        /* Nothing is called for it that would leave something on the stack. */
         return NOT;
     tell_scanned(end - at);
     for (; end - at >= element_bytes; at += element_bytes) {
@@ -143,6 +144,7 @@ INLINE void take_back(u32 list, u32 below, PLACES) {
 INLINE void mark_ahead(u32 body, u32 is_precise, PLACES) {
     u32 first = header_of_body(body, SAME_PLACES), stack = object_of_stack(SAME_PLACES);
     if (first == stack) {
+        /* It is behind this one that marking goes on. */
         tell_scanned(end_of_body(first, SAME_PLACES) - body);
         return;
     }
@@ -165,7 +167,7 @@ INLINE void mark_ahead(u32 body, u32 is_precise, PLACES) {
         store32(scan_list_at(), last == first ? load32(first) : last);
     } else
         set_phase(body_of(stack, SAME_PLACES));
-    if (last_mapped != 0 && last_mapped != first && last_mapped != object)
+    if (last_mapped != 0 && last_mapped != object)
         scan_once_more(last_mapped, object, SAME_PLACES);
 }
 
@@ -193,23 +195,20 @@ INLINE void notice(u32 at, u32 is_precise, u32 start, u32 table, u32 is_back) {
 
 /* The original begins to scan a range: returns how many bytes are left to it, which are the last ones. */
 INLINE u32 begin_range(u32 from, u32 bytes, u32 is_precise, u32 is_back, u32 header_bytes) {
-    u32 start = heap_start(), table = load32(metadata_start_at()), is_object = from >= start && from < table;
-    if (is_object)
+    u32 start = heap_start(), table = load32(metadata_start_at());
+    if (from >= start && from < table)
         notice(from, is_precise, start, table, is_back);
     else {
         tell_roots(bytes);
-        set_phase(NOTHING_IS_AHEAD);
         if (from == globals_start()) {
             count_collection();
             set_phase(MARKING_IS_AHEAD);
         }
     }
-    if (!marks_in_own_frame() || bytes < 8)
+    /* The present stack is scanned by those whose frames are on it. */
+    if (!marks_in_own_frame() || bytes < 8 || stack_pointer() - from < bytes)
         return bytes;
-    u32 pointer = stack_pointer(), frames = (pointer - frame_bytes()) & ~3u, left = 4 + (bytes & 3);
-    if (is_object && pointer - from < bytes)
-        /* Frames of the present stack are scanned by those that have them. */
-        left = frames > from ? from + bytes - frames : bytes;
+    u32 left = 4 + (bytes & 3);
     mark_range(from, from + bytes - left, SAME_PLACES);
     return left;
 }

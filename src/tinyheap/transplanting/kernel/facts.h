@@ -62,10 +62,9 @@ void set_extra_pages(u32 pages);
 u32 bitmap_address(void);
 void set_bitmap_address(u32 address);
 
-/* Best-fit's lists, and its functions: whether markRoot has a frame of its own, and what all that mark take of the stack. */
+/* Best-fit's list of objects to be scanned, and whether markRoot has a frame of its own. */
 CONSTANT scan_list_at(void);
 CONSTANT marks_in_own_frame(void);
-CONSTANT frame_bytes(void);
 
 /* What its kernel remembers, in globals: what is ahead, and an object that is scanned once more, with its own link. */
 u32 phase(void);
