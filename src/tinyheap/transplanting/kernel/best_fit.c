@@ -161,7 +161,6 @@ INLINE void mark_ahead(u32 body, u32 is_precise, PLACES) {
     }
     if (object == 0) {
         set_phase(NOTHING_IS_AHEAD);
-        tell_marked();
         take_back(list_after_last, load32(last), SAME_PLACES);
         object = last;
         store32(scan_list_at(), last == first ? load32(first) : last);
@@ -190,6 +189,8 @@ INLINE void notice(u32 at, u32 is_precise, u32 start, u32 table, u32 is_back) {
             (is_precise ? mark_ahead_back_precise : mark_ahead_back_conservative)(at, start, table);
         else
             (is_precise ? mark_ahead_front_precise : mark_ahead_front_conservative)(at, start, table);
+        /* Or as much as can be by now: what is behind the present stack is told of later. */
+        tell_marked();
     }
 }
 
