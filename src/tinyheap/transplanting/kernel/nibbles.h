@@ -30,12 +30,11 @@ INLINE void flip_mark(u32 table, u32 block) {
 /* Which of a byte's four blocks are no tails. */
 INLINE u32 others_in(u32 cell) { return (cell | ~(cell >> 4)) & 15; }
 
-/* The first block, from one on, that is no tail; what is behind the table is none. */
+/* The first block, from one in the table on, that is no tail; what is behind the table is none. */
 INLINE u32 end_of_tails(u32 table, u32 heap_end, u32 block) {
-    u32 at = cell_at(table, block), others = 0;
-    if (at < heap_end)
-        others = others_in(load8(at)) >> (block & 3) << (block & 3);
-    while (others == 0 && ++at < heap_end) {
+    u32 at = cell_at(table, block), others = others_in(load8(at)) >> (block & 3) << (block & 3);
+    while (others == 0 && heap_end - at > 1) {
+        at++;
         while (heap_end - at > 8 && load64(at) == ALL_TAILS)
             at += 8;
         others = others_in(load8(at));
