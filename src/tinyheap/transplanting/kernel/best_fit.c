@@ -43,8 +43,10 @@ INLINE u32 head_of(u32 block, PLACES) {
     return is_back ? end_of_tails(table, load32(heap_end_at()), block) : start_of_tails(table, block + 1) - 1;
 }
 
+INLINE u32 is_on_heap(u32 address, u32 start, u32 table) { return address - start < table - start; }
+
 INLINE void mark_from(u32 word, PLACES) {
-    if (word - start >= table - start)
+    if (!is_on_heap(word, start, table))
         return;
     u32 block = (word - start) >> BLOCK_SHIFT, state = state_of(table, block);
     if (state == FREE)
@@ -129,9 +131,7 @@ INLINE void scan_once_more(u32 header, u32 then, PLACES) {
 /* The object in which the present stack lies; 0 where that is none. */
 INLINE u32 object_of_stack(PLACES) {
     u32 pointer = stack_pointer();
-    if (pointer < start || pointer >= table || state_of(table, (pointer - start) >> BLOCK_SHIFT) == FREE)
-        return 0;
-    return header_of_body(pointer, SAME_PLACES);
+    return is_on_heap(pointer, start, table) ? header_of_body(pointer, SAME_PLACES) : 0;
 }
 
 /* Unmark what was put on the list after what is below it. */
@@ -197,7 +197,7 @@ INLINE void notice(u32 at, u32 is_precise, u32 start, u32 table, u32 is_back) {
 /* The original begins to scan a range: returns how many bytes are left to it, which are the last ones. */
 INLINE u32 begin_range(u32 from, u32 bytes, u32 is_precise, u32 is_back, u32 header_bytes) {
     u32 start = heap_start(), table = load32(metadata_start_at());
-    if (from >= start && from < table)
+    if (is_on_heap(from, start, table))
         notice(from, is_precise, start, table, is_back);
     else {
         tell_roots(bytes);
