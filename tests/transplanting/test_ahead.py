@@ -94,15 +94,13 @@ def test_requests_of_real_programs_are_served_the_same(name: str) -> None:
     assert assert_same_at_collections(guests_modules.read(name), 3, requests) > 0
 
 
-def assert_same_at_collections(
-    wasm: bytes, seed: int, requests: int = REQUESTS, stops_after_s: float | None = None
-) -> int:
+def assert_same_at_collections(wasm: bytes, seed: int, requests: int = REQUESTS) -> int:
     """Memory is the same after each request that collects, what was left on the stack included; returns how many do."""
     made = perform(wasm, Options(stats=True))
     collections = 0
     with (
         opened(wasm, made.heap) as native,
-        opened(made.wasm, made.heap, stops_after_s=stops_after_s) as ours,
+        opened(made.wasm, made.heap) as ours,
     ):
         runs = [ended(Mutator(program, made.heap, seed).run(requests)) for program in (native, ours)]
         for number, (expected, found) in enumerate(zip(*runs, strict=True)):
