@@ -96,7 +96,8 @@ def test_without() -> None: ...
 @pytest.mark.parametrize(
     ("in_ci", "outcomes"), [("true", {"failed": 1, "passed": 1, "errors": 2}), ("false", {"skipped": 3, "passed": 1})]
 )
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
+@pytest.mark.slow
 def test_a_run_without_a_library(tmp_path: Path, in_ci: str, outcomes: dict[str, int]) -> None:
     (tmp_path / "test_within.py").write_text(TESTS)
     (tmp_path / "test_at_the_top.py").write_text("import polars\n\n\ndef test_it() -> None: ...\n")

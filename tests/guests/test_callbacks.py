@@ -112,7 +112,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
+@pytest.mark.slow
 def test_they_may_look(engine: str, place: str) -> None:
     run = Run(engine, place, lambda run: {name: look(run) for name, look in LOOKS.items()})
     with run.program:

@@ -141,6 +141,7 @@ def behind_bytes(kind: str, size_bytes: int) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.share(3)
 def test_an_overrun_over_other_objects_is_the_first_one_s(kind: str, engine: str) -> None:
     with culprit(kind, engine) as guest:
         addresses = [guest.make(20, slot) for slot in range(4)]

@@ -193,6 +193,7 @@ def test_the_program_s_variables_are_watched_and_count_what_is_served(collector:
 @pytest.mark.parametrize("collector", [Collector.NEXT_FIT, Collector.BEST_FIT_FRONT])
 @pytest.mark.parametrize("tasks", [False, True])
 @pytest.mark.share(1, in_ci=2)
+@pytest.mark.slow
 def test_a_program_counts_its_collections_whoever_runs_them(collector: str, tasks: bool) -> None:
     build = Build("2", link_time=False, precise=tasks, tasks=tasks, explicit=True, back=True)
     module = collectors.compiled(build, "best_fit_collector.c")

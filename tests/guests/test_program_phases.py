@@ -58,6 +58,7 @@ def test_programs_survive_whatever_they_are_asked(module: str) -> None:
 # ---- before the start -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_call_before_the_start_is_refused_and_the_start_still_works() -> None:
     for name in SERVED:
         with Program.open(guests_modules.path(name), Grants(seed=1)) as program:

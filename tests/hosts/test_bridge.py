@@ -629,6 +629,7 @@ WORDS = st.sampled_from([0, 8, 256, 65528, 65535, -1, 2**31 - 1]) | st.integers(
 
 @settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_whatever_a_program_passes_ends_in_a_result_or_a_typed_error(data: st.DataObject) -> None:
     context_words = data.draw(st.sampled_from(sorted(FUZZED)))
     go = FUZZED[context_words]

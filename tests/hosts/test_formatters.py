@@ -67,6 +67,7 @@ def test_the_packages_own_overrun_gives_the_same_text_where_it_hits_nothing(modu
     assert formatted(module, text, "x.sh", overrun=True) == formatted(module, text, "x.sh")
 
 
+@pytest.mark.slow
 def test_the_overrun_breaks_the_collector_of_a_precise_build() -> None:
     text = "#!/bin/sh\n#\n# Copyright\n" + "".join(f"echo {n} 'text' | cat\n" for n in range(12000))
     session = programs.real("sh-syntax-0.5.8")
@@ -109,6 +110,7 @@ def test_a_seed_makes_two_runs_of_a_real_program_equal_in_every_byte(module: str
     assert memory() == memory()
 
 
+@pytest.mark.slow
 def test_options_reach_the_formatters() -> None:
     text = "if a;then\nb\nfi\n"
     shfmt = formatters.ReactorFormatter(programs.real("shfmt-0.2.7"), {"indent": 3})

@@ -131,6 +131,7 @@ def test_garbage_is_what_the_next_collection_frees_in_every_module(name: str) ->
         assert_exact(watcher, names=True)
 
 
+@pytest.mark.slow
 def test_a_stack_is_named_by_the_functions_whose_frames_it_has() -> None:
     name = "sh-syntax-0.4.2"
     with Program.open(guests_modules.path(name), Grants(seed=1), snapshot_at="allocation:3000") as program:

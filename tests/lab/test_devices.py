@@ -73,6 +73,7 @@ def test_what_is_no_device_is_refused(text: str) -> None:
         device_named(text)
 
 
+@pytest.mark.slow
 def test_a_trace_passes_on_a_device_exactly_where_its_heap_is_large_enough() -> None:
     trace = generate("lists", WorkloadOptions(heap_bytes=16 * KIB, steps=2000))
     smallest = {each.condition: each.smallest_bytes for each in fit_trace(trace, scan=300)}

@@ -205,6 +205,7 @@ def test_a_condition_that_changes_the_output_is_marked() -> None:
     assert [each.condition for each in found.outcomes if found.changes_output(each)] == ["gc=c"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_run_is_an_outcome(tmp_path: Path) -> None:
     subject = Subject(written(tmp_path, HELLO).module, options=("--seed=x",))
     assert sweep(subject, grid({})).outcomes[0].ended == "failed"

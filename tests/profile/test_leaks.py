@@ -248,6 +248,7 @@ def noisy(collections: int) -> Rows:
     return rows
 
 
+@pytest.mark.slow
 def test_the_planted_leak_of_a_made_program_is_found(tmp_path: Path) -> None:
     for leak in (True, False):
         path = make_recording(tmp_path / f"{leak}.tinyheap", events=8000, leak=leak)

@@ -112,6 +112,7 @@ def test_a_leak_is_told_from_garbage_that_waits_in_a_growing_heap() -> None:
     assert " turnovers before the last, " in text
 
 
+@pytest.mark.slow
 def test_what_is_only_garbage_is_flat() -> None:
     suspects, calls, text = said(service(calls=700))
     assert (suspects.can_tell, suspects.suspects) == (True, ())

@@ -29,6 +29,7 @@ def files_of(engine: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for (name,) in names if name != "memory"]
 
 
+@pytest.mark.slow
 def test_one_engine_writes_one_recording_after_the_other(tmp_path: Path) -> None:
     kept = []
     for number in range(3):

@@ -106,6 +106,7 @@ store.close()
 
 @pytest.mark.parametrize("room_kib", [0, 16, 64, 100, 150, 200, 300, 400, 600, 4096])
 @pytest.mark.share(1, in_ci=4)
+@pytest.mark.slow
 def test_a_run_that_ends_where_the_disk_is_all_but_full(tmp_path: Path, room_kib: int) -> None:
     """The last batches and the end are written in another way than those before."""
     path = tmp_path / "full.tinyheap"

@@ -82,7 +82,8 @@ def check_against(whole: Recording, part: Recording) -> None:
 
 
 @pytest.mark.parametrize("last", [Last(batches=1), Last(batches=7), Last(batches=20)])
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
+@pytest.mark.slow
 def test_the_last_batches_and_what_lived_before_are_kept(whole: Path, tmp_path: Path, last: Last) -> None:
     with Recording.open(whole) as all_of_it, Recording.open(part_of(tmp_path, last)) as part:
         check_against(all_of_it, part)
@@ -105,7 +106,8 @@ def test_a_time_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batches", [1, 4, 12])
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
+@pytest.mark.slow
 def test_analyses_say_of_the_part_what_they_say_of_the_run(whole: Path, tmp_path: Path, batches: int) -> None:
     with Recording.open(whole) as all_of_it, Recording.open(part_of(tmp_path, Last(batches=batches))) as part:
         kept = begins(part)

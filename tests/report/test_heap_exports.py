@@ -116,6 +116,7 @@ def test_devtools_comes_to_the_same_sizes_and_retainers(code: Path, known: Known
     assert_same(shown_by_devtools(code, named, tmp_path), named)
 
 
+@pytest.mark.slow
 def test_devtools_opens_the_heap_of_a_real_program(code: Path, inspection: Inspection, tmp_path: Path) -> None:
     shown = shown_by_devtools(code, inspection.named, tmp_path)
     assert_same(shown, inspection.named)
