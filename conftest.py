@@ -107,9 +107,9 @@ def _mark_documentation(items: Iterable[pytest.Item]) -> None:
 
 
 def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
-    """Marks the tests of a real program as slow, where others of its kind are tested as well, and half of these as long.
+    """Marks the tests of a real program as slow, where others of its kind are tested as well, and most of these as long.
 
-    Those of large programs are all of that half.  A test that marks some of them as long itself is left as it is.
+    Those of large programs are among them.  A test that marks some of them as long itself is left as it is.
     """
     further = set(guests_modules.NAMES) - guests_modules.QUICK
     cases = defaultdict[str, list[pytest.Item]](list)
@@ -122,8 +122,9 @@ def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
             continue
         large = [item for item in of_one_test if _has_parameter(item, guests_modules.LARGE)]
         others = [item for item in of_one_test if item not in large]
-        # Of another test it is another half, so that CI leaves out no program.
-        for item in large + (others[crc32(test.encode()) % 2 :: 2] if len(others) > 1 else []):
+        # CI takes a third; of another test it is another third, so that no program is left out.
+        taken = others[crc32(test.encode()) % min(3, max(1, len(others))) :: 3]
+        for item in large + [item for item in others if item not in taken]:
             item.add_marker(pytest.mark.long)
 
 

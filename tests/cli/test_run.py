@@ -103,6 +103,7 @@ def test_it_formats_as_debians_gofmt(files: Path) -> None:
         pytest.param("sh-syntax-0.7.0", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.share(2, in_ci=3)
 def test_drivers_are_found_by_module(files: Path, name: str) -> None:
     shell_script = "gofmt" not in name
     (files / "a.sh").write_text("if a;then\nb\nfi\n")

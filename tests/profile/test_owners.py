@@ -94,6 +94,7 @@ def test_where_no_death_was_seen_none_is_claimed(infers_deaths: bool, words: str
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.share(1, in_ci=2)
 @pytest.mark.slow
 def test_owners_are_those_of_a_plain_loop(seed: int) -> None:
     rng, rows = random.Random(seed), Rows(source="injected", collector="boehm")

@@ -143,7 +143,7 @@ def test_devtools_shows_the_names_of_words(code: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_million_objects_are_written_in_seconds_and_opened(code: Path, tmp_path: Path) -> None:
     named = NamedGraph(million_objects())
     begun_s, file = time.process_time(), tmp_path / "million.heapsnapshot"

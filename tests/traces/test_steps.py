@@ -26,7 +26,7 @@ def both(program: Trace, gc: str, collector: str) -> tuple[Replay, Replay]:
 @pytest.mark.parametrize("word_bytes", [2, 4, 8])
 @pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("collector", COLLECTORS)
-@pytest.mark.share(12, in_ci=66)
+@pytest.mark.share(12, in_ci=40)
 def test_a_workload_ends_alike(collector: str, name: str, word_bytes: int, precise: bool) -> None:
     if WORKLOADS[name].has_finalizers and collector == "best-fit-front":
         pytest.skip("the collector has no finalizers")
