@@ -26,9 +26,9 @@ def playwright() -> Iterator[Playwright]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch(playwright: Playwright) -> Iterator[Launch]:
-    """Launches a browser with the given switches; all are closed in the end."""
+    """Launches a browser with the given switches; all are closed after a file's tests: one that idles works, too."""
     launched: list[Browser] = []
 
     def start(*switches: str) -> Browser:

@@ -21,7 +21,7 @@ OpenPage = Callable[..., "Page"]
 Scheme = Literal["light", "dark"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(launch: Launch) -> Browser:
     return launch()
 
