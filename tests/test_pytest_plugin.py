@@ -429,6 +429,7 @@ def test_markers_and_the_option_are_in_the_help(plain: Run) -> None:
     result.stdout.fnmatch_lines(["tinyheap:", "*--tinyheap-recordings=DIR*"])
 
 
+@pytest.mark.slow
 def test_it_can_be_left_out(plain: Run) -> None:
     result = plain("import sys\n\ndef test_it():\n    assert 'tinyheap' not in sys.modules\n", "-p", "no:tinyheap")
     result.assert_outcomes(passed=1)

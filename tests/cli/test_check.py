@@ -92,6 +92,7 @@ def test_percentages_are_of_the_baseline_or_of_against() -> None:
     assert check["most"] == check["baseline"] == check["measured"] == 10630
 
 
+@pytest.mark.slow
 def test_what_json_keeps_is_a_baseline() -> None:
     said = tinyheap("check", "run.tinyheap", "--json")
     assert (said.exit_code, said.stderr) == (0, "")

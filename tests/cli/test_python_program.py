@@ -52,6 +52,7 @@ def profile(*words: str) -> subprocess.CompletedProcess[str]:
     return run(["-m", "tinyheap", "profile", *words])
 
 
+@pytest.mark.slow
 def test_a_program_runs_as_python_runs_it_and_each_instance_is_recorded() -> None:
     app = written("""
 print(made()() + made()(), sys.argv, __name__, __file__, sys.path[0], __spec__, [*vars(sys.modules["__main__"])][:1])

@@ -897,6 +897,7 @@ def test_a_killed_process_leaves_a_sound_beginning() -> None:
 
 
 @pytest.mark.skipif(not OPEN_FILES.exists(), reason="this system has no list of open files there")
+@pytest.mark.slow
 def test_files_are_closed_with_their_stores() -> None:
     with attached():
         made(ONCE).once()

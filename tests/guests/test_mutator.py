@@ -113,6 +113,7 @@ def test_model_and_kernel_agree_under_stress(build: Build) -> None:
     assert freed[0] == freed[1]
 
 
+@pytest.mark.slow
 def test_random_programs_in_random_shapes_are_the_same(soak_seeds: range) -> None:
     for seed in soak_seeds:
         chosen = random.Random(seed)

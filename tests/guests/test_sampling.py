@@ -135,6 +135,7 @@ def test_deaths_of_the_chosen_are_those_of_the_whole_run(seed: int) -> None:
     assert asked["object_id"].all()
 
 
+@pytest.mark.slow
 def test_estimates_are_unbiased_and_as_far_off_as_their_errors_say() -> None:
     kept, _, _ = record("gofmt-0.4.9", texts.kinds("gofmt-0.4.9")["small"])
     mean_bytes, runs = 2048, 150

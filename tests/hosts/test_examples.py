@@ -69,7 +69,8 @@ DRIVEN = {
 
 
 @pytest.mark.parametrize("module", DRIVEN)
-@pytest.mark.share(1)
+@pytest.mark.share(1, in_ci=2)
+@pytest.mark.slow
 def test_a_program_is_driven_on_tinyheaps_collector_as_on_its_own(module: str) -> None:
     needs.package("wasmtime")
     example, code, beginnings = DRIVEN[module]

@@ -175,6 +175,7 @@ def test_too_many_objects_are_thinned_and_the_page_says_so(
     assert page.locator("html").get_attribute("data-objects") == "100"
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     file = recordings_made.make_recording(tmp_path / "made.tinyheap", events=100)
     (tmp_path / "folder").mkdir()
