@@ -7,6 +7,7 @@ all of it but what is marked long.
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -87,6 +88,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=deselected)
     unwanted = set(deselected)
     items[:] = [item for item in items if item not in unwanted]
+
+
+def pytest_collection_finish() -> None:
+    """Keeps Python's garbage collector from what was collected here: it would look through all tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Gives back what was kept: libraries complain of what is still there when the interpreter ends."""
+    gc.unfreeze()
 
 
 def _mark_pages(items: Iterable[pytest.Item]) -> None:
