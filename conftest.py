@@ -8,6 +8,7 @@ all of it but what is marked long.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -233,6 +234,9 @@ def _environment_of_its_own(request: pytest.FixtureRequest, tmp_path_factory: py
     folder.chmod(0o700)  # a cache counts only where nobody else can write
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYHEAP_CACHE", str(folder))
+        if importlib.util.find_spec("wasmtime") is not None:
+            # Most programs are compiled for one short run, and to optimize them takes half of the compiler's time.
+            patch.setattr("tinyheap.hosts.session.OPTIMIZATION", "none")
         # How wide a terminal is, tests choose.
         patch.delenv("COLUMNS", raising=False)
         yield

@@ -87,6 +87,8 @@ _T = TypeVar("_T")
 
 OWN_MODULES: weakref.WeakSet[Module] = weakref.WeakSet()
 """Compiled modules that tinyheap instantiates, and not the Python program that it runs in."""
+OPTIMIZATION = "speed"
+"""How hard wasmtime's compiler tries: programs are compiled once, kept, and run often."""
 _NO_DEADLINE = 1 << 62
 _LONGEST_WAIT_S = 1e6
 _MEMORY = "memory"
@@ -112,6 +114,7 @@ class _Exit(BaseException):
 def new_engine(grants: Grants | None = None) -> Engine:
     """A wasmtime engine for programs with these grants; it can interrupt them, where the grants need that."""
     config = Config()
+    config.cranelift_opt_level = OPTIMIZATION
     if grants is not None and is_stoppable(grants):
         config.epoch_interruption = True
     return Engine(config)
