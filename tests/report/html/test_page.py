@@ -19,9 +19,15 @@ from tinyheap.report.quantities import size_text
 OpenPage = Callable[..., Page]
 
 
+def settle(page: Page) -> None:
+    """Waits until the address has caught up with what is chosen."""
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.wait_for_selector("html:not([data-address-is-behind])", state="attached")
+
+
 def chosen(page: Page, name: str) -> str | None:
     """What the address says of a choice, once it has caught up."""
-    page.wait_for_timeout(350)
+    settle(page)
     return parse_qs(page.url.partition("#")[2]).get(name, [None])[0]
 
 
@@ -432,7 +438,7 @@ class TestLooks:
 
 
 def back(page: Page) -> None:
-    page.wait_for_timeout(350)
+    settle(page)
     page.go_back()
 
 
@@ -510,7 +516,7 @@ class TestHistory:
         page.get_by_role("button", name="Play").click()
         page.wait_for_timeout(600)
         page.locator(".scrubber").get_by_role("button", name="Pause").click()
-        page.wait_for_timeout(350)
+        settle(page)
         assert page.evaluate("history.length") - entries <= 2
         while chosen(page, "t") != start:
             assert page.evaluate("history.length") - entries <= 2
@@ -522,7 +528,7 @@ class TestHistory:
         page.mouse.move(300, 600)
         page.mouse.wheel(0, 900)
         page.get_by_role("navigation", name="Sections").get_by_text("Pauses").click()
-        page.wait_for_timeout(350)
+        settle(page)
         assert (page.evaluate("history.length"), page.url) == (entries, url)
 
     def test_a_link_holds_lines_and_tables(self, open_page: OpenPage, page_file: Path) -> None:
@@ -536,7 +542,7 @@ class TestHistory:
         begun = page.get_by_role("grid", name="Collections").get_by_role("columnheader", name="Begun")
         expect(begun).to_have_attribute("aria-sort", "ascending")
         expect(page.get_by_role("searchbox", name="Filter: Functions by")).to_have_value("parse")
-        page.wait_for_timeout(350)
+        settle(page)
         assert parse_qs(page.url.partition("#")[2]) == parse_qs(fragment[1:])
 
 
@@ -567,7 +573,7 @@ class TestKeyboardAndNames:
         expect(page.get_by_role("radio", name="Fate")).to_be_checked()
         expect(page.get_by_role("radio", name="Live at the end")).to_be_checked()
         expect(page.get_by_role("searchbox", name="Search functions")).to_have_value("parse")
-        page.wait_for_timeout(350)
+        settle(page)
         assert page.url.partition("#")[2] == fragment[1:]
 
     def test_a_link_with_nonsense_shows_the_page(self, open_page: OpenPage, page_file: Path) -> None:
