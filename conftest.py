@@ -45,7 +45,7 @@ pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=40, print_blob=True)
 hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
 
 
@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-seeds",
         type=int,
-        default=30 if needs.IN_CI else 3,
+        default=20 if needs.IN_CI else 3,
         metavar="N",
         help="how many random programs each soak test runs (default: %(default)s)",
     )
@@ -135,8 +135,8 @@ def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
             continue
         large = [item for item in of_one_test if _has_parameter(item, guests_modules.LARGE)]
         others = [item for item in of_one_test if item not in large]
-        # CI takes a third; of another test it is another third, so that no program is left out.
-        taken = others[crc32(test.encode()) % min(3, max(1, len(others))) :: 3]
+        # CI takes a quarter; of another test it is another quarter, so that no program is left out.
+        taken = others[crc32(test.encode()) % min(4, max(1, len(others))) :: 4]
         for item in large + [item for item in others if item not in taken]:
             item.add_marker(pytest.mark.long)
 
@@ -150,7 +150,7 @@ def _has_parameter(item: pytest.Item, values: Collection[str]) -> bool:
 def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
     """Marks the cases of a test with a share that a quick run leaves out as slow, and those that CI leaves out as long.
 
-    CI takes half of them, where the test does not say how many.
+    CI takes a third of them, where the test does not say how many.
     """
     cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
@@ -161,10 +161,10 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
         assert share is not None
         quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
         (count,) = share.args
-        half = max(count, 2, -(-len(of_one_test) // 2))
+        third = max(count, 2, -(-len(of_one_test) // 3))
         for item in _all_but(count, quick):
             item.add_marker(pytest.mark.slow)
-        for item in _all_but(share.kwargs.get("in_ci", half), of_one_test):
+        for item in _all_but(share.kwargs.get("in_ci", third), of_one_test):
             item.add_marker(pytest.mark.long)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -104,7 +105,7 @@ class TestFaces:
         program = tmp_path / "user.py"
         uses = [f"import {name}\n{name}.{each}\n" for name in PACKAGES for each in import_module(name).__all__]
         program.write_text("".join(uses))
-        said, errors, code = mypy.run(["--strict", "--config-file=", f"--cache-dir={tmp_path}", str(program)])
+        said, errors, code = mypy.run(["--strict", "--config-file=", f"--cache-dir={os.devnull}", str(program)])
         assert code == 0, said + errors
 
 

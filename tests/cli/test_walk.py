@@ -237,7 +237,7 @@ def is_output(parameter: click.Parameter) -> bool:
 
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", each))
-@pytest.mark.share(10, in_ci=25)
+@pytest.mark.share(10, in_ci=15)
 def test_no_value_of_any_parameter_is_too_much(name: str, parameter: click.Parameter, folder: Path) -> None:
     before = contents(folder)
     for words in command_lines(name, parameter, folder):

@@ -21,7 +21,7 @@ from source_edits import Edit
 
 pytestmark = pytest.mark.mutation
 
-CI_SHARE: Final = 60
+CI_SHARE: Final = 90
 """One mutant in so many is built where not all are asked for."""
 
 Chosen = dict[str, Edit]

@@ -40,7 +40,7 @@ def exercised(program: Program, build: Build) -> list[object]:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(2, in_ci=5)
+@pytest.mark.share(2, in_ci=3)
 def test_every_shape_of_the_collector_is_recorded(build: Build, tmp_path: Path) -> None:
     wasm = wasm_of(build)
     with Program.open(wasm, logged.SEEDED, recording=tmp_path / "profiled", stub_imports=True) as program:

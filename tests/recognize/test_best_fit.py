@@ -236,7 +236,7 @@ def compiled(build: Build) -> bytes:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(8, in_ci=32)
+@pytest.mark.share(8, in_ci=20)
 def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
     heap = heap_of(identify(Module.parse(compiled(build))))
     assert (heap.header_place is HeaderPlace.BACK) == build.back
