@@ -484,6 +484,14 @@ def test_a_recording_that_cannot_go_on_ends_the_program(name: str, gc: str, fail
     assert not kept.recorder.is_complete
 
 
+def test_a_recording_whose_only_batch_cannot_be_written_has_failed() -> None:
+    kept = Kept(fails_after=0)
+    with pytest.raises(RecordingWriteError, match="no space left"):
+        record("sh-syntax-0.4.0", "echo hi\n", kept=kept)
+    assert kept.end == ("failed", "no space left", None)
+    assert not kept.recorder.is_complete
+
+
 def test_a_recording_that_cannot_go_on_ends_the_program_on_the_model() -> None:
     kept = Kept(fails_after=0)
     policy = Policy(engine="model", gc_every=100)

@@ -377,7 +377,12 @@ class RunningRecorder:
         self._journal.stop()
         self.sample()
         self._take_snapshot(0)
-        self._append(self._taken())
+        try:
+            self._append(self._taken())
+        except RecordingError as error:
+            with contextlib.suppress(RecordingError):
+                self._sink.finish(FAILED, error=str(error), exit_code=exit_code, time_ns=time_ns)
+            raise
         self._heap = None
         state = FINISHED if error is None else FAILED
         self._sink.finish(state, error=error, exit_code=exit_code, time_ns=self._clock.time_ns)
