@@ -63,8 +63,8 @@ def test_distinct_paths_are_as_many_as_objects_must_go(engine: str, known: Known
         paths = distinct_paths(NamedGraph(graph), found, most=1000)
         for path in paths:
             check_path(graph, path, found)
-        shared = dominators(graph, found)
-        inner = [each for path in paths for each in set(objects_on(path)) - shared]
+        dominator = int(graph.tree.dominator[found])
+        inner = [each for path in paths for each in behind(dominator, objects_on(path))]
         assert len(inner) == len(set(inner)), "two paths share an object"
         assert len({(path.root.root, *((step.holder, step.offset) for step in path.steps)) for path in paths}) == len(
             paths
@@ -72,11 +72,9 @@ def test_distinct_paths_are_as_many_as_objects_must_go(engine: str, known: Known
         assert len(paths) == most_paths(graph, found)
 
 
-def dominators(graph: HeapGraph, found: int) -> set[int]:
-    chain = set()
-    while (found := int(graph.tree.dominator[found])) not in (ROOTS, NONE):
-        chain.add(found)
-    return chain
+def behind(dominator: int, ways: list[int]) -> list[int]:
+    """The objects of a path that others need not lead through: all go the same way as far as there."""
+    return ways if dominator == ROOTS else ways[ways.index(dominator) + 1 :]
 
 
 def most_paths(graph: HeapGraph, found: int) -> int:
