@@ -379,9 +379,9 @@ class RunningRecorder:
         self._take_snapshot(0)
         try:
             self._append(self._taken())
-        except RecordingError as error:
+        except RecordingError as unwritten:
             with contextlib.suppress(RecordingError):
-                self._sink.finish(FAILED, error=str(error), exit_code=exit_code, time_ns=time_ns)
+                self._sink.finish(FAILED, error=str(unwritten), exit_code=exit_code, time_ns=time_ns)
             raise
         self._heap = None
         state = FINISHED if error is None else FAILED
