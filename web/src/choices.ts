@@ -125,11 +125,11 @@ export function followFragment(entries: Record<string, Entry>, gradual: Readonly
   let last = { names: "", at: 0 };
   let pending = 0;
   // For who drives the page from outside, and reads the address.
-  const isBehind = (is: boolean) => document.documentElement.toggleAttribute("data-address-is-behind", is);
+  const setBehind = (is: boolean) => document.documentElement.toggleAttribute("data-address-is-behind", is);
   const take = () => {
     read(entries, complete);
     clearTimeout(pending);
-    isBehind(false);
+    setBehind(false);
     written = fragment(entries);
     last = { names: "", at: 0 };
     history.replaceState(null, "", written);
@@ -137,7 +137,7 @@ export function followFragment(entries: Record<string, Entry>, gradual: Readonly
   const write = () => {
     const [text, now] = [fragment(entries), performance.now()];
     const names = changes(entries, written, text);
-    isBehind(false);
+    setBehind(false);
     if (!names.length) return;
     const goesOn = names.every((name) => gradual.has(name)) && names.join() === last.names && now - last.at < SAME_CHOICE_MS;
     history[goesOn ? "replaceState" : "pushState"](null, "", text);
@@ -149,7 +149,7 @@ export function followFragment(entries: Record<string, Entry>, gradual: Readonly
   effect(() => {
     const names = changes(entries, written, fragment(entries));
     clearTimeout(pending);
-    isBehind(true);
+    setBehind(true);
     // What one click changes together is one entry.
     pending = window.setTimeout(write, names.every((name) => gradual.has(name)) ? REST_MS : 0);
   });
