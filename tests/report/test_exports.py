@@ -164,6 +164,8 @@ def shown_by_speedscope(page: Page, file: Path) -> dict[str, tuple[float, float]
     page.wait_for_selector("text=Left Heavy")
     page.keyboard.press("3")
     page.wait_for_selector("text=Symbol Name")
+    # Its table has a head before it has rows: those it makes once it has measured how many are seen.
+    page.wait_for_selector("text=_start")
     line = re.compile(r"^.*\((?:<0.01|([0-9.]+))%\)\n\t.*\((?:<0.01|([0-9.]+))%\)\n\t(.*)$", re.MULTILINE)
     found = line.findall(page.inner_text("body"))
     return {name: (float(total or 0), float(own or 0)) for total, own, name in found}
