@@ -280,6 +280,10 @@ class TestThreads:
         wrong: list[HeapCorruptError] = []
         done = threading.Event()
 
+        def give_way() -> None:
+            """Lets the other thread run: with chance alone it is refused thousands of times, or not until both are done."""
+            time.sleep(0)
+
         def verify() -> None:
             while not done.is_set():
                 try:
@@ -288,7 +292,8 @@ class TestThreads:
                 except HeapCorruptError as error:
                     wrong.append(error)
                 except HeapBusyError:
-                    time.sleep(0)
+                    pass
+                give_way()
 
         interval = sys.getswitchinterval()
         thread = threading.Thread(target=verify)
@@ -301,7 +306,8 @@ class TestThreads:
                     heap.alloc(100)
                     made += 1
                 except HeapBusyError:
-                    time.sleep(0)
+                    pass
+                give_way()
         finally:
             done.set()
             thread.join()
