@@ -315,8 +315,9 @@ def _site(client: Client, site: Site) -> Iterator[str]:
     try:
         yield site.name
     finally:
-        with suppress(Exception):  # the cluster may be gone
-            client.unregister_worker_plugin(site.name)
+        if client.status == "running":  # else the cluster is gone, and each message waits a while for it to come back
+            with suppress(Exception):  # it may go now
+                client.unregister_worker_plugin(site.name)
 
 
 # ---- tasks ------------------------------------------------------------------------------------------------------------
