@@ -88,7 +88,8 @@ def test_of_many_conditions_the_picture_has_some_and_the_table_all() -> None:
     sweep = Sweep(Subject(Path("app.wasm")), tuple(outcome(f"gc-every={at}") for at in range(1, 101)), ())
     growth = pictures(sweep)[-1]
     assert len({note.partition("\n")[0] for note in notes(growth)}) == 60
-    assert all(f"gc-every={at} " in shown(sweep) for at in range(1, 101))
+    table = shown(sweep)
+    assert all(f"gc-every={at} " in table for at in range(1, 101))
 
 
 def fit(limit: Limit, unit_bytes: int, edge: Edge) -> Fit:
