@@ -249,7 +249,7 @@ def test_a_scheduler_that_dies_leaves_a_file_to_go_on_with(folder: Path) -> None
             if len(seen) == 2:
                 process.kill()
 
-        with pytest.raises(ClusterError, match="was lost|cannot make"):
+        with pytest.raises(ClusterError, match=r"was lost|cannot make"):
             sweep(HELLO_SUBJECT, MANY, file="s.duckdb", cluster=address, told=kill)
     assert len(rows("s.duckdb")) == len(seen) >= 2
     sweep(HELLO_SUBJECT, MANY, file="s.duckdb")
