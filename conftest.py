@@ -44,9 +44,8 @@ MARKS_OF_TIME: Final = ("slow", "long")
 pytest_plugins = ["browser_fixtures", "engine_fixtures", "pytester"]
 
 # No deadlines: the tests assert work, never time.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=40, print_blob=True)
-hypothesis.settings.load_profile("ci" if needs.IN_CI else "quick")
+hypothesis.settings.register_profile("usual", deadline=None, max_examples=25, print_blob=needs.IN_CI)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=200, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,10 +56,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-seeds",
         type=int,
-        default=20 if needs.IN_CI else 3,
+        default=15 if needs.IN_CI else 3,
         metavar="N",
         help="how many random programs each soak test runs (default: %(default)s)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses how many examples are tried of what holds for all."""
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "usual")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -135,8 +139,8 @@ def _mark_further_programs(items: Iterable[pytest.Item]) -> None:
             continue
         large = [item for item in of_one_test if _has_parameter(item, guests_modules.LARGE)]
         others = [item for item in of_one_test if item not in large]
-        # CI takes a quarter; of another test it is another quarter, so that no program is left out.
-        taken = others[crc32(test.encode()) % min(4, max(1, len(others))) :: 4]
+        # CI takes a sixth; of another test it is another sixth, so that no program is left out.
+        taken = others[crc32(test.encode()) % min(6, max(1, len(others))) :: 6]
         for item in large + [item for item in others if item not in taken]:
             item.add_marker(pytest.mark.long)
 
@@ -150,7 +154,7 @@ def _has_parameter(item: pytest.Item, values: Collection[str]) -> bool:
 def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
     """Marks the cases of a test with a share that a quick run leaves out as slow, and those that CI leaves out as long.
 
-    CI takes a third of them, where the test does not say how many.
+    CI takes a quarter of them, where the test does not say how many.
     """
     cases = defaultdict[str, list[pytest.Item]](list)
     for item in items:
@@ -161,10 +165,10 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
         assert share is not None
         quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
         (count,) = share.args
-        third = max(count, 2, -(-len(of_one_test) // 3))
+        quarter = max(count, 2, -(-len(of_one_test) // 4))
         for item in _all_but(count, quick):
             item.add_marker(pytest.mark.slow)
-        for item in _all_but(share.kwargs.get("in_ci", third), of_one_test):
+        for item in _all_but(share.kwargs.get("in_ci", quarter), of_one_test):
             item.add_marker(pytest.mark.long)
 
 

@@ -36,7 +36,7 @@ def test_programs_survive_whatever_they_are_asked(module: str) -> None:
         needs.tool("clang-14")
     else:
         guests_modules.path(module)
-    examples = os.environ.get("PHASES_EXAMPLES", "60" if needs.IN_CI else "15")
+    examples = os.environ.get("PHASES_EXAMPLES", "40" if needs.IN_CI else "15")
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "guests/phases_machine.py", module],
         cwd=TESTS,
