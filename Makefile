@@ -17,18 +17,23 @@ COMPILED := $(DECLARATIONS) $(wildcard $(DECLARATIONS:.pxd=.py)) $(shell find sr
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
-setup: .venv/.package ## Make .venv: locked tools, the package, its compiled kernel
+setup: .venv/.tools .venv/.package ## Make .venv: locked tools, the package, its compiled kernel
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyheap needs Python 3.11 or newer: make PYTHON=...")'
 	@$(PYTHON) -m venv .venv
 
-.venv/.tools: requirements/dev.txt | $(BIN)/python
-	@echo "installing the locked tools into .venv"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+# What the kernel is built with comes first: it is compiled while the other tools are installed, where make may do both.
+.venv/.builders: requirements/build.txt | $(BIN)/python
+	@$(PIP) install --require-hashes -r requirements/build.txt
 	@touch $@
 
-.venv/.package: .venv/.tools pyproject.toml setup.py $(COMPILED)
+.venv/.tools: requirements/dev.txt .venv/.builders
+	@echo "installing the locked tools into .venv"
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
+	@touch $@
+
+.venv/.package: .venv/.builders pyproject.toml setup.py $(COMPILED)
 	@echo "installing tinyheap into .venv, with its compiled kernel"
 	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@# As an installation that is not editable does; without bytecode each start compiles all that it imports.
