@@ -92,6 +92,8 @@ class Compile(build_ext):
             translated = cythonize(self.extensions, build_dir="build/cython")  # type: ignore[no-untyped-call]
             for module, in_c in zip(self.extensions, translated, strict=True):
                 module.sources, module.depends = in_c.sources, in_c.depends
+            # The largest come first, so that no core waits for one in the end.
+            self.extensions.sort(key=lambda module: Path(module.sources[0]).stat().st_size, reverse=True)
         super().build_extensions()
 
 
