@@ -133,8 +133,13 @@ format: setup ## Format the code and fix what lint can fix
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-types: setup ## Check types, and the stubs of the compiled modules against what was compiled
+types: annotations stubs ## Check types, and the stubs of the compiled modules against what was compiled
+
+.PHONY: annotations stubs
+annotations: setup
 	@$(BIN)/mypy
+
+stubs: setup
 	@$(BIN)/stubtest --mypy-config-file tests/support/stubtest.ini --allowlist tests/support/stubtest.txt $(subst /,.,$(patsubst src/%.pyi,%,$(STUBS)))
 
 api: setup ## Record the public interface as it is now in tests/support/public_api.txt
