@@ -44,6 +44,16 @@ def drive(program):
 """A host under which one condition kills the worker that runs it."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forked_workers() -> Iterator[None]:
+    """Forks what has Dask's modules already: that each worker loads them takes most of these tests' time.
+
+    Commands, in processes of their own, begin their workers as Dask does by default.
+    """
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
+
+
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalCluster]:
     """Two workers, which a sweep knows by the address of their scheduler alone."""
