@@ -99,9 +99,10 @@ class TestFaces:
         with pytest.raises(ImportError, match="cannot import name 'Hepa'"):
             from tinyheap import Hepa  # type: ignore[attr-defined] # noqa: F401
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_a_type_checker_finds_every_name(self, tmp_path: Path) -> None:
-        # As it would for a user: no configuration, and the package from where it is installed.
+        # As it would for a user: no configuration, and the package from where it is installed.  What it reads, `make types`
+        # reads too, each time.
         program = tmp_path / "user.py"
         uses = [f"import {name}\n{name}.{each}\n" for name in PACKAGES for each in import_module(name).__all__]
         program.write_text("".join(uses))
