@@ -153,7 +153,7 @@ sys.meta_path.insert(0, Interrupting())
         ("tinyheap.heap.nextfit._kernel", ["replay", "none"]),
     ],
 )
-@pytest.mark.share(2, in_ci=5)
+@pytest.mark.share(2, in_ci=4)
 def test_while_it_starts(library: str, words: list[str]) -> None:
     ended = subprocess.run(
         tinyheap(*words, before=AT_IMPORT.format(name=library)),
@@ -219,7 +219,7 @@ def work(*_, **__):
 
 
 @pytest.mark.parametrize("swallower", SWALLOWING)
-@pytest.mark.share(1, in_ci=4)
+@pytest.mark.share(1, in_ci=3)
 @pytest.mark.slow
 def test_an_interrupt_is_not_lost(swallower: str) -> None:
     """What it was lost to, for a minute and longer."""
@@ -278,7 +278,7 @@ import tinyheap.cli.parameters as parameters; parameters.write_whole = stay
     ids=" ".join,
 )
 @pytest.mark.parametrize("after_s", [0.0, 0.3])
-@pytest.mark.share(1, in_ci=5)
+@pytest.mark.share(1, in_ci=4)
 @pytest.mark.slow
 def test_while_it_works(words: list[str], after_s: float) -> None:
     """Interrupted when the command has begun; what it wrote is whole, or not there."""

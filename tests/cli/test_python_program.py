@@ -105,7 +105,7 @@ def test_options_come_before_the_program_and_a_double_dash_may_follow() -> None:
     ],
     ids=lambda ending: ending.splitlines()[0][:24],
 )
-@pytest.mark.share(2, in_ci=7)
+@pytest.mark.share(2, in_ci=5)
 def test_a_program_ends_as_python_ends_it(ending: str) -> None:
     app = written(ending)
     plain, result = run([app]), profile("-q", app)

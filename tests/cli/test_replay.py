@@ -126,7 +126,7 @@ class TestVectors:
     def test_kernel_is_with_the_bounded_mark_stack(self, vectors: Path) -> None:
         self.hold(vectors, "--engine", "kernel", "--mark-stack", "faithful")
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_model_is_as_expected_on_all(self, vectors: Path) -> None:
         self.hold(vectors, "--engine", "model")
 

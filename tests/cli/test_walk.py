@@ -237,7 +237,7 @@ def is_output(parameter: click.Parameter) -> bool:
 
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", each))
-@pytest.mark.share(10, in_ci=15)
+@pytest.mark.share(10, in_ci=10)
 def test_no_value_of_any_parameter_is_too_much(name: str, parameter: click.Parameter, folder: Path) -> None:
     before = contents(folder)
     for words in command_lines(name, parameter, folder):
@@ -384,7 +384,7 @@ def test_a_recording_s_place_is_a_name_and_nothing_else(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", each))
-@pytest.mark.share(20, in_ci=80)
+@pytest.mark.share(20, in_ci=40)
 def test_a_fifo_is_a_file_like_others(name: str, parameter: click.Parameter, folder: Path) -> None:
     """But for recordings, and where a folder is wanted."""
     kind = parameter.type

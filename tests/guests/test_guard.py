@@ -111,7 +111,7 @@ def formatted(module: str, text: str, policy: Policy, overrun: bool = False) -> 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("size_bytes", [1, 12, 15, 16, 17, 100])
 @pytest.mark.parametrize("beyond_bytes", [1, 16, 33, 200])
-@pytest.mark.share(32, in_ci=96)
+@pytest.mark.share(32, in_ci=64)
 def test_an_overrun_is_measured_and_its_object_named(
     kind: str, engine: str, size_bytes: int, beyond_bytes: int
 ) -> None:
@@ -355,7 +355,7 @@ def test_the_real_overrun_of_sh_syntax_is_found_and_named(module: str) -> None:
 
 @pytest.mark.parametrize("module", INPUTS)
 @pytest.mark.parametrize("size_bytes", guests_modules.cases([1000, 4000, 100_000], quick=[1000], in_ci=[4000]))
-@pytest.mark.share(3, in_ci=12)
+@pytest.mark.share(3, in_ci=6)
 @pytest.mark.slow
 def test_nothing_is_found_in_real_programs_whose_host_does_right(module: str, size_bytes: int) -> None:
     text = INPUTS[module](size_bytes)

@@ -60,7 +60,7 @@ def exercise(run: Run, build: Build) -> list[object]:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(3, in_ci=6)
+@pytest.mark.share(3, in_ci=4)
 def test_all_is_the_same(build: Build) -> None:
     native, ours = pairs.start_native(pair_of(build)), pairs.start_ours(pair_of(build))
     assert exercise(native, build) == exercise(ours, build)

@@ -55,7 +55,7 @@ def formatted(module: str, text: str, path: str, overrun: bool = False) -> tuple
 
 
 @pytest.mark.parametrize("module", FORMATTERS)
-@pytest.mark.share(2, in_ci=6)
+@pytest.mark.share(2, in_ci=4)
 def test_a_formatter_answers_as_under_node_with_its_own_glue(module: str) -> None:
     texts, path = texts_of(module)
     assert [formatted(module, text, path) for text in texts] == node_glue.format_all(module, texts, path)

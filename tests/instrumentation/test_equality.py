@@ -69,7 +69,7 @@ def test_a_wasi_program_is_timed_by_its_own_clock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("build", range(len(BUILDS)), ids=lambda at: str(BUILDS[at]))
-@pytest.mark.share(2, in_ci=8)
+@pytest.mark.share(2, in_ci=5)
 def test_every_shape_of_the_collector_is_recorded(build: int, tmp_path: Path) -> None:
     wasm, made = logged.mutator(build), logged.instrumented_mutator(build)
     calls = [(seed, 1500) for seed in range(3)]

@@ -35,7 +35,7 @@ def block_counts(trace: Trace, collector: Collector) -> list[int]:
 
 
 @pytest.mark.parametrize(("name", "seed"), PROGRAMS)
-@pytest.mark.share(1, in_ci=3)
+@pytest.mark.share(1, in_ci=2)
 def test_of_twenty_programs_it_is_what_trying_every_block_count_gives(name: str, seed: int) -> None:
     trace = generate(name, WorkloadOptions(heap_bytes=4 * KIB, steps=60, occupancy=0.3, seed=seed))
     for found in fit_trace(trace, scan=1000):

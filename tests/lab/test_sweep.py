@@ -289,7 +289,7 @@ def test_a_file_of_a_sample_is_extended_by_a_larger_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other", [{**SAMPLED, "memory-limit": "default,64K..320K/+32K"}, SAMPLED, {}], ids=["grid", "all", "one"]
 )
-@pytest.mark.share(1, in_ci=2)
+@pytest.mark.share(1, in_ci=1)
 @pytest.mark.slow
 def test_a_file_of_something_else_too_is_not_said_to_be_a_sample(other: dict[str, str], tmp_path: Path) -> None:
     subject, place = written(tmp_path, HELLO), tmp_path / "s.duckdb"

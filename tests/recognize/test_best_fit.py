@@ -236,7 +236,7 @@ def compiled(build: Build) -> bytes:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(8, in_ci=20)
+@pytest.mark.share(8, in_ci=12)
 def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
     heap = heap_of(identify(Module.parse(compiled(build))))
     assert (heap.header_place is HeaderPlace.BACK) == build.back
@@ -271,7 +271,7 @@ def test_what_is_found_holds_in_their_runs(build: Build) -> None:
 
 @pytest.mark.parametrize("form", ["asyncify", "-O2", "-Oz"])
 @pytest.mark.parametrize("build", BUILDS[::5], ids=str)
-@pytest.mark.share(5, in_ci=15)
+@pytest.mark.share(5, in_ci=10)
 def test_the_same_is_found_in_their_other_forms(build: Build, form: str) -> None:
     options = ["--asyncify", "-O1"] if form == "asyncify" else [form]
     wasm = compiled(build._replace(panics=True))
@@ -315,7 +315,7 @@ def test_a_component_is_what_its_largest_core_module_is() -> None:
 
 @pytest.mark.parametrize(("optimization", "link_time", "precise", "back"), list(product("12sz", *[[False, True]] * 3)))
 @pytest.mark.parametrize("is_stripped", [False, True])
-@pytest.mark.share(4, in_ci=12)
+@pytest.mark.share(4, in_ci=8)
 def test_realloc_is_found(optimization: str, link_time: bool, precise: bool, back: bool, is_stripped: bool) -> None:
     build = Build(optimization, link_time, precise, tasks=False, explicit=False, back=back)
     wasm = collectors.compiled(build, "best_fit_faults.c")

@@ -175,7 +175,7 @@ def test_precise_and_older_programs_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
-@pytest.mark.share(8, in_ci=16)
+@pytest.mark.share(8, in_ci=12)
 def test_collectors_are_found_at_every_level_of_optimization(build: Build) -> None:
     wasm = collectors.compiled(build)
     heap = block_heap(identify(Module.parse(wasm)))

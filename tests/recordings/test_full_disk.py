@@ -59,7 +59,7 @@ except RecordingWriteError as error:
 
 @pytest.mark.parametrize("batch_events", [1000, 200_000])
 @pytest.mark.parametrize("room_bytes", MADE_ROOM)
-@pytest.mark.share(2, in_ci=6)
+@pytest.mark.share(2, in_ci=4)
 def test_a_file_that_cannot_grow(tmp_path: Path, room_bytes: int, batch_events: int) -> None:
     path = tmp_path / "full.tinyheap"
     command: list[str | Path] = [sys.executable, "-c", WRITE, path, str(room_bytes), str(batch_events)]
@@ -105,7 +105,7 @@ store.close()
 
 
 @pytest.mark.parametrize("room_kib", [0, 16, 64, 100, 150, 200, 300, 400, 600, 4096])
-@pytest.mark.share(1, in_ci=4)
+@pytest.mark.share(1, in_ci=3)
 @pytest.mark.slow
 def test_a_run_that_ends_where_the_disk_is_all_but_full(tmp_path: Path, room_kib: int) -> None:
     """The last batches and the end are written in another way than those before."""

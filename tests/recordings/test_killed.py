@@ -49,7 +49,7 @@ def check(path: Path) -> Recording:
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-@pytest.mark.share(1, in_ci=4)
+@pytest.mark.share(1, in_ci=3)
 def test_a_killed_writer(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "made.tinyheap"
     # The first moments are the likeliest to be wrong.
@@ -59,7 +59,7 @@ def test_a_killed_writer(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(KILLS))
 @pytest.mark.slow
-@pytest.mark.share(2, in_ci=3)
+@pytest.mark.share(2, in_ci=2)
 def test_a_killed_run_of_a_real_program(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "gofmt.tinyheap"
     killed_after(3 * random.Random(seed).random() ** 2, path, REAL, guests_modules.path("gofmt-0.4.9"))

@@ -263,7 +263,7 @@ make_recording(Path(sys.argv[1]), shape=shape, last=Last(batches=3))
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-@pytest.mark.share(1, in_ci=3)
+@pytest.mark.share(1, in_ci=2)
 @pytest.mark.slow
 def test_a_killed_writer_leaves_a_sound_part(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "killed.tinyheap"

@@ -83,7 +83,7 @@ def test_all_is_the_same(build: Build) -> None:
 
 @pytest.mark.parametrize("build", [build for build in BUILDS if not build.finalizers], ids=str)
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.share(3, in_ci=10)
+@pytest.mark.share(3, in_ci=6)
 def test_requests_are_served_the_same(build: Build, seed: int) -> None:
     assert_same_requests(wasm_of(build), seed)
 
@@ -171,7 +171,7 @@ def assert_grows_as_served(wasm: bytes, growth: Growth, work: Callable[[Run], ob
 
 @pytest.mark.parametrize("growth", [FixedStep(1), FixedStep(300_000), ByRatio(3, 2), Pages()], ids=str)
 @pytest.mark.parametrize("build", [build for build in BUILDS if build not in UNEXPLAINED], ids=str)
-@pytest.mark.share(1, in_ci=12)
+@pytest.mark.share(1, in_ci=6)
 def test_heaps_grow_as_on_tinyheap_s_engine(build: Build, growth: Growth) -> None:
     assert len(assert_grows_as_served(wasm_of(build), growth, run_growing).memory()) > 8 * WASM_PAGE_BYTES
 
