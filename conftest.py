@@ -74,14 +74,15 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first, and leaves out slow tests in a quick run, and long ones unless they are asked for."""
+    """Puts the files of what has others wait first; leaves out slow tests in a quick run, and long ones unless asked for."""
     _mark_pages(items)
     _mark_documentation(items)
     _mark_further_programs(items)
     _mark_all_but_a_share(items)
-    # Workers take files in this order, and one that gets a long file last has the others wait for it.
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    # Workers take files in this order.  One that gets a long file last has the others wait for it, and a test that wants the
+    # machine to itself waits until all others have ended the test that they are at.
+    alone, slow = ({item.path for item in items if item.get_closest_marker(mark)} for mark in ("alone", "slow"))
+    items.sort(key=lambda item: (item.path not in alone, item.path not in slow))
     for item in items:
         if re.search(r"<.* at 0x[0-9a-f]+>", item.nodeid):
             raise pytest.UsageError(
