@@ -164,12 +164,17 @@ def _mark_all_but_a_share(items: Iterable[pytest.Item]) -> None:
     for of_one_test in cases.values():
         share = of_one_test[0].get_closest_marker("share")
         assert share is not None
-        quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
         (count,) = share.args
         quarter = max(count, 2, -(-len(of_one_test) // 4))
-        for item in _all_but(count, quick):
+        quick = [item for item in of_one_test if item.get_closest_marker("slow") is None]
+        left_out = set(_all_but(count, quick))
+        for item in left_out:
             item.add_marker(pytest.mark.slow)
-        for item in _all_but(share.kwargs.get("in_ci", quarter), of_one_test):
+        # CI takes what a quick run takes, and more.
+        taken = set(quick) - left_out
+        further = [item for item in of_one_test if item not in taken]
+        in_ci = share.kwargs.get("in_ci", quarter)
+        for item in _all_but(max(0, in_ci - len(taken)), further):
             item.add_marker(pytest.mark.long)
 
 
