@@ -24,6 +24,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv .venv
 
 # What the kernel is built with comes first: it is compiled while the other tools are installed, where make may do both.
+# So pip looks at no package but its own there (--no-deps); the lists name all that a package needs.
 .venv/.builders: requirements/build.txt | $(BIN)/python
 	@$(PIP) install --require-hashes -r requirements/build.txt
 	@touch $@
