@@ -191,11 +191,14 @@ MUTANTS: Final = {
     "sixteen words without pointers are taken for more": Edit(
         _MARKER, "skip_data", "at += four << 2", "at += four << 3"
     ),
-    "tails are looked for in a word of the table from the wrong block on": Edit(
-        _MARKER, "object_end", "(block & 31) << 1", "(block & 30) << 1"
+    "tails are looked for in bytes of the table from the wrong block on": Edit(
+        _MARKER, "object_end", "(head & 3) << 1", "(head & 2) << 1"
     ),
-    "the table's short last word is read whole": Edit(
-        _MARKER, "load_marker", "heap.end_block & ~<u64>31", "heap.end_block + 31"
+    "the table is read past its end": Edit(
+        _MARKER, "load_marker", "(heap.end_block & ~<u64>3) - 35", "(heap.end_block & ~<u64>3) + 35"
+    ),
+    "of the bytes behind a head's own the first is passed over": Edit(
+        _MARKER, "object_end", "load64(at + 1)", "load64(at + 2)"
     ),
     "two-byte words are taken for four-byte ones": Edit(
         _MARKER, "scan_all", "marker.step_shift > 1", "marker.step_shift > 0"
@@ -246,9 +249,7 @@ MUTANTS: Final = {
     "the bits above a layout's size are not ignored": Edit(
         _MARKER, "inline_bits", "bitmap &= (<u64>1 << size) - 1", "bitmap &= ONES"
     ),
-    "layouts reach past the object": Edit(
-        _MARKER, "inline_bits", "return bitmap if words >= 64 else bitmap & ((<u64>1 << words) - 1)", "return bitmap"
-    ),
+    "layouts reach past the object": Edit(_MARKER, "scan_bits", "index >= words", "index > words"),
     "out-of-line layouts reach past the object": Edit(
         _MARK, "scan_static", "piece = piece if words > piece else words", "pass"
     ),

@@ -9,7 +9,7 @@
             │
        queue of 16          objects whose memory is on its way to the cache; in large heaps only
             │
-       scan the oldest      its end is found in the table, mostly in the word at hand; which of its words may be
+       scan the oldest      its end is found in the table, mostly in the bytes at hand; which of its words may be
             │               pointers, all (conservative) or those of its layout (precise)
             │ words that lie on the heap
             v
@@ -285,10 +285,10 @@ def scan_pattern(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
     piece: u64 = 64 // size * size if size != 0 else words
     load_marker(heap, cython.address(marker))
     while words > piece:
-        scan_bits(heap, cython.address(marker), at, inline_bits(layout, heap.word_shift, piece))
+        scan_bits(heap, cython.address(marker), at, inline_bits(layout, heap.word_shift, piece), piece)
         at += piece << heap.step_shift
         words -= piece
-    scan_bits(heap, cython.address(marker), at, inline_bits(layout, heap.word_shift, words))
+    scan_bits(heap, cython.address(marker), at, inline_bits(layout, heap.word_shift, words), words)
     store_marker(heap, cython.address(marker))
 
 
@@ -305,7 +305,7 @@ def scan_static(heap: Heap, at: u64, stop: u64, layout: u64) -> cython.void:
         # A byte of the bitmap at a time; its last one may be short.
         piece = 8 if size - index > 8 else size - index
         piece = piece if words > piece else words
-        scan_bits(heap, cython.address(marker), at, load8(bitmap + (index >> 3)) & (ONES >> (64 - piece)))
+        scan_bits(heap, cython.address(marker), at, load8(bitmap + (index >> 3)), piece)
         at += piece << heap.step_shift
         words -= piece
         index += piece

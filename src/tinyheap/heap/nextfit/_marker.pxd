@@ -21,7 +21,7 @@ cdef struct Marker:
     u64 start
     u64 pool_bytes
     u64 end_block
-    u64 whole_blocks                # those whose table word is whole
+    u64 wide                        # below it are heads of which nine bytes of the table, their own first, are all of blocks
     u64 block_shift
     u64 word_shift
     u64 step_shift
@@ -40,7 +40,7 @@ cdef inline void load_marker(Heap heap, MarkerPointer marker) noexcept nogil:
     marker.start = heap.start
     marker.pool_bytes = heap.pool_bytes
     marker.end_block = heap.end_block
-    marker.whole_blocks = heap.end_block & ~<u64>31
+    marker.wide = (heap.end_block & ~<u64>3) - 35 if heap.end_block >= 36 else 0
     marker.block_shift = heap.block_shift
     marker.word_shift = heap.word_shift
     marker.step_shift = heap.step_shift
@@ -117,16 +117,19 @@ cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcep
     words = (object_end(heap, marker, head) - at) >> marker.step_shift
     if words > 64:
         return False
-    scan_bits(heap, marker, at, inline_bits(layout, marker.word_shift, words))
+    scan_bits(heap, marker, at, inline_bits(layout, marker.word_shift, words), words)
     marker.scanned += words
     return True
 
 cdef inline u64 object_end(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
-    """Where an object ends: as `skip_tails` says, but mostly found in the table word at hand."""
+    """Where an object ends: as `skip_tails` says, but mostly found in the bytes of the table from its head on."""
+    cdef u64 at = marker.table + (head >> 2)
     cdef u64 others = 0
     cdef u64 block = head + 1
-    if block < marker.whole_blocks:
-        others = (load64(marker.table + (block >> 5 << 3)) ^ ODD) >> ((block & 31) << 1)
+    if head < marker.wide:
+        # The head's own byte was written when it was marked, maybe just now: a wider read of it would have to wait.
+        others = load8(at) | load64(at + 1) << 8
+        others = (others ^ ODD) >> ((head & 3) << 1) >> 2
     if rarely(others == 0):
         block = skip_tails(heap, block)
     else:
@@ -177,10 +180,17 @@ cdef inline u64 fours_below(MarkerPointer marker, u64 at) noexcept nogil:
         return long_words_below(at, marker.start, marker.pool_bytes)
     return words_below(at, marker.start, marker.pool_bytes)
 
-cdef inline void scan_bits(Heap heap, MarkerPointer marker, u64 at, u64 bits) noexcept nogil:
-    """Mark from those words whose bits are set, of up to 64."""
+cdef inline void scan_bits(Heap heap, MarkerPointer marker, u64 at, u64 bits, u64 words) noexcept nogil:
+    """Mark from those whose bits are set, of so many words.
+
+    How many there are ends the loop and is not made into a mask: the next pointer would have to wait for the object's end.
+    """
+    cdef u64 index
     while bits != 0:
-        mark_word(heap, marker, load_word(at + (ctz64(bits) << marker.step_shift), marker.word_shift))
+        index = ctz64(bits)
+        if index >= words:
+            break
+        mark_word(heap, marker, load_word(at + (index << marker.step_shift), marker.word_shift))
         bits &= bits - 1
 
 cdef inline void mark_word(Heap heap, MarkerPointer marker, u64 word) noexcept nogil:
@@ -223,7 +233,10 @@ cdef inline void note_dropped(Heap heap, u64 block) noexcept nogil:
     store64(at, load64(at) | (<u64>1 << (block & 63)))
 
 cdef inline u64 inline_bits(u64 layout, u64 word_shift, u64 words) noexcept nogil:
-    """The first 64 words at most of an inline layout: 1, a size field of 4, 5 or 6 bits, the bitmap, which repeats."""
+    """An inline layout as a bit for each of so many words, of which the first 64 count; those behind them mean nothing.
+
+    The layout is 1, a size field of 4, 5 or 6 bits, and the bitmap, which repeats.
+    """
     cdef u64 size = (layout >> 1) & ((<u64>8 << word_shift) - 1)
     cdef u64 bitmap = layout >> (word_shift + 4)
     if size != 0:
@@ -232,4 +245,4 @@ cdef inline u64 inline_bits(u64 layout, u64 word_shift, u64 words) noexcept nogi
         while size < words and size < 64:
             bitmap |= bitmap << size
             size <<= 1
-    return bitmap if words >= 64 else bitmap & ((<u64>1 << words) - 1)
+    return bitmap
