@@ -196,6 +196,13 @@ class TestGrowth:
         assert heap.free_ranges() == [(0, heap.geometry.end_block)]
         heap.verify()
 
+    def test_over_bytes_that_are_not_zero(self, make_best_fit: MakeHeap) -> None:
+        heap = make_best_fit(bytearray(b"\xee" * 4 * KIB), size_bytes=KIB, growth=Doubling())
+        heap.roots.add(taking(heap, 4))
+        heap.grow()
+        assert heap.stats().heap_alloc == 4 * BLOCK
+        heap.verify()
+
     def test_from_no_block_at_all(self, make_best_fit: MakeHeap) -> None:
         heap = make_best_fit(bytearray(KIB), size_bytes=8, growth=Doubling())
         assert heap.free_ranges() == []

@@ -353,6 +353,11 @@ class TestRealloc:
         assert heap.engine.realloc(address, size_bytes) == address
         assert (bytes(heap.memory), heap.engine.counters[:5]) == before
 
+    def test_stays_where_it_fits_with_hundreds_of_bytes_in_words_of_two(self, bench: MakeBench) -> None:
+        heap = bench(100, word_bytes=2)
+        address = heap.engine.alloc(300)
+        assert heap.engine.realloc(address, 280) == address
+
     def test_moves_with_its_bytes(self, bench: MakeBench) -> None:
         heap = bench(8)
         address = heap.engine.alloc(40)

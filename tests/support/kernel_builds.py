@@ -54,7 +54,7 @@ GRAPH_CHECKS: Final = tuple(check for checks in CHECKS_OF_GRAPHS.values() for ch
 # Without explanations of what failed, which may take longer than all the rest.
 PLAIN: Final = ("--assert=plain", "--tb=no", "-p", "no:cacheprovider")
 PYTEST: Final = ("-m", "pytest", "-x", "-q", *PLAIN, "-k", "not model")
-SECONDS: Final = 300
+SECONDS: Final = 120
 """Longer than all checks take; a kernel that does not end them is one that fails."""
 SOME_TEST_FAILED: Final = 1
 
