@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the options that say how much to try."""
     group = parser.getgroup("tinyheap")
     group.addoption("--slow", action="store_true", default=needs.IN_CI, help="also run tests marked slow")
-    group.addoption("--long", action="store_true", help="also run tests marked long: minutes each, for every night")
+    group.addoption("--long", action="store_true", help="run all tests, those marked slow or long too: for every night")
     group.addoption(
         "--soak-seeds",
         type=int,
@@ -63,7 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Chooses how many examples are tried of what holds for all."""
+    """Chooses how many examples are tried of what holds for all; has `--long` mean `--slow`, too."""
+    config.option.slow |= config.option.long
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "usual")
 
 
