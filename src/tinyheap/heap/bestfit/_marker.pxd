@@ -13,7 +13,7 @@ from tinyheap.heap.bestfit._table cimport HEAD_BITS, LOW_NIBBLES, MARK_BITS, TAI
 cdef struct Marker:
     u64 memory
     u64 table
-    u64 wide            # bytes of the table from which on there are nine that are all of blocks
+    u64 wide            # below it are heads of which nine bytes of the table, their own first, are all of blocks
     u64 start
     u64 bytes           # of all whole blocks
     u64 block_shift
@@ -37,7 +37,7 @@ cdef inline void load_marker(Heap heap, MarkerPointer marker, u64 word_shift, u6
     """The shifts are the heap's, too; where they are constants, what they decide is decided by the compiler."""
     marker.memory = heap.memory
     marker.table = heap.table
-    marker.wide = (heap.end_block >> 2) - 8 if heap.end_block >= 36 else 0
+    marker.wide = (heap.end_block & ~<u64>3) - 35 if heap.end_block >= 36 else 0
     marker.start = heap.start
     marker.bytes = heap.end_block << heap.block_shift
     marker.block_shift = word_shift + 2
@@ -87,13 +87,13 @@ cdef inline u64 body_start(Heap heap, MarkerPointer marker, u64 head) noexcept n
 
 cdef inline u64 body_end(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
     """Where an object's body ends here: mostly found in the bytes of the table from its head on."""
-    cdef u64 at = head >> 2
+    cdef u64 at = marker.table + (head >> 2)
     cdef u64 x
     if marker.back != 0:
         return marker.memory + ((head + 1) << marker.block_shift) - marker.header_bytes
-    if at < marker.wide:
+    if head < marker.wide:
         # The head's own byte was written when it was marked, maybe just now: a wider read of it would have to wait.
-        x = load8(marker.table + at) | load64(marker.table + at + 1) << 8
+        x = load8(at) | load64(at + 1) << 8
         # What is no tail, of the blocks behind the head.
         x = ~(x >> 4 & ~x) & LOW_NIBBLES & (<u64>-2 << (head & 3))
         if x != 0:
