@@ -7,12 +7,13 @@ from typing import Final
 
 import pytest
 
-from engine_fixtures import MakeHeap
+from engine_fixtures import BEST_FIT_KINDS, Kind, MakeHeap, engine_of, kind_id
 from small_heaps import blocks
 from tinyheap.errors import GeometryError, HeapCorruptError, HeapError, InvalidAddressError, OutOfMemoryError
 from tinyheap.heap import Doubling, FixedStep, Heap, Layout
 from tinyheap.heap.collectors import Collector, named_collector
 from tinyheap.units import KIB
+from workbench import Workbench
 
 BLOCK: Final = 32
 START: Final = 0x1_0000
@@ -208,6 +209,22 @@ class TestGrowth:
         assert heap.free_ranges() == []
         heap.alloc(100)
         heap.verify()
+
+
+class TestMarking:
+    @pytest.mark.parametrize("kind", BEST_FIT_KINDS, ids=kind_id)
+    def test_a_long_object_ends_with_the_last_block(self, kind: Kind) -> None:
+        """Whatever the table says of what lies behind it."""
+        name, collector = kind
+        scanned = []
+        for behind in ("...", "--*"):
+            heap = Workbench(engine_of(name, collector), 65, collector=collector)
+            heap.lay("." * 36 + ("*" + "-" * 28 if collector is Collector.BEST_FIT_FRONT else "-" * 28 + "*") + behind)
+            heap.roots = [heap.address(50)]
+            heap.mark()
+            scanned.append(heap.engine.counters.words_scanned)
+            heap.close()
+        assert scanned[0] == scanned[1] > 0
 
 
 class TestStats:

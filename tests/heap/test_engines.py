@@ -1157,6 +1157,13 @@ class TestCorruptTables:
         assert heap.engine.free(head) == len(last)
         assert heap.pool()[-last_bytes:] == (b"\xdb" if asserts else b"\0") * last_bytes
 
+    def test_a_long_object_ends_with_the_last_block(self, bench: MakeBench) -> None:
+        heap = bench(65)
+        heap.lay("." * 36 + "*" + "-" * 28 + "--*")
+        heap.roots = [heap.address(36)]
+        heap.mark()
+        assert heap.engine.counters.words_scanned == 29 * 4
+
     @pytest.mark.parametrize("gc", [Gc.CONSERVATIVE, Gc.PRECISE])
     @pytest.mark.parametrize("blocks", [4, 5, 6, 7, 65])
     def test_states_past_the_last_block_lead_nowhere(self, bench: MakeBench, blocks: int, gc: Gc) -> None:
@@ -1175,6 +1182,25 @@ class TestCorruptTables:
                 heap.engine.sweep()
                 assert heap.draw() == "." * geometry.end_block
                 assert heap.pool() == b"\xee" * geometry.pool_bytes
+
+    def test_a_state_past_the_last_block_leaves_the_bounded_mark_stack_alone(self, bench: MakeBench) -> None:
+        """Such a block may be dropped, too, by an object that refers to it."""
+        heap = bench(heap_bytes=heap_bytes_for(64) + 9, mark_stack_entries=1)
+        assert heap.engine.geometry.end_block == 64
+        heap.lay("*.*.......*".ljust(64, ".") + "*")
+        for head, word, target in ((0, 0, 2), (0, 1, 64), (2, 0, 10)):
+            heap.refer(head, word, target)
+        heap.roots = [heap.address(0)]
+        heap.mark()
+        assert heap.draw() == "#.#.......#".ljust(64, ".")
+        assert heap.engine.counters.overflows == 1
+
+    def test_a_mark_stack_that_is_not_bounded_is_not_cleared(self, bench: MakeBench) -> None:
+        heap = bench(8, mark_stack_zeroed=True)
+        heap.lay("*.*.....")
+        heap.refer(0, 0, to_block=2)
+        heap.engine.mark_addresses([heap.address(0)])
+        assert heap.draw() == "#.#....."
 
     @pytest.mark.parametrize("block", [0, 1, 4])
     def test_a_reference_to_a_stray_tail_marks_nothing(self, bench: MakeBench, block: int) -> None:

@@ -195,7 +195,7 @@ MUTANTS: Final = {
         _MARKER, "object_end", "(head & 3) << 1", "(head & 2) << 1"
     ),
     "the table is read past its end": Edit(
-        _MARKER, "load_marker", "(heap.end_block & ~<u64>3) - 35", "(heap.end_block & ~<u64>3) + 35"
+        _MARKER, "load_marker", "(heap.end_block >> 2) - 8", "(heap.end_block >> 2) - 6"
     ),
     "of the bytes behind a head's own the first is passed over": Edit(
         _MARKER, "object_end", "load64(at + 1)", "load64(at + 2)"
@@ -448,6 +448,21 @@ MUTANTS: Final = {
     ),
     "best-fit: a heap that grew keeps its list": Edit(_BEST_BORDER, "Kernel.resize", "not heap.back", "False"),
     # ---- best-fit: marking and sweeping ----
+    "best-fit: the table is read past its end": Edit(
+        _BEST_MARKER, "load_marker", "(heap.end_block >> 2) - 8", "(heap.end_block >> 2) - 6"
+    ),
+    "best-fit: of the bytes behind a head's own the first is passed over": Edit(
+        _BEST_MARKER, "body_end", "load64(at + 1)", "load64(at + 2)"
+    ),
+    "best-fit: tails are looked for in bytes of the table from the wrong block on": Edit(
+        _BEST_MARKER, "body_end", "(<u64>-2 << (head & 3))", "(<u64>-2 << (head & 2))"
+    ),
+    "best-fit: a layout of one element is read as one of none": Edit(
+        _BEST_MARKER, "scan_by_mask", "words >= size:", "words > size:"
+    ),
+    "best-fit: of four words the last is not looked at": Edit(
+        _BEST_MARKER, "scan_words", "while at < piece:", "while at < piece - (<u64>1 << marker.step_shift):"
+    ),
     "best-fit: pointers to tails mark nothing": Edit(_BEST_MARKER, "mark_block", "!= TAIL_BITS", "!= 2"),
     "best-fit: link words are not written": Edit(
         _BEST_MARKER, "mark_block", "marker.word_shift, marker.top)", "marker.word_shift, 0)"

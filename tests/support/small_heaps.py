@@ -12,7 +12,7 @@ BLOCK = 32
 
 
 def blocks(count: int) -> int:
-    """Bytes of a heap of 64-bit words with so many blocks (up to 32)."""
+    """Bytes of a heap of 64-bit words with so many blocks."""
     return count * BLOCK + -(-count // 4)
 
 

@@ -89,7 +89,7 @@ class Player:
         heap.statics_bytes = len(statics)
         # Room for marking every block there may ever be; untouched memory costs nothing.
         lay_out(heap, limit_bytes)
-        if not begin_marking(heap, heap.end_block):
+        if not begin_marking(heap):
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
         lay_out(heap, geometry.heap_bytes)
 

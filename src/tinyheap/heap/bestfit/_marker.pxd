@@ -13,7 +13,7 @@ from tinyheap.heap.bestfit._table cimport HEAD_BITS, LOW_NIBBLES, MARK_BITS, TAI
 cdef struct Marker:
     u64 memory
     u64 table
-    u64 wide            # below it are heads of which nine bytes of the table, their own first, are all of blocks
+    u64 wide_end        # heads below: nine bytes of the table from their own on are all there, and all of blocks
     u64 start
     u64 bytes           # of all whole blocks
     u64 block_shift
@@ -21,9 +21,9 @@ cdef struct Marker:
     u64 step_shift
     u64 header_bytes
     u64 back
-    u64 top             # `scan_top`, `scan_depth`, `scan_peak`
-    u64 depth
-    u64 peak
+    u64 top             # `HeapState.scan_top`
+    u64 depth           # `HeapState.scan_depth`
+    u64 peak            # `HeapState.scan_peak`
     u64 scanned
     # What was done last, as `HeapState` has it.
     u64 last_found
@@ -34,10 +34,13 @@ cdef struct Marker:
 ctypedef Marker* MarkerPointer
 
 cdef inline void load_marker(Heap heap, MarkerPointer marker, u64 word_shift, u64 step_shift) noexcept nogil:
-    """The shifts are the heap's, too; where they are constants, what they decide is decided by the compiler."""
+    """Take from the heap what marking reads.
+
+    The shifts are the heap's own; callers give them as literals where they can, so that each size of words is compiled apart.
+    """
     marker.memory = heap.memory
     marker.table = heap.table
-    marker.wide = (heap.end_block & ~<u64>3) - 35 if heap.end_block >= 36 else 0
+    marker.wide_end = ((heap.end_block >> 2) - 8) << 2 if heap.end_block >= 36 else 0
     marker.start = heap.start
     marker.bytes = heap.end_block << heap.block_shift
     marker.block_shift = word_shift + 2
@@ -73,6 +76,7 @@ cdef inline u64 next_object(MarkerPointer marker) noexcept nogil:
     if marker.depth == 0:
         return NO_BLOCK
     marker.depth -= 1
+    # Another thread overwrote the link.
     if rarely(at > marker.bytes - marker.header_bytes):
         marker.depth = 0
         return NO_BLOCK
@@ -80,19 +84,19 @@ cdef inline u64 next_object(MarkerPointer marker) noexcept nogil:
     return at >> marker.block_shift
 
 cdef inline u64 body_start(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
-    """Where an object's body begins here."""
+    """Where an object's body begins, as an address of this process."""
     if marker.back == 0:
         return marker.memory + (head << marker.block_shift) + marker.header_bytes
     return marker.memory + (first_of(heap, head) << marker.block_shift)
 
 cdef inline u64 body_end(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
-    """Where an object's body ends here: mostly found in the bytes of the table from its head on."""
+    """Where an object's body ends, as an address of this process: mostly found in the table's bytes from its head on."""
     cdef u64 at = marker.table + (head >> 2)
     cdef u64 x
     if marker.back != 0:
         return marker.memory + ((head + 1) << marker.block_shift) - marker.header_bytes
-    if head < marker.wide:
-        # The head's own byte was written when it was marked, maybe just now: a wider read of it would have to wait.
+    if head < marker.wide_end:
+        # The head's own byte was written when it was marked, maybe just now: a wider load of it could not be forwarded.
         x = load8(at) | load64(at + 1) << 8
         # What is no tail, of the blocks behind the head.
         x = ~(x >> 4 & ~x) & LOW_NIBBLES & (<u64>-2 << (head & 3))
@@ -102,20 +106,22 @@ cdef inline u64 body_end(Heap heap, MarkerPointer marker, u64 head) noexcept nog
     return marker.memory + (tails_above(heap, head + 1) << marker.block_shift)
 
 cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
-    """Mark by an object's layout, if that is a mask for one element, or for none; False when it is not."""
+    """Mark by an inline layout of which one whole element fits into the body at most; False, and nothing done, else."""
+    cdef u64 at
     cdef u64 layout
+    cdef u64 bitmap
     cdef u64 words
     cdef u64 size
     if marker.back == 0:
-        layout = marker.memory + (head << marker.block_shift)
+        at = marker.memory + (head << marker.block_shift)
     else:
-        layout = marker.memory + ((head + 1) << marker.block_shift) - marker.header_bytes
-    layout = load_word(layout + (<u64>1 << marker.word_shift), marker.word_shift)
+        at = marker.memory + ((head + 1) << marker.block_shift) - marker.header_bytes
+    layout = load_word(at + (<u64>1 << marker.word_shift), marker.word_shift)
     size = (layout >> 1) & ((<u64>8 << marker.word_shift) - 1)
     if layout & 1 == 0:
         return False
-    layout >>= marker.word_shift + 4
-    if layout == 0:
+    bitmap = layout >> (marker.word_shift + 4)
+    if bitmap == 0:
         # Without pointers: its end does not matter.
         return True
     words = (body_end(heap, marker, head) - body_start(heap, marker, head)) >> marker.step_shift
@@ -124,12 +130,15 @@ cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcep
     marker.last_scanned = marker.last_inline = head
     marker.several |= words << marker.step_shift >> marker.block_shift
     if words >= size:
-        scan_bits(heap, marker, body_start(heap, marker, head), layout & ((<u64>1 << size) - 1))
+        scan_bits(heap, marker, body_start(heap, marker, head), bitmap & ((<u64>1 << size) - 1))
         marker.scanned += size
     return True
 
 cdef inline void scan_words(Heap heap, MarkerPointer marker, u64 at, u64 stop) noexcept nogil:
-    """Mark from words that may all be pointers: of long objects four at a time, and those that are none are passed by."""
+    """Mark from words that may all be pointers.
+
+    From eight words on, four are compared at once, and passed over if none of them lies on the heap.
+    """
     cdef u64 four = <u64>4 << marker.step_shift
     cdef u64 piece
     cdef u64 found
@@ -140,9 +149,10 @@ cdef inline void scan_words(Heap heap, MarkerPointer marker, u64 at, u64 stop) n
                 found = long_words_below(at, marker.start, marker.bytes)
             else:
                 found = words_below(at, marker.start, marker.bytes)
-            while found != 0 and at < piece:
-                mark_word(heap, marker, load_word(at, marker.word_shift))
-                at += <u64>1 << marker.step_shift
+            if found != 0:
+                while at < piece:
+                    mark_word(heap, marker, load_word(at, marker.word_shift))
+                    at += <u64>1 << marker.step_shift
             at = piece
     while at < stop:
         mark_word(heap, marker, load_word(at, marker.word_shift))
@@ -160,6 +170,7 @@ cdef inline void mark_word(Heap heap, MarkerPointer marker, u64 word) noexcept n
         mark_block(heap, marker, (word - marker.start) >> marker.block_shift)
 
 cdef inline void mark_block(Heap heap, MarkerPointer marker, u64 block) noexcept nogil:
+    """Mark the object that a block belongs to, and put it on the list of what is yet to be scanned, unless it was marked."""
     cdef u64 found = block
     cdef u64 at = marker.table + (block >> 2)
     cdef u64 byte = load8(at)
@@ -174,7 +185,7 @@ cdef inline void mark_block(Heap heap, MarkerPointer marker, u64 block) noexcept
         if (byte >> (block & 3) & MARK_BITS) != HEAD_BITS:
             return
     marker.last_found = marker.start + (found << marker.block_shift)
-    store8(at, byte | <u64>TAIL_BITS << (block & 3))
+    store8(at, byte | <u64>MARK_BITS << (block & 3))
     at = block << marker.block_shift
     if marker.back != 0:
         at += (<u64>1 << marker.block_shift) - marker.header_bytes

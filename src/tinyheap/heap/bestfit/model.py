@@ -305,6 +305,8 @@ class BestFitModel(BaseModel):
 
     # ---- sweep ------------------------------------------------------------------------------------------------------
 
+    # `front.py` and `back.py` sweep, each in its way.
+
     def _free_swept(self, block: int) -> None:
         """Free a block: of an object that was not reached, or once more, where a node was that is obsolete now."""
         self._frees += self.state(block) is State.HEAD

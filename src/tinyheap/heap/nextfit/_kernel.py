@@ -531,7 +531,7 @@ class Kernel:
         """A mark stack with room for every block (memory that costs what is touched), and the statics' place."""
         heap: Heap = cython.address(self._heap)
         self._check_held()
-        if heap.stack == 0 and not begin_marking(heap, heap.end_block):
+        if heap.stack == 0 and not begin_marking(heap):
             raise MemoryError(f"no memory for a mark stack of {heap.end_block} entries")
         if not self._statics_memory.held:
             self._statics_memory.hold(self._statics.memory, PyBUF_SIMPLE)

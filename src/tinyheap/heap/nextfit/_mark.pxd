@@ -7,10 +7,9 @@ from tinyheap.heap._words cimport u64
 cdef enum:
     QUEUE_FROM_BYTES = 1 << 20      # the queue pays once the heap is larger than the caches near the core
     QUEUE_BYTES = 4 * QUEUE
-    MARKING_BYTES = QUEUE_BYTES + 64
 
 # Steps of a collection.
-cdef bint begin_marking(Heap heap, u64 end_block) noexcept nogil
+cdef bint begin_marking(Heap heap) noexcept nogil
 cdef void mark_range(Heap heap, u64 at, u64 bytes) noexcept nogil
 cdef void mark_one_by_one(Heap heap, u64 at, u64 stop) noexcept nogil
 cdef void mark_address(Heap heap, u64 address) noexcept nogil

@@ -19,14 +19,14 @@
 
 A word *lies on the heap* if it is an address of the pool; every such word counts as a pointer.  Four words are compared with
 the pool's bounds at once, and left behind if none lies within.  If one does, each is looked at by itself, behind a branch
-of its own: the processor guesses the branch and goes on meanwhile, where it would have to wait for a mask.  For the same
-reason marks are written and read by the byte: a wider read of a byte that was just written has to wait for it.
+of its own: the processor predicts the branch and goes on meanwhile, where a mask would be a data dependency.  Marks are
+written and read by the byte for another reason: a load that is wider than the store before it cannot be forwarded, and waits.
 
 The mark stack has room for every block.  TinyGo's is small: a full one leaves objects marked but not scanned (*dropped*),
 for which the whole heap is scanned again, until none is left (*rescans*).  That is done here too where ``stack_limit`` asks
 for it, with the same counts; but only the objects that were dropped are visited again, in the same order.  The bounded mark
-stack may lie in the mutator's memory, even in an object that is scanned; so words are read one after the other, after what
-was pushed before.
+stack may lie in the mutator's memory, even in an object that is scanned; so each word is loaded again right before it is
+marked from, after what was pushed before.  (Where none of four lies on the heap nothing is pushed in between.)
 
 What the loops are made of, word by word, stands in ``_marker.pxd``.
 """
@@ -78,14 +78,15 @@ from cython.cimports.tinyheap.heap.nextfit._table import (
 # ---- the steps of a collection ------------------------------------------------------------------------------------------
 
 
-def begin_marking(heap: Heap, end_block: u64) -> cython.bint:
-    """Get memory for marking up to so many blocks, and divide it; False when there is none.
+def begin_marking(heap: Heap) -> cython.bint:
+    """Get memory for marking, and divide it; False when there is none.
 
-    It holds the queue, a bit for each block that was dropped, and the mark stack.  What is not touched costs nothing.
+    It holds the queue, a bit for each block, set where one was dropped, and the mark stack.  What is not touched costs nothing.
     """
-    dropped_bytes: u64 = 0 if heap.stack_limit == 0 else (end_block + 63) >> 6 << 3
-    stack_bytes: u64 = (end_block + heap.stack_limit) << 2
-    heap.stack_memory = cython.cast(cython.size_t, c_malloc(MARKING_BYTES + dropped_bytes + stack_bytes))
+    dropped_bytes: u64 = 0 if heap.stack_limit == 0 else (heap.end_block + 63) >> 6 << 3
+    # Of a table that was overwritten, what lies behind the last block may be marked, too.
+    stack_bytes: u64 = (heap.stack_limit if heap.stack_limit != 0 else heap.end_block + 1) << 2
+    heap.stack_memory = cython.cast(cython.size_t, c_malloc(QUEUE_BYTES + dropped_bytes + stack_bytes))
     if heap.stack_memory == 0:
         return False
     heap.queue = heap.stack_memory
@@ -112,9 +113,9 @@ def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
     word_bytes: u64 = cython.cast(u64, 1) << heap.word_shift
     step: u64 = cython.cast(u64, 1) << heap.step_shift
     stop: u64 = at + bytes
-    # The end is lowered to the last whole word, and where words overlap (AVR) so that no read crosses it.
     if bytes < word_bytes:
         return
+    # The end is lowered to the last whole word, and where words overlap (AVR) so that no read crosses it.
     stop -= (bytes - word_bytes) & (step - 1)
     stop -= word_bytes - step
     if heap.stack_limit != 0:
@@ -125,7 +126,10 @@ def mark_range(heap: Heap, at: u64, bytes: u64) -> cython.void:
 
 
 def mark_one_by_one(heap: Heap, at: u64, stop: u64) -> cython.void:
-    """Mark from root words where the bounded mark stack serves one at a time.  Most are none, and passed by four at a time."""
+    """Mark from root words with the bounded mark stack, on which each is followed to the end before the next.
+
+    Four-byte words are passed over by four where none is a pointer, as most are.
+    """
     by_four: cython.bint = heap.word_shift == 2 and heap.step_shift == 2
     while at < stop:
         if by_four and stop - at >= 16 and words_below(at, heap.start, heap.pool_bytes) == 0:
@@ -332,26 +336,33 @@ def static_layout_size(heap: Heap, layout: u64) -> u64:
 
 
 def drain_one(heap: Heap) -> cython.void:
-    """Scan from the one object on the bounded mark stack; the rest of the stack begins empty or as it was left."""
+    """Scan the one object on the mark stack, if there is one; the other entries begin as they were left, or cleared."""
     if heap.stack_top != 0 and heap.stack_zeroed != 0:
         fill(heap.stack + 4, (heap.stack_limit - 1) << 2, 0)
     drain(heap)
 
 
 def leave_last_rescan(heap: Heap, last: u64) -> cython.void:
-    """Leave the mark stack as TinyGo's last scan does: that of the last marked object, if not ``last``, finds nothing."""
+    """Leave the mark stack as TinyGo's last rescan does, which ends at the last marked object.
+
+    If that is ``last``, which was visited here, it stands there already; else scanning it pushes nothing on it.
+    """
     word: u64 = (heap.end_block + 31) >> 5
+    block: u64 = 0
     marks: u64
     while word > 0:
         word -= 1
         marks = table_word(heap, word)
         marks &= (marks >> 1) & EVEN
+        if heap.end_block - (word << 5) < 32:
+            # Not what lies behind the last block, in a table that was overwritten.
+            marks &= ~(ONES << ((heap.end_block & 31) << 1))
         if marks != 0:
-            word = (word << 5) + 31 - (clz64(marks) >> 1)
+            block = (word << 5) + 31 - (clz64(marks) >> 1)
             break
-    if word == last:
+    if block == last:
         return
-    store32(heap.stack, word)
+    store32(heap.stack, block)
     if heap.stack_zeroed != 0:
         fill(heap.stack + 4, (heap.stack_limit - 1) << 2, 0)
 

@@ -13,7 +13,7 @@ from tinyheap.heap._words cimport (
 
 cdef enum:
     QUEUE = 16                      # objects that are fetched ahead; a power of two
-    LONG_BYTES = 512                # objects whose numbers are passed over by sixteen
+    LONG_BYTES = 512                # of objects from this size on, leading words that are no pointers are skipped by sixteen
 
 cdef struct Marker:
     u64 memory
@@ -21,13 +21,13 @@ cdef struct Marker:
     u64 start
     u64 pool_bytes
     u64 end_block
-    u64 wide                        # below it are heads of which nine bytes of the table, their own first, are all of blocks
+    u64 wide_end                    # heads below: nine bytes of the table from their own on are all there, and all of blocks
     u64 block_shift
     u64 word_shift
     u64 step_shift
     u64 header_bytes
     u64 stack
-    u64 limit                       # entries of the bounded mark stack, or more than there are
+    u64 limit                       # entries of the bounded mark stack; `ONES` where it has no bound
     u64 top
     u64 peak
     u64 scanned
@@ -40,7 +40,7 @@ cdef inline void load_marker(Heap heap, MarkerPointer marker) noexcept nogil:
     marker.start = heap.start
     marker.pool_bytes = heap.pool_bytes
     marker.end_block = heap.end_block
-    marker.wide = (heap.end_block & ~<u64>3) - 35 if heap.end_block >= 36 else 0
+    marker.wide_end = ((heap.end_block >> 2) - 8) << 2 if heap.end_block >= 36 else 0
     marker.block_shift = heap.block_shift
     marker.word_shift = heap.word_shift
     marker.step_shift = heap.step_shift
@@ -58,7 +58,7 @@ cdef inline void store_marker(Heap heap, MarkerPointer marker) noexcept nogil:
     heap.words_scanned += marker.scanned
 
 cdef inline u64 next_object(Heap heap, MarkerPointer marker) noexcept nogil:
-    """Take an object off the mark stack; in a large heap it comes through the queue."""
+    """Take an object off the mark stack, `NO_BLOCK` when it is empty; in a large heap it comes through the queue."""
     if heap.queue_depth > 1:
         return next_in_queue(heap, marker)
     if marker.top == 0:
@@ -94,13 +94,13 @@ cdef inline void scan_all(Heap heap, MarkerPointer marker, u64 head) noexcept no
     if marker.step_shift > 1:
         if rarely(stop - at >= LONG_BYTES):
             at = skip_data(marker, at, stop)
-        # A block is four words.
+        # Objects are whole blocks, which are four words: nothing is left over.
         scan_fours(heap, marker, at, stop)
     else:
         scan_words(heap, marker, at, stop)
 
 cdef inline bint scan_by_mask(Heap heap, MarkerPointer marker, u64 head) noexcept nogil:
-    """Mark what an object refers to by its layout, if that is a mask of 64 words at most; False when it is not."""
+    """Mark by an inline layout what an object of 64 words at most refers to; False, and nothing done, where it is another."""
     cdef u64 at = marker.memory + (head << marker.block_shift)
     cdef u64 layout
     cdef u64 words
@@ -126,10 +126,9 @@ cdef inline u64 object_end(Heap heap, MarkerPointer marker, u64 head) noexcept n
     cdef u64 at = marker.table + (head >> 2)
     cdef u64 others = 0
     cdef u64 block = head + 1
-    if head < marker.wide:
-        # The head's own byte was written when it was marked, maybe just now: a wider read of it would have to wait.
-        others = load8(at) | load64(at + 1) << 8
-        others = (others ^ ODD) >> ((head & 3) << 1) >> 2
+    if head < marker.wide_end:
+        # The head's own byte was written when it was marked, maybe just now: a wider load of it could not be forwarded.
+        others = ((load8(at) | load64(at + 1) << 8) ^ ODD) >> ((head & 3) << 1) >> 2
     if rarely(others == 0):
         block = skip_tails(heap, block)
     else:
@@ -175,15 +174,15 @@ cdef inline u64 skip_data(MarkerPointer marker, u64 at, u64 stop) noexcept nogil
     return at
 
 cdef inline u64 fours_below(MarkerPointer marker, u64 at) noexcept nogil:
-    """Which of four words are pointers, one bit per word."""
+    """Which of four words lie on the heap, one bit per word."""
     if marker.step_shift == 3:
         return long_words_below(at, marker.start, marker.pool_bytes)
     return words_below(at, marker.start, marker.pool_bytes)
 
 cdef inline void scan_bits(Heap heap, MarkerPointer marker, u64 at, u64 bits, u64 words) noexcept nogil:
-    """Mark from those whose bits are set, of so many words.
+    """Mark from the words whose bits are set, up to word ``words``.
 
-    How many there are ends the loop and is not made into a mask: the next pointer would have to wait for the object's end.
+    That bound is a branch for each word and not a mask: with a mask the first load would depend on the object's end.
     """
     cdef u64 index
     while bits != 0:
@@ -226,21 +225,23 @@ cdef inline void drop(Heap heap, u64 block) noexcept nogil:
     """The mark stack is full: the object is marked, but what it leads to is left to a rescan."""
     heap.overflows += 1
     heap.overflowed = 1
-    note_dropped(heap, block)
+    # What a table that was overwritten says of bytes behind the last block is not scanned again.
+    if block < heap.end_block:
+        note_dropped(heap, block)
 
 cdef inline void note_dropped(Heap heap, u64 block) noexcept nogil:
     cdef u64 at = heap.dropped + ((block >> 6) << 3)
     store64(at, load64(at) | (<u64>1 << (block & 63)))
 
 cdef inline u64 inline_bits(u64 layout, u64 word_shift, u64 words) noexcept nogil:
-    """An inline layout as a bit for each of so many words, of which the first 64 count; those behind them mean nothing.
+    """The bitmap of an inline layout, repeated to cover so many words, 64 at most; bits from there on may be set, too.
 
-    The layout is 1, a size field of 4, 5 or 6 bits, and the bitmap, which repeats.
+    The layout is 1, a size field of 4, 5 or 6 bits, and the bitmap.
     """
     cdef u64 size = (layout >> 1) & ((<u64>8 << word_shift) - 1)
     cdef u64 bitmap = layout >> (word_shift + 4)
+    # A pattern of no length does not repeat, and is not cut off.
     if size != 0:
-        # A pattern of no length does not repeat.
         bitmap &= (<u64>1 << size) - 1
         while size < words and size < 64:
             bitmap |= bitmap << size

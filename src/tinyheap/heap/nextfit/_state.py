@@ -32,7 +32,7 @@ def set_up(heap: Heap, memory: u64, geometry, options) -> cython.int:
     heap.poison = options.asserts
     heap.poison_byte = options.poison_byte
     heap.stack_limit = options.mark_stack_entries
-    heap.stack_zeroed = options.mark_stack_zeroed
+    heap.stack_zeroed = options.mark_stack_zeroed and options.mark_stack_entries != 0
     heap.stack_block = NO_BLOCK
     heap.unreadable = NO_BLOCK
     heap.table_share = (4 << heap.block_shift) + (1 if geometry.table_counts_itself else 0)
