@@ -191,7 +191,7 @@ INFERRED_DEATHS: Final = Table(
 )
 COLLECTIONS: Final = Table(
     "collections",
-    "",
+    "each collection",
     (
         Column("number", INTEGER, "from 1"),
         Column("reason", VARCHAR, "exhausted (an allocation found the heap full) or requested"),
@@ -236,7 +236,7 @@ SAMPLES: Final = Table(
 )
 GROWTHS: Final = Table(
     "growths",
-    "",
+    "each growth of the heap",
     (
         Column("time_ns", BIGINT),
         Column("last_event_id", BIGINT),
