@@ -657,6 +657,13 @@ class TestMark:
         heap.collect()
         assert heap.engine.counters.frees == 0
 
+    def test_a_mark_stack_that_is_not_bounded_is_not_cleared(self, bench: MakeBench) -> None:
+        heap = bench(8, mark_stack_zeroed=True)
+        heap.lay("*.*.....")
+        heap.refer(0, 0, to_block=2)
+        heap.engine.mark_addresses([heap.address(0)])
+        assert heap.draw() == "#.#....."
+
     @pytest.mark.parametrize("mark_stack_zeroed", [False, True])
     def test_the_mark_stack_may_lie_in_an_object(self, bench: MakeBench, mark_stack_zeroed: bool) -> None:
         """What is pushed while an object is scanned takes the place of its words that were not read yet."""
@@ -1194,13 +1201,6 @@ class TestCorruptTables:
         heap.mark()
         assert heap.draw() == "#.#.......#".ljust(64, ".")
         assert heap.engine.counters.overflows == 1
-
-    def test_a_mark_stack_that_is_not_bounded_is_not_cleared(self, bench: MakeBench) -> None:
-        heap = bench(8, mark_stack_zeroed=True)
-        heap.lay("*.*.....")
-        heap.refer(0, 0, to_block=2)
-        heap.engine.mark_addresses([heap.address(0)])
-        assert heap.draw() == "#.#....."
 
     @pytest.mark.parametrize("block", [0, 1, 4])
     def test_a_reference_to_a_stray_tail_marks_nothing(self, bench: MakeBench, block: int) -> None:

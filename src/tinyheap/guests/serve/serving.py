@@ -7,8 +7,8 @@ collector would have left in memory is left there too, so that nothing else in t
 * heapEnd, metadataStart and endBlock, and the moved table, after a growth;
 * the mark stack, which the original keeps below the stack pointer: the engine's bounded mark stack lies in that very place.
 
-There is one way in, `ServingHeap.allocate`, whatever the engine and the policy.  The C function behind the guest's import
-(`_allocator`) goes past it with what needs no decision, and comes to the engine's callbacks below when there is no room:
+There is one way in, `ServingHeap.allocate`, whatever the engine and the policy; only what needs no decision is served by the
+C function behind the guest's import alone (`_allocator`).  Both come to the engine's callbacks below when there is no room:
 
 1. `ServingHeap.on_exhausted` collects.
 2. Where less than a third of the heap is free then, `ServingHeap.grow` makes it larger by one step (`growing`).  The policy's

@@ -13,7 +13,7 @@ from tinyheap.heap.bestfit._table cimport HEAD_BITS, LOW_NIBBLES, MARK_BITS, TAI
 cdef struct Marker:
     u64 memory
     u64 table
-    u64 wide_end        # heads below: nine bytes of the table from their own on are all there, and all of blocks
+    u64 wide_end        # of heads below this, nine bytes of the table from their own on lie in it and are of blocks
     u64 start
     u64 bytes           # of all whole blocks
     u64 block_shift
@@ -96,7 +96,7 @@ cdef inline u64 body_end(Heap heap, MarkerPointer marker, u64 head) noexcept nog
     if marker.back != 0:
         return marker.memory + ((head + 1) << marker.block_shift) - marker.header_bytes
     if head < marker.wide_end:
-        # The head's own byte was written when it was marked, maybe just now: a wider load of it could not be forwarded.
+        # The head's own byte was written when it was marked, maybe just now: a wider load would miss store-to-load forwarding.
         x = load8(at) | load64(at + 1) << 8
         # What is no tail, of the blocks behind the head.
         x = ~(x >> 4 & ~x) & LOW_NIBBLES & (<u64>-2 << (head & 3))

@@ -18,7 +18,7 @@ cdef void finish_marking(Heap heap) noexcept nogil
 cdef void unmark_all(Heap heap) noexcept nogil
 cdef void end_marking(Heap heap) noexcept nogil
 
-# From the mark stack to the mark stack.
+# Draining the mark stack.
 cdef void drain(Heap heap) noexcept nogil
 cdef void drain_conservative(Heap heap) noexcept nogil
 cdef void drain_precise(Heap heap) noexcept nogil

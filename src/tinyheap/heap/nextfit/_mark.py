@@ -9,7 +9,7 @@
             │
        queue of 16          objects whose memory is on its way to the cache; in large heaps only
             │
-       scan the oldest      its end is found in the table, mostly in the bytes at hand; which of its words may be
+       scan an object       its end is found in the table, mostly in the bytes at hand; which of its words may be
             │               pointers, all (conservative) or those of its layout (precise)
             │ words that lie on the heap
             v
@@ -17,10 +17,12 @@
             │
             └──> mark stack
 
-A word *lies on the heap* if it is an address of the pool; every such word counts as a pointer.  Four words are compared with
+A word *lies on the heap* if it is an address of the pool; every such word is taken for a pointer, interior ones
+included; one to free memory marks nothing.  Four words are compared with
 the pool's bounds at once, and left behind if none lies within.  If one does, each is looked at by itself, behind a branch
 of its own: the processor predicts the branch and goes on meanwhile, where a mask would be a data dependency.  Marks are
-written and read by the byte for another reason: a load that is wider than the store before it cannot be forwarded, and waits.
+written and read by the byte for another reason: a load that is wider than the store before it misses store-to-load
+forwarding.
 
 The mark stack has room for every block.  TinyGo's is small: a full one leaves objects marked but not scanned (*dropped*),
 for which the whole heap is scanned again, until none is left (*rescans*).  That is done here too where ``stack_limit`` asks
@@ -159,8 +161,9 @@ def mark_object_children(heap: Heap, head: u64) -> cython.void:
 def finish_marking(heap: Heap) -> cython.void:
     """Scan marked objects again for as long as the bounded mark stack overflowed.
 
-    TinyGo scans them all.  But an object that was scanned has led to marks everywhere already, so that only those that were
-    dropped matter; they are visited in its order, the ones dropped further up in the same pass included.
+    TinyGo scans them all.  But all that a scanned object refers to is marked already, so that only those that were dropped
+    matter, and the one that holds the mark stack; they are visited in its order, and those that are dropped meanwhile at
+    higher addresses in the same pass.
     """
     word: u64
     words: u64 = (heap.end_block + 63) >> 6
@@ -201,13 +204,13 @@ def unmark_all(heap: Heap) -> cython.void:
         word += 1
 
 
-# ---- from the mark stack to the mark stack ------------------------------------------------------------------------------
+# ---- draining the mark stack --------------------------------------------------------------------------------------------
 
 
 def drain(heap: Heap) -> cython.void:
     """Scan the objects on the mark stack, and those that they lead to, until it is empty.
 
-    Two loops, because a compiler that has one has too few registers for it.
+    Two loops, because in one for both a compiler spills registers.
     """
     if heap.header_bytes == 0:
         drain_conservative(heap)
@@ -336,7 +339,10 @@ def static_layout_size(heap: Heap, layout: u64) -> u64:
 
 
 def drain_one(heap: Heap) -> cython.void:
-    """Scan the one object on the mark stack, if there is one; the other entries begin as they were left, or cleared."""
+    """Scan the one object on the mark stack, if there is one, and all that it leads to.
+
+    The other entries begin as they were left, or cleared.
+    """
     if heap.stack_top != 0 and heap.stack_zeroed != 0:
         fill(heap.stack + 4, (heap.stack_limit - 1) << 2, 0)
     drain(heap)

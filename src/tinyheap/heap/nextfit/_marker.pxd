@@ -21,7 +21,7 @@ cdef struct Marker:
     u64 start
     u64 pool_bytes
     u64 end_block
-    u64 wide_end                    # heads below: nine bytes of the table from their own on are all there, and all of blocks
+    u64 wide_end                    # of heads below this, nine bytes of the table from their own on lie in it and are of blocks
     u64 block_shift
     u64 word_shift
     u64 step_shift
@@ -127,7 +127,7 @@ cdef inline u64 object_end(Heap heap, MarkerPointer marker, u64 head) noexcept n
     cdef u64 others = 0
     cdef u64 block = head + 1
     if head < marker.wide_end:
-        # The head's own byte was written when it was marked, maybe just now: a wider load of it could not be forwarded.
+        # The head's own byte was written when it was marked, maybe just now: a wider load would miss store-to-load forwarding.
         others = ((load8(at) | load64(at + 1) << 8) ^ ODD) >> ((head & 3) << 1) >> 2
     if rarely(others == 0):
         block = skip_tails(heap, block)
